@@ -1,0 +1,123 @@
+"""Reading and writing files so that a reader never sees half of one.
+
+Whole files are written beside their place and renamed into it; growing files are read from an
+offset, a half-written last line is left for the next read.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8: first beside it, then renamed, so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as readable JSON, atomically."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any | None:
+    """What the JSON file holds; None where there is no file or it cannot be read as JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_lines_from(path: Path, offset: int) -> tuple[list[str], int]:
+    """The whole lines after byte `offset`, and the offset to go on from.
+
+    A last line without its end is left for the next read. Offset 0 is started again where the file
+    has become shorter than `offset`. No file gives no lines.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = offset if offset <= size else 0
+            file.seek(start)
+            block = file.read()
+    except FileNotFoundError:
+        return [], 0
+    whole = block[: block.rfind(b"\n") + 1]
+    return whole.decode("utf-8", errors="replace").splitlines(), start + len(whole)
+
+
+def read_tail(path: Path, most_bytes: int = 64_000) -> str:
+    """The end of a text file, at most `most_bytes` of it, starting at a whole line; empty without a file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - most_bytes))
+            block = file.read()
+    except FileNotFoundError:
+        return ""
+    if size > most_bytes:
+        block = block[block.find(b"\n") + 1 :]
+    return block.decode("utf-8", errors="replace")
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of everything below a directory, links not followed."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(entry.lstat().st_size for entry in path.rglob("*") if not entry.is_dir())
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` for the time of the block; others who want it wait. Local disks only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """A directory to fill, which becomes `path` when the block ends well and is gone when it does not.
+
+    Raises FileExistsError where `path` is there already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        raise FileExistsError(path)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+        os.chmod(partial, 0o755)
+        os.rename(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def directories_with(directory: Path, file: str) -> list[Path]:
+    """The directories in `directory` that hold `file`, by name; those that are still being written are left out."""
+    return sorted(path.parent for path in directory.glob(f"*/{file}") if not path.parent.name.startswith("."))

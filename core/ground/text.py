@@ -1,0 +1,31 @@
+"""A sentence in both languages of the product, so that what core says can be shown in the user's own.
+
+Does not know where it is shown: a page asks for its language, the command line asks the environment.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+Language = Literal["zh", "en"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One sentence, in Chinese and in English."""
+
+    zh: str
+    en: str
+
+    def in_(self, language: Language) -> str:
+        """The sentence in `language`."""
+        return self.zh if language == "zh" else self.en
+
+    def __str__(self) -> str:
+        return self.in_(environment_language())
+
+
+def environment_language() -> Language:
+    """The command line's language: `XTUNER_STUDIO_LANG`, else Chinese in a Chinese locale, else English."""
+    chosen = os.environ.get("XTUNER_STUDIO_LANG") or os.environ.get("LC_ALL") or os.environ.get("LANG")
+    return "zh" if (chosen or "").lower().startswith("zh") else "en"

@@ -1,0 +1,104 @@
+"""Every path of the workspace, and the check of every name before it becomes a path.
+
+Does not read or write what lies there: that is for the room that owns it.
+"""
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.ground.errors import BadInput
+
+PROJECT = Path(__file__).resolve().parents[2]
+_NAME = re.compile(r"[^\W_][\w.-]{0,63}")
+
+
+def check_name(name: str, what_zh: str, what_en: str) -> str:
+    """Return `name` if it may become a file name: 1 to 64 letters, digits, `-`, `_`, `.`; else raise BadInput."""
+    if not _NAME.fullmatch(name) or ".." in name or name.endswith((".", ".partial")):
+        shown = name if len(name) <= 40 else name[:40] + "…"
+        raise BadInput(
+            f"{what_zh}名称 {shown!r} 不可用：请用 1 到 64 个字母、汉字、数字或 - _ .，并以字母、汉字或数字开头",
+            f"{what_en} name {shown!r} cannot be used: take 1 to 64 letters, digits or - _ . and begin with a letter "
+            "or digit",
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The directory that holds all of one user's work, and where each thing lies in it."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: str | Path | None = None) -> "Workspace":
+        """The workspace at `root`, else at `XTUNER_STUDIO_HOME`, else `workspace` in the project; made if missing.
+
+        Raises BadInput where the directory cannot be made or written to.
+        """
+        path = Path(root or os.environ.get("XTUNER_STUDIO_HOME") or PROJECT / "workspace").expanduser().absolute()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise BadInput(
+                f"工作目录 {path} 不可写（{error.strerror}）：请换一个目录（--workspace 或环境变量 XTUNER_STUDIO_HOME）",
+                f"the workspace {path} cannot be written to ({error.strerror}): choose another directory with "
+                "--workspace or XTUNER_STUDIO_HOME",
+            ) from error
+        return cls(path)
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def configs(self) -> Path:
+        return self.root / "configs"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def jobs(self) -> Path:
+        """Jobs that belong to no run: building the demo model, the demo, a chat."""
+        return self.root / "jobs"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: caches of the engine's libraries, measurements."""
+        return self.root / "cache"
+
+    @property
+    def conversations(self) -> Path:
+        return self.root / "conversations"
+
+    def model(self, name: str) -> Path:
+        return self.models / check_name(name, "模型", "model")
+
+    def dataset(self, name: str) -> Path:
+        return self.datasets / check_name(name, "数据集", "dataset")
+
+    def config(self, name: str) -> Path:
+        return self.configs / check_name(name, "配置", "config")
+
+    def run(self, run_id: str) -> Path:
+        return self.runs / check_name(run_id, "训练", "run")
+
+
+def free_name(directory: Path, stem: str) -> str:
+    """`stem`, or `stem-2`, `stem-3`, …: the first that is not taken in `directory`."""
+    number, name = 1, stem
+    while (directory / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name

@@ -1,0 +1,239 @@
+"""A job is a directory: what was asked, who runs it, how it ended. Any long work of the product is one.
+
+    job.json   written once: kind, command, environment, what it must leave on disk
+    lock       held by the supervisor for as long as it lives
+    pid.json   who the supervisor and the command's process are
+    stop.json  somebody asked it to stop, and how
+    exit.json  how it ended
+    log.txt    everything the command printed;  progress.json  what the command says of itself
+
+Status is computed from these each time and never stored. Does not run the command: the supervisor does.
+"""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from core.ground.errors import WorkFailed
+from core.ground.files import locked, read_json, read_tail, write_json
+from core.ground.workspace import PROJECT
+from core.jobs.process import Identity
+
+STARTING_SECONDS = 15.0
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    KILLED = "KILLED"
+    FAILED = "FAILED"
+    CRASHED = "CRASHED"
+
+    @property
+    def live(self) -> bool:
+        return self in (Status.PENDING, Status.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, by its directory."""
+
+    directory: Path
+
+    @classmethod
+    def start(
+        cls,
+        jobs: Path,
+        kind: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        artefacts: Sequence[Path] = (),
+        facts: Mapping[str, Any] | None = None,
+        telemetry: Path | None = None,
+    ) -> "Job":
+        """Start `argv` (an argument list) under a supervisor of its own, as the next job of `kind` in `jobs`.
+
+        `env` is added to the environment; `artefacts` must all exist for the job to count as finished;
+        `facts` are kept in job.json; samples of the machine go to `telemetry`. Returns once it runs.
+        Raises WorkFailed where the supervisor does not come up.
+        """
+        directory = _next_directory(jobs, kind)
+        job = cls(directory)
+        write_json(
+            directory / "job.json",
+            {
+                "kind": kind,
+                "argv": list(argv),
+                "env": dict(env or {}),
+                "artefacts": [str(path) for path in artefacts],
+                "facts": dict(facts or {}),
+                "telemetry": str(telemetry) if telemetry else None,
+                "created": time.time(),
+            },
+        )
+        # Returns at once: the supervisor leaves for a session of its own.
+        subprocess.run(
+            [sys.executable, "-m", "core.jobs.supervisor", str(directory)],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        wait_until(lambda: (directory / "pid.json").exists() or (directory / "exit.json").exists(), STARTING_SECONDS)
+        if job.status() in (Status.PENDING, Status.CRASHED):
+            raise WorkFailed(
+                f"任务没有启动，详见 {directory / 'log.txt'}", f"the job did not start; see {directory / 'log.txt'}"
+            )
+        return job
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log.txt"
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What was asked: the content of job.json, empty where it is not yet written."""
+        return read_json(self.directory / "job.json") or {}
+
+    @property
+    def exit(self) -> dict[str, Any] | None:
+        """How it ended: `returncode` (negative: the signal), `ended`, `error`; None before."""
+        return read_json(self.directory / "exit.json")
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What the command last said of itself: `done` from 0 to 1, and whatever its kind adds."""
+        return read_json(self.directory / "progress.json") or {}
+
+    @property
+    def pids(self) -> dict[str, Identity | None]:
+        """The identities of `supervisor` and `command`, None before they are known."""
+        pids = read_json(self.directory / "pid.json") or {}
+        return {role: Identity.from_json(pids.get(role)) for role in ("supervisor", "command")}
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran, or has been running."""
+        started = (read_json(self.directory / "pid.json") or {}).get("started")
+        if started is None:
+            return 0.0
+        ended = self.exit
+        return max(0.0, (ended["ended"] if ended else time.time()) - started)
+
+    def status(self) -> Status:
+        """Where it stands, from its files and the supervisor's lock."""
+        for _ in range(2):
+            ended = self.exit
+            if ended is not None:
+                return self._ended_as(ended)
+            if self._supervised():
+                return Status.RUNNING
+            # The supervisor may have written exit.json and gone between the two looks: look again.
+        spec = self.spec
+        young = time.time() - spec.get("created", 0) < STARTING_SECONDS
+        return Status.PENDING if young and not (self.directory / "pid.json").exists() else Status.CRASHED
+
+    def ask_to_stop(self, *, discard: bool = False, grace: float = 20.0) -> None:
+        """Leave word for the supervisor to stop: asks, waits `grace` seconds, then SIGTERM, then SIGKILL.
+
+        With `discard`, the command is not given time to save.
+        """
+        if not (self.directory / "stop.json").exists():
+            write_json(
+                self.directory / "stop.json",
+                {"discard": discard, "grace": 0.0 if discard else grace, "asked": time.time()},
+            )
+
+    def stop(self, *, discard: bool = False, grace: float = 20.0) -> Status:
+        """Stop it and return when no process of it is left."""
+        if self.status().live:
+            self.ask_to_stop(discard=discard, grace=grace)
+            self.wait(grace + 30)
+        return self.status()
+
+    def wait(self, timeout: float | None = None, on_progress: Callable[["Job"], None] | None = None) -> Status:
+        """Wait until it has ended, at most `timeout` seconds; `on_progress` is called about twice a second."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (status := self.status()).live:
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            if on_progress:
+                on_progress(self)
+            time.sleep(0.25)
+        if on_progress:
+            on_progress(self)
+        return status
+
+    def log_tail(self, most_bytes: int = 64_000) -> str:
+        return read_tail(self.log, most_bytes)
+
+    def _ended_as(self, ended: dict[str, Any]) -> Status:
+        whole = ended["returncode"] == 0 and all(Path(path).exists() for path in self.spec.get("artefacts", []))
+        if (self.directory / "stop.json").exists():
+            return Status.KILLED
+        return Status.FINISHED if whole else Status.FAILED
+
+    def _supervised(self) -> bool:
+        """Whether the supervisor holds its lock. The kernel frees it whatever way the supervisor dies."""
+        try:
+            descriptor = os.open(self.directory / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared: two who look at the same time do not take each other for the supervisor.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def jobs_in(directory: Path, kind: str | None = None) -> list[Job]:
+    """The jobs in a `jobs` directory, of one kind or all, oldest first."""
+    found = [path for path in directory.glob(f"{kind or '*'}-*") if path.name.rpartition("-")[2].isdigit()]
+    return [Job(path) for path in sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))]
+
+
+def latest_job(directory: Path, kind: str) -> Job | None:
+    """The newest job of a kind, None if there was none."""
+    found = jobs_in(directory, kind)
+    return found[-1] if found else None
+
+
+def wait_until(condition: Callable[[], object], timeout: float) -> bool:
+    """Poll until `condition` holds; False when `timeout` seconds have passed without."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _next_directory(jobs: Path, kind: str) -> Path:
+    with locked(jobs / ".lock"):
+        taken = jobs_in(jobs, kind)
+        number = int(taken[-1].name.rpartition("-")[2]) + 1 if taken else 1
+        directory = jobs / f"{kind}-{number}"
+        directory.mkdir(parents=True)
+    with contextlib.suppress(OSError):
+        os.chmod(directory, 0o700)
+    return directory
