@@ -1,0 +1,96 @@
+"""XTuner's own files, found without importing XTuner: its presets, its prompt templates, its modeling code.
+
+Reads; what a config means and how it is edited is for `config_file`.
+"""
+
+import ast
+import fnmatch
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from core.ground.errors import BadInput, WorkFailed
+
+COURSE_PRESET = "internlm2_chat_1_8b_qlora_alpaca_e3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptTemplate:
+    """How XTuner wraps a turn: `system` and `instruction` hold `{system}` and `{input}`; text, not tokens."""
+
+    name: str
+    system: str
+    instruction: str
+    suffix: str
+    sep: str
+    stop_words: tuple[str, ...]
+
+    def prompt(self, turns: list[tuple[str, str | None]], system: str = "") -> str:
+        """The text before the answer: `turns` of (question, answer), the last one's answer None.
+
+        The same text that `encode_fn` and `EvaluateChatHook` of XTuner make of it; the tokenizer adds `<s>`.
+        """
+        text = self.system.format(system=system) if system else ""
+        for question, answer in turns:
+            text += self.instruction.replace("{input}", question)
+            if answer is not None:
+                text += answer + self.suffix + self.sep
+        return text
+
+
+@cache
+def xtuner_directory() -> Path:
+    """Where the installed xtuner package lies. Raises WorkFailed where it is not installed."""
+    spec = importlib.util.find_spec("xtuner")
+    if spec is None or not spec.submodule_search_locations:
+        raise WorkFailed(
+            "未安装 xtuner：请运行 make run 安装依赖", "xtuner is not installed: run make run, which installs it"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@cache
+def presets() -> dict[str, Path]:
+    """The name and file of every preset config of the installed XTuner, by name."""
+    found = xtuner_directory() / "configs"
+    return {path.stem: path for path in sorted(found.rglob("*.py")) if not path.name.startswith("_")}
+
+
+def matching(pattern: str | None) -> list[str]:
+    """The presets whose name holds `pattern`, or matches it as a wildcard; all without one."""
+    if not pattern:
+        return list(presets())
+    wanted = pattern.lower()
+    return [name for name in presets() if wanted in name.lower() or fnmatch.fnmatch(name.lower(), wanted)]
+
+
+def preset_text(name: str) -> str:
+    """The Python text of a preset. Raises BadInput for a name that XTuner does not have."""
+    path = presets().get(name)
+    if path is None:
+        raise BadInput(
+            f"没有名为 {name} 的预设：用 python -m core configs list -p internlm2 查看可用的预设",
+            f"there is no preset {name}: see python -m core configs list -p internlm2",
+        )
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def prompt_templates() -> dict[str, PromptTemplate]:
+    """XTuner's prompt templates, read from its source: `utils/templates.py`, `PROMPT_TEMPLATE = ConfigDict(…)`."""
+    tree = ast.parse((xtuner_directory() / "utils" / "templates.py").read_text(encoding="utf-8"))
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PROMPT_TEMPLATE":
+            for keyword in node.value.keywords:
+                value = {part.arg: ast.literal_eval(part.value) for part in keyword.value.keywords}
+                found[keyword.arg] = PromptTemplate(
+                    name=keyword.arg,
+                    system=value.get("SYSTEM", "{system}"),
+                    instruction=value.get("INSTRUCTION", "{input}"),
+                    suffix=value.get("SUFFIX", ""),
+                    sep=value.get("SEP", ""),
+                    stop_words=tuple(value.get("STOP_WORDS", ())),
+                )
+    return found
