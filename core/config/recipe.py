@@ -1,0 +1,166 @@
+"""Recipes: from a preset to a config for one model, one dataset, one machine. Each edit carries its reason.
+
+    course    exactly the course's edits of its preset, nothing else
+    fast      few unique rows learned in a fraction of the time, watched while they are
+
+On a machine without a GPU both get what XTuner needs there (`cpu_edits`). Writes no file.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.model import Model
+from core.ground.errors import BadInput
+from core.ground.text import Text
+
+RecipeName = Literal["course", "fast"]
+DATASET = "train_dataloader.dataset"
+# Below this a model is a toy like our demo model, whose few weights need a larger step.
+TINY_PARAMETERS = 50_000_000
+FAST_UPDATES = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """One change of a preset and why it is made. `value` MISSING takes the setting out."""
+
+    path: str
+    value: Any
+    why: Text
+
+
+def check_preset(preset: ConfigFile, name: str) -> None:
+    """Raise BadInput where a preset is not one that our recipes fit: supervised, with LoRA, on one dataset."""
+    kind = preset.get(f"{DATASET}.type")
+    if preset.get("model.lora") is MISSING or not (isinstance(kind, Source) and kind.code == "process_hf_dataset"):
+        raise BadInput(
+            f"预设 {name} 不是单数据集的 LoRA/QLoRA 指令微调，配方不适用：请选名字里有 qlora 的指令微调预设",
+            f"the preset {name} is not LoRA or QLoRA fine-tuning on one dataset, so the recipes do not fit it: choose "
+            "one with qlora in its name",
+        )
+
+
+def edits(
+    recipe: RecipeName, preset: ConfigFile, *, model: Model, data: Path, rows: int, questions: list[str], gpu: bool
+) -> Iterator[Edit]:
+    """All edits of `recipe` to `preset`, for a dataset file of `rows` rows and the questions to evaluate with."""
+    yield from _task_edits(preset, model, data, questions)
+    if recipe == "fast":
+        yield from _fast_edits(model, rows, gpu)
+    if not gpu:
+        yield from cpu_edits()
+
+
+def apply(config: ConfigFile, changes: list[Edit]) -> None:
+    """Carry out `changes` on `config`."""
+    for edit in changes:
+        if edit.value is MISSING:
+            config.delete(edit.path)
+        else:
+            config.set(edit.path, edit.value)
+    wrapper = config.get("optim_wrapper.type")
+    if isinstance(wrapper, Source) and wrapper.code == "OptimWrapper":
+        config.import_name("mmengine.optim", "OptimWrapper")
+
+
+def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
+    """What the course changes: model, data file, evaluation questions, and a local file in place of the hub's."""
+    yield Edit(path="pretrained_model_name_or_path", value=str(model.path), why=Text("你的模型", "your model"))
+    variable = preset.names(f"{DATASET}.dataset.path")
+    if variable:
+        yield Edit(path=variable, value=str(data), why=Text("你的数据集", "your dataset"))
+    yield Edit(
+        path="evaluation_inputs", value=questions, why=Text("训练中要问的问题", "what is asked during the training")
+    )
+    yield Edit(
+        path=f"{DATASET}.dataset",
+        value=Source(f'dict(type=load_dataset, path="json", data_files=dict(train={variable or repr(str(data))}))'),
+        why=Text("读取本地 JSON 文件", "read a local JSON file"),
+    )
+    yield Edit(
+        path=f"{DATASET}.dataset_map_fn",
+        value=None,
+        why=Text("数据已经是 XTuner 的格式", "the rows are in XTuner's form already"),
+    )
+
+
+def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
+    """Enough updates on short rows, and answers on the way."""
+    tiny = model.parameters < TINY_PARAMETERS
+    batch = 16 if tiny else 4
+    per_epoch = math.ceil(rows / batch)
+    epochs = max(1, math.ceil(FAST_UPDATES / per_epoch))
+    total = per_epoch * epochs
+    yield Edit(
+        path="pack_to_max_length",
+        value=False,
+        why=Text("样本又少又短，打包后几乎没有更新", "few short rows: packed, hardly any update is left"),
+    )
+    yield Edit(path="max_length", value=512, why=Text("样本都很短", "the rows are short"))
+    yield Edit(path="batch_size", value=batch, why=Text("一次看几条短样本", "several short rows at once"))
+    yield Edit(path="accumulative_counts", value=1, why=Text("每次迭代都更新参数", "every iteration is an update"))
+    yield Edit(
+        path="max_epochs",
+        value=epochs,
+        why=Text(f"约 {FAST_UPDATES} 次更新，共 {total} 次", f"about {FAST_UPDATES} updates: {total}"),
+    )
+    yield Edit(
+        path="lr",
+        value=4e-3 if tiny else 4e-4,
+        why=Text("适合这个大小的模型和更新次数", "fits a model of this size and so many updates"),
+    )
+    yield Edit(
+        path="model.lora.r",
+        value=16,
+        why=Text("学会一个身份，小适配器就够", "a small adapter is enough for an identity"),
+    )
+    yield Edit(path="model.lora.lora_alpha", value=32, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
+    yield Edit(
+        path="model.lora.lora_dropout",
+        value=0.0 if tiny else 0.05,
+        why=Text("更新次数少，不必丢弃太多", "few updates need little dropout"),
+    )
+    yield Edit(
+        path="save_steps", value=max(1, math.ceil(total / 3)), why=Text("训练途中也有检查点", "checkpoints on the way")
+    )
+    yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep each of them"))
+    yield Edit(path="evaluation_freq", value=max(1, math.ceil(total / 6)), why=Text("看着它学", "watch it learn"))
+    yield Edit(
+        path="custom_hooks[1].max_new_tokens", value=64, why=Text("评测回答不必很长", "an evaluation answer is short")
+    )
+    yield Edit(
+        path="SYSTEM",
+        value="",
+        why=Text("训练、评测、聊天用同一种提示", "one prompt for training, evaluation and chat"),
+    )
+    yield Edit(
+        path=f"{DATASET}.map_num_proc", value=1, why=Text("数据少，一个进程最快", "little data: one process is fastest")
+    )
+    yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "nothing is packed"))
+    yield Edit(
+        path="default_hooks.logger.interval", value=1, why=Text("每次迭代都有损失值", "a loss for every iteration")
+    )
+    yield Edit(path="randomness.seed", value=42, why=Text("可以重现", "it can be repeated"))
+    if tiny or not gpu:
+        yield Edit(
+            path="model.use_activation_checkpointing",
+            value=False,
+            why=Text("内存够用，更快", "memory is enough, and it is faster"),
+        )
+
+
+def cpu_edits() -> Iterator[Edit]:
+    """What XTuner needs on a machine without a GPU: no 4-bit, no AMP, single precision, gloo."""
+    why = Text(
+        "没有显卡：4 比特量化、混合精度和 NCCL 都要 CUDA", "no GPU: 4-bit weights, mixed precision and NCCL need CUDA"
+    )
+    yield Edit(path="model.llm.quantization_config", value=MISSING, why=why)
+    yield Edit(path="model.llm.torch_dtype", value=Source("torch.float32"), why=why)
+    yield Edit(path="optim_wrapper.type", value=Source("OptimWrapper"), why=why)
+    yield Edit(path="optim_wrapper.dtype", value=MISSING, why=why)
+    yield Edit(path="optim_wrapper.loss_scale", value=MISSING, why=why)
+    yield Edit(path="env_cfg.dist_cfg.backend", value="gloo", why=why)

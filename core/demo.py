@@ -1,0 +1,179 @@
+"""The whole workflow on the demo model in one go: model, dataset, config, train, export, score, report.
+
+Goes through the same front doors as the pages and the commands. Run as a job of its own it survives the page.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.chat import compare
+from core.chat.compare import Ask, Sampling
+from core.chat.diagnosis import diagnose
+from core.chat.score import score
+from core.config import config as configs
+from core.data import dataset as datasets
+from core.data.assistant import COURSE_QUESTIONS, check_nickname
+from core.engine import model as models
+from core.engine.commands import module_command
+from core.export import export
+from core.ground.errors import BadInput, WorkFailed
+from core.ground.files import locked, write_text
+from core.ground.text import Language
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, Status, latest_job
+from core.jobs.reasons import reason
+from core.report import writeup
+from core.training import run as runs
+
+STAGES = ("model", "dataset", "config", "train", "export", "score", "report")
+# Beside the course's two: a phrasing that was not trained, and two questions that have nothing to do with it.
+QUESTIONS = (*COURSE_QUESTIONS, "你是谁", "Who are you?", "法国的首都是哪里？", "2加3等于几？")
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the demo tells of itself: a stage after the other, each with its part done and its seconds."""
+
+    tell: Callable[[dict[str, Any]], None]
+    stages: list[dict[str, Any]] = field(
+        default_factory=lambda: [{"name": name, "status": "pending", "done": 0.0, "seconds": 0.0} for name in STAGES]
+    )
+    run: str | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[Job], None]]:
+        """Run a stage; yields what a job's wait calls to show its progress."""
+        stage = self.stages[STAGES.index(name)]
+        started = time.monotonic()
+        stage["status"] = "running"
+
+        def on_progress(job: Job) -> None:
+            told = job.progress
+            stage.update(done=told.get("done", 0.0), eta_s=told.get("eta_s"), seconds=time.monotonic() - started)
+            self._tell()
+
+        self._tell()
+        try:
+            yield on_progress
+        except BaseException:
+            stage.update(status="failed", seconds=time.monotonic() - started)
+            self._tell()
+            raise
+        stage.update(status="done", done=1.0, eta_s=None, seconds=time.monotonic() - started)
+        self._tell()
+
+    def _tell(self) -> None:
+        done = sum(stage["done"] for stage in self.stages) / len(self.stages)
+        self.tell({"done": done, "note": "demo", "run": self.run, "stages": self.stages})
+
+
+def start(workspace: Workspace, nickname: str) -> Job:
+    """Start the demo as a job. Raises BadInput where the nickname will not do or a demo or training runs already."""
+    nickname = check_nickname(nickname)
+    with locked(workspace.jobs / ".demo.lock"):
+        busy = latest_job(workspace.jobs, "demo")
+        if busy is not None and busy.status().live:
+            raise BadInput("演示正在进行：等它结束，或先停止它", "the demo is running: wait for it, or stop it first")
+        training = runs.running(workspace)
+        if training is not None:
+            raise BadInput(
+                f"训练 {training.id} 正在进行：等它结束，或先停止它",
+                f"the run {training.id} is training: wait, or stop it",
+            )
+        argv = module_command("core", "demo", f"--name={nickname}", "--workspace", workspace.root, "--json")
+        return Job.start(workspace.jobs, "demo", argv, facts={"nickname": nickname})
+
+
+def run(
+    workspace: Workspace, nickname: str, language: Language, tell: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Do all stages. Returns what `demo --json` prints. Raises StudioError where a stage fails."""
+    nickname = check_nickname(nickname)
+    progress = Progress(tell)
+    with _stopping_what_runs() as current:
+        with progress.stage("model") as watch:
+            build = current(models.build_demo(workspace))
+            if build and build.wait(on_progress=watch) is not Status.FINISHED:
+                raise _failed(build, "示例模型没有建成", "the demo model was not built")
+        with progress.stage("dataset"):
+            dataset = datasets.make_assistant(workspace, nickname, "balanced")
+        with progress.stage("config"):
+            config = configs.make(workspace, model=models.DEMO, dataset=dataset.name, recipe="fast")
+        with progress.stage("train") as watch:
+            trained = runs.start(workspace, config.name)
+            progress.run = trained.id
+            job = current(trained.job)
+            job.wait(on_progress=watch)
+            state = trained.state()
+            if state.status is not Status.FINISHED:
+                raise _failed(job, "训练没有完成", "the training did not finish")
+        with progress.stage("export") as watch:
+            verified = export.finish(trained, current(export.start(workspace, trained)), on_progress=watch)["verify"]
+        with progress.stage("score") as watch:
+            worker = compare.worker_for(workspace, trained)
+            current(worker.job)
+            try:
+                worker.wait_ready(on_progress=watch)
+                asks = [Ask(side=side, turns=[(q, None)]) for side in ("base", "tuned") for q in QUESTIONS]
+                answers = [line["answer"] for line in worker.ask(asks, Sampling(max_new_tokens=96))]
+                scores = score(trained, worker)
+            finally:
+                worker.stop()
+        with progress.stage("report"):
+            report = writeup.build(workspace, trained, language)
+    before, after = answers[: len(QUESTIONS)], answers[len(QUESTIONS) :]
+    result = {
+        "run": trained.id,
+        "stages": [{"name": s["name"], "seconds": round(s["seconds"], 1)} for s in progress.stages],
+        "before": [{"prompt": q, "answer": a} for q, a in zip(QUESTIONS, before, strict=True)],
+        "after": [{"prompt": q, "answer": a} for q, a in zip(QUESTIONS, after, strict=True)],
+        "scores": {**scores.to_json(), "diagnosis": diagnose(scores).verdict},
+        "merged_equals_adapter": verified["ok"],
+        "report": str(report.path),
+    }
+    write_text(trained.path / "demo.json", json.dumps(result, ensure_ascii=False, indent=2))
+    return result
+
+
+@contextmanager
+def _stopping_what_runs() -> Iterator[Callable[[Job | None], Job | None]]:
+    """Stop the job of the current stage if the demo is stopped or fails; yields what names that job."""
+    current: list[Job] = []
+
+    def note(job: Job | None) -> Job | None:
+        current[:] = [job] if job else []
+        return job
+
+    def stopped(*_: object) -> None:
+        raise WorkFailed("演示已按要求停止", "the demo was stopped as asked")
+
+    before = signal.signal(signal.SIGTERM, stopped)
+    try:
+        yield note
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for job in current:
+            if job.status().live:
+                job.stop(discard=True)
+
+
+def _failed(job: Job, zh: str, en: str) -> WorkFailed:
+    why = reason(job)
+    return WorkFailed(
+        f"{zh}：{why.zh if why else ''}。日志：{job.log}", f"{en}: {why.en if why else ''}. Log: {job.log}"
+    )
+
+
+def progress_writer() -> Callable[[dict[str, Any]], None] | None:
+    """What writes our progress where the supervisor looks for it; None outside a job."""
+    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
+    if path is None:
+        return None
+    return lambda told: write_text(Path(path), json.dumps(told))
