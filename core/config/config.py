@@ -18,7 +18,7 @@ from core.data.dataset import Dataset
 from core.engine import model as models
 from core.engine.config_file import ConfigFile
 from core.engine.model import Model
-from core.engine.presets import COURSE_PRESET, preset_text
+from core.engine.presets import preset_text
 from core.ground.environment import gpus
 from core.ground.errors import BadInput
 from core.ground.files import directories_with, new_directory, read_json, write_json, write_text
@@ -81,13 +81,16 @@ def make(
     settings: dict[str, Any] | None = None,
 ) -> Config:
     """Make a config of a preset for a model and a dataset of the workspace. Raises BadInput; then nothing is written."""
-    if recipe not in ("course", "fast"):
-        raise BadInput(f"没有配方 {recipe}：可用 course、fast", f"there is no recipe {recipe}: use course or fast")
+    if recipe not in recipes.RECIPES:
+        raise BadInput(
+            f"没有配方 {recipe}：可用 {'、'.join(recipes.RECIPES)}",
+            f"there is no recipe {recipe}: use {', '.join(recipes.RECIPES)}",
+        )
     chosen_model, chosen_data = models.usable(workspace, model), datasets.find(workspace, dataset)
-    preset_name = preset or COURSE_PRESET
+    preset_name = preset or recipes.DEFAULT_PRESETS[recipe]
     base = preset_text(preset_name)
     config = ConfigFile(base)
-    recipes.check_preset(config, preset_name)
+    recipes.check_preset(config, preset_name, recipe)
     gpu = bool(gpus())
     changes = list(
         recipes.edits(
@@ -120,8 +123,10 @@ def questions_for(dataset: Dataset) -> list[str]:
     """What to ask during the training: the course's two questions, and for other data its first questions."""
     if dataset.made["kind"] == "assistant":
         return list(COURSE_QUESTIONS)
-    asked = dict.fromkeys(row["conversation"][0]["input"] for row in dataset.load()[:100])
-    return [question for question in asked if question.strip()][:3] or list(COURSE_QUESTIONS)
+    first = [row["conversation"][0] for row in dataset.load()[:100]]
+    # A text has no question: its beginning is what the model is to go on from.
+    asked = dict.fromkeys((turn["input"] or turn["output"][:10]).strip() for turn in first)
+    return [question for question in asked if question][:3] or list(COURSE_QUESTIONS)
 
 
 def change(workspace: Workspace, name: str, settings: dict[str, Any]) -> Config:

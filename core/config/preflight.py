@@ -113,12 +113,15 @@ def _schedule_problems(
     def warn(where: str, message: Text, hint: Text, severity: Any = "warning") -> None:
         problems.append(Problem(severity=severity, where=where, message=message, hint=hint))
 
-    warmup = facts["warmup_epochs"]
-    if warmup and int(warmup * per_epoch) == 0:
+    if int((facts["warmup_epochs"] or 0) * per_epoch) == 0:
+        least = math.ceil(1000 / iters) / 1000
         warn(
             "warmup_ratio",
             Text("预热的迭代数为零，XTuner 会因此报错退出", "the warm-up has zero iterations, of which XTuner dies"),
-            Text("增大 max_epochs，或把 warmup_ratio 设为 0", "more epochs, or warmup_ratio 0"),
+            Text(
+                f"把 warmup_ratio 设到 {least} 以上，或增大 max_epochs",
+                f"warmup_ratio of at least {least}, or more epochs",
+            ),
             "error",
         )
     if updates < 30:

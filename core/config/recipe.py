@@ -2,6 +2,7 @@
 
     course    exactly the course's edits of its preset, nothing else
     fast      few unique rows learned in a fraction of the time, watched while they are
+    pretrain  continued pre-training on texts, with an adapter, so that it fits where full training does not
 
 On a machine without a GPU both get what XTuner needs there (`cpu_edits`). Writes no file.
 """
@@ -14,10 +15,13 @@ from typing import Any, Literal
 
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.engine.model import Model
+from core.engine.presets import COURSE_PRESET
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
-RecipeName = Literal["course", "fast"]
+RecipeName = Literal["course", "fast", "pretrain"]
+RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain")
+DEFAULT_PRESETS = {"course": COURSE_PRESET, "fast": COURSE_PRESET, "pretrain": "internlm2_1_8b_full_custom_pretrain_e1"}
 DATASET = "train_dataloader.dataset"
 # Below this a model is a toy like our demo model, whose few weights need a larger step.
 TINY_PARAMETERS = 50_000_000
@@ -33,14 +37,16 @@ class Edit:
     why: Text
 
 
-def check_preset(preset: ConfigFile, name: str) -> None:
-    """Raise BadInput where a preset is not one that our recipes fit: supervised, with LoRA, on one dataset."""
+def check_preset(preset: ConfigFile, name: str, recipe: RecipeName) -> None:
+    """Raise BadInput where a preset is not one that `recipe` fits: one dataset, and LoRA unless it is for texts."""
     kind = preset.get(f"{DATASET}.type")
-    if preset.get("model.lora") is MISSING or not (isinstance(kind, Source) and kind.code == "process_hf_dataset"):
+    one = isinstance(kind, Source) and kind.code == "process_hf_dataset"
+    texts = preset.get(f"{DATASET}.template_map_fn") is None
+    if not one or texts != (recipe == "pretrain") or (not texts and preset.get("model.lora") is MISSING):
+        wanted = "full_custom_pretrain" if recipe == "pretrain" else "qlora"
         raise BadInput(
-            f"预设 {name} 不是单数据集的 LoRA/QLoRA 指令微调，配方不适用：请选名字里有 qlora 的指令微调预设",
-            f"the preset {name} is not LoRA or QLoRA fine-tuning on one dataset, so the recipes do not fit it: choose "
-            "one with qlora in its name",
+            f"配方 {recipe} 不适用于预设 {name}：请选名字里有 {wanted} 的单数据集预设",
+            f"the recipe {recipe} does not fit the preset {name}: choose one on one dataset with {wanted} in its name",
         )
 
 
@@ -51,6 +57,8 @@ def edits(
     yield from _task_edits(preset, model, data, questions)
     if recipe == "fast":
         yield from _fast_edits(model, rows, gpu)
+    if recipe == "pretrain":
+        yield from _pretrain_edits(model, data, gpu)
     if not gpu:
         yield from cpu_edits()
 
@@ -65,6 +73,12 @@ def apply(config: ConfigFile, changes: list[Edit]) -> None:
     wrapper = config.get("optim_wrapper.type")
     if isinstance(wrapper, Source) and wrapper.code == "OptimWrapper":
         config.import_name("mmengine.optim", "OptimWrapper")
+    if any(edit.path == "model.lora" for edit in changes):
+        config.import_name("peft", "LoraConfig")
+    if any(edit.path == "model.llm.quantization_config" and edit.value is not MISSING for edit in changes):
+        config.import_name("transformers", "BitsAndBytesConfig")
+    if config.get("model.llm.torch_dtype") is not MISSING:
+        config.import_module("torch")
 
 
 def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
@@ -151,6 +165,50 @@ def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
             value=False,
             why=Text("内存够用，更快", "memory is enough, and it is faster"),
         )
+
+
+def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
+    """An adapter in place of full training, and updates enough for a small corpus."""
+    tiny = model.parameters < TINY_PARAMETERS
+    # About 4 bytes of JSON for a token, 512 tokens for a pack.
+    packs = max(1, data.stat().st_size // 2048)
+    why = Text(
+        "只训练适配器：全量训练在小显存上放不下", "an adapter alone: full training does not fit in little memory"
+    )
+    lora = "dict(type=LoraConfig, r=64, lora_alpha=128, lora_dropout=0.05, bias='none', task_type='CAUSAL_LM')"
+    yield Edit(path="model.lora", value=Source(lora), why=why)
+    if gpu:
+        nf4 = (
+            "dict(type=BitsAndBytesConfig, load_in_4bit=True, bnb_4bit_compute_dtype=torch.float16, "
+            "bnb_4bit_use_double_quant=True, bnb_4bit_quant_type='nf4')"
+        )
+        yield Edit(path="model.llm.torch_dtype", value=Source("torch.float16"), why=why)
+        yield Edit(path="model.llm.quantization_config", value=Source(nf4), why=why)
+    yield Edit(path="max_length", value=512, why=Text("一段文字的长度", "the length of a passage"))
+    yield Edit(
+        path="accumulative_counts",
+        value=1,
+        why=Text("语料不多，每次迭代都更新参数", "a small corpus: every iteration is an update"),
+    )
+    yield Edit(
+        path="max_epochs",
+        value=min(10, math.ceil(60 / packs)),
+        why=Text("语料少就多看几遍", "a small corpus is seen several times"),
+    )
+    yield Edit(
+        path="warmup_ratio", value=0.1, why=Text("预热至少要有一次迭代", "the warm-up needs an iteration at least")
+    )
+    yield Edit(path="lr", value=2e-3 if tiny else 2e-4, why=Text("适配器的学习率", "the learning rate of an adapter"))
+    yield Edit(path="save_steps", value=50, why=Text("训练途中也有检查点", "checkpoints on the way"))
+    yield Edit(path="evaluation_freq", value=20, why=Text("看着它学", "watch it learn"))
+    yield Edit(path="custom_hooks[1].max_new_tokens", value=64, why=Text("续写不必很长", "a continuation is short"))
+    yield Edit(
+        path=f"{DATASET}.map_num_proc", value=1, why=Text("数据少，一个进程最快", "little data: one process is fastest")
+    )
+    yield Edit(
+        path="default_hooks.logger.interval", value=1, why=Text("每次迭代都有损失值", "a loss for every iteration")
+    )
+    yield Edit(path="randomness.seed", value=42, why=Text("可以重现", "it can be repeated"))
 
 
 def cpu_edits() -> Iterator[Edit]:

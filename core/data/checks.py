@@ -41,7 +41,7 @@ def check(rows: list[Row]) -> list[Problem]:
                 )
         question, answer = row["conversation"][0]["input"], row["conversation"][0]["output"]
         first = seen.setdefault(question, (number, answer))
-        if len(row["conversation"]) == 1 and first[1] != answer:
+        if question and len(row["conversation"]) == 1 and first[1] != answer:
             problems.append(
                 _at(
                     number,

@@ -1,9 +1,10 @@
-"""Reading other people's files into rows: JSON, JSONL, CSV and TSV in the common shapes of chat data.
+"""Reading other people's files into rows: JSON, JSONL, CSV, TSV and plain text in the common shapes of chat data.
 
     xtuner    {"conversation": [{"input", "output"}, …]}
     openai    {"messages": [{"role", "content"}, …]}
     sharegpt  {"conversations": [{"from", "value"}, …]}
     alpaca    {"instruction", "input"?, "output", "history"?, "system"?}
+    text      {"text"}, or a txt or md file by its paragraphs: for continued pre-training
     qa        two columns: question/answer, prompt/response, input/output, 问/答 and the like
 
 A row that cannot be used is reported with its number and reason; it never loses the file.
@@ -12,6 +13,7 @@ A row that cannot be used is reported with its number and reason; it never loses
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 from core.data.messages import Row, problem
 from core.ground.errors import BadInput
 
-FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "qa")
+FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa")
 MOST_BYTES = 1 << 30
 _QUESTION = ("question", "prompt", "input", "query", "instruction", "user", "问", "问题", "提问")
 _ANSWER = ("answer", "response", "output", "completion", "assistant", "reply", "答", "回答", "答案")
@@ -88,6 +90,8 @@ def detect(records: list[Any]) -> str | None:
                     return name
             if "instruction" in record and "output" in record:
                 return "alpaca"
+            if list(record) == ["text"]:
+                return "text"
             if _column(record, _QUESTION) and _column(record, _ANSWER):
                 return "qa"
     return None
@@ -111,10 +115,13 @@ def _records(path: Path) -> Iterator[Any]:
     if kind in (".csv", ".tsv"):
         yield from csv.DictReader(io.StringIO(text), delimiter="\t" if kind == ".tsv" else ",")
         return
+    if kind in (".txt", ".md"):
+        yield from ({"text": part.strip()} for part in re.split(r"\n\s*\n", text) if part.strip())
+        return
     if kind not in (".json", ".jsonl"):
         raise BadInput(
-            f"不支持 {kind} 文件：请用 json、jsonl、csv 或 tsv",
-            f"{kind} files are not read: use json, jsonl, csv or tsv",
+            f"不支持 {kind} 文件：请用 json、jsonl、csv、tsv、txt 或 md",
+            f"{kind} files are not read: use json, jsonl, csv, tsv, txt or md",
         )
     if kind == ".json" and not _looks_like_lines(text):
         try:
@@ -195,5 +202,6 @@ _CONVERT = {
     "openai": lambda record: _from_roles(record["messages"], "role", "content"),
     "sharegpt": lambda record: _from_roles(record["conversations"], "from", "value"),
     "alpaca": _from_alpaca,
+    "text": lambda record: {"conversation": [{"input": "", "output": record["text"]}]},
     "qa": _from_qa,
 }

@@ -110,6 +110,12 @@ class ConfigFile:
         AddImportsVisitor.add_needed_import(context, module, name)
         self._tree = AddImportsVisitor(context).transform_module(self._tree)
 
+    def import_module(self, module: str) -> None:
+        """Make sure of `import module`."""
+        context = CodemodContext()
+        AddImportsVisitor.add_needed_import(context, module)
+        self._tree = AddImportsVisitor(context).transform_module(self._tree)
+
     def _assigned(self, name: str) -> cst.BaseExpression | None:
         """What the last `name = …` at the top level gives it."""
         found = None

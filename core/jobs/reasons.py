@@ -22,8 +22,8 @@ _PATTERNS: tuple[tuple[str, Text], ...] = (
     (
         r"end should be larger than begin",
         Text(
-            "预热的迭代数为零：增大 max_epochs 或样本数，或把 warmup_ratio 设为 0",
-            "the warm-up has zero iterations: more epochs or rows, or warmup_ratio 0",
+            "预热的迭代数为零：增大 max_epochs 或 warmup_ratio",
+            "the warm-up has zero iterations: raise max_epochs or warmup_ratio",
         ),
     ),
     (

@@ -1,0 +1,140 @@
+"""Sets up and starts: `python3 -m core.ground.bootstrap run|test|setup [PORT]`, what `make run` and `make test` call.
+
+Runs on a machine where nothing is installed, under whatever Python 3 it has: standard library and old syntax
+only. Makes `.venv` from requirements.txt with uv; does so again only when that file has changed.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from typing import NoReturn
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+VENV = os.path.join(PROJECT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, ".requirements.sha256")
+REQUIREMENTS = os.path.join(PROJECT, "requirements.txt")
+SUPPORTED = ((3, 11), (3, 12))
+# The environment takes 6.5 GB, most of it torch and CUDA libraries.
+INSTALL_GB = 9.0
+RUN_GB = 1.0
+
+
+def fail(zh: str, en: str) -> NoReturn:
+    """Say what is wrong in one line and stop."""
+    sys.stderr.write(f"{zh} / {en}\n")
+    sys.exit(2)
+
+
+def requirements_digest() -> str:
+    """What the environment is made from."""
+    with open(REQUIREMENTS, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def installed() -> bool:
+    """Whether `.venv` is whole and made from the present requirements.txt."""
+    try:
+        with open(STAMP) as file:
+            return file.read().strip() == requirements_digest() and os.path.exists(PYTHON)
+    except OSError:
+        return False
+
+
+def supported_python() -> str:
+    """A Python that will do: this one, or one found on PATH. Stops with one line where there is none."""
+    if sys.version_info[:2] in SUPPORTED:
+        return sys.executable
+    for version in reversed(SUPPORTED):
+        path = shutil.which(f"python{version[0]}.{version[1]}")
+        # A version manager's stand-in may be there without the Python behind it.
+        if path and subprocess.call([path, "-c", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
+            return path
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    fail(
+        f"需要 Python 3.11 或 3.12，现在是 {here}：请先安装，例如 conda create -n studio python=3.11",
+        f"Python 3.11 or 3.12 is needed, this is {here}: install one, e.g. conda create -n studio python=3.11",
+    )
+
+
+def check_disk(needed: float) -> None:
+    """Stop with one line where the project's disk has less than `needed` GB free."""
+    free = shutil.disk_usage(PROJECT).free / 1e9
+    if free < needed:
+        fail(
+            f"磁盘空间不足：{PROJECT} 需要 {needed:.0f} GB，只剩 {free:.1f} GB，请清理",
+            f"too little disk: {PROJECT} needs {needed:.0f} GB, {free:.1f} GB are free; make room",
+        )
+
+
+def check_port(port: int) -> None:
+    """Stop with one line where something else listens on the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            fail(
+                f"端口 {port} 已被占用：应用可能已在运行；或换一个端口：make run PORT={port + 1}",
+                f"port {port} is taken: the app may be running already; or take another: make run PORT={port + 1}",
+            )
+
+
+def setup() -> None:
+    """Make `.venv` if it is not there or out of date."""
+    if installed():
+        check_disk(RUN_GB)
+        return
+    python = supported_python()
+    check_disk(INSTALL_GB)
+    print("正在安装依赖（约 6.5 GB，只需一次） / installing what is needed (about 6.5 GB, once) …", flush=True)
+    steps = [
+        [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", uv_requirement()],
+        [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON, "-r", REQUIREMENTS],
+    ]
+    if not os.path.exists(PYTHON):
+        steps.insert(0, [python, "-m", "venv", VENV])
+    for step in steps:
+        if subprocess.call(step) != 0:
+            fail(f"安装没有完成：{' '.join(step)}", f"the installation failed at: {' '.join(step)}")
+    with open(STAMP, "w") as file:
+        file.write(requirements_digest())
+
+
+def uv_requirement() -> str:
+    """The pinned uv of requirements.txt."""
+    with open(REQUIREMENTS, encoding="utf-8") as file:
+        return next(line.split("#")[0].strip() for line in file if line.startswith("uv=="))
+
+
+def run(port: int) -> NoReturn:
+    """Serve the app on 127.0.0.1."""
+    check_port(port)
+    setup()
+    print(f"\n  XTuner Studio   http://127.0.0.1:{port}")
+    print("  在自己电脑的终端里 / in a terminal on your own computer:")
+    print(f"  ssh -CN -L {port}:127.0.0.1:{port} -p PORT USER@HOST\n", flush=True)
+    os.chdir(PROJECT)
+    os.execv(PYTHON, [PYTHON, "-m", "streamlit", "run", "app.py", "--server.port", str(port)])
+
+
+def test() -> None:
+    """All checks: style, then every test."""
+    setup()
+    os.chdir(PROJECT)
+    for step in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pytest", "-rs"]):
+        code = subprocess.call([PYTHON, "-m"] + step)
+        if code != 0:
+            sys.exit(code)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        run(int(sys.argv[2]))
+    elif sys.argv[1] == "test":
+        test()
+    else:
+        setup()
