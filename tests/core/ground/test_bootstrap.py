@@ -1,0 +1,102 @@
+"""What stops `make run` does so in one line, before anything is installed."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from core.ground import bootstrap
+from core.ground.workspace import PROJECT
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A copy of what the set-up needs, with no environment in it."""
+    (tmp_path / "core" / "ground").mkdir(parents=True)
+    for package in ("core", "core/ground"):
+        (tmp_path / package / "__init__.py").touch()
+    shutil.copyfile(bootstrap.__file__, tmp_path / "core" / "ground" / "bootstrap.py")
+    shutil.copyfile(PROJECT / "requirements.txt", tmp_path / "requirements.txt")
+    return tmp_path
+
+
+def call(project: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "core.ground.bootstrap", *arguments],
+        cwd=project,
+        env={**os.environ, "PATH": path or os.environ["PATH"], "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_taken_port_is_one_line_before_anything_is_installed(bare: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = call(bare, "run", str(port))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert str(port) in done.stderr
+    assert not (bare / ".venv").exists()
+
+
+def test_an_unsupported_python_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(bootstrap.sys, "version_info", (3, 9, 0))
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda _name: None)
+    with pytest.raises(SystemExit) as stopped:
+        bootstrap.supported_python()
+    assert stopped.value.code == 2
+    assert "3.9" in capsys.readouterr().err
+
+
+def test_a_stand_in_without_its_python_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand_in = tmp_path / "python3.12"
+    stand_in.write_text("#!/bin/sh\nexit 127\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(bootstrap.sys, "version_info", (3, 9, 0))
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: str(stand_in) if name == "python3.12" else None)
+    with pytest.raises(SystemExit):
+        bootstrap.supported_python()
+
+
+def test_too_little_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda _path: usage(10**12, 10**12, 10**8))
+    with pytest.raises(SystemExit) as stopped:
+        bootstrap.check_disk(9.0)
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_changed_requirements_are_installed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    requirements, stamp = tmp_path / "requirements.txt", tmp_path / "stamp"
+    requirements.write_text("a==1\n")
+    monkeypatch.setattr(bootstrap, "REQUIREMENTS", str(requirements))
+    monkeypatch.setattr(bootstrap, "STAMP", str(stamp))
+    monkeypatch.setattr(bootstrap, "PYTHON", sys.executable)
+    assert not bootstrap.installed()
+    stamp.write_text(bootstrap.requirements_digest())
+    assert bootstrap.installed()
+    requirements.write_text("a==2\n")
+    assert not bootstrap.installed()
+
+
+def test_every_requirement_is_pinned_and_ours_have_a_reason() -> None:
+    text = (PROJECT / "requirements.txt").read_text(encoding="utf-8")
+    ours, _, brought = text.partition("# Brought by the above.")
+    for line in [*ours.splitlines(), *brought.splitlines()]:
+        if line and not line.startswith("#"):
+            assert "==" in line.split("#")[0], line
+    reasons = [line for line in ours.splitlines() if line and not line.startswith("#")]
+    assert all("  # " in line for line in reasons)
+    assert {"streamlit", "xtuner", "torch", "transformers", "deepspeed", "plotly", "psutil"} <= {
+        line.split("==")[0] for line in reasons
+    }
