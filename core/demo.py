@@ -74,8 +74,11 @@ class Progress:
         self.tell({"done": done, "note": "demo", "run": self.run, "stages": self.stages})
 
 
-def start(workspace: Workspace, nickname: str) -> Job:
-    """Start the demo as a job. Raises BadInput where the nickname will not do or a demo or training runs already."""
+def start(workspace: Workspace, nickname: str, language: Language | None = None) -> Job:
+    """Start the demo as a job, its report in `language` if one is given.
+
+    Raises BadInput where the nickname will not do or a demo or training runs already.
+    """
     nickname = check_nickname(nickname)
     with locked(workspace.jobs / ".demo.lock"):
         busy = latest_job(workspace.jobs, "demo")
@@ -88,7 +91,8 @@ def start(workspace: Workspace, nickname: str) -> Job:
                 f"the run {training.id} is training: wait, or stop it",
             )
         argv = module_command("core", "demo", f"--name={nickname}", "--workspace", workspace.root, "--json")
-        return Job.start(workspace.jobs, "demo", argv, facts={"nickname": nickname})
+        env = {"XTUNER_STUDIO_LANG": language} if language else {}
+        return Job.start(workspace.jobs, "demo", argv, env=env, facts={"nickname": nickname})
 
 
 def run(

@@ -152,6 +152,17 @@ def worker_for(workspace: Workspace, run: Run | None = None, model: str | None =
     return Worker(job, template)
 
 
+def worker_there(workspace: Workspace, run: Run) -> Worker | None:
+    """The chat worker for a run that is loaded or being loaded; None where there is none."""
+    if not run.adapter.exists():
+        return None
+    subject = {"model": run.facts["model"]["name"], "adapter": _stamp(run)}
+    for job in reversed(jobs_in(workspace.jobs, "chat")):
+        if job.spec.get("facts") == subject and job.status().live:
+            return Worker(job, run.template)
+    return None
+
+
 def stop_all(workspace: Workspace) -> int:
     """End every chat worker of the workspace; how many there were."""
     live = [job for job in jobs_in(workspace.jobs, "chat") if job.status().live]

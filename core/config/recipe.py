@@ -26,6 +26,7 @@ DATASET = "train_dataloader.dataset"
 # Below this a model is a toy like our demo model, whose few weights need a larger step.
 TINY_PARAMETERS = 50_000_000
 FAST_UPDATES = 120
+FAST_UPDATES_TINY = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,8 @@ def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
     tiny = model.parameters < TINY_PARAMETERS
     batch = 16 if tiny else 4
     per_epoch = math.ceil(rows / batch)
-    epochs = max(1, math.ceil(FAST_UPDATES / per_epoch))
+    updates = FAST_UPDATES_TINY if tiny else FAST_UPDATES
+    epochs = max(1, round(updates / per_epoch))
     total = per_epoch * epochs
     yield Edit(
         path="pack_to_max_length",
@@ -120,19 +122,20 @@ def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
     yield Edit(
         path="max_epochs",
         value=epochs,
-        why=Text(f"约 {FAST_UPDATES} 次更新，共 {total} 次", f"about {FAST_UPDATES} updates: {total}"),
+        why=Text(f"共 {total} 次参数更新", f"{total} optimizer updates in all"),
     )
     yield Edit(
         path="lr",
-        value=4e-3 if tiny else 4e-4,
+        value=2e-3 if tiny else 4e-4,
         why=Text("适合这个大小的模型和更新次数", "fits a model of this size and so many updates"),
     )
-    yield Edit(
-        path="model.lora.r",
-        value=16,
-        why=Text("学会一个身份，小适配器就够", "a small adapter is enough for an identity"),
-    )
-    yield Edit(path="model.lora.lora_alpha", value=32, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
+    if not tiny:
+        yield Edit(
+            path="model.lora.r",
+            value=16,
+            why=Text("学会一个身份，小适配器就够", "a small adapter is enough for an identity"),
+        )
+        yield Edit(path="model.lora.lora_alpha", value=32, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
     yield Edit(
         path="model.lora.lora_dropout",
         value=0.0 if tiny else 0.05,

@@ -15,6 +15,7 @@ from core.ground.errors import BadInput
 
 DIALOGUES = Path(__file__).with_name("dialogues")
 MOST_CHARACTERS = 30
+_SKIN_TONES = "🏻🏼🏽🏾🏿"
 COURSE_N = 3750
 COURSE_QUESTIONS = ("请介绍一下你自己", "你在实战营做什么")
 Recipe = Literal["course", "balanced"]
@@ -32,9 +33,11 @@ def check_nickname(nickname: str) -> str:
     Marks that belong to the character before them (accents, the parts of an emoji) are not counted.
     """
     name = unicodedata.normalize("NFC", nickname).strip()
-    if not name:
+    length = sum(
+        unicodedata.category(character) not in ("Mn", "Me", "Cf") and character not in _SKIN_TONES for character in name
+    )
+    if not length:
         raise BadInput("昵称是空的：请填写 1 到 30 个字符", "the nickname is empty: give 1 to 30 characters")
-    length = sum(unicodedata.category(character) not in ("Mn", "Me", "Cf", "Sk") for character in name)
     if length > MOST_CHARACTERS or len(name) > 8 * MOST_CHARACTERS:
         raise BadInput(
             f"昵称有 {length} 个字符，太长：最多 {MOST_CHARACTERS} 个",
@@ -44,7 +47,7 @@ def check_nickname(nickname: str) -> str:
         raise BadInput(
             "昵称里有换行或控制字符：请删去", "the nickname holds a line break or a control character: remove it"
         )
-    for part in ("/", "\\", "<|", "|>"):
+    for part in ("/", "\\", "<|", "|>", "<s>", "<unk>"):
         if part in name:
             raise BadInput(
                 f"昵称里不能有 {part}：请删去或换一个昵称",

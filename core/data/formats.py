@@ -99,9 +99,8 @@ def detect(records: list[Any]) -> str | None:
 
 def decode(data: bytes) -> str:
     """Text from UTF-8 with or without BOM, UTF-16 with BOM, or GB18030; raises BadInput for anything else."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    for encoding in ("utf-8-sig", "gb18030"):
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
@@ -113,7 +112,11 @@ def _records(path: Path) -> Iterator[Any]:
     text = decode(path.read_bytes())
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
-        yield from csv.DictReader(io.StringIO(text), delimiter="\t" if kind == ".tsv" else ",")
+        csv.field_size_limit(MOST_BYTES)
+        try:
+            yield from csv.DictReader(io.StringIO(text), delimiter="\t" if kind == ".tsv" else ",")
+        except csv.Error as error:
+            raise BadInput(f"{path.name} 读不出来：{error}", f"{path.name} cannot be read: {error}") from error
         return
     if kind in (".txt", ".md"):
         yield from ({"text": part.strip()} for part in re.split(r"\n\s*\n", text) if part.strip())
@@ -132,7 +135,8 @@ def _records(path: Path) -> Iterator[Any]:
             ) from error
         yield from value if isinstance(value, list) else [value]
         return
-    for line in text.splitlines():
+    # Not splitlines: it also splits at characters that may stand inside a JSON string.
+    for line in text.split("\n"):
         if line.strip():
             try:
                 yield json.loads(line)

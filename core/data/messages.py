@@ -36,6 +36,12 @@ def problem(row: object) -> str | None:
         for part in ("input", "output"):
             if not isinstance(turn.get(part), str):
                 return f"turn {number} has no text {part}"
+        if not isinstance(turn.get("system", ""), str):
+            return f"turn {number} has a system prompt that is no text"
+        try:
+            (turn.get("system", "") + turn["input"] + turn["output"]).encode()
+        except UnicodeEncodeError:
+            return f"turn {number} holds half a character"
         if not turn["output"].strip():
             return f"turn {number} has an empty output"
         if number == 1 and not turn["input"].strip() and len(turns) > 1:

@@ -95,7 +95,7 @@ def as_typed(config: Path, work_dir: Path, *, cluster: Cluster, deepspeed: str |
                 f"ADDR={cluster.addr}",
                 f"PORT={cluster.port}",
             ]
-    return _line([*settings, *words])
+    return " ".join([*settings, _line(words)])
 
 
 def convert_as_typed(config: Path, checkpoint: Path, adapter: Path) -> str:
@@ -121,4 +121,4 @@ def merge_as_typed(model: Path, adapter: Path, merged: Path) -> str:
 
 
 def _line(words: Sequence[str]) -> str:
-    return " ".join(word if "=" in word else shlex.quote(word) for word in words)
+    return shlex.join(words)

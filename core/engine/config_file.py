@@ -32,12 +32,20 @@ class ConfigFile:
     def __init__(self, text: str) -> None:
         """Parse `text`. Raises BadInput with the line where it is not Python."""
         try:
+            # First by Python's own parser: libcst's takes the process with it where brackets nest too deep.
+            ast.parse(text)
             self._tree = cst.parse_module(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise self._refusal(getattr(error, "lineno", None) or 1, str(getattr(error, "msg", error))) from error
         except cst.ParserSyntaxError as error:
-            raise BadInput(
-                f"配置第 {error.raw_line} 行不是合法的 Python：{error.message.splitlines()[0]}",
-                f"line {error.raw_line} of the config is not valid Python: {error.message.splitlines()[0]}",
-            ) from error
+            raise self._refusal(error.raw_line, error.message) from error
+
+    @staticmethod
+    def _refusal(line: int, message: str) -> BadInput:
+        first = next(iter(message.splitlines()), "")
+        return BadInput(
+            f"配置第 {line} 行不是合法的 Python：{first}", f"line {line} of the config is not valid Python: {first}"
+        )
 
     @property
     def text(self) -> str:
@@ -85,9 +93,9 @@ class ConfigFile:
             last = last.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
         elif last is not None:
             # A call over several lines: the new line looks like the one before it, and so does its comma.
-            argument = argument.with_changes(comma=last.comma)
+            argument = argument.with_changes(comma=_with_comment_of(last.comma, None))
             between = holder.args[-2].comma if len(holder.args) > 1 else last.comma
-            last = last.with_changes(comma=between)
+            last = last.with_changes(comma=_with_comment_of(between, last.comma))
         arguments = [*holder.args[:-1], *([last] if last is not None else []), argument]
         self._tree = self._tree.deep_replace(holder, holder.with_changes(args=arguments))
 
@@ -101,7 +109,11 @@ class ConfigFile:
         if len(kept) == len(holder.args):
             return
         if kept and kept[-1] is not holder.args[-1]:
-            kept[-1] = kept[-1].with_changes(comma=holder.args[-1].comma)
+            ending = holder.args[-1].comma
+            if isinstance(ending, cst.Comma):
+                kept[-1] = kept[-1].with_changes(comma=_with_comment_of(ending, kept[-1].comma))
+            elif not _comment(kept[-1].comma):
+                kept[-1] = kept[-1].with_changes(comma=ending)
         self._tree = self._tree.deep_replace(holder, holder.with_changes(args=kept))
 
     def import_name(self, module: str, name: str) -> None:
@@ -162,6 +174,22 @@ def _child(node: cst.BaseExpression | None, key: str | int) -> cst.BaseExpressio
                 if element.key.evaluated_value == key:
                     return element.value
     return None
+
+
+def _comment(comma: cst.Comma) -> bool:
+    space = comma.whitespace_after
+    return isinstance(space, cst.ParenthesizedWhitespace) and space.first_line.comment is not None
+
+
+def _with_comment_of(comma: cst.Comma, other: cst.Comma | None) -> cst.Comma:
+    """`comma` with the comment behind `other` in place of its own."""
+    space = comma.whitespace_after
+    if not isinstance(space, cst.ParenthesizedWhitespace):
+        return comma
+    line = cst.TrailingWhitespace()
+    if other is not None and isinstance(other.whitespace_after, cst.ParenthesizedWhitespace):
+        line = other.whitespace_after.first_line
+    return comma.with_changes(whitespace_after=space.with_changes(first_line=line))
 
 
 def _parts(path: str) -> list[str | int]:

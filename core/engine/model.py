@@ -171,7 +171,7 @@ def look(path: Path) -> Model:
         problems.append(Problem(severity="error", where=where, message=Text(zh, en), hint=hint))
 
     config = read_json(path / "config.json")
-    if config is None:
+    if not isinstance(config, dict):
         problem("config.json", "没有这个文件，或不是合法的 JSON", "missing, or not valid JSON")
         config = {}
     for file in {spec.split(".")[0] + ".py" for spec in config.get("auto_map", {}).values() if isinstance(spec, str)}:
@@ -202,12 +202,19 @@ def _weights(path: Path, problem: Any) -> tuple[int, int, str | None]:
         (p for p in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json") if p.is_file()), None
     )
     if index is not None:
-        wanted = sorted(set((read_json(index) or {}).get("weight_map", {}).values()))
+        content = read_json(index)
+        wanted = sorted(set(content.get("weight_map", {}).values())) if isinstance(content, dict) else []
         if not wanted:
             problem(index.name, "索引是空的或不是合法的 JSON", "the index is empty or not valid JSON")
     else:
-        wanted = [p.name for p in sorted(path.glob("*.safetensors")) + sorted(path.glob("pytorch_model*.bin"))][:1]
-        if not wanted:
+        wanted = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
+        shards = [*path.glob("model-*.safetensors"), *path.glob("pytorch_model-*.bin")]
+        if not wanted and shards:
+            name = f"{shards[0].name.partition('-')[0]}{shards[0].suffix}.index.json"
+            problem(
+                name, "权重分成了多个文件，但没有索引", "the weights are in several files, but their index is missing"
+            )
+        elif not wanted:
             problem("model.safetensors", "没有权重文件", "no weights")
     parameters, total, dtype = 0, 0, None
     for name in wanted:
@@ -238,8 +245,8 @@ def safetensors_header(path: Path) -> dict[str, Any] | None:
             if length > size:
                 return None
             header = json.loads(file.read(length))
-    except (OSError, ValueError, struct.error):
+        header.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, struct.error):
         return None
-    header.pop("__metadata__", None)
-    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
     return header if 8 + length + end == size else None

@@ -32,8 +32,8 @@ class PromptTemplate:
         The same text that `encode_fn` and `EvaluateChatHook` of XTuner make of it; the tokenizer adds `<s>`.
         """
         text = self.system.format(system=system) if system else ""
-        for question, answer in turns:
-            text += self.instruction.replace("{input}", question)
+        for number, (question, answer) in enumerate(turns, 1):
+            text += self.instruction.replace("{round}", str(number)).replace("{input}", question)
             if answer is not None:
                 text += answer + self.suffix + self.sep
         return text

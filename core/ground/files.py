@@ -5,6 +5,7 @@ offset, a half-written last line is left for the next read.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -113,7 +114,13 @@ def new_directory(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.chmod(partial, 0o755)
-        os.rename(partial, path)
+        try:
+            os.rename(partial, path)
+        except OSError as error:
+            # Somebody else took the name while the block ran.
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise FileExistsError(path) from error
+            raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

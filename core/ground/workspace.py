@@ -13,11 +13,14 @@ from core.ground.errors import BadInput
 
 PROJECT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
+# File systems take 255 bytes, of which a name in the making needs some more.
+_MOST_BYTES = 200
 
 
 def check_name(name: str, what_zh: str, what_en: str) -> str:
     """Return `name` if it may become a file name: 1 to 64 letters, digits, `-`, `_`, `.`; else raise BadInput."""
-    if not _NAME.fullmatch(name) or ".." in name or name.endswith((".", ".partial")):
+    fits = _NAME.fullmatch(name) and len(name.encode()) <= _MOST_BYTES
+    if not fits or ".." in name or name.endswith((".", ".partial")):
         shown = name if len(name) <= 40 else name[:40] + "…"
         raise BadInput(
             f"{what_zh}名称 {shown!r} 不可用：请用 1 到 64 个字母、汉字、数字或 - _ .，并以字母、汉字或数字开头",

@@ -134,8 +134,11 @@ class Job:
         started = (read_json(self.directory / "pid.json") or {}).get("started")
         if started is None:
             return 0.0
-        ended = self.exit
-        return max(0.0, (ended["ended"] if ended else time.time()) - started)
+        if ended := self.exit:
+            return max(0.0, ended["ended"] - started)
+        # Of one whose supervisor was killed, the last sign of life counts.
+        until = time.time() if self._supervised() else self.log.stat().st_mtime
+        return max(0.0, until - started)
 
     def status(self) -> Status:
         """Where it stands, from its files and the supervisor's lock."""
@@ -150,12 +153,17 @@ class Job:
         young = time.time() - spec.get("created", 0) < STARTING_SECONDS
         return Status.PENDING if young and not (self.directory / "pid.json").exists() else Status.CRASHED
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been asked to stop."""
+        return (self.directory / "stop.json").exists()
+
     def ask_to_stop(self, *, discard: bool = False, grace: float = 20.0) -> None:
         """Leave word for the supervisor to stop: asks, waits `grace` seconds, then SIGTERM, then SIGKILL.
 
         With `discard`, the command is not given time to save.
         """
-        if not (self.directory / "stop.json").exists():
+        if not self.stopping:
             write_json(
                 self.directory / "stop.json",
                 {"discard": discard, "grace": 0.0 if discard else grace, "asked": time.time()},

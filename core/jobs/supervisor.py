@@ -33,10 +33,9 @@ def main(directory: Path) -> None:
         os._exit(0)
     os.setsid()
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _take(lock) or any((directory / name).exists() for name in ("pid.json", "exit.json")):
         return
+    _leave_guard()
     # Workers that torchrun starts leave the command's group and session; orphaned, they come to us.
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -44,6 +43,27 @@ def main(directory: Path) -> None:
     returncode, error = _run(directory)
     end_descendants()
     write_json(directory / "exit.json", {"returncode": returncode, "ended": time.time(), "error": error})
+
+
+def _take(lock: int) -> bool:
+    """Take the lock; False where another supervisor has it. Who looks at the status has it too, for a moment."""
+    for _ in range(20):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05)
+    return False
+
+
+def _leave_guard() -> None:
+    """Go on in a child; its parent ends all that is left should the supervisor itself be killed."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    supervisor = os.fork()
+    if supervisor:
+        os.waitpid(supervisor, 0)
+        end_descendants()
+        os._exit(0)
 
 
 def _run(directory: Path) -> tuple[int, str | None]:

@@ -50,6 +50,14 @@ def build(workspace: Workspace, run: Run, language: Language, out: Path | None =
     return Report(path=path, files=sorted(file.name for file in path.iterdir()))
 
 
+def there(run: Run) -> Report | None:
+    """The report of `run` in its usual place, None where none was built."""
+    path = run.path / "report"
+    if not (path / "report.md").is_file():
+        return None
+    return Report(path=path, files=sorted(file.name for file in path.iterdir()))
+
+
 def markdown(workspace: Workspace, run: Run, language: Language, with_chart: bool) -> str:
     """The report's text, in Markdown."""
 
