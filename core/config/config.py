@@ -115,7 +115,7 @@ def make(
         "edits": [{"path": edit.path, "why": {"zh": edit.why.zh, "en": edit.why.en}} for edit in changes],
     }
     return _store(
-        workspace, name or free_name(workspace.configs, f"{chosen_data.name}-{recipe}"), config.text, base, facts
+        workspace, name or free_name(workspace.configs, f"{chosen_data.name[:50]}-{recipe}"), config.text, base, facts
     )
 
 

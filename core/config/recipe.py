@@ -4,7 +4,7 @@
     fast      few unique rows learned in a fraction of the time, watched while they are
     pretrain  continued pre-training on texts, with an adapter, so that it fits where full training does not
 
-On a machine without a GPU both get what XTuner needs there (`cpu_edits`). Writes no file.
+On a machine without a GPU each gets what XTuner needs there. Writes no file.
 """
 
 import math
@@ -61,7 +61,14 @@ def edits(
     if recipe == "pretrain":
         yield from _pretrain_edits(model, data, gpu)
     if not gpu:
-        yield from cpu_edits()
+        yield from _plain_edits(
+            Text("没有显卡：4 比特量化和混合精度都要 CUDA", "no GPU: 4-bit weights and mixed precision need CUDA")
+        )
+        yield Edit(
+            path="env_cfg.dist_cfg.backend", value="gloo", why=Text("没有显卡：NCCL 要 CUDA", "no GPU: NCCL needs CUDA")
+        )
+    elif recipe != "course" and model.parameters < TINY_PARAMETERS:
+        yield from _plain_edits(Text("模型很小，不必压缩", "so small a model need not be compressed"))
 
 
 def apply(config: ConfigFile, changes: list[Edit]) -> None:
@@ -180,7 +187,7 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     )
     lora = "dict(type=LoraConfig, r=64, lora_alpha=128, lora_dropout=0.05, bias='none', task_type='CAUSAL_LM')"
     yield Edit(path="model.lora", value=Source(lora), why=why)
-    if gpu:
+    if gpu and not tiny:
         nf4 = (
             "dict(type=BitsAndBytesConfig, load_in_4bit=True, bnb_4bit_compute_dtype=torch.float16, "
             "bnb_4bit_use_double_quant=True, bnb_4bit_quant_type='nf4')"
@@ -214,14 +221,10 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     yield Edit(path="randomness.seed", value=42, why=Text("可以重现", "it can be repeated"))
 
 
-def cpu_edits() -> Iterator[Edit]:
-    """What XTuner needs on a machine without a GPU: no 4-bit, no AMP, single precision, gloo."""
-    why = Text(
-        "没有显卡：4 比特量化、混合精度和 NCCL 都要 CUDA", "no GPU: 4-bit weights, mixed precision and NCCL need CUDA"
-    )
+def _plain_edits(why: Text) -> Iterator[Edit]:
+    """Single precision and nothing quantised: what XTuner needs on a machine without a GPU."""
     yield Edit(path="model.llm.quantization_config", value=MISSING, why=why)
     yield Edit(path="model.llm.torch_dtype", value=Source("torch.float32"), why=why)
     yield Edit(path="optim_wrapper.type", value=Source("OptimWrapper"), why=why)
     yield Edit(path="optim_wrapper.dtype", value=MISSING, why=why)
     yield Edit(path="optim_wrapper.loss_scale", value=MISSING, why=why)
-    yield Edit(path="env_cfg.dist_cfg.backend", value="gloo", why=why)

@@ -87,6 +87,6 @@ def reason(job: Job) -> Text | None:
     if ended["returncode"] == 0:
         missing = [path for path in job.spec["artefacts"] if not Path(path).exists()]
         return Text(f"没有留下应有的文件：{missing}", f"it did not leave what it should: {missing}")
-    return Text(
-        f"以退出码 {ended['returncode']} 结束，原因见日志", f"it ended with code {ended['returncode']}; see the log"
-    )
+    # What one of our own commands prints last is its message.
+    said = next((line.strip()[:300] for line in reversed(log.splitlines()) if line.strip()), "-")
+    return Text(f"以退出码 {ended['returncode']} 结束：{said}", f"it ended with code {ended['returncode']}: {said}")

@@ -12,7 +12,7 @@ from core.chat.score import stored
 from core.export.export import exported
 from core.ground.errors import BadInput
 from core.ground.files import new_directory, write_text
-from core.report.writeup import Report
+from core.report.writeup import Report, escaped
 from core.training.run import Run
 
 Target = Literal["openxlab", "modelscope", "huggingface"]
@@ -96,6 +96,11 @@ def package(run: Run, target: Target, out: Path | None = None) -> Report:
             write_text(partial / "README.md", card(run, target, title))
     except FileExistsError:
         raise BadInput(f"{path} 已存在：请换一个目录", f"{path} is there already: choose another directory") from None
+    except OSError as error:
+        raise BadInput(
+            f"写不到 {path}（{error.strerror}）：请换一个目录",
+            f"{path} cannot be written to ({error.strerror}): choose another directory",
+        ) from error
     return Report(path=path, files=sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()))
 
 
@@ -112,7 +117,7 @@ def card(run: Run, target: Target, title: str) -> str:
         "- xtuner",
         "- internlm2",
         "---",
-        f"# {title}",
+        f"# {escaped(title)}",
         "",
     ]
     lines += [
@@ -134,9 +139,9 @@ def card(run: Run, target: Target, title: str) -> str:
             f"{diagnose(scores).words.zh}。{diagnose(scores).words.en}.",
             "",
         ]
-    lines += ["## 发布 Publish", "", "```bash", "git lfs install", f"git clone {_PUSH[target]} repository"]
+    lines += ["## 发布 Publish", "", "```bash", "git lfs install", f"git clone {_PUSH[target]} ../repository"]
     lines += [
-        "cp -r ./. repository/ && cd repository",
+        "cp -r ./. ../repository/ && cd ../repository",
         'git add . && git commit -m "Add the model" && git push',
         "```",
         "",

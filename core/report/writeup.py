@@ -25,6 +25,9 @@ from core.report.pictures import loss_chart
 from core.training.run import Run
 
 
+_FILES = {"report.md", "report.html", "loss.png", "config.py"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A report on disk."""
@@ -36,17 +39,25 @@ class Report:
 def build(workspace: Workspace, run: Run, language: Language, out: Path | None = None) -> Report:
     """Write the report of `run`; a report of ours that is there is replaced. Raises BadInput for another directory."""
     path = (out or run.path / "report").absolute()
-    if path.exists():
-        if not (path / "report.md").is_file() and any(path.iterdir()):
-            raise BadInput(f"{path} 里有别的文件：请换一个目录", f"{path} holds other files: choose another directory")
-        shutil.rmtree(path)
-    with new_directory(path) as partial:
-        points = run.metrics().read()
-        pictures = {"loss.png": loss_chart(points, partial / "loss.png", language)} if points else {}
-        text = markdown(workspace, run, language, bool(points))
-        write_text(partial / "report.md", text)
-        write_text(partial / "report.html", page(text, f"XTuner Studio: {run.id}", pictures, language))
-        shutil.copyfile(run.config, partial / "config.py")
+    try:
+        if path.exists():
+            if not path.is_dir() or {file.name for file in path.iterdir()} - _FILES:
+                raise BadInput(
+                    f"{path} 里有别的文件：请换一个目录", f"{path} holds other files: choose another directory"
+                )
+            shutil.rmtree(path)
+        with new_directory(path) as partial:
+            points = run.metrics().read()
+            pictures = {"loss.png": loss_chart(points, partial / "loss.png", language)} if points else {}
+            text = markdown(workspace, run, language, bool(points))
+            write_text(partial / "report.md", text)
+            write_text(partial / "report.html", page(text, f"XTuner Studio: {run.id}", pictures, language))
+            shutil.copyfile(run.config, partial / "config.py")
+    except OSError as error:
+        raise BadInput(
+            f"报告写不到 {path}（{error.strerror}）：请换一个目录",
+            f"the report cannot be written to {path} ({error.strerror}): choose another directory",
+        ) from error
     return Report(path=path, files=sorted(file.name for file in path.iterdir()))
 
 
@@ -65,7 +76,7 @@ def markdown(workspace: Workspace, run: Run, language: Language, with_chart: boo
         return Text(zh, en).in_(language)
 
     state, scores, found = run.state(), stored(run), exported(run)
-    nickname = run.nickname or "-"
+    nickname = escaped(run.nickname or "-")
     parts = [f"# {say(f'XTuner 微调：{nickname}的小助手', f'Fine-tuning with XTuner: the assistant of {nickname}')}"]
     parts += [
         f"## {say('任务', 'Task')}",
@@ -81,7 +92,13 @@ def markdown(workspace: Workspace, run: Run, language: Language, with_chart: boo
         f"## {say('模型', 'Model')}",
         _table(
             [say("名称", "name"), say("结构", "architecture"), say("参数量", "parameters")],
-            [[run.facts["model"]["name"], run.facts["model"]["architecture"], f"{run.facts['model']['parameters']:,}"]],
+            [
+                [
+                    run.facts["model"]["name"],
+                    escaped(run.facts["model"]["architecture"] or "-"),
+                    f"{run.facts['model']['parameters']:,}",
+                ]
+            ],
         ),
         f"## {say('数据集', 'Dataset')}",
         _table(
@@ -122,8 +139,8 @@ def markdown(workspace: Workspace, run: Run, language: Language, with_chart: boo
     timeline = run.timeline()
     if timeline:
         parts.append(f"### {say('看着它学', 'Watching it learn')}")
-        rows = [[str(at.iter), *(_cell(answer) for answer in at.answers)] for at in timeline]
-        parts.append(_table([say("迭代", "iteration"), *map(_cell, run.questions)], rows))
+        rows = [[str(at.iter), *(escaped(answer) for answer in at.answers)] for at in timeline]
+        parts.append(_table([say("迭代", "iteration"), *map(escaped, run.questions)], rows))
     if scores:
         diagnosis = diagnose(scores)
         parts += [
@@ -144,7 +161,7 @@ def markdown(workspace: Workspace, run: Run, language: Language, with_chart: boo
             _table(
                 [say("问题", "question"), say("微调前", "before"), say("微调后", "after")],
                 [
-                    [_cell(q.question), _cell(q.base), _cell(q.tuned)]
+                    [escaped(q.question), escaped(q.base), escaped(q.tuned)]
                     for q in scores.questions[:12] + scores.questions[-6:]
                 ],
             ),
@@ -162,7 +179,8 @@ def markdown(workspace: Workspace, run: Run, language: Language, with_chart: boo
     parts += [f"## {say('文件', 'Files')}", _code(_tree(run.path), "text")]
     parts.append(say("由 XTuner Studio 生成于 ", "Made by XTuner Studio on ") + time.strftime("%Y-%m-%d"))
     # Paths in a report that is published tell nobody whose machine it was.
-    return "\n\n".join(parts).replace(str(workspace.root), "WORKSPACE").replace(str(Path.home()), "~") + "\n"
+    text = "\n\n".join(parts).replace(str(workspace.root), "WORKSPACE") + "\n"
+    return text.replace(str(Path.home()), "~") if Path.home() != Path("/") else text
 
 
 def page(text: str, title: str, pictures: dict[str, Path], language: Language) -> str:
@@ -221,11 +239,10 @@ def _code(text: str, language: str) -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def _cell(text: str) -> str:
-    escaped = text.replace("\\", "\\\\")
-    for character in "|*_`<>[]":
-        escaped = escaped.replace(character, "\\" + character)
-    return " ".join(escaped.split()) or "…"
+def escaped(text: str) -> str:
+    """Text as it is, in one line of Markdown or a cell of a table."""
+    marked = "".join("\\" + character if character in "\\|*_`<>[]&~" else character for character in text)
+    return " ".join(marked.split()) or "…"
 
 
 def _number(value: float | None) -> str:

@@ -37,7 +37,7 @@ class Metrics:
                 if not isinstance(value, dict) or "loss" not in value:
                     continue
                 point = {key: _finite(part) for key, part in value.items()}
-                if point.get("iter") is None:
+                if not isinstance(point.get("iter"), int):
                     continue
                 if file != self._current:
                     # A run that was resumed goes back to its checkpoint: what came after it there is told anew.
