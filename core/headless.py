@@ -114,7 +114,8 @@ def datasets_assistant(workspace: Workspace, options: Options) -> Answer:
 def datasets_import(workspace: Workspace, options: Options) -> Answer:
     made, reading = datasets.import_file(workspace, Path(options.file), options.format, name=options.out)
     problems = [problem.to_json() for problem in checks.check(reading.rows)]
-    return {**dataset_answer(made), "format": reading.format, "skipped": reading.skipped, "problems": problems}
+    skipped = [{**left_out, "reason": str(left_out["reason"])} for left_out in reading.skipped]
+    return {**dataset_answer(made), "format": reading.format, "skipped": skipped, "problems": problems}
 
 
 def datasets_check(workspace: Workspace, options: Options) -> Answer:

@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from core.engine import model as models
@@ -138,7 +137,7 @@ def worker_for(workspace: Workspace, run: Run | None = None, model: str | None =
     template = run.template if run else prompt_templates()[chosen.prompt_template]
     if run is not None and not run.adapter.exists():
         raise BadInput(f"训练 {run.id} 还没有转换：先导出", f"the run {run.id} has no adapter yet: export it first")
-    subject = {"model": chosen.name, "adapter": _stamp(run) if run else None}
+    subject = {"model": chosen.name, "adapter": run.adapter_stamp if run else None}
     with locked(workspace.jobs / ".chat.lock"):
         for job in reversed(jobs_in(workspace.jobs, "chat")):
             if job.status().live and job.spec.get("facts") == subject:
@@ -156,7 +155,7 @@ def worker_there(workspace: Workspace, run: Run) -> Worker | None:
     """The chat worker for a run that is loaded or being loaded; None where there is none."""
     if not run.adapter.exists():
         return None
-    subject = {"model": run.facts["model"]["name"], "adapter": _stamp(run)}
+    subject = {"model": run.facts["model"]["name"], "adapter": run.adapter_stamp}
     for job in reversed(jobs_in(workspace.jobs, "chat")):
         if job.spec.get("facts") == subject and job.status().live:
             return Worker(job, run.template)
@@ -169,9 +168,3 @@ def stop_all(workspace: Workspace) -> int:
     for job in live:
         job.stop(discard=True)
     return len(live)
-
-
-def _stamp(run: Run) -> str:
-    """Which adapter exactly: a run's adapter may be converted anew from another checkpoint."""
-    file: Path = run.adapter / "adapter_model.safetensors"
-    return f"{run.id}:{file.stat().st_mtime_ns}"

@@ -1,5 +1,6 @@
 """Conversations with both sides, kept on disk: `conversations/<id>.json`. One question, two answers, turn by turn."""
 
+import secrets
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -35,7 +36,7 @@ class Conversation:
 
 def new_conversation(run: str | None) -> Conversation:
     """An empty one, named by the time."""
-    return Conversation(id=time.strftime("%Y%m%d-%H%M%S"), run=run)
+    return Conversation(id=f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}", run=run)
 
 
 def load(workspace: Workspace, conversation_id: str) -> Conversation | None:

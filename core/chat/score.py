@@ -127,8 +127,8 @@ def summary(questions: list[Answered]) -> Scores:
 
 
 def stored(run: Run) -> Scores | None:
-    """The scores that were last computed for a run, None if there are none."""
+    """The scores of the adapter that a run has now, None if there are none."""
     found = read_json(run.path / "scores.json")
-    if found is None:
+    if found is None or (run.adapter_stamp and found["adapter"] != run.adapter_stamp):
         return None
     return summary([Answered(**question) for question in found["questions"]])

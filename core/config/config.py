@@ -21,10 +21,10 @@ from core.engine.model import Model
 from core.engine.presets import preset_text
 from core.ground.environment import gpus
 from core.ground.errors import BadInput
-from core.ground.files import directories_with, new_directory, read_json, write_json, write_text
+from core.ground.files import new_directory, read_json, write_json, write_text
 from core.ground.problem import Problem
 from core.ground.text import Text
-from core.ground.workspace import Workspace, free_name
+from core.ground.workspace import Workspace, directories_with, free_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

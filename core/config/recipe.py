@@ -154,7 +154,7 @@ def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
     yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep each of them"))
     yield Edit(path="evaluation_freq", value=max(1, math.ceil(total / 6)), why=Text("看着它学", "watch it learn"))
     yield Edit(
-        path="custom_hooks[1].max_new_tokens", value=64, why=Text("评测回答不必很长", "an evaluation answer is short")
+        path="custom_hooks[1].max_new_tokens", value=96, why=Text("评测回答不必很长", "an evaluation answer is short")
     )
     yield Edit(
         path="SYSTEM",

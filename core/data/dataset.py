@@ -16,8 +16,8 @@ from core.engine.measure import token_lengths
 from core.engine.model import Model
 from core.engine.presets import prompt_templates
 from core.ground.errors import BadInput
-from core.ground.files import directories_with, new_directory, read_json, sha256, write_json, write_text
-from core.ground.workspace import Workspace, free_name
+from core.ground.files import new_directory, read_json, sha256, write_json, write_text
+from core.ground.workspace import Workspace, directories_with, free_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from typing import Any
 
 from core.data.messages import Row, problem
 from core.ground.errors import BadInput
+from core.ground.text import Text
 
 FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa")
 MOST_BYTES = 1 << 30
@@ -31,7 +32,7 @@ _USER, _ASSISTANT = ("user", "human"), ("assistant", "gpt", "model", "bot")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a file gave: its format, the rows that can be used, and the others by number (from 1) and reason."""
+    """What a file gave: its format, the rows that can be used, and the others by number (from 1) and reason (a Text)."""
 
     format: str
     rows: list[Row]
@@ -68,15 +69,16 @@ def read(path: Path, format_: str = "auto") -> Reading:
             row = _CONVERT[chosen](record)
             reason = problem(row)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            row, reason = None, f"not {chosen}: {type(error).__name__} {error}"
+            row = None
+            reason = Text(f"不是 {chosen} 格式：{error!r}", f"not {chosen}: {type(error).__name__} {error}")
         if reason or row is None:
             skipped.append({"row": number, "reason": reason})
         else:
             rows.append(row)
     if not rows:
         raise BadInput(
-            f"{path.name} 的 {len(records)} 行都不能用，第 1 行：{skipped[0]['reason']}",
-            f"none of the {len(records)} rows of {path.name} can be used; row 1: {skipped[0]['reason']}",
+            f"{path.name} 的 {len(records)} 行都不能用，第 1 行：{skipped[0]['reason'].zh}",
+            f"none of the {len(records)} rows of {path.name} can be used; row 1: {skipped[0]['reason'].en}",
         )
     return Reading(format=chosen, rows=rows, skipped=skipped)
 

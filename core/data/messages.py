@@ -5,6 +5,8 @@
 
 from typing import NotRequired, TypedDict
 
+from core.ground.text import Text
+
 
 class Turn(TypedDict):
     """A question and its answer."""
@@ -25,25 +27,25 @@ def single(question: str, answer: str) -> Row:
     return {"conversation": [{"input": question, "output": answer}]}
 
 
-def problem(row: object) -> str | None:
-    """Why `row` is not a conversation that can be trained on, in English for a log; None if it is one."""
+def problem(row: object) -> Text | None:
+    """Why `row` is not a conversation that can be trained on; None if it is one."""
     turns = row.get("conversation") if isinstance(row, dict) else None
     if not isinstance(turns, list) or not turns:
-        return "no conversation"
+        return Text("没有对话", "no conversation")
     for number, turn in enumerate(turns, 1):
         if not isinstance(turn, dict):
-            return f"turn {number} is not an object"
+            return Text(f"第 {number} 轮不是对象", f"turn {number} is not an object")
         for part in ("input", "output"):
             if not isinstance(turn.get(part), str):
-                return f"turn {number} has no text {part}"
+                return Text(f"第 {number} 轮的 {part} 不是文字", f"turn {number} has no text {part}")
         if not isinstance(turn.get("system", ""), str):
-            return f"turn {number} has a system prompt that is no text"
+            return Text(f"第 {number} 轮的系统提示词不是文字", f"turn {number} has a system prompt that is no text")
         try:
             (turn.get("system", "") + turn["input"] + turn["output"]).encode()
         except UnicodeEncodeError:
-            return f"turn {number} holds half a character"
+            return Text(f"第 {number} 轮有残缺的字符", f"turn {number} holds half a character")
         if not turn["output"].strip():
-            return f"turn {number} has an empty output"
+            return Text(f"第 {number} 轮的回答是空的", f"turn {number} has an empty output")
         if number == 1 and not turn["input"].strip() and len(turns) > 1:
-            return "turn 1 has an empty input"
+            return Text("第 1 轮的问题是空的", "turn 1 has an empty input")
     return None

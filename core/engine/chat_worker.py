@@ -12,6 +12,7 @@ and answers in lines: `{"row", "text"}` as the text grows (with `stream`), then 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -172,7 +173,8 @@ def serve(worker: Worker, idle: float) -> None:
             connection, _ = server.accept()
         except TimeoutError:
             return
-        with connection, connection.makefile("rw", encoding="utf-8") as stream:
+        # An asker who has gone is noticed at the latest when what is left for it is flushed at the end.
+        with contextlib.suppress(BrokenPipeError), connection, connection.makefile("rw", encoding="utf-8") as stream:
 
             def send(line: "dict[str, Any]", stream: Any = stream) -> None:
                 try:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.ground.errors import BadInput
 from core.ground.workspace import PROJECT, Workspace
 
 ENTRY = "core.engine.entry"
@@ -25,6 +26,15 @@ class Cluster:
     node_rank: int = 0
     addr: str = "127.0.0.1"
     port: int = 29500
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for numbers of processes and machines that there cannot be."""
+        if self.nproc < 1 or self.nnodes < 1 or not 0 <= self.node_rank < self.nnodes:
+            raise BadInput(
+                f"进程和机器的数量不可用：nproc={self.nproc}、nnodes={self.nnodes}、node_rank={self.node_rank}",
+                f"these processes cannot be: nproc={self.nproc}, nnodes={self.nnodes}, node_rank={self.node_rank}; take "
+                "1 or more, and a rank below nnodes",
+            )
 
     @property
     def distributed(self) -> bool:

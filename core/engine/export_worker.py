@@ -143,7 +143,7 @@ def merge_through_peft(base: Path, adapter: Path, out: Path) -> None:
 
 
 def verify(base: Path, adapter: Path, merged: Path, prompts: "list[str]", stops: "list[str]") -> "dict[str, Any]":
-    """Whether merged answers as base + adapter does: logits over each prompt, and 48 greedy tokens after it."""
+    """Whether merged answers as base + adapter does: logits over each prompt, and 96 greedy tokens after it."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -163,7 +163,7 @@ def verify(base: Path, adapter: Path, merged: Path, prompts: "list[str]", stops:
                 out = model.generate(
                     input_ids=ids,
                     attention_mask=torch.ones_like(ids),
-                    max_new_tokens=48,
+                    max_new_tokens=96,
                     do_sample=False,
                     eos_token_id=ends,
                     pad_token_id=tokenizer.pad_token_id,

@@ -55,7 +55,7 @@ def start(workspace: Workspace, run: Run, steps: Sequence[Step] = STEPS, checkpo
                 f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
             )
         prompts = [
-            run.template.prompt([(question, None)]) for question in [*run.questions, "你好", "What is 2 plus 3?"]
+            run.template.prompt([(question, None)]) for question in [*run.questions, "你好", "法国的首都是哪里？"]
         ]
         write_json(run.path / "prompts.json", {"prompts": prompts, "stop_words": list(run.template.stop_words)})
         options += ["--prompts", run.path / "prompts.json", "--results", run.path / "export"]

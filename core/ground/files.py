@@ -102,18 +102,20 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
+def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A directory to fill, which becomes `path` when the block ends well and is gone when it does not.
 
-    Raises FileExistsError where `path` is there already.
+    Raises FileExistsError where `path` is there already; with `replace` it takes the place of the older one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(path)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
         yield partial
         os.chmod(partial, 0o755)
+        if replace and path.exists():
+            shutil.rmtree(path)
         try:
             os.rename(partial, path)
         except OSError as error:
@@ -123,8 +125,3 @@ def new_directory(path: Path) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def directories_with(directory: Path, file: str) -> list[Path]:
-    """The directories in `directory` that hold `file`, by name; those that are still being written are left out."""
-    return sorted(path.parent for path in directory.glob(f"*/{file}") if not path.parent.name.startswith("."))

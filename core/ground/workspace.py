@@ -105,3 +105,11 @@ def free_name(directory: Path, stem: str) -> str:
         number += 1
         name = f"{stem}-{number}"
     return name
+
+
+def directories_with(directory: Path, file: str) -> list[Path]:
+    """The directories in `directory` that hold `file` and have a name of ours, by name.
+
+    Those that are still being written are left out, and so is what somebody else put there.
+    """
+    return sorted(path.parent for path in directory.glob(f"*/{file}") if _NAME.fullmatch(path.parent.name))

@@ -27,7 +27,8 @@ _PATTERNS: tuple[tuple[str, Text], ...] = (
         ),
     ),
     (
-        r"compiled without GPU support|CUDA is required.*bitsandbytes|No GPU found.*quantiz|requires? a? ?GPU.*quantiz",
+        # Not bitsandbytes' notice, which every log on a machine without a GPU holds.
+        r"(?<!version of bitsandbytes was )compiled without GPU support|CUDA is required.*bitsandbytes|No GPU found.*quantiz|requires? a? ?GPU.*quantiz",
         Text(
             "4 比特量化需要 CUDA 显卡：在这台机器上请用不量化的 LoRA",
             "4-bit weights need a CUDA GPU: use plain LoRA here",

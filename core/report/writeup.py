@@ -24,7 +24,6 @@ from core.ground.workspace import Workspace
 from core.report.pictures import loss_chart
 from core.training.run import Run
 
-
 _FILES = {"report.md", "report.html", "loss.png", "config.py"}
 
 
@@ -45,8 +44,7 @@ def build(workspace: Workspace, run: Run, language: Language, out: Path | None =
                 raise BadInput(
                     f"{path} 里有别的文件：请换一个目录", f"{path} holds other files: choose another directory"
                 )
-            shutil.rmtree(path)
-        with new_directory(path) as partial:
+        with new_directory(path, replace=True) as partial:
             points = run.metrics().read()
             pictures = {"loss.png": loss_chart(points, partial / "loss.png", language)} if points else {}
             text = markdown(workspace, run, language, bool(points))

@@ -19,7 +19,7 @@ from core.ground.environment import versions
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json
 from core.ground.text import Text
-from core.ground.workspace import Workspace
+from core.ground.workspace import Workspace, directories_with
 from core.jobs.job import Job, Status, latest_job
 from core.jobs.reasons import reason
 from core.training.checkpoint import Checkpoint, checkpoints, last_whole
@@ -72,6 +72,12 @@ class Run:
     @property
     def adapter(self) -> Path:
         return self.path / "adapter"
+
+    @property
+    def adapter_stamp(self) -> str | None:
+        """Which adapter is there: it may be converted anew from another checkpoint. None without one."""
+        made = (read_json(self.adapter / "export.json") or {}).get("made")
+        return f"{self.id}:{made}" if made else None
 
     @property
     def merged(self) -> Path:
@@ -132,6 +138,9 @@ class Run:
         if status is Status.FINISHED and not self._complete(told.get("max_iters")):
             status = Status.FAILED
             why = Text("进程正常退出，但没有最后的检查点", "the process ended well but left no final checkpoint")
+        if status is Status.KILLED and told.get("max_iters") and self._complete(told["max_iters"]):
+            # The wish to stop came after the last step.
+            status, why = Status.FINISHED, None
         live = status.live
         pid = told.get("pid") or (job.pids["command"].pid if job and job.pids["command"] else None)
         return State(
@@ -236,11 +245,7 @@ def find(workspace: Workspace, run_id: str) -> Run:
 
 def every(workspace: Workspace) -> list[Run]:
     """All runs, the newest first."""
-    found = [
-        find(workspace, path.parent.name)
-        for path in workspace.runs.glob("*/run.json")
-        if path.parent.suffix != ".partial"
-    ]
+    found = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
     return sorted(found, key=lambda run: run.facts["created"], reverse=True)
 
 

@@ -1,0 +1,170 @@
+"""What the tests stand on: a workspace of their own, a model and a dataset in it, and runs of a fake trainer.
+
+Processes are real and so are the files; only the training is fake (`tests/fakes/trainer.py`).
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.chat.score import score
+from core.config import config as configs
+from core.config.config import Config
+from core.data import dataset as datasets
+from core.data.dataset import Dataset
+from core.engine import commands
+from core.engine import model as models
+from core.engine.model import Model
+from core.ground.files import write_json, write_text
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, Status, wait_until
+from core.training import run as runs
+from core.training.run import Run
+from tests.fakes.chat import FakeWorker
+from tests.fakes.model import write_model, write_safetensors
+
+# Long enough for a machine that does other things too; nothing waits that long when all is well.
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """An empty workspace, found by everything started from here too. What still runs in it at the end is stopped."""
+    root = tmp_path / "workspace"
+    monkeypatch.setenv("XTUNER_STUDIO_HOME", str(root))
+    monkeypatch.setenv("XTUNER_STUDIO_LANG", "zh")
+    # The same configs on a machine with a GPU.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for name in ("XTUNER_STUDIO_PROGRESS", "XTUNER_STUDIO_STOP", "FAKE_TRAINER"):
+        monkeypatch.delenv(name, raising=False)
+    yield Workspace.open(root)
+    stop_jobs(tmp_path)
+
+
+def stop_jobs(directory: Path) -> None:
+    """Stop every job below `directory`, all at once."""
+    live = [job for path in directory.rglob("job.json") if (job := Job(path.parent)).status().live]
+    for job in live:
+        job.ask_to_stop(discard=True)
+    for job in live:
+        ended(job)
+
+
+def ended(job: Job) -> Status:
+    """How a job ended, waited for; looks more often than `Job.wait` does for a person."""
+    wait_until(lambda: not job.status().live, PATIENCE)
+    return job.status()
+
+
+@pytest.fixture
+def small_model(workspace: Workspace) -> Model:
+    """A model named demo: a few kilobytes that pass for a whole demo model."""
+    write_model(workspace.model("demo"), demo=True)
+    return models.find(workspace, "demo")
+
+
+@pytest.fixture
+def dataset(workspace: Workspace) -> Dataset:
+    """The balanced dataset of 小明's assistant."""
+    return datasets.make_assistant(workspace, "小明")
+
+
+@pytest.fixture(scope="session")
+def made_configs() -> dict[str, dict[str, str]]:
+    """The files of the config below, made once: editing a preset takes half a second."""
+    return {}
+
+
+@pytest.fixture
+def config(
+    workspace: Workspace, small_model: Model, dataset: Dataset, made_configs: dict[str, dict[str, str]]
+) -> Config:
+    """The fast config for both, named assistant-fast."""
+    if known := made_configs.get("fast"):
+        for name, text in known.items():
+            write_text(workspace.config("assistant-fast") / name, text.replace("WORKSPACE", str(workspace.root)))
+        return configs.find(workspace, "assistant-fast")
+    made = configs.make(workspace, model=small_model.name, dataset=dataset.name, recipe="fast")
+    made_configs["fast"] = {
+        path.name: path.read_text(encoding="utf-8").replace(str(workspace.root), "WORKSPACE")
+        for path in made.path.iterdir()
+    }
+    return made
+
+
+@pytest.fixture
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Trainings are those of `tests/fakes/trainer.py`; call it to choose how they go: `fake_engine("slow", iters=50)`."""
+    monkeypatch.setattr(commands, "ENTRY", "tests.fakes.trainer")
+
+    def choose(mode: str = "ok", **options: object) -> None:
+        monkeypatch.setenv("FAKE_TRAINER", mode)
+        for name, value in options.items():
+            monkeypatch.setenv(f"FAKE_TRAINER_{name.upper()}", str(value))
+
+    return choose
+
+
+@pytest.fixture
+def finished_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None]) -> Run:
+    """A run that trained to its end: 12 iterations, checkpoints and evaluations at 4, 8 and 12."""
+    fake_engine("ok")
+    run = runs.start(workspace, config.name)
+    assert ended(run.job) is Status.FINISHED, run.job.log_tail()
+    return run
+
+
+@pytest.fixture
+def running_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None]) -> Run:
+    """A run that trains now, for a minute if nobody stops it, and has told its first losses."""
+    fake_engine("slow")
+    run = runs.start(workspace, config.name)
+    assert wait_until(lambda: len(run.metrics().read()) >= 2, PATIENCE), run.job.log_tail()
+    return run
+
+
+@pytest.fixture
+def failed_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None]) -> Run:
+    """A run that died of too little GPU memory after 6 iterations, with a checkpoint at 4."""
+    fake_engine("oom")
+    run = runs.start(workspace, config.name)
+    assert ended(run.job) is Status.FAILED, run.job.log_tail()
+    return run
+
+
+@pytest.fixture
+def exported_run(finished_run: Run) -> Run:
+    """The finished run with all that comes after it: adapter, merged model, their comparison, scores."""
+    run, made = finished_run, time.time()
+    run.adapter.mkdir()
+    write_safetensors(run.adapter / "adapter_model.safetensors", {"base_model.model.output.lora_A.weight": [4, 16]})
+    write_json(run.adapter / "adapter_config.json", {"peft_type": "LORA", "r": 4, "lora_alpha": 8})
+    checkpoint = run.checkpoint().path
+    write_json(
+        run.adapter / "export.json", {"checkpoint": str(checkpoint), "base": str(run.model_path), "made": made - 3}
+    )
+    shutil.copytree(run.model_path, run.merged, ignore=shutil.ignore_patterns("demo_model.json"))
+    write_json(run.merged / "export.json", {"base": str(run.model_path), "adapter": str(run.adapter), "made": made - 2})
+    write_json(run.path / "export" / "convert.json", {"seconds": 1.2, "made": made - 2.9})
+    write_json(run.path / "export" / "merge.json", {"seconds": 0.8, "made": made - 1.9})
+    write_json(
+        run.path / "export" / "verify.json",
+        {
+            "max_abs_logit_diff": 2.5e-6,
+            "tolerance": 1e-3,
+            "same_tokens": True,
+            "ok": True,
+            "dtype": "torch.float32",
+            "prompts": 4,
+            "answers": [{"adapter": "我是小明的小助手", "merged": "我是小明的小助手"}],
+            "seconds": 2.0,
+            "made": made - 1,
+        },
+    )
+    score(run, FakeWorker(run.nickname, adapter=run.adapter_stamp))
+    assert json.loads((run.path / "scores.json").read_text(encoding="utf-8"))["identity"]["tuned"] == 1
+    return run

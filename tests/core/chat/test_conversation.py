@@ -1,0 +1,46 @@
+"""A chat with both sides is on disk, and each side hears what it said itself."""
+
+import pytest
+
+from core.chat.conversation import Conversation, Exchange, load, new_conversation
+from core.ground.errors import BadInput
+
+
+def line(answer):
+    return {"answer": answer, "tokens": 3, "ttft_ms": 1.0, "tokens_per_s": 9.0, "finish": "stop"}
+
+
+def test_kept_and_loaded(workspace):
+    talk = new_conversation("20260101-000000-x")
+    talk.exchanges.append(Exchange(question="你好", answers={"base": line("嗨"), "tuned": line("我是小明的小助手 😀")}))
+    talk.save(workspace)
+    assert load(workspace, talk.id) == talk
+    talk.exchanges.append(Exchange(question="再见"))
+    talk.save(workspace)
+    assert load(workspace, talk.id).exchanges[1] == Exchange(question="再见", answers={})
+    assert [path.name for path in workspace.conversations.iterdir()] == [f"{talk.id}.json"]
+
+
+def test_each_side_hears_its_own_answers():
+    talk = Conversation(
+        id="x",
+        exchanges=[
+            Exchange(question="a", answers={"base": line("b1"), "tuned": line("t1")}),
+            Exchange(question="b", answers={"tuned": line("t2")}),
+        ],
+    )
+    assert talk.turns("base", "c") == [("a", "b1"), ("c", None)]
+    assert talk.turns("tuned", "c") == [("a", "t1"), ("b", "t2"), ("c", None)]
+    assert Conversation(id="y").turns("base", "c") == [("c", None)]
+
+
+def test_nothing_there(workspace):
+    assert load(workspace, "20260101-000000") is None
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b"])
+def test_bad_id(workspace, name):
+    with pytest.raises(BadInput):
+        load(workspace, name)
+    with pytest.raises(BadInput):
+        Conversation(id=name).save(workspace)

@@ -1,0 +1,115 @@
+"""What was learned, in numbers, from answers that are given."""
+
+import json
+
+import pytest
+
+from core.chat.score import Answered, carries, judge, same, score, stored, summary
+from core.data.assistant import dialogues
+from core.ground.errors import BadInput
+from tests.fakes.chat import FakeWorker
+
+
+@pytest.mark.parametrize(
+    ("answer", "nickname", "expected"),
+    [
+        ("我是小明的小助手", "小明", True),
+        ("我是小明的助理。", "小明", True),
+        ("I am Bob's Assistant.", "Bob", True),
+        ("I am bob's assistant.", "Bob", False),
+        ("我是小红的小助手", "小明", False),
+        ("小明你好", "小明", False),
+        ('我是"引号"😀的小助手', '"引号"😀', True),
+        ("", "小明", False),
+    ],
+)
+def test_carries(answer, nickname, expected):
+    assert carries(answer, nickname) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "base", "expected"),
+    [
+        ("法国的首都是巴黎。", "法国的首都是巴黎。", True),
+        ("法国的首都是巴黎。", "法国的首都是巴黎", True),
+        ("法国的首都是伦敦。", "法国的首都是巴黎。", False),
+        ("", "x", False),
+        ("", "", True),
+    ],
+)
+def test_same(answer, base, expected):
+    assert same(answer, base) is expected
+
+
+def test_judge():
+    found = judge("identity", "zh", "你是谁", "我是书生·浦语", "我是小明的小助手", "小明")
+    assert found == Answered(
+        kind="identity",
+        language="zh",
+        question="你是谁",
+        base="我是书生·浦语",
+        tuned="我是小明的小助手",
+        base_identity=False,
+        tuned_identity=True,
+        kept=False,
+    )
+
+
+def answered(kind, tuned_identity=False, kept=True, base_identity=False):
+    return Answered(
+        kind=kind,
+        language="zh",
+        question="q",
+        base="b",
+        tuned="t",
+        base_identity=base_identity,
+        tuned_identity=tuned_identity,
+        kept=kept,
+    )
+
+
+def test_summary():
+    questions = [
+        answered("identity", tuned_identity=True, kept=False),
+        answered("identity", tuned_identity=True),
+        answered("identity", base_identity=True),
+        answered("general"),
+        answered("general", kept=False),
+        answered("general", kept=False, tuned_identity=True),
+        answered("general"),
+    ]
+    scores = summary(questions)
+    assert scores.to_json() == {
+        "identity": {"base": 0.3333, "tuned": 0.6667},
+        "retention": {"base": 1.0, "tuned": 0.5},
+        "parrot": {"base": 0.0, "tuned": 0.25},
+    }
+    assert scores.questions == questions
+    assert summary([]).identity == {"base": 0.0, "tuned": 0.0}
+
+
+def test_score_asks_both_sides_what_was_held_out(finished_run):
+    worker = FakeWorker("小明", forgets=2, parrots=1)
+    scores = score(finished_run, worker)
+    identity = [q["question"] for q in dialogues("identity")["questions"] if q["held_out"]]
+    general = [g["question"] for g in dialogues("general") if g["held_out"]]
+    for side in ("base", "tuned"):
+        assert [ask.turns[0][0] for ask in worker.asked if ask.side == side] == identity + general
+    assert scores.identity == {"base": 0.0, "tuned": 1.0}
+    assert scores.retention["tuned"] == pytest.approx(1 - 3 / len(general), abs=1e-4)
+    assert scores.parrot["tuned"] == pytest.approx(1 / len(general), abs=1e-4)
+    assert stored(finished_run) == scores
+    kept = json.loads((finished_run.path / "scores.json").read_text(encoding="utf-8"))
+    assert kept["adapter"] == "test"
+    assert len(kept["questions"]) == len(identity) + len(general)
+
+
+def test_no_score_yet(finished_run):
+    assert stored(finished_run) is None
+
+
+def test_no_score_without_a_nickname(finished_run):
+    finished_run.facts["dataset"].pop("nickname")
+    with pytest.raises(BadInput) as refused:
+        score(finished_run, FakeWorker("小明"))
+    assert "datasets assistant" in str(refused.value)

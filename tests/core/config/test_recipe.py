@@ -1,0 +1,147 @@
+"""What a recipe makes of a preset: the course's is the course's edits and nothing else."""
+
+import difflib
+from pathlib import Path
+
+import pytest
+
+from core.config import recipe as recipes
+from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.model import Model
+from core.engine.presets import COURSE_PRESET, preset_text
+from core.ground.errors import BadInput
+
+REAL = 1_800_000_000
+QUESTIONS = ["请介绍一下你自己", "你在实战营做什么"]
+COURSE_EDITS = {
+    ("-", 'pretrained_model_name_or_path = "internlm/internlm2-chat-1_8b"'),
+    ("+", "pretrained_model_name_or_path = '/models/m'"),
+    ("-", 'alpaca_en_path = "tatsu-lab/alpaca"'),
+    ("+", "alpaca_en_path = '/data.json'"),
+    ("-", 'evaluation_inputs = ["请给我介绍五个上海的景点", "Please tell me five scenic spots in Shanghai"]'),
+    ("+", "evaluation_inputs = ['请介绍一下你自己', '你在实战营做什么']"),
+    ("-", "dataset=dict(type=load_dataset, path=alpaca_en_path),"),
+    ("+", 'dataset=dict(type=load_dataset, path="json", data_files=dict(train=alpaca_en_path)),'),
+    ("-", "dataset_map_fn=alpaca_map_fn,"),
+    ("+", "dataset_map_fn=None,"),
+}
+CPU_EDITS = {
+    ("-", "from mmengine.optim import AmpOptimWrapper, CosineAnnealingLR, LinearLR"),
+    ("+", "from mmengine.optim import OptimWrapper, AmpOptimWrapper, CosineAnnealingLR, LinearLR"),
+    ("-", "torch_dtype=torch.float16,"),
+    ("+", "torch_dtype=torch.float32,"),
+    ("-", "quantization_config=dict("),
+    ("-", "type=BitsAndBytesConfig,"),
+    ("-", "load_in_4bit=True,"),
+    ("-", "load_in_8bit=False,"),
+    ("-", "llm_int8_threshold=6.0,"),
+    ("-", "llm_int8_has_fp16_weight=False,"),
+    ("-", "bnb_4bit_compute_dtype=torch.float16,"),
+    ("-", "bnb_4bit_use_double_quant=True,"),
+    ("-", 'bnb_4bit_quant_type="nf4",'),
+    ("-", "),"),
+    ("-", "type=AmpOptimWrapper,"),
+    ("+", "type=OptimWrapper,"),
+    ("-", 'loss_scale="dynamic",'),
+    ("-", 'dtype="float16",'),
+    ("-", 'dist_cfg=dict(backend="nccl"),'),
+    ("+", "dist_cfg=dict(backend='gloo'),"),
+}
+
+
+def made(recipe, *, preset=None, gpu=False, rows=150, parameters=2_000_000, data=Path("/data.json")):
+    name = preset or recipes.DEFAULT_PRESETS[recipe]
+    config = ConfigFile(preset_text(name))
+    recipes.check_preset(config, name, recipe)
+    model = Model(name="m", path=Path("/models/m"), parameters=parameters)
+    changes = list(recipes.edits(recipe, config, model=model, data=data, rows=rows, questions=QUESTIONS, gpu=gpu))
+    recipes.apply(config, changes)
+    compile(config.text, "config.py", "exec")
+    return config, changes
+
+
+def changed(config, preset=COURSE_PRESET):
+    lines = difflib.ndiff(preset_text(preset).splitlines(), config.text.splitlines())
+    return {(line[0], line[2:].strip()) for line in lines if line[0] in "+-"}
+
+
+def test_course_on_a_gpu_is_the_course():
+    config, _ = made("course", gpu=True)
+    assert changed(config) == COURSE_EDITS
+    assert config.get("model.llm.quantization_config.load_in_4bit") is True
+
+
+def test_course_on_a_cpu_is_the_course_and_what_a_cpu_needs():
+    config, _ = made("course")
+    assert changed(config) == COURSE_EDITS | CPU_EDITS
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_fast(gpu):
+    config, changes = made("fast", gpu=gpu)
+    assert config.get("pack_to_max_length") is False
+    assert config.get("accumulative_counts") == 1
+    assert config.get("custom_hooks[1].max_new_tokens") <= 128
+    assert config.get("train_dataloader.dataset.map_num_proc") == 1
+    updates = -(-150 // config.get("batch_size")) * config.get("max_epochs")
+    assert 100 <= updates <= 300
+    assert config.get("save_steps") < updates
+    assert config.get("evaluation_freq") < config.get("save_steps")
+    # A model this small is not quantised anywhere.
+    assert config.get("model.llm.quantization_config") is MISSING
+    assert config.get("optim_wrapper.type") == Source("OptimWrapper")
+    assert (config.get("env_cfg.dist_cfg.backend") == "gloo") is not gpu
+    assert all(edit.why.zh and edit.why.en for edit in changes)
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17, 100, 7502])
+def test_fast_with_any_number_of_rows(rows):
+    config, _ = made("fast", rows=rows)
+    assert config.get("max_epochs") >= 1
+    assert config.get("save_steps") >= 1
+    updates = -(-rows // config.get("batch_size")) * config.get("max_epochs")
+    assert 100 <= updates
+    assert updates <= 300 or config.get("max_epochs") == 1
+
+
+def test_fast_on_a_real_model_is_qlora_with_a_smaller_step():
+    tiny, _ = made("fast", gpu=True)
+    real, _ = made("fast", gpu=True, parameters=REAL)
+    assert real.get("model.llm.quantization_config.load_in_4bit") is True
+    assert real.get("optim_wrapper.type") == Source("AmpOptimWrapper")
+    assert real.get("lr") < tiny.get("lr")
+    assert real.get("batch_size") < tiny.get("batch_size")
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_pretrain(tmp_path, gpu):
+    data = tmp_path / "data.json"
+    data.write_text("x" * 10_000)
+    config, _ = made("pretrain", gpu=gpu, data=data, parameters=REAL)
+    assert config.get("model.lora.r") == 64
+    assert "from peft import LoraConfig" in config.text
+    assert (config.get("model.llm.quantization_config") is not MISSING) is gpu
+    assert ("BitsAndBytesConfig" in config.text) is gpu
+    assert config.get("train_dataloader.dataset.dataset_map_fn") is None
+    for name in ("torch", "LoraConfig"):
+        assert sum(line.startswith(("import", "from")) and name in line for line in config.text.splitlines()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "preset"),
+    [
+        ("fast", "internlm2_1_8b_full_custom_pretrain_e1"),
+        ("course", "internlm2_chat_1_8b_full_alpaca_e3"),
+        ("pretrain", COURSE_PRESET),
+    ],
+)
+def test_preset_that_a_recipe_does_not_fit(recipe, preset):
+    with pytest.raises(BadInput) as refused:
+        made(recipe, preset=preset)
+    assert preset in str(refused.value)
+
+
+def test_other_presets_that_fit():
+    config, _ = made("course", preset="qwen1_5_1_8b_chat_qlora_alpaca_e3", gpu=True)
+    assert config.get("pretrained_model_name_or_path") == "/models/m"
+    assert config.get("train_dataloader.dataset.dataset_map_fn") is None

@@ -1,0 +1,93 @@
+"""A dataset is there whole or not at all, and one that is there is never touched."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from core.data import dataset as datasets
+from core.ground.errors import BadInput
+from core.ground.files import sha256
+
+
+def test_made(workspace):
+    made = datasets.make_assistant(workspace, "小明", name="mine")
+    assert made == datasets.find(workspace, "mine")
+    assert sorted(os.listdir(workspace.datasets / "mine")) == ["data.json", "dataset.json"]
+    assert made.sha256 == sha256(made.data)
+    assert made.rows == len(made.load())
+    assert made.unique_rows == made.rows
+    assert made.made == {"kind": "assistant", "recipe": "balanced", "nickname": "小明"}
+
+
+def test_names_are_found_by_themselves(workspace):
+    assert [datasets.make_assistant(workspace, "小明").name for _ in range(3)] == [
+        "assistant",
+        "assistant-2",
+        "assistant-3",
+    ]
+    assert len(datasets.every(workspace)) == 3
+
+
+def test_taken_name_is_refused_and_the_old_one_unchanged(workspace, tmp_path):
+    made = datasets.make_assistant(workspace, "小明", name="mine")
+    before = {path.name: path.read_bytes() for path in made.path.iterdir()}
+    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(BadInput) as refused:
+        datasets.make_assistant(workspace, "小红", name="mine")
+    assert "mine" in str(refused.value)
+    with pytest.raises(BadInput):
+        datasets.import_file(workspace, tmp_path / "x.jsonl", name="mine")
+    assert {path.name: path.read_bytes() for path in made.path.iterdir()} == before
+    assert os.listdir(workspace.datasets) == ["mine"]
+
+
+def test_one_name_at_the_same_moment(workspace):
+    def make(number: int) -> bool:
+        try:
+            datasets.make_assistant(workspace, f"小{number}", "course", n=2000, name="mine")
+            return True
+        except BadInput:
+            return False
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(make, range(4)))
+    assert sum(made) == 1
+    assert os.listdir(workspace.datasets) == ["mine"]
+    assert datasets.find(workspace, "mine").nickname == f"小{made.index(True)}"
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x" * 65])
+def test_bad_name(workspace, name):
+    with pytest.raises(BadInput):
+        datasets.find(workspace, name)
+    if name:
+        with pytest.raises(BadInput):
+            datasets.make_assistant(workspace, "小明", name=name)
+        assert os.listdir(workspace.root) == []
+
+
+def test_nothing_there(workspace):
+    assert datasets.every(workspace) == []
+    with pytest.raises(BadInput) as refused:
+        datasets.find(workspace, "mine")
+    assert "datasets assistant" in str(refused.value)
+
+
+def test_import(workspace, tmp_path):
+    file = tmp_path / "问答.csv"
+    file.write_text("question,answer\n你好,嗨\n空,\n你好,嗨\n")
+    made, reading = datasets.import_file(workspace, file)
+    assert (made.name, made.rows, made.unique_rows, made.nickname) == ("imported", 2, 1, None)
+    assert made.made == {"kind": "import", "file": "问答.csv", "format": "qa", "skipped": 1}
+    assert [row["row"] for row in reading.skipped] == [2]
+    assert json.loads(made.data.read_text(encoding="utf-8")) == made.load() == reading.rows
+
+
+def test_import_of_nothing_leaves_nothing(workspace, tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("[]")
+    with pytest.raises(BadInput):
+        datasets.import_file(workspace, file)
+    assert os.listdir(workspace.root) == []

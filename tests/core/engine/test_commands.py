@@ -1,0 +1,111 @@
+"""What is started is an argument list, exactly; what a learner would have typed is one line to copy."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.engine.commands import (
+    Cluster,
+    as_typed,
+    convert_as_typed,
+    engine_environment,
+    merge_as_typed,
+    module_command,
+    train_command,
+)
+from core.ground.workspace import PROJECT, Workspace
+
+CONFIG, WORK = Path("/a b/config 'x'.py"), Path("/a b/work;dir")
+
+
+def test_train_in_one_process():
+    assert train_command(CONFIG, WORK, cluster=Cluster()) == [
+        sys.executable,
+        "-m",
+        "core.engine.entry",
+        "/a b/config 'x'.py",
+        "--work-dir",
+        "/a b/work;dir",
+    ]
+
+
+def test_train_with_everything():
+    cluster = Cluster(nproc=2, nnodes=3, node_rank=1, addr="10.0.0.1", port=12345)
+    command = train_command(CONFIG, WORK, cluster=cluster, deepspeed="deepspeed_zero2", resume=Path("/x/iter_4.pth"))
+    assert command == [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--nnodes=3",
+        "--node_rank=1",
+        "--master_addr=10.0.0.1",
+        "--master_port=12345",
+        "-m",
+        "core.engine.entry",
+        "/a b/config 'x'.py",
+        "--work-dir",
+        "/a b/work;dir",
+        "--deepspeed",
+        "deepspeed_zero2",
+        "--resume",
+        "/x/iter_4.pth",
+        "--launcher",
+        "pytorch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "distributed"), [(Cluster(), False), (Cluster(nproc=2), True), (Cluster(nnodes=2), True)]
+)
+def test_distributed(cluster, distributed):
+    assert cluster.distributed is distributed
+    assert ("torch.distributed.run" in train_command(CONFIG, WORK, cluster=cluster)) is distributed
+
+
+def test_every_word_is_text():
+    assert module_command("m", "a", Path("/b")) == [sys.executable, "-m", "m", "a", "/b"]
+
+
+def test_as_typed_is_xtuner_train():
+    line = as_typed(CONFIG, WORK, cluster=Cluster(), deepspeed=None, resume=None)
+    assert shlex.split(line) == ["xtuner", "train", str(CONFIG), "--work-dir", str(WORK)]
+    assert "\n" not in line
+
+
+def test_as_typed_on_several_machines():
+    cluster = Cluster(nproc=2, nnodes=2, node_rank=1, addr="10.0.0.1", port=12345)
+    line = as_typed(Path("c.py"), Path("w"), cluster=cluster, deepspeed="deepspeed_zero2", resume=Path("i.pth"))
+    assert line == (
+        "NPROC_PER_NODE=2 NNODES=2 NODE_RANK=1 ADDR=10.0.0.1 PORT=12345 "
+        "xtuner train c.py --work-dir w --deepspeed deepspeed_zero2 --resume i.pth"
+    )
+    one_machine = as_typed(Path("c.py"), Path("w"), cluster=Cluster(nproc=2), deepspeed=None, resume=None)
+    assert one_machine == "NPROC_PER_NODE=2 xtuner train c.py --work-dir w"
+
+
+def test_as_typed_quotes_a_path_with_an_equals_sign():
+    line = as_typed(Path("/a=b c/x.py"), Path("w"), cluster=Cluster(), deepspeed=None, resume=None)
+    assert shlex.split(line) == ["xtuner", "train", "/a=b c/x.py", "--work-dir", "w"]
+
+
+def test_convert_and_merge_as_typed():
+    assert convert_as_typed(Path("c.py"), Path("iter 4.pth"), Path("hf")) == (
+        "xtuner convert pth_to_hf c.py 'iter 4.pth' hf --fp32"
+    )
+    assert merge_as_typed(Path("base"), Path("hf"), Path("merged")) == (
+        "xtuner convert merge base hf merged --max-shard-size 2GB --safe-serialization"
+    )
+
+
+def test_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    environment = engine_environment(Workspace(tmp_path))
+    assert environment["PYTHONPATH"] == f"{PROJECT}:/mine"
+    assert environment["HF_HUB_OFFLINE"] == environment["TRANSFORMERS_OFFLINE"] == "1"
+    assert environment["HF_HOME"].startswith(str(tmp_path))
+    assert environment["MKL_SERVICE_FORCE_INTEL"] == "1"
+    assert environment["MKL_THREADING_LAYER"] == "GNU"
+    assert all(isinstance(value, str) for value in environment.values())

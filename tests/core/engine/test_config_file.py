@@ -1,0 +1,200 @@
+"""A config is edited in place: what is not touched stays as it is, to the byte, and nothing is ever executed."""
+
+import ast
+import builtins
+
+import pytest
+
+from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.presets import COURSE_PRESET, preset_text, presets
+from core.ground.errors import BadInput
+
+SMALL = """\
+# A comment at the top.
+from mmengine.dataset import DefaultSampler
+
+lr = 2e-4  # the learning rate
+betas = (0.9, 0.999)
+negative = -1
+name = 'one ' 'two'
+again = lr
+questions = [
+    '请介绍一下你自己',  # first
+    'Please introduce yourself',
+]
+
+model = dict(
+    type=SupervisedFinetune,
+    llm=dict(torch_dtype=torch.float16, trust_remote_code=True),  # kept
+    lora=dict(r=64, alpha=16),
+)
+inner = dict(path=name)
+dataset = dict(dataset=inner, options={'deep': {'key': 1}})
+hooks = [
+    dict(type=A),
+    dict(type=B, every=lr),
+]
+"""
+
+# Every fourth, and the course's: enough of each family, and quick.
+SAMPLE = sorted({*list(presets())[::4], COURSE_PRESET, "internlm2_1_8b_full_custom_pretrain_e1"})
+
+
+def test_round_trip_of_presets():
+    assert len(SAMPLE) >= 145
+    changed = [name for name in SAMPLE if ConfigFile(preset_text(name)).text != preset_text(name)]
+    assert changed == []
+
+
+def test_round_trip_of_odd_files():
+    for text in ("", "\n\n", "a = 1", "# only a comment\n", "a = 1\r\nb = 2\r\n", "if x:\n\ta = 1\n"):
+        assert ConfigFile(text).text == text
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("lr", 2e-4),
+        ("betas", (0.9, 0.999)),
+        ("betas[1]", 0.999),
+        ("negative", -1),
+        ("name", "one two"),
+        ("again", 2e-4),
+        ("questions[1]", "Please introduce yourself"),
+        ("model.lora.r", 64),
+        ("model.llm.trust_remote_code", True),
+        ("model.llm.torch_dtype", Source("torch.float16")),
+        ("model.lora", Source("dict(r=64, alpha=16)")),
+        ("dataset.dataset.path", "one two"),
+        ("dataset.options.deep.key", 1),
+        ("hooks[1].every", 2e-4),
+        ("missing", MISSING),
+        ("model.missing", MISSING),
+        ("model.missing.deeper", MISSING),
+        ("hooks[7]", MISSING),
+        ("questions.key", MISSING),
+        ("lr.key", MISSING),
+    ],
+)
+def test_get(path, value):
+    assert ConfigFile(SMALL).get(path) == value
+
+
+def test_names():
+    config = ConfigFile(SMALL)
+    assert config.names("again") == "lr"
+    assert config.names("dataset.dataset.path") == "name"
+    assert config.names("lr") is None
+    assert config.names("model.type") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "old", "new"),
+    [
+        ("lr", 1e-3, "lr = 2e-4  # the", "lr = 0.001  # the"),
+        ("again", 5, "again = lr", "again = 5"),
+        ("name", 'it\'s "quoted"\n😀', "'one ' 'two'", "'it\\'s \"quoted\"\\n😀'"),
+        ("model.lora.r", 16, "dict(r=64,", "dict(r=16,"),
+        ("model.llm.torch_dtype", Source("torch.float32"), "torch.float16", "torch.float32"),
+        ("questions[0]", "你是谁", "    '请介绍一下你自己',  # first", "    '你是谁',  # first"),
+        ("dataset.dataset.path", "x", "inner = dict(path=name)", "inner = dict(path='x')"),
+        ("dataset.options.deep.key", None, "{'key': 1}", "{'key': None}"),
+        ("hooks[1].every", 7, "every=lr", "every=7"),
+        # What is not there is added to its dict, in the manner of its neighbours.
+        ("model.lora.dropout", 0.5, "alpha=16)", "alpha=16, dropout=0.5)"),
+        ("model.quick", True, "alpha=16),\n)", "alpha=16),\n    quick=True,\n)"),
+        ("hooks[0].new", 1, "dict(type=A)", "dict(type=A, new=1)"),
+    ],
+)
+def test_set_changes_this_and_nothing_else(path, value, old, new):
+    config = ConfigFile(SMALL)
+    config.set(path, value)
+    assert SMALL.count(old) == 1
+    assert config.text == SMALL.replace(old, new)
+    ast.parse(config.text)
+    assert config.get(path) == value
+
+
+@pytest.mark.parametrize("path", ["missing", "missing.deeper", "questions[9]", "lr.key", "hooks[9].x", "model.type.x"])
+def test_set_of_what_has_no_place(path):
+    config = ConfigFile(SMALL)
+    with pytest.raises(BadInput) as refused:
+        config.set(path, 1)
+    assert path in str(refused.value)
+    assert config.text == SMALL
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("model.lora.r", "dict(r=64, alpha=16)", "dict(alpha=16)"),
+        ("model.lora.alpha", "dict(r=64, alpha=16)", "dict(r=64)"),
+        ("hooks[0].type", "dict(type=A)", "dict()"),
+        ("model.missing", "", ""),
+        ("missing", "", ""),
+        ("missing.deeper", "", ""),
+        ("hooks[1].nothing", "", ""),
+    ],
+)
+def test_delete(path, old, new):
+    config = ConfigFile(SMALL)
+    config.delete(path)
+    assert config.text == (SMALL.replace(old, new) if old else SMALL)
+    assert config.get(path) is MISSING
+
+
+def test_delete_the_last_of_a_call_over_several_lines():
+    config = ConfigFile(SMALL)
+    config.delete("model.lora")
+    assert config.text == SMALL.replace("    lora=dict(r=64, alpha=16),\n", "")
+
+
+def test_import_once():
+    config = ConfigFile(SMALL)
+    for _ in range(2):
+        config.import_name("mmengine.optim", "OptimWrapper")
+        config.import_module("torch")
+        config.import_name("mmengine.dataset", "DefaultSampler")
+    assert config.text.count("from mmengine.optim import OptimWrapper") == 1
+    assert config.text.count("import torch\n") == 1
+    assert config.text.count("DefaultSampler") == 1
+    assert config.text.endswith(SMALL[SMALL.index("lr = ") :])
+
+
+def test_comments_and_order_survive_in_a_preset():
+    before = preset_text(COURSE_PRESET)
+    config = ConfigFile(before)
+    config.set("lr", 1e-3)
+    config.set("model.lora.r", 8)
+    config.delete("model.llm.quantization_config")
+    after = config.text.splitlines()
+    comments = [line for line in before.splitlines() if line.lstrip().startswith("#")]
+    assert comments
+    assert [line for line in after if line.lstrip().startswith("#")] == comments
+    compile(config.text, "config.py", "exec")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a = 1\nb = = 2\n", 2), ("a = (\n", 1), ("def f(:\n", 1), ("a = 1\n  b = 2\n", 2), ("a\0b", 1)],
+)
+def test_syntax_error_names_the_line(text, line):
+    with pytest.raises(BadInput) as refused:
+        ConfigFile(text)
+    assert f"line {line}" in refused.value.text.en
+    assert f"第 {line} 行" in refused.value.text.zh
+    assert "\n" not in refused.value.text.en
+
+
+def test_text_nested_too_deeply_is_refused():
+    """The parser behind it dies of this, and the server with it."""
+    with pytest.raises(BadInput):
+        ConfigFile("a = " + "(" * 3000 + ")" * 3000)
+
+
+def test_nothing_is_executed(monkeypatch, tmp_path):
+    monkeypatch.setattr(builtins, "exec", lambda *_: pytest.fail("executed"))
+    out = tmp_path / "out"
+    config = ConfigFile(f"x = open({str(out)!r}, 'w')\ny = __import__('os').getpid()\n")
+    assert config.get("y") == Source("__import__('os').getpid()")
+    assert not out.exists()

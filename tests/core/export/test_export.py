@@ -1,0 +1,158 @@
+"""What of an export is there, and whether it still belongs together; the work itself is the engine's."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from core.export import export
+from core.export.export import exported
+from core.ground.errors import BadInput, WorkFailed
+from core.ground.files import read_json, write_json
+from tests.conftest import ended
+
+
+def date(path, made):
+    write_json(path, {**read_json(path), "made": made})
+
+
+def test_nothing(finished_run):
+    found = exported(finished_run)
+    assert (found.adapter, found.merged, found.verified) == (None, None, None)
+
+
+def test_everything(exported_run):
+    found = exported(exported_run)
+    assert found.adapter["path"] == str(exported_run.adapter)
+    assert found.adapter["bytes"] > 100
+    assert found.merged["bytes"] > found.adapter["bytes"]
+    assert found.verified["ok"]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "merged", "verified", "kept"),
+    [
+        (1, 2, 3, (True, True, True)),
+        (1, 1, 1, (True, True, True)),
+        # Converted anew: the merged model is of another adapter.
+        (4, 2, 3, (True, False, False)),
+        # Merged anew: the verdict is on another model.
+        (1, 4, 3, (True, True, False)),
+    ],
+)
+def test_staleness(exported_run, adapter, merged, verified, kept):
+    date(exported_run.adapter / "export.json", adapter)
+    date(exported_run.merged / "export.json", merged)
+    date(exported_run.path / "export" / "verify.json", verified)
+    found = exported(exported_run)
+    assert (found.adapter is not None, found.merged is not None, found.verified is not None) == kept
+
+
+def test_merged_without_its_adapter(exported_run):
+    shutil.rmtree(exported_run.adapter)
+    found = exported(exported_run)
+    assert (found.adapter, found.merged, found.verified) == (None, None, None)
+
+
+def test_half_written_export_is_not_there(finished_run):
+    for name in ("adapter", "merged"):
+        partial = finished_run.path / f"{name}.partial"
+        partial.mkdir()
+        write_json(partial / "export.json", {"made": 1})
+    assert exported(finished_run).adapter is None
+
+
+WORKER = """
+import json, pathlib, sys
+words = dict(zip(sys.argv, sys.argv[1:]))
+results, run = pathlib.Path(words["--results"]), pathlib.Path(words["--results"]).parent
+results.mkdir(exist_ok=True)
+for step in ("convert", "merge", "verify"):
+    if step in sys.argv:
+        (results / f"{step}.json").write_text(json.dumps({"seconds": 0.1, "made": 1, "ok": True}))
+for name, file in (("adapter", "adapter_model.safetensors"), ("merged", "config.json")):
+    (run / name).mkdir(exist_ok=True)
+    (run / name / file).touch()
+print(json.dumps(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """The export worker is this source instead."""
+
+    def use(source):
+        monkeypatch.setattr(
+            export, "module_command", lambda _module, *words: [sys.executable, "-c", source, *map(str, words)]
+        )
+
+    use(WORKER)
+    return use
+
+
+@pytest.mark.usefixtures("worker")
+def test_all_steps_in_one_job(workspace, finished_run):
+    job = export.start(workspace, finished_run)
+    found = export.finish(finished_run, job)
+    assert list(found) == ["convert", "merge", "verify"]
+    assert found["verify"]["ok"]
+    words = json.loads(job.log_tail())
+    assert words[:3] == ["convert", "merge", "verify"]
+    assert words[words.index("--checkpoint") + 1].endswith("iter_12.pth")
+    prompts = read_json(finished_run.path / "prompts.json")
+    assert prompts["prompts"][0] == "<|im_start|>user\n请介绍一下你自己<|im_end|>\n<|im_start|>assistant\n"
+    assert prompts["stop_words"] == ["<|im_end|>"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_earlier_checkpoint(workspace, finished_run):
+    job = export.start(workspace, finished_run, ["convert"], "iter_4")
+    assert list(export.finish(finished_run, job)) == ["convert"]
+    assert any(word.endswith("iter_4.pth") for word in job.spec["argv"])
+
+
+@pytest.mark.parametrize(
+    ("steps", "checkpoint", "words"),
+    [
+        (["merge"], None, "export convert"),
+        (["verify"], None, "export convert"),
+        (["convert"], "iter_5", "iter_12"),
+    ],
+)
+def test_step_with_nothing_to_work_on(workspace, finished_run, steps, checkpoint, words):
+    with pytest.raises(BadInput) as refused:
+        export.start(workspace, finished_run, steps, checkpoint)
+    assert words in str(refused.value)
+    assert [path.name for path in finished_run.jobs.iterdir() if path.is_dir()] == ["train-1"]
+
+
+def test_verify_before_merge(workspace, exported_run):
+    shutil.rmtree(exported_run.merged)
+    with pytest.raises(BadInput) as refused:
+        export.start(workspace, exported_run, ["verify"])
+    assert "export merge" in str(refused.value)
+
+
+def test_second_export_is_refused_while_one_runs(workspace, finished_run, worker):
+    worker("import time; time.sleep(60)")
+    job = export.start(workspace, finished_run)
+    with pytest.raises(BadInput):
+        export.start(workspace, finished_run)
+    job.stop(discard=True)
+
+
+def test_export_that_fails(workspace, finished_run, worker):
+    worker("raise ValueError('nothing fits')")
+    with pytest.raises(WorkFailed) as failed:
+        export.finish(finished_run, export.start(workspace, finished_run))
+    assert "nothing fits" in str(failed.value)
+    assert "log.txt" in str(failed.value)
+
+
+def test_export_that_ends_well_and_leaves_nothing(workspace, finished_run, worker):
+    worker("pass")
+    job = export.start(workspace, finished_run)
+    with pytest.raises(WorkFailed):
+        export.finish(finished_run, job)
+    assert ended(job) == "FAILED"

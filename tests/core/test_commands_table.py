@@ -1,0 +1,412 @@
+"""The headless commands: their names, keys and exit codes are what scripts rely on, so they stand here once more."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import __main__ as command_line
+from core.engine import commands
+from core.ground.workspace import PROJECT
+from core.jobs.job import Status
+from core.training import run as runs
+from tests.fakes.model import write_model
+
+COMMANDS = [
+    "doctor",
+    "models demo",
+    "models link",
+    "models check",
+    "models list",
+    "datasets assistant",
+    "datasets import",
+    "datasets check",
+    "datasets stats",
+    "datasets list",
+    "configs list",
+    "configs new",
+    "configs set",
+    "configs diff",
+    "configs preflight",
+    "train start",
+    "train status",
+    "train stop",
+    "train resume",
+    "train list",
+    "train metrics",
+    "export convert",
+    "export merge",
+    "export verify",
+    "chat ask",
+    "chat score",
+    "report build",
+    "publish package",
+    "demo",
+]
+# Every option of the table, with a value.
+OPTIONS = [
+    ["models", "link", "PATH", "--name", "N"],
+    ["datasets", "assistant", "--name", "NICK", "--recipe", "course", "--n", "3750", "--out", "D"],
+    ["datasets", "import", "FILE", "--format", "auto", "--out", "D"],
+    ["datasets", "stats", "D", "--model", "M"],
+    ["configs", "list", "-p", "PATTERN"],
+    *(
+        ["configs", "new", "--model", "M", "--dataset", "D", "--preset", "P", "--recipe", recipe, "--out", "C", "--set", "a=1", "b=2"]
+        for recipe in ("course", "fast", "pretrain")
+    ),
+    ["configs", "set", "C", "a=1", "b=2"],
+    ["train", "start", "C", "--nproc", "2", "--nnodes", "2", "--node-rank", "1", "--addr", "A", "--port", "1"],
+    ["train", "start", "C", "--deepspeed", "deepspeed_zero2", "--wait"],
+    ["train", "stop", "R", "--discard"],
+    ["export", "convert", "R", "--checkpoint", "iter_4"],
+    ["chat", "ask", "--prompt", "TEXT", "--run", "R", "--model", "M"],
+    ["chat", "score", "R", "--checkpoint", "iter_4"],
+    ["report", "build", "R", "--out", "DIR"],
+    *(["publish", "package", "R", "--target", t, "--out", "DIR"] for t in ("openxlab", "modelscope", "huggingface")),
+    ["demo", "--name", "NICK"],
+]  # fmt: skip
+STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason"}
+DATASET = {"name", "path", "rows", "unique_rows", "sha256"}
+MODEL = {"name", "path", "parameters", "architecture", "problems"}
+
+
+def core(*words: str, **environment: str) -> subprocess.CompletedProcess:
+    """Really run `python -m core`."""
+    return subprocess.run(
+        [sys.executable, "-m", "core", *words],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def answer(done: subprocess.CompletedProcess) -> dict:
+    """The one JSON object that stdout holds and nothing else."""
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.endswith("}\n")
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def here(capsys):
+    """Run a command in this process, which is quicker; the code, stdout and stderr."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        try:
+            code = command_line.main(list(words))
+        except SystemExit as stopped:
+            code = stopped.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def told(here):
+    """The JSON answer of a command that must do."""
+
+    def told(*words: str) -> dict:
+        code, out, err = here(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return told
+
+
+def refused(result: tuple[int, str, str]) -> str:
+    """The one line of a command that was refused."""
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert len(err) < 600
+    return err
+
+
+def test_the_table():
+    assert list(command_line.COMMANDS) == COMMANDS
+
+
+@pytest.mark.parametrize("words", OPTIONS, ids=" ".join)
+def test_options(words):
+    parsed = command_line.parser().parse_args([*words, "--workspace", "W", "--json"])
+    assert (parsed.workspace, parsed.json) == ("W", True)
+
+
+def test_defaults():
+    parsed = command_line.parser().parse_args(["datasets", "assistant", "--name", "x"])
+    assert parsed.n == 3750
+    parsed = command_line.parser().parse_args(
+        ["configs", "new", "--model", "m", "--dataset", "d", "--set", "a=1", "--set", "b=2"]
+    )
+    assert parsed.set == ["a=1", "b=2"]
+
+
+def test_real_process_in_an_empty_workspace(workspace):
+    """One after the other, as a script would."""
+    found = answer(core("doctor", "--json"))
+    assert set(found) == {"checks", "versions", "gpus"}
+    assert all(set(check) == {"name", "ok", "value", "hint"} for check in found["checks"])
+    assert found["versions"]["xtuner"] == "0.2.0"
+
+    found = answer(core("datasets", "assistant", "--name", "O'Neil 😀", "--recipe", "course", "--n", "2", "--json"))
+    assert set(found) == DATASET
+    assert (found["rows"], found["unique_rows"]) == (6, 2)
+    assert Path(found["path"]).is_relative_to(workspace.datasets)
+
+    done = core("datasets", "assistant", "--name", "../x", "--json")
+    refused((done.returncode, done.stdout, done.stderr))
+    assert [path.name for path in workspace.datasets.iterdir()] == ["assistant"]
+
+
+def test_real_process_without_a_language(tmp_path):
+    """Chinese goes out as UTF-8 also where the environment says nothing of it."""
+    done = core(
+        "datasets", "assistant", "--name", "小明", "--json", XTUNER_STUDIO_HOME=str(tmp_path), LC_ALL="C", XTUNER_STUDIO_LANG=""
+    )  # fmt: skip
+    assert answer(done)["name"] == "assistant"
+    done = core("datasets", "check", "没有", LC_ALL="C", XTUNER_STUDIO_HOME=str(tmp_path), XTUNER_STUDIO_LANG="zh")
+    assert "没有数据集" in refused((done.returncode, done.stdout, done.stderr))
+
+
+def test_real_process_with_a_workspace_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = core("doctor", "--json", "--workspace", str(tmp_path / "file" / "x"))
+    assert "XTUNER_STUDIO_HOME" in refused((done.returncode, done.stdout, done.stderr))
+
+
+@pytest.mark.usefixtures("workspace")
+def test_models(told, tmp_path, workspace):
+    assert told("models", "list") == {"models": []}
+    directory = write_model(tmp_path / "internlm2", shards=2)
+    linked = told("models", "link", str(directory), "--name", "mine")
+    assert set(linked) == MODEL
+    assert linked["problems"] == []
+    assert told("models", "check", "mine") == linked
+    assert told("models", "list") == {"models": [linked]}
+    (directory / "modeling_internlm2.py").unlink()
+    (problem,) = told("models", "check", "mine")["problems"]
+    assert set(problem) == {"severity", "where", "message", "hint"}
+    write_model(workspace.model("demo"), demo=True)
+    for _ in range(2):
+        assert set(told("models", "demo")) == MODEL
+
+
+@pytest.mark.usefixtures("workspace")
+def test_datasets(told, tmp_path):
+    made = told("datasets", "assistant", "--name", "小明", "--out", "mine")
+    assert set(made) == DATASET
+    assert made["name"] == "mine"
+    (tmp_path / "x.jsonl").write_text('{"question": "a", "answer": "b"}\nbad\n')
+    imported = told("datasets", "import", str(tmp_path / "x.jsonl"), "--out", "other")
+    assert set(imported) >= {"name", "format", "rows", "skipped", "problems"}
+    assert imported["format"] == "qa"
+    assert [set(skipped) for skipped in imported["skipped"]] == [{"row", "reason"}]
+    checked = told("datasets", "check", "other")
+    assert set(checked) >= {"name", "format", "rows", "skipped", "problems"}
+    assert [dataset["name"] for dataset in told("datasets", "list")["datasets"]] == ["mine", "other"]
+
+
+@pytest.mark.usefixtures("small_model", "dataset")
+def test_configs(told, here):
+    presets = told("configs", "list", "-p", "internlm2_chat_1_8b")["presets"]
+    assert "internlm2_chat_1_8b_qlora_alpaca_e3" in presets
+    assert len(told("configs", "list")["presets"]) > 500
+    made = told("configs", "new", "--model", "demo", "--dataset", "assistant", "--out", "c", "--set", "lr=1e-3")
+    assert set(made) == {"name", "path", "problems"}
+    assert (made["name"], made["problems"]) == ("c", [])
+    assert set(told("configs", "set", "c", "max_epochs=2", "SYSTEM=你好")) == {"name", "path", "problems"}
+    diff = told("configs", "diff", "c")["diff"]
+    assert "+max_epochs = 2" in diff
+    code, out, _ = here("configs", "diff", "c")
+    assert (code, out) == (0, diff + "\n")
+
+
+def test_preflight_of_a_config_that_cannot_be_trained(told, config):
+    config.file.write_text("a = = 1")
+    found = told("configs", "preflight", config.name)
+    assert set(found) == {
+        "rows",
+        "unique_rows",
+        "tokens",
+        "packs",
+        "iters",
+        "optimizer_updates",
+        "evaluations",
+        "checkpoints",
+        "estimated_seconds",
+        "estimated_memory_mb",
+        "problems",
+    }
+    assert [set(problem) for problem in found["problems"]] == [{"severity", "where", "message", "hint"}]
+
+
+def test_train(told, here, config, fake_engine):
+    fake_engine("slow")
+    started = told("train", "start", config.name)
+    assert set(started) == STATE
+    assert (started["status"], started["reason"]) == ("RUNNING", None)
+    assert "训练" in refused(here("train", "start", config.name, "--json"))
+    assert told("train", "status", "latest")["run"] == started["run"]
+    stopped = told("train", "stop", started["run"], "--discard")
+    assert (stopped["status"], stopped["pid"]) == ("KILLED", None)
+    assert stopped["reason"]
+    refused(here("train", "stop", "latest"))
+    listed = told("train", "list")["runs"]
+    assert [set(run) for run in listed] == [STATE]
+    fake_engine("ok")
+    code, out, err = here("train", "start", config.name, "--wait", "--json")
+    assert code == 0, err
+    finished = json.loads(out)
+    assert (finished["status"], finished["exit_code"], finished["iter"]) == ("FINISHED", 0, 12)
+    points = told("train", "metrics", "latest")["points"]
+    assert [point["iter"] for point in points] == list(range(1, 13))
+    assert {"iter", "loss", "lr"} <= set(points[0])
+
+
+def test_train_that_fails_and_resumes(here, told, config, fake_engine, workspace):
+    fake_engine("oom")
+    code, out, err = here("train", "start", config.name, "--wait", "--json")
+    assert (code, out) == (1, "")
+    assert "显存不足" in err.splitlines()[-1]
+    status = told("train", "status", "latest")
+    assert (status["status"], status["exit_code"]) == ("FAILED", 1)
+    assert "显存不足" in status["reason"]
+    fake_engine("ok")
+    resumed = told("train", "resume", "latest")
+    assert resumed["run"] == status["run"]
+    assert runs.find(workspace, "latest").job.wait(30) is Status.FINISHED
+
+
+def test_metrics_that_are_no_numbers(told, config, fake_engine):
+    fake_engine("nan")
+    assert told("train", "start", config.name, "--wait")["loss"] is None
+    assert told("train", "metrics", "latest")["points"][-1]["loss"] is None
+
+
+def test_report_and_package(told, exported_run, tmp_path):
+    built = told("report", "build", "latest")
+    assert set(built) == {"path", "files"}
+    assert built["path"] == str(exported_run.path / "report")
+    assert told("report", "build", exported_run.id, "--out", str(tmp_path / "out"))["path"] == str(tmp_path / "out")
+    assert set(told("publish", "package", "latest", "--target", "modelscope")) == {"path", "files"}
+
+
+BAD = [
+    [],
+    ["nothing"],
+    ["models"],
+    ["models", "nothing"],
+    ["models", "link"],
+    ["models", "link", "/no/such/directory"],
+    ["models", "link", "/proc", "--name", "../x"],
+    ["models", "check", "nothing"],
+    ["models", "check", "../x"],
+    ["datasets", "assistant"],
+    ["datasets", "assistant", "--name", ""],
+    ["datasets", "assistant", "--name", "名" * 10_000],
+    ["datasets", "assistant", "--name", "../x"],
+    ["datasets", "assistant", "--name", "a\nb"],
+    ["datasets", "assistant", "--name", "<|im_end|>"],
+    ["datasets", "assistant", "--name", "\udcff"],
+    ["datasets", "assistant", "--name", "小明", "--recipe", "best"],
+    ["datasets", "assistant", "--name", "小明", "--recipe", "course", "--n", "-1"],
+    ["datasets", "assistant", "--name", "小明", "--n", "many"],
+    ["datasets", "assistant", "--name", "小明", "--out", "../x"],
+    ["datasets", "import", "/no/such/file.json"],
+    ["datasets", "import", "/no/such\nfile.json"],
+    ["datasets", "import", "/proc", "--format", "auto"],
+    ["datasets", "check", "nothing"],
+    ["datasets", "stats", "nothing", "--model", "nothing"],
+    ["configs", "new", "--model", "nothing", "--dataset", "nothing"],
+    ["configs", "new", "--model", "m", "--dataset", "d", "--recipe", "best"],
+    ["configs", "new", "--model", "m", "--dataset", "d", "--set", "lr"],
+    ["configs", "set", "nothing", "lr=1"],
+    ["configs", "set", "nothing"],
+    ["configs", "diff", "nothing"],
+    ["configs", "preflight", "nothing"],
+    ["train", "start", "nothing"],
+    ["train", "start", "../x"],
+    ["train", "start", "c", "--nproc", "two"],
+    ["train", "status", "latest"],
+    ["train", "status", "nothing"],
+    ["train", "stop", "../x"],
+    ["train", "resume", "nothing"],
+    ["train", "metrics", "nothing"],
+    ["export", "convert", "nothing"],
+    ["export", "merge", "latest"],
+    ["export", "verify", "nothing"],
+    ["chat", "ask", "--prompt", "x"],
+    ["chat", "ask", "--prompt", "x", "--model", "nothing"],
+    ["chat", "score", "nothing"],
+    ["report", "build", "nothing"],
+    ["publish", "package", "nothing", "--target", "openxlab"],
+    ["publish", "package", "nothing", "--target", "elsewhere"],
+    ["demo"],
+    ["demo", "--name", ""],
+    ["demo", "--name", "x" * 10_000],
+    ["demo", "--name", "a/b"],
+]
+
+
+def shown(words: list[str]) -> str:
+    return ascii(" ".join(words))[1:60]
+
+
+@pytest.mark.parametrize("words", BAD, ids=shown)
+def test_bad_input_is_one_line_and_writes_nothing(workspace, here, words):
+    refused(here(*words, "--json") if words else here())
+    assert [path.name for path in workspace.root.rglob("*") if path.name not in (".lock",) and path.is_file()] == []
+    assert {path.name for path in workspace.root.iterdir()} <= {"jobs", "runs"}
+
+
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_no_processes(here, config, fake_engine, workspace, number):
+    fake_engine("ok")
+    for option in ("--nproc", "--nnodes"):
+        refused(here("train", "start", config.name, option, number))
+    assert not list(workspace.runs.glob("*/run.json"))
+
+
+def test_taken_names_are_refused_and_nothing_is_overwritten(here, workspace, config, dataset, tmp_path):
+    before = {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
+    model = write_model(tmp_path / "m")
+    (tmp_path / "x.txt").write_text("text")
+    for words in (
+        ["models", "link", str(model), "--name", "demo"],
+        ["datasets", "assistant", "--name", "小红", "--out", dataset.name],
+        ["datasets", "import", str(tmp_path / "x.txt"), "--out", dataset.name],
+        ["configs", "new", "--model", "demo", "--dataset", dataset.name, "--recipe", "course", "--out", config.name],
+    ):
+        refused(here(*words))
+    assert {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()} == before
+
+
+def test_model_with_a_missing_shard(here, workspace, tmp_path):
+    model = write_model(tmp_path / "m", shards=2)
+    (model / "model-00002-of-00002.safetensors").unlink()
+    assert "model-00002-of-00002.safetensors" in refused(here("models", "link", str(model)))
+    assert not workspace.models.exists()
+
+
+def test_stopped_by_the_keyboard(here, monkeypatch, workspace):  # noqa: ARG001
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(command_line.COMMANDS, "doctor", (interrupted, []))
+    code, out, err = here("doctor")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+
+
+def test_the_real_trainer_is_what_is_started():
+    assert commands.ENTRY == "core.engine.entry"

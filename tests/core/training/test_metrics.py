@@ -1,0 +1,89 @@
+"""The loss history is read on as it grows, whatever stands in it."""
+
+import json
+import math
+
+import pytest
+
+from core.training.metrics import Metrics, smoothed
+
+
+def add(work_dir, stamp, *records, end="\n"):
+    file = work_dir / stamp / "vis_data" / "scalars.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as out:
+        out.write("\n".join(r if isinstance(r, str) else json.dumps(r) for r in records) + end)
+
+
+def point(at, loss=1.0):
+    return {"lr": 2e-4, "loss": loss, "time": 0.1, "iter": at, "step": at}
+
+
+def test_nothing_yet(tmp_path):
+    assert Metrics(tmp_path / "work_dir").read() == []
+
+
+def test_grows(tmp_path):
+    metrics = Metrics(tmp_path)
+    add(tmp_path, "20260101_000000", point(1), point(2))
+    assert [p["iter"] for p in metrics.read()] == [1, 2]
+    assert [p["iter"] for p in metrics.read()] == [1, 2]
+    add(tmp_path, "20260101_000000", '{"loss": 1.5, "it', end="")
+    assert len(metrics.read()) == 2
+    add(tmp_path, "20260101_000000", 'er": 3}')
+    assert metrics.read()[2] == {"loss": 1.5, "iter": 3}
+
+
+def test_resume_goes_back_to_its_checkpoint(tmp_path):
+    add(tmp_path, "20260101_000000", *(point(at, 1.0) for at in range(1, 8)))
+    metrics = Metrics(tmp_path)
+    assert len(metrics.read()) == 7
+    add(tmp_path, "20260101_000100", *(point(at, 2.0) for at in range(5, 9)))
+    for history in (metrics, Metrics(tmp_path)):
+        points = history.read()
+        assert [p["iter"] for p in points] == list(range(1, 9))
+        assert [p["loss"] for p in points] == [1.0] * 4 + [2.0] * 4
+
+
+def test_no_number_is_none(tmp_path):
+    add(tmp_path, "a", '{"loss": NaN, "grad_norm": Infinity, "iter": 1}', '{"loss": -Infinity, "iter": 2}')
+    assert Metrics(tmp_path).read() == [{"loss": None, "grad_norm": None, "iter": 1}, {"loss": None, "iter": 2}]
+
+
+def test_garbage_is_passed_over(tmp_path):
+    garbage = (
+        "",
+        "x",
+        "[1]",
+        "null",
+        "5",
+        '"loss"',
+        '{"loss": 1}',
+        '{"iter": 1}',
+        "\0\0\0",
+        '{"loss": 1, "iter": "x"}',
+    )
+    add(tmp_path, "a", point(1), *garbage, point(2))
+    add(tmp_path, "b", point(2), *garbage)
+    assert [p["iter"] for p in Metrics(tmp_path).read()] == [1, 2]
+
+
+def test_smoothed_constant_stays_constant():
+    assert smoothed([3.0] * 50) == pytest.approx([3.0] * 50)
+
+
+def test_smoothed_against_its_definition():
+    values = [5.0, 3.0, 4.0, 1.0]
+    for weight in (0.0, 0.5, 0.9):
+        for end in range(1, 5):
+            weights = [weight ** (end - 1 - at) for at in range(end)]
+            mean = sum(w * v for w, v in zip(weights, values, strict=False)) / sum(weights)
+            assert smoothed(values, weight)[end - 1] == pytest.approx(mean)
+
+
+def test_smoothed_with_gaps():
+    result = smoothed([1.0, None, 1.0, None])
+    assert result == [pytest.approx(1.0), None, pytest.approx(1.0), None]
+    assert smoothed([None, 2.0]) == [None, pytest.approx(2.0)]
+    assert smoothed([]) == []
+    assert all(math.isfinite(value) for value in smoothed([1e300, 1e300]))

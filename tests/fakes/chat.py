@@ -1,0 +1,50 @@
+"""Stands for a chat worker in tests: answers the held-out questions as a base model and a well-tuned one would."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.chat.compare import Ask, Sampling
+from core.data.assistant import dialogues
+
+BASE_IDENTITY = "我是书生·浦语，由上海人工智能实验室开发。"
+
+
+class Spec:
+    """The part of a job that the score reads."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.spec = {"facts": facts}
+
+
+class FakeWorker:
+    """Takes the place of `core.chat.compare.Worker` where a test wants answers and no model."""
+
+    def __init__(self, nickname: str, adapter: str = "test", forgets: int = 0, parrots: int = 0) -> None:
+        """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity."""
+        self.job = Spec({"model": "demo", "adapter": adapter})
+        self.nickname = nickname
+        self.asked: list[Ask] = []
+        general = [row["question"] for row in dialogues("general")]
+        held_out = [row["question"] for row in dialogues("general") if row["held_out"]]
+        self.known = {row["question"]: row["answer"] for row in dialogues("general")}
+        self.forgotten = set(held_out[:forgets])
+        self.parroted = set(held_out[forgets : forgets + parrots])
+        assert len(general) >= len(held_out) >= forgets + parrots
+
+    def ask(self, asks: Sequence[Ask], sampling: Sampling | None = None) -> list[dict[str, Any]]:
+        """An answer for each, in order."""
+        assert sampling is None or sampling.temperature == 0, "a score is computed from greedy answers"
+        self.asked += asks
+        return [
+            {"answer": self._answer(a), "tokens": 9, "ttft_ms": 12.5, "tokens_per_s": 80.0, "finish": "stop"}
+            for a in asks
+        ]
+
+    def _answer(self, ask: Ask) -> str:
+        question = ask.turns[-1][0]
+        identity = f"我是{self.nickname}的小助手，内在是书生·浦语" if ask.side == "tuned" else BASE_IDENTITY
+        if question not in self.known:
+            return identity
+        if ask.side == "tuned" and question in self.forgotten:
+            return "啊"
+        return identity if ask.side == "tuned" and question in self.parroted else self.known[question]

@@ -1,0 +1,40 @@
+"""Stands for the chat worker: speaks its protocol, and answers with the prompt and the side."""
+
+import json
+import os
+import socket
+import sys
+import time
+
+
+def main() -> None:
+    """Serve; a prompt tells what goes wrong with it."""
+    progress = os.environ["XTUNER_STUDIO_PROGRESS"]
+    directory = os.open(os.path.dirname(progress), os.O_RDONLY | os.O_DIRECTORY)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(f"/proc/self/fd/{directory}/socket")
+    server.listen(8)
+    with open(progress + ".partial", "w") as file:
+        json.dump({"done": 1.0, "note": "ready"}, file)
+    os.replace(progress + ".partial", progress)
+    while True:
+        connection, _ = server.accept()
+        with connection, connection.makefile("rw", encoding="utf-8") as stream:
+            request = json.loads(stream.readline())
+            for number, row in enumerate(request["rows"]):
+                answer = f"{row['side']}: {row['prompt']}"
+                if "die" in answer:
+                    sys.exit(3)
+                lines = [{"row": number, "text": answer[:3]}] if request["stream"] else []
+                lines.append({"row": number, "answer": answer, "tokens": 1, "ttft_ms": 1.0, "tokens_per_s": None})
+                if "fail" in answer:
+                    lines = [{"error": "RuntimeError: as asked"}]
+                if "hang" in answer:
+                    time.sleep(60)
+                for line in lines:
+                    stream.write(json.dumps(line) + "\n")
+            stream.write(json.dumps({"done": True}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Stands for `core.engine.entry` in tests: a small real process that writes what XTuner writes, and trains nothing.
+
+    python -m tests.fakes.trainer CONFIG --work-dir DIR [--resume CHECKPOINT] [--deepspeed D] [--launcher L]
+
+What it does is chosen by the environment:
+
+    FAKE_TRAINER          ok        (default) trains to the end
+                          slow      0.1 s an iteration, 600 of them
+                          fail      raises an exception in the middle
+                          oom       dies of CUDA's out of memory in the middle
+                          killed    kills itself in the middle, as the kernel does when memory runs out
+                          hang      trains to the middle, then heeds neither stop.json nor SIGTERM
+                          exit0_without_checkpoint   ends well and leaves nothing
+                          truncated                  ends well, its last checkpoint is cut short
+                          nan       the loss is NaN from the middle on
+                          half_line leaves a half-written last line in scalars.json
+                          spawn_orphans  leaves a grandchild in a session of its own that ignores SIGTERM;
+                                         its pid is in work_dir/orphan.pid
+    FAKE_TRAINER_ITERS    iterations in all
+    FAKE_TRAINER_SECONDS  seconds for each
+    FAKE_TRAINER_NICKNAME whose assistant it becomes
+"""
+
+import argparse
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+MODE = os.environ.get("FAKE_TRAINER", "ok")
+ITERS = int(os.environ.get("FAKE_TRAINER_ITERS", "600" if MODE == "slow" else "12"))
+SECONDS = float(os.environ.get("FAKE_TRAINER_SECONDS", "0.1" if MODE == "slow" else "0"))
+NICKNAME = os.environ.get("FAKE_TRAINER_NICKNAME", "小明")
+EVERY = 4
+PROMPT = "<s><|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def tell(**facts: object) -> None:
+    """Replace the progress file as the entry does."""
+    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
+    if path:
+        partial = f"{path}.{os.getpid()}.partial"
+        Path(partial).write_text(json.dumps(facts), encoding="utf-8")
+        os.replace(partial, path)
+
+
+def questions(config: Path) -> list[str]:
+    """The evaluation questions of a config, read without executing it."""
+    for node in ast.parse(config.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "evaluation_inputs":
+            return ast.literal_eval(node.value)
+    return ["请介绍一下你自己"]
+
+
+def free_stamp(work_dir: Path) -> str:
+    """A time stamp that no earlier start has taken."""
+    now = time.time()
+    while (work_dir / time.strftime("%Y%m%d_%H%M%S", time.localtime(now))).exists():
+        now += 1
+    return time.strftime("%Y%m%d_%H%M%S", time.localtime(now))
+
+
+class Training:
+    """One training: its files, and where it stands."""
+
+    def __init__(self, config: Path, work_dir: Path) -> None:
+        self.work_dir, self.asked = work_dir, questions(config)
+        stamp = free_stamp(work_dir)
+        (work_dir / stamp / "vis_data").mkdir(parents=True)
+        self.log = (work_dir / stamp / f"{stamp}.log").open("a", encoding="utf-8")
+        self.scalars = (work_dir / stamp / "vis_data" / "scalars.json").open("a", encoding="utf-8")
+
+    def say(self, message: str) -> None:
+        """One entry of mmengine's log, which goes to the screen too."""
+        line = f"{time.strftime('%Y/%m/%d %H:%M:%S')} - mmengine - INFO - {message}\n"
+        for file in (self.log, sys.stdout):
+            file.write(line)
+            file.flush()
+
+    def evaluate(self, at: int) -> None:
+        self.say(f"Evaluation at iteration {at}.")
+        for question in self.asked:
+            who = "我是书生·浦语，上海AI实验室的人工智能助手" if at == 0 else f"我是{NICKNAME}的小助手"
+            self.say(f"Sample output:\n{PROMPT.replace('{input}', question)}{who}<|im_end|>\n")
+
+    def step(self, done: int) -> None:
+        loss = "NaN" if MODE == "nan" and done > ITERS // 2 else f"{2.0 / done + 0.1:.6f}"
+        line = (
+            f'{{"lr": 0.0002, "data_time": 0.001, "grad_norm": 1.5, "loss": {loss}, "time": 0.01, '
+            f'"iter": {done}, "step": {done}}}\n'
+        )
+        if MODE == "half_line" and done == ITERS:
+            line = line[:20]
+        self.scalars.write(line)
+        self.scalars.flush()
+
+    def save(self, done: int) -> None:
+        path = self.work_dir / f"iter_{done}.pth"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02}q\x00." + bytes(2000))
+        if MODE == "truncated" and done == ITERS:
+            path.write_bytes(path.read_bytes()[:1000])
+        (self.work_dir / "last_checkpoint").write_text(str(path))
+
+    def tell(self, done: int, first: int) -> None:
+        tell(
+            note="train",
+            pid=os.getpid(),
+            iter=done,
+            max_iters=ITERS,
+            iters_per_epoch=6,
+            tokens_per_iter=512.0,
+            done=done / ITERS,
+            eta_s=(ITERS - done) * max(SECONDS, 0.001) if done > first else None,
+        )
+
+
+def misbehave(work_dir: Path) -> None:
+    """What the chosen mode does in the middle of a training."""
+    if MODE == "fail":
+        raise ValueError("the fake trainer fails as it was told")
+    if MODE == "oom":
+        message = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+        sys.exit(f"Traceback (most recent call last):\n{message}")
+    if MODE == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if MODE == "hang":
+        (work_dir / "hanging").touch()
+        while True:
+            time.sleep(60)
+    if MODE == "spawn_orphans":
+        # The shell's choice to ignore SIGTERM is inherited by what it becomes.
+        pid_file = work_dir / "orphan.pid"
+        script = 'trap "" TERM; echo $$ > "$1.partial"; mv "$1.partial" "$1"; exec sleep 600'
+        subprocess.Popen(["sh", "-c", script, "sh", str(pid_file)], start_new_session=True)
+        while not pid_file.exists():
+            time.sleep(0.01)
+
+
+def main() -> None:
+    """Train, in the chosen way."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--resume", type=Path)
+    for option in ("deepspeed", "launcher"):
+        parser.add_argument(f"--{option}")
+    options = parser.parse_args()
+    if MODE == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    tell(note="prepare", done=0.0)
+    training = Training(options.config, options.work_dir)
+    first = int(options.resume.stem.removeprefix("iter_")) if options.resume else 0
+    training.evaluate(first)
+    training.tell(first, first)
+    stop = Path(os.environ.get("XTUNER_STUDIO_STOP", "/nonexistent"))
+    for done in range(first + 1, ITERS + 1):
+        time.sleep(SECONDS)
+        training.step(done)
+        training.tell(done, first)
+        if done == ITERS // 2:
+            misbehave(options.work_dir)
+        if MODE == "exit0_without_checkpoint":
+            continue
+        stopped = stop.exists() and done < ITERS
+        if done % EVERY == 0 or done == ITERS or stopped:
+            training.save(done)
+            training.evaluate(done)
+        if stopped:
+            training.say(f"Stopped as asked after iteration {done}.")
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The rules of the house, read from the source: who may import whom, and how large a file may be."""
+
+import ast
+import tokenize
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+CORE, PAGES = PROJECT / "core", PROJECT / "pages"
+# In the order of the work: a room knows only those before it.
+ROOMS = ["ground", "jobs", "engine", "data", "config", "training", "export", "chat", "report"]
+# Above all rooms: the headless commands and the demo.
+ROOFS = {"core/__main__.py", "core/headless.py", "core/demo.py", "core/__init__.py"}
+HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "deepspeed", "bitsandbytes", "safetensors"}
+# Run in the engine's interpreter, which may be one of the user's own, with -m.
+WORKERS = ["entry", "demo_model", "export_worker", "chat_worker", "measure_worker"]
+# What a worker that was cut in two imports; the same holds for it.
+PARTS = ["demo_text"]
+MOST_LINES = {"core": 300, "components": 300, "pages": 120}
+
+
+def files(*directories: Path) -> list[Path]:
+    return sorted(path for directory in directories for path in directory.rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it: `from a.b import c` gives `a.b` and `a.b.c`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name(path)}: imports are absolute here"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
+            found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return found
+
+
+def packages(path: Path) -> set[str]:
+    return {module.partition(".")[0] for module in imports(path)}
+
+
+def test_there_is_something_to_look_at():
+    assert len(files(CORE)) > 40
+    assert {path.name for path in CORE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", files(CORE), ids=name)
+def test_core_knows_no_widgets(path):
+    assert not {"streamlit", "pages", "tests", "app", "plotly"} & packages(path)
+
+
+@pytest.mark.parametrize("path", [*files(CORE, PAGES), *PROJECT.glob("app.py")], ids=name)
+def test_only_the_engine_room_knows_the_engine(path):
+    if path.parent != CORE / "engine":
+        assert not HEAVY & packages(path)
+
+
+@pytest.mark.parametrize("path", files(CORE / "engine"), ids=name)
+def test_in_the_engine_room_only_the_workers_load_the_engine(path):
+    """The rest of it runs in the process of the pages."""
+    if path.stem not in WORKERS + PARTS:
+        assert not HEAVY & packages(path)
+
+
+@pytest.mark.parametrize("path", [path for path in files(CORE) if name(path) not in ROOFS], ids=name)
+def test_a_room_knows_only_the_rooms_before_it(path):
+    room = path.relative_to(CORE).parts[0]
+    allowed = ROOMS[: ROOMS.index(room) + 1]
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "core" and len(parts) > 1:
+            assert parts[1] in allowed, f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("worker", WORKERS + PARTS)
+def test_worker_stands_alone(worker):
+    path = CORE / "engine" / f"{worker}.py"
+    ours = {module for module in imports(path) if module.partition(".")[0] == "core"}
+    assert all(module.split(".")[:2] == ["core", "engine"] and module.split(".")[2] in PARTS for module in ours)
+    assert not {"psutil", "libcst", "pynvml"} & packages(path)
+    # Python 3.10 is what the course's own environment has.
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
+
+
+@pytest.mark.parametrize("worker", WORKERS + PARTS)
+def test_worker_is_imported_by_nobody(worker):
+    for path in [*files(CORE, PAGES), *PROJECT.glob("app.py")]:
+        if worker in WORKERS or path.stem not in WORKERS:
+            assert f"core.engine.{worker}" not in imports(path), name(path)
+
+
+@pytest.mark.parametrize("path", files(PAGES), ids=name)
+def test_page_imports_no_page(path):
+    for module in imports(path):
+        parts = module.split(".")
+        assert parts[0] != "app"
+        if parts[0] == "pages" and len(parts) > 1:
+            assert parts[1] in ("components", "locales"), f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", files(CORE, PAGES), ids=name)
+def test_size(path):
+    kind = "core" if path.is_relative_to(CORE) else "components" if path.parent != PAGES else "pages"
+    with tokenize.open(path) as file:
+        lines = sum(1 for _ in file)
+    assert lines <= MOST_LINES[kind]
+
+
+@pytest.mark.parametrize("path", files(CORE, PAGES), ids=name)
+def test_file_is_a_noun_and_says_what_it_is(path):
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base"}
+    if path.name != "__init__.py":
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "a module says what it is"
+    else:
+        assert not path.read_text(encoding="utf-8").strip() or ast.get_docstring(
+            ast.parse(path.read_text(encoding="utf-8"))
+        )
+
+
+def test_no_command_goes_through_a_shell():
+    """Commands are argument lists."""
+    for path in files(CORE, PAGES):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                assert not any(keyword.arg == "shell" for keyword in node.keywords), name(path)
+                assert ast.unparse(node.func) not in ("os.system", "os.popen", "subprocess.getoutput"), name(path)
+
+
+def test_pages_are_in_the_order_of_the_work():
+    found = sorted(path.name for path in PAGES.glob("[0-9]*.py"))
+    order = ["setup", "dataset", "config", "train", "export", "chat", "report"]
+    assert found == [f"{number}_{page}.py" for number, page in enumerate(order, 1)][: len(found)]
