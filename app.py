@@ -1,0 +1,24 @@
+"""XTuner Studio: fine-tune InternLM2 into your own assistant, in a browser.
+
+`make run`, or `streamlit run app.py`. Lists the pages; each page is complete without this file.
+"""
+
+import gc
+
+import streamlit as st
+
+from pages.components.contents import PAGES
+
+
+@st.cache_resource(show_spinner=False)
+def forget_the_imports() -> None:
+    """Once, after the imports: Streamlit collects garbage after every run, and need not look at modules each time."""
+    gc.collect()
+    gc.freeze()
+
+
+# The icon is given, and an emoji: the pages' own would be fetched from another host to become the tab's.
+st.set_page_config(page_title="XTuner Studio", page_icon="🎓", layout="wide")
+page = st.navigation([st.Page(page.file, title=page.title, icon=page.icon, default=page is PAGES[0]) for page in PAGES])
+forget_the_imports()
+page.run()

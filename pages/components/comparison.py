@@ -1,0 +1,55 @@
+"""Before and after: answers of the base model and the tuned one side by side, and the three scores."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.chat.diagnosis import diagnose
+from core.chat.score import Scores
+from pages.components.figures import share
+from pages.components.plain import plain
+from pages.components.text import say, t
+
+
+def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> None:
+    """A table of question, answer before, answer after; the nickname stands out."""
+    st.table(
+        [
+            {
+                t("comparison.question"): plain(question),
+                t("comparison.before"): plain(before, nickname),
+                t("comparison.after"): plain(after, nickname),
+            }
+            for question, before, after in rows
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
+
+
+def show_scores(scores: Scores) -> None:
+    """The three scores, before and after, and what they mean."""
+    for column, name in zip(st.columns(3), ("identity", "retention", "parrot"), strict=True):
+        values = getattr(scores, name)
+        with column:
+            st.metric(
+                t(f"comparison.{name}"),
+                share(values["tuned"]),
+                t("comparison.was", value=share(values["base"])),
+                delta_color="off",
+                delta_arrow="off",
+                help=t(f"comparison.{name}_help"),
+                border=True,
+            )
+    found = diagnose(scores)
+    box, icon = (st.success, "check_circle") if found.verdict == "learned" else (st.warning, "lightbulb")
+    box(
+        f"**{say(found.words)}**  \n{t('comparison.next')}{say(found.next_step)}",
+        icon=f":material/{icon}:",
+    )
+
+
+def show_score_answers(scores: Scores, nickname: str | None) -> None:
+    """Every question of the score with both answers."""
+    with st.expander(t("comparison.all", count=len(scores.questions)), icon=":material/table_rows:"):
+        show_answers([(q.question, q.base, q.tuned) for q in scores.questions], nickname)

@@ -1,0 +1,52 @@
+"""The pages in the order of the work: file and icon of each, and links to them. Draws no page."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from pages.components.text import t
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page; its title and texts are in the locales, under its name."""
+
+    name: str
+    file: str
+    icon: str
+
+    @property
+    def title(self) -> str:
+        return t(f"{self.name}.title")
+
+
+PAGES = tuple(
+    Page(name=name, file=f"pages/{number}_{name}.py", icon=f":material/{icon}:")
+    for number, (name, icon) in enumerate(
+        (
+            ("setup", "rocket_launch"),
+            ("dataset", "database"),
+            ("config", "tune"),
+            ("train", "show_chart"),
+            ("export", "deployed_code"),
+            ("chat", "forum"),
+            ("report", "description"),
+        ),
+        1,
+    )
+)
+BY_NAME = {page.name: page for page in PAGES}
+
+
+def link_to(name: str, label: str | None = None, icon: str | None = None) -> None:
+    """A link to the page `name`, under its title if no other label is given."""
+    page = BY_NAME[name]
+    st.page_link(page.file, label=label or page.title, icon=icon or page.icon)
+
+
+def nothing_yet(message: str, next_page: str | None = None) -> None:
+    """An empty state: what is missing, and the link to where it is made."""
+    with st.container(border=True):
+        st.markdown(message)
+        if next_page:
+            link_to(next_page, t("contents.go", page=BY_NAME[next_page].title), ":material/arrow_forward:")

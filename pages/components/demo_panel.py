@@ -1,0 +1,97 @@
+"""The whole workflow at one click: the form, the stages as they go, and what came of it. The work is core's."""
+
+import streamlit as st
+
+from core import demo
+from core.chat.score import stored
+from core.ground.errors import StudioError
+from core.ground.files import read_json
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, Status, latest_job
+from core.training import run as runs
+from pages.components.choice import select
+from pages.components.comparison import show_answers, show_scores
+from pages.components.contents import link_to
+from pages.components.figures import duration
+from pages.components.job_progress import stop_button
+from pages.components.problems import refusals, show_end
+from pages.components.text import language, t
+
+_ICONS = {
+    "pending": ":material/schedule:",
+    "running": ":material/play_circle:",
+    "done": ":material/check_circle:",
+    "failed": ":material/cancel:",
+}
+
+
+def show_form(workspace: Workspace) -> None:
+    """Ask for the nickname and start the demo."""
+    with st.form("demo", border=False):
+        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        nickname = left.text_input(
+            t("demo.nickname"), key="demo_nickname", placeholder=t("demo.example"), persist_state="session"
+        )
+        if right.form_submit_button(
+            t("demo.run"), type="primary", icon=":material/play_arrow:", width="stretch", key="demo_submit"
+        ):
+            with refusals():
+                demo.start(workspace, nickname, language())
+                st.rerun()
+
+
+def show_stages(job: Job) -> None:
+    """A bar for each stage, with its seconds and the time left."""
+    for stage in job.progress.get("stages", []):
+        name = stage["name"]
+        words = [f"{_ICONS[stage['status']]} {t(f'demo.stage.{name}')}"]
+        if stage["status"] != "pending":
+            words.append(duration(stage["seconds"]))
+        if stage["status"] == "running" and stage.get("eta_s"):
+            words.append(t("job.left", time=duration(stage["eta_s"])))
+        st.progress(min(1.0, float(stage["done"] or 0.0)), text=" · ".join(words))
+
+
+def show_live(job: Job) -> bool:
+    """The running demo. Returns whether it still runs."""
+    nickname = job.spec.get("facts", {}).get("nickname", "")
+    st.markdown(t("demo.running", nickname=nickname, time=duration(job.seconds)))
+    show_stages(job)
+    if not job.progress:
+        st.progress(0.0, text=t("job.phase.start"))
+    stop_button(job)
+    return job.status().live
+
+
+def show_outcome(workspace: Workspace, job: Job) -> None:
+    """What the last demo came to: its reason where it failed, else the answers before and after, and the scores."""
+    if job.status() is not Status.FINISHED:
+        show_end(job)
+        show_stages(job)
+        return
+    try:
+        run = runs.find(workspace, job.progress.get("run") or "")
+    except StudioError:
+        # Its run was deleted: nothing to show, and nothing wrong.
+        return
+    result, scores = read_json(run.path / "demo.json"), stored(run)
+    if result is None or scores is None:
+        return
+    st.success(t("demo.finished", nickname=run.nickname, time=duration(job.seconds)), icon=":material/celebration:")
+    pairs = zip(result["before"], result["after"], strict=True)
+    show_answers([(before["prompt"], before["answer"], after["answer"]) for before, after in pairs], run.nickname)
+    show_scores(scores)
+    if st.session_state.get("demo_shown") != str(job.directory):
+        # Once, so that a later choice of another run is not undone.
+        st.session_state["demo_shown"] = str(job.directory)
+        select("run", run.id)
+    with st.container(horizontal=True):
+        link_to("chat", t("demo.to_chat"))
+        link_to("report", t("demo.to_report"))
+    with st.expander(t("demo.stages"), icon=":material/timer:"):
+        show_stages(job)
+
+
+def latest(workspace: Workspace) -> Job | None:
+    """The newest demo."""
+    return latest_job(workspace.jobs, "demo")

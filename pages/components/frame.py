@@ -1,0 +1,51 @@
+"""The frame of every page: title and lesson, and in the sidebar language, what runs now and the workspace."""
+
+import streamlit as st
+
+from core.ground.errors import StudioError
+from core.ground.workspace import Workspace
+from core.jobs.job import latest_job
+from core.training import run as runs
+from pages.components.contents import link_to
+from pages.components.problems import show_refusal
+from pages.components.text import language_switch, t
+
+
+def open_page(name: str) -> Workspace:
+    """Draw the frame of the page `name` and return the workspace; the page ends here where that cannot be used."""
+    with st.sidebar:
+        language_switch()
+    st.title(t(f"{name}.title"), anchor=False)
+    st.caption(t(f"{name}.intro"))
+    try:
+        workspace = Workspace.open()
+    except StudioError as error:
+        show_refusal(error)
+        st.stop()
+    with st.expander(t("frame.lesson"), icon=":material/school:"):
+        st.markdown(t(f"{name}.lesson"))
+    with st.sidebar:
+        _what_runs(workspace)
+        st.caption(t("frame.workspace"))
+        st.code(str(workspace.root), language=None, wrap_lines=True)
+    return workspace
+
+
+def _what_runs(workspace: Workspace) -> None:
+    live = {
+        kind: job
+        for kind in ("demo", "demo_model", "chat")
+        if (job := latest_job(workspace.jobs, kind)) and job.status().live
+    }
+    training = runs.running(workspace)
+    st.caption(t("frame.running"))
+    if "demo" in live:
+        link_to("setup", t("frame.runs_demo"), ":material/play_circle:")
+    elif "demo_model" in live:
+        link_to("setup", t("frame.runs_model"), ":material/play_circle:")
+    if training:
+        link_to("train", t("frame.runs_training", run=training.id), ":material/play_circle:")
+    if "chat" in live:
+        link_to("chat", t("frame.runs_chat"), ":material/memory:")
+    if not live and not training:
+        st.markdown(t("frame.nothing_runs"))

@@ -1,0 +1,46 @@
+"""The progress of a job: what it does, how much is done, how long it has taken and still takes, and a stop button."""
+
+import streamlit as st
+
+from core.jobs.job import Job
+from pages.components.figures import duration
+from pages.components.text import t
+
+
+def show_progress(job: Job, *, stop: bool = True) -> bool:
+    """Draw the progress of a live job, with a button that stops it. Returns whether it is live."""
+    if not job.status().live:
+        return False
+    told = job.progress
+    st.progress(float(told.get("done") or 0.0), text=progress_line(told.get("note"), job.seconds, told.get("eta_s")))
+    if stop:
+        stop_button(job)
+    return True
+
+
+def progress_line(note: str | None, seconds: float, eta_s: float | None) -> str:
+    """`Training · 1 min 5 s · about 40 s left`."""
+    words = [phase(note), duration(seconds)]
+    if eta_s:
+        words.append(t("job.left", time=duration(eta_s)))
+    return " · ".join(words)
+
+
+def phase(note: str | None) -> str:
+    """What an engine process calls its phase, in the user's language."""
+    known = ("import", "prepare", "train", "tokenizer", "save", "load", "ready", "convert", "merge", "verify", "done")
+    return t(f"job.phase.{note}") if note in known else t("job.phase.start")
+
+
+def stop_button(job: Job, *, grace: float = 0.0, discard: bool = False, label: str | None = None) -> None:
+    """Ask a job to stop; once asked, say so."""
+    if job.stopping:
+        st.caption(t("job.stopping"))
+        return
+    st.button(
+        label or t("job.stop"),
+        key=f"stop-{job.directory}-{discard}",
+        icon=":material/delete:" if discard else ":material/stop_circle:",
+        on_click=job.ask_to_stop,
+        kwargs={"grace": grace, "discard": discard},
+    )

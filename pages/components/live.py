@@ -1,0 +1,20 @@
+"""Drawing again while something runs. One of these a page: a second timer can lose what the page draws after it."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+EVERY_SECONDS = 2
+
+
+def while_live(live: bool, draw: Callable[[], bool]) -> None:
+    """Call `draw`, and again every two seconds while `live`.
+
+    `draw` returns whether it still is: once it is not, the whole page is drawn anew, without the timer.
+    """
+
+    def tick() -> None:
+        if not draw() and live:
+            st.rerun()
+
+    st.fragment(tick, run_every=EVERY_SECONDS if live else None)()

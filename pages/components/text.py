@@ -1,0 +1,73 @@
+"""The words of the pages in the user's language: `t("train.title")` from the locales, `say(text)` for what core says.
+
+Chinese unless the user chose English; the choice is in the URL (`?lang=en`) and goes along from page to page.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core.ground.text import Language, Text
+
+LOCALES = Path(__file__).parents[1] / "locales"
+LANGUAGES: dict[Language, str] = {"zh": "中文", "en": "English"}
+_KEY = "language"
+
+
+def language() -> Language:
+    """The language to draw in."""
+    if _KEY not in st.session_state:
+        st.session_state[_KEY] = "en" if st.query_params.get("lang") == "en" else "zh"
+    return st.session_state[_KEY]
+
+
+def language_switch() -> None:
+    """The two languages side by side; keeps the choice in the URL."""
+    st.segmented_control(
+        "语言 / Language",
+        list(LANGUAGES),
+        default=language(),
+        format_func=LANGUAGES.get,
+        key="language_switch",
+        on_change=_take_choice,
+        required=True,
+        label_visibility="collapsed",
+    )
+    if language() == "en":
+        st.query_params["lang"] = "en"
+    elif "lang" in st.query_params:
+        del st.query_params["lang"]
+
+
+def _take_choice() -> None:
+    # Into a key that is no widget's, which stays from page to page.
+    st.session_state[_KEY] = st.session_state["language_switch"] or language()
+
+
+def t(key: str, **values: Any) -> str:
+    """The text `key` of the locales with `values` filled in."""
+    text = catalogue(language())[key]
+    return text.format(**values) if values else text
+
+
+def say(text: Text | None) -> str:
+    """What core says, in the user's language; empty for nothing."""
+    return text.in_(language()) if text else ""
+
+
+@cache
+def catalogue(chosen: Language) -> dict[str, str]:
+    """All texts of a language by their dotted key."""
+    return dict(_flat(tomllib.loads((LOCALES / f"{chosen}.toml").read_text(encoding="utf-8"))))
+
+
+def _flat(table: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value.strip()

@@ -1,0 +1,61 @@
+"""The export page: from a checkpoint to a verified model."""
+
+import sys
+import time
+
+import pytest
+
+from core.export import export
+from core.jobs.job import Job, Status
+from tests.pages.screen import open_page, texts
+
+
+@pytest.mark.usefixtures("workspace")
+def test_an_empty_workspace_says_what_to_do():
+    assert "还没有训练" in texts(open_page("export"))
+
+
+def test_an_exported_run_shows_sizes_verdict_and_commands(exported_run):
+    page = open_page("export")
+    shown = texts(page)
+    assert "回答完全一致" in shown
+    assert page.metric[0].value == "2.5e-06"
+    assert "xtuner convert pth_to_hf" in shown
+    assert "xtuner convert merge" in shown
+    assert str(exported_run.merged) in shown
+
+
+def test_a_step_without_what_it_needs_is_refused(finished_run):
+    page = open_page("export")
+    assert "还没有做" in texts(page)
+    page.button(key="export-merge").click().run()
+    assert any("还没有转换" in error.value for error in page.error)
+    assert not list(finished_run.jobs.glob("export-*"))
+
+
+def test_all_steps_start_as_one_job(finished_run, monkeypatch):
+    started = []
+    monkeypatch.setattr(export, "module_command", lambda _, *words: started.extend(words) or ["sleep", "60"])
+    page = open_page("export")
+    page.selectbox(key=f"checkpoint-{finished_run.id}").set_value("iter_8")
+    page.button(key="export-all").click().run()
+    assert started[:3] == ["convert", "merge", "verify"]
+    assert finished_run.checkpoint("iter_8").path in started
+    assert page.get("progress")
+    assert page.button(key="export-all").disabled
+    next(button for button in page.button if button.label == "停止").click().run()
+    assert Job(finished_run.jobs / "export-1").wait(20) is Status.KILLED
+
+
+def test_an_export_that_failed_says_why(finished_run):
+    code = "import sys; sys.exit('OSError: [Errno 28] No space left on device')"
+    Job.start(finished_run.jobs, "export", [sys.executable, "-c", code]).wait(20)
+    assert any("磁盘已满" in error.value for error in open_page("export").error)
+
+
+def test_a_new_adapter_makes_the_verdict_old(exported_run):
+    from core.ground.files import read_json, write_json
+
+    made = read_json(exported_run.adapter / "export.json")
+    write_json(exported_run.adapter / "export.json", {**made, "made": time.time() + 10})
+    assert "回答完全一致" not in texts(open_page("export"))

@@ -1,0 +1,109 @@
+"""The words of the pages: both languages whole, nothing missing, nothing left over, nothing half translated."""
+
+import ast
+import re
+import string
+
+import pytest
+
+from core.ground.workspace import PROJECT
+from pages.components.text import catalogue
+from tests.pages.screen import open_page, texts
+
+SOURCES = [PROJECT / "app.py", *sorted((PROJECT / "pages").rglob("*.py"))]
+# Names and terms that are the same in Chinese.
+SAME_IN_CHINESE = {
+    "machine_chart.processor",
+    *(f"dataset.format_{name}" for name in ("xtuner", "openai", "sharegpt", "alpaca")),
+}
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+# English that may stand in a Chinese text: names, file names, commands, terms of the field.
+TERMS = set(
+    "XTuner InternLM InternLM2 Chat HuggingFace Hugging Face OpenXLab ModelScope CSDN SSH CPU GPU GB token tokens conda "
+    "make run xtuner copy cfg list internlm2 chat qlora alpaca dataset map fn None JSON JSONL CSV Python iter pth train "
+    "convert to hf merge DeepSpeed LoRA logits NaN SHA json jsonl csv tsv txt md zip OpenAI messages ShareGPT "
+    "conversations conversation Alpaca instruction output py e3".split()
+)
+
+
+def patterns() -> list[str]:
+    """Each key that the pages ask for, as a regular expression: what is filled in stands for any word."""
+    found = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
+                key = node.args[0]
+                if isinstance(key, ast.Constant):
+                    found.append(re.escape(key.value))
+                elif isinstance(key, ast.JoinedStr):
+                    parts = [re.escape(part.value) if isinstance(part, ast.Constant) else r"\w+" for part in key.values]
+                    found.append("".join(parts))
+    return found
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_both_languages_have_the_same_keys_and_values_to_fill_in():
+    zh, en = catalogue("zh"), catalogue("en")
+    assert set(zh) == set(en)
+    assert {key: fields(zh[key]) for key in zh} == {key: fields(en[key]) for key in en}
+    assert all(zh.values())
+    assert all(en.values())
+
+
+def test_every_key_that_is_asked_for_is_there():
+    keys = set(catalogue("zh"))
+    assert len(patterns()) > 200
+    for pattern in patterns():
+        assert any(re.fullmatch(pattern, key) for key in keys), pattern
+
+
+def test_no_key_is_left_over():
+    asked = [re.compile(pattern) for pattern in patterns()]
+    assert [key for key in catalogue("zh") if not any(pattern.fullmatch(key) for pattern in asked)] == []
+
+
+def test_chinese_is_chinese():
+    zh = catalogue("zh")
+    assert {key for key, text in zh.items() if not CHINESE.search(text)} == SAME_IN_CHINESE
+    for key, text in zh.items():
+        bare = re.sub(r"\{\w+\}", "", text)
+        foreign = set(re.findall(r"[A-Za-z][A-Za-z0-9]+", bare)) - TERMS
+        assert not foreign, (key, foreign)
+
+
+def test_english_holds_no_chinese():
+    # What the course's model is asked is Chinese, and so is the example of a nickname.
+    allowed = {"dataset.lesson", "demo.example"}
+    assert {key for key, text in catalogue("en").items() if CHINESE.search(text)} <= allowed
+
+
+def test_no_page_writes_words_of_its_own():
+    """Chinese stands in the locales only; the questions that models are asked are data."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and CHINESE.search(node.value):
+                assert path.name in {"text.py", "6_chat.py"}, (path.name, node.value)
+
+
+@pytest.mark.usefixtures("exported_run")
+@pytest.mark.parametrize("page", ["setup", "dataset", "config", "train", "export", "chat", "report"])
+def test_every_page_is_drawn_in_both_languages(page):
+    chinese, english = open_page(page), open_page(page, lang="en")
+    assert chinese.title[0].value == catalogue("zh")[f"{page}.title"]
+    assert english.title[0].value == catalogue("en")[f"{page}.title"]
+    data = ("小明", "书生", "请介绍", "你在实战营", "法国", "你是谁", "ChatGPT", "景点")
+    left = [line for line in texts(english).splitlines() if CHINESE.search(line) and not any(d in line for d in data)]
+    assert not left
+
+
+@pytest.mark.usefixtures("dataset")
+def test_what_was_typed_stays_when_the_language_changes():
+    page = open_page("dataset")
+    page.text_input(key="dataset_nickname").set_value("小红").run()
+    page.button_group(key="language_switch").set_value("en").run()
+    assert page.title[0].value == "Dataset"
+    assert page.text_input(key="dataset_nickname").value == "小红"
+    assert page.text_input(key="dataset_nickname").label == "Nickname"
