@@ -7,7 +7,7 @@ import gc
 
 import streamlit as st
 
-from pages.components.contents import PAGES
+from pages.components.contents import list_pages
 
 
 @st.cache_resource(show_spinner=False)
@@ -19,6 +19,6 @@ def forget_the_imports() -> None:
 
 # The icon is given, and an emoji: the pages' own would be fetched from another host to become the tab's.
 st.set_page_config(page_title="XTuner Studio", page_icon="🎓", layout="wide")
-page = st.navigation([st.Page(page.file, title=page.title, icon=page.icon, default=page is PAGES[0]) for page in PAGES])
+page = list_pages()
 forget_the_imports()
 page.run()

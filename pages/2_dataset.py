@@ -43,13 +43,14 @@ if not found:
 dataset = found[choose("dataset", list(found))]
 rows, problems = content(dataset, dataset.sha256)
 columns = st.columns(4)
-columns[0].metric(t("dataset.rows"), f"{dataset.rows:,}", border=True)
-columns[1].metric(t("dataset.unique"), f"{dataset.unique_rows:,}", border=True)
-columns[2].metric(t("dataset.size"), size(dataset.data.stat().st_size), border=True)
+columns[0].metric(t("dataset.rows"), f"{dataset.rows:,}", border=True, height="stretch")
+columns[1].metric(t("dataset.unique"), f"{dataset.unique_rows:,}", border=True, height="stretch")
+columns[2].metric(t("dataset.size"), size(dataset.data.stat().st_size), border=True, height="stretch")
 columns[3].metric(
     t("dataset.source"),
     t(f"dataset.{dataset.made['recipe']}") if dataset.made["kind"] == "assistant" else t("dataset.tab_import"),
     border=True,
+    height="stretch",
 )
 st.caption(f"SHA-256 `{dataset.sha256}`")
 
@@ -70,6 +71,6 @@ with tokens_tab:
             with refusals(), st.spinner(t("dataset.tokens_running"), show_time=True):
                 tokens = datasets.token_statistics(workspace, dataset, models.usable(workspace, model_name))
                 for column, name in zip(st.columns(4), ("total", "p50", "p95", "max"), strict=True):
-                    column.metric(t(f"dataset.tokens_{name}"), f"{tokens[name]:,}", border=True)
+                    column.metric(t(f"dataset.tokens_{name}"), f"{tokens[name]:,}", border=True, height="stretch")
 
 link_to("config", t("dataset.to_config"), ":material/arrow_forward:")

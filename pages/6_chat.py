@@ -48,17 +48,18 @@ with chat_tab:
     place = st.container()
 
 if worker:
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             t("chat.clear"), icon=":material/add_comment:", on_click=dialogue.begin_anew, args=(run,), key="clear_chat"
         )
+        remember = st.toggle(t("chat.remember"), True, key="chat_remember", persist_state="session")
         st.button(t("chat.unload"), icon=":material/eject:", on_click=worker.stop, key="unload_chat")
     picked = dialogue.suggested(QUESTIONS)
     question = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000) or picked
     if question:
         with place:
             try:
-                dialogue.answer(workspace, worker, conversation, question, Sampling())
+                dialogue.answer(workspace, worker, conversation, question, Sampling(), remember=remember)
             except StudioError as error:
                 show_refusal(error)
                 load_button(workspace, run)

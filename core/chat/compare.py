@@ -139,9 +139,9 @@ def worker_for(workspace: Workspace, run: Run | None = None, model: str | None =
         raise BadInput(f"训练 {run.id} 还没有转换：先导出", f"the run {run.id} has no adapter yet: export it first")
     subject = {"model": chosen.name, "adapter": run.adapter_stamp if run else None}
     with locked(workspace.jobs / ".chat.lock"):
-        for job in reversed(jobs_in(workspace.jobs, "chat")):
-            if job.status().live and job.spec.get("facts") == subject:
-                return Worker(job, template)
+        live = _live(workspace, subject)
+        if live is not None:
+            return Worker(live, template)
         # One at a time holds the memory of one.
         stop_all(workspace)
         argv = module_command("core.engine.chat_worker", "--base", chosen.path)
@@ -156,10 +156,14 @@ def worker_there(workspace: Workspace, run: Run) -> Worker | None:
     if not run.adapter.exists():
         return None
     subject = {"model": run.facts["model"]["name"], "adapter": run.adapter_stamp}
-    for job in reversed(jobs_in(workspace.jobs, "chat")):
-        if job.spec.get("facts") == subject and job.status().live:
-            return Worker(job, run.template)
-    return None
+    live = _live(workspace, subject)
+    return Worker(live, run.template) if live else None
+
+
+def _live(workspace: Workspace, subject: dict[str, Any]) -> Job | None:
+    """The live worker that holds just this model and adapter."""
+    found = (job for job in reversed(jobs_in(workspace.jobs, "chat")) if job.spec.get("facts") == subject)
+    return next((job for job in found if job.status().live), None)
 
 
 def stop_all(workspace: Workspace) -> int:

@@ -40,6 +40,7 @@ def show_scores(scores: Scores) -> None:
                 delta_arrow="off",
                 help=t(f"comparison.{name}_help"),
                 border=True,
+                height="stretch",
             )
     found = diagnose(scores)
     box, icon = (st.success, "check_circle") if found.verdict == "learned" else (st.warning, "lightbulb")

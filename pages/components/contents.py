@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from pages.components.text import t
 
@@ -36,6 +37,27 @@ PAGES = tuple(
     )
 )
 BY_NAME = {page.name: page for page in PAGES}
+
+
+_LISTED = "pages_listed"
+
+
+def list_pages() -> StreamlitPage:
+    """The menu, in the user's language and with icons. Returns the page that is asked for, to be run."""
+    st.session_state[_LISTED] = True
+    return st.navigation(
+        [st.Page(page.file, title=page.title, icon=page.icon, default=page is PAGES[0]) for page in PAGES]
+    )
+
+
+def make_up_for_the_menu() -> None:
+    """List the pages where a page was opened before `app.py` was: the first address after a start of the server.
+
+    Streamlit then makes a menu of file names, until somebody lists the pages; from there on it goes through `app.py`.
+    """
+    if not st.session_state.get(_LISTED):
+        list_pages()
+        st.rerun()
 
 
 def link_to(name: str, label: str | None = None, icon: str | None = None) -> None:

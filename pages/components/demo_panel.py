@@ -14,6 +14,7 @@ from pages.components.comparison import show_answers, show_scores
 from pages.components.contents import link_to
 from pages.components.figures import duration
 from pages.components.job_progress import stop_button
+from pages.components.plain import plain
 from pages.components.problems import refusals, show_end
 from pages.components.text import language, t
 
@@ -55,7 +56,7 @@ def show_stages(job: Job) -> None:
 def show_live(job: Job) -> bool:
     """The running demo. Returns whether it still runs."""
     nickname = job.spec.get("facts", {}).get("nickname", "")
-    st.markdown(t("demo.running", nickname=nickname, time=duration(job.seconds)))
+    st.markdown(t("demo.running", nickname=plain(nickname), time=duration(job.seconds)))
     show_stages(job)
     if not job.progress:
         st.progress(0.0, text=t("job.phase.start"))
@@ -77,7 +78,10 @@ def show_outcome(workspace: Workspace, job: Job) -> None:
     result, scores = read_json(run.path / "demo.json"), stored(run)
     if result is None or scores is None:
         return
-    st.success(t("demo.finished", nickname=run.nickname, time=duration(job.seconds)), icon=":material/celebration:")
+    st.success(
+        t("demo.finished", nickname=plain(run.nickname or "-"), time=duration(job.seconds)),
+        icon=":material/celebration:",
+    )
     pairs = zip(result["before"], result["after"], strict=True)
     show_answers([(before["prompt"], before["answer"], after["answer"]) for before, after in pairs], run.nickname)
     show_scores(scores)

@@ -65,14 +65,27 @@ def show_past(conversation: Conversation) -> None:
                     _show_figures(answer)
 
 
-def answer(workspace: Workspace, worker: Worker, conversation: Conversation, question: str, sampling: Sampling) -> None:
-    """Ask both sides, draw the answers as they grow, and keep them; what is there of a stopped answer is kept too."""
+def answer(
+    workspace: Workspace,
+    worker: Worker,
+    conversation: Conversation,
+    question: str,
+    sampling: Sampling,
+    *,
+    remember: bool = True,
+) -> None:
+    """Ask both sides, draw the answers as they grow, and keep them; what is there of a stopped answer is kept too.
+
+    With `remember`, each side is told what it has heard and said so far.
+    """
     _show_question(question)
     columns = _columns()
     places = [column.empty() for column in columns]
     for place in places:
         place.caption(t("chat.thinking"))
-    asks = [Ask(side=side, turns=conversation.turns(side, question)) for side in SIDES]
+    asks = [
+        Ask(side=side, turns=conversation.turns(side, question) if remember else [(question, None)]) for side in SIDES
+    ]
     texts, final = ["", ""], {}
     drawn = 0.0
     try:

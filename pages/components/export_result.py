@@ -38,9 +38,19 @@ def _show_verdict(run: Run, verdict: dict[str, Any]) -> None:
     else:
         st.error(t("export.different"), icon=":material/error:")
     left, middle, right = st.columns(3)
-    left.metric(t("export.logits"), f"{verdict['max_abs_logit_diff']:.1e}", help=t("export.logits_help"), border=True)
-    middle.metric(t("export.tokens"), t("export.yes") if verdict["same_tokens"] else t("export.no"), border=True)
-    right.metric(t("export.precision"), str(verdict.get("dtype", NONE)).removeprefix("torch."), border=True)
+    left.metric(
+        t("export.logits"),
+        f"{verdict['max_abs_logit_diff']:.1e}",
+        help=t("export.logits_help"),
+        border=True,
+        height="stretch",
+    )
+    middle.metric(
+        t("export.tokens"), t("export.yes") if verdict["same_tokens"] else t("export.no"), border=True, height="stretch"
+    )
+    right.metric(
+        t("export.precision"), str(verdict.get("dtype", NONE)).removeprefix("torch."), border=True, height="stretch"
+    )
     st.table(
         [
             {

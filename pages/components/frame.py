@@ -6,13 +6,14 @@ from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.jobs.job import latest_job
 from core.training import run as runs
-from pages.components.contents import link_to
+from pages.components.contents import link_to, make_up_for_the_menu
 from pages.components.problems import show_refusal
 from pages.components.text import language_switch, t
 
 
 def open_page(name: str) -> Workspace:
     """Draw the frame of the page `name` and return the workspace; the page ends here where that cannot be used."""
+    make_up_for_the_menu()
     with st.sidebar:
         language_switch()
     st.title(t(f"{name}.title"), anchor=False)

@@ -40,5 +40,7 @@ def _show(found: Preflight) -> None:
         }
         columns = st.columns(4)
         for number, (name, value) in enumerate(figures.items()):
-            columns[number % 4].metric(t(f"preflight.{name}"), value, border=True, help=t(f"preflight.{name}_help"))
+            columns[number % 4].metric(
+                t(f"preflight.{name}"), value, border=True, height="stretch", help=t(f"preflight.{name}_help")
+            )
     show_problems(found.problems)

@@ -1,0 +1,50 @@
+"""What every page stands in: the workspace it cannot use, what runs now, and what it must never import."""
+
+import subprocess
+import sys
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.ground.workspace import PROJECT
+from tests.pages.screen import NUMBERS, open_page
+
+HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner"}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_workspace_that_cannot_be_made_is_one_clear_line(name, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XTUNER_STUDIO_HOME", str(tmp_path / "file" / "workspace"))
+    page = open_page(name)
+    assert len(page.error) == 1
+    assert "不可写" in page.error[0].value
+
+
+def test_the_sidebar_says_what_runs(running_run):
+    page = open_page("report")
+    assert any(running_run.id in link.proto.label for link in page.sidebar.get("page_link"))
+
+
+@pytest.mark.usefixtures("workspace")
+def test_the_sidebar_of_a_quiet_workspace():
+    assert any("没有正在运行" in text.value for text in open_page("report").sidebar.markdown)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_the_first_page_is_the_setup():
+    app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=30).run()
+    assert app.title[0].value == "准备"
+
+
+def test_the_process_of_the_pages_never_loads_the_engine(exported_run):
+    """All pages drawn in a process of its own, with everything that they show."""
+    source = f"""
+import sys
+from tests.pages.screen import NUMBERS, open_page
+for name in NUMBERS:
+    open_page(name, run={exported_run.id!r})
+print(sorted({HEAVY!r} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", source], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
