@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.config import config as configs
 from core.engine.commands import Cluster
+from core.engine.presets import deepspeed_settings
 from core.training import run as runs
 from pages.components.choice import choose, choose_run, select
 from pages.components.contents import link_to, nothing_yet
@@ -12,8 +13,6 @@ from pages.components.live import while_live
 from pages.components.monitor import show_run
 from pages.components.problems import refusals
 from pages.components.text import t
-
-DEEPSPEED = (None, "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero2_offload", "deepspeed_zero3")
 
 workspace = open_page("train")
 found = [config.name for config in configs.every(workspace)]
@@ -29,7 +28,7 @@ if found:
             nproc = one.number_input(t("train.nproc"), 1, 64, 1, key="train_nproc", persist_state="session")
             deepspeed = other.selectbox(
                 "DeepSpeed",
-                DEEPSPEED,
+                (None, *deepspeed_settings()),
                 format_func=lambda name: name or t("train.no_deepspeed"),
                 key="train_deepspeed",
                 persist_state="session",

@@ -132,17 +132,27 @@ def mark_evaluations() -> None:
     EvaluateChatHook._generate_samples = marked
 
 
+def single_precision(ds_config: dict) -> dict:
+    """DeepSpeed's settings without half precision, which it refuses on a CPU and XTuner asks for there."""
+    for kind in ("fp16", "bf16"):
+        if kind in ds_config:
+            ds_config[kind]["enabled"] = False
+    return ds_config
+
+
 def main() -> None:
     """Train as `xtuner.tools.train` does, with the same options."""
     tell(note="import", done=0.0)
     make_cpu_work()
-    from xtuner.tools.train import main as train
+    from xtuner.tools import train
 
+    if not torch.cuda.is_available():
+        train.auto_dtype_of_deepspeed_config = single_precision
     watch_runners()
     mark_evaluations()
     tell(note="prepare", done=0.0)
     sys.argv[0] = "xtuner.tools.train"
-    train()
+    train.main()
 
 
 if __name__ == "__main__":

@@ -51,6 +51,9 @@ def lora_settings(config_text: str) -> dict[str, Any]:
 def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
     """The trained tensors and the config's text of a checkpoint file, or of a directory written by DeepSpeed."""
     if checkpoint.is_dir():
+        if not hasattr(torch.cpu, "is_bf16_supported"):
+            # XTuner asks torch for it on a machine without CUDA.
+            torch.cpu.is_bf16_supported = lambda: False
         from xtuner.model.utils import guess_load_checkpoint
 
         dumped = sorted(checkpoint.parent.glob("*/vis_data/config.py"))

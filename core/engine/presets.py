@@ -57,6 +57,12 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(found.rglob("*.py")) if not path.name.startswith("_")}
 
 
+@cache
+def deepspeed_settings() -> tuple[str, ...]:
+    """The names of XTuner's own DeepSpeed settings: `deepspeed_zero1`, `deepspeed_zero2`, …"""
+    return tuple(path.stem for path in sorted((xtuner_directory() / "configs" / "deepspeed").glob("*.json")))
+
+
 def matching(pattern: str | None) -> list[str]:
     """The presets whose name holds `pattern`, or matches it as a wildcard; all without one."""
     if not pattern:

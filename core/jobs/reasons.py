@@ -82,7 +82,14 @@ def reason(job: Job) -> Text | None:
             "进程被强行结束，多半是内存不足：减小 batch_size，或关闭其他程序",
             "the process was killed, most likely because memory ran out: lower batch_size or close other programs",
         )
-    last = next((line for line in reversed(log.splitlines()) if re.match(r"[\w.]*(Error|Exception)\b", line)), None)
+    last = next(
+        (
+            line
+            for line in reversed(log.splitlines())
+            if re.match(r"(\[rank\d+\]: )?(?!.*ChildFailedError)[\w.]*(Error|Exception)\b", line)
+        ),
+        None,
+    )
     if last:
         return Text(f"出错：{last[:300]}", last[:300])
     if ended["returncode"] == 0:

@@ -14,8 +14,8 @@ from core.config import config as configs
 from core.data import dataset as datasets
 from core.engine import model as models
 from core.engine.commands import Cluster, as_typed, engine_environment, train_command
-from core.engine.presets import PromptTemplate, prompt_templates
-from core.ground.environment import versions
+from core.engine.presets import PromptTemplate, deepspeed_settings, prompt_templates
+from core.ground.environment import gpus, versions
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json
 from core.ground.text import Text
@@ -184,6 +184,7 @@ def start(
             f"the config {config_name} cannot be trained yet: {first.where}: {first.message.en}",
         )
     cluster = cluster or Cluster()
+    _check_processes(cluster, deepspeed)
     with locked(workspace.runs / ".lock"):
         _refuse_a_second(workspace)
         model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
@@ -252,6 +253,27 @@ def every(workspace: Workspace) -> list[Run]:
 def running(workspace: Workspace) -> Run | None:
     """The run that trains now, None if none does."""
     return next((run for run in every(workspace) if (job := run.job) and job.status().live), None)
+
+
+def _check_processes(cluster: Cluster, deepspeed: str | None) -> None:
+    """Raise BadInput for DeepSpeed settings that XTuner does not have, and for processes that could not train here."""
+    if deepspeed is not None and deepspeed not in deepspeed_settings():
+        raise BadInput(
+            f"没有 DeepSpeed 设置 {deepspeed}：可用 {'、'.join(deepspeed_settings())}",
+            f"there are no DeepSpeed settings {deepspeed}: use one of {', '.join(deepspeed_settings())}",
+        )
+    cards = len(gpus())
+    if cards and cluster.nproc > cards:
+        raise BadInput(
+            f"{cluster.nproc} 个进程多于这台机器的 {cards} 张显卡：每张显卡一个进程",
+            f"{cluster.nproc} processes are more than the {cards} GPUs of this machine: take one for each",
+        )
+    if not cards and cluster.distributed and deepspeed is None:
+        # mmengine's plain data parallel names a CUDA device for every rank.
+        raise BadInput(
+            "没有显卡时，多进程训练需要 DeepSpeed：选 deepspeed_zero2",
+            "without a GPU several processes train through DeepSpeed only: choose deepspeed_zero2",
+        )
 
 
 def _refuse_a_second(workspace: Workspace) -> None:

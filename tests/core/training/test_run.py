@@ -11,6 +11,7 @@ import time
 import pytest
 
 from core.config import config as configs
+from core.engine.commands import Cluster
 from core.ground.errors import BadInput
 from core.ground.files import read_json, sha256
 from core.ground.workspace import PROJECT
@@ -291,3 +292,22 @@ def test_run_json_is_written_once(finished_run, workspace, fake_engine):
     assert json.loads(before)["id"] == finished_run.id
     assert (finished_run.path / "run.json").read_bytes() == before
     assert [path.name for path in workspace.runs.iterdir() if path.is_dir()] == [finished_run.id]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "deepspeed", "words"),
+    [
+        (Cluster(), "deepspeed_zero9", "deepspeed_zero9"),
+        (Cluster(nproc=2), None, "deepspeed_zero2"),
+    ],
+)
+def test_processes_that_could_not_train(workspace, config, cluster, deepspeed, words):
+    with pytest.raises(BadInput, match=words):
+        runs.start(workspace, config.name, cluster=cluster, deepspeed=deepspeed)
+    assert runs.every(workspace) == []
+
+
+def test_every_process_has_a_card(workspace, config, monkeypatch):
+    monkeypatch.setattr(runs, "gpus", lambda: [{"index": 0}])
+    with pytest.raises(BadInput, match="2"):
+        runs.start(workspace, config.name, cluster=Cluster(nproc=2), deepspeed="deepspeed_zero2")
