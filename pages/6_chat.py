@@ -5,6 +5,7 @@ import streamlit as st
 from core.chat.compare import Sampling
 from core.chat.score import score, stored
 from core.data.assistant import COURSE_QUESTIONS
+from core.engine import model as models
 from core.ground.errors import StudioError
 from pages.components import dialogue
 from pages.components.chat_worker_panel import load_button, ready_worker
@@ -52,7 +53,11 @@ if worker:
         st.button(
             t("chat.clear"), icon=":material/add_comment:", on_click=dialogue.begin_anew, args=(run,), key="clear_chat"
         )
-        remember = st.toggle(t("chat.remember"), True, key="chat_remember", persist_state="session")
+        # The demo model has only ever seen single turns, and drifts when told what was said before.
+        demo = models.look(run.model_path).demo
+        remember = st.toggle(
+            t("chat.remember"), not demo, help=t("chat.remember_help"), key="chat_remember", persist_state="session"
+        )
         st.button(t("chat.unload"), icon=":material/eject:", on_click=worker.stop, key="unload_chat")
     picked = dialogue.suggested(QUESTIONS)
     question = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000) or picked

@@ -41,6 +41,8 @@ def test_the_models_are_loaded_at_a_click(workspace, exported_run, monkeypatch):
 @pytest.mark.usefixtures("loaded")
 def test_both_sides_answer_and_remember_what_was_said():
     page = open_page("chat")
+    assert page.toggle(key="chat_remember").value is False, "the demo model knows single turns only"
+    page.toggle(key="chat_remember").set_value(True).run()
     page.chat_input[0].set_value("你是谁").run()
     said = [text.value for text in page.text]
     assert said[0] == "你是谁"
