@@ -26,7 +26,7 @@ def tell(**facts: object) -> None:
 
 
 def make_cpu_work() -> None:
-    """Give XTuner what it asks of torch on a machine without CUDA (see the measured facts in docs)."""
+    """Give XTuner 0.2.0 what it asks of torch on a machine without CUDA, where torch 2.5 does not have it."""
     if torch.cuda.is_available():
         return
     if not hasattr(torch.cpu, "is_bf16_supported"):
