@@ -17,8 +17,6 @@ def forget_the_imports() -> None:
     gc.freeze()
 
 
-# The icon is given, and an emoji: the pages' own would be fetched from another host to become the tab's.
-st.set_page_config(page_title="XTuner Studio", page_icon="🎓", layout="wide")
 page = list_pages()
 forget_the_imports()
 page.run()

@@ -43,8 +43,10 @@ _LISTED = "pages_listed"
 
 
 def list_pages() -> StreamlitPage:
-    """The menu, in the user's language and with icons. Returns the page that is asked for, to be run."""
+    """The tab and the menu, in the user's language and with icons. Returns the page that is asked for, to be run."""
     st.session_state[_LISTED] = True
+    # The icon is given, and an emoji: the pages' own would be fetched from another host to become the tab's.
+    st.set_page_config(page_title="XTuner Studio", page_icon="🎓", layout="wide")
     return st.navigation(
         [st.Page(page.file, title=page.title, icon=page.icon, default=page is PAGES[0]) for page in PAGES]
     )

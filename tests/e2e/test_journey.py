@@ -150,6 +150,18 @@ def test_both_sides_answer_in_the_chat(server: Server, tab: Page) -> None:
     expect(tab.get_by_text("书生·浦语").first).to_be_visible(timeout=MINUTE)
 
 
+def test_a_direct_address_after_a_start(tab: Page, demo: Demo) -> None:
+    fresh = Server(demo.workspace)
+    fresh.start()
+    try:
+        tab.goto(f"{fresh.url}/train")
+        menu = tab.get_by_test_id("stSidebarNav")
+        expect(menu.get_by_text(WORDS["dataset.title"])).to_be_visible(timeout=MINUTE)
+        expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
+    finally:
+        fresh.kill()
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
 @pytest.mark.parametrize("page", ["", "dataset", "config", "train", "export", "chat", "report"])
 def test_every_page_draws(server: Server, tab: Page, page: str, language: str) -> None:
