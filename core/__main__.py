@@ -9,88 +9,15 @@ import json
 import sys
 from typing import Any, NoReturn
 
-from core import headless
-from core.config.recipe import RECIPES
-from core.data.assistant import COURSE_N
-from core.data.formats import FORMATS
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
-from core.headless import Command
-from core.report import publish
+from core.headless import chat, configs, datasets, export, machine, report, training
+from core.headless.command import Table
 
-RUN = (("run",), {"help": "a run id, or latest"})
-CLUSTER = [
-    (("--nproc",), {"type": int, "default": 1}),
-    (("--nnodes",), {"type": int, "default": 1}),
-    (("--node-rank",), {"type": int, "default": 0}),
-    (("--addr",), {"default": "127.0.0.1"}),
-    (("--port",), {"type": int, "default": 29500}),
-    (("--deepspeed",), {}),
-    (("--wait",), {"action": "store_true"}),
-]
-OUT = (("--out",), {})
-COMMANDS: dict[str, tuple[Command, list[tuple[tuple[str, ...], dict[str, Any]]]]] = {
-    "doctor": (headless.doctor, []),
-    "models demo": (headless.models_demo, []),
-    "models link": (headless.models_link, [(("path",), {}), (("--name",), {})]),
-    "models check": (headless.models_check, [(("name",), {})]),
-    "models list": (headless.models_list, []),
-    "datasets assistant": (
-        headless.datasets_assistant,
-        [
-            (("--name",), {"required": True, "help": "the nickname"}),
-            (("--recipe",), {"choices": ("course", "balanced"), "default": "balanced"}),
-            (("--n",), {"type": int, "default": COURSE_N}),
-            OUT,
-        ],
-    ),
-    "datasets import": (
-        headless.datasets_import,
-        [(("file",), {}), (("--format",), {"choices": ("auto", *FORMATS), "default": "auto"}), OUT],
-    ),
-    "datasets check": (headless.datasets_check, [(("dataset",), {})]),
-    "datasets stats": (headless.datasets_stats, [(("dataset",), {}), (("--model",), {"required": True})]),
-    "datasets list": (headless.datasets_list, []),
-    "configs list": (headless.configs_list, [(("-p", "--pattern"), {})]),
-    "configs new": (
-        headless.configs_new,
-        [
-            (("--model",), {"required": True}),
-            (("--dataset",), {"required": True}),
-            (("--preset",), {}),
-            (("--recipe",), {"choices": RECIPES, "default": "fast"}),
-            OUT,
-            (("--set",), {"nargs": "+", "action": "extend", "metavar": "k=v"}),
-        ],
-    ),
-    "configs set": (headless.configs_set, [(("config",), {}), (("settings",), {"nargs": "+", "metavar": "k=v"})]),
-    "configs diff": (headless.configs_diff, [(("config",), {})]),
-    "configs preflight": (headless.configs_preflight, [(("config",), {})]),
-    "train start": (headless.train_start, [(("config",), {}), *CLUSTER]),
-    "train status": (headless.train_status, [RUN]),
-    "train stop": (headless.train_stop, [RUN, (("--discard",), {"action": "store_true"})]),
-    "train resume": (headless.train_resume, [RUN, (("--wait",), {"action": "store_true"})]),
-    "train list": (headless.train_list, []),
-    "train metrics": (headless.train_metrics, [RUN]),
-    "export convert": (headless.export_step("convert"), [RUN, (("--checkpoint",), {})]),
-    "export merge": (headless.export_step("merge"), [RUN]),
-    "export verify": (headless.export_step("verify"), [RUN]),
-    "chat ask": (
-        headless.chat_ask,
-        [
-            (("--prompt",), {"required": True}),
-            (("--run",), {}),
-            (("--model",), {}),
-            (("--max-new-tokens",), {"type": int, "default": 128}),
-        ],
-    ),
-    "chat score": (headless.chat_score, [RUN, (("--checkpoint",), {})]),
-    "report build": (headless.report_build, [RUN, OUT]),
-    "publish package": (
-        headless.publish_package,
-        [RUN, (("--target",), {"choices": publish.TARGETS, "required": True}), OUT],
-    ),
-    "demo": (headless.demo_run, [(("--name",), {"required": True, "help": "the nickname"})]),
+COMMANDS: Table = {
+    name: command
+    for stage in (machine, datasets, configs, training, export, chat, report)
+    for name, command in stage.COMMANDS.items()
 }
 
 

@@ -61,8 +61,9 @@ def say(text: Text | None) -> str:
 
 @cache
 def catalogue(chosen: Language) -> dict[str, str]:
-    """All texts of a language by their dotted key."""
-    return dict(_flat(tomllib.loads((LOCALES / f"{chosen}.toml").read_text(encoding="utf-8"))))
+    """All texts of a language by their dotted key: a file a page, what all pages say in `frame.toml`."""
+    files = sorted((LOCALES / chosen).glob("*.toml"))
+    return {key: text for file in files for key, text in _flat(tomllib.loads(file.read_text(encoding="utf-8")))}
 
 
 def _flat(table: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

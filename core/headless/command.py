@@ -1,0 +1,44 @@
+"""What all headless commands share: the shape of one, its options, and the progress line on stderr."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from core.ground.workspace import Workspace
+from core.jobs.job import Job
+
+Options = argparse.Namespace
+Answer = dict[str, Any]
+Command = Callable[[Workspace, Options], Answer]
+# A command's name, what it does, and its arguments as argparse takes them.
+Table = dict[str, tuple[Command, list[tuple[tuple[str, ...], dict[str, Any]]]]]
+
+RUN = (("run",), {"help": "a run id, or latest"})
+OUT = (("--out",), {})
+WAIT = (("--wait",), {"action": "store_true"})
+
+
+class ProgressLine:
+    """One line on stderr, rewritten as a job goes on."""
+
+    def __init__(self) -> None:
+        self.shown = ""
+
+    def __call__(self, job: Job) -> None:
+        told = job.progress
+        eta = told.get("eta_s")
+        line = f"{job.name}: {told.get('note', '')} {100 * told.get('done', 0):.0f} %" + (
+            f", {eta:.0f} s left" if eta else ""
+        )
+        self.show(line, last=not job.status().live)
+
+    def show(self, line: str, *, last: bool = False) -> None:
+        if line != self.shown:
+            print(f"\r{line:<60}", end="", file=sys.stderr, flush=True)
+            self.shown = line
+        if last:
+            print(file=sys.stderr)
+
+
+show_progress = ProgressLine()
