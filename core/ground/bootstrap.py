@@ -1,4 +1,5 @@
-"""Sets up and starts: `python3 -m core.ground.bootstrap run|test|setup [PORT]`, what `make run` and `make test` call.
+"""Sets up and starts: `python3 -m core.ground.bootstrap run|test|bench|setup [PORT]`, what `make run`, `make test`
+and `make bench` call.
 
 Runs on a machine where nothing is installed, under whatever Python 3 it has: standard library and old syntax
 only. Makes `.venv` from requirements.txt with uv; does so again only when that file has changed.
@@ -131,10 +132,19 @@ def test() -> None:
             sys.exit(code)
 
 
+def bench() -> None:
+    """All benchmarks, one after the other."""
+    setup()
+    os.chdir(PROJECT)
+    sys.exit(subprocess.call([PYTHON, "-m", "benchmarks"]))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         run(int(sys.argv[2]))
     elif sys.argv[1] == "test":
         test()
+    elif sys.argv[1] == "bench":
+        bench()
     else:
         setup()
