@@ -19,8 +19,9 @@ from typing import Any
 
 import psutil
 
-from core.ground.environment import gpus, versions
+from core.ground.environment import versions
 from core.ground.files import read_json, write_json
+from core.ground.gpu import gpus
 
 RESULTS = Path(__file__).parent / "results"
 

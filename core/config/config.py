@@ -19,9 +19,9 @@ from core.engine import model as models
 from core.engine.config_file import ConfigFile
 from core.engine.model import Model
 from core.engine.presets import preset_text
-from core.ground.environment import gpus
 from core.ground.errors import BadInput
 from core.ground.files import new_directory, read_json, write_json, write_text
+from core.ground.gpu import gpus
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with, free_name

@@ -7,6 +7,7 @@ from core import demo
 from core.engine import model as models
 from core.ground import environment
 from core.ground.errors import WorkFailed
+from core.ground.gpu import gpus
 from core.ground.text import environment_language
 from core.ground.workspace import Workspace
 from core.headless.command import Answer, Options, Table, show_progress
@@ -19,7 +20,7 @@ def doctor(workspace: Workspace, _: Options) -> Answer:
     return {
         "checks": [{**asdict(check), "hint": str(check.hint) if check.hint else None} for check in found],
         "versions": environment.versions(),
-        "gpus": environment.gpus(),
+        "gpus": gpus(),
     }
 
 

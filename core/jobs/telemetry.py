@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from core.ground.environment import gpus
+from core.ground.gpu import gpus
 from core.jobs.process import Identity
 
 EVERY_SECONDS = 2.0

@@ -15,9 +15,10 @@ from core.data import dataset as datasets
 from core.engine import model as models
 from core.engine.commands import Cluster, as_typed, engine_environment, train_command
 from core.engine.presets import PromptTemplate, deepspeed_settings, prompt_templates
-from core.ground.environment import gpus, versions
+from core.ground.environment import versions
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json
+from core.ground.gpu import gpus
 from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with
 from core.jobs.job import Job, Status, latest_job
@@ -111,9 +112,8 @@ class Run:
         """The checkpoint `iter_N`, or the last whole one. Raises BadInput where there is none."""
         found = last_whole(self.work_dir) if name is None else None
         if name is not None:
-            found = next(
-                (c for c in self.checkpoints() if name in (c.name, c.path.name, str(c.iter)) and c.whole), None
-            )
+            named = (c for c in self.checkpoints() if name in (c.name, c.path.name, str(c.iter)))
+            found = next((c for c in named if c.whole), None)
         if found is None:
             there = ", ".join(checkpoint.name for checkpoint in self.checkpoints()) or "-"
             raise BadInput(
