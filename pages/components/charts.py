@@ -1,11 +1,15 @@
-"""Line charts that stay small and steady while their series grow: at most 400 points a line, drawn anew only on news.
+"""Charts that stay small and steady while their series grow, and that can be taken away as PNG and CSV.
 
-Reads no files: the numbers are given.
+A figure holds at most some 1,500 points however long its lines are, in float32, and is made anew only on news: between
+two figures the browser keeps what it shows, a zoom included. Reads no files: the numbers are given.
 """
 
+import csv
+import io
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
@@ -14,78 +18,239 @@ import pandas  # noqa: F401
 import plotly.graph_objects as go
 import streamlit as st
 
-MOST_POINTS = 400
+from pages.components.text import language, t
+
+MOST_POINTS = 1_500
+FEWEST_POINTS = 30
 # Legible on white and on black.
-COLOURS = ("#3f7fe0", "#e08a3c", "#3aa17e", "#a66bd4", "#d65f6f")
+COLOURS = ("#3f7fe0", "#e08a3c", "#3aa17e", "#a66bd4", "#d65f6f", "#2aa5b8", "#b3912c", "#8a8f98")
 FAINT = "#a9bfe3"
+_TOP, _BOTTOM, _BETWEEN = 44, 48, 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line: where `y` is None it has a gap. `faint` lines stand behind the others."""
+    """One line: where `y` is None or NaN it has a gap. `faint` lines stand behind the others; a `marker` (one of
+    Plotly's symbols) draws points alone; `weight` is its share of the figure's points beside those of the others.
+    """
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float | None]
+    x: Sequence[float] | np.ndarray
+    y: Sequence[float | None] | np.ndarray
     faint: bool = False
+    marker: str | None = None
+    colour: str | None = None
+    weight: float = 1.0
+    legend: bool = True
 
 
-def thinned(x: Sequence[float], y: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
-    """At most 400 points that keep peaks and gaps: the least and the greatest of each bucket.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Lines over one vertical axis. `height` in pixels; `log` for a logarithmic scale; `span` fixes least and most."""
+
+    title: str
+    lines: Sequence[Line]
+    height: int = 250
+    log: bool = False
+    span: tuple[float, float] | None = None
+
+
+def thinned(
+    x: Sequence[float] | np.ndarray, y: Sequence[float | None] | np.ndarray, most: int = MOST_POINTS
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` points that keep peaks and gaps: the least and the greatest of each bucket.
 
     Buckets are a power of two of points wide and begin at the first, so that points drawn once stay where they are
-    while the series grows.
+    while the series grows. A gap takes the place of its bucket's least.
     """
-    xs, ys = np.asarray(x, dtype=np.float32), np.array([np.nan if v is None else v for v in y], dtype=np.float32)
-    width = 1
-    while 2 * -(-len(ys) // width) > MOST_POINTS and width < len(ys):
-        width *= 2
-    if len(ys) <= MOST_POINTS:
+    xs = np.asarray(x, dtype=np.float32)
+    ys = y.astype(np.float32) if isinstance(y, np.ndarray) else np.array([np.nan if v is None else v for v in y], "f4")
+    if len(ys) <= most:
         return xs, ys
-    kept: list[int] = []
-    for start in range(0, len(ys), width):
-        bucket = ys[start : start + width]
-        known = np.flatnonzero(~np.isnan(bucket))
-        gaps = np.flatnonzero(np.isnan(bucket))
-        ends = {int(known[np.argmin(bucket[known])]), int(known[np.argmax(bucket[known])])} if len(known) else set()
-        if len(gaps):
-            # A gap takes the place of one of the two.
-            ends = {int(gaps[0]), *list(ends)[:1]}
-        kept += sorted(start + place for place in ends)
+    width = 1
+    while 2 * -(-len(ys) // width) > most and width < len(ys):
+        width *= 2
+    starts = np.arange(0, len(ys), width)
+    grid = np.full((len(starts), width), np.nan, dtype=np.float32)
+    grid.ravel()[: len(ys)] = ys
+    empty = np.isnan(grid)
+    gaps = empty.copy()
+    gaps.ravel()[len(ys) :] = False
+    least, greatest = np.where(empty, np.inf, grid).argmin(1), np.where(empty, -np.inf, grid).argmax(1)
+    first_gap, has_gap = gaps.argmax(1), gaps.any(1)
+    least = np.where(has_gap, first_gap, least)
+    greatest = np.where(empty.all(1), first_gap, greatest)
+    kept = np.unique(np.concatenate([starts + least, starts + greatest]))
     return xs[kept], ys[kept]
 
 
 def figure(lines: Sequence[Line], x_title: str, y_title: str, *, log: bool = False, height: int = 320) -> go.Figure:
-    """A figure of lines over one axis."""
-    result, colours = go.Figure(), cycle(COLOURS)
-    for line in lines:
-        x, y = thinned(line.x, line.y)
-        result.add_scatter(
-            x=x,
-            y=y,
-            name=line.name,
-            mode="lines",
-            connectgaps=False,
-            line={"width": 1.2, "color": FAINT} if line.faint else {"width": 2.5, "color": next(colours)},
+    """A figure of lines over one axis, `height` pixels high."""
+    return stacked([Panel(title=y_title, lines=lines, log=log, height=height - _TOP - _BOTTOM)], x_title)
+
+
+def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] | None = None) -> go.Figure:
+    """Panels one above the other on one horizontal axis: a zoom and the values under the pointer are for all of them.
+
+    `span` fixes the ends of that axis.
+    """
+    weights = sum(line.weight for panel in panels for line in panel.lines)
+    height = sum(panel.height for panel in panels) + _BETWEEN * (len(panels) - 1)
+    traces: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {}
+    titles: list[dict[str, Any]] = []
+    top, colours_of = height, {}
+    for number, panel in enumerate(panels, 1):
+        axis = f"y{number}" if number > 1 else "y"
+        colours = cycle(COLOURS)
+        for line in panel.lines:
+            most = max(FEWEST_POINTS, int(MOST_POINTS * line.weight / weights))
+            x, y = (
+                (np.asarray(line.x, "f4"), np.asarray(line.y, "f4")) if line.marker else thinned(line.x, line.y, most)
+            )
+            colour = line.colour or (FAINT if line.faint else colours_of.setdefault(line.name, next(colours)))
+            look: dict[str, Any] = {"mode": "lines", "line": {"width": 1.2 if line.faint else 2, "color": colour}}
+            if line.marker:
+                look = {"mode": "markers", "marker": {"symbol": line.marker, "size": 9, "color": colour}}
+            traces.append(
+                {
+                    "type": "scatter",
+                    "x": x,
+                    "y": y,
+                    "name": line.name,
+                    "yaxis": axis,
+                    "legendgroup": line.name,
+                    "showlegend": line.legend,
+                    "connectgaps": False,
+                    **look,
+                }
+            )
+        layout["yaxis" + axis[1:]] = {
+            "domain": [max(0.0, (top - panel.height) / height), top / height],
+            "type": "log" if panel.log else "linear",
+            "hoverformat": ".4~g",
+            "nticks": max(3, panel.height // 40),
+            **({"range": list(panel.span)} if panel.span else {}),
+        }
+        titles.append(
+            {
+                "text": panel.title,
+                "xref": "paper",
+                "yref": "paper",
+                "x": 0,
+                "y": top / height,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 13},
+            }
         )
-    result.update_layout(
-        height=height,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        xaxis_title=x_title,
-        yaxis_title=y_title,
-        yaxis_type="log" if log else "linear",
-        legend={"orientation": "h", "y": 1.12, "x": 0},
-        hovermode="x unified",
+        top -= panel.height + _BETWEEN
+    layout |= {
+        "height": height + _TOP + _BOTTOM,
+        "margin": {"l": 56, "r": 14, "t": _TOP, "b": _BOTTOM},
+        "xaxis": {
+            "title": {"text": x_title},
+            "anchor": f"y{len(panels)}" if len(panels) > 1 else "y",
+            **({"range": list(span)} if span else {}),
+        },
+        "annotations": titles,
+        "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right", "yref": "paper"},
+        "hovermode": "x unified",
+        "hoversubplots": "axis",
         # A zoom is kept for as long as the figure is the same.
-        uirevision="same",
-    )
-    return result
+        "uirevision": "same",
+    }
+    return go.Figure({"data": traces, "layout": layout})
 
 
-def show_chart(key: str, signature: Hashable, make: Callable[[], go.Figure], alt: str) -> None:
-    """Draw a figure; it is made again only when `signature` has changed, else the browser keeps what it shows."""
+def csv_of(found: go.Figure) -> str:
+    """What a figure shows as a table: a row for each place on its horizontal axis, a column for each line."""
+    names = [trace.name or f"y{number}" for number, trace in enumerate(found.data, 1)]
+    rows: dict[Any, dict[str, Any]] = {}
+    for name, trace in zip(names, found.data, strict=True):
+        for x, y in zip(trace.x, trace.y, strict=True):
+            rows.setdefault(x, {})[name] = y
+    try:
+        places = sorted(rows)
+    except TypeError:
+        places = list(rows)
+    title = found.layout.xaxis.title.text or "x"
+    return csv_text([title, *names], ([x, *(rows[x].get(name) for name in names)] for x in places))
+
+
+def csv_text(header: Sequence[str], rows: Any) -> str:
+    """Rows as CSV; a missing value or NaN is an empty cell. Begins with the mark by which spreadsheets know UTF-8."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if value is None or value != value else _plain(value) for value in row])
+    return "\ufeff" + out.getvalue()
+
+
+def show_chart(
+    key: str,
+    signature: Hashable,
+    make: Callable[[], go.Figure],
+    alt: str,
+    *,
+    file: str | None = None,
+    table: Callable[[], str] | None = None,
+) -> None:
+    """Draw a figure; it is made again only when `signature` has changed, else the browser keeps what it shows.
+
+    The chart's own button saves it as `file`.png, the one below as `file`.csv: what it shows, or the text of `table`,
+    which is called when the user asks for it and may use no widgets.
+    """
     known = st.session_state.get(f"chart-{key}")
+    signature = (signature, language())
     if known is None or known[0] != signature:
         known = (signature, make())
         st.session_state[f"chart-{key}"] = known
-    st.plotly_chart(known[1], key=f"plot-{key}", config={"displaylogo": False, "displayModeBar": False}, alt=alt)
+    shown: go.Figure = known[1]
+    name = file or key
+    with st.container(gap="xsmall"):
+        st.plotly_chart(shown, key=f"plot-{key}", config=_config(name), alt=alt)
+        st.download_button(
+            t("charts.csv"),
+            data=table or (lambda: csv_of(shown)),
+            file_name=f"{name}.csv",
+            mime="text/csv",
+            key=f"csv-{key}",
+            type="tertiary",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _config(file: str) -> dict[str, Any]:
+    """How Plotly behaves: its few useful buttons, always there, in the user's language; the picture's name and size."""
+    return {
+        "displaylogo": False,
+        "displayModeBar": True,
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+        "toImageButtonOptions": {"format": "png", "filename": file, "scale": 2},
+        "locale": "studio",
+        "locales": {
+            "studio": {
+                "dictionary": {
+                    "Download plot as a PNG": t("charts.png"),
+                    "Zoom": t("charts.zoom"),
+                    "Pan": t("charts.pan"),
+                    "Reset axes": t("charts.reset"),
+                    "Preparing image - this may take a few seconds": t("charts.preparing"),
+                    "Image download succeeded": t("charts.prepared"),
+                    "Sorry, there was a problem downloading your image!": t("charts.no_picture"),
+                    "Double-click to zoom back out": t("charts.back_out"),
+                    "Double-click on legend to isolate one trace": t("charts.isolate"),
+                },
+                "format": {},
+            }
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A float32 as it was meant: 0.1, not 0.10000000149011612."""
+    return float(str(value)) if isinstance(value, np.floating) else value

@@ -1,10 +1,13 @@
-"""The charts: few points whatever the length, peaks and gaps kept, and no point moves as a series grows."""
+"""The charts: few points whatever the length, peaks and gaps kept, no point moves as a series grows; CSV of them."""
 
+import csv
+import io
 import math
 
 import numpy as np
+import plotly.graph_objects as go
 
-from pages.components.charts import MOST_POINTS, Line, figure, thinned
+from pages.components.charts import MOST_POINTS, Line, Panel, csv_of, csv_text, figure, stacked, thinned
 
 
 def test_a_short_series_is_drawn_as_it_is():
@@ -34,3 +37,71 @@ def test_points_stay_where_they_are_while_the_series_grows():
 def test_a_figure_with_nothing_but_gaps():
     lines = [Line(name="loss", x=list(range(1000)), y=[None] * 1000)]
     assert len(figure(lines, "x", "y", log=True).data[0].y) <= MOST_POINTS
+
+
+def test_thinned_against_a_plain_loop():
+    """The least and the greatest of each bucket, and the first gap in the place of the least."""
+    random = np.random.default_rng(1)
+    for length in (1_501, 3_000, 5_003):
+        values = random.normal(size=length)
+        values[random.random(length) < 0.01] = np.nan
+        values[1_000:1_400] = np.nan
+        width = 1
+        while 2 * -(-length // width) > MOST_POINTS:
+            width *= 2
+        expected = set()
+        for start in range(0, length, width):
+            bucket = values[start : start + width].astype(np.float32)
+            gaps, known = np.flatnonzero(np.isnan(bucket)), np.flatnonzero(~np.isnan(bucket))
+            if len(known):
+                expected.add(start + known[bucket[known].argmax()])
+            expected.add(start + (gaps[0] if len(gaps) else bucket.argmin()))
+        assert thinned(np.arange(length), values)[0].tolist() == sorted(expected)
+
+
+def test_a_figure_of_many_lines_is_small():
+    values = np.random.default_rng(0).normal(size=100_000)
+    many = [Line(name=f"GPU {number}", x=range(100_000), y=values) for number in range(8)]
+    shown = stacked([Panel(title=str(panel), lines=many, height=100) for panel in range(4)], "x")
+    assert sum(len(trace.x) for trace in shown.data) <= MOST_POINTS
+    assert all(trace.x.dtype == trace.y.dtype == np.float32 for trace in shown.data)
+    assert len(shown.to_json()) < 40_000
+
+
+def test_panels_do_not_overlap_and_share_the_axis():
+    line = Line(name="loss", x=[1, 2], y=[1.0, 2.0])
+    shown = stacked([Panel(title="a", lines=[line]), Panel(title="b", lines=[line], height=100, log=True)], "x")
+    upper, lower = shown.layout.yaxis.domain, shown.layout.yaxis2.domain
+    assert upper[1] == 1.0
+    assert upper[0] > lower[1] > lower[0] >= 0
+    assert shown.layout.yaxis2.type == "log"
+    assert shown.layout.xaxis.anchor == "y2"
+
+
+def rows(text: str) -> list[list[str]]:
+    assert text.startswith("\ufeff")
+    return list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+
+
+def test_csv_of_a_figure():
+    lines = [Line(name="原始", x=[1, 2, 3], y=[0.1, None, 0.3]), Line(name='a, "b"', x=[2, 4], y=[7.0, 8.5])]
+    assert rows(csv_of(figure(lines, "iteration", "loss"))) == [
+        ["iteration", "原始", 'a, "b"'],
+        ["1.0", "0.1", ""],
+        ["2.0", "", "7.0"],
+        ["3.0", "0.3", ""],
+        ["4.0", "", "8.5"],
+    ]
+
+
+def test_csv_of_categories():
+    shown = go.Figure({"data": [{"type": "bar", "x": ["b", "a"], "y": [1, 2]}]})
+    assert rows(csv_of(shown)) == [["x", "y1"], ["a", "2"], ["b", "1"]]
+
+
+def test_csv_text_leaves_no_number_empty():
+    assert rows(csv_text(["a", "b"], [[1, None], [float("nan"), np.float32(0.1)]])) == [
+        ["a", "b"],
+        ["1", ""],
+        ["", "0.1"],
+    ]
