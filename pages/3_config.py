@@ -5,6 +5,7 @@ import streamlit as st
 from core.config import config as configs
 from core.config.recipe import DEFAULT_PRESETS, RECIPES
 from core.data import dataset as datasets
+from core.engine import interpreter
 from core.engine import model as models
 from core.engine.presets import matching
 from pages.components.choice import choose, select
@@ -39,7 +40,7 @@ if whole and data:
                 key="config_recipe",
                 persist_state="session",
             )
-            presets = matching(None)
+            presets = matching(None, interpreter.xtuner_directory(workspace))
             preset = st.selectbox(
                 t("config.preset", count=len(presets)),
                 presets,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.engine import model as models
-from core.engine.commands import engine_environment, module_command
+from core.engine.commands import engine_command, engine_environment
 from core.engine.presets import PromptTemplate, prompt_templates
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked
@@ -144,7 +144,7 @@ def worker_for(workspace: Workspace, run: Run | None = None, model: str | None =
             return Worker(live, template)
         # One at a time holds the memory of one.
         stop_all(workspace)
-        argv = module_command("core.engine.chat_worker", "--base", chosen.path)
+        argv = engine_command(workspace, "core.engine.chat_worker", "--base", chosen.path)
         if run is not None:
             argv += ["--adapter", str(run.adapter)]
         job = Job.start(workspace.jobs, "chat", argv, env=engine_environment(workspace), facts=subject)

@@ -15,6 +15,7 @@ from core.config.fields import BY_NAME
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS
 from core.data.dataset import Dataset
+from core.engine import interpreter
 from core.engine import model as models
 from core.engine.config_file import ConfigFile
 from core.engine.model import Model
@@ -88,7 +89,7 @@ def make(
         )
     chosen_model, chosen_data = models.usable(workspace, model), datasets.find(workspace, dataset)
     preset_name = preset or recipes.DEFAULT_PRESETS[recipe]
-    base = preset_text(preset_name)
+    base = preset_text(preset_name, interpreter.xtuner_directory(workspace))
     config = ConfigFile(base)
     recipes.check_preset(config, preset_name, recipe)
     gpu = bool(gpus())

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.engine import interpreter
 from core.ground.errors import BadInput
 from core.ground.workspace import PROJECT, Workspace
 
@@ -43,7 +44,10 @@ class Cluster:
 
 def engine_environment(workspace: Workspace) -> dict[str, str]:
     """What every engine process needs in its environment, each for a reason."""
+    python = interpreter.python(workspace)
     return {
+        # The tools of its environment (torchrun, ninja) are found as if it had been activated.
+        "PATH": os.pathsep.join([os.path.dirname(python), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
         # Models and data are local: a hub that cannot be reached must not be waited for.
@@ -61,21 +65,32 @@ def engine_environment(workspace: Workspace) -> dict[str, str]:
 
 
 def module_command(module: str, *arguments: str | Path) -> list[str]:
-    """`python -m module arguments`, with the engine's interpreter."""
+    """`python -m module arguments`, with the app's own interpreter."""
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
+def engine_command(workspace: Workspace, module: str, *arguments: str | Path) -> list[str]:
+    """`python -m module arguments`, with the interpreter of the workspace's engine. Raises BadInput where it is gone."""
+    return [interpreter.python(workspace), "-m", module, *map(str, arguments)]
+
+
 def train_command(
-    config: Path, work_dir: Path, *, cluster: Cluster, deepspeed: str | None = None, resume: Path | None = None
+    workspace: Workspace,
+    config: Path,
+    work_dir: Path,
+    *,
+    cluster: Cluster,
+    deepspeed: str | None = None,
+    resume: Path | None = None,
 ) -> list[str]:
-    """The command that trains: in one process, or through torchrun in several."""
+    """The command that trains with the workspace's engine: in one process, or through torchrun in several."""
     options = ["--work-dir", str(work_dir)]
     options += ["--deepspeed", deepspeed] if deepspeed else []
     options += ["--resume", str(resume)] if resume else []
     if not cluster.distributed:
-        return module_command(ENTRY, config, *options)
+        return engine_command(workspace, ENTRY, config, *options)
     return [
-        *module_command("torch.distributed.run"),
+        *engine_command(workspace, "torch.distributed.run"),
         f"--nproc_per_node={cluster.nproc}",
         f"--nnodes={cluster.nnodes}",
         f"--node_rank={cluster.node_rank}",

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.engine.commands import engine_environment, module_command
+from core.engine.commands import engine_command, engine_environment
 from core.engine.presets import PromptTemplate
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, sha256
@@ -41,7 +41,7 @@ def _measure(workspace: Workspace, key: Sequence[str], arguments: list[str]) -> 
     result.parent.mkdir(parents=True, exist_ok=True)
     try:
         done = subprocess.run(
-            module_command("core.engine.measure_worker", *arguments, "--result", result),
+            engine_command(workspace, "core.engine.measure_worker", *arguments, "--result", result),
             env={**os.environ, **engine_environment(workspace)},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -51,9 +51,9 @@ def xtuner_directory() -> Path:
 
 
 @cache
-def presets() -> dict[str, Path]:
-    """The name and file of every preset config of the installed XTuner, by name."""
-    found = xtuner_directory() / "configs"
+def presets(xtuner: Path | None = None) -> dict[str, Path]:
+    """The name and file of every preset config of the installed XTuner, or of the one at `xtuner`, by name."""
+    found = (xtuner or xtuner_directory()) / "configs"
     return {path.stem: path for path in sorted(found.rglob("*.py")) if not path.name.startswith("_")}
 
 
@@ -63,17 +63,17 @@ def deepspeed_settings() -> tuple[str, ...]:
     return tuple(path.stem for path in sorted((xtuner_directory() / "configs" / "deepspeed").glob("*.json")))
 
 
-def matching(pattern: str | None) -> list[str]:
+def matching(pattern: str | None, xtuner: Path | None = None) -> list[str]:
     """The presets whose name holds `pattern`, or matches it as a wildcard; all without one."""
     if not pattern:
-        return list(presets())
+        return list(presets(xtuner))
     wanted = pattern.lower()
-    return [name for name in presets() if wanted in name.lower() or fnmatch.fnmatch(name.lower(), wanted)]
+    return [name for name in presets(xtuner) if wanted in name.lower() or fnmatch.fnmatch(name.lower(), wanted)]
 
 
-def preset_text(name: str) -> str:
+def preset_text(name: str, xtuner: Path | None = None) -> str:
     """The Python text of a preset. Raises BadInput for a name that XTuner does not have."""
-    path = presets().get(name)
+    path = presets(xtuner).get(name)
     if path is None:
         raise BadInput(
             f"没有名为 {name} 的预设：用 python -m core configs list -p internlm2 查看可用的预设",

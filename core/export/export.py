@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.engine import model as models
-from core.engine.commands import engine_environment, module_command
+from core.engine.commands import engine_command, engine_environment
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, read_json, size_of, write_json
 from core.ground.workspace import Workspace
@@ -62,7 +62,7 @@ def start(workspace: Workspace, run: Run, steps: Sequence[Step] = STEPS, checkpo
         return Job.start(
             run.jobs,
             "export",
-            module_command("core.engine.export_worker", *steps, *options),
+            engine_command(workspace, "core.engine.export_worker", *steps, *options),
             env=engine_environment(workspace),
             artefacts=[*artefacts, *(run.path / "export" / f"{step}.json" for step in steps)],
             facts={"steps": list(steps)},

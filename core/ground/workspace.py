@@ -82,6 +82,11 @@ class Workspace:
         return self.root / "cache"
 
     @property
+    def settings(self) -> Path:
+        """What the user chose: the engine, the models whose code may run."""
+        return self.root / "settings"
+
+    @property
     def conversations(self) -> Path:
         return self.root / "conversations"
 

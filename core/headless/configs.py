@@ -3,6 +3,7 @@
 from core.config import config as configs
 from core.config.preflight import preflight
 from core.config.recipe import RECIPES
+from core.engine import interpreter
 from core.engine.presets import matching
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table
@@ -15,7 +16,10 @@ def config_answer(workspace: Workspace, config: configs.Config) -> Answer:
 
 
 def configs_list(workspace: Workspace, options: Options) -> Answer:
-    return {"presets": matching(options.pattern), "configs": [config.name for config in configs.every(workspace)]}
+    return {
+        "presets": matching(options.pattern, interpreter.xtuner_directory(workspace)),
+        "configs": [config.name for config in configs.every(workspace)],
+    }
 
 
 def configs_new(workspace: Workspace, options: Options) -> Answer:

@@ -12,10 +12,10 @@ from typing import Any
 
 from core.config import config as configs
 from core.data import dataset as datasets
+from core.engine import interpreter
 from core.engine import model as models
 from core.engine.commands import Cluster, as_typed, engine_environment, train_command
 from core.engine.presets import PromptTemplate, deepspeed_settings, prompt_templates
-from core.ground.environment import versions
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json
 from core.ground.gpu import gpus
@@ -202,7 +202,7 @@ def start(
                 "prompt_template": model.prompt_template,
             },
             "questions": config.values()["evaluation_inputs"],
-            "versions": versions(),
+            "versions": interpreter.versions(workspace),
             "command": as_typed(
                 path / "config.py", path / "work_dir", cluster=cluster, deepspeed=deepspeed, resume=None
             ),
@@ -286,7 +286,7 @@ def _refuse_a_second(workspace: Workspace) -> None:
 
 
 def _launch(workspace: Workspace, run: Run, cluster: Cluster, deepspeed: str | None, checkpoint: Path | None) -> None:
-    argv = train_command(run.config, run.work_dir, cluster=cluster, deepspeed=deepspeed, resume=checkpoint)
+    argv = train_command(workspace, run.config, run.work_dir, cluster=cluster, deepspeed=deepspeed, resume=checkpoint)
     Job.start(run.jobs, "train", argv, env=engine_environment(workspace), telemetry=run.telemetry)
 
 

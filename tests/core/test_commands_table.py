@@ -21,6 +21,9 @@ COMMANDS = [
     "models link",
     "models check",
     "models list",
+    "engine show",
+    "engine use",
+    "engine check",
     "datasets assistant",
     "datasets import",
     "datasets check",
@@ -49,6 +52,7 @@ COMMANDS = [
 # Every option of the table, with a value.
 OPTIONS = [
     ["models", "link", "PATH", "--name", "N"],
+    ["engine", "use", "PATH", "--quick"],
     ["datasets", "assistant", "--name", "NICK", "--recipe", "course", "--n", "3750", "--out", "D"],
     ["datasets", "import", "FILE", "--format", "auto", "--out", "D"],
     ["datasets", "stats", "D", "--model", "M"],
@@ -312,6 +316,9 @@ BAD = [
     ["models", "link", "/proc", "--name", "../x"],
     ["models", "check", "nothing"],
     ["models", "check", "../x"],
+    ["engine", "use"],
+    ["engine", "use", ""],
+    ["engine", "use", "/no/such/python"],
     ["datasets", "assistant"],
     ["datasets", "assistant", "--name", ""],
     ["datasets", "assistant", "--name", "名" * 10_000],

@@ -13,7 +13,9 @@ from tests.pages.screen import cells, open_page, texts
 def loaded(workspace, exported_run, monkeypatch):
     """A chat worker that speaks the protocol and answers with its prompt."""
     monkeypatch.setattr(
-        compare, "module_command", lambda _, *words: [sys.executable, "-m", "tests.fakes.chat_worker", *map(str, words)]
+        compare,
+        "engine_command",
+        lambda _workspace, _module, *words: [sys.executable, "-m", "tests.fakes.chat_worker", *map(str, words)],
     )
     return compare.worker_for(workspace, exported_run).wait_ready()
 
@@ -29,7 +31,7 @@ def test_a_run_without_an_adapter_says_what_to_do():
 
 
 def test_the_models_are_loaded_at_a_click(workspace, exported_run, monkeypatch):
-    monkeypatch.setattr(compare, "module_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(compare, "engine_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
     page = open_page("chat")
     page.button(key="load_chat").click().run()
     worker = compare.worker_there(workspace, exported_run)

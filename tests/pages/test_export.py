@@ -35,7 +35,9 @@ def test_a_step_without_what_it_needs_is_refused(finished_run):
 
 def test_all_steps_start_as_one_job(finished_run, monkeypatch):
     started = []
-    monkeypatch.setattr(export, "module_command", lambda _, *words: started.extend(words) or ["sleep", "60"])
+    monkeypatch.setattr(
+        export, "engine_command", lambda _workspace, _module, *words: started.extend(words) or ["sleep", "60"]
+    )
     page = open_page("export")
     page.selectbox(key=f"checkpoint-{finished_run.id}").set_value("iter_8")
     page.button(key="export-all").click().run()

@@ -16,8 +16,8 @@ def chat(monkeypatch):
     """Chat workers are those of `tests/fakes/chat_worker.py`."""
     monkeypatch.setattr(
         compare,
-        "module_command",
-        lambda _module, *words: [sys.executable, "-m", "tests.fakes.chat_worker", *map(str, words)],
+        "engine_command",
+        lambda _workspace, _module, *words: [sys.executable, "-m", "tests.fakes.chat_worker", *map(str, words)],
     )
 
 
@@ -73,7 +73,7 @@ def test_worker_that_dies(worker):
 
 
 def test_worker_that_does_not_load(workspace, exported_run, monkeypatch):
-    monkeypatch.setattr(compare, "module_command", lambda *_: [sys.executable, "-c", "raise ValueError('no model')"])
+    monkeypatch.setattr(compare, "engine_command", lambda *_: [sys.executable, "-c", "raise ValueError('no model')"])
     with pytest.raises(WorkFailed) as failed:
         compare.worker_for(workspace, exported_run).wait_ready()
     assert "no model" in str(failed.value)

@@ -10,6 +10,7 @@ from core.engine.commands import (
     Cluster,
     as_typed,
     convert_as_typed,
+    engine_command,
     engine_environment,
     merge_as_typed,
     module_command,
@@ -17,11 +18,12 @@ from core.engine.commands import (
 )
 from core.ground.workspace import PROJECT, Workspace
 
+WORKSPACE = Workspace(Path("/w"))
 CONFIG, WORK = Path("/a b/config 'x'.py"), Path("/a b/work;dir")
 
 
 def test_train_in_one_process():
-    assert train_command(CONFIG, WORK, cluster=Cluster()) == [
+    assert train_command(WORKSPACE, CONFIG, WORK, cluster=Cluster()) == [
         sys.executable,
         "-m",
         "core.engine.entry",
@@ -33,7 +35,9 @@ def test_train_in_one_process():
 
 def test_train_with_everything():
     cluster = Cluster(nproc=2, nnodes=3, node_rank=1, addr="10.0.0.1", port=12345)
-    command = train_command(CONFIG, WORK, cluster=cluster, deepspeed="deepspeed_zero2", resume=Path("/x/iter_4.pth"))
+    command = train_command(
+        WORKSPACE, CONFIG, WORK, cluster=cluster, deepspeed="deepspeed_zero2", resume=Path("/x/iter_4.pth")
+    )
     assert command == [
         sys.executable,
         "-m",
@@ -62,11 +66,12 @@ def test_train_with_everything():
 )
 def test_distributed(cluster, distributed):
     assert cluster.distributed is distributed
-    assert ("torch.distributed.run" in train_command(CONFIG, WORK, cluster=cluster)) is distributed
+    assert ("torch.distributed.run" in train_command(WORKSPACE, CONFIG, WORK, cluster=cluster)) is distributed
 
 
 def test_every_word_is_text():
-    assert module_command("m", "a", Path("/b")) == [sys.executable, "-m", "m", "a", "/b"]
+    words = [sys.executable, "-m", "m", "a", "/b"]
+    assert module_command("m", "a", Path("/b")) == engine_command(WORKSPACE, "m", "a", Path("/b")) == words
 
 
 def test_as_typed_is_xtuner_train():

@@ -84,7 +84,9 @@ def worker(monkeypatch):
 
     def use(source):
         monkeypatch.setattr(
-            export, "module_command", lambda _module, *words: [sys.executable, "-c", source, *map(str, words)]
+            export,
+            "engine_command",
+            lambda _workspace, _module, *words: [sys.executable, "-c", source, *map(str, words)],
         )
 
     use(WORKER)

@@ -1,0 +1,113 @@
+"""The thorough check of an engine: whether everything loads, what CUDA it sees, what `xtuner version` and `xtuner help` say.
+
+Takes half a minute, so that a page starts it as a job; the result is kept until the engine's packages change.
+"""
+
+import hashlib
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.engine import interpreter
+from core.engine.commands import engine_environment, module_command
+from core.engine.interpreter import WORKER, Engine
+from core.ground.errors import BadInput, WorkFailed
+from core.ground.files import locked, read_json, write_json
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, latest_job
+
+JOB = "engine"
+MOST_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """What was found when all of it was loaded. `loads`: module, ok, seconds, error; `cuda`: available, devices, error."""
+
+    time: float
+    loads: list[dict[str, Any]]
+    cuda: dict[str, Any]
+    xtuner_version: str
+    xtuner_help: str
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        return [load for load in self.loads if not load["ok"]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "loads": self.loads,
+            "cuda": self.cuda,
+            "xtuner_version": self.xtuner_version,
+            "xtuner_help": self.xtuner_help,
+        }
+
+
+def last(workspace: Workspace, engine: Engine) -> Checkup | None:
+    """The last thorough check of `engine`; None if there was none since its packages changed."""
+    found = read_json(_file(workspace, engine.python))
+    if not isinstance(found, dict) or found.get("stamp") != engine.stamp:
+        return None
+    return Checkup(**{name: found[name] for name in Checkup.__dataclass_fields__})
+
+
+def run(workspace: Workspace, engine: Engine) -> Checkup:
+    """Check `engine` thoroughly, now. Raises WorkFailed where even that cannot be done."""
+    result = _file(workspace, engine.python)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    fresh = result.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    path = os.pathsep.join([os.path.dirname(engine.python), os.environ.get("PATH", os.defpath)])
+    try:
+        done = subprocess.run(
+            [engine.python, str(WORKER), str(fresh), "--load"],
+            env={**os.environ, **engine_environment(workspace), "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=MOST_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise WorkFailed(
+            f"{engine.python} 的检查没有完成：{error}", f"{engine.python} was not checked: {error}"
+        ) from None
+    found = read_json(fresh)
+    fresh.unlink(missing_ok=True)
+    if found is None:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
+        raise WorkFailed(f"{engine.python} 的检查没有完成：{said}", f"{engine.python} was not checked: {said}")
+    write_json(result, {**found, "stamp": engine.stamp})
+    return Checkup(**{name: found[name] for name in Checkup.__dataclass_fields__})
+
+
+def adopt(workspace: Workspace, engine: Engine) -> Checkup:
+    """Check `engine` thoroughly and make it the workspace's. Raises BadInput where something of it does not load."""
+    found = run(workspace, engine)
+    if found.failed:
+        first = found.failed[0]
+        raise BadInput(
+            f"{engine.python} 不能用来训练：import {first['module']} 失败：{first['error']}。请在这个环境里修好它，或换一个",
+            f"{engine.python} cannot train: import {first['module']} fails: {first['error']}; repair it there, or choose "
+            "another",
+        )
+    interpreter.use(workspace, engine)
+    return found
+
+
+def start(workspace: Workspace, engine: Engine, *, adopted: bool = False) -> Job:
+    """The thorough check as a job, after which the engine is the workspace's if `adopted`. Raises BadInput for a second."""
+    with locked(workspace.jobs / ".engine.lock"):
+        busy = latest_job(workspace.jobs, JOB)
+        if busy is not None and busy.status().live:
+            raise BadInput("引擎正在检查：等它结束", "an engine is being checked: wait for it")
+        verb = ["use", engine.python] if adopted else ["check"]
+        argv = module_command("core", "engine", *verb, "--workspace", workspace.root, "--json")
+        return Job.start(workspace.jobs, JOB, argv, facts={"python": engine.python, "adopted": adopted})
+
+
+def _file(workspace: Workspace, python: str) -> Path:
+    return workspace.cache / "engines" / f"{hashlib.sha256(python.encode()).hexdigest()[:16]}-loaded.json"

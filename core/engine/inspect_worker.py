@@ -1,0 +1,170 @@
+"""Looks at the interpreter that runs it: what is installed, and, if asked, whether it really loads and sees a GPU.
+
+Run by file, so that any interpreter can be asked: `python inspect_worker.py FILE [--load]`; imported by nobody.
+Writes what it finds to FILE as JSON. `--load` imports the engine and runs `xtuner version` and `xtuner help`.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+
+PACKAGES = (
+    "xtuner",
+    "torch",
+    "torchvision",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "deepspeed",
+    "bitsandbytes",
+    "mmengine",
+    "numpy",
+    "setuptools",
+    "flash-attn",
+)
+# What training, conversion and chat import, the lightest first, so that a failure is told early.
+LOADED = ("torch", "transformers", "peft", "bitsandbytes", "deepspeed", "xtuner.tools.train")
+CLI = "import sys; sys.argv[0] = 'xtuner'; from xtuner.entry_point import cli; cli()"
+
+
+def installed() -> dict:
+    """Versions and places, from the packages' own records; imports none of them."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "prefix": sys.prefix,
+        "xtuner": place_of("xtuner"),
+        "torch_cuda": torch_cuda(),
+        "site": sysconfig.get_paths()["purelib"],
+    }
+
+
+def place_of(package: str) -> "str | None":
+    """The directory of a package, None where it is not installed."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return next(iter(spec.submodule_search_locations), None) if spec and spec.submodule_search_locations else None
+
+
+def torch_cuda() -> "str | None":
+    """The CUDA that this torch was built with, read from its version file; None for a CPU build."""
+    place = place_of("torch")
+    with contextlib.suppress(OSError, TypeError):
+        with open(os.path.join(place, "version.py"), encoding="utf-8") as file:
+            found = re.search(r"^cuda\b[^=]*= '([\d.]+)'", file.read(), re.MULTILINE)
+        return found[1] if found else None
+    return None
+
+
+def load() -> list:
+    """Import what the work imports: for each module whether it loads, its seconds, and the last line of what failed."""
+    found = []
+    for number, module in enumerate(LOADED):
+        tell(note="import", module=module, done=0.8 * number / len(LOADED))
+        started = time.time()
+        try:
+            # What a package prints while it is imported is no result.
+            with contextlib.redirect_stdout(io.StringIO()):
+                importlib.import_module(module)
+            error = None
+        except Exception as problem:
+            error = (str(problem).strip().splitlines() or [type(problem).__name__])[-1][:400]
+            error = f"{type(problem).__name__}: {error}"
+        found.append(
+            {"module": module, "ok": error is None, "seconds": round(time.time() - started, 2), "error": error}
+        )
+    return found
+
+
+def cuda() -> dict:
+    """What a CUDA process sees: on a sliced card the slice, where the driver tells of the whole card. Bytes."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {"available": False, "devices": [], "error": None}
+    devices, error = [], None
+    try:
+        available = bool(torch.cuda.is_available())
+        for index in range(torch.cuda.device_count() if available else 0):
+            free, total = torch.cuda.mem_get_info(index)
+            devices.append(
+                {
+                    "index": index,
+                    "name": torch.cuda.get_device_name(index),
+                    "free": free,
+                    "total": total,
+                    "capability": ".".join(map(str, torch.cuda.get_device_capability(index))),
+                    "bf16": bool(torch.cuda.is_bf16_supported()),
+                }
+            )
+    except Exception as problem:
+        available, error = False, str(problem)[:400]
+    return {"available": available, "devices": devices, "error": error}
+
+
+def command_line(word: str) -> str:
+    """What `xtuner WORD` prints here."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLI, word],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=300,
+        check=False,
+    )
+    return done.stdout.strip()
+
+
+def tell(**facts: object) -> None:
+    """Replace the progress file of the job that we may be."""
+    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
+    if path:
+        write(path, facts)
+
+
+def write(path: str, value: object) -> None:
+    partial = f"{path}.{os.getpid()}.partial"
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False)
+    os.replace(partial, path)
+
+
+def main() -> None:
+    """Look, and write down what was seen."""
+    # Only what is installed counts, not the directory that this file lies in.
+    sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
+    found = installed()
+    if "--load" in sys.argv[2:]:
+        found["loads"] = load()
+        tell(note="cuda", done=0.8)
+        found["cuda"] = cuda()
+        tell(note="command_line", done=0.85)
+        found["xtuner_version"] = command_line("version")
+        tell(note="command_line", done=0.95)
+        found["xtuner_help"] = command_line("help")
+        found["time"] = time.time()
+        tell(note="done", done=1.0)
+    write(sys.argv[1], found)
+
+
+if __name__ == "__main__":
+    main()

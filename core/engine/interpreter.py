@@ -1,0 +1,237 @@
+"""Which Python the engine runs in: the app's own, or one of the user's own, such as a conda environment with XTuner.
+
+    XTUNER_STUDIO_ENGINE    an interpreter, for this process and what it starts; goes before
+    settings/engine.json    the workspace's choice;  without either the app's own
+
+The app itself always stays in its own. Asks an interpreter what it holds by running `inspect_worker` in it and
+keeps the answer until its packages change; loads nothing of it. Whether it will do is for `checkup`.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.engine import presets
+from core.ground import environment
+from core.ground.errors import BadInput
+from core.ground.files import read_json, write_json
+from core.ground.text import Text
+from core.ground.workspace import PROJECT, Workspace
+
+ENVIRONMENT = "XTUNER_STUDIO_ENGINE"
+OWN = "own"
+WORKER = PROJECT / "core" / "engine" / "inspect_worker.py"
+LOOK_SECONDS = 60.0
+# Releases with the course's command line: `xtuner train / convert / chat`.
+OLDEST, NEWEST = (0, 1, 21), (0, 2, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An interpreter and what it holds: the versions of the packages, where its xtuner lies, the CUDA of its torch."""
+
+    python: str
+    own: bool
+    versions: Mapping[str, str | None]
+    xtuner: Path | None
+    torch_cuda: str | None
+    site: Path
+
+    @property
+    def stamp(self) -> str:
+        """Changes when packages are installed or removed."""
+        return f"{_mtime(self.site)}:{sorted(self.versions.items())}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "python": self.python,
+            "own": self.own,
+            "versions": dict(self.versions),
+            "xtuner": str(self.xtuner) if self.xtuner else None,
+            "torch_cuda": self.torch_cuda,
+        }
+
+
+def python(workspace: Workspace) -> str:
+    """The interpreter in use. Raises BadInput where the chosen one is gone."""
+    chosen = os.environ.get(ENVIRONMENT) or (read_json(_settings(workspace)) or {}).get("python")
+    if not chosen or chosen == OWN:
+        return sys.executable
+    place = interpreter_at(chosen)
+    if place is None:
+        where = ENVIRONMENT if os.environ.get(ENVIRONMENT) else _settings(workspace)
+        raise BadInput(
+            f"训练引擎的 Python {chosen} 不存在或不能运行（来自 {where}）：用 engine use 另选一个，或 engine use own 用自带的",
+            f"the engine's Python {chosen} is not there or cannot be run (from {where}): choose another with engine use, "
+            "or engine use own for the app's own",
+        )
+    return place
+
+
+def in_use(workspace: Workspace) -> Engine:
+    """The engine in use. Raises BadInput where the chosen one is gone or is no Python."""
+    return look(workspace, python(workspace))
+
+
+def look(workspace: Workspace, chosen: str) -> Engine:
+    """What the interpreter `chosen` holds, asked of it once until its packages change. Raises BadInput."""
+    kept = _facts_file(workspace, chosen)
+    facts = read_json(kept)
+    if not isinstance(facts, dict) or facts.get("mtime") != _mtime(Path(facts["site"])):
+        facts = _ask(chosen)
+        facts["mtime"] = _mtime(Path(facts["site"]))
+        write_json(kept, facts)
+    return Engine(
+        python=chosen,
+        own=chosen == sys.executable,
+        versions=facts["versions"],
+        xtuner=Path(facts["xtuner"]) if facts["xtuner"] else None,
+        torch_cuda=facts["torch_cuda"],
+        site=Path(facts["site"]),
+    )
+
+
+def versions(workspace: Workspace) -> dict[str, str | None]:
+    """The versions that work here stands on: the engine's, and of what it does not have, the app's."""
+    own = environment.versions()
+    if python(workspace) == sys.executable:
+        return own
+    return own | {package: version for package, version in in_use(workspace).versions.items() if version}
+
+
+def xtuner_directory(workspace: Workspace) -> Path:
+    """Where the xtuner of the engine in use lies: its presets are the ones to begin with. Raises StudioError."""
+    if python(workspace) == sys.executable:
+        return presets.xtuner_directory()
+    found = in_use(workspace)
+    if found.xtuner is None:
+        raise BadInput(f"{found.python}：没有安装 xtuner", f"{found.python}: xtuner is not installed")
+    return found.xtuner
+
+
+def candidate(workspace: Workspace, entered: str | Path) -> Engine:
+    """The engine at an interpreter or environment that a user names. Raises BadInput where XTuner is not in it."""
+    text = str(entered).strip()
+    if text == OWN:
+        return look(workspace, sys.executable)
+    place = interpreter_at(text) if text else None
+    if place is None:
+        raise BadInput(
+            f"{text or '路径'} 不是 Python 解释器，也不是带 bin/python 的环境目录：例如 /root/.conda/envs/xtuner0121/bin/python",
+            f"{text or 'the path'} is neither a Python interpreter nor an environment with bin/python: e.g. "
+            "/root/.conda/envs/xtuner0121/bin/python",
+        )
+    found = look(workspace, place)
+    why = unfit(found)
+    if why is not None:
+        raise BadInput(f"{place}：{why.zh}", f"{place}: {why.en}")
+    return found
+
+
+def unfit(engine: Engine) -> Text | None:
+    """Why an engine cannot be used at all, from its versions alone; None where it can."""
+    version = engine.versions.get("xtuner")
+    if version is None or engine.xtuner is None:
+        return Text(
+            "没有安装 xtuner：在这个环境里按课程安装，或换一个",
+            "xtuner is not installed: install it there as the course does, or choose another",
+        )
+    numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:3] if part.isdigit())
+    if not OLDEST <= numbers <= NEWEST:
+        return Text(
+            f"xtuner {version} 不受支持：需要 0.1.21 到 0.2.0（1.x 是另一个引擎，没有课程的命令）",
+            f"xtuner {version} is not supported: 0.1.21 to 0.2.0 is needed (1.x is another engine, without the course's "
+            "commands)",
+        )
+    if engine.versions.get("torch") is None:
+        return Text("没有安装 torch", "torch is not installed")
+    return None
+
+
+def use(workspace: Workspace, engine: Engine) -> None:
+    """Make an engine the workspace's. The app's own is what there is without a choice."""
+    if engine.own:
+        _settings(workspace).unlink(missing_ok=True)
+    else:
+        write_json(_settings(workspace), {"python": engine.python, "chosen": time.time()})
+
+
+def chosen_by_environment() -> bool:
+    """Whether `XTUNER_STUDIO_ENGINE` decides, so that a choice here would change nothing."""
+    return bool(os.environ.get(ENVIRONMENT))
+
+
+def interpreter_at(entered: str) -> str | None:
+    """The interpreter at a path: the file itself, or `bin/python` of an environment; None for neither.
+
+    Links are not followed: a virtual environment is known by the link that it is.
+    """
+    place = Path(os.path.abspath(Path(entered).expanduser()))
+    for path in (place, place / "bin" / "python", place / "bin" / "python3"):
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path)
+    return None
+
+
+def nearby() -> list[str]:
+    """Interpreters of conda and virtual environments of this machine that have xtuner, for the user to choose from."""
+    home = Path.home()
+    roots = {home / ".conda" / "envs", home / ".virtualenvs", Path("/opt/conda/envs"), Path("/root/.conda/envs")}
+    roots |= {home / name / "envs" for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge")}
+    places = [path for root in sorted(roots) if root.is_dir() for path in sorted(root.iterdir())]
+    listed = home / ".conda" / "environments.txt"
+    if listed.is_file():
+        places += [Path(line) for line in listed.read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    found = dict.fromkeys(
+        str(place / "bin" / "python")
+        for place in places
+        if (place / "bin" / "python").exists() and any(place.glob("lib/python3*/site-packages/xtuner-*"))
+    )
+    return list(found)
+
+
+def _ask(chosen: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as directory:
+        result = Path(directory) / "found.json"
+        try:
+            done = subprocess.run(
+                [chosen, str(WORKER), str(result)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=LOOK_SECONDS,
+                check=False,
+            )
+            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:200]
+        except (OSError, subprocess.TimeoutExpired) as error:
+            said = str(error)[:200]
+        facts = read_json(result)
+    if not isinstance(facts, dict):
+        raise BadInput(
+            f"{chosen} 不能作为 Python 运行（{said}）：请填写 Python 解释器的路径",
+            f"{chosen} does not run as Python ({said}): give the path of a Python interpreter",
+        )
+    return facts
+
+
+def _settings(workspace: Workspace) -> Path:
+    return workspace.settings / "engine.json"
+
+
+def _facts_file(workspace: Workspace, chosen: str) -> Path:
+    return workspace.cache / "engines" / f"{hashlib.sha256(chosen.encode()).hexdigest()[:16]}.json"
+
+
+def _mtime(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
