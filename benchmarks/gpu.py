@@ -1,0 +1,458 @@
+"""What a real GPU does, through the product's own commands, on InternLM2's 1.8 B architecture with random weights.
+
+    python -m benchmarks.gpu PHASE ... --workspace DIR [--shape 1.8b] [--results FILE]
+
+Phases, each adding its part to the results (default `benchmarks/results/gpu.json`), so that a few calls make all:
+
+    identity   the `course` and the `fast` recipe until the two course answers are exact, greedily
+    methods    QLoRA, LoRA, full, DeepSpeed ZeRO-2 and ZeRO-3: seconds an iteration, tokens/s, memory; against the preflight
+    faults     out of memory on purpose, with the reason found; stop, GPU memory free again, resume
+    export     convert + merge + verify against XTuner's two commands
+    chat       what base and tuned answer after `fast`
+    telemetry  the cost of a sample from NVML
+
+`python -m benchmarks.table` makes docs/benchmarks.md of it.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import RESULTS, machine, say, seconds
+from core.config import config as configs
+from core.data.assistant import COURSE_QUESTIONS, course_rows
+from core.engine.config_file import ConfigFile
+from core.engine.presets import prompt_templates
+from core.ground.files import read_json, read_lines_from, write_json
+from core.ground.workspace import Workspace
+from core.training import run as runs
+from core.training.run import Run
+
+PROJECT = Path(__file__).parents[1]
+NICKNAME = "NICK"
+MODEL = "internlm2-1.8b-random"
+PATIENCE = 560.0
+
+Figures = dict[str, Any]
+
+
+class Bench:
+    """One workspace, its model and datasets, and the product's commands on it."""
+
+    def __init__(self, workspace: Workspace, shape: str, results: Path) -> None:
+        self.workspace, self.shape, self.results = workspace, shape, results
+
+    def keep(self, phase: str, figures: Figures) -> None:
+        """Put what a phase has found so far into the results: a call that is cut off loses only what was not done."""
+        kept = read_json(self.results) or {}
+        kept |= {"device": machine(), "shape": self.shape, phase: {**kept.get(phase, {}), **figures}}
+        if "time_to_identity_ratio" in figures:
+            kept["time_to_identity_ratio"] = figures["time_to_identity_ratio"]
+        write_json(self.results, kept)
+
+    def command(self, *words: str, fails: bool = False) -> Figures:
+        """`python -m core …`; its JSON, or with `fails` its exit code and what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "core", *words, "--workspace", str(self.workspace.root), "--json"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if fails:
+            return {"exit_code": done.returncode, "said": done.stderr.strip().splitlines()[-1:]}
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()[-1500:]}")
+        return json.loads(done.stdout)
+
+    def prepare(self) -> None:
+        """The model, and the course's dataset and ours, made once."""
+        model = self.workspace.models / MODEL
+        if not model.exists():
+            where = self.workspace.root / "random" / MODEL
+            took = seconds(
+                lambda: subprocess.run(
+                    [sys.executable, "-m", "benchmarks.random_model", str(where), "--shape", self.shape],
+                    cwd=PROJECT,
+                    check=True,
+                )
+            )
+            self.command("models", "link", str(where), "--name", MODEL)
+            say(f"model: {took:.0f} s")
+        for recipe in ("course", "balanced"):
+            if not (self.workspace.datasets / recipe).exists():
+                self.command("datasets", "assistant", "--name", NICKNAME, "--recipe", recipe, "--out", recipe)
+
+    def config(
+        self,
+        name: str,
+        dataset: str,
+        recipe: str,
+        change: Callable[[ConfigFile], None] | None = None,
+        **settings: object,
+    ) -> str:
+        """A config of `recipe` for the random model, with settings and a change of its file."""
+        pairs = [f"{key}={value}" for key, value in settings.items()]
+        options = ["--set", *pairs] if pairs else []
+        self.command(
+            "configs", "new", "--model", MODEL, "--dataset", dataset, "--recipe", recipe, "--out", name, *options
+        )
+        if change is not None:
+            found = ConfigFile(configs.find(self.workspace, name).text())
+            change(found)
+            configs.replace_text(self.workspace, name, found.text)
+        return name
+
+    def train(self, name: str, *options: str, foresee: bool = True) -> tuple[Run, Figures]:
+        """Preflight, train to the end and tell what both said."""
+        foreseen: Figures = {}
+        if foresee:
+            took = time.perf_counter()
+            foreseen = self.command("configs", "preflight", name)
+            foreseen["preflight_seconds"] = time.perf_counter() - took
+        began = time.time()
+        started = self.command("train", "start", name, *options)
+        run = runs.find(self.workspace, started["run"])
+        assert run.job is not None
+        run.job.wait(PATIENCE)
+        state = self.command("train", "status", run.id)
+        return run, {
+            "run_seconds": time.time() - began,
+            "status": state["status"],
+            "reason": state["reason"],
+            "iters": state["iter"],
+            **self.measured(run),
+            "foreseen": {key: foreseen[key] for key in foreseen if key not in ("problems", "tokens", "rows")},
+            "problems": [problem["where"] for problem in foreseen.get("problems", [])],
+        }
+
+    def measured(self, run: Run) -> Figures:
+        """What a run's own files say: seconds an iteration (median), tokens/s, peak memory, time to the first loss."""
+        points = self.command("train", "metrics", run.id)["points"]
+        if not points:
+            return {}
+        told = run.job.progress if run.job else {}
+        each = statistics.median(point["time"] for point in points[2:] or points)
+        samples = [json.loads(line) for line in read_lines_from(run.telemetry, 0)[0]]
+        cards = [card["used_mb"] for sample in samples for card in sample["gpus"] if card["used_mb"] is not None]
+        first = run.work_dir.glob("*/vis_data/scalars.json")
+        return {
+            "seconds_per_iteration": each,
+            "tokens_per_second": told["tokens_per_iter"] / each if told.get("tokens_per_iter") else None,
+            "allocated_mb": max((point["memory"] for point in points if point.get("memory")), default=None),
+            "nvml_peak_mb": max(cards, default=None),
+            "first_loss": points[0]["loss"],
+            "last_loss": points[-1]["loss"],
+            "logs": len(list(first)),
+        }
+
+
+def probed(bench: Bench, name: str, every: int) -> Path:
+    """Put the identity probe into the config `name`, looking after every `every` iterations; where it writes."""
+    out = bench.workspace.cache / f"probe-{name}.json"
+    out.unlink(missing_ok=True)
+    template = prompt_templates()["internlm2_chat"]
+    answers = {row["conversation"][0]["input"]: row["conversation"][0]["output"] for row in course_rows(NICKNAME, 1)}
+    pairs = [
+        [template.prompt([(question, None)]), answers[question] + template.suffix] for question in COURSE_QUESTIONS
+    ]
+    text = configs.find(bench.workspace, name).text()
+    text += (
+        "\nfrom benchmarks.identity_probe import IdentityProbe  # noqa: E402\n\n"
+        f"custom_hooks.append(dict(type=IdentityProbe, tokenizer=tokenizer, pairs={pairs!r}, out={str(out)!r}, every={every}))\n"
+    )
+    configs.replace_text(bench.workspace, name, text)
+    return out
+
+
+def until_exact(bench: Bench, name: str, every: int) -> Figures:
+    """Train `name` until both answers are exact or it is over; the times from the start of the process."""
+    out = probed(bench, name, every)
+    run, figures = bench.train(name, foresee=False)
+    found = read_json(out) or {}
+    assert run.job is not None
+    started = read_json(run.job.directory / "pid.json")["started"]
+    exact = bool(found) and all(found["exact"])
+    at = found["at"] - found["probe_seconds"] if found else None
+    figures |= {
+        "exact": exact,
+        "updates": found.get("updates"),
+        "seconds_to_first_iteration": found["first_iteration_at"] - started if found else None,
+        "seconds_to_exact": at - started if exact else None,
+        "training_seconds_to_exact": at - found["first_iteration_at"] if exact else None,
+        "seconds_given": at - started if at else None,
+        "answers_exact_at_the_end": found.get("exact"),
+    }
+    say(f"{name}: {json.dumps(figures, default=str)}")
+    return figures
+
+
+def identity(bench: Bench) -> Figures:
+    """`fast` on balanced data, `course` as the course has it, and `course` with more epochs until it is exact too."""
+    quiet = {"evaluation_freq": 100000}
+    found: Figures = {}
+    bench.config("id-fast", "balanced", "fast")
+    accumulate = configs.find(bench.workspace, "id-fast").values()["accumulative_counts"]
+    found["fast"] = until_exact(bench, "id-fast", accumulate)
+    bench.config("id-course", "course", "course")
+    shorten(bench, "id-course")
+    accumulate = configs.find(bench.workspace, "id-course").values()["accumulative_counts"]
+    found["course"] = until_exact(bench, "id-course", accumulate)
+    bench.keep("identity", found)
+    longer = found["course"]
+    if not longer["exact"]:
+        bench.config("id-course-long", "course", "course", **quiet, max_epochs=30)
+        shorten(bench, "id-course-long")
+        longer = found["course_longer"] = until_exact(bench, "id-course-long", accumulate)
+    fast = found["fast"]["seconds_to_exact"]
+    if fast:
+        found["time_to_identity_ratio"] = (longer["seconds_to_exact"] or longer["seconds_given"]) / fast
+        found["ratio_is_a_lower_bound"] = not longer["exact"]
+    return found
+
+
+def shorten(bench: Bench, name: str) -> None:
+    """Short evaluation answers: random weights never stop by themselves, which is not the recipe's fault."""
+    found = ConfigFile(configs.find(bench.workspace, name).text())
+    found.set("custom_hooks[1].max_new_tokens", 32)
+    configs.replace_text(bench.workspace, name, found.text)
+
+
+def plain_lora(config: ConfigFile) -> None:
+    config.delete("model.llm.quantization_config")
+
+
+def full(config: ConfigFile) -> None:
+    plain_lora(config)
+    config.delete("model.lora")
+    config.set("lr", 2e-5)
+
+
+METHODS: dict[str, tuple[str, str, Callable[[ConfigFile], None] | None, tuple[str, ...]]] = {
+    # name: dataset, recipe, change, options of `train start`
+    "qlora_fast": ("balanced", "fast", None, ()),
+    "qlora_course": ("course", "course", None, ()),
+    "lora_fast": ("balanced", "fast", plain_lora, ()),
+    "full_fast": ("balanced", "fast", full, ()),
+    "zero2_fast": ("balanced", "fast", plain_lora, ("--deepspeed", "deepspeed_zero2")),
+    "zero3_fast": ("balanced", "fast", plain_lora, ("--deepspeed", "deepspeed_zero3")),
+}
+
+
+def methods(bench: Bench) -> Figures:
+    """A short run of each method: its speed and memory, and what the preflight had said."""
+    found = {}
+    wanted = os.environ.get("METHODS", ",".join(METHODS)).split(",")
+    for name, (dataset, recipe, change, options) in ((name, METHODS[name]) for name in wanted):
+        short = {"max_epochs": 1}
+        try:
+            bench.config(f"m-{name}", dataset if recipe == "fast" else short_course(bench), recipe, change, **short)
+            shorten(bench, f"m-{name}")
+            _, found[name] = bench.train(f"m-{name}", *options)
+        except RuntimeError as error:
+            found[name] = {"error": str(error)}
+        say(f"{name}: {json.dumps(found[name], default=str)}")
+        bench.keep("methods", found)
+    return found
+
+
+def short_course(bench: Bench) -> str:
+    """The course's dataset with fewer repetitions: enough packs for a warm-up, few enough for a short run."""
+    if not (bench.workspace.datasets / "course-short").exists():
+        bench.command(
+            "datasets", "assistant", "--name", NICKNAME, "--recipe", "course", "--n", "1500", "--out", "course-short"
+        )
+    return "course-short"
+
+
+def faults(bench: Bench) -> Figures:
+    """Out of memory on purpose; then a run that is stopped, whose memory is free again, and that goes on."""
+
+    def greedy(config: ConfigFile) -> None:
+        plain_lora(config)
+        config.set("model.use_activation_checkpointing", False)
+
+    bench.config("f-oom", short_course(bench), "course", greedy, batch_size=32)
+    shorten(bench, "f-oom")
+    _, oom = bench.train("f-oom")
+    say(f"oom: {json.dumps(oom, default=str)}")
+    bench.config("f-stop", "balanced", "fast")
+    before = free_mb()
+    started = bench.command("train", "start", "f-stop")
+    run = runs.find(bench.workspace, started["run"])
+    deadline = time.time() + 180
+    while (run.state().iter < 20) and time.time() < deadline and run.state().status.live:
+        time.sleep(0.5)
+    stopping = time.perf_counter()
+    stopped = bench.command("train", "stop", run.id)
+    took, after = time.perf_counter() - stopping, free_mb()
+    at_stop = bench.command("train", "metrics", run.id)["points"]
+    bench.command("train", "resume", run.id)
+    assert run.job is not None
+    run.job.wait(PATIENCE)
+    ended, points = bench.command("train", "status", run.id), bench.command("train", "metrics", run.id)["points"]
+    stop = {
+        "stopped_at_iter": stopped["iter"],
+        "stop_seconds": took,
+        "gpu_free_mb_before": before,
+        "gpu_free_mb_after_stop": after,
+        "loss_before_stop": at_stop[-1]["loss"],
+        "loss_after_resume": next(p["loss"] for p in points if p["iter"] > stopped["iter"]),
+        "iterations_in_one_line": [p["iter"] for p in points] == sorted({p["iter"] for p in points}),
+        "status": ended["status"],
+        "iter": ended["iter"],
+        "last_loss": points[-1]["loss"],
+    }
+    say(f"stop and resume: {json.dumps(stop)}")
+    return {
+        "out_of_memory": {key: oom.get(key) for key in ("status", "reason", "foreseen", "problems")},
+        "stop_and_resume": stop,
+    }
+
+
+def free_mb() -> int | None:
+    """Free memory of the first GPU, as NVML tells it."""
+    cards = machine_cards()
+    return cards[0]["total_mb"] - cards[0]["used_mb"] if cards else None
+
+
+def machine_cards() -> list[dict[str, Any]]:
+    """What the product says of the GPUs."""
+    from core.ground.environment import gpus
+
+    return gpus()
+
+
+def export(bench: Bench) -> Figures:
+    """Our one job against XTuner's two commands, on the same checkpoint."""
+    run = finished(bench, "fast")
+    ours = {}
+    for step in ("convert", "merge", "verify"):
+        began = time.perf_counter()
+        ours[step] = bench.command("export", step, run.id)
+        ours[step]["command_seconds"] = time.perf_counter() - began
+    checkpoint = run.checkpoint().path
+    out = bench.workspace.root / "xtuner"
+    environment = {
+        **os.environ,
+        "MKL_SERVICE_FORCE_INTEL": "1",
+        "MKL_THREADING_LAYER": "GNU",
+        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
+    }
+    converter = [
+        sys.executable,
+        "-m",
+        "xtuner.tools.model_converters.pth_to_hf",
+        str(run.config),
+        str(checkpoint),
+        str(out / "hf"),
+        "--fp32",
+    ]
+    merger = [
+        *(
+            sys.executable,
+            "-m",
+            "xtuner.tools.model_converters.merge",
+            str(run.model_path),
+            str(out / "hf"),
+            str(out / "merged"),
+        ),
+        *("--max-shard-size", "2GB", "--safe-serialization"),
+    ]
+    theirs = {}
+    for step, argv in (("convert", converter), ("merge", merger)):
+        began = time.perf_counter()
+        done = subprocess.run(argv, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        theirs[step] = {
+            "seconds": time.perf_counter() - began,
+            "exit_code": done.returncode,
+            "said": done.stderr[-300:] if done.returncode else "",
+        }
+    return {
+        "ours": ours,
+        "xtuner": theirs,
+        "ours_seconds": sum(step["command_seconds"] for step in ours.values()),
+        "xtuner_seconds": sum(step["seconds"] for step in theirs.values()),
+    }
+
+
+def finished(bench: Bench, recipe: str) -> Run:
+    """A finished run of `recipe` on balanced data; the one that is there, else a new one."""
+    name = f"whole-{recipe}"
+    for run in runs.every(bench.workspace):
+        if run.facts["config"]["name"] == name and run.state().status == "FINISHED":
+            return run
+    if not (bench.workspace.configs / name).exists():
+        bench.config(name, "balanced", recipe)
+    run, figures = bench.train(name)
+    say(f"{name}: {json.dumps(figures, default=str)}")
+    return run
+
+
+def chat(bench: Bench) -> Figures:
+    """What both sides say to the course's questions after `fast`, through the chat worker."""
+    run = finished(bench, "fast")
+    if not run.adapter.exists():
+        bench.command("export", "convert", run.id)
+    wanted = {row["conversation"][0]["input"]: row["conversation"][0]["output"] for row in course_rows(NICKNAME, 1)}
+    found = {
+        question: bench.command("chat", "ask", "--run", run.id, "--prompt", question, "--max-new-tokens", "48")
+        for question in COURSE_QUESTIONS
+    }
+    return {
+        "exact": {question: found[question]["tuned"]["answer"] == wanted[question] for question in found},
+        "answers": found,
+    }
+
+
+def telemetry(bench: Bench) -> Figures:  # noqa: ARG001
+    """What one look at the GPUs costs."""
+    machine_cards()
+    times = [seconds(machine_cards) for _ in range(200)]
+    return {"gpus": machine_cards(), "sample_ms": 1000 * statistics.median(times), "sample_ms_most": 1000 * max(times)}
+
+
+PHASES: dict[str, Callable[[Bench], Figures]] = {
+    "identity": identity,
+    "methods": methods,
+    "faults": faults,
+    "export": export,
+    "chat": chat,
+    "telemetry": telemetry,
+}
+
+
+def main() -> int:
+    """Run the phases asked for, and keep each one's figures as soon as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("phases", nargs="+", choices=PHASES)
+    parser.add_argument("--workspace", required=True)
+    parser.add_argument("--shape", default="1.8b")
+    parser.add_argument("--results", type=Path, default=RESULTS / "gpu.json")
+    options = parser.parse_args()
+    bench = Bench(Workspace.open(options.workspace), options.shape, options.results)
+    bench.prepare()
+    failed = 0
+    for phase in options.phases:
+        say(f"== {phase}")
+        began = time.perf_counter()
+        try:
+            figures = PHASES[phase](bench)
+        except (RuntimeError, AssertionError, OSError, KeyError, StopIteration) as error:
+            failed += 1
+            figures = {"error": f"{type(error).__name__}: {error}"}
+            say(str(figures))
+        figures["phase_seconds"] = time.perf_counter() - began
+        bench.keep(phase, figures)
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
