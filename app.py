@@ -6,7 +6,9 @@
 import gc
 
 import streamlit as st
+from starlette.middleware import Middleware
 
+from pages.components.compression import CompressedFiles
 from pages.components.contents import list_pages
 
 
@@ -17,6 +19,11 @@ def forget_the_imports() -> None:
     gc.freeze()
 
 
-page = list_pages()
-forget_the_imports()
-page.run()
+if __name__ == "__main__":
+    # A person's page is drawn.
+    page = list_pages()
+    forget_the_imports()
+    page.run()
+else:
+    # The server looks for what is to be served.
+    app = st.App(__file__, middleware=[Middleware(CompressedFiles)])

@@ -7,6 +7,7 @@ from core.ground.workspace import Workspace
 from core.jobs.job import latest_job
 from core.training import run as runs
 from pages.components.contents import link_to, make_up_for_the_menu
+from pages.components.plain import plain
 from pages.components.problems import show_refusal
 from pages.components.text import language_switch, t
 
@@ -28,7 +29,7 @@ def open_page(name: str) -> Workspace:
     with st.sidebar:
         _what_runs(workspace)
         st.caption(t("frame.workspace"))
-        st.code(str(workspace.root), language=None, wrap_lines=True)
+        st.caption(plain(str(workspace.root)))
     return workspace
 
 

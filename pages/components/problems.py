@@ -60,10 +60,17 @@ def show_end(job: Job) -> None:
 
 
 def show_log(job: Job, *, expanded: bool = False, lines: int = 40) -> None:
-    """The last lines of a job's log."""
-    with st.expander(t("problems.log"), icon=":material/terminal:", expanded=expanded):
+    """The last lines of a job's log; read, and sent with the half megabyte that draws code, once it is opened."""
+    opened = st.expander(
+        t("problems.log"),
+        icon=":material/terminal:",
+        expanded=expanded,
+        key=f"log-{job.directory}-{expanded}",
+        on_change="rerun",
+    )
+    if opened.open:
         tail = "\n".join(job.log_tail().splitlines()[-lines:])
-        st.code(tail or t("problems.log_empty"), language=None, wrap_lines=True, height=260)
+        opened.code(tail or t("problems.log_empty"), language=None, wrap_lines=True, height=260)
 
 
 def _where(where: str) -> str:
