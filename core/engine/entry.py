@@ -25,6 +25,21 @@ def tell(**facts: object) -> None:
         os.replace(partial, PROGRESS)
 
 
+def cuda_memory() -> "dict[str, int] | None":
+    """GPU memory in MB as this process sees it: of a sliced card, the slice. None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    device = torch.cuda.current_device()
+    free, total = torch.cuda.mem_get_info(device)
+    return {
+        "index": device,
+        "used_mb": (total - free) >> 20,
+        "total_mb": total >> 20,
+        "reserved_mb": torch.cuda.memory_reserved(device) >> 20,
+        "peak_mb": torch.cuda.max_memory_reserved(device) >> 20,
+    }
+
+
 def make_cpu_work() -> None:
     """Give XTuner 0.2.0 what it asks of torch on a machine without CUDA, where torch 2.5 does not have it."""
     if torch.cuda.is_available():
@@ -62,14 +77,26 @@ def watch_runners() -> None:
             tell(
                 note="train",
                 pid=os.getpid(),
+                at=round(time.time(), 2),
                 iter=done,
                 max_iters=runner.max_iters,
                 iters_per_epoch=per_epoch,
+                updates=self.updates(runner, done),
                 tokens_per_iter=self.tokens_per_iter(runner),
+                cuda=cuda_memory(),
                 done=done / runner.max_iters,
                 eta_s=left,
             )
             self.told = time.time()
+
+        def updates(self, runner: Runner, done: int) -> "int | None":
+            """How often the weights were changed so far: DeepSpeed counts it, mmengine's wrapper once every so often."""
+            counted = getattr(runner.model, "global_steps", None)
+            if isinstance(counted, int):
+                return counted
+            every = getattr(runner.optim_wrapper, "_accumulative_counts", None)
+            # What is left over at the very end makes one more.
+            return every and done // every + (done >= runner.max_iters and done % every > 0)
 
         def tokens_per_iter(self, runner: Runner) -> "float | None":
             """Tokens that an iteration goes through on average, padding not counted."""

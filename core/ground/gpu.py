@@ -1,11 +1,35 @@
-"""The GPUs, as the driver (NVML) tells of them. Loads no torch.
+"""The GPUs, as the driver (NVML) tells of them, and a slice of one as `vgpu-smi` does. Loads no torch.
 
-NVML tells of whole cards; on a sliced card (vGPU) only a CUDA process sees the slice.
+NVML tells of whole cards and of MIG instances. On a card that is sliced by its provider (vGPU), only a CUDA process
+and, where there is one, `vgpu-smi` see the slice.
 """
 
 import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+_VGPU_GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
+# `|   0  NVIDIA A100-SXM...  00000000:89:00.0 | 36666MiB / 40950MiB    0% /  50% |`
+_VGPU_LINE = re.compile(
+    r"^\|\s*(?P<index>\d+)\s.*\|\s*(?P<used>\d+)\s*MiB\s*/\s*(?P<total>\d+)\s*MiB"
+    r"(?:\s+(?P<load>\d+)\s*%\s*/\s*(?P<share>\d+)\s*%)?",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Device:
+    """A card, or a MIG instance of one: what it is asked by, and the card that it is on."""
+
+    index: int
+    instance: int | None
+    handle: Any
+    card: Any
 
 
 @cache
@@ -20,50 +44,132 @@ def _nvml() -> Any | None:
     return pynvml
 
 
+def _ask(question: str, *arguments: Any) -> Any | None:
+    """What NVML answers; None where it does not know."""
+    nvml = _nvml()
+    try:
+        return getattr(nvml, question)(*arguments)
+    except (nvml.NVMLError, AttributeError):
+        return None
+
+
 def gpus() -> list[dict[str, Any]]:
-    """What NVML says of each GPU that this process may use; a value it does not report is None, never 0."""
+    """What NVML says of each GPU that this process may use; a value it does not report is None, never 0.
+
+    `slice` is `mig` for a MIG instance (its memory is its own, temperature and power are the card's, utilisation is
+    not reported), `vgpu` for a guest's share of a card, else None.
+    """
     nvml = _nvml()
     if nvml is None:
         return []
-
-    def ask(question: str, *arguments: Any) -> Any | None:
-        try:
-            return getattr(nvml, question)(*arguments)
-        except nvml.NVMLError:
-            return None
-
     found = []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    for index in range(ask("nvmlDeviceGetCount") or 0):
-        handle = ask("nvmlDeviceGetHandleByIndex", index)
-        if visible is not None and not _visible(index, ask("nvmlDeviceGetUUID", handle), visible):
-            continue
-        memory, rates = ask("nvmlDeviceGetMemoryInfo", handle), ask("nvmlDeviceGetUtilizationRates", handle)
-        power = ask("nvmlDeviceGetPowerUsage", handle)
+    for device in _devices():
+        memory = _ask("nvmlDeviceGetMemoryInfo", device.handle)
+        mig = device.instance is not None
+        rates = None if mig else _ask("nvmlDeviceGetUtilizationRates", device.handle)
+        power = _ask("nvmlDeviceGetPowerUsage", device.card)
+        guest = _ask("nvmlDeviceGetVirtualizationMode", device.card) == _VGPU_GUEST
         found.append(
             {
-                "index": index,
-                "name": ask("nvmlDeviceGetName", handle),
+                "index": device.index,
+                "instance": device.instance,
+                "slice": "mig" if mig else "vgpu" if guest else None,
+                "name": _ask("nvmlDeviceGetName", device.handle),
                 "used_mb": round(memory.used / 2**20) if memory else None,
                 "total_mb": round(memory.total / 2**20) if memory else None,
                 "utilisation": rates.gpu if rates else None,
-                "temperature": ask("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU),
+                "temperature": _ask("nvmlDeviceGetTemperature", device.card, nvml.NVML_TEMPERATURE_GPU),
                 "power_w": round(power / 1000) if power is not None else None,
             }
         )
     return found
 
 
-def _visible(index: int, uuid: str | None, setting: str) -> bool:
-    chosen = [part.strip() for part in setting.split(",") if part.strip()]
-    return (
-        str(index) in chosen
-        or any(uuid and uuid.startswith(part) for part in chosen if not part.isdigit())
-        or any(part.startswith("MIG-") for part in chosen)
-    )
+def memory_by_process() -> list[dict[int, int]]:
+    """MB of GPU memory by pid, for each of `gpus()`.
+
+    Without those of which the driver does not say it (MIG), and with the host's pids: often none inside a container.
+    """
+    if _nvml() is None:
+        return []
+    return [
+        {
+            process.pid: round(process.usedGpuMemory / 2**20)
+            for process in _ask("nvmlDeviceGetComputeRunningProcesses", device.handle) or []
+            if process.usedGpuMemory is not None
+        }
+        for device in _devices()
+    ]
+
+
+def vgpu_slices() -> list[dict[str, Any]]:
+    """What `vgpu-smi` says of the slices of this machine: `index`, `used_mb`, `total_mb`, `utilisation` and `share`
+    of the card's computing power in percent. Empty where there is no such program, or it says nothing that is known.
+    """
+    program = shutil.which("vgpu-smi")
+    if program is None:
+        return []
+    try:
+        said = subprocess.run([program], capture_output=True, text=True, errors="replace", timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+
+    def number(text: str | None) -> int | None:
+        return None if text is None else int(text)
+
+    return [
+        {
+            "index": int(line["index"]),
+            "used_mb": int(line["used"]),
+            "total_mb": int(line["total"]),
+            "utilisation": number(line["load"]),
+            "share": number(line["share"]),
+        }
+        for line in _VGPU_LINE.finditer(said.stdout)
+    ]
 
 
 def driver() -> str | None:
     """The NVIDIA driver's version; None without one."""
     nvml = _nvml()
     return nvml.nvmlSystemGetDriverVersion() if nvml else None
+
+
+def _devices() -> Iterator[_Device]:
+    """The cards and MIG instances that CUDA shows this process: all cards, or those of CUDA_VISIBLE_DEVICES.
+
+    Of a card that is cut into MIG instances, CUDA shows the first alone unless an instance is named.
+    """
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    chosen = None if setting is None else [part.strip() for part in setting.split(",") if part.strip()]
+    for index in range(_ask("nvmlDeviceGetCount") or 0):
+        card = _ask("nvmlDeviceGetHandleByIndex", index)
+        uuid = _ask("nvmlDeviceGetUUID", card) or ""
+        whole = chosen is None or any(_names(part, index, uuid) for part in chosen)
+        instances = list(_instances(card)) if (_ask("nvmlDeviceGetMigMode", card) or [0])[0] else []
+        if not instances:
+            if whole:
+                yield _Device(index=index, instance=None, handle=card, card=card)
+            continue
+        for number, handle in enumerate(instances):
+            named = [_ask("nvmlDeviceGetUUID", handle), _old_name(uuid, handle)]
+            if any(part.startswith("MIG-") and part in named for part in chosen or []) or (whole and number == 0):
+                yield _Device(index=index, instance=number, handle=handle, card=card)
+
+
+def _names(part: str, index: int, uuid: str) -> bool:
+    """Whether a part of CUDA_VISIBLE_DEVICES means the card: its number, or the beginning of its UUID."""
+    return part == str(index) or (not part.isdigit() and uuid.startswith(part))
+
+
+def _instances(card: Any) -> Iterator[Any]:
+    for number in range(_ask("nvmlDeviceGetMaxMigDeviceCount", card) or 0):
+        handle = _ask("nvmlDeviceGetMigDeviceHandleByIndex", card, number)
+        if handle is not None:
+            yield handle
+
+
+def _old_name(card_uuid: str, handle: Any) -> str:
+    """The name of a MIG instance before driver 470: `MIG-GPU-<uuid of the card>/<gpu instance>/<compute instance>`."""
+    gpu, compute = _ask("nvmlDeviceGetGpuInstanceId", handle), _ask("nvmlDeviceGetComputeInstanceId", handle)
+    return f"MIG-{card_uuid}/{gpu}/{compute}"

@@ -101,7 +101,9 @@ def _run(directory: Path) -> tuple[int, str | None]:
         },
     )
     if spec["telemetry"]:
-        threading.Thread(target=record, args=(Path(spec["telemetry"]), identity), daemon=True).start()
+        threading.Thread(
+            target=record, args=(Path(spec["telemetry"]), identity, directory / "progress.json"), daemon=True
+        ).start()
     while command.poll() is None:
         if (directory / "stop.json").exists():
             _stop(command, identity, directory)

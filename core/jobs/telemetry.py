@@ -1,55 +1,107 @@
-"""Samples of the machine beside a job, one JSON object a line.
+"""Samples of the machine beside a job, one JSON object a line, written by the supervisor for as long as the job runs.
 
-Each: `t` (Unix seconds), `cpu` (percent of all cores), `memory_mb` and `memory_total_mb` of the host,
-`process_mb` and `process_cpu` of the job's own processes, `gpus`: one object each with `index`, `name`, `used_mb`, `total_mb`,
-`utilisation` (percent), `temperature` (°C), `power_w`; null where the driver does not say. NVML shows a
-whole card even where only a slice of it is ours.
+    t                                 Unix seconds
+    cpu                               percent of all cores, since the sample before
+    memory_mb, memory_total_mb        of the host;  disk_free_mb, disk_total_mb  where the samples are written
+    process_mb, process_cpu           resident memory and CPU (100 is one core) of the job's processes together
+    processes                         the largest of them: pid, mb, cpu, gpu_mb
+    gpus                              what `ground.gpu.gpus` says of each, and ours_mb: of that, the job's processes
+    slices                            what `vgpu-smi` says, where there is one
+    iter, at, cuda                    what the trainer last said of itself: iteration, when, its own view of the GPU
+
+A value that nobody reports is null, never 0. Reading them is for `samples`.
 """
 
+import contextlib
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from core.ground.gpu import gpus
+from core.ground.files import read_json
+from core.ground.gpu import gpus, memory_by_process, vgpu_slices
 from core.jobs.process import Identity
 
 EVERY_SECONDS = 2.0
+# A day of samples stays small: from the second hour on they come less often.
+LATER_SECONDS = 5.0
+LATER = 3600.0
+# What costs more is asked again only every few samples: walking all processes of the machine, starting vgpu-smi.
+ASK_AGAIN = 5
+MOST_PROCESSES = 16
 
 
-def record(path: Path, command: Identity) -> None:
-    """Append a sample to `path` every two seconds for as long as `command` lives."""
-    seen: dict[int, psutil.Process] = {}
+def record(path: Path, command: Identity, progress: Path) -> None:
+    """Append a sample to `path` every two seconds for as long as `command` lives; `progress` is its progress file."""
+    sampler, began = Sampler(pid=command.pid, disk=path.parent, progress=progress), time.monotonic()
     while command.alive():
-        line = json.dumps(sample(command.pid, seen))
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        time.sleep(EVERY_SECONDS)
+        # A full disk or a process that is just going must not end the samples.
+        with contextlib.suppress(OSError, psutil.Error):
+            line = json.dumps(sampler.sample(), ensure_ascii=False, separators=(",", ":"))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        time.sleep(EVERY_SECONDS if time.monotonic() - began < LATER else LATER_SECONDS)
 
 
-def sample(pid: int, seen: dict[int, psutil.Process]) -> dict[str, Any]:
-    """One sample of the machine and of the processes from `pid` down. `seen` is kept between samples."""
-    memory = psutil.virtual_memory()
-    resident, cpu = 0, 0.0
-    try:
-        below = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        below = []
-    for found in below:
-        process = seen.setdefault(found.pid, found)
-        try:
-            resident += process.memory_info().rss
-            cpu += process.cpu_percent()
-        except psutil.NoSuchProcess:
-            seen.pop(found.pid, None)
-    return {
-        "t": round(time.time(), 2),
-        "cpu": psutil.cpu_percent(),
-        "memory_mb": round(memory.used / 2**20),
-        "memory_total_mb": round(memory.total / 2**20),
-        "process_mb": round(resident / 2**20),
-        "process_cpu": cpu,
-        "gpus": gpus(),
-    }
+@dataclass(slots=True, kw_only=True)
+class Sampler:
+    """Looks at the machine, at the processes from `pid` down, and at the job's progress file."""
+
+    pid: int
+    disk: Path
+    progress: Path | None = None
+    _looks: int = 0
+    _processes: dict[int, psutil.Process] = field(default_factory=dict)
+    _slices: list[dict[str, Any]] = field(default_factory=list)
+
+    def sample(self) -> dict[str, Any]:
+        """One sample; values that are told as a rate are null in the first."""
+        first, again = self._looks == 0, self._looks % ASK_AGAIN == 0
+        self._looks += 1
+        if again:
+            self._find_processes()
+            self._slices = vgpu_slices()
+        cards, on_cards = gpus(), memory_by_process()
+        processes = self._look_at_processes(on_cards, first)
+        for card, by_pid in zip(cards, on_cards, strict=False):
+            ours = [by_pid[p["pid"]] for p in processes if p["pid"] in by_pid]
+            card["ours_mb"] = sum(ours) if ours else None
+        memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(self.disk))
+        told = (read_json(self.progress) if self.progress else None) or {}
+        load = psutil.cpu_percent()
+        return {
+            "t": round(time.time(), 2),
+            "cpu": None if first else load,
+            "memory_mb": round(memory.used / 2**20),
+            "memory_total_mb": round(memory.total / 2**20),
+            "disk_free_mb": round(disk.free / 2**20),
+            "disk_total_mb": round(disk.total / 2**20),
+            "process_mb": sum(p["mb"] for p in processes),
+            "process_cpu": None if first else round(sum(p["cpu"] or 0.0 for p in processes), 1),
+            "processes": sorted(processes, key=lambda p: -p["mb"])[:MOST_PROCESSES],
+            "gpus": cards,
+            "slices": self._slices,
+            **{name: told.get(name) for name in ("iter", "at", "cuda")},
+        }
+
+    def _find_processes(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            top = psutil.Process(self.pid)
+            for process in (top, *top.children(recursive=True)):
+                self._processes.setdefault(process.pid, process)
+
+    def _look_at_processes(self, on_cards: list[dict[int, int]], first: bool) -> list[dict[str, Any]]:
+        found = []
+        for pid, process in list(self._processes.items()):
+            try:
+                with process.oneshot():
+                    mb, cpu = round(process.memory_info().rss / 2**20), process.cpu_percent()
+            except psutil.Error:
+                del self._processes[pid]
+                continue
+            used = [by_pid[pid] for by_pid in on_cards if pid in by_pid]
+            found.append({"pid": pid, "mb": mb, "cpu": None if first else cpu, "gpu_mb": sum(used) if used else None})
+        return found

@@ -111,7 +111,9 @@ class Training:
         tell(
             note="train",
             pid=os.getpid(),
+            at=time.time(),
             iter=done,
+            updates=done // 2,
             max_iters=ITERS,
             iters_per_epoch=6,
             tokens_per_iter=512.0,

@@ -1,0 +1,123 @@
+"""The samples of a job's machine as columns, read on from where the last look ended. Writes none: see `telemetry`."""
+
+import json
+import math
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.ground.files import read_lines_from
+
+# Longer without a sample than this is time in which the job did not run: between a stop and a resume.
+PAUSE_SECONDS = 30.0
+_USUAL_SECONDS = 2.0
+_HOST = ("cpu", "memory_mb", "process_mb", "process_cpu", "disk_free_mb")
+_GPU = ("utilisation", "used_mb", "ours_mb", "temperature", "power_w")
+_SLICE = ("used_mb", "utilisation")
+_CUDA = ("used_mb", "reserved_mb")
+
+
+class Samples:
+    """Columns of numbers, NaN where a value is not known, and the newest sample as it is.
+
+    `seconds` is how long the job had run at each sample: pauses are taken out, and a clock that is set back or forth
+    does not show. `anchors` says when iterations were done: pairs of iteration and those seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begin()
+
+    def _begin(self) -> None:
+        self._offset = 0
+        self._columns: dict[str, array[float]] = {}
+        self._t: float | None = None
+        self._seconds = 0.0
+        self.count = 0
+        self.last: dict[str, Any] = {}
+        self.anchors: list[tuple[int, float]] = []
+
+    def read(self) -> None:
+        """Take in what is new. Lines that are not samples are passed over."""
+        lines, offset = read_lines_from(self._path, self._offset)
+        if offset < self._offset:
+            # Not the file that it was.
+            self._begin()
+        self._offset = offset
+        for sample in records(lines):
+            if isinstance(sample.get("t"), int | float):
+                self._take(sample)
+
+    def column(self, name: str) -> np.ndarray:
+        """The values of `cpu`, `process_mb`, …, of a GPU `gpu0.used_mb`, …, `slice0.used_mb`, `cuda.used_mb`."""
+        column = self._columns.get(name)
+        return np.full(self.count, np.nan) if column is None else np.array(column)
+
+    def has(self, name: str) -> bool:
+        """Whether any sample has a value for it."""
+        return name in self._columns
+
+    @property
+    def gpus(self) -> list[dict[str, Any]]:
+        """What each GPU is, from the newest sample."""
+        return self.last.get("gpus") or []
+
+    def _take(self, sample: dict[str, Any]) -> None:
+        passed = 0.0 if self._t is None else sample["t"] - self._t
+        usual = 0.0 <= passed <= PAUSE_SECONDS
+        self._seconds += passed if usual else _USUAL_SECONDS
+        self._t = sample["t"]
+        values = {"seconds": self._seconds} | {name: sample.get(name) for name in _HOST}
+        for prefix, parts, names in (
+            ("gpu", sample.get("gpus"), _GPU),
+            ("slice", sample.get("slices"), _SLICE),
+            ("cuda", [sample["cuda"]] if sample.get("cuda") else [], _CUDA),
+        ):
+            for number, part in enumerate(parts or []):
+                label = prefix if prefix == "cuda" else f"{prefix}{number}"
+                values |= {f"{label}.{name}": part.get(name) for name in names}
+        for name, value in values.items():
+            if isinstance(value, int | float) and math.isfinite(value) and name not in self._columns:
+                self._columns[name] = array("d", [math.nan]) * self.count
+        for name, column in self._columns.items():
+            value = values.get(name)
+            column.append(value if isinstance(value, int | float) else math.nan)
+        self.count += 1
+        self.last = sample
+        self._anchor(sample)
+
+    def _anchor(self, sample: dict[str, Any]) -> None:
+        done, at = sample.get("iter"), sample.get("at")
+        if not isinstance(done, int):
+            return
+        ago = sample["t"] - at if isinstance(at, int | float) else 0.0
+        when = self._seconds - (ago if 0.0 <= ago <= PAUSE_SECONDS else 0.0)
+        if self.anchors and self.anchors[-1][0] == done:
+            return
+        # After a resume the iterations begin again at the checkpoint.
+        while self.anchors and self.anchors[-1][0] >= done:
+            self.anchors.pop()
+        self.anchors.append((done, when))
+
+
+def records(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The JSON objects among `lines`; at once where all are whole, which is several times as fast."""
+    lines = list(lines)
+    try:
+        found = json.loads(f"[{','.join(lines)}]") if lines else []
+        if len(found) == len(lines):
+            return [record for record in found if isinstance(record, dict)]
+    except (ValueError, RecursionError):
+        pass
+    found = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            found.append(record)
+    return found
