@@ -3,23 +3,21 @@
 Tells whether a directory is whole by reading headers and sizes; loads no weights and imports no torch.
 """
 
-import json
-import os
-import struct
+import shutil
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
+from core.engine import shared_models, trust
 from core.engine.commands import engine_environment, module_command
+from core.engine.trust import DEMO
+from core.engine.weights import examine
 from core.ground.errors import BadInput
-from core.ground.files import locked, read_json
+from core.ground.files import locked
 from core.ground.problem import Problem
-from core.ground.text import Text
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import Job, Status, latest_job
 
-DEMO = "demo"
 DIALOGUES = PROJECT / "core" / "data" / "dialogues"
 # The prompt template of each architecture that XTuner has presets and templates for.
 _TEMPLATES = {
@@ -61,9 +59,9 @@ class Model:
         return _TEMPLATES.get(self.architecture or "", "default")
 
     @property
-    def remote_code(self) -> list[str]:
-        """The Python files that `trust_remote_code` would run."""
-        return sorted(path.name for path in self.path.glob("*.py"))
+    def linked_to(self) -> Path | None:
+        """Where the link points; None for a model that lies in the workspace itself."""
+        return self.path.readlink() if self.path.is_symlink() else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -96,30 +94,37 @@ def find(workspace: Workspace, name: str) -> Model:
 
 
 def usable(workspace: Workspace, name: str) -> Model:
-    """The model `name`, whole. Raises BadInput with its first problem where it is not."""
+    """The model `name`, whole and with leave to run its code. Raises BadInput with what is in the way."""
     model = find(workspace, name)
-    if not model.whole:
-        worst = next(problem for problem in model.problems if problem.severity == "error")
+    _refuse_broken(model, f"模型 {name} 不完整", f"the model {name} is not whole")
+    code = trust.code(workspace, model.path)
+    if not code.trusted:
+        files = ", ".join(code.asked)
+        why = (
+            ("在同意之后变了", "has changed since you agreed to it")
+            if code.changed
+            else ("还没有同意运行", "waits for your leave")
+        )
         raise BadInput(
-            f"模型 {name} 不完整：{worst.where}：{worst.message.zh}。{worst.hint.zh}",
-            f"the model {name} is not whole: {worst.where}: {worst.message.en}; {worst.hint.en}",
+            f"模型 {name} 自带的代码（{files}）{why[0]}：在“准备”页查看后同意，或用 models trust {name}",
+            f"the code that comes with the model {name} ({files}) {why[1]}: look at it on the Setup page and agree, or "
+            f"use models trust {name}",
         )
     return model
 
 
 def link(workspace: Workspace, directory: str | Path, name: str | None = None) -> Model:
-    """Link a model directory into the workspace, as the course does. Raises BadInput where it is not whole."""
+    """Link a model directory into the workspace, as the course does; also by the hub's name of a shared copy.
+
+    Raises BadInput where it is not whole. Gives no leave to run its code: that is `trust.agree`.
+    """
     target = Path(directory).expanduser().absolute()
+    if not target.is_dir():
+        target = shared_models.named(str(directory)) or target
     if not target.is_dir():
         raise BadInput(f"没有目录 {target}：请检查路径", f"there is no directory {target}: check the path")
     place = workspace.model(name or target.name)
-    seen = look(target)
-    if not seen.whole:
-        worst = next(problem for problem in seen.problems if problem.severity == "error")
-        raise BadInput(
-            f"{target} 不是完整的模型：{worst.where}：{worst.message.zh}。{worst.hint.zh}",
-            f"{target} is not a whole model: {worst.where}: {worst.message.en}; {worst.hint.en}",
-        )
+    _refuse_broken(look(target), f"{target} 不是完整的模型", f"{target} is not a whole model")
     workspace.models.mkdir(exist_ok=True)
     try:
         place.symlink_to(target.resolve(), target_is_directory=True)
@@ -128,6 +133,57 @@ def link(workspace: Workspace, directory: str | Path, name: str | None = None) -
             f"模型 {place.name} 已存在：请换一个名称", f"the model {place.name} is there already: choose another name"
         ) from None
     return look(place)
+
+
+def unlink(workspace: Workspace, name: str) -> Path:
+    """Take the link away and leave what it points to alone. Returns that. Raises BadInput for what is no link."""
+    place = find(workspace, name).path
+    if not place.is_symlink():
+        raise BadInput(
+            f"{place} 不是链接，是模型本身：要删除它请用 models delete {name}",
+            f"{place} is no link but the model itself: to delete it use models delete {name}",
+        )
+    target = place.readlink()
+    place.unlink()
+    trust.withdraw(workspace, name)
+    return target
+
+
+def delete(workspace: Workspace, name: str) -> None:
+    """Delete a model that lies in the workspace itself: the demo model, a download. Raises BadInput for a link."""
+    place = find(workspace, name).path
+    if place.is_symlink():
+        raise BadInput(
+            f"{place} 是链接：用 models unlink {name} 取消链接，原文件不会被删除",
+            f"{place} is a link: use models unlink {name}, which leaves the files alone",
+        )
+    # Out of the way in one step: what is half deleted must not pass for a model.
+    away = place.with_name(f".{name}.deleted")
+    shutil.rmtree(away, ignore_errors=True)
+    place.rename(away)
+    shutil.rmtree(away)
+    trust.withdraw(workspace, name)
+
+
+def tree(path: Path) -> str:
+    """A directory as `tree` draws it, as the course's screenshot does; a link with what it points to. Hidden files left out."""
+    lines = [f"{path.name} -> {path.readlink()}" if path.is_symlink() else path.name]
+    counts = [0, 0]
+
+    def draw(directory: Path, before: str) -> None:
+        there = sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
+        for entry in there:
+            last = entry == there[-1]
+            to = f" -> {entry.readlink()}" if entry.is_symlink() else ""
+            lines.append(f"{before}{'└── ' if last else '├── '}{entry.name}{to}")
+            deeper = entry.is_dir() and not entry.is_symlink()
+            counts[not deeper] += 1
+            if deeper:
+                draw(entry, before + ("    " if last else "│   "))
+
+    if path.is_dir():
+        draw(path, "")
+    return "\n".join([*lines, "", f"{counts[0]} directories, {counts[1]} files"])
 
 
 def build_demo(workspace: Workspace) -> Job | None:
@@ -164,31 +220,14 @@ def demo_status(workspace: Workspace) -> Status | None:
 
 def look(path: Path) -> Model:
     """What the model directory at `path` holds, and every problem that its files show."""
-    problems: list[Problem] = []
-
-    def problem(where: str, zh: str, en: str) -> None:
-        hint = Text("请重新下载或补齐这个文件", "download or copy this file again")
-        problems.append(Problem(severity="error", where=where, message=Text(zh, en), hint=hint))
-
-    config = read_json(path / "config.json")
-    if not isinstance(config, dict):
-        problem("config.json", "没有这个文件，或不是合法的 JSON", "missing, or not valid JSON")
-        config = {}
-    for file in {spec.split(".")[0] + ".py" for spec in config.get("auto_map", {}).values() if isinstance(spec, str)}:
-        if not (path / file).is_file():
-            problem(
-                file, "config.json 的 auto_map 提到它，但没有这个文件", "named by auto_map in config.json, but missing"
-            )
-    if not any((path / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        problem("tokenizer", "没有分词器文件", "no tokenizer file")
-    parameters, total, dtype = _weights(path, problem)
+    config, weights, problems = examine(path)
     return Model(
         name=path.name,
         path=path,
         architecture=next(iter(config.get("architectures") or []), None),
-        parameters=parameters,
-        bytes=total,
-        dtype=config.get("torch_dtype") or dtype,
+        parameters=weights.parameters,
+        bytes=weights.bytes,
+        dtype=config.get("torch_dtype") or weights.dtype,
         layers=config.get("num_hidden_layers", 0),
         hidden_size=config.get("hidden_size", 0),
         vocab_size=config.get("vocab_size", 0),
@@ -196,57 +235,10 @@ def look(path: Path) -> Model:
     )
 
 
-def _weights(path: Path, problem: Any) -> tuple[int, int, str | None]:
-    """Parameters, bytes and dtype of the weights; every shard that is missing or cut short is a problem."""
-    index = next(
-        (p for p in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json") if p.is_file()), None
-    )
-    if index is not None:
-        content = read_json(index)
-        wanted = sorted(set(content.get("weight_map", {}).values())) if isinstance(content, dict) else []
-        if not wanted:
-            problem(index.name, "索引是空的或不是合法的 JSON", "the index is empty or not valid JSON")
-    else:
-        wanted = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
-        shards = [*path.glob("model-*.safetensors"), *path.glob("pytorch_model-*.bin")]
-        if not wanted and shards:
-            name = f"{shards[0].name.partition('-')[0]}{shards[0].suffix}.index.json"
-            problem(
-                name, "权重分成了多个文件，但没有索引", "the weights are in several files, but their index is missing"
-            )
-        elif not wanted:
-            problem("model.safetensors", "没有权重文件", "no weights")
-    parameters, total, dtype = 0, 0, None
-    for name in wanted:
-        shard = path / name
-        if not shard.is_file():
-            problem(name, "索引里有它，但没有这个文件", "named by the index, but missing")
-            continue
-        total += shard.stat().st_size
-        if shard.suffix == ".safetensors":
-            header = safetensors_header(shard)
-            if header is None:
-                problem(name, "文件不完整（长度与头部不符）", "cut short: its length does not fit its header")
-            else:
-                parameters += sum(prod(tensor["shape"]) for tensor in header.values())
-                dtype = dtype or next((tensor["dtype"] for tensor in header.values()), None)
-    return parameters, total, dtype
-
-
-def safetensors_header(path: Path) -> dict[str, Any] | None:
-    """The tensors that a safetensors file says it holds; None where the file is shorter than that, or no such file.
-
-    Format: 8 bytes little-endian header length, JSON header, data (github.com/huggingface/safetensors).
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            size = os.fstat(file.fileno()).st_size
-            if length > size:
-                return None
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, struct.error):
-        return None
-    return header if 8 + length + end == size else None
+def _refuse_broken(model: Model, zh: str, en: str) -> None:
+    if not model.whole:
+        worst = next(problem for problem in model.problems if problem.severity == "error")
+        raise BadInput(
+            f"{zh}：{worst.where}：{worst.message.zh}。{worst.hint.zh}",
+            f"{en}: {worst.where}: {worst.message.en}; {worst.hint.en}",
+        )

@@ -21,6 +21,11 @@ COMMANDS = [
     "models link",
     "models check",
     "models list",
+    "models unlink",
+    "models delete",
+    "models trust",
+    "models tree",
+    "models shared",
     "engine show",
     "engine use",
     "engine check",
@@ -51,7 +56,8 @@ COMMANDS = [
 ]
 # Every option of the table, with a value.
 OPTIONS = [
-    ["models", "link", "PATH", "--name", "N"],
+    ["models", "link", "PATH", "--name", "N", "--no-trust"],
+    ["models", "trust", "N", "--withdraw"],
     ["engine", "use", "PATH", "--quick"],
     ["datasets", "assistant", "--name", "NICK", "--recipe", "course", "--n", "3750", "--out", "D"],
     ["datasets", "import", "FILE", "--format", "auto", "--out", "D"],
@@ -74,7 +80,7 @@ OPTIONS = [
 ]  # fmt: skip
 STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason"}
 DATASET = {"name", "path", "rows", "unique_rows", "sha256"}
-MODEL = {"name", "path", "parameters", "architecture", "problems"}
+MODEL = {"name", "path", "parameters", "architecture", "problems", "trusted"}
 
 
 def core(*words: str, **environment: str) -> subprocess.CompletedProcess:
@@ -198,6 +204,12 @@ def test_models(told, tmp_path, workspace):
     assert linked["problems"] == []
     assert told("models", "check", "mine") == linked
     assert told("models", "list") == {"models": [linked]}
+    assert linked["trusted"]
+    assert told("models", "trust", "mine", "--withdraw")["trusted"] is False
+    assert set(told("models", "trust", "mine")["code"]) == {"configuration_internlm2.py", "modeling_internlm2.py"}
+    assert told("models", "tree", "mine")["tree"].startswith(f"mine -> {directory}")
+    assert told("models", "link", str(directory), "--no-trust")["trusted"] is False
+    assert told("models", "unlink", "internlm2") == {"name": "internlm2", "path": str(directory)}
     (directory / "modeling_internlm2.py").unlink()
     (problem,) = told("models", "check", "mine")["problems"]
     assert set(problem) == {"severity", "where", "message", "hint"}
@@ -316,6 +328,10 @@ BAD = [
     ["models", "link", "/proc", "--name", "../x"],
     ["models", "check", "nothing"],
     ["models", "check", "../x"],
+    ["models", "unlink", "nothing"],
+    ["models", "delete", "../x"],
+    ["models", "trust", "nothing"],
+    ["models", "tree", "nothing"],
     ["engine", "use"],
     ["engine", "use", ""],
     ["engine", "use", "/no/such/python"],

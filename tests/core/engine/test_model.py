@@ -3,14 +3,17 @@
 import json
 import os
 import struct
+import zipfile
 
 import pytest
 
 from core.engine import model as models
-from core.engine.model import look, safetensors_header
+from core.engine import trust
+from core.engine.model import look, tree
+from core.engine.weights import safetensors_header
 from core.ground.errors import BadInput
 from core.jobs.job import Status
-from tests.fakes.model import PARAMETERS, write_model
+from tests.fakes.model import PARAMETERS, write_model, write_safetensors
 
 
 @pytest.fixture
@@ -27,7 +30,6 @@ def test_whole(directory):
     assert (found.layers, found.hidden_size, found.vocab_size) == (2, 16, 64)
     assert found.bytes == sum(path.stat().st_size for path in directory.glob("*.safetensors"))
     assert found.prompt_template == "internlm2_chat"
-    assert found.remote_code == ["configuration_internlm2.py", "modeling_internlm2.py"]
     assert not found.demo
 
 
@@ -104,6 +106,40 @@ def tokenizer_missing(path):
     (path / "tokenizer.json").unlink()
 
 
+def tokenizer_empty(path):
+    (path / "tokenizer.json").write_text("")
+
+
+def tokenizer_a_pointer(path):
+    (path / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5752\n")
+
+
+def tokenizer_code_missing(path):
+    mapping = {"AutoTokenizer": ["tokenization_internlm2.InternLM2Tokenizer", None]}
+    (path / "tokenizer_config.json").write_text(json.dumps({"auto_map": mapping}))
+
+
+def tensor_missing(path):
+    write_safetensors(path / "model-00001-of-00002.safetensors", {"model.tok_embeddings.weight": [64, 16]})
+
+
+def bin_instead(path):
+    weights_missing(path)
+    with zipfile.ZipFile(path / "pytorch_model.bin", "w") as file:
+        file.writestr("archive/data.pkl", bytes(5000))
+
+
+def bin_cut_short(path):
+    bin_instead(path)
+    whole = (path / "pytorch_model.bin").read_bytes()
+    (path / "pytorch_model.bin").write_bytes(whole[:4000])
+
+
+def bin_of_text(path):
+    weights_missing(path)
+    (path / "pytorch_model.bin").write_text("<html>not found</html>")
+
+
 def config_missing(path):
     (path / "config.json").unlink()
 
@@ -132,6 +168,12 @@ def config_a_list(path):
         (index_a_list, "model.safetensors.index.json"),
         (index_empty, "model.safetensors.index.json"),
         (weights_missing, "model.safetensors"),
+        (tokenizer_code_missing, "tokenization_internlm2.py"),
+        (tokenizer_empty, "tokenizer.json"),
+        (tokenizer_a_pointer, "tokenizer.json"),
+        (tensor_missing, "model-00001-of-00002.safetensors"),
+        (bin_cut_short, "pytorch_model.bin"),
+        (bin_of_text, "pytorch_model.bin"),
         (code_missing, "modeling_internlm2.py"),
         (tokenizer_missing, "tokenizer"),
         (config_missing, "config.json"),
@@ -200,7 +242,7 @@ def test_find_and_usable(workspace, directory):
     with pytest.raises(BadInput) as refused:
         models.find(workspace, "nothing")
     assert "models demo" in str(refused.value)
-    models.link(workspace, directory, "m")
+    trust.agree(workspace, models.link(workspace, directory, "m").path)
     assert models.usable(workspace, "m").whole
     missing_shard(directory)
     assert not models.find(workspace, "m").whole
@@ -257,3 +299,72 @@ def test_demo_model_is_not_built_over_something_else(workspace):
         models.build_demo(workspace)
     assert str(workspace.model("demo")) in str(refused.value)
     assert (workspace.model("demo") / "mine").read_text() == "x"
+
+
+def test_weights_as_bin(directory):
+    bin_instead(directory)
+    found = look(directory)
+    assert found.problems == []
+    # Of which only the size is known: float32 has four bytes a parameter.
+    assert found.parameters == found.bytes // 4 > 1000
+
+
+def test_a_pointer_of_git_lfs_says_what_to_do(directory):
+    lfs_pointer(directory)
+    (problem,) = look(directory).problems
+    assert "git lfs pull" in problem.hint.zh
+    assert "git lfs pull" in problem.hint.en
+
+
+def test_unlink_leaves_the_files_alone(workspace, directory):
+    before = sorted(os.listdir(directory))
+    trust.agree(workspace, models.link(workspace, directory, "m").path)
+    assert models.unlink(workspace, "m") == directory
+    assert models.every(workspace) == []
+    assert sorted(os.listdir(directory)) == before
+    trust_records = workspace.settings / "trusted"
+    assert list(trust_records.iterdir()) == []
+    with pytest.raises(BadInput):
+        models.unlink(workspace, "m")
+
+
+def test_unlink_of_a_link_to_nothing(workspace, directory, tmp_path):
+    models.link(workspace, directory, "m")
+    directory.rename(tmp_path / "elsewhere")
+    models.unlink(workspace, "m")
+    assert models.every(workspace) == []
+
+
+def test_unlink_and_delete_are_not_the_same(workspace, directory, small_model):
+    models.link(workspace, directory, "m")
+    for call, name in ((models.unlink, small_model.name), (models.delete, "m")):
+        with pytest.raises(BadInput) as refused:
+            call(workspace, name)
+        assert name in str(refused.value)
+    models.delete(workspace, small_model.name)
+    assert [model.name for model in models.every(workspace)] == ["m"]
+    assert directory.is_dir()
+    assert sorted(os.listdir(workspace.models)) == ["m"]
+
+
+def test_tree_as_the_course_shows_it(workspace, directory):
+    (directory / "runs").mkdir()
+    (directory / "runs" / "a.txt").write_text("")
+    (directory / ".git").mkdir()
+    place = models.link(workspace, directory).path
+    lines = tree(place).splitlines()
+    assert lines[0] == f"internlm2-chat-1_8b -> {directory}"
+    assert lines[1] == "├── README.md"
+    assert "│   └── a.txt" in lines or "    └── a.txt" in lines
+    assert lines[-1] == "1 directories, 10 files"
+    assert not any(".git" in line for line in lines)
+    assert tree(place.with_name("gone")) == "gone\n\n0 directories, 0 files"
+
+
+def test_link_by_the_name_that_the_course_gives(workspace, tmp_path, monkeypatch):
+    shared = write_model(tmp_path / "share" / "Shanghai_AI_Laboratory" / "internlm2-chat-1_8b")
+    monkeypatch.setenv("XTUNER_STUDIO_MODELS", str(tmp_path / "share"))
+    found = models.link(workspace, "Shanghai_AI_Laboratory/internlm2-chat-1_8b")
+    assert (found.name, found.linked_to) == ("internlm2-chat-1_8b", shared)
+    with pytest.raises(BadInput):
+        models.link(workspace, "Shanghai_AI_Laboratory/another")

@@ -1,0 +1,75 @@
+"""Models that lie on this machine already: the course's shared copies, and what hub clients have kept. Offers, links none.
+
+`XTUNER_STUDIO_MODELS` names further directories to look in, separated by colons.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+COURSE_MODEL = "Shanghai_AI_Laboratory/internlm2-chat-1_8b"
+MOST = 60
+# Where the course's machines keep shared models, each with directories ORGANISATION/MODEL or MODEL in it.
+_ROOTS = (
+    "/root/share/new_models",
+    "/share/new_models",
+    "/root/share/model_repos",
+    "/share/model_repos",
+    "/root/share",
+    "/share",
+    "/root/InternLM/XTuner",
+    "/root/models",
+    "/root/model",
+    "~/.cache/modelscope/hub/models",
+    "~/.cache/modelscope/hub",
+)
+
+
+def roots() -> list[Path]:
+    """The directories to look in that there are."""
+    more = os.environ.get("XTUNER_STUDIO_MODELS", "").split(os.pathsep)
+    found = dict.fromkeys(Path(root).expanduser() for root in (*more, *_ROOTS) if root)
+    return [root for root in found if root.is_dir()]
+
+
+def on_this_machine() -> list[Path]:
+    """Directories that hold a model's config.json, the course's own first; the same one under two paths once."""
+    found: dict[Path, Path] = {}
+    for path in _candidates():
+        if len(found) >= MOST:
+            break
+        if (path / "config.json").is_file():
+            found.setdefault(path.resolve(), path)
+    course = COURSE_MODEL.rpartition("/")[2]
+    return sorted(found.values(), key=lambda path: (path.name != course, "internlm2" not in path.name, str(path)))
+
+
+def named(name: str) -> Path | None:
+    """The shared copy of the model that the hub calls `name`, such as the course's; None where there is none."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name:
+        return None
+    organisation, model = name.split("/")
+    for root in roots():
+        for path in (root / organisation / model, root / model):
+            if (path / "config.json").is_file():
+                return path
+    return next((path for path in on_this_machine() if path.name == model), None)
+
+
+def _candidates() -> Iterator[Path]:
+    for root in roots():
+        for path in _directories(root):
+            yield path
+            yield from _directories(path)
+    hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
+    for repository in _directories(hub):
+        yield from _directories(repository / "snapshots")
+
+
+def _directories(path: Path) -> list[Path]:
+    """The directories in a directory, none where it cannot be read."""
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))[:200]
+    except OSError:
+        return []

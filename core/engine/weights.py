@@ -1,0 +1,192 @@
+"""Whether a model directory is whole, told from headers and sizes: weights, their index, configuration, code, tokenizer.
+
+Loads no weights and imports no torch; what is no problem of the files, such as trust, is not looked at here.
+"""
+
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from core.ground.files import read_json
+from core.ground.problem import Problem
+from core.ground.text import Text
+
+# Of each dtype as config.json and safetensors spell it, the bytes of one parameter.
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "F32": 4, "F16": 2, "BF16": 2, "int8": 1, "I8": 1}
+_POINTER = b"version https://git-lfs"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What the weight files hold, as far as they are there. `parameters` of `.bin` files is worked out of their size."""
+
+    parameters: int = 0
+    bytes: int = 0
+    dtype: str | None = None
+
+
+class _Found:
+    """The problems as they are found."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def __call__(self, where: str, zh: str, en: str, hint: Text | None = None) -> None:
+        hint = hint or Text("请重新下载或补齐这个文件", "download or copy this file again")
+        self.problems.append(Problem(severity="error", where=where, message=Text(zh, en), hint=hint))
+
+
+def examine(path: Path) -> tuple[dict[str, Any], Weights, list[Problem]]:
+    """The content of config.json, what the weights are, and every problem of the directory's files."""
+    found = _Found()
+    config = read_json(path / "config.json")
+    if not isinstance(config, dict):
+        found("config.json", "没有这个文件，或不是合法的 JSON", "missing, or not valid JSON")
+        config = {}
+    for file in sorted(code_named(path)):
+        if not (path / file).is_file():
+            found(
+                file, "config.json 的 auto_map 提到它，但没有这个文件", "named by auto_map in config.json, but missing"
+            )
+    _tokenizer(path, found)
+    return config, _weights(path, config.get("torch_dtype"), found), found.problems
+
+
+def code_named(path: Path) -> set[str]:
+    """The Python files that `auto_map` names in config.json and tokenizer_config.json: what `trust_remote_code` runs."""
+    named = set()
+    for file in ("config.json", "tokenizer_config.json"):
+        settings = read_json(path / file)
+        mapping = settings.get("auto_map") if isinstance(settings, dict) else None
+        for spec in mapping.values() if isinstance(mapping, dict) else ():
+            for name in spec if isinstance(spec, list) else [spec]:
+                if isinstance(name, str) and name:
+                    named.add(name.split(".")[0] + ".py")
+    return named
+
+
+def _tokenizer(path: Path, found: _Found) -> None:
+    there = [file for file in TOKENIZERS if (path / file).is_file()]
+    if not there:
+        found("tokenizer", "没有分词器文件", "no tokenizer file")
+    for file in there:
+        if _is_pointer(path / file):
+            _pointer(file, found)
+        elif not (path / file).stat().st_size:
+            found(file, "文件是空的", "the file is empty")
+
+
+def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
+    """What the weight files hold; every shard that is missing or cut short is a problem."""
+    wanted, index = _wanted(path, found)
+    parameters, total, seen = 0, 0, None
+    for name, tensors in wanted.items():
+        shard = path / name
+        if not shard.is_file():
+            found(name, "索引里有它，但没有这个文件", "named by the index, but missing")
+            continue
+        total += shard.stat().st_size
+        if _is_pointer(shard):
+            _pointer(name, found)
+        elif shard.suffix == ".safetensors":
+            header = safetensors_header(shard)
+            if header is None:
+                found(name, "文件不完整（长度与头部不符）", "cut short: its length does not fit its header")
+                continue
+            parameters += sum(prod(tensor["shape"]) for tensor in header.values())
+            seen = seen or next((tensor["dtype"] for tensor in header.values()), None)
+            lost = sorted(tensors - set(header))
+            if lost:
+                found(
+                    name,
+                    f"缺少索引里的 {len(lost)} 个张量，例如 {lost[0]}",
+                    f"lacks {len(lost)} tensors that the index says it has, such as {lost[0]}",
+                )
+        elif not _whole_bin(shard):
+            found(name, "文件不完整或不是 PyTorch 权重", "cut short, or no PyTorch weights")
+    if not parameters and total:
+        said = (index.get("metadata") or {}).get("total_size") if isinstance(index.get("metadata"), dict) else None
+        parameters = int(said or total) // _BYTES.get(dtype or "", 2)
+    return Weights(parameters=parameters, bytes=total, dtype=seen)
+
+
+def _wanted(path: Path, found: _Found) -> tuple[dict[str, set[str]], dict[str, Any]]:
+    """The weight files that there must be, each with the tensors that the index says are in it; and the index."""
+    place = next(
+        (p for p in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json") if p.is_file()), None
+    )
+    if place is not None:
+        content = read_json(place)
+        content = content if isinstance(content, dict) else {}
+        mapping = content.get("weight_map")
+        wanted: dict[str, set[str]] = {}
+        for tensor, shard in sorted(mapping.items()) if isinstance(mapping, dict) else ():
+            if isinstance(shard, str) and shard == os.path.basename(shard):
+                wanted.setdefault(shard, set()).add(tensor)
+        if not wanted:
+            found(place.name, "索引是空的或不是合法的 JSON", "the index is empty or not valid JSON")
+        return dict(sorted(wanted.items())), content
+    single = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
+    shards = [*path.glob("model-*.safetensors"), *path.glob("pytorch_model-*.bin")]
+    if not single and shards:
+        name = f"{shards[0].name.partition('-')[0]}{shards[0].suffix}.index.json"
+        found(name, "权重分成了多个文件，但没有索引", "the weights are in several files, but their index is missing")
+    elif not single:
+        found("model.safetensors", "没有权重文件", "no weights")
+    return {name: set() for name in single}, {}
+
+
+def safetensors_header(path: Path) -> dict[str, Any] | None:
+    """The tensors that a safetensors file says it holds; None where the file is shorter than that, or no such file.
+
+    Format: 8 bytes little-endian header length, JSON header, data (github.com/huggingface/safetensors).
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            size = os.fstat(file.fileno()).st_size
+            if length > size:
+                return None
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, struct.error):
+        return None
+    return header if 8 + length + end == size else None
+
+
+def _whole_bin(path: Path) -> bool:
+    """Whether a `.bin` file can be PyTorch's: a zip with its directory, which is at the end, or the older pickle."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        return zipfile.is_zipfile(path) if start == b"PK" else start == b"\x80\x02"
+    except OSError:
+        return False
+
+
+def _is_pointer(path: Path) -> bool:
+    """Whether a file is only what git-lfs leaves in its place."""
+    try:
+        if path.stat().st_size > 1024:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False
+
+
+def _pointer(where: str, found: Callable[..., None]) -> None:
+    found(
+        where,
+        "只是 git-lfs 的指针，不是文件本身",
+        "only a pointer of git-lfs, not the file itself",
+        Text("请在模型目录里运行 git lfs pull", "run git lfs pull in the model's directory"),
+    )

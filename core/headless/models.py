@@ -1,0 +1,96 @@
+"""`models …`: the demo model, models that lie on the machine, leave to run a model's code."""
+
+from core.engine import model as models
+from core.engine import shared_models, trust
+from core.ground.errors import WorkFailed
+from core.ground.workspace import Workspace
+from core.headless.command import Answer, Options, Table, show_progress
+from core.jobs.job import Status
+from core.jobs.reasons import reason
+
+NAME = (("name",), {})
+
+
+def model_answer(workspace: Workspace, model: models.Model) -> Answer:
+    return {**model.to_json(), "trusted": trust.code(workspace, model.path).trusted}
+
+
+def models_demo(workspace: Workspace, _: Options) -> Answer:
+    job = models.build_demo(workspace)
+    if job is not None and job.wait(on_progress=show_progress) is not Status.FINISHED:
+        why = reason(job)
+        raise WorkFailed(
+            f"示例模型没有建成：{why.zh if why else ''}。日志：{job.log}",
+            f"the demo model was not built: {why.en if why else ''}. Log: {job.log}",
+        )
+    return model_answer(workspace, models.find(workspace, models.DEMO))
+
+
+def models_link(workspace: Workspace, options: Options) -> Answer:
+    linked = models.link(workspace, options.path, options.name)
+    if not options.no_trust:
+        # Whoever types the path has chosen the model, and its code with it.
+        trust.agree(workspace, linked.path)
+    return model_answer(workspace, linked)
+
+
+def models_unlink(workspace: Workspace, options: Options) -> Answer:
+    return {"name": options.name, "path": str(models.unlink(workspace, options.name))}
+
+
+def models_delete(workspace: Workspace, options: Options) -> Answer:
+    models.delete(workspace, options.name)
+    return {"name": options.name}
+
+
+def models_trust(workspace: Workspace, options: Options) -> Answer:
+    model = models.find(workspace, options.name)
+    if options.withdraw:
+        trust.withdraw(workspace, model.name)
+    else:
+        trust.agree(workspace, model.path)
+    found = trust.code(workspace, model.path)
+    return {**model_answer(workspace, model), "code": found.files}
+
+
+def models_tree(workspace: Workspace, options: Options) -> Answer:
+    model = models.find(workspace, options.name)
+    return {"name": model.name, "tree": models.tree(model.path)}
+
+
+def models_shared(*_: object) -> Answer:
+    return {"models": [str(path) for path in shared_models.on_this_machine()]}
+
+
+def models_check(workspace: Workspace, options: Options) -> Answer:
+    return model_answer(workspace, models.find(workspace, options.name))
+
+
+def models_list(workspace: Workspace, _: Options) -> Answer:
+    return {"models": [model_answer(workspace, model) for model in models.every(workspace)]}
+
+
+COMMANDS: Table = {
+    "models demo": (models_demo, []),
+    "models link": (
+        models_link,
+        [
+            (("path",), {"help": "a model directory, or the hub's name of a copy that the machine shares"}),
+            (("--name",), {}),
+            (
+                ("--no-trust",),
+                {"action": "store_true", "help": "do not take the link for leave to run the model's own code"},
+            ),
+        ],
+    ),
+    "models unlink": (models_unlink, [NAME]),
+    "models delete": (models_delete, [NAME]),
+    "models trust": (
+        models_trust,
+        [NAME, (("--withdraw",), {"action": "store_true", "help": "take the leave back"})],
+    ),
+    "models tree": (models_tree, [NAME]),
+    "models shared": (models_shared, []),
+    "models check": (models_check, [NAME]),
+    "models list": (models_list, []),
+}

@@ -1,0 +1,35 @@
+"""Models that the machine shares are found, the course's first, each once."""
+
+from core.engine import shared_models
+from tests.fakes.model import write_model
+
+
+def test_what_lies_on_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HF_HOME", raising=False)
+    share, other = tmp_path / "share", tmp_path / "other"
+    course = write_model(share / "Shanghai_AI_Laboratory" / "internlm2-chat-1_8b")
+    flat = write_model(share / "qwen")
+    hub = "home/.cache/huggingface/hub/models--internlm--internlm2-1_8b/snapshots/abc"
+    kept = write_model(tmp_path / hub)
+    scope = write_model(tmp_path / "home/.cache/modelscope/hub/models/Shanghai_AI_Laboratory/internlm2-1_8b")
+    (share / "no model").mkdir()
+    other.mkdir()
+    (other / "internlm2-chat-1_8b").symlink_to(course)
+    monkeypatch.setenv("XTUNER_STUDIO_MODELS", f"{share}:{other}:/no/such:")
+    found = [path for path in shared_models.on_this_machine() if path.is_relative_to(tmp_path)]
+    assert found == [course, scope, kept, flat] or found == [course, kept, scope, flat]
+    assert shared_models.named("Shanghai_AI_Laboratory/internlm2-chat-1_8b") == course
+    assert shared_models.named("internlm/qwen") == flat
+
+
+def test_what_is_no_name_of_a_model(monkeypatch, tmp_path):
+    monkeypatch.setenv("XTUNER_STUDIO_MODELS", str(tmp_path))
+    for name in ("", "x", "../../etc", "a/../b", "/etc/passwd", "a/b/c", "a b/c", "nobody/nothing-like-it"):
+        assert shared_models.named(name) is None
+
+
+def test_a_directory_that_cannot_be_read_is_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("XTUNER_STUDIO_MODELS", str(tmp_path))
+    monkeypatch.setattr(shared_models.Path, "iterdir", lambda _self: (_ for _ in ()).throw(PermissionError()))
+    assert shared_models.on_this_machine() == []
