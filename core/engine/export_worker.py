@@ -1,245 +1,296 @@
 """Turns a checkpoint into an adapter, merges it into its base model, and verifies the merge; each step or all.
 
-Runs in the engine's interpreter as `python -m core.engine.export_worker STEP... OPTIONS`; imported by nobody.
-One process does all steps, so that nothing is imported twice. Each result is written beside its place and
-renamed: it is there whole or not at all. Uses torch, safetensors, transformers and peft, but not XTuner, except to
-read a checkpoint that DeepSpeed wrote as a directory.
+Runs in the engine's interpreter as `python -m core.engine.export_worker STEP... --plan FILE`; imported by nobody.
+One process does all steps, so that nothing is imported twice, and convert and merge import torch alone. Each result
+is written beside its place and renamed, its config last: it is there whole or not at all.
+
+The plan (JSON): `kind` ("lora" or "full"), the paths `checkpoint`, `base`, `adapter`, `merged`, `results`, `config`,
+`dtype` and `shard_bytes` (null: as the base has it), `base_fingerprint` and `trained_on`, `prompts`, `stop_words`,
+`card` (text for README.md) and `facts` (kept with the result).
 """
 
 import argparse
-import ast
 import json
 import os
-import re
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+
+from core.engine.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
+from core.engine.model_directory import adapter_digest, check_code, fresh, read_json, replace, write_json
+from core.engine.tensors import Planned, Weights, shards, write_shards
 
 PROGRESS = os.environ.get("XTUNER_STUDIO_PROGRESS")
 STEPS = ("convert", "merge", "verify")
-_WEIGHTS = re.compile(r".*\.(safetensors|bin|pth)(\.index\.json)?$")
-# How far logits may be apart after a merge, by the precision of the weights.
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.25, torch.bfloat16: 1.0}
+# Roughly how long each takes, for the progress bar.
+_PARTS = {"convert": 1, "merge": 5, "verify": 4}
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".index.json")
+_NOT_COPIED = ("README.md", "demo_model.json", "export.json", "config.json")
+# Shards of weights that were not in safetensors.
+_SHARD_BYTES = 2_000_000_000
 
 
-def tell(done: float, note: str) -> None:
-    """Replace the progress file: `done` from 0 to 1 over all steps."""
-    if PROGRESS:
+class Progress:
+    """The progress file: `done` from 0 to 1 over all steps, `note`, `eta_s`, and `bytes` written so far."""
+
+    def __init__(self, steps: "list[str]") -> None:
+        self.steps, self.started, self.told = steps, time.monotonic(), 0.0
+        self.step, self.bytes = "", 0
+
+    def begin(self, step: str) -> None:
+        """A step begins."""
+        self.step = step
+        self.tell(0.0, force=True)
+        print(step, flush=True)
+
+    def tell(self, part: float, *, force: bool = False) -> None:
+        """So much of the step is done, from 0 to 1; written at most ten times a second."""
+        if not PROGRESS or (not force and time.monotonic() - self.told < 0.1):
+            return
+        self.told = time.monotonic()
+        all_parts = sum(_PARTS[step] for step in self.steps)
+        before = sum(_PARTS[step] for step in self.steps[: self.steps.index(self.step)])
+        done = (before + part * _PARTS[self.step]) / all_parts
+        spent = self.told - self.started
         partial = PROGRESS + ".partial"
         with open(partial, "w", encoding="utf-8") as file:
-            json.dump({"done": done, "note": note}, file)
+            eta = spent / done * (1 - done) if done > 0.05 else None
+            json.dump({"done": done, "note": self.step, "eta_s": eta, "bytes": self.bytes}, file)
         os.replace(partial, PROGRESS)
-    print(note, flush=True)
 
 
-def lora_settings(config_text: str) -> dict[str, Any]:
-    """The LoRA settings of a config as mmengine dumps it: assignments whose values are literals."""
-    for node in ast.parse(config_text).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "model":
-            for part in node.value.keywords:
-                if part.arg == "lora" and isinstance(part.value, ast.Call):
-                    return {k.arg: ast.literal_eval(k.value) for k in part.value.keywords if k.arg != "type"}
-    sys.exit("This checkpoint holds no LoRA adapter: the run trained the full model.")
+class Export:
+    """One export by its plan."""
 
+    def __init__(self, plan: "dict[str, Any]", progress: Progress) -> None:
+        self.plan, self.progress = plan, progress
+        self.base, self.adapter, self.merged = (Path(plan[key]) for key in ("base", "adapter", "merged"))
+        self.dtype = getattr(torch, plan["dtype"]) if plan.get("dtype") else None
+        self.overflowed: dict[str, int] = {}
 
-def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
-    """The trained tensors and the config's text of a checkpoint file, or of a directory written by DeepSpeed."""
-    if checkpoint.is_dir():
-        if not hasattr(torch.cpu, "is_bf16_supported"):
-            # XTuner asks torch for it on a machine without CUDA.
-            torch.cpu.is_bf16_supported = lambda: False
-        from xtuner.model.utils import guess_load_checkpoint
+    def convert(self) -> "dict[str, Any]":
+        """The adapter of the checkpoint in PEFT's form, as `xtuner convert pth_to_hf --fp32` writes it.
 
-        dumped = sorted(checkpoint.parent.glob("*/vis_data/config.py"))
-        return dict(guess_load_checkpoint(str(checkpoint))), dumped[-1].read_text(encoding="utf-8")
-    # mmengine's checkpoints hold its own classes beside the tensors; this one was written by our own run.
-    content = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    return content["state_dict"], content["meta"]["cfg"]
+        Of a full fine-tune, the whole model: it needs no merge.
+        """
+        checkpoint = Path(self.plan["checkpoint"])
+        if self.plan["kind"] == "full":
+            return self.convert_full(checkpoint)
+        adapter = read_adapter(checkpoint)
+        check_fit(adapter, Weights(self.base))
+        partial = fresh(self.adapter)
+        plan = [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in adapter.tensors.items()]
+        write_shards(
+            partial, {"adapter_model.safetensors": plan}, lambda t: adapter.tensors[t.name].contiguous(), self.wrote
+        )
+        digest = adapter_digest(partial)
+        there = read_json(self.adapter / "export.json")
+        if there.get("sha256") == digest == adapter_digest(self.adapter) and there["checkpoint"] == str(checkpoint):
+            # The same once more: what was made of it stays good.
+            shutil.rmtree(partial)
+            return {"sha256": digest, "unchanged": True}
+        settings = {
+            "peft_type": "LORA",
+            "auto_mapping": None,
+            "base_model_name_or_path": str(self.base),
+            "revision": None,
+            "task_type": "CAUSAL_LM",
+            "inference_mode": True,
+            "fan_in_fan_out": False,
+            "init_lora_weights": True,
+            "rank_pattern": {},
+            "alpha_pattern": {},
+            "modules_to_save": None,
+            **adapter.settings,
+        }
+        write_json(partial / "adapter_config.json", settings)
+        (partial / "README.md").write_text(self.plan["card"], encoding="utf-8")
+        self.copy_config(partial)
+        self.sign(partial, checkpoint=str(checkpoint), sha256=digest)
+        replace(partial, self.adapter)
+        return {"sha256": digest}
 
+    def convert_full(self, checkpoint: Path) -> "dict[str, Any]":
+        """The fully fine-tuned model as a directory that stands alone: the checkpoint's tensors, the base's other files."""
+        tensors = full_tensors(read_checkpoint(checkpoint)[0])
+        base = Weights(self.base)
+        missing = [entry.name for entry in base if entry.name not in tensors]
+        if missing:
+            sys.exit(f"The checkpoint is not of this model: it has no tensor {missing[0]}.")
+        plan = [Planned(e.name, self.dtype_of(e.dtype), tuple(tensors[e.name].shape)) for e in base]
+        return self.write_model(
+            plan, lambda planned: self.cast(planned.name, tensors[planned.name], planned.dtype), "full", checkpoint
+        )
 
-def convert(checkpoint: Path, base: Path, out: Path) -> None:
-    """Write the adapter of `checkpoint` in PEFT's form, as `xtuner convert pth_to_hf --fp32` does, without the base."""
-    from peft import LoraConfig
+    def merge(self) -> "dict[str, Any]":
+        """Base + adapter as one model: W + scale · B·A, tensor by tensor; through PEFT where it takes more than that."""
+        adapter, base = read_adapter(self.adapter), Weights(self.base)
+        if adapter.special:
+            print(f"Merged through PEFT: {adapter.special} is not merged tensor by tensor.", flush=True)
+            return self.merge_through_peft(adapter.special)
+        check_fit(adapter, base)
+        pairs = adapter.pairs
+        plan = [Planned(entry.name, self.dtype_of(entry.dtype), entry.shape) for entry in base]
 
-    tensors, config_text = read_checkpoint(checkpoint)
-    adapter = {
-        name.removeprefix("llm.").replace(".default", ""): tensor.contiguous()
-        for name, tensor in tensors.items()
-        if "lora_" in name
-    }
-    settings = lora_settings(config_text)
-    settings["target_modules"] = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in adapter})
-    partial = fresh(out)
-    LoraConfig(**settings, base_model_name_or_path=str(base), inference_mode=True).save_pretrained(str(partial))
-    save_file(adapter, str(partial / "adapter_model.safetensors"), metadata={"format": "pt"})
-    made = {"checkpoint": str(checkpoint), "base": str(base), "made": time.time()}
-    (partial / "export.json").write_text(json.dumps(made, indent=2), encoding="utf-8")
-    replace(partial, out)
+        def tensor_of(planned: Planned) -> torch.Tensor:
+            tensor = self.cast(planned.name, base.read(planned.name), planned.dtype)
+            if planned.name in pairs:
+                # As PEFT does it: the delta in single precision onto the weight in its own, rounded once.
+                a, b = (part.float() for part in pairs[planned.name])
+                delta = (b @ a).mul_(adapter.scale(a))
+                tensor = self.cast(planned.name, delta.add_(tensor.float()), planned.dtype)
+            return tensor
 
+        return self.write_model(plan, tensor_of, "tensors")
 
-def merge(base: Path, adapter: Path, out: Path) -> None:
-    """Write base + adapter as one model: W + alpha / r * B A (Hu et al. 2021), shard by shard, dtype kept."""
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    partial = fresh(out)
-    for file in base.iterdir():
-        if file.is_file() and not _WEIGHTS.match(file.name) and file.name not in ("README.md", "demo_model.json"):
-            shutil.copyfile(file, partial / file.name)
-    plain = not (
-        config.get("use_dora")
-        or config.get("rank_pattern")
-        or config.get("alpha_pattern")
-        or config.get("modules_to_save")
-        or config.get("fan_in_fan_out")
-        or config.get("bias", "none") != "none"
-    )
-    shards = sorted(base.glob("*.safetensors"))
-    if plain and shards:
-        merge_shards(shards, adapter, config, partial)
-        index = base / "model.safetensors.index.json"
-        if index.exists():
-            shutil.copyfile(index, partial / index.name)
-    else:
-        print("Merged through PEFT: an adapter or weights of a kind that is not merged tensor by tensor.", flush=True)
-        merge_through_peft(base, adapter, partial)
-    card = f"# {out.parent.name}\n\nMerged by XTuner Studio from the base model `{base.name}` and a LoRA adapter.\n"
-    (partial / "README.md").write_text(card, encoding="utf-8")
-    made = {"base": str(base), "adapter": str(adapter), "made": time.time()}
-    (partial / "export.json").write_text(json.dumps(made, indent=2), encoding="utf-8")
-    replace(partial, out)
+    def merge_through_peft(self, special: str) -> "dict[str, Any]":
+        """The fallback for adapters that are more than pairs of matrices; holds the whole model in memory."""
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
 
+        dtype = self.dtype or "auto"
+        model = AutoModelForCausalLM.from_pretrained(self.base, torch_dtype=dtype, trust_remote_code=True)
+        model = PeftModel.from_pretrained(model, str(self.adapter)).merge_and_unload()
+        tensors = model.state_dict()
+        for name, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                self.overflowed[name] = int((~torch.isfinite(tensor)).sum())
+        plan = [Planned(e.name, tensors[e.name].dtype, tuple(tensors[e.name].shape)) for e in Weights(self.base)]
+        return self.write_model(plan, lambda planned: tensors[planned.name].cpu(), f"peft: {special}")
 
-def merge_shards(shards: "list[Path]", adapter: Path, config: "dict[str, Any]", out: Path) -> None:
-    """Merge one shard of the base after the other. Every LoRA pair must find its weight."""
-    scale = config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
-    with safe_open(str(adapter / "adapter_model.safetensors"), framework="pt") as lora:
-        left = {name for name in lora.keys() if ".lora_A." in name}  # noqa: SIM118  (no mapping)
-        for number, shard in enumerate(shards):
-            merged = {}
-            with safe_open(str(shard), framework="pt") as weights:
-                for name in weights.keys():  # noqa: SIM118
-                    tensor = weights.get_tensor(name)
-                    pair = f"base_model.model.{name.removesuffix('.weight')}.lora_A.weight"
-                    if pair in left:
-                        left.discard(pair)
-                        a, b = lora.get_tensor(pair).float(), lora.get_tensor(pair.replace("lora_A", "lora_B")).float()
-                        tensor = (tensor.float() + scale * (b @ a)).to(tensor.dtype)
-                    merged[name] = tensor
-            save_file(merged, str(out / shard.name), metadata={"format": "pt"})
-            tell((1 + (number + 1) / len(shards)) / 3, "merge")
-    if left:
-        sys.exit(f"The adapter does not fit this base model: no weight for {sorted(left)[0]}.")
+    def write_model(
+        self, plan: "list[Planned]", tensor_of: Any, method: str, checkpoint: "Path | None" = None
+    ) -> "dict[str, Any]":
+        """Write the model's directory: weights first, what makes it look like a model last."""
+        started, total = self.progress.bytes, sum(tensor.bytes for tensor in plan)
+        room = shutil.disk_usage(self.merged.parent).free
+        if room < total + (64 << 20):
+            sys.exit(f"No space left on device: the model takes {total / 1e9:.1f} GB and {room / 1e9:.1f} GB are free.")
+        partial = fresh(self.merged)
 
+        def wrote(count: int) -> None:
+            self.wrote(count)
+            self.progress.tell((self.progress.bytes - started) / total)
 
-def merge_through_peft(base: Path, adapter: Path, out: Path) -> None:
-    """The fallback for adapters that are more than pairs of matrices, and for weights that are not safetensors."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
+        layout = shards(plan, self.plan["shard_bytes"]) if self.plan.get("shard_bytes") else self.as_base(plan)
+        write_shards(partial, layout, tensor_of, wrote)
+        for file in self.base.iterdir():
+            named = file.name.startswith(".") or file.name in _NOT_COPIED or file.name.endswith(_WEIGHTS)
+            if file.is_file() and not named:
+                shutil.copyfile(file, partial / file.name)
+        (partial / "README.md").write_text(self.plan["card"], encoding="utf-8")
+        config = read_json(self.base / "config.json")
+        floats = {str(tensor.dtype).removeprefix("torch.") for tensor in plan if tensor.dtype.is_floating_point}
+        config["torch_dtype"] = self.plan.get("dtype") or (floats.pop() if len(floats) == 1 else config["torch_dtype"])
+        check_code(partial, config)
+        facts = {"checkpoint": str(checkpoint)} if checkpoint else {"adapter": str(self.adapter)}
+        if not checkpoint:
+            facts["adapter_sha256"] = adapter_digest(self.adapter)
+        if self.overflowed:
+            name, count = max(self.overflowed.items(), key=lambda item: item[1])
+            print(f"{count} values of {name} do not fit {config['torch_dtype']}.", flush=True)
+        self.copy_config(partial)
+        self.sign(
+            partial, **facts, method=method, dtype=config["torch_dtype"], chosen_dtype=self.plan.get("dtype"),
+            files=list(layout), overflowed=self.overflowed,
+        )  # fmt: skip
+        write_json(partial / "config.json", config)
+        replace(partial, self.merged)
+        return {"method": method, "dtype": config["torch_dtype"], "overflowed": sum(self.overflowed.values())}
 
-    model = AutoModelForCausalLM.from_pretrained(base, torch_dtype="auto", trust_remote_code=True)
-    PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().save_pretrained(str(out), max_shard_size="2GB")
+    def as_base(self, plan: "list[Planned]") -> "dict[str, list[Planned]]":
+        """Tensors by file as the base has them, where its files are safetensors."""
+        entries = Weights(self.base).entries
+        if any(entry.offset is None for entry in entries.values()):
+            return shards(plan, _SHARD_BYTES)
+        layout: dict[str, list[Planned]] = {}
+        for tensor in plan:
+            layout.setdefault(entries[tensor.name].file.name, []).append(tensor)
+        return dict(sorted(layout.items()))
 
+    def dtype_of(self, dtype: torch.dtype) -> torch.dtype:
+        """What a tensor of `dtype` is written as: only numbers with a fraction take the chosen one."""
+        return self.dtype if self.dtype and dtype.is_floating_point else dtype
 
-def verify(base: Path, adapter: Path, merged: Path, prompts: "list[str]", stops: "list[str]") -> "dict[str, Any]":
-    """Whether merged answers as base + adapter does: logits over each prompt, and 96 greedy tokens after it."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    def cast(self, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """`tensor` as `dtype`; counts the values that it cannot hold."""
+        if tensor.dtype == dtype:
+            return tensor
+        result = tensor.to(dtype)
+        if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max:
+            lost = int((torch.isinf(result) & torch.isfinite(tensor)).sum())
+            if lost:
+                self.overflowed[name] = self.overflowed.get(name, 0) + lost
+        return result
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = AutoTokenizer.from_pretrained(merged, trust_remote_code=True)
-    ends = [tokenizer.eos_token_id, *(i for i in map(tokenizer.convert_tokens_to_ids, stops) if i is not None)]
+    def wrote(self, count: int) -> None:
+        """So many bytes more are on disk."""
+        self.progress.bytes += count
 
-    def load(path: Path) -> Any:
-        return AutoModelForCausalLM.from_pretrained(path, torch_dtype="auto", trust_remote_code=True).to(device).eval()
+    def copy_config(self, directory: Path) -> None:
+        """XTuner's config beside the result, where `pth_to_hf` puts it too."""
+        if self.plan.get("config") and Path(self.plan["config"]).is_file():
+            shutil.copyfile(self.plan["config"], directory / "xtuner_config.py")
 
-    def answers(model: Any) -> "tuple[list[torch.Tensor], list[list[int]]]":
-        logits, tokens = [], []
-        for prompt in prompts:
-            ids = tokenizer(prompt, return_tensors="pt").input_ids.to(device)
-            with torch.no_grad():
-                logits.append(model(input_ids=ids).logits[0].float().cpu())
-                out = model.generate(
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=96,
-                    do_sample=False,
-                    eos_token_id=ends,
-                    pad_token_id=tokenizer.pad_token_id,
-                )
-            tokens.append(out[0, ids.shape[1] :].tolist())
-        return logits, tokens
+    def sign(self, directory: Path, **facts: Any) -> None:
+        """How it was made, beside it."""
+        made = {"base": str(self.base), "base_fingerprint": self.plan.get("base_fingerprint"), **facts}
+        write_json(directory / "export.json", {**made, **self.plan.get("facts", {}), "made": time.time()})
 
-    pair = PeftModel.from_pretrained(load(base), str(adapter))
-    wanted_logits, wanted_tokens = answers(pair)
-    del pair
-    alone = load(merged)
-    got_logits, got_tokens = answers(alone)
-    far = max(float((one - two).abs().max()) for one, two in zip(wanted_logits, got_logits, strict=True))
-    same = wanted_tokens == got_tokens
-    tolerance = _TOLERANCE.get(alone.dtype, 1.0)
-    return {
-        "max_abs_logit_diff": far,
-        "tolerance": tolerance,
-        "same_tokens": same,
-        "ok": same and far <= tolerance,
-        "dtype": str(alone.dtype),
-        "prompts": len(prompts),
-        "answers": [
-            {
-                "adapter": tokenizer.decode(one, skip_special_tokens=True),
-                "merged": tokenizer.decode(two, skip_special_tokens=True),
-            }
-            for one, two in zip(wanted_tokens, got_tokens, strict=True)
-        ],
-    }
+    def verify(self) -> "dict[str, Any]":
+        """Whether the merged model answers as base + adapter; see `verification`."""
+        from core.engine.verification import verify
 
+        def reference() -> Any:
+            """What makes the checkpoint's own model of the base, for a full fine-tune."""
+            return full_tensors(read_checkpoint(Path(self.plan["checkpoint"]))[0])
 
-def fresh(out: Path) -> Path:
-    """An empty directory beside `out` to write to."""
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return partial
-
-
-def replace(partial: Path, out: Path) -> None:
-    """Put the finished directory in its place, instead of an older one."""
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial, out)
+        full = self.plan["kind"] == "full"
+        found = verify(self.plan, read_json(self.merged / "export.json"), reference if full else None, self.progress)
+        if not full:
+            made = read_json(self.merged / "export.json")
+            if made.get("adapter_sha256") and made["adapter_sha256"] != adapter_digest(self.adapter):
+                found["causes"].insert(0, {"kind": "stale_adapter"})
+            if made.get("base_fingerprint") and made["base_fingerprint"] != self.plan.get("base_fingerprint"):
+                found["causes"].insert(0, {"kind": "base_changed"})
+        if self.plan.get("trained_on") and self.plan["trained_on"] != self.plan["base_fingerprint"]:
+            found["causes"].insert(0, {"kind": "not_trained_on"})
+        found["ok"] = found["ok"] and not found["causes"]
+        return found
 
 
 def main() -> None:
-    """Carry out the steps named on the command line, in order; what each found goes to `STEP.json` in `--results`."""
+    """Carry out the steps named on the command line, in order; what each found goes to `STEP.json` in `results`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("steps", nargs="+", choices=STEPS)
-    for option in ("checkpoint", "base", "adapter", "merged", "prompts", "results"):
-        parser.add_argument(f"--{option}", type=Path)
+    parser.add_argument("--plan", type=Path, required=True)
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
-    for step in STEPS:
-        if step not in options.steps:
-            continue
-        tell(STEPS.index(step) / 3, step)
-        started = time.time()
-        found: dict[str, Any] = {}
-        if step == "convert":
-            convert(options.checkpoint, options.base, options.adapter)
-        elif step == "merge":
-            merge(options.base, options.adapter, options.merged)
-        else:
-            asked = json.loads(options.prompts.read_text(encoding="utf-8"))
-            found = verify(options.base, options.adapter, options.merged, asked["prompts"], asked["stop_words"])
-        found.update(seconds=time.time() - started, made=time.time())
-        partial = options.results / f"{step}.json.partial"
-        partial.write_text(json.dumps(found, ensure_ascii=False, indent=2), encoding="utf-8")
-        os.replace(partial, options.results / f"{step}.json")
-    tell(1.0, "done")
+    plan = json.loads(options.plan.read_text(encoding="utf-8"))
+    results = Path(plan["results"])
+    results.mkdir(parents=True, exist_ok=True)
+    # Asked to stop, what is half written is taken away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped as asked."))
+    steps = [step for step in STEPS if step in options.steps]
+    progress = Progress(steps)
+    work = Export(plan, progress)
+    try:
+        for step in steps:
+            progress.begin(step)
+            started = time.time()
+            try:
+                found = getattr(work, step)()
+            except ValueError as error:
+                sys.exit(str(error))
+            write_json(results / f"{step}.json", {**found, "seconds": time.time() - started, "made": time.time()})
+        progress.tell(1.0, force=True)
+    finally:
+        for out in (work.adapter, work.merged):
+            shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,21 @@
 """From a checkpoint to a model that stands alone: convert, merge, verify. Starts the engine's export worker as a job.
 
-What the steps do is in `engine/export_worker`; the results lie in the run: `adapter/`, `merged/`, `verify.json`.
+What the steps do is in `engine/export_worker`; the results lie in the run: `adapter/`, `merged/`, `export/`. What a
+comparison means in words is for `verdict`.
 """
 
+import re
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from core.engine import model as models
 from core.engine.commands import engine_command, engine_environment
+from core.engine.config_file import MISSING, ConfigFile
+from core.engine.fingerprint import fingerprint
+from core.export.card import card
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, read_json, size_of, write_json
 from core.ground.workspace import Workspace
@@ -19,6 +25,37 @@ from core.training.run import Run
 
 Step = Literal["convert", "merge", "verify"]
 STEPS: tuple[Step, ...] = ("convert", "merge", "verify")
+DTYPES = ("float32", "bfloat16", "float16")
+# Asked beside the run's own questions, for what has nothing to do with the identity.
+_GENERAL = ("你好", "法国的首都是哪里？")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(MB|GB)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How the merged model is written: `dtype` and `shard_bytes`, as the base model has them where None."""
+
+    dtype: str | None = None
+    shard_bytes: int | None = None
+
+    @classmethod
+    def of(cls, dtype: str | None = None, shard_size: str | None = None) -> "Form":
+        """From what a person types: `bfloat16`, `2GB`. Raises BadInput for what is neither."""
+        if dtype is not None and dtype not in DTYPES:
+            raise BadInput(
+                f"精度 {dtype} 不可用：可用 {'、'.join(DTYPES)}",
+                f"the precision {dtype} cannot be used: take one of {', '.join(DTYPES)}",
+            )
+        if shard_size is None:
+            return cls(dtype=dtype)
+        found = _SIZE.fullmatch(shard_size.strip())
+        count = int(float(found[1]) * (1e9 if found[2].upper() == "GB" else 1e6)) if found else 0
+        if count < 1_000_000:
+            raise BadInput(
+                f"分片大小 {shard_size!r} 不可用：写成 2GB 或 500MB，至少 1MB",
+                f"the shard size {shard_size!r} cannot be used: write 2GB or 500MB, 1MB at least",
+            )
+        return cls(dtype=dtype, shard_bytes=count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,42 +67,88 @@ class Exported:
     verified: dict[str, Any] | None
 
 
-def start(workspace: Workspace, run: Run, steps: Sequence[Step] = STEPS, checkpoint: str | None = None) -> Job:
+def full(run: Run) -> bool:
+    """Whether the run trained the whole model: then convert gives the model that stands alone, and nothing is merged."""
+    return ConfigFile(run.config.read_text(encoding="utf-8")).get("model.lora") is MISSING
+
+
+def steps_of(run: Run) -> tuple[Step, ...]:
+    """The steps that there are for a run."""
+    return ("convert", "verify") if full(run) else STEPS
+
+
+def start(
+    workspace: Workspace,
+    run: Run,
+    steps: Sequence[Step] | None = None,
+    checkpoint: str | None = None,
+    form: Form | None = None,
+) -> Job:
     """Start `steps` for a run as one job. Raises BadInput where a step has nothing to work on, or one runs already."""
+    whole_model = full(run)
+    steps = steps_of(run) if steps is None else steps
     with locked(run.path / ".export.lock"):
         busy = latest_job(run.jobs, "export")
         if busy is not None and busy.status().live:
             raise BadInput(f"训练 {run.id} 正在导出", f"the run {run.id} is being exported already")
+        sweep(run)
         model = models.usable(workspace, run.facts["model"]["name"])
-        options: list[str | Path] = ["--base", model.path, "--adapter", run.adapter, "--merged", run.merged]
+        if whole_model and "merge" in steps:
+            raise BadInput(
+                f"训练 {run.id} 是全量微调，不需要合并：转换出来的就是完整的模型",
+                f"the run {run.id} trained the full model, so there is nothing to merge: convert gives the whole model",
+            )
+        chosen, made_of = None, run.merged if whole_model else run.adapter
         artefacts = []
         if "convert" in steps:
             chosen = run.checkpoint(checkpoint)
-            options += ["--checkpoint", chosen.path]
-            artefacts.append(run.adapter / "adapter_model.safetensors")
-        elif not run.adapter.exists():
+            artefacts.append(run.merged / "config.json" if whole_model else run.adapter / "adapter_model.safetensors")
+        elif not made_of.exists():
             raise BadInput(
                 f"训练 {run.id} 还没有转换：先 export convert",
                 f"the run {run.id} has no adapter yet: export convert first",
             )
+        else:
+            used = (read_json(made_of / "export.json") or {}).get("checkpoint")
+            chosen = next((c for c in run.checkpoints() if str(c.path) == used), None)
+            if whole_model and chosen is None:
+                raise BadInput(
+                    f"导出所用的检查点 {used} 已不在：请重新转换",
+                    f"the checkpoint {used} that was exported is gone: convert again",
+                )
         if "merge" in steps:
             artefacts.append(run.merged / "config.json")
-        elif "verify" in steps and not run.merged.exists():
+        elif "verify" in steps and "convert" not in steps and not run.merged.exists():
             raise BadInput(
                 f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
             )
-        prompts = [
-            run.template.prompt([(question, None)]) for question in [*run.questions, "你好", "法国的首都是哪里？"]
-        ]
-        write_json(run.path / "prompts.json", {"prompts": prompts, "stop_words": list(run.template.stop_words)})
-        options += ["--prompts", run.path / "prompts.json", "--results", run.path / "export"]
+        template = run.template
+        plan = {
+            "kind": "full" if whole_model else "lora",
+            "checkpoint": str(chosen.path) if chosen else None,
+            "base": str(model.path),
+            "adapter": str(run.adapter),
+            "merged": str(run.merged),
+            "results": str(run.path / "export"),
+            "config": str(run.config),
+            **asdict(form or Form()),
+            "base_fingerprint": fingerprint(model.path),
+            "trained_on": run.facts["model"].get("fingerprint"),
+            "prompts": [template.prompt([(question, None)]) for question in (*run.questions, *_GENERAL)],
+            "stop_words": list(template.stop_words),
+            "card": card(run, chosen.name if chosen else None, whole=whole_model),
+            "facts": {"run": run.id, "base_name": model.name, "versions": run.facts["versions"]},
+        }
+        # One plan a job, beside the job's own files would be too late: its command names it.
+        file = run.path / "export" / "plan.json"
+        write_json(file, plan)
         return Job.start(
             run.jobs,
             "export",
-            engine_command(workspace, "core.engine.export_worker", *steps, *options),
+            engine_command(workspace, "core.engine.export_worker", *steps, "--plan", file),
             env=engine_environment(workspace),
             artefacts=[*artefacts, *(run.path / "export" / f"{step}.json" for step in steps)],
-            facts={"steps": list(steps)},
+            facts={"steps": list(steps), "checkpoint": chosen.name if chosen else None},
         )
 
 
@@ -73,12 +156,27 @@ def finish(run: Run, job: Job, on_progress: Callable[[Job], None] | None = None)
     """Wait for an export job and return what each of its steps found, by step. Raises WorkFailed with the reason."""
     status = job.wait(on_progress=on_progress)
     if status is not Status.FINISHED:
+        sweep(run)
         why = reason(job)
         raise WorkFailed(
             f"训练 {run.id} 导出没有完成：{why.zh if why else status}。日志：{job.log}",
             f"the export of {run.id} did not finish: {why.en if why else status}. Log: {job.log}",
         )
     return {step: read_json(run.path / "export" / f"{step}.json") for step in job.spec["facts"]["steps"]}
+
+
+def sweep(run: Run) -> None:
+    """Take away what an export that was killed left half written. Does nothing while one runs."""
+    busy = latest_job(run.jobs, "export")
+    if busy is None or busy.status().live:
+        return
+    for out in (run.adapter, run.merged):
+        old = out.with_name(f"{out.name}.old.partial")
+        if old.exists() and not out.exists():
+            # Killed between the two renames: the older one is whole.
+            old.rename(out)
+        for left in (old, out.with_name(f"{out.name}.partial")):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def exported(run: Run) -> Exported:
@@ -88,12 +186,20 @@ def exported(run: Run) -> Exported:
         for path in (run.adapter / "export.json", run.merged / "export.json", run.path / "export" / "verify.json")
     )
     # An adapter that was converted anew makes the merged model stale, and a new merge the verdict.
-    if adapter is None or (merged and merged["made"] < adapter["made"]):
+    if merged and not merged.get("checkpoint") and not _of_this_adapter(merged, adapter):
         merged = None
     if merged is None or (verified and verified["made"] < merged["made"]):
         verified = None
-    return Exported(
-        adapter={**adapter, "path": str(run.adapter), "bytes": size_of(run.adapter)} if adapter else None,
-        merged={**merged, "path": str(run.merged), "bytes": size_of(run.merged)} if merged else None,
-        verified=verified,
-    )
+    return Exported(adapter=_with_size(adapter, run.adapter), merged=_with_size(merged, run.merged), verified=verified)
+
+
+def _of_this_adapter(merged: dict[str, Any], adapter: dict[str, Any] | None) -> bool:
+    if adapter is None:
+        return False
+    if "sha256" in adapter and "adapter_sha256" in merged:
+        return adapter["sha256"] == merged["adapter_sha256"]
+    return merged["made"] >= adapter["made"]
+
+
+def _with_size(made: dict[str, Any] | None, path: Path) -> dict[str, Any] | None:
+    return {**made, "path": str(path), "bytes": size_of(path)} if made else None

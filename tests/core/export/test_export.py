@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from core.engine.fingerprint import fingerprint
 from core.export import export
-from core.export.export import exported
+from core.export.export import Form, exported
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
 from tests.conftest import ended
@@ -49,6 +50,17 @@ def test_staleness(exported_run, adapter, merged, verified, kept):
     assert (found.adapter is not None, found.merged is not None, found.verified is not None) == kept
 
 
+def test_the_same_adapter_again_keeps_what_was_made_of_it(exported_run):
+    write_json(exported_run.adapter / "export.json", {**read_json(exported_run.adapter / "export.json"), "sha256": "a"})
+    made = read_json(exported_run.merged / "export.json")
+    write_json(exported_run.merged / "export.json", {**made, "adapter_sha256": "a"})
+    date(exported_run.adapter / "export.json", 4)
+    date(exported_run.merged / "export.json", 2)
+    assert exported(exported_run).merged
+    write_json(exported_run.merged / "export.json", {**made, "adapter_sha256": "b"})
+    assert exported(exported_run).merged is None
+
+
 def test_merged_without_its_adapter(exported_run):
     shutil.rmtree(exported_run.adapter)
     found = exported(exported_run)
@@ -65,8 +77,8 @@ def test_half_written_export_is_not_there(finished_run):
 
 WORKER = """
 import json, pathlib, sys
-words = dict(zip(sys.argv, sys.argv[1:]))
-results, run = pathlib.Path(words["--results"]), pathlib.Path(words["--results"]).parent
+plan = json.loads(pathlib.Path(sys.argv[sys.argv.index("--plan") + 1]).read_text())
+results, run = pathlib.Path(plan["results"]), pathlib.Path(plan["results"]).parent
 results.mkdir(exist_ok=True)
 for step in ("convert", "merge", "verify"):
     if step in sys.argv:
@@ -101,17 +113,21 @@ def test_all_steps_in_one_job(workspace, finished_run):
     assert found["verify"]["ok"]
     words = json.loads(job.log_tail())
     assert words[:3] == ["convert", "merge", "verify"]
-    assert words[words.index("--checkpoint") + 1].endswith("iter_12.pth")
-    prompts = read_json(finished_run.path / "prompts.json")
-    assert prompts["prompts"][0] == "<|im_start|>user\n请介绍一下你自己<|im_end|>\n<|im_start|>assistant\n"
-    assert prompts["stop_words"] == ["<|im_end|>"]
+    plan = read_json(finished_run.path / "export" / "plan.json")
+    assert plan["checkpoint"].endswith("iter_12.pth")
+    assert plan["prompts"][0] == "<|im_start|>user\n请介绍一下你自己<|im_end|>\n<|im_start|>assistant\n"
+    assert plan["stop_words"] == ["<|im_end|>"]
+    assert plan["kind"] == "lora"
+    assert (plan["dtype"], plan["shard_bytes"]) == (None, None)
+    assert plan["base_fingerprint"] == fingerprint(finished_run.model_path)
 
 
 @pytest.mark.usefixtures("worker")
 def test_an_earlier_checkpoint(workspace, finished_run):
     job = export.start(workspace, finished_run, ["convert"], "iter_4")
     assert list(export.finish(finished_run, job)) == ["convert"]
-    assert any(word.endswith("iter_4.pth") for word in job.spec["argv"])
+    assert read_json(finished_run.path / "export" / "plan.json")["checkpoint"].endswith("iter_4.pth")
+    assert job.spec["facts"]["checkpoint"] == "iter_4"
 
 
 @pytest.mark.parametrize(
@@ -158,3 +174,61 @@ def test_export_that_ends_well_and_leaves_nothing(workspace, finished_run, worke
     with pytest.raises(WorkFailed):
         export.finish(finished_run, job)
     assert ended(job) == "FAILED"
+
+
+def test_what_a_killed_export_left_is_taken_away(workspace, exported_run, worker):
+    worker("import time; time.sleep(60)")
+    job = export.start(workspace, exported_run, ["merge"])
+    half = exported_run.path / "merged.partial"
+    half.mkdir()
+    export.sweep(exported_run)
+    assert half.is_dir(), "not while it is being written"
+    job.stop(discard=True)
+    with pytest.raises(WorkFailed):
+        export.finish(exported_run, job)
+    assert not half.exists()
+    assert exported_run.merged.is_dir()
+
+
+def test_a_kill_between_two_renames_leaves_the_older_one(workspace, exported_run, worker):
+    worker("pass")
+    export.start(workspace, exported_run, ["merge"]).wait(20)
+    exported_run.merged.rename(exported_run.path / "merged.old.partial")
+    export.sweep(exported_run)
+    assert (exported_run.merged / "config.json").is_file()
+    assert not list(exported_run.path.glob("*.partial"))
+
+
+def make_full(run):
+    """The run's config trains the whole model."""
+    text = run.config.read_text(encoding="utf-8")
+    start = text.index("    lora=dict(")
+    run.config.write_text(text[:start] + text[text.index("    ),\n", start) + 7 :], encoding="utf-8")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_full_fine_tune_is_not_merged(workspace, finished_run):
+    assert export.steps_of(finished_run) == ("convert", "merge", "verify")
+    make_full(finished_run)
+    assert export.full(finished_run)
+    assert export.steps_of(finished_run) == ("convert", "verify")
+    with pytest.raises(BadInput) as refused:
+        export.start(workspace, finished_run, ["merge"])
+    assert "nothing to merge" in str(refused.value.text.en)
+    job = export.start(workspace, finished_run)
+    assert list(export.finish(finished_run, job)) == ["convert", "verify"]
+    plan = read_json(finished_run.path / "export" / "plan.json")
+    assert plan["kind"] == "full"
+    assert "full fine-tune" in plan["card"]
+    write_json(finished_run.merged / "export.json", {"made": 1, "checkpoint": plan["checkpoint"]})
+    shutil.rmtree(finished_run.adapter)
+    assert exported(finished_run).merged["checkpoint"].endswith("iter_12.pth")
+
+
+def test_form():
+    assert Form.of("bfloat16", "2GB") == Form(dtype="bfloat16", shard_bytes=2_000_000_000)
+    assert Form.of(None, " 500 mb ") == Form(shard_bytes=500_000_000)
+    assert Form.of() == Form()
+    for dtype, size in (("int4", None), (None, "2"), (None, "big"), (None, "0MB"), (None, "-2GB")):
+        with pytest.raises(BadInput):
+            Form.of(dtype, size)

@@ -1,0 +1,67 @@
+"""The directory of a model or an adapter as a worker writes it: beside its place, whole, then renamed.
+
+A part of the workers; standard library alone.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def check_code(directory: Path, config: "dict[str, Any]") -> None:
+    """Exit where a Python file that the model or its tokenizer would load is not there."""
+    named = [config, read_json(directory / "tokenizer_config.json")]
+    for value in (value for found in named for value in (found.get("auto_map") or {}).values()):
+        for spec in value if isinstance(value, list) else [value]:
+            file = f"{spec.rpartition('--')[2].partition('.')[0]}.py" if spec else None
+            if file and not (directory / file).is_file():
+                sys.exit(f"The base model has no {file}, which its configuration names: copy it there.")
+
+
+def adapter_digest(directory: Path) -> "str | None":
+    """The SHA-256 of an adapter's tensors, None where there are none."""
+    for name in ("adapter_model.safetensors", "adapter_model.bin"):
+        if (directory / name).is_file():
+            with (directory / name).open("rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                return digest.hexdigest()
+    return None
+
+
+def read_json(path: Path) -> "dict[str, Any]":
+    """A JSON object; empty where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def write_json(path: Path, value: "dict[str, Any]") -> None:
+    """Write readable JSON beside its place, then rename it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def fresh(out: Path) -> Path:
+    """An empty directory beside `out` to write to."""
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def replace(partial: Path, out: Path) -> None:
+    """Put the finished directory in its place, instead of an older one, which goes once the new one is there."""
+    old = out.with_name(out.name + ".old.partial")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.replace(out, old)
+    os.replace(partial, out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""The model card beside an adapter or a merged model: what it is, what of, how to use it. Writes nothing itself."""
+
+from core.training.run import Run
+
+_LOAD = """```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(PATH, trust_remote_code=True)
+model = AutoModelForCausalLM.from_pretrained(PATH, torch_dtype="auto", trust_remote_code=True).eval()
+```"""
+_LOAD_ADAPTER = """```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained(BASE, torch_dtype="auto", trust_remote_code=True)
+model = PeftModel.from_pretrained(base, PATH).eval()
+```"""
+
+
+def card(run: Run, checkpoint: str | None, *, whole: bool) -> str:
+    """A README.md in Markdown for what is made of `checkpoint` of `run`; `whole` for a full fine-tune."""
+    model, dataset = run.facts["model"], run.facts["dataset"]
+    nickname = f"（{run.nickname} 的小助手 / {run.nickname}'s assistant）" if run.nickname else ""
+    lines = [
+        "---",
+        f"base_model: {model['name']}",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "tags: [xtuner, internlm]",
+        "---",
+        "",
+        f"# {run.id}{nickname}",
+        "",
+        "用 XTuner Studio 微调 / fine-tuned with XTuner Studio.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| 基座 / base model | {model['name']} ({model.get('architecture') or '-'}) |",
+        f"| 方法 / method | {'全量微调 / full fine-tune' if whole else 'LoRA'} |",
+        f"| 检查点 / checkpoint | {checkpoint or '-'} |",
+        f"| 数据集 / dataset | {dataset['name']}, {dataset.get('rows', '-')} rows, sha256 `{dataset['sha256'][:16]}…` |",
+        f"| 提示模板 / prompt template | {model['prompt_template']} |",
+        f"| XTuner | {run.facts['versions'].get('xtuner') or '-'} |",
+        "",
+        "怎样得到它：`export.json`、`xtuner_config.py`。 / How it was made: `export.json`, `xtuner_config.py`.",
+        "",
+        "完整的模型（合并后）/ the whole model (merged):",
+        "",
+        _LOAD,
+    ]
+    if not whole:
+        lines += ["", "只有适配器 / the adapter alone:", "", _LOAD_ADAPTER]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,81 @@
+"""What a comparison of merged model and base + adapter means, in words: whether it may be used, else why and what to do."""
+
+from typing import Any
+
+from core.ground.text import Text
+
+
+def verdict(found: dict[str, Any]) -> Text:
+    """One sentence on `verify`'s result."""
+    if found["ok"]:
+        if found["same_tokens"]:
+            return Text(
+                "合并后的模型与“基座 + 适配器”的回答完全一致", "the merged model answers exactly as base + adapter"
+            )
+        return Text(
+            f"合并后的模型与“基座 + 适配器”一致；{found['near_ties']} 个回答在两个几乎同样可能的词上分开，属于舍入误差",
+            f"the merged model agrees with base + adapter; {found['near_ties']} answers part where two tokens are all "
+            "but equally likely, which is rounding",
+        )
+    return Text(
+        "合并后的模型与“基座 + 适配器”不一致，不要使用",
+        "the merged model is not base + adapter: do not use it",
+    )
+
+
+def causes(found: dict[str, Any]) -> list[Text]:
+    """Why it is not as it should be, each with what to do; empty for a good one."""
+    return [_cause(cause) for cause in found.get("causes", [])]
+
+
+def _cause(cause: dict[str, Any]) -> Text:
+    tensor, count = cause.get("tensor"), cause.get("count")
+    was, dtype = cause.get("was"), cause.get("dtype")
+    match cause["kind"]:
+        case "wrong_base":
+            return Text(
+                f"基座模型不对：{count} 个适配器没有动过的张量与基座不同，例如 {tensor}。用训练时的基座重新合并",
+                f"a wrong base model: {count} tensors that the adapter does not touch differ from the base's, such as "
+                f"{tensor}. Merge again with the base model of the training",
+            )
+        case "other_adapter":
+            return Text(
+                f"适配器不对（旧的，或别的训练的）：{count} 个张量不是基座加这个适配器，例如 {tensor}。重新合并",
+                f"another adapter (an old one, or another run's): {count} tensors are not the base plus this adapter, "
+                f"such as {tensor}. Merge again",
+            )
+        case "not_merged":
+            return Text(
+                f"适配器没有合并进去：{count} 个张量与基座完全相同。重新合并",
+                f"the adapter is not in it: {count} tensors are the base model's own. Merge again",
+            )
+        case "stale_adapter":
+            return Text(
+                "合并之后适配器变了（重新转换过，或被换掉）：重新合并",
+                "the adapter has changed since the merge (converted anew, or swapped): merge again",
+            )
+        case "base_changed":
+            return Text(
+                "合并之后基座模型的权重变了：用训练时的基座重新合并",
+                "the base model's weights have changed since the merge: merge again with the base of the training",
+            )
+        case "not_trained_on":
+            return Text(
+                "这个基座模型不是训练时用的那个（权重不同）：换回训练时的基座，再导出",
+                "this base model is not the one of the training (its weights differ): put that one back and export",
+            )
+        case "overflow":
+            return Text(
+                f"{count} 个数值超出了 {dtype} 的范围（原来是 {was}），例如 {tensor}：改用 bfloat16 重新合并",
+                f"{count} values do not fit {dtype} (they were {was}), such as in {tensor}: merge again as bfloat16",
+            )
+        case "precision":
+            return Text(
+                f"精度丢失：基座是 {was}，合并后只有 {dtype}，而这不是你选的。按原精度重新合并",
+                f"precision was lost: the base is {was}, the merged model {dtype}, which you did not choose. Merge "
+                "again in the base's own",
+            )
+    return Text(
+        "没有找到具体原因：重新转换、合并、校验一次，仍不一致请查看日志",
+        "the reason was not found: convert, merge and verify once more, and see the log if it stays",
+    )
