@@ -5,41 +5,78 @@ PATH, so the modules behind them are started, with the engine's own interpreter.
 """
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from core.engine import interpreter
 from core.ground.errors import BadInput
 from core.ground.workspace import PROJECT, Workspace
 
 ENTRY = "core.engine.entry"
+_ADDRESS = re.compile(r"[\w.:%-]{1,253}")
+_PARTITION = re.compile(r"[\w.,-]{1,200}")
+Launcher = Literal["pytorch", "slurm"]
+LAUNCHERS: tuple[Launcher, ...] = ("pytorch", "slurm")
+DEFAULT_PORT = 29500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """The processes of a training: on how many machines, how many on each, and where they meet."""
+    """The processes of a training: on how many machines, how many on each, where they meet, who starts them.
+
+    `launcher` pytorch is torchrun, to be started on each machine; slurm is srun, which starts all of them, in
+    `partition` if one is given. `port` None: any free one on a single machine, 29500 on several.
+    """
 
     nproc: int = 1
     nnodes: int = 1
     node_rank: int = 0
     addr: str = "127.0.0.1"
-    port: int = 29500
+    port: int | None = None
+    launcher: Launcher = "pytorch"
+    partition: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise BadInput for numbers of processes and machines that there cannot be."""
+        """Raise BadInput for processes, machines and meeting points that there cannot be."""
         if self.nproc < 1 or self.nnodes < 1 or not 0 <= self.node_rank < self.nnodes:
             raise BadInput(
-                f"进程和机器的数量不可用：nproc={self.nproc}、nnodes={self.nnodes}、node_rank={self.node_rank}",
+                f"进程和机器的数量不可用：nproc={self.nproc}、nnodes={self.nnodes}、node_rank={self.node_rank}"
+                "（至少为 1，node_rank 从 0 开始并小于 nnodes）",
                 f"these processes cannot be: nproc={self.nproc}, nnodes={self.nnodes}, node_rank={self.node_rank}; take "
-                "1 or more, and a rank below nnodes",
+                "1 or more, and a rank from 0 and below nnodes",
+            )
+        if self.port is not None and not 1 <= self.port <= 65_535:
+            raise BadInput(
+                f"端口 {self.port} 不可用：--port 取 1 到 65535",
+                f"the port {self.port} cannot be: --port takes 1 to 65535",
+            )
+        if not _ADDRESS.fullmatch(self.addr):
+            raise BadInput(
+                f"地址 {self.addr!r} 不可用：--addr 填 0 号机器的 IP 地址或主机名",
+                f"the address {self.addr!r} cannot be: --addr takes the IP address or host name of the machine of rank 0",
+            )
+        if self.launcher not in LAUNCHERS or not _PARTITION.fullmatch(self.partition or "x"):
+            raise BadInput(
+                f"启动方式 {self.launcher}、分区 {self.partition} 不可用：--launcher 取 {' 或 '.join(LAUNCHERS)}",
+                f"the launcher {self.launcher} with partition {self.partition} cannot be: --launcher takes "
+                f"{' or '.join(LAUNCHERS)}",
             )
 
     @property
     def distributed(self) -> bool:
-        return self.nproc * self.nnodes > 1
+        return self.nproc * self.nnodes > 1 or self.launcher == "slurm"
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The ranks whose files this machine has: all of them where Slurm's nodes share a disk."""
+        if self.launcher == "slurm":
+            return tuple(range(self.nproc * self.nnodes))
+        return tuple(range(self.node_rank * self.nproc, (self.node_rank + 1) * self.nproc))
 
 
 def engine_environment(workspace: Workspace) -> dict[str, str]:
@@ -82,20 +119,24 @@ def train_command(
     cluster: Cluster,
     deepspeed: str | None = None,
     resume: Path | None = None,
+    gpu: bool = True,
 ) -> list[str]:
-    """The command that trains with the workspace's engine: in one process, or through torchrun in several."""
+    """The command that trains with the workspace's engine: in one process, or in several through torchrun or srun
+    (with a `gpu` each, or none)."""
     options = ["--work-dir", str(work_dir)]
     options += ["--deepspeed", deepspeed] if deepspeed else []
     options += ["--resume", str(resume)] if resume else []
     if not cluster.distributed:
         return engine_command(workspace, ENTRY, config, *options)
+    if cluster.launcher == "slurm":
+        return [*_srun(cluster, gpu), *engine_command(workspace, ENTRY, config, *options), "--launcher", "slurm"]
     return [
         *engine_command(workspace, "torch.distributed.run"),
         f"--nproc_per_node={cluster.nproc}",
         f"--nnodes={cluster.nnodes}",
         f"--node_rank={cluster.node_rank}",
         f"--master_addr={cluster.addr}",
-        f"--master_port={cluster.port}",
+        f"--master_port={cluster.port or DEFAULT_PORT}",
         "-m",
         ENTRY,
         str(config),
@@ -105,11 +146,15 @@ def train_command(
     ]
 
 
-def as_typed(config: Path, work_dir: Path, *, cluster: Cluster, deepspeed: str | None, resume: Path | None) -> str:
+def as_typed(
+    config: Path, work_dir: Path, *, cluster: Cluster, deepspeed: str | None, resume: Path | None, gpu: bool = True
+) -> str:
     """The `xtuner train` line of the course that does the same, for the learner to see and copy."""
     words = ["xtuner", "train", str(config), "--work-dir", str(work_dir)]
     words += ["--deepspeed", deepspeed] if deepspeed else []
     words += ["--resume", str(resume)] if resume else []
+    if cluster.launcher == "slurm":
+        return _line([*_srun(cluster, gpu), *words, "--launcher", "slurm"])
     settings = []
     if cluster.distributed:
         settings = [f"NPROC_PER_NODE={cluster.nproc}"]
@@ -117,10 +162,31 @@ def as_typed(config: Path, work_dir: Path, *, cluster: Cluster, deepspeed: str |
             settings += [
                 f"NNODES={cluster.nnodes}",
                 f"NODE_RANK={cluster.node_rank}",
-                f"ADDR={cluster.addr}",
-                f"PORT={cluster.port}",
+                f"ADDR={shlex.quote(cluster.addr)}",
+                f"PORT={cluster.port or DEFAULT_PORT}",
             ]
     return " ".join([*settings, _line(words)])
+
+
+def start_as_typed(config_name: str, cluster: Cluster, deepspeed: str | None) -> list[str]:
+    """The headless command for each machine, by rank: the one that starts its part of the training."""
+    lines = []
+    for rank in range(cluster.nnodes):
+        words = ["python", "-m", "core", "train", "start", config_name, "--nproc", str(cluster.nproc)]
+        words += ["--nnodes", str(cluster.nnodes), "--node-rank", str(rank)]
+        words += ["--addr", cluster.addr, "--port", str(cluster.port or DEFAULT_PORT)]
+        words += ["--deepspeed", deepspeed] if deepspeed else []
+        lines.append(_line(words))
+    return lines
+
+
+def _srun(cluster: Cluster, gpu: bool) -> list[str]:
+    """Slurm's way to start one task a process on every node; one that dies takes the others with it."""
+    words = ["srun"]
+    words += [f"--partition={cluster.partition}"] if cluster.partition else []
+    words += ["--job-name=xtuner", f"--nodes={cluster.nnodes}", f"--ntasks-per-node={cluster.nproc}"]
+    words += [f"--gres=gpu:{cluster.nproc}"] if gpu else []
+    return [*words, "--kill-on-bad-exit=1"]
 
 
 def convert_as_typed(config: Path, checkpoint: Path, adapter: Path) -> str:

@@ -77,6 +77,11 @@ class Workspace:
         return self.root / "jobs"
 
     @property
+    def queue(self) -> Path:
+        """The trainings that wait for their turn."""
+        return self.root / "queue"
+
+    @property
     def cache(self) -> Path:
         """What can be made again: caches of the engine's libraries, measurements."""
         return self.root / "cache"

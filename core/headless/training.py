@@ -1,19 +1,25 @@
-"""`train …`: start, watch, stop, resume and list runs."""
+"""`train …`: start, watch, stop, resume and list runs; see and order those that wait."""
 
-from core.engine.commands import Cluster
+import os
+import sys
+
+from core.engine.commands import LAUNCHERS, Cluster
 from core.ground.errors import WorkFailed
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, WAIT, Answer, Options, Table, show_progress
 from core.jobs.job import Status
+from core.jobs.process import Identity
 from core.training import run as runs
 
 CLUSTER = [
-    (("--nproc",), {"type": int, "default": 1}),
-    (("--nnodes",), {"type": int, "default": 1}),
-    (("--node-rank",), {"type": int, "default": 0}),
-    (("--addr",), {"default": "127.0.0.1"}),
-    (("--port",), {"type": int, "default": 29500}),
-    (("--deepspeed",), {}),
+    (("--nproc",), {"type": int, "default": 1, "help": "processes on each machine, one a GPU"}),
+    (("--nnodes",), {"type": int, "default": 1, "help": "machines"}),
+    (("--node-rank",), {"type": int, "default": 0, "help": "which of the machines this one is, from 0"}),
+    (("--addr",), {"default": "127.0.0.1", "help": "the address of the machine of rank 0"}),
+    (("--port",), {"type": int, "help": "a free port there (default: 29500, or any free one on one machine)"}),
+    (("--deepspeed",), {"help": "XTuner's settings: deepspeed_zero1, deepspeed_zero2, …"}),
+    (("--launcher",), {"choices": LAUNCHERS, "default": "pytorch"}),
+    (("--partition",), {"help": "Slurm's partition"}),
 ]
 
 
@@ -29,6 +35,7 @@ def state_answer(run: runs.Run) -> Answer:
         "loss": state.loss,
         "exit_code": state.exit_code,
         "reason": str(state.reason) if state.reason else None,
+        "place": state.place,
     }
 
 
@@ -48,9 +55,30 @@ def followed(run: runs.Run, wait: bool) -> Answer:
 
 def train_start(workspace: Workspace, options: Options) -> Answer:
     cluster = Cluster(
-        nproc=options.nproc, nnodes=options.nnodes, node_rank=options.node_rank, addr=options.addr, port=options.port
+        nproc=options.nproc,
+        nnodes=options.nnodes,
+        node_rank=options.node_rank,
+        addr=options.addr,
+        port=options.port,
+        launcher=options.launcher,
+        partition=options.partition,
     )
-    return followed(runs.start(workspace, options.config, cluster=cluster, deepspeed=options.deepspeed), options.wait)
+    for problem in runs.before_start(workspace, options.config, cluster, options.deepspeed):
+        if problem.severity == "warning":
+            print(f"{problem.where}: {problem.message}; {problem.hint}", file=sys.stderr)
+    # Typed twice at once it is one wish; typed again after the first answer it is another.
+    typed = Identity.of(os.getpid())
+    run = runs.start(
+        workspace,
+        options.config,
+        cluster=cluster,
+        deepspeed=options.deepspeed,
+        asked=typed.started if typed else None,
+    )
+    if run.facts["commands"]:
+        print("\n".join(run.facts["commands"]), file=sys.stderr)
+    answer = followed(run, options.wait)
+    return {**answer, "commands": run.facts["commands"]} if run.facts["commands"] else answer
 
 
 def train_status(workspace: Workspace, options: Options) -> Answer:
@@ -67,6 +95,15 @@ def train_resume(workspace: Workspace, options: Options) -> Answer:
     return followed(runs.resume(workspace, runs.find(workspace, options.run)), options.wait)
 
 
+def train_queue(workspace: Workspace, _: Options) -> Answer:
+    return {"runs": [state_answer(run) for run in runs.queued(workspace)]}
+
+
+def train_move(workspace: Workspace, options: Options) -> Answer:
+    runs.move(workspace, runs.find(workspace, options.run), options.place)
+    return train_queue(workspace, options)
+
+
 def train_list(workspace: Workspace, _: Options) -> Answer:
     return {"runs": [state_answer(run) for run in runs.every(workspace)]}
 
@@ -80,6 +117,8 @@ COMMANDS: Table = {
     "train status": (train_status, [RUN]),
     "train stop": (train_stop, [RUN, (("--discard",), {"action": "store_true"})]),
     "train resume": (train_resume, [RUN, WAIT]),
+    "train queue": (train_queue, []),
+    "train move": (train_move, [RUN, (("place",), {"type": int, "help": "1: the next to train"})]),
     "train list": (train_list, []),
     "train metrics": (train_metrics, [RUN]),
 }

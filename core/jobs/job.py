@@ -1,11 +1,12 @@
 """A job is a directory: what was asked, who runs it, how it ended. Any long work of the product is one.
 
-    job.json   written once: kind, command, environment, what it must leave on disk
-    lock       held by the supervisor for as long as it lives
-    pid.json   who the supervisor and the command's process are
-    stop.json  somebody asked it to stop, and how
-    exit.json  how it ended
-    log.txt    everything the command printed;  progress.json  what the command says of itself
+    job.json      written once: kind, command, environment, what it must leave on disk
+    lock          held by the supervisor, and by its guard, for as long as they live
+    waiting.json  since when it waits for its turn in the queue
+    pid.json      who the supervisor and the command's process are, and since when
+    stop.json     somebody asked it to stop, and how
+    exit.json     how it ended;  lost.json  when its supervisor was killed instead
+    log.txt       everything the command printed;  progress.json  what the command says of itself
 
 Status is computed from these each time and never stored. Does not run the command: the supervisor does.
 """
@@ -22,12 +23,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from core.ground.clock import Moment, since_boot
 from core.ground.errors import WorkFailed
 from core.ground.files import locked, read_json, read_tail, write_json
 from core.ground.workspace import PROJECT
 from core.jobs.process import Identity
 
 STARTING_SECONDS = 15.0
+# The supervisor ends a command that is still writing its checkpoint then.
+MOST_SECONDS_TO_STOP = 960.0
 
 
 class Status(StrEnum):
@@ -62,12 +66,14 @@ class Job:
         artefacts: Sequence[Path] = (),
         facts: Mapping[str, Any] | None = None,
         telemetry: Path | None = None,
+        queue: Path | None = None,
     ) -> "Job":
         """Start `argv` (an argument list) under a supervisor of its own, as the next job of `kind` in `jobs`.
 
         `env` is added to the environment; `artefacts` must all exist for the job to count as finished;
-        `facts` are kept in job.json; samples of the machine go to `telemetry`. Returns once it runs.
-        Raises WorkFailed where the supervisor does not come up.
+        `facts` are kept in job.json; samples of the machine go to `telemetry`. With a `queue` (its directory) it
+        waits for its turn there. Returns once it runs, or waits behind another. Raises WorkFailed where the
+        supervisor does not come up.
         """
         directory = _next_directory(jobs, kind)
         job = cls(directory)
@@ -80,7 +86,9 @@ class Job:
                 "artefacts": [str(path) for path in artefacts],
                 "facts": dict(facts or {}),
                 "telemetry": str(telemetry) if telemetry else None,
+                "queue": str(queue) if queue else None,
                 "created": time.time(),
+                "asked": Moment.now().to_json(),
             },
         )
         # Returns at once: the supervisor leaves for a session of its own.
@@ -92,8 +100,8 @@ class Job:
             stderr=subprocess.DEVNULL,
             check=False,
         )
-        wait_until(lambda: (directory / "pid.json").exists() or (directory / "exit.json").exists(), STARTING_SECONDS)
-        if job.status() in (Status.PENDING, Status.CRASHED):
+        known = [directory / name for name in ("pid.json", "exit.json", "waiting.json")]
+        if not wait_until(lambda: any(path.exists() for path in known), STARTING_SECONDS):
             raise WorkFailed(
                 f"任务没有启动，详见 {directory / 'log.txt'}", f"the job did not start; see {directory / 'log.txt'}"
             )
@@ -114,7 +122,7 @@ class Job:
 
     @property
     def exit(self) -> dict[str, Any] | None:
-        """How it ended: `returncode` (negative: the signal), `ended`, `error`; None before."""
+        """How it ended: `returncode` (negative: the signal; None: it never ran), `ended`, `seconds`, `error`; None before."""
         return read_json(self.directory / "exit.json")
 
     @property
@@ -129,16 +137,34 @@ class Job:
         return {role: Identity.from_json(pids.get(role)) for role in ("supervisor", "command")}
 
     @property
+    def begun(self) -> bool:
+        """Whether its command was ever started."""
+        return (self.directory / "pid.json").exists()
+
+    @property
     def seconds(self) -> float:
-        """How long it ran, or has been running."""
-        started = (read_json(self.directory / "pid.json") or {}).get("started")
-        if started is None:
+        """How long it ran, or has been running; by a clock that nobody can set."""
+        told = read_json(self.directory / "pid.json") or {}
+        over = self.exit or read_json(self.directory / "lost.json") or {}
+        if over.get("seconds") is not None:
+            return over["seconds"]
+        began = Moment.from_json(told.get("began"))
+        if began and self._supervised():
+            return began.age() or 0.0
+        if "started" not in told:
             return 0.0
-        if ended := self.exit:
-            return max(0.0, ended["ended"] - started)
-        # Of one whose supervisor was killed, the last sign of life counts.
-        until = time.time() if self._supervised() else self.log.stat().st_mtime
-        return max(0.0, until - started)
+        # Of one whose supervisor and guard were killed, the last sign of life counts.
+        return max(0.0, over.get("ended", self.log.stat().st_mtime) - told["started"])
+
+    @property
+    def quiet_seconds(self) -> float | None:
+        """How long ago the command last told of itself; None where it never did."""
+        try:
+            told = (self.directory / "progress.json").stat().st_mtime
+        except FileNotFoundError:
+            return None
+        at = self.progress.get("since_boot")
+        return max(0.0, time.time() - told if at is None else since_boot() - at)
 
     def status(self) -> Status:
         """Where it stands, from its files and the supervisor's lock."""
@@ -147,11 +173,13 @@ class Job:
             if ended is not None:
                 return self._ended_as(ended)
             if self._supervised():
-                return Status.RUNNING
+                return Status.RUNNING if self.begun else Status.PENDING
             # The supervisor may have written exit.json and gone between the two looks: look again.
-        spec = self.spec
-        young = time.time() - spec.get("created", 0) < STARTING_SECONDS
-        return Status.PENDING if young and not (self.directory / "pid.json").exists() else Status.CRASHED
+        if self.begun or (self.directory / "waiting.json").exists():
+            return Status.CRASHED
+        asked = Moment.from_json(self.spec.get("asked"))
+        age = asked.age() if asked else None
+        return Status.PENDING if age is not None and age < STARTING_SECONDS else Status.CRASHED
 
     @property
     def stopping(self) -> bool:
@@ -161,19 +189,20 @@ class Job:
     def ask_to_stop(self, *, discard: bool = False, grace: float = 20.0) -> None:
         """Leave word for the supervisor to stop: asks, waits `grace` seconds, then SIGTERM, then SIGKILL.
 
-        With `discard`, the command is not given time to save.
+        With `discard`, the command is not given time to save; such a wish replaces one that gives it.
         """
-        if not self.stopping:
+        wish = read_json(self.directory / "stop.json")
+        if wish is None or (discard and wish.get("grace")):
             write_json(
                 self.directory / "stop.json",
                 {"discard": discard, "grace": 0.0 if discard else grace, "asked": time.time()},
             )
 
     def stop(self, *, discard: bool = False, grace: float = 20.0) -> Status:
-        """Stop it and return when no process of it is left."""
+        """Stop it and return when no process of it is left: `grace` seconds after its last sign of life and a few."""
         if self.status().live:
             self.ask_to_stop(discard=discard, grace=grace)
-            self.wait(grace + 30)
+            self.wait(MOST_SECONDS_TO_STOP)
         return self.status()
 
     def wait(self, timeout: float | None = None, on_progress: Callable[["Job"], None] | None = None) -> Status:

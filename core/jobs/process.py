@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from core.ground.clock import boot_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -28,12 +30,16 @@ class Identity:
         """The identity of the live process `pid`; None if there is none, or only its zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
         # Field 2 is the name in brackets and may hold anything; state is field 3 and start time field 22.
         fields = stat[stat.rfind(")") + 2 :].split()
-        return None if fields[0] in "ZX" else cls(pid=pid, start=int(fields[19]), boot=boot)
+        return None if fields[0] in "ZX" else cls(pid=pid, start=int(fields[19]), boot=boot_id())
+
+    @property
+    def started(self) -> float:
+        """When it was started, in seconds since the machine was."""
+        return self.start / os.sysconf("SC_CLK_TCK")
 
     @classmethod
     def from_json(cls, value: dict[str, Any] | None) -> "Identity | None":
@@ -77,6 +83,34 @@ def end_descendants(grace: float = 0.0) -> int:
                 break
             time.sleep(0.05)
     reap()
+    return ended
+
+
+def marked(variable: str, value: str) -> list[Identity]:
+    """The live processes that were started with `variable=value` in their environment.
+
+    For a value that only we set, one path for one job: what a job started carries it, whoever its parent is now.
+    """
+    wanted, found = f"{variable}={value}".encode(), []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        identity = Identity.of(int(entry.name))
+        with contextlib.suppress(OSError):
+            if identity and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(identity)
+    return found
+
+
+def end_marked(variable: str, value: str) -> int:
+    """End what a job left behind whose supervisor and guard were both killed. Returns how many there were."""
+    ended = 0
+    deadline = time.monotonic() + 5.0
+    while (left := marked(variable, value)) and time.monotonic() < deadline:
+        ended = max(ended, len(left))
+        for identity in left:
+            identity.signal(signal.SIGKILL)
+        time.sleep(0.05)
     return ended
 
 

@@ -63,6 +63,8 @@ def reason(job: Job) -> Text | None:
     status = job.status()
     if status.live or status is Status.FINISHED:
         return None
+    if status is Status.KILLED and (job.exit or {}).get("returncode", 0) is None:
+        return Text("开始之前就从排队中取消了", "taken out of the queue before it began")
     if status is Status.KILLED:
         return Text("按要求停止", "stopped as asked")
     ended = job.exit

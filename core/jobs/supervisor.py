@@ -1,12 +1,14 @@
 """Owns one job's command from its start to its last process: `python -m core.jobs.supervisor JOB_DIRECTORY`.
 
 Leaves for a session of its own, so that neither a closed tab nor a dead server nor a hung-up terminal
-reaches the command; output goes to a file, never a pipe. When the command is over, whatever it left
-behind is ended too, and only then exit.json is written. Knows nothing of what the command does.
+reaches the command; waits for the job's turn where it has to; output goes to a file, never a pipe. When the
+command is over, whatever it left behind is ended too, and only then exit.json is written. Should the
+supervisor itself be killed, its guard ends the command and all below it. Knows nothing of what the command does.
 """
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -15,15 +17,23 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+from core.ground.clock import Moment
 from core.ground.files import read_json, write_json
 from core.ground.workspace import PROJECT
+from core.jobs.evidence import free_bytes, oom_kills
 from core.jobs.process import Identity, end_descendants
+from core.jobs.queue import Queue
 from core.jobs.telemetry import record
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _TERM_SECONDS = 5.0
+# A command that goes on telling of itself may take this long to end well.
+_MOST_PATIENCE = 900.0
+# Given up to write how a job ended on a disk that is full.
+_RESERVE_BYTES = 65_536
 _libc = ctypes.CDLL(None)
 
 
@@ -35,14 +45,32 @@ def main(directory: Path) -> None:
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     if not _take(lock) or any((directory / name).exists() for name in ("pid.json", "exit.json")):
         return
-    _leave_guard()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: _ask_to_stop(directory))
+    spec = read_json(directory / "job.json")
+    if not _wait_for_turn(directory, spec.get("queue")):
+        write_json(directory / "exit.json", {"returncode": None, "ended": time.time(), "seconds": 0.0, "error": None})
+        return
+    _leave_guard(directory)
     # Workers that torchrun starts leave the command's group and session; orphaned, they come to us.
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: (directory / "stop.json").exists() or write_json(directory / "stop.json", {}))
-    returncode, error = _run(directory)
+    began, kills = Moment.now(), oom_kills()
+    _keep_reserve(directory)
+    returncode, error = _run(directory, spec, began)
+    left = free_bytes(directory)
     end_descendants()
-    write_json(directory / "exit.json", {"returncode": returncode, "ended": time.time(), "error": error})
+    _write_last(
+        directory,
+        "exit.json",
+        {
+            "returncode": returncode,
+            "ended": time.time(),
+            "seconds": began.age(),
+            "error": error,
+            "oom_kills": None if kills is None else (oom_kills() or kills) - kills,
+            "free_bytes": left,
+        },
+    )
 
 
 def _take(lock: int) -> bool:
@@ -56,19 +84,48 @@ def _take(lock: int) -> bool:
     return False
 
 
-def _leave_guard() -> None:
-    """Go on in a child; its parent ends all that is left should the supervisor itself be killed."""
+def _ask_to_stop(directory: Path) -> None:
+    if not (directory / "stop.json").exists():
+        with contextlib.suppress(OSError):
+            write_json(directory / "stop.json", {})
+
+
+def _wait_for_turn(directory: Path, place: str | None) -> bool:
+    """Wait until it is this job's turn in its queue, if it has one; False where it was taken out before."""
+    if place is None:
+        return True
+    queue = Queue(Path(place))
+    queue.join(directory)
+    # The turn is kept open by this process, and by the guard that it leaves, until both are gone.
+    while queue.take_turn(directory) is None:
+        if (directory / "stop.json").exists():
+            queue.leave(directory)
+            return False
+        if not (directory / "waiting.json").exists() and queue.busy(directory):
+            write_json(directory / "waiting.json", Moment.now().to_json())
+        time.sleep(0.2)
+    return True
+
+
+def _leave_guard(directory: Path) -> None:
+    """Go on in a child; its parent ends all that is left should the supervisor itself be killed, and says so."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     supervisor = os.fork()
     if supervisor:
-        os.waitpid(supervisor, 0)
+        _, status = os.waitpid(supervisor, 0)
         end_descendants()
+        if not (directory / "exit.json").exists():
+            began = Moment.from_json((read_json(directory / "pid.json") or {}).get("began"))
+            seconds = began.age() if began else None
+            with contextlib.suppress(OSError):
+                code = os.waitstatus_to_exitcode(status)
+                lost = {"returncode": code, "ended": time.time(), "seconds": seconds}
+                _write_last(directory, "lost.json", lost)
         os._exit(0)
 
 
-def _run(directory: Path) -> tuple[int, str | None]:
+def _run(directory: Path, spec: dict[str, Any], began: Moment) -> tuple[int, str | None]:
     """Start the command and wait for it, or for a wish to stop it. Returns its code and why it could not start."""
-    spec = read_json(directory / "job.json")
     environment = {
         **os.environ,
         **spec["env"],
@@ -98,6 +155,7 @@ def _run(directory: Path) -> tuple[int, str | None]:
             "supervisor": supervisor.to_json() if supervisor else None,
             "command": identity.to_json(),
             "started": time.time(),
+            "began": began.to_json(),
         },
     )
     if spec["telemetry"]:
@@ -113,13 +171,56 @@ def _run(directory: Path) -> tuple[int, str | None]:
 
 def _stop(command: subprocess.Popen[bytes], identity: Identity, directory: Path) -> None:
     """Give the command its grace (it sees stop.json itself), then SIGTERM and SIGKILL its group."""
-    grace = (read_json(directory / "stop.json") or {}).get("grace", 0.0)
-    for number, patience in ((None, grace), (signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _TERM_SECONDS)):
-        if number is not None:
-            identity.signal_group(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            command.wait(patience)
+    _wait_gracefully(command, directory)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if command.poll() is not None:
             return
+        identity.signal_group(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command.wait(_TERM_SECONDS)
+
+
+def _wait_gracefully(command: subprocess.Popen[bytes], directory: Path) -> None:
+    """Wait for the command to end by itself for as long as the wish allows, counted from its last sign of life.
+
+    The command may ask for more `patience` in its progress file, to write a large checkpoint. A second, harder
+    wish takes the place of the first.
+    """
+    asked = heard = time.monotonic()
+    last: object = None
+    while command.poll() is None:
+        grace = (read_json(directory / "stop.json") or {}).get("grace", 0.0)
+        with contextlib.suppress(OSError):
+            seen = (directory / "progress.json").stat()
+            if (seen.st_ino, seen.st_mtime_ns) != last:
+                last, heard = (seen.st_ino, seen.st_mtime_ns), time.monotonic()
+        patience = (read_json(directory / "progress.json") or {}).get("patience") or 0.0
+        now = time.monotonic()
+        if not grace or now - heard > max(grace, patience) or now - asked > max(grace, _MOST_PATIENCE):
+            return
+        time.sleep(0.1)
+
+
+def _keep_reserve(directory: Path) -> None:
+    """Take a little space now, so that the end can be told on a disk that has become full."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory / "reserve", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
+        finally:
+            os.close(descriptor)
+
+
+def _write_last(directory: Path, name: str, value: dict[str, Any]) -> None:
+    """Write the job's last file, at the cost of the reserve where the disk is full."""
+    try:
+        write_json(directory / name, value)
+        (directory / "reserve").unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        (directory / "reserve").unlink(missing_ok=True)
+        write_json(directory / name, value)
 
 
 def _die_with_parent() -> None:

@@ -1,25 +1,38 @@
 """The checkpoints of a run: `work_dir/iter_N.pth`, a file, or a directory where DeepSpeed saved it.
 
-Finds them and tells whole ones from truncated ones without loading them.
+Finds them and tells whole ones from damaged ones without loading them: torch's files are zip archives that are
+written from front to back, with a pickled outline that names every block of numbers and its length.
 """
 
+import pickle
 import re
+import struct
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from core.ground.files import size_of
 
 _NAME = re.compile(r"iter_(\d+)\.pth")
+_SHARD = re.compile(r"(bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_(optim|model)_states\.pt")
+_BYTES = {
+    "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
+    "ComplexFloat": 8, "ComplexDouble": 16,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One checkpoint: after which iteration, where, how large."""
+    """One checkpoint: after which iteration, where, how large. `ranks`: whose shards this machine is to have, None
+    for those of all ranks."""
 
     iter: int
     path: Path
     bytes: int
+    ranks: tuple[int, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -27,23 +40,131 @@ class Checkpoint:
 
     @property
     def whole(self) -> bool:
-        """Whether it can be loaded: torch's files are zip archives, whose directory stands at the very end."""
-        if self.path.is_dir():
-            files = list(self.path.rglob("*.pt"))
-            return bool(files) and all(zipfile.is_zipfile(file) for file in files)
-        return zipfile.is_zipfile(self.path)
+        """Whether it can be loaded: nothing of it is cut off or missing."""
+        try:
+            if self.path.is_dir():
+                return _directory_is_whole(self.path, self.ranks)
+            return _outline(self.path) is not None
+        except OSError:
+            # It is being replaced right now.
+            return False
 
 
-def checkpoints(work_dir: Path) -> list[Checkpoint]:
+def checkpoints(work_dir: Path, ranks: Iterable[int] | None = None) -> list[Checkpoint]:
     """The checkpoints in `work_dir`, by iteration."""
     found = []
+    expected = None if ranks is None else tuple(ranks)
     for path in work_dir.glob("iter_*.pth"):
         match = _NAME.fullmatch(path.name)
         if match:
-            found.append(Checkpoint(iter=int(match[1]), path=path, bytes=size_of(path)))
+            try:
+                size = size_of(path)
+            except OSError:
+                # Deleted while we looked: only the newest ones are kept.
+                continue
+            found.append(Checkpoint(iter=int(match[1]), path=path, bytes=size, ranks=expected))
     return sorted(found, key=lambda checkpoint: checkpoint.iter)
 
 
-def last_whole(work_dir: Path) -> Checkpoint | None:
+def last_whole(work_dir: Path, ranks: Iterable[int] | None = None) -> Checkpoint | None:
     """The latest checkpoint that can be loaded, None if there is none."""
-    return next((found for found in reversed(checkpoints(work_dir)) if found.whole), None)
+    return next((found for found in reversed(checkpoints(work_dir, ranks)) if found.whole), None)
+
+
+def _directory_is_whole(directory: Path, ranks: tuple[int, ...] | None) -> bool:
+    """Whether a checkpoint of DeepSpeed has the model and every rank's shard, as many as the model's file says."""
+    files = sorted(directory.rglob("*.pt"))
+    outlines = {file: _outline(file) for file in files}
+    if not files or None in outlines.values():
+        return False
+    shards = {kind: set() for kind in ("optim", "model")}
+    worlds = []
+    for file, outline in outlines.items():
+        match = _SHARD.fullmatch(file.name)
+        if match:
+            shards[match[4]].add(int(match[2]))
+        if file.name.endswith("model_states.pt"):
+            worlds.append(outline.get("dp_world_size") if isinstance(outline, dict) else None)
+    if not worlds:
+        return False
+    world = max((world for world in worlds if isinstance(world, int)), default=0)
+    expected = set(range(world)) if ranks is None else set(ranks)
+    # A model that is split (ZeRO-3) has a file a rank; the optimizer is, wherever it was saved.
+    return all(not there or expected <= there for there in shards.values())
+
+
+def _outline(path: Path) -> Any | None:
+    """What a file of torch says that it holds; None where not all of it is there. Remembered until it changes."""
+    stat = path.stat()
+    return _read_outline(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=512)
+def _read_outline(path: Path, _inode: int, size: int, _changed: int) -> Any | None:
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
+            for entry in entries.values():
+                file.seek(entry.header_offset)
+                header = file.read(30)
+                name, extra = struct.unpack("<HH", header[26:30])
+                if header[:4] != b"PK\x03\x04":
+                    return None
+                if entry.header_offset + 30 + name + extra + entry.compress_size > size:
+                    return None
+            blocks: dict[str, int] = {}
+            outline = _Outline(archive.open(entries["data.pkl"]), blocks).load()
+    except (zipfile.BadZipFile, KeyError, struct.error, ValueError, EOFError, pickle.UnpicklingError, OSError):
+        return None
+    except Exception:
+        # A pickle that we cannot follow, of a class with ways of its own, is no proof of damage.
+        outline = {}
+    there = {key: entry.file_size for key, entry in entries.items()}
+    if any(there.get(f"data/{key}", -1) < length for key, length in blocks.items()):
+        return None
+    return outline
+
+
+class _Anything:
+    """Stands for whatever a pickle makes, so that reading one runs no code of anybody's."""
+
+    def __new__(cls, *_: Any, **__: Any) -> "_Anything":
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any, **__: Any) -> "_Anything":
+        return _Anything()
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        pass
+
+    def append(self, _: Any) -> None:
+        pass
+
+    def extend(self, _: Any) -> None:
+        pass
+
+    def add(self, _: Any) -> None:
+        pass
+
+
+class _Outline(pickle.Unpickler):
+    """Reads the outline of a torch file: plain values as they are, all else as `_Anything`; notes the blocks named."""
+
+    def __init__(self, file: Any, blocks: dict[str, int]) -> None:
+        super().__init__(file)
+        self._blocks = blocks
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ARG002
+        return type(name, (_Anything,), {})
+
+    def persistent_load(self, told: Any) -> "_Anything":
+        """`("storage", type, key, device, elements)`"""
+        _, kind, key, _, elements = told
+        self._blocks[key] = elements * _BYTES.get(kind.__name__.removesuffix("Storage"), 1)
+        return _Anything()

@@ -1,197 +1,70 @@
-"""The runs of a workspace: `runs/<id>/`, one training each. Starts, watches, stops, resumes and lists them.
+"""The runs of a workspace: starts them, goes on with them, finds and lists them, and puts those that wait in order.
 
-run.json is written once; where a run stands is computed from its jobs and its checkpoints.
+One run trains at a time; those that were started after it wait in the workspace's queue.
 """
 
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from core.config import config as configs
 from core.data import dataset as datasets
 from core.engine import interpreter
 from core.engine import model as models
-from core.engine.commands import Cluster, as_typed, engine_environment, train_command
-from core.engine.presets import PromptTemplate, deepspeed_settings, prompt_templates
+from core.engine.commands import Cluster, as_typed, engine_environment, start_as_typed, train_command
+from core.ground.clock import Moment, since_boot
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json
-from core.ground.gpu import gpus
-from core.ground.text import Text
+from core.ground.problem import Problem
 from core.ground.workspace import Workspace, directories_with
-from core.jobs.job import Job, Status, latest_job
-from core.jobs.reasons import reason
-from core.training.checkpoint import Checkpoint, checkpoints, last_whole
-from core.training.metrics import Metrics
-from core.training.timeline import Answers, timeline
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A snapshot of where a run stands. `pid` is the trainer's (rank 0), `reason` why it did not finish."""
-
-    run: str
-    status: Status
-    pid: int | None
-    iter: int
-    max_iters: int | None
-    iters_per_epoch: int | None
-    eta_s: float | None
-    seconds: float
-    phase: str
-    loss: float | None
-    exit_code: int | None
-    reason: Text | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One training, by its directory and what run.json says of it."""
-
-    id: str
-    path: Path
-    facts: dict[str, Any]
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.py"
-
-    @property
-    def work_dir(self) -> Path:
-        return self.path / "work_dir"
-
-    @property
-    def jobs(self) -> Path:
-        return self.path / "jobs"
-
-    @property
-    def telemetry(self) -> Path:
-        return self.path / "telemetry.jsonl"
-
-    @property
-    def adapter(self) -> Path:
-        return self.path / "adapter"
-
-    @property
-    def adapter_stamp(self) -> str | None:
-        """Which adapter is there: it may be converted anew from another checkpoint. None without one."""
-        made = (read_json(self.adapter / "export.json") or {}).get("made")
-        return f"{self.id}:{made}" if made else None
-
-    @property
-    def merged(self) -> Path:
-        return self.path / "merged"
-
-    @property
-    def nickname(self) -> str | None:
-        return self.facts["dataset"].get("nickname")
-
-    @property
-    def model_path(self) -> Path:
-        return Path(self.facts["model"]["path"])
-
-    @property
-    def template(self) -> PromptTemplate:
-        return prompt_templates()[self.facts["model"]["prompt_template"]]
-
-    @property
-    def questions(self) -> list[str]:
-        return self.facts["questions"]
-
-    @property
-    def job(self) -> Job | None:
-        """The newest training job: the first, or the last resume."""
-        return latest_job(self.jobs, "train")
-
-    def checkpoints(self) -> list[Checkpoint]:
-        return checkpoints(self.work_dir)
-
-    def checkpoint(self, name: str | None = None) -> Checkpoint:
-        """The checkpoint `iter_N`, or the last whole one. Raises BadInput where there is none."""
-        found = last_whole(self.work_dir) if name is None else None
-        if name is not None:
-            named = (c for c in self.checkpoints() if name in (c.name, c.path.name, str(c.iter)))
-            found = next((c for c in named if c.whole), None)
-        if found is None:
-            there = ", ".join(checkpoint.name for checkpoint in self.checkpoints()) or "-"
-            raise BadInput(
-                f"训练 {self.id} 没有可用的检查点 {name or ''}（现有：{there}）：先完成训练",
-                f"the run {self.id} has no usable checkpoint {name or ''} (there: {there}): train first",
-            )
-        return found
-
-    def metrics(self) -> Metrics:
-        return Metrics(self.work_dir)
-
-    def timeline(self) -> list[Answers]:
-        return timeline(self.work_dir, self.template)
-
-    def state(self, points: list[dict[str, Any]] | None = None) -> State:
-        """Where it stands now. `points` are its metrics, read here if not given."""
-        job = self.job
-        points = self.metrics().read() if points is None else points
-        told = job.progress if job else {}
-        status = job.status() if job else Status.CRASHED
-        why = reason(job) if job else Text("训练没有启动", "the training never started")
-        if status is Status.FINISHED and not self._complete(told.get("max_iters")):
-            status = Status.FAILED
-            why = Text("进程正常退出，但没有最后的检查点", "the process ended well but left no final checkpoint")
-        if status is Status.KILLED and told.get("max_iters") and self._complete(told["max_iters"]):
-            # The wish to stop came after the last step.
-            status, why = Status.FINISHED, None
-        live = status.live
-        pid = told.get("pid") or (job.pids["command"].pid if job and job.pids["command"] else None)
-        return State(
-            run=self.id,
-            status=status,
-            pid=pid if live else None,
-            iter=told.get("iter") or (points[-1]["iter"] if points else 0),
-            max_iters=told.get("max_iters"),
-            iters_per_epoch=told.get("iters_per_epoch"),
-            eta_s=told.get("eta_s") if live else None,
-            seconds=job.seconds if job else 0.0,
-            phase=told.get("note", "import"),
-            loss=points[-1]["loss"] if points else None,
-            exit_code=(job.exit or {}).get("returncode") if job else None,
-            reason=why,
-        )
-
-    def stop(self, *, discard: bool = False) -> State:
-        """Stop it: with `discard` at once, else after the step and its checkpoint. Returns when nothing of it is left."""
-        job = self.job
-        if job is None or not job.status().live:
-            raise BadInput(f"训练 {self.id} 没有在运行", f"the run {self.id} is not running")
-        job.stop(discard=discard)
-        return self.state()
-
-    def _complete(self, max_iters: int | None) -> bool:
-        last = last_whole(self.work_dir)
-        return last is not None and (max_iters is None or last.iter >= max_iters)
+from core.jobs.job import Job, Status
+from core.jobs.queue import Queue
+from core.training.cluster import check_cluster, cluster_environment, with_port
+from core.training.record import Run
+from core.training.space import check_space
 
 
 def start(
-    workspace: Workspace, config_name: str, *, cluster: Cluster | None = None, deepspeed: str | None = None
+    workspace: Workspace,
+    config_name: str,
+    *,
+    cluster: Cluster | None = None,
+    deepspeed: str | None = None,
+    asked: float | None = None,
 ) -> Run:
-    """Start training a config, as a run of its own. Raises BadInput where it cannot be started or another one runs."""
+    """Start training a config, as a run of its own, which waits in the queue while another one trains.
+
+    `asked`: since when it is wanted, in seconds since the machine's start (default: this call). The same training
+    that was started since then, by a second click or another server, is the one that is wanted, and no second one
+    is started. Raises BadInput where it cannot train.
+    """
+    asked = since_boot() if asked is None else asked
     config = configs.find(workspace, config_name)
-    problems = [found for found in configs.check(workspace, config) if found.severity == "error"]
+    cluster = cluster or Cluster()
+    problems = [
+        found for found in before_start(workspace, config_name, cluster, deepspeed) if found.severity == "error"
+    ]
     if problems:
         first = problems[0]
         raise BadInput(
-            f"配置 {config_name} 还不能训练：{first.where}：{first.message.zh}",
-            f"the config {config_name} cannot be trained yet: {first.where}: {first.message.en}",
+            f"配置 {config_name} 还不能训练：{first.where}：{first.message.zh}；{first.hint.zh}",
+            f"the config {config_name} cannot be trained yet: {first.where}: {first.message.en}; {first.hint.en}",
         )
-    cluster = cluster or Cluster()
-    _check_processes(cluster, deepspeed)
     with locked(workspace.runs / ".lock"):
-        _refuse_a_second(workspace)
+        same = _started_since(workspace, asked, config, cluster, deepspeed)
+        if same is not None:
+            return same
+        with_port(cluster, alone=running(workspace) is None)
         model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
         path = _free_directory(workspace, config_name)
+        values = config.values()
         facts = {
             "id": path.name,
             "created": time.time(),
+            "serial": max((run.facts.get("serial", 0) for run in every(workspace)), default=0) + 1,
+            "asked": Moment.now().to_json(),
             "config": {"name": config.name, **config.facts},
             "dataset": {"name": dataset.name, "sha256": dataset.sha256, "rows": dataset.rows, **dataset.made},
             "model": {
@@ -201,12 +74,19 @@ def start(
                 "architecture": model.architecture,
                 "prompt_template": model.prompt_template,
             },
-            "questions": config.values()["evaluation_inputs"],
+            "questions": values["evaluation_inputs"],
+            "lora_r": values["r"] if isinstance(values["r"], int) else None,
             "versions": interpreter.versions(workspace),
             "command": as_typed(
-                path / "config.py", path / "work_dir", cluster=cluster, deepspeed=deepspeed, resume=None
+                path / "config.py",
+                path / "work_dir",
+                cluster=cluster,
+                deepspeed=deepspeed,
+                resume=None,
+                gpu=config.facts["gpu"],
             ),
-            "cluster": {"nproc": cluster.nproc, "nnodes": cluster.nnodes},
+            "commands": start_as_typed(config.name, cluster, deepspeed) if cluster.nnodes > 1 else [],
+            "cluster": asdict(cluster),
             "deepspeed": deepspeed,
         }
         with new_directory(path) as partial:
@@ -214,20 +94,52 @@ def start(
             shutil.copyfile(config.file, partial / "config.py")
             shutil.copyfile(config.path / "base.py", partial / "base.py")
         run = find(workspace, path.name)
-        _launch(workspace, run, cluster, deepspeed, None)
+        _launch(workspace, run, None)
     return run
 
 
 def resume(workspace: Workspace, run: Run) -> Run:
-    """Go on with a run from its last whole checkpoint. Raises BadInput where it runs, is finished or has none."""
+    """Go on with a run from its last whole checkpoint, after those that wait; one that never began begins.
+
+    Raises BadInput where it is live or finished, or has no whole checkpoint.
+    """
     with locked(workspace.runs / ".lock"):
         state = run.state()
         if state.status is Status.FINISHED:
             raise BadInput(f"训练 {run.id} 已经完成", f"the run {run.id} is finished already")
-        _refuse_a_second(workspace)
-        cluster = Cluster(nproc=run.facts["cluster"]["nproc"], nnodes=run.facts["cluster"]["nnodes"])
-        _launch(workspace, run, cluster, run.facts["deepspeed"], run.checkpoint().path)
+        if state.status.live:
+            raise BadInput(
+                f"训练 {run.id} 正在进行或排队：先停止它", f"the run {run.id} trains or waits already: stop it first"
+            )
+        _launch(workspace, run, run.checkpoint().path if run.begun else None)
     return run
+
+
+def before_start(
+    workspace: Workspace, config_name: str, cluster: Cluster | None = None, deepspeed: str | None = None
+) -> list[Problem]:
+    """What speaks against training a config here and now: its settings, its files, the disk.
+
+    Raises BadInput for a config that is not there, and for processes that cannot train here.
+    """
+    config = configs.find(workspace, config_name)
+    check_cluster(cluster or Cluster(), deepspeed)
+    problems = configs.check(workspace, config)
+    if any(found.severity == "error" for found in problems):
+        return problems
+    values, model = config.values(), models.find(workspace, config.model)
+    like = (config.model, values["r"] if isinstance(values["r"], int) else None, deepspeed)
+    measured = next(
+        (
+            max(found.bytes for found in there)
+            for run in every(workspace)
+            if (run.facts["model"]["name"], run.facts.get("lora_r"), run.facts["deepspeed"]) == like
+            and (there := [found for found in run.checkpoints() if found.whole])
+        ),
+        None,
+    )
+    workspace.runs.mkdir(exist_ok=True)
+    return problems + check_space(workspace.runs, model, values, measured=measured)
 
 
 def find(workspace: Workspace, run_id: str) -> Run:
@@ -245,49 +157,66 @@ def find(workspace: Workspace, run_id: str) -> Run:
 
 
 def every(workspace: Workspace) -> list[Run]:
-    """All runs, the newest first."""
+    """All runs, the newest first, whatever the clock said when they were started."""
     found = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
-    return sorted(found, key=lambda run: run.facts["created"], reverse=True)
+    return sorted(found, key=lambda run: (run.facts.get("serial", 0), run.facts["created"]), reverse=True)
 
 
 def running(workspace: Workspace) -> Run | None:
-    """The run that trains now, None if none does."""
-    return next((run for run in every(workspace) if (job := run.job) and job.status().live), None)
+    """The run that trains now, or is the next to; None where none does."""
+    live = {run.id: status for run in every(workspace) if (job := run.job) and (status := job.status()).live}
+    training = [run_id for run_id, status in live.items() if status is Status.RUNNING]
+    waiting = [run.id for run in queued(workspace)]
+    return next((find(workspace, run_id) for run_id in (*training, *waiting, *live)), None)
 
 
-def _check_processes(cluster: Cluster, deepspeed: str | None) -> None:
-    """Raise BadInput for DeepSpeed settings that XTuner does not have, and for processes that could not train here."""
-    if deepspeed is not None and deepspeed not in deepspeed_settings():
+def queued(workspace: Workspace) -> list[Run]:
+    """The runs that wait for their turn, the next one first."""
+    runs = [job.directory.parent.parent.name for job in Queue(workspace.queue).waiting()]
+    return [find(workspace, run_id) for run_id in runs]
+
+
+def move(workspace: Workspace, run: Run, place: int) -> None:
+    """Put a waiting run at `place` of the queue, 1 being the next. Raises BadInput where it does not wait."""
+    queue = Queue(workspace.queue)
+    if run.job is None or queue.place(run.job) is None:
         raise BadInput(
-            f"没有 DeepSpeed 设置 {deepspeed}：可用 {'、'.join(deepspeed_settings())}",
-            f"there are no DeepSpeed settings {deepspeed}: use one of {', '.join(deepspeed_settings())}",
+            f"训练 {run.id} 不在排队：用 train queue 查看", f"the run {run.id} does not wait: see train queue"
         )
-    cards = len(gpus())
-    if cards and cluster.nproc > cards:
-        raise BadInput(
-            f"{cluster.nproc} 个进程多于这台机器的 {cards} 张显卡：每张显卡一个进程",
-            f"{cluster.nproc} processes are more than the {cards} GPUs of this machine: take one for each",
-        )
-    if not cards and cluster.distributed and deepspeed is None:
-        # mmengine's plain data parallel names a CUDA device for every rank.
-        raise BadInput(
-            "没有显卡时，多进程训练需要 DeepSpeed：选 deepspeed_zero2",
-            "without a GPU several processes train through DeepSpeed only: choose deepspeed_zero2",
-        )
+    if place < 1:
+        raise BadInput(f"位置 {place} 不可用：从 1 开始", f"the place {place} cannot be: 1 is the next one")
+    queue.move(run.job, place)
 
 
-def _refuse_a_second(workspace: Workspace) -> None:
-    busy = running(workspace)
-    if busy is not None:
-        raise BadInput(
-            f"训练 {busy.id} 正在进行：等它结束，或先停止它",
-            f"the run {busy.id} is training: wait for it, or stop it first",
-        )
+def _started_since(
+    workspace: Workspace, asked: float, config: configs.Config, cluster: Cluster, deepspeed: str | None
+) -> Run | None:
+    """The live run of this very training that was started after `asked`."""
+    for run in every(workspace):
+        began = Moment.from_json(run.facts.get("asked"))
+        if began is None or began.age() is None or began.at < asked:
+            continue
+        same = (run.facts["config"]["name"], run.cluster, run.facts["deepspeed"]) == (config.name, cluster, deepspeed)
+        if same and run.config.read_text(encoding="utf-8") == config.text() and run.state([]).status.live:
+            return run
+    return None
 
 
-def _launch(workspace: Workspace, run: Run, cluster: Cluster, deepspeed: str | None, checkpoint: Path | None) -> None:
-    argv = train_command(workspace, run.config, run.work_dir, cluster=cluster, deepspeed=deepspeed, resume=checkpoint)
-    Job.start(run.jobs, "train", argv, env=engine_environment(workspace), telemetry=run.telemetry)
+def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
+    cluster = with_port(run.cluster, alone=False)
+    argv = train_command(
+        workspace,
+        run.config,
+        run.work_dir,
+        cluster=cluster,
+        deepspeed=run.facts["deepspeed"],
+        resume=checkpoint,
+        gpu=run.facts["config"]["gpu"],
+    )
+    env = {**engine_environment(workspace), **cluster_environment(cluster)}
+    # Another machine's part of a training has its turn when rank 0 has.
+    queue = workspace.queue if cluster.node_rank == 0 else None
+    Job.start(run.jobs, "train", argv, env=env, telemetry=run.telemetry, queue=queue)
 
 
 def _free_directory(workspace: Workspace, config_name: str) -> Path:

@@ -5,7 +5,8 @@ import streamlit as st
 from core.ground.workspace import Workspace
 from core.jobs.job import Status
 from core.training import run as runs
-from core.training.run import Run, State
+from core.training.run import Run
+from core.training.state import State
 from core.training.timeline import Answers
 from pages.components.figures import duration, number
 from pages.components.job_progress import progress_line, stop_button

@@ -43,6 +43,8 @@ COMMANDS = [
     "train status",
     "train stop",
     "train resume",
+    "train queue",
+    "train move",
     "train list",
     "train metrics",
     "export convert",
@@ -70,6 +72,8 @@ OPTIONS = [
     ["configs", "set", "C", "a=1", "b=2"],
     ["train", "start", "C", "--nproc", "2", "--nnodes", "2", "--node-rank", "1", "--addr", "A", "--port", "1"],
     ["train", "start", "C", "--deepspeed", "deepspeed_zero2", "--wait"],
+    ["train", "start", "C", "--launcher", "slurm", "--partition", "P"],
+    ["train", "move", "R", "1"],
     ["train", "stop", "R", "--discard"],
     ["export", "convert", "R", "--checkpoint", "iter_4"],
     ["chat", "ask", "--prompt", "TEXT", "--run", "R", "--model", "M"],
@@ -78,7 +82,7 @@ OPTIONS = [
     *(["publish", "package", "R", "--target", t, "--out", "DIR"] for t in ("openxlab", "modelscope", "huggingface")),
     ["demo", "--name", "NICK"],
 ]  # fmt: skip
-STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason"}
+STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place"}
 DATASET = {"name", "path", "rows", "unique_rows", "sha256"}
 MODEL = {"name", "path", "parameters", "architecture", "problems", "trusted"}
 
@@ -271,8 +275,9 @@ def test_train(told, here, config, fake_engine):
     fake_engine("slow")
     started = told("train", "start", config.name)
     assert set(started) == STATE
-    assert (started["status"], started["reason"]) == ("RUNNING", None)
-    assert "训练" in refused(here("train", "start", config.name, "--json"))
+    assert (started["status"], started["reason"], started["place"]) == ("RUNNING", None, None)
+    assert told("train", "queue")["runs"] == []
+    assert "排队" in refused(here("train", "move", "latest", "1"))
     assert told("train", "status", "latest")["run"] == started["run"]
     stopped = told("train", "stop", started["run"], "--discard")
     assert (stopped["status"], stopped["pid"]) == ("KILLED", None)
@@ -364,7 +369,10 @@ BAD = [
     ["train", "status", "latest"],
     ["train", "status", "nothing"],
     ["train", "stop", "../x"],
+    ["train", "start", "c", "--launcher", "ssh"],
     ["train", "resume", "nothing"],
+    ["train", "move", "nothing", "1"],
+    ["train", "move", "latest", "first"],
     ["train", "metrics", "nothing"],
     ["export", "convert", "nothing"],
     ["export", "merge", "latest"],

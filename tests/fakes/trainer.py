@@ -29,8 +29,9 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
+
+from tests.fakes.checkpoint import write_checkpoint
 
 MODE = os.environ.get("FAKE_TRAINER", "ok")
 ITERS = int(os.environ.get("FAKE_TRAINER_ITERS", "600" if MODE == "slow" else "12"))
@@ -101,8 +102,7 @@ class Training:
 
     def save(self, done: int) -> None:
         path = self.work_dir / f"iter_{done}.pth"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", b"\x80\x02}q\x00." + bytes(2000))
+        write_checkpoint(path)
         if MODE == "truncated" and done == ITERS:
             path.write_bytes(path.read_bytes()[:1000])
         (self.work_dir / "last_checkpoint").write_text(str(path))

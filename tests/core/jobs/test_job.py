@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from core.ground.clock import Moment, since_boot
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_json
 from core.ground.workspace import PROJECT
@@ -95,10 +96,44 @@ def test_stopping_what_is_over_changes_nothing(start):
 
 def test_second_wish_does_not_change_the_first(forever):
     job = forever()
-    job.ask_to_stop(grace=0.1)
+    job.ask_to_stop(grace=30)
     asked = (job.directory / "stop.json").read_text()
-    job.ask_to_stop(discard=True)
+    job.ask_to_stop(grace=60)
     assert (job.directory / "stop.json").read_text() == asked
+
+
+def test_a_harder_wish_takes_the_place_of_the_first(forever):
+    job = forever()
+    job.ask_to_stop(grace=60)
+    asked = time.monotonic()
+    assert job.stop(discard=True) is Status.KILLED
+    assert time.monotonic() - asked < 10
+
+
+@pytest.mark.parametrize(("patience", "returncode"), [(0, -signal.SIGTERM), (60, 0)])
+def test_a_command_that_asks_for_patience_is_given_it(start, patience, returncode):
+    """Saving takes longer than the grace; one that says so beforehand is not cut off."""
+    job = start(
+        "import json, os, time\n"
+        f"json.dump({{'patience': {patience}}}, open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w'))\n"
+        "while not os.path.exists(os.environ['XTUNER_STUDIO_STOP']): time.sleep(0.01)\n"
+        "time.sleep(1.5)"
+    )
+    assert wait_until(lambda: "patience" in job.progress, PATIENCE)
+    assert job.stop(grace=0.3) is Status.KILLED
+    assert job.exit["returncode"] == returncode
+
+
+def test_signs_of_life_give_more_time(start):
+    job = start(
+        "import json, os, time\n"
+        "while not os.path.exists(os.environ['XTUNER_STUDIO_STOP']): time.sleep(0.01)\n"
+        "for i in range(20):\n"
+        "    json.dump({'done': i}, open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w'))\n"
+        "    time.sleep(0.1)"
+    )
+    assert job.stop(grace=0.8) is Status.KILLED
+    assert job.exit["returncode"] == 0
 
 
 def test_kill_9_of_the_command(forever):
@@ -189,9 +224,9 @@ def test_job_outlives_the_process_that_started_it(tmp_path):
 
 def test_status_of_a_directory_with_job_json_alone(tmp_path):
     job = Job(tmp_path / "test-1")
-    write_json(job.directory / "job.json", {"created": time.time()})
+    write_json(job.directory / "job.json", {"asked": Moment.now().to_json()})
     assert job.status() is Status.PENDING
-    write_json(job.directory / "job.json", {"created": time.time() - 3600})
+    write_json(job.directory / "job.json", {"asked": {"boot": Moment.now().boot, "at": since_boot() - 3600}})
     assert job.status() is Status.CRASHED
     assert job.pids == {"supervisor": None, "command": None}
     assert job.seconds == 0

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from core.config import config as configs
-from core.engine.commands import Cluster
+from core.ground.clock import since_boot
 from core.ground.errors import BadInput
 from core.ground.files import read_json, sha256
 from core.ground.workspace import PROJECT
@@ -22,16 +22,13 @@ from tests.core.jobs.conftest import alive, number_in
 
 # What another process runs, with the trainer of the tests.
 START = """
-import sys, time
+import os, sys, time
 from core.engine import commands
-from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
+from core.jobs.process import Identity
 from core.training import run as runs
 commands.ENTRY = "tests.fakes.trainer"
-try:
-    print(runs.start(Workspace.open(), sys.argv[1]).id, flush=True)
-except BadInput:
-    print("refused", flush=True)
+print(runs.start(Workspace.open(), sys.argv[1], asked=Identity.of(os.getpid()).started).id, flush=True)
 if len(sys.argv) > 2:
     time.sleep(60)
 """
@@ -106,13 +103,56 @@ def test_stop_and_discard(running_run):
         running_run.stop()
 
 
-def test_second_start_is_refused_while_one_trains(running_run, workspace, config):
-    with pytest.raises(BadInput) as refused:
-        runs.start(workspace, config.name)
-    assert running_run.id in str(refused.value)
+def test_second_start_waits_while_one_trains(running_run, workspace, config, fake_engine):
+    fake_engine("ok")
+    second = runs.start(workspace, config.name)
+    state = second.state()
+    assert (state.status, state.place, state.pid, state.phase, state.seconds) == (Status.PENDING, 1, None, "queue", 0)
+    assert runs.queued(workspace) == [second]
+    assert runs.running(workspace) == running_run
     with pytest.raises(BadInput):
         runs.resume(workspace, running_run)
+    with pytest.raises(BadInput):
+        runs.resume(workspace, second)
+    running_run.stop(discard=True)
+    assert ended(second.job) is Status.FINISHED
+    assert runs.queued(workspace) == []
+
+
+def test_what_waits_is_reordered_and_taken_out(running_run, workspace, config, fake_engine):
+    fake_engine("ok")
+    first, second, third = (runs.start(workspace, config.name) for _ in range(3))
+    assert runs.queued(workspace) == [first, second, third]
+    runs.move(workspace, third, 1)
+    assert runs.queued(workspace) == [third, first, second]
+    runs.move(workspace, third, 99)
+    assert [run.state([]).place for run in (first, second, third)] == [1, 2, 3]
+    for run, place in ((running_run, 1), (first, 0)):
+        with pytest.raises(BadInput):
+            runs.move(workspace, run, place)
+    state = first.stop()
+    assert (state.status, state.exit_code, state.iter) == (Status.KILLED, None, 0)
+    assert "queue" in state.reason.en
+    assert runs.queued(workspace) == [second, third]
+    # What was taken out has no checkpoint to go on from: it begins.
+    runs.resume(workspace, first)
+    assert runs.queued(workspace) == [second, third, first]
+    runs.move(workspace, third, 1)
+    running_run.stop(discard=True)
+    assert [ended(run.job) for run in (first, second, third)] == [Status.FINISHED] * 3
+    began = [run.job.exit["ended"] - run.job.seconds for run in (third, second, first)]
+    assert began == sorted(began)
+
+
+def test_a_double_click_starts_one(running_run, workspace, config):
+    """The second click was made before the first one's run was there."""
+    again = runs.start(workspace, config.name, asked=since_boot() - PATIENCE)
+    assert again == running_run
     assert runs.every(workspace) == [running_run]
+    configs.change(workspace, config.name, {"lr": 1e-4})
+    other = runs.start(workspace, config.name, asked=since_boot() - PATIENCE)
+    assert other != running_run
+    other.stop()
 
 
 def test_start_of_what_cannot_be_trained(workspace, config):
@@ -258,9 +298,8 @@ def test_two_who_start_at_once_start_one(workspace, config, fake_engine):
     fake_engine("slow")
     both = [elsewhere(config.name) for _ in range(2)]
     said = [process.communicate(timeout=60)[0].strip() for process in both]
-    assert sorted(word == "refused" for word in said) == [False, True]
     (run,) = runs.every(workspace)
-    assert run.id in said
+    assert said == [run.id, run.id]
     run.stop(discard=True)
 
 
@@ -292,22 +331,3 @@ def test_run_json_is_written_once(finished_run, workspace, fake_engine):
     assert json.loads(before)["id"] == finished_run.id
     assert (finished_run.path / "run.json").read_bytes() == before
     assert [path.name for path in workspace.runs.iterdir() if path.is_dir()] == [finished_run.id]
-
-
-@pytest.mark.parametrize(
-    ("cluster", "deepspeed", "words"),
-    [
-        (Cluster(), "deepspeed_zero9", "deepspeed_zero9"),
-        (Cluster(nproc=2), None, "deepspeed_zero2"),
-    ],
-)
-def test_processes_that_could_not_train(workspace, config, cluster, deepspeed, words):
-    with pytest.raises(BadInput, match=words):
-        runs.start(workspace, config.name, cluster=cluster, deepspeed=deepspeed)
-    assert runs.every(workspace) == []
-
-
-def test_every_process_has_a_card(workspace, config, monkeypatch):
-    monkeypatch.setattr(runs, "gpus", lambda: [{"index": 0}])
-    with pytest.raises(BadInput, match="2"):
-        runs.start(workspace, config.name, cluster=Cluster(nproc=2), deepspeed="deepspeed_zero2")

@@ -1,0 +1,136 @@
+"""One training on disk: `runs/<id>/`, its paths, what run.json says of it, its checkpoints, where it stands.
+
+run.json is written once; where a run stands is computed from its jobs and its checkpoints. Starts nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.engine.commands import Cluster
+from core.engine.presets import PromptTemplate, prompt_templates
+from core.ground.errors import BadInput
+from core.ground.files import read_json
+from core.jobs.job import Job, jobs_in, latest_job
+from core.jobs.queue import Queue
+from core.training.checkpoint import Checkpoint, checkpoints, last_whole
+from core.training.metrics import Metrics
+from core.training.state import State, compute
+from core.training.timeline import Answers, timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training, by its directory and what run.json says of it."""
+
+    id: str
+    path: Path
+    facts: dict[str, Any]
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.py"
+
+    @property
+    def work_dir(self) -> Path:
+        return self.path / "work_dir"
+
+    @property
+    def jobs(self) -> Path:
+        return self.path / "jobs"
+
+    @property
+    def telemetry(self) -> Path:
+        return self.path / "telemetry.jsonl"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
+    def adapter_stamp(self) -> str | None:
+        """Which adapter is there: it may be converted anew from another checkpoint. None without one."""
+        made = (read_json(self.adapter / "export.json") or {}).get("made")
+        return f"{self.id}:{made}" if made else None
+
+    @property
+    def merged(self) -> Path:
+        return self.path / "merged"
+
+    @property
+    def nickname(self) -> str | None:
+        return self.facts["dataset"].get("nickname")
+
+    @property
+    def model_path(self) -> Path:
+        return Path(self.facts["model"]["path"])
+
+    @property
+    def template(self) -> PromptTemplate:
+        return prompt_templates()[self.facts["model"]["prompt_template"]]
+
+    @property
+    def questions(self) -> list[str]:
+        return self.facts["questions"]
+
+    @property
+    def job(self) -> Job | None:
+        """The newest training job: the first, or the last resume."""
+        return latest_job(self.jobs, "train")
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster(**self.facts["cluster"])
+
+    @property
+    def begun(self) -> bool:
+        """Whether it ever came to train: not where it was taken out of the queue."""
+        return any(job.begun for job in jobs_in(self.jobs, "train"))
+
+    def checkpoints(self) -> list[Checkpoint]:
+        return checkpoints(self.work_dir, self.cluster.ranks)
+
+    def checkpoint(self, name: str | None = None) -> Checkpoint:
+        """The checkpoint `iter_N`, or the last whole one. Raises BadInput where there is none."""
+        found = last_whole(self.work_dir, self.cluster.ranks) if name is None else None
+        if name is not None:
+            named = (c for c in self.checkpoints() if name in (c.name, c.path.name, str(c.iter)))
+            found = next((c for c in named if c.whole), None)
+        if found is None:
+            there = ", ".join(checkpoint.name for checkpoint in self.checkpoints()) or "-"
+            raise BadInput(
+                f"训练 {self.id} 没有可用的检查点 {name or ''}（现有：{there}）：先完成训练",
+                f"the run {self.id} has no usable checkpoint {name or ''} (there: {there}): train first",
+            )
+        return found
+
+    def metrics(self) -> Metrics:
+        return Metrics(self.work_dir)
+
+    def timeline(self) -> list[Answers]:
+        return timeline(self.work_dir, self.template)
+
+    def state(self, points: list[dict[str, Any]] | None = None) -> State:
+        """Where it stands now. `points` are its metrics, read here if not given."""
+        points = self.metrics().read() if points is None else points
+        return compute(self.id, self.job, points, complete=self._complete, place=self._place)
+
+    def stop(self, *, discard: bool = False) -> State:
+        """Stop it: with `discard` at once, else after the step and its checkpoint. Returns when nothing of it is left."""
+        job = self.job
+        if job is None or not job.status().live:
+            raise BadInput(f"训练 {self.id} 没有在运行", f"the run {self.id} is not running")
+        job.stop(discard=discard)
+        return self.state()
+
+    def _complete(self, max_iters: int | None) -> bool:
+        if self.cluster.node_rank > 0:
+            # The checkpoints are on the machine of rank 0.
+            told = self.job.progress if self.job else {}
+            return max_iters is not None and told.get("iter", 0) >= max_iters
+        last = last_whole(self.work_dir, self.cluster.ranks)
+        return last is not None and (max_iters is None or last.iter >= max_iters)
+
+    def _place(self, job: Job) -> int | None:
+        place = job.spec.get("queue")
+        return Queue(Path(place)).place(job) if place else None

@@ -1,0 +1,72 @@
+"""Where a run stands: a snapshot, computed from its newest job, its metrics and its checkpoints. Stores nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.ground.text import Text
+from core.jobs.job import Job, Status
+from core.jobs.reasons import reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A snapshot of where a run stands.
+
+    `pid` is the trainer's (rank 0), `reason` why it did not finish, `place` its place in the queue while it waits
+    (1: the next one), `quiet_s` how long ago the trainer last told of itself.
+    """
+
+    run: str
+    status: Status
+    pid: int | None
+    iter: int
+    max_iters: int | None
+    iters_per_epoch: int | None
+    eta_s: float | None
+    seconds: float
+    phase: str
+    loss: float | None
+    exit_code: int | None
+    reason: Text | None
+    place: int | None = None
+    quiet_s: float | None = None
+
+
+def compute(
+    run_id: str,
+    job: Job | None,
+    points: list[dict[str, Any]],
+    *,
+    complete: Callable[[int | None], bool],
+    place: Callable[[Job], int | None],
+) -> State:
+    """The state of a run, from its newest job and its metrics. `complete`: whether the checkpoint after so many
+    iterations (None: any) is there; `place`: a waiting job's place in the queue."""
+    told = job.progress if job else {}
+    status = job.status() if job else Status.CRASHED
+    why = reason(job) if job else Text("训练没有启动", "the training never started")
+    if status is Status.FINISHED and not complete(told.get("max_iters")):
+        status = Status.FAILED
+        why = Text("进程正常退出，但没有最后的检查点", "the process ended well but left no final checkpoint")
+    if status is Status.KILLED and told.get("max_iters") and complete(told["max_iters"]):
+        # The wish to stop came after the last step.
+        status, why = Status.FINISHED, None
+    live, running = status.live, status is Status.RUNNING
+    pid = told.get("pid") or (job.pids["command"].pid if job and job.pids["command"] else None)
+    return State(
+        run=run_id,
+        status=status,
+        pid=pid if running else None,
+        iter=told.get("iter") or (points[-1]["iter"] if points else 0),
+        max_iters=told.get("max_iters"),
+        iters_per_epoch=told.get("iters_per_epoch"),
+        eta_s=told.get("eta_s") if running else None,
+        seconds=job.seconds if job else 0.0,
+        phase="queue" if status is Status.PENDING else told.get("note", "import"),
+        loss=points[-1]["loss"] if points else None,
+        exit_code=(job.exit or {}).get("returncode") if job else None,
+        reason=why,
+        place=place(job) if job and live and not running else None,
+        quiet_s=job.quiet_seconds if job and running else None,
+    )
