@@ -6,6 +6,7 @@ Reads; what a config means and how it is edited is for `config_file`.
 import ast
 import fnmatch
 import importlib.util
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,15 @@ def presets(xtuner: Path | None = None) -> dict[str, Path]:
 def deepspeed_settings() -> tuple[str, ...]:
     """The names of XTuner's own DeepSpeed settings: `deepspeed_zero1`, `deepspeed_zero2`, …"""
     return tuple(path.stem for path in sorted((xtuner_directory() / "configs" / "deepspeed").glob("*.json")))
+
+
+@cache
+def zero_settings(name: str) -> tuple[int, bool, bool]:
+    """Of one of XTuner's DeepSpeed settings: the stage of ZeRO, whether the optimizer's states go to the host's
+    memory, and whether the weights do."""
+    path = xtuner_directory() / "configs" / "deepspeed" / f"{name}.json"
+    zero = json.loads(path.read_text(encoding="utf-8"))["zero_optimization"]
+    return int(zero["stage"]), "offload_optimizer" in zero, "offload_param" in zero
 
 
 def matching(pattern: str | None, xtuner: Path | None = None) -> list[str]:

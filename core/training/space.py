@@ -51,13 +51,17 @@ def check_space(disk: Path, model: Model, values: dict[str, Any], *, measured: i
 
 
 def checkpoint_bytes(model: Model, lora_r: Any) -> int:
-    """An estimate of one checkpoint: what is trained, in single precision, with Adam's two averages.
+    """An estimate of one checkpoint: what is trained, in single precision, with Adam's two averages."""
+    return 12 * trained_parameters(model, lora_r)
 
-    LoRA on all linear layers of a transformer trains about 20·r numbers for each unit of width and layer
-    (attention 5, feed-forward 15 with an inner width of four times the outer); full training, all of them.
+
+def trained_parameters(model: Model, lora_r: Any) -> int:
+    """An estimate of how many numbers are trained, rather too high.
+
+    LoRA on all linear layers of a transformer trains about 20·r for each unit of width and layer (attention 5,
+    feed-forward 15 with an inner width of four times the outer); full training, all of them.
     """
-    trained = 24 * lora_r * model.hidden_size * model.layers if isinstance(lora_r, int) else model.parameters
-    return 12 * trained
+    return 24 * lora_r * model.hidden_size * model.layers if isinstance(lora_r, int) else model.parameters
 
 
 def _size(size: float) -> str:

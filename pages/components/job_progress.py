@@ -28,7 +28,21 @@ def progress_line(note: str | None, seconds: float, eta_s: float | None) -> str:
 
 def phase(note: str | None) -> str:
     """What an engine process calls its phase, in the user's language."""
-    known = ("import", "prepare", "train", "tokenizer", "save", "load", "ready", "convert", "merge", "verify", "done")
+    known = (
+        "import",
+        "prepare",
+        "train",
+        "queue",
+        "evaluate",
+        "tokenizer",
+        "save",
+        "load",
+        "ready",
+        "convert",
+        "merge",
+        "verify",
+        "done",
+    )
     return t(f"job.phase.{note}") if note in known else t("job.phase.start")
 
 

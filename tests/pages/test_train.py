@@ -24,8 +24,8 @@ def test_a_training_is_started_and_chosen(workspace, config, fake_engine):
     run = runs.running(workspace)
     assert page.selectbox(key="run").value == run.id
     assert any("训练" in link.proto.label for link in page.get("page_link"))
+    # A double click.
     page.button(key="start_training").click().run()
-    assert any("正在进行" in error.value for error in page.error)
     assert len(runs.every(workspace)) == 1
     assert config.name in run.id
 
