@@ -3,62 +3,93 @@
 Reads only what is new since the last look; a resumed run's directories make one history. Draws nothing.
 """
 
-import json
 import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.ground.files import read_lines_from
+from core.jobs.samples import records
 
 Point = dict[str, Any]
+_FILES = "*/vis_data/scalars.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """New points of one file. Where it `begins`, it is a resumed run's: what came after its first point is told anew."""
+
+    points: list[Point]
+    begins: bool
+
+
+class Scalars:
+    """What is new in the files of one run since the last look."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self._work_dir = work_dir
+        self._offsets: dict[Path, int] = {}
+        self._current: Path | None = None
+
+    def new(self) -> list[Batch]:
+        """The points that were added: each holds at least `iter`, a whole number, and `loss`, which may be NaN."""
+        found = []
+        for file in sorted(self._work_dir.glob(_FILES)):
+            lines, self._offsets[file] = read_lines_from(file, self._offsets.get(file, 0))
+            points = [point for point in records(lines) if "loss" in point and isinstance(point.get("iter"), int)]
+            if points:
+                found.append(Batch(points, begins=file != self._current))
+                self._current = file
+        return found
 
 
 class Metrics:
     """The history of one run, read on as it grows."""
 
     def __init__(self, work_dir: Path) -> None:
-        self._work_dir = work_dir
-        self._offsets: dict[Path, int] = {}
+        self._scalars = Scalars(work_dir)
         self._points: list[Point] = []
-        self._current: Path | None = None
 
     def read(self) -> list[Point]:
         """All points so far, by iteration: `iter`, `loss`, `lr`, `grad_norm`, `time` (seconds per iteration), …
 
         A value that is not a finite number is None, so that it shows as a gap.
         """
-        for file in sorted(self._work_dir.glob("*/vis_data/scalars.json")):
-            lines, self._offsets[file] = read_lines_from(file, self._offsets.get(file, 0))
-            for line in lines:
-                try:
-                    value = json.loads(line)
-                except ValueError:
-                    continue
-                if not isinstance(value, dict) or "loss" not in value:
-                    continue
-                point = {key: _finite(part) for key, part in value.items()}
-                if not isinstance(point.get("iter"), int):
-                    continue
-                if file != self._current:
-                    # A run that was resumed goes back to its checkpoint: what came after it there is told anew.
-                    self._points = [old for old in self._points if old["iter"] < point["iter"]]
-                    self._current = file
-                self._points.append(point)
+        for batch in self._scalars.new():
+            if batch.begins:
+                self._points = [old for old in self._points if old["iter"] < batch.points[0]["iter"]]
+            self._points += [{key: _finite(part) for key, part in point.items()} for point in batch.points]
         return self._points
 
 
-def smoothed(values: list[float | None], weight: float = 0.9) -> list[float | None]:
+def glance(work_dir: Path, most: int = 40) -> list[float]:
+    """At most about `most` losses over the whole history, read at a few places of the files: cheap for any length."""
+    files = [file for file in sorted(work_dir.glob(_FILES)) if file.stat().st_size]
+    found: list[tuple[int, float]] = []
+    for path in files:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            for number in range(places := max(2, most // len(files))):
+                file.seek(max(0, size * number // places - 1))
+                if number:
+                    file.readline()
+                point = records([file.readline().decode("utf-8", errors="replace")])
+                if point and isinstance(point[0].get("iter"), int) and isinstance(point[0].get("loss"), int | float):
+                    found = [old for old in found if old[0] < point[0]["iter"]] + [(point[0]["iter"], point[0]["loss"])]
+    return [loss for _, loss in found if math.isfinite(loss)]
+
+
+def smoothed(values: Sequence[float | None], weight: float = 0.9) -> list[float | None]:
     """Exponential moving average with the start's bias taken out (as TensorBoard does); gaps stay gaps."""
-    result: list[float | None] = []
-    average, seen = 0.0, 0
-    for value in values:
-        if value is None:
-            result.append(None)
-            continue
-        average = weight * average + (1 - weight) * value
-        seen += 1
-        result.append(average / (1 - weight**seen))
-    return result
+    # Here, since a command that only says where a run stands need not load it.
+    import numpy as np
+
+    from core.training.curves import average
+
+    result = average(np.array([np.nan if value is None else value for value in values], dtype=float), weight)
+    return [None if math.isnan(value) else value for value in result.tolist()]
 
 
 def _finite(value: Any) -> Any:

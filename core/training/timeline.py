@@ -1,6 +1,7 @@
 """What the model answered before, during and after the training, from the log that XTuner writes anyway.
 
-Needs the lines `Evaluation at iteration N.` that `engine/entry` puts before the answers.
+Needs the lines `Evaluation at iteration N.` that `engine/entry` puts before the answers. Reads only what is new since
+the last look, in pieces, whatever the size of the log.
 """
 
 import re
@@ -9,8 +10,13 @@ from pathlib import Path
 
 from core.engine.presets import PromptTemplate
 
-_EVALUATION = re.compile(r"Evaluation at iteration (\d+)\.$")
-_LOG_LINE = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - mmengine - ")
+PIECE = 4 << 20
+# More than that is no evaluation.
+_MOST = 16 * PIECE
+_MARK = b"Evaluation at iteration "
+_EVALUATION = re.compile(rb"(\d+)\.\r?\n")
+_LOG_LINE = re.compile(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - mmengine - [^\n]*\n", re.MULTILINE)
+_SAMPLE = b"Sample output:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,30 +27,76 @@ class Answers:
     answers: tuple[str, ...]
 
 
+class Timeline:
+    """The evaluations of one run, read on as it goes on."""
+
+    def __init__(self, work_dir: Path, template: PromptTemplate) -> None:
+        self._work_dir, self._template = work_dir, template
+        self._offsets: dict[Path, int] = {}
+        self._found: dict[int, tuple[str, ...]] = {}
+
+    def read(self) -> list[Answers]:
+        """All evaluations in order, one for each iteration at which there was one (the last one told)."""
+        for log in sorted(self._work_dir.glob("*/*.log")):
+            self._offsets[log] = self._read_on(log, self._offsets.get(log, 0))
+        return [Answers(iter=at, answers=answers) for at, answers in sorted(self._found.items())]
+
+    def _read_on(self, log: Path, offset: int) -> int:
+        """Take in what stands after `offset`; from where to go on: an evaluation that may not be over is read again."""
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            offset, want = offset if offset <= size else 0, PIECE
+            while offset < size:
+                file.seek(offset)
+                piece = file.read(want)
+                at_end = offset + len(piece) >= size
+                passed = self._take(piece, at_end)
+                if at_end:
+                    return offset + passed
+                # An evaluation that is longer than the piece is read whole; nothing is longer than the most.
+                want = want * 2 if passed == 0 and want < _MOST else PIECE
+                offset += passed if passed or want > PIECE else len(piece)
+        return offset
+
+    def _take(self, piece: bytes, at_end: bool) -> int:
+        """Take in the evaluations in `piece`; how much of it is done with."""
+        done = looked = 0
+        while (mark := piece.find(_MARK, looked)) >= 0:
+            looked = mark + len(_MARK)
+            start = piece.rfind(b"\n", 0, mark) + 1
+            found = _EVALUATION.match(piece, looked)
+            if piece.find(b"\n", mark) < 0:
+                return start
+            if not found or not _LOG_LINE.match(piece, start):
+                # A model may say that too.
+                continue
+            samples: list[bytes] = []
+            end, begins = None, None
+            for line in _LOG_LINE.finditer(piece, found.end()):
+                if begins is not None:
+                    samples.append(piece[begins : line.start()])
+                    begins = None
+                if not line[0].rstrip().endswith(_SAMPLE):
+                    end = line.start()
+                    break
+                begins = line.end()
+            if end is None and begins is not None:
+                samples.append(piece[begins:])
+            if samples and (at_end or end is not None):
+                self._found[int(found[1])] = tuple(_answer(_text(sample), self._template) for sample in samples)
+            if end is None:
+                return start
+            done = looked = end
+        return max(done, piece.rfind(b"\n") + 1)
+
+
 def timeline(work_dir: Path, template: PromptTemplate) -> list[Answers]:
     """All evaluations of a run in order, one for each iteration at which there was one (the last one told)."""
-    found: dict[int, tuple[str, ...]] = {}
-    for log in sorted(work_dir.glob("*/*.log")):
-        for at, answers in _evaluations(log.read_text(encoding="utf-8", errors="replace"), template):
-            found[at] = answers
-    return [Answers(iter=at, answers=answers) for at, answers in sorted(found.items())]
+    return Timeline(work_dir, template).read()
 
 
-def _evaluations(log: str, template: PromptTemplate) -> list[tuple[int, tuple[str, ...]]]:
-    entries: list[list[str]] = []
-    for line in log.splitlines():
-        if _LOG_LINE.match(line):
-            entries.append([line])
-        elif entries:
-            entries[-1].append(line)
-    found: list[tuple[int, list[str]]] = []
-    for first, *more in entries:
-        match = _EVALUATION.search(first)
-        if match:
-            found.append((int(match[1]), []))
-        elif found and first.endswith("Sample output:"):
-            found[-1][1].append(_answer("\n".join(more), template))
-    return [(at, tuple(answers)) for at, answers in found if answers]
+def _text(sample: bytes) -> str:
+    return sample.decode("utf-8", errors="replace")
 
 
 def _answer(sample: str, template: PromptTemplate) -> str:

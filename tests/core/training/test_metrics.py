@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from core.training.metrics import Metrics, smoothed
+from core.training.metrics import Metrics, glance, smoothed
 
 
 def add(work_dir, stamp, *records, end="\n"):
@@ -87,3 +87,21 @@ def test_smoothed_with_gaps():
     assert smoothed([None, 2.0]) == [None, pytest.approx(2.0)]
     assert smoothed([]) == []
     assert all(math.isfinite(value) for value in smoothed([1e300, 1e300]))
+
+
+def test_a_glance_at_a_long_history(tmp_path):
+    add(tmp_path, "20260101_000000", *(point(at, 1000.0 - at) for at in range(1, 900)))
+    add(tmp_path, "20260101_000100", '{"loss": NaN, "iter": 500}', *(point(at, 500.0 - at) for at in range(501, 900)))
+    found = glance(tmp_path)
+    assert 20 <= len(found) <= 40
+    assert found[0] == 999.0
+    assert found == sorted(found, reverse=True)
+    assert min(found) < -350
+
+
+def test_a_glance_at_little(tmp_path):
+    assert glance(tmp_path) == []
+    add(tmp_path, "a", point(1, 3.0))
+    assert glance(tmp_path) == [3.0]
+    add(tmp_path, "b", "garbage", end="")
+    assert glance(tmp_path) == [3.0]

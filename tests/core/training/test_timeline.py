@@ -3,7 +3,8 @@
 import pytest
 
 from core.engine.presets import prompt_templates
-from core.training.timeline import Answers, timeline
+from core.training import timeline as timelines
+from core.training.timeline import Answers, Timeline, timeline
 
 STAMP = "2026/08/01 12:00:00 - mmengine - INFO - "
 TEMPLATE = prompt_templates()["internlm2_chat"]
@@ -74,3 +75,59 @@ def test_other_templates(tmp_path, name):
     text = template.prompt([("问", None)]) + "答" + template.suffix + template.sep
     write(tmp_path, "x", f"{STAMP}Evaluation at iteration 1.\n{STAMP}Sample output:\n{text}\n")
     assert timeline(tmp_path, template) == [Answers(iter=1, answers=("答",))]
+
+
+def evaluation(at, *answers):
+    return f"{STAMP}Evaluation at iteration {at}.\n" + "".join(sample("问", answer) for answer in answers)
+
+
+TRAINS = f"{STAMP}Iter(train) [  4/12]  lr: 2.0e-04  loss: 0.5\n"
+
+
+@pytest.mark.parametrize("piece", [64, 200, 1000, 4 << 20])
+def test_read_on_in_pieces(tmp_path, monkeypatch, piece):
+    """Whatever the size of the pieces, and wherever the writer was when somebody looked."""
+    monkeypatch.setattr(timelines, "PIECE", piece)
+    log = (
+        TRAINS * 3
+        + evaluation(0, "一", "二\n三")
+        + TRAINS * 20
+        + evaluation(4, "四", "五")
+        + evaluation(8, "六", "七")
+        + TRAINS
+    )
+    expected = [
+        Answers(iter=0, answers=("一", "二\n三")),
+        Answers(iter=4, answers=("四", "五")),
+        Answers(iter=8, answers=("六", "七")),
+    ]
+    write(tmp_path, "whole", log)
+    assert timeline(tmp_path, TEMPLATE) == expected
+    growing, data = tmp_path / "grows" / "x" / "x.log", log.encode()
+    growing.parent.mkdir(parents=True)
+    reader, known = Timeline(tmp_path / "grows", TEMPLATE), 0
+    for end in range(0, len(data) + 1, 37):
+        growing.write_bytes(data[:end])
+        found = reader.read()
+        assert len(found) >= known
+        assert [answers.iter for answers in found] == [0, 4, 8][: len(found)]
+        known = len(found)
+    growing.write_bytes(data)
+    assert reader.read() == expected
+
+
+def test_what_was_read_is_not_read_again(tmp_path, monkeypatch):
+    write(tmp_path, "x", TRAINS * 100_000 + evaluation(4, "一") + TRAINS)
+    reader = Timeline(tmp_path, TEMPLATE)
+    assert reader.read() == [Answers(iter=4, answers=("一",))]
+    read, taken = [], reader._take
+    monkeypatch.setattr(reader, "_take", lambda piece, at_end: read.append(len(piece)) or taken(piece, at_end))
+    with (tmp_path / "x" / "x.log").open("a") as file:
+        file.write(TRAINS)
+    reader.read()
+    assert sum(read) == len(TRAINS)
+
+
+def test_a_model_that_says_what_the_log_says(tmp_path):
+    write(tmp_path, "x", evaluation(4, "Evaluation at iteration 9.\n好") + TRAINS)
+    assert timeline(tmp_path, TEMPLATE) == [Answers(iter=4, answers=("Evaluation at iteration 9.\n好",))]

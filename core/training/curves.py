@@ -1,0 +1,96 @@
+"""The history of a run as columns of numbers, for charts of any length. Draws nothing; `metrics` has it as points."""
+
+import bisect
+import math
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core.training.metrics import Scalars
+
+NAMES = ("iter", "loss", "lr", "grad_norm", "time", "memory")
+
+
+class Curves:
+    """Columns by iteration, read on as they grow: `iter`, `loss`, `lr`, `grad_norm`, `time` (seconds per iteration),
+    `memory` (MB, on a GPU). NaN where a value is missing or is no number.
+    """
+
+    def __init__(self, work_dir: Path) -> None:
+        self._scalars = Scalars(work_dir)
+        self._columns = {name: array("d") for name in NAMES}
+
+    def read(self) -> bool:
+        """Take in what is new; whether anything was."""
+        batches = self._scalars.new()
+        for batch in batches:
+            if batch.begins:
+                kept = bisect.bisect_left(self._columns["iter"], batch.points[0]["iter"])
+                for column in self._columns.values():
+                    del column[kept:]
+            for name, column in self._columns.items():
+                column.extend([_number(point.get(name)) for point in batch.points])
+        return bool(batches)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All columns, copied."""
+        return {name: np.array(column) for name, column in self._columns.items()}
+
+
+def average(values: np.ndarray, weight: float) -> np.ndarray:
+    """Exponential moving average of `values`, 0 <= `weight` < 1, with the start's bias taken out: after k values the
+    sum of (1 - w) w^(k-i) v_i divided by 1 - w^k. NaN stays NaN and counts for nothing.
+
+    A loop over some hundred columns of blocks instead of over a hundred thousand values.
+    """
+    known = np.isfinite(values)
+    given = values[known]
+    count = len(given)
+    result = np.full(len(values), np.nan)
+    if not count:
+        return result
+    width = max(1, math.isqrt(count))
+    blocks = -(-count // width)
+    grid = np.zeros((blocks, width))
+    grid.ravel()[:count] = given * (1 - weight)
+    for place in range(1, width):
+        grid[:, place] += weight * grid[:, place - 1]
+    # What each block is handed on by the one before it.
+    carried, handed = 0.0, np.empty(blocks)
+    for number, last in enumerate(grid[:, -1].tolist()):
+        handed[number] = carried
+        carried = weight**width * carried + last
+    grid += handed[:, None] * weight ** np.arange(1, width + 1)
+    result[known] = grid.ravel()[:count] / (1 - weight ** np.arange(1, count + 1))
+    return result
+
+
+def seconds_at(columns: dict[str, np.ndarray], anchors: Sequence[tuple[int, float]]) -> np.ndarray:
+    """How long the run had run when each iteration of `columns` was done, in seconds.
+
+    Between `anchors` (iteration, seconds) in proportion, beyond them by what the iterations took.
+    """
+    iters = columns["iter"]
+    spent = np.cumsum(np.nan_to_num(columns["time"]) * np.diff(iters, prepend=0))
+    if not anchors or not len(iters):
+        return spent
+    done, when = (np.array(part, dtype=float) for part in zip(*anchors, strict=True))
+    result = np.interp(iters, done, when)
+    before, after = iters < done[0], iters > done[-1]
+    result[before] = when[0] - (np.interp(done[0], iters, spent) - spent[before])
+    result[after] = when[-1] + (spent[after] - np.interp(done[-1], iters, spent))
+    return np.maximum(result, 0.0)
+
+
+def iterations_at(seconds: np.ndarray, anchors: Sequence[tuple[int, float]]) -> np.ndarray:
+    """Which iteration the run was at, at each of `seconds`; NaN before the first was begun."""
+    if not anchors:
+        return np.full(len(seconds), np.nan)
+    done, when = (np.array(part, dtype=float) for part in zip(*anchors, strict=True))
+    return np.interp(seconds, when, done, left=np.nan)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
