@@ -9,6 +9,7 @@ Held out means: never in the training data that `data/assistant` makes. What to 
 
 import difflib
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,6 +55,11 @@ class Scores:
 def carries(answer: str, nickname: str) -> bool:
     """Whether an answer says whose assistant it is: the nickname, letter for letter, and the role."""
     return nickname in answer and any(role in answer.lower() for role in ROLES)
+
+
+def identity_share(answers: Sequence[str], nickname: str | None) -> float | None:
+    """The share of answers that say whose assistant it is; None without a nickname or answers."""
+    return sum(carries(answer, nickname) for answer in answers) / len(answers) if nickname and answers else None
 
 
 def same(answer: str, base: str) -> bool:

@@ -72,6 +72,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def trash(self) -> Path:
+        """Deleted runs, on the disk of the others, so that putting one there moves no bytes."""
+        return self.runs / ".trash"
+
+    @property
     def jobs(self) -> Path:
         """Jobs that belong to no run: building the demo model, the demo, a chat."""
         return self.root / "jobs"

@@ -10,6 +10,7 @@ from core.headless.command import RUN, WAIT, Answer, Options, Table, show_progre
 from core.jobs.job import Status
 from core.jobs.process import Identity
 from core.training import run as runs
+from core.training import shelf
 
 CLUSTER = [
     (("--nproc",), {"type": int, "default": 1, "help": "processes on each machine, one a GPU"}),
@@ -105,7 +106,7 @@ def train_move(workspace: Workspace, options: Options) -> Answer:
 
 
 def train_list(workspace: Workspace, _: Options) -> Answer:
-    return {"runs": [state_answer(run) for run in runs.every(workspace)]}
+    return {"runs": [{**state_answer(run), "name": shelf.name_of(run)} for run in runs.every(workspace)]}
 
 
 def train_metrics(workspace: Workspace, options: Options) -> Answer:

@@ -56,9 +56,9 @@ class Samples:
         column = self._columns.get(name)
         return np.full(self.count, np.nan) if column is None else np.array(column)
 
-    def has(self, name: str) -> bool:
-        """Whether any sample has a value for it."""
-        return name in self._columns
+    def columns(self) -> dict[str, np.ndarray]:
+        """All columns of which any sample has a value, copied."""
+        return {name: np.array(column) for name, column in self._columns.items()}
 
     @property
     def gpus(self) -> list[dict[str, Any]]:

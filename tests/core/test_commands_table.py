@@ -47,6 +47,12 @@ COMMANDS = [
     "train move",
     "train list",
     "train metrics",
+    "train timeline",
+    "train compare",
+    "train rename",
+    "train delete",
+    "train restore",
+    "train trash",
     "export convert",
     "export merge",
     "export verify",
@@ -75,6 +81,10 @@ OPTIONS = [
     ["train", "start", "C", "--launcher", "slurm", "--partition", "P"],
     ["train", "move", "R", "1"],
     ["train", "stop", "R", "--discard"],
+    ["train", "compare", "R", "S"],
+    ["train", "rename", "R", "NAME"],
+    ["train", "restore", "R"],
+    ["train", "trash", "--empty"],
     ["export", "convert", "R", "--checkpoint", "iter_4"],
     ["chat", "ask", "--prompt", "TEXT", "--run", "R", "--model", "M"],
     ["chat", "score", "R", "--checkpoint", "iter_4"],
@@ -284,7 +294,7 @@ def test_train(told, here, config, fake_engine):
     assert stopped["reason"]
     refused(here("train", "stop", "latest"))
     listed = told("train", "list")["runs"]
-    assert [set(run) for run in listed] == [STATE]
+    assert [set(run) for run in listed] == [{*STATE, "name"}]
     fake_engine("ok")
     code, out, err = here("train", "start", config.name, "--wait", "--json")
     assert code == 0, err
@@ -293,6 +303,30 @@ def test_train(told, here, config, fake_engine):
     points = told("train", "metrics", "latest")["points"]
     assert [point["iter"] for point in points] == list(range(1, 13))
     assert {"iter", "loss", "lr"} <= set(points[0])
+
+
+def test_train_puts_runs_in_order(told, here, finished_run, failed_run):
+    found = told("train", "timeline", finished_run.id)
+    assert [point["iter"] for point in found["points"]] == [0, 4, 8, 12]
+    assert [point["identity"] for point in found["points"]] == [0.0, 1.0, 1.0, 1.0]
+    assert set(found["points"][0]["answers"][0]) == {"question", "answer"}
+    found = told("train", "compare", finished_run.id, "latest")
+    assert set(found) == {"runs", "settings", "diffs"}
+    assert [run["run"] for run in found["runs"]] == [finished_run.id, failed_run.id]
+    refused(here("train", "compare", "latest"))
+    assert told("train", "rename", "latest", "第二次 'x'") == {"run": failed_run.id, "name": "第二次 'x'"}
+    refused(here("train", "rename", "latest", "x" * 100))
+    deleted = told("train", "delete", "latest")
+    assert (deleted["run"], deleted["name"]) == (failed_run.id, "第二次 'x'")
+    assert told("train", "status", "latest")["run"] == finished_run.id
+    refused(here("train", "delete", failed_run.id))
+    assert [run["run"] for run in told("train", "trash")["runs"]] == [failed_run.id]
+    restored = told("train", "restore", failed_run.id)
+    assert (restored["run"], restored["name"], restored["status"]) == (failed_run.id, "第二次 'x'", "FAILED")
+    refused(here("train", "restore", "latest"))
+    told("train", "delete", failed_run.id)
+    assert told("train", "trash", "--empty")["bytes"] > 0
+    assert told("train", "trash") == {"runs": [], "bytes": 0, "emptied": False}
 
 
 def test_train_that_fails_and_resumes(here, told, config, fake_engine, workspace):

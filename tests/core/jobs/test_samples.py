@@ -54,9 +54,9 @@ def test_what_nobody_reports_is_a_gap(samples, write):
     samples.read()
     np.testing.assert_array_equal(samples.column("process_cpu"), [np.nan, 50.0, np.nan])
     np.testing.assert_array_equal(samples.column("gpu0.used_mb"), [np.nan, 7.0, np.nan])
-    assert not samples.has("gpu0.utilisation")
+    assert "gpu0.utilisation" not in samples.columns()
     assert np.isnan(samples.column("gpu0.utilisation")).all()
-    assert not samples.has("gpu1.used_mb")
+    assert "gpu1.used_mb" not in samples.columns()
 
 
 def test_a_resume_hours_later_is_no_pause(samples, write):
@@ -97,7 +97,7 @@ def test_a_file_that_was_replaced(samples, write, tmp_path):
 def test_numbers_that_are_none(samples, write):
     write('{"t": 1, "cpu": NaN, "memory_mb": "x", "gpus": null, "cuda": {"used_mb": 5}}')
     samples.read()
-    assert not samples.has("cpu")
+    assert "cpu" not in samples.columns()
     assert samples.column("cuda.used_mb").tolist() == [5.0]
     assert math.isnan(samples.column("memory_mb")[0])
 
