@@ -1,7 +1,9 @@
 """`models …`: the demo model, models that lie on the machine, leave to run a model's code."""
 
+import os
+
+from core.engine import download, shared_models, trust
 from core.engine import model as models
-from core.engine import shared_models, trust
 from core.ground.errors import WorkFailed
 from core.ground.workspace import Workspace
 from core.headless.command import Answer, Options, Table, show_progress
@@ -9,6 +11,14 @@ from core.jobs.job import Status
 from core.jobs.reasons import reason
 
 NAME = (("name",), {})
+# On the command line, to name a model is to choose it, and its code with it.
+NO_TRUST = (
+    ("--no-trust",),
+    {
+        "action": "store_true",
+        "help": "do not take this for leave to run the model's own code: models trust asks for it",
+    },
+)
 
 
 def model_answer(workspace: Workspace, model: models.Model) -> Answer:
@@ -29,9 +39,24 @@ def models_demo(workspace: Workspace, _: Options) -> Answer:
 def models_link(workspace: Workspace, options: Options) -> Answer:
     linked = models.link(workspace, options.path, options.name)
     if not options.no_trust:
-        # Whoever types the path has chosen the model, and its code with it.
         trust.agree(workspace, linked.path)
     return model_answer(workspace, linked)
+
+
+def models_download(workspace: Workspace, options: Options) -> Answer:
+    source = download.Source.of(options.hub, options.repository, options.revision, options.endpoint)
+    # From the environment: a token on the command line would be seen by everyone on the machine, and kept in its history.
+    job = download.start(workspace, source, options.name, os.environ.get(download.TOKEN))
+    if job.wait(on_progress=show_progress) is not Status.FINISHED:
+        why = download.why(job)
+        raise WorkFailed(
+            f"下载没有完成：{why.zh if why else ''}。日志：{job.log}",
+            f"the download did not finish: {why.en if why else ''}. Log: {job.log}",
+        )
+    made = models.find(workspace, options.name or source.name)
+    if not options.no_trust:
+        trust.agree(workspace, made.path)
+    return model_answer(workspace, made)
 
 
 def models_unlink(workspace: Workspace, options: Options) -> Answer:
@@ -77,10 +102,21 @@ COMMANDS: Table = {
         [
             (("path",), {"help": "a model directory, or the hub's name of a copy that the machine shares"}),
             (("--name",), {}),
+            NO_TRUST,
+        ],
+    ),
+    "models download": (
+        models_download,
+        [
             (
-                ("--no-trust",),
-                {"action": "store_true", "help": "do not take the link for leave to run the model's own code"},
+                ("repository",),
+                {"help": f"such as {download.COURSE['modelscope']}; a token is taken from {download.TOKEN}"},
             ),
+            (("--hub",), {"choices": list(download.ENDPOINTS), "default": "modelscope"}),
+            (("--endpoint",), {"help": "a mirror, such as https://hf-mirror.com"}),
+            (("--revision",), {}),
+            (("--name",), {}),
+            NO_TRUST,
         ],
     ),
     "models unlink": (models_unlink, [NAME]),

@@ -67,12 +67,13 @@ class Job:
         facts: Mapping[str, Any] | None = None,
         telemetry: Path | None = None,
         queue: Path | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> "Job":
         """Start `argv` (an argument list) under a supervisor of its own, as the next job of `kind` in `jobs`.
 
         `env` is added to the environment; `artefacts` must all exist for the job to count as finished;
-        `facts` are kept in job.json; samples of the machine go to `telemetry`. With a `queue` (its directory) it
-        waits for its turn there. Returns once it runs, or waits behind another. Raises WorkFailed where the
+        `facts` are kept in job.json; samples of the machine go to `telemetry`. `secrets` are added to the
+        environment too, but written nowhere. With a `queue` (its directory) it waits for its turn there. Returns once it runs, or waits behind another. Raises WorkFailed where the
         supervisor does not come up.
         """
         directory = _next_directory(jobs, kind)
@@ -95,6 +96,7 @@ class Job:
         subprocess.run(
             [sys.executable, "-m", "core.jobs.supervisor", str(directory)],
             cwd=PROJECT,
+            env={**os.environ, **(secrets or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
