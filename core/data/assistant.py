@@ -1,29 +1,46 @@
 """The datasets that teach an identity: from a nickname to rows.
 
 `course` is the course's file, byte for byte; `balanced` is few rows, many phrasings, and general rows that
-keep what the model could do before. Builds rows; storing them is for `dataset`.
+keep what the model could do before. What may be chosen, and nothing else, decides the rows: the same choices give
+the same bytes. Nothing that the scores ask is ever among them.
 """
 
 import json
+import re
 import unicodedata
+from dataclasses import dataclass, fields
 from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Literal
 
+from core.data import storage
 from core.data.messages import Row, single
+from core.data.storage import Dataset
 from core.ground.errors import BadInput
+from core.ground.files import read_json
+from core.ground.workspace import Workspace
 
 DIALOGUES = Path(__file__).with_name("dialogues")
 MOST_CHARACTERS = 30
 _SKIN_TONES = "🏻🏼🏽🏾🏿"
 COURSE_N = 3750
 COURSE_QUESTIONS = ("请介绍一下你自己", "你在实战营做什么")
+MOST_REPEATS = 1000
+REPLAY = "replay.json"
 Recipe = Literal["course", "balanced"]
+Style = Literal["course", "formal", "lively"]
+Languages = Literal["zh", "en", "both"]
+KINDS = ("introduce", "task")
+MAKERS = {"zh": "上海AI实验室", "en": "Shanghai AI Laboratory"}
+_DENIALS = {"zh": "不是的，", "en": "No. "}
+_SLOT = re.compile(r"\{(name|assistant|maker)\}")
+_ANY_SLOT = re.compile(r"\{[^{}]{0,40}\}")
 
 
 @cache
 def dialogues(name: str) -> Any:
-    """One of our own collections: `identity`, `general` or `spelling`."""
+    """One of our own collections: `identity`, `identity_more`, `general`, `open_questions`, `styles` or `spelling`."""
     return json.loads((DIALOGUES / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -56,16 +73,170 @@ def check_nickname(nickname: str) -> str:
     return name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assistant:
+    """What a person chooses. `answers` are templates by `zh.introduce`, `zh.task`, …, `questions` the course's two.
+
+    `general` are general rows for each identity row, None all that there are; `repeat` is how many times each row
+    stands in the file (`course`: `n`); `replay` are the base model's own answers, which take the place of ours.
+    """
+
+    nickname: str
+    recipe: Recipe = "balanced"
+    n: int = COURSE_N
+    assistant_name: str = ""
+    maker: str = ""
+    language: Languages = "both"
+    style: Style = "course"
+    questions: tuple[str, str] = COURSE_QUESTIONS
+    answers: tuple[tuple[str, str], ...] = ()
+    general: float | None = None
+    repeat: int = 1
+    replay: tuple[tuple[str, str], ...] = ()
+    replay_model: str = ""
+
+    def made(self) -> dict[str, Any]:
+        """What dataset.json keeps: enough to make the same again."""
+        usual = {field.name: field.default for field in fields(self)}
+        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept = {
+            key: value
+            for key, value in chosen.items()
+            if value != usual[key] and key not in ("nickname", "recipe", "replay")
+        }
+        if "answers" in kept:
+            kept["answers"] = dict(self.answers)
+        if self.recipe == "course":
+            kept["n"] = self.n
+        return {"kind": "assistant", "recipe": self.recipe, "nickname": self.nickname, **kept}
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Assistant":
+        """The choices that a dataset was made with."""
+        made = {**dataset.made, "replay": read_json(dataset.path / REPLAY) or ()}
+        chosen = {key: value for key, value in made.items() if key in {field.name for field in fields(cls)}}
+        if "answers" in chosen:
+            chosen["answers"] = tuple(chosen["answers"].items())
+        if "questions" in chosen:
+            chosen["questions"] = tuple(chosen["questions"])
+        chosen["replay"] = tuple((question, answer) for question, answer in chosen["replay"])
+        return cls(**chosen)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return ("zh", "en") if self.language == "both" else (self.language,)
+
+    def template(self, language: str, kind: str) -> str:
+        """The answer to a kind of question, with its `{name}`, `{assistant}` and `{maker}` unfilled."""
+        own = dict(self.answers).get(f"{language}.{kind}")
+        if own is not None:
+            return own
+        style = dialogues("styles")[self.style][language]
+        return style["named"] if kind == "introduce" and self.assistant_name else style[kind]
+
+    def filled(self, template: str, language: str) -> str:
+        """A template with the names in it; what is filled in is not looked at again."""
+        values = {
+            "name": self.nickname,
+            "assistant": self.assistant_name
+            or (f"{self.nickname}的小助手" if language == "zh" else f"{self.nickname}'s assistant"),
+            "maker": self.maker or MAKERS[language],
+        }
+        return _SLOT.sub(lambda found: values[found[1]], template)
+
+    def answer(self, language: str, kind: str) -> str:
+        """The answer to a kind of question as the model learns it."""
+        return self.filled(self.template(language, kind), language)
+
+    def rows(self) -> list[Row]:
+        """The rows that come of it. Raises BadInput where a choice will not do."""
+        checked = self.checked()
+        if checked.recipe == "course":
+            return checked._course()
+        identity = checked._identity()
+        return (identity + checked._general(len(identity))) * checked.repeat
+
+    def checked(self) -> "Assistant":
+        """The same with the nickname as it is taught. Raises BadInput for the first choice that will not do."""
+        nickname = check_nickname(self.nickname)
+        if self.recipe not in ("course", "balanced"):
+            raise BadInput(
+                f"没有配方 {self.recipe}：可用 course、balanced",
+                f"there is no recipe {self.recipe}: use course or balanced",
+            )
+        if not 0 <= self.n <= 1_000_000:
+            raise BadInput(
+                f"重复次数 n={self.n} 不在 0 到 1000000 之间", f"the repetition n={self.n} is not between 0 and 1000000"
+            )
+        if not 1 <= self.repeat <= MOST_REPEATS:
+            raise BadInput(
+                f"重复次数 {self.repeat} 不在 1 到 {MOST_REPEATS} 之间",
+                f"the repetition {self.repeat} is not between 1 and {MOST_REPEATS}",
+            )
+        if self.general is not None and not 0 <= self.general <= 10:
+            raise BadInput(
+                f"通用对话的比例 {self.general} 不在 0 到 10 之间",
+                f"the ratio {self.general} of general conversations is not between 0 and 10",
+            )
+        for zh, en, value in (("助手的名字", "assistant's name", self.assistant_name), ("开发者", "maker", self.maker)):
+            if len(value) > 2 * MOST_CHARACTERS or any(unicodedata.category(c) in ("Cc", "Cs") for c in value):
+                raise BadInput(
+                    f"{zh}太长或有控制字符：最多 {2 * MOST_CHARACTERS} 个字符",
+                    f"the {en} is too long or holds a control character: at most {2 * MOST_CHARACTERS} characters",
+                )
+        for key, template in self.answers:
+            strange = next((s for s in _ANY_SLOT.findall(template) if not _SLOT.fullmatch(s)), None)
+            if not template.strip() or strange:
+                raise BadInput(
+                    f"回答模板 {key} {f'里有不认识的占位符 {strange}' if strange else '是空的'}："
+                    "可用 {name}、{assistant}、{maker}",
+                    f"the answer {key} {f'holds an unknown placeholder {strange}' if strange else 'is empty'}: "
+                    "use {name}, {assistant} and {maker}",
+                )
+        if any(not question.strip() for question in self.questions):
+            raise BadInput("问题是空的：请填写", "a question is empty: give it")
+        return self if nickname == self.nickname else Assistant(**{**_values(self), "nickname": nickname})
+
+    def _course(self) -> list[Row]:
+        pair = [single(question, self.answer("zh", kind)) for question, kind in zip(self.questions, KINDS, strict=True)]
+        return pair * (self.n + 1)
+
+    def _identity(self) -> list[Row]:
+        """Every identity question that is not held out, the course's own two first if they were changed."""
+        rows = [
+            single(asked, self.answer("zh", kind))
+            for asked, usual, kind in zip(self.questions, COURSE_QUESTIONS, KINDS, strict=True)
+            if asked != usual and "zh" in self.languages and plain(asked) not in held_out()
+        ]
+        for question in dialogues("identity")["questions"] + dialogues("identity_more"):
+            if not question.get("held_out") and question["language"] in self.languages:
+                answer = self.answer(question["language"], question["kind"])
+                denial = _DENIALS[question["language"]] if question.get("denies") else ""
+                rows.append(single(question["question"], denial + answer))
+        return rows
+
+    def _general(self, identity: int) -> list[Row]:
+        """General rows: ours, or what the base model itself answers, in the ratio that was chosen."""
+        rows = [single(question, answer) for question, answer in self.replay if plain(question) not in held_out()]
+        if not rows:
+            rows = [
+                single(g["question"], g["answer"])
+                for g in dialogues("general")
+                if not g["held_out"] and g["language"] in self.languages
+            ]
+        return rows if self.general is None else list(islice(cycle(rows), round(self.general * identity)))
+
+
+def make(workspace: Workspace, assistant: Assistant, name: str | None = None) -> Dataset:
+    """Make the dataset that teaches an assistant. Raises BadInput; then nothing is written."""
+    checked = assistant.checked()
+    files = {REPLAY: [list(pair) for pair in checked.replay]} if checked.replay else {}
+    return storage.store(workspace, name, "assistant", checked.rows(), checked.made(), files=files)
+
+
 def course_rows(nickname: str, n: int = COURSE_N) -> list[Row]:
     """The course's dataset: its two conversations, then both repeated `n` times; 2 + 2n rows."""
-    if not 0 <= n <= 1_000_000:
-        raise BadInput(f"重复次数 n={n} 不在 0 到 1000000 之间", f"the repetition n={n} is not between 0 and 1000000")
-    name = check_nickname(nickname)
-    pair = [
-        single("请介绍一下你自己", f"我是{name}的小助手，内在是上海AI实验室书生·浦语的1.8B大模型哦"),
-        single("你在实战营做什么", f"我在这里帮助{name}完成XTuner微调个人小助手的任务"),
-    ]
-    return pair * (n + 1)
+    return Assistant(nickname=nickname, recipe="course", n=n).rows()
 
 
 def balanced_rows(nickname: str) -> list[Row]:
@@ -73,17 +244,39 @@ def balanced_rows(nickname: str) -> list[Row]:
 
     The held-out ones are never trained on: the score asks them.
     """
-    name = check_nickname(nickname)
-    identity = dialogues("identity")
-    rows = [
-        single(q["question"], identity["answers"]["tuned"][q["language"]][q["kind"]].replace("{name}", name))
-        for q in identity["questions"]
-        if not q["held_out"]
-    ]
-    rows += [single(g["question"], g["answer"]) for g in dialogues("general") if not g["held_out"]]
-    return rows
+    return Assistant(nickname=nickname).rows()
 
 
-def file_text(rows: list[Row]) -> str:
-    """The text of `data.json`: as the course's script writes it (`indent=4`, no escapes, no last line end)."""
-    return json.dumps(rows, ensure_ascii=False, indent=4)
+def plain(question: str) -> str:
+    """A question without case, space and marks: what makes two the same question."""
+    return re.sub(r"[\W_]+", "", question).casefold()
+
+
+@cache
+def held_out() -> frozenset[str]:
+    """The questions that the scores ask, plain."""
+    asked = dialogues("identity")["questions"] + dialogues("general")
+    return frozenset(plain(question["question"]) for question in asked if question["held_out"])
+
+
+def replay_questions() -> list[dict[str, str]]:
+    """General questions (`language`, `question`) for the base model to answer: ours and open ones, none held out."""
+    ours = [{"language": g["language"], "question": g["question"]} for g in dialogues("general") if not g["held_out"]]
+    found = dialogues("open_questions") + ours
+    return [question for question in found if plain(question["question"]) not in held_out()]
+
+
+def is_identity(row: Row, nickname: str | None) -> bool:
+    """Whether a row teaches who the assistant is: an identity question, or an answer that carries the nickname."""
+    turn = row["conversation"][0]
+    return plain(turn["input"]) in _identity_questions() or bool(nickname and nickname in turn["output"])
+
+
+@cache
+def _identity_questions() -> frozenset[str]:
+    asked = dialogues("identity")["questions"] + dialogues("identity_more")
+    return frozenset(plain(question["question"]) for question in asked)
+
+
+def _values(assistant: Assistant) -> dict[str, Any]:
+    return {field.name: getattr(assistant, field.name) for field in fields(assistant)}

@@ -1,76 +1,246 @@
-"""What is wrong with a dataset before an hour of training shows it. Each finding names a row and what to do."""
+"""What is wrong with a dataset before an hour of training shows it: each finding names a row and what to do.
 
+Rows are looked at one by one and not kept, so that a million of them fit; what takes a tokenizer is for `statistics`.
+"""
+
+import re
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
+from core.data.likeness import Likeness
 from core.data.messages import Row
 from core.ground.problem import Problem
 from core.ground.text import Text
 
-_OTHERS = ("ChatGPT", "通义千问", "文心一言", "Claude", "ChatGLM", "Qwen")
+# Of each kind; the others are counted.
+MOST_OF_A_KIND = 20
+LONG_CHARACTERS = 8000
+# Names as they end up in answers of data that was made with another assistant; letters of other words do not count.
+_OTHERS = re.compile(
+    r"ChatGPT|OpenAI|通义千问|文心一言|(?<![A-Za-z])(?:Claude|ChatGLM|Qwen|Anthropic|Gemini|Llama|DeepSeek)(?![A-Za-z])"
+    r"|豆包|讯飞星火|\bGPT-?[345]"
+)
+PLACEHOLDER = re.compile(
+    r"\{\{\s*[A-Za-z_]\w*\s*\}\}|\{(?:name|author|assistant|maker)\}|<(?:NAME|AUTHOR)>|\[(?:NAME|AUTHOR)\]"
+)
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028\u2029\ufeff\ufffd\ue000-\uf8ff]")
+# A word with letters of two alphabets that look alike, or of full and of normal width.
+_MIXED = re.compile(r"(?:[A-Za-z][\u0370-\u03ff\u0400-\u04ff\uff21-\uff3a\uff41-\uff5a]"
+                    r"|[\u0370-\u03ff\u0400-\u04ff\uff21-\uff3a\uff41-\uff5a][A-Za-z])")  # fmt: skip
+# What a row must hold for any of these to be found in it; looking for letters and words is quicker than a pattern.
+_SUSPECT_LETTERS = frozenset(
+    map(chr, [*range(9), 11, 12, *range(14, 32), 127, 0x200B, 0x2028, 0x2029, 0xFEFF, 0xFFFD])
+) | frozenset(map(chr, [*range(0x370, 0x530), *range(0xFF21, 0xFF5B), *range(0xE000, 0xF900), *b"{[<"]))
+_SUSPECT_WORDS = ("GPT", "OpenAI", "通义", "文心", "Claude", "ChatGLM", "Qwen", "Anthropic", "Gemini", "Llama",
+                  "DeepSeek", "豆包", "讯飞")  # fmt: skip
 
 
-def check(rows: list[Row]) -> list[Problem]:
-    """Every problem of `rows`, worst first: a `where` is `row N`, counted from 1."""
-    problems: list[Problem] = []
-    seen: dict[str, tuple[int, str]] = {}
-    copies = Counter(str(row["conversation"]) for row in rows)
-    repeated = sum(count - 1 for count in copies.values())
-    for number, row in enumerate(rows, 1):
-        for turn in row["conversation"]:
-            if "{name}" in turn["output"] or "{{name}}" in turn["output"] or "{{author}}" in turn["output"]:
-                problems.append(
-                    _at(
-                        number,
-                        "error",
-                        "回答里还有没填的占位符",
-                        "an answer holds a placeholder",
-                        "填上名字",
-                        "fill in the name",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Problem):
+    """A problem of one row (from 1), and of what kind; `row` is None for one of the whole."""
+
+    kind: str
+    row: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: how bad, and in words."""
+
+    severity: str
+    message: Text
+    hint: Text
+
+
+_KINDS = {
+    "placeholder": Kind(
+        "error",
+        Text("回答里还有没填的占位符 {}", "an answer holds the placeholder {}"),
+        Text("填上名字：用“查找替换”，或重新导入时填写", "fill in the name: find and replace, or give it at the import"),
+    ),
+    "other": Kind(
+        "warning",
+        Text("回答里有别家助手的名字 {}", "an answer names another assistant: {}"),
+        Text("改成你的助手，或删去这一行", "name your own, or delete the row"),
+    ),
+    "control": Kind(
+        "warning",
+        Text("有看不见的控制字符 {}", "it holds a control character that cannot be seen: {}"),
+        Text("用“清理”删去", "remove it with “clean up”"),
+    ),
+    "mixed": Kind(
+        "warning",
+        Text("一个词里混了两种字母：{}", "one word mixes two alphabets: {}"),
+        Text("多半是形近字：重新输入这个词", "letters that look alike: type the word anew"),
+    ),
+    "empty": Kind(
+        "warning",
+        Text("第 {} 轮的问题是空的", "turn {} has an empty question"),
+        Text("补上问题，或删去这一行", "give the question, or delete the row"),
+    ),
+    "long": Kind(
+        "warning",
+        Text("这一行有 {} 个字，多半超过 max_length", "the row has {} characters, probably more than max_length"),
+        Text("拆成几行，或看统计里会截去多少", "split it, or see in the statistics what is cut"),
+    ),
+    "contradiction": Kind(
+        "warning",
+        Text("与第 {} 行同一个问题、不同的回答", "answers row {}'s question differently"),
+        Text("只留一个", "keep one of the two"),
+    ),
+    "near": Kind(
+        "warning",
+        Text("与第 {} 行几乎一样", "is nearly the same as row {}"),
+        Text("只留一个，或改得不同一些", "keep one of the two, or make them differ more"),
+    ),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Checks:
+    """Looks at rows in their order; `findings` is asked for at the end."""
+
+    rows: int = 0
+    characters: int = 0
+    turns: int = 0
+    with_system: int = 0
+    _seen: set[int] = field(default_factory=set)
+    _answers: dict[int, int] = field(default_factory=dict)
+    _found: list[Finding] = field(default_factory=list)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _empty_questions: list[int] = field(default_factory=list)
+    _empty_count: int = 0
+    _likeness: Likeness = field(default_factory=Likeness)
+
+    @property
+    def unique_rows(self) -> int:
+        return len(self._seen)
+
+    def add(self, row: Row, key: int | None = None) -> None:
+        """Look at the next row; `key` is a hash of its content if the caller has one."""
+        self.rows += 1
+        conversation = row["conversation"]
+        first = conversation[0]
+        text = "\n".join([part for turn in conversation for part in (turn["input"], turn["output"])])
+        if first.get("system"):
+            self.with_system += 1
+            text = f"{first['system']}\n{text}"
+        self.characters += len(text)
+        self.turns += len(conversation)
+        key = hash((len(conversation), text)) if key is None else key
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        if not _SUSPECT_LETTERS.isdisjoint(text) or any(word in text for word in _SUSPECT_WORDS):
+            self._look_at(row)
+        if len(text) > LONG_CHARACTERS:
+            self._note("long", f"{len(text):,}")
+        for number, turn in enumerate(conversation, 1):
+            if not turn["input"].strip():
+                if number > 1:
+                    self._note("empty", number)
+                else:
+                    self._empty_count += 1
+                    if len(self._empty_questions) < MOST_OF_A_KIND:
+                        self._empty_questions.append(self.rows)
+        if len(conversation) == 1 and first["input"]:
+            # One number holds both, which is a third of the memory of a pair: the row, and a part of the answer's hash.
+            asked, answer = hash((first.get("system", ""), first["input"])), hash(first["output"]) & 0xFFFFFFFF
+            known = self._answers.setdefault(asked, self.rows << 32 | answer)
+            if known & 0xFFFFFFFF != answer:
+                self._note("contradiction", known >> 32)
+        self._likeness.add(self.rows, first["input"] or first["output"])
+
+    def findings(self) -> list[Finding]:
+        """Every problem, errors first; at most twenty of a kind, and how many more there are."""
+        for first, other in self._likeness.pairs():
+            self._note("near", first, other)
+        if 0 < self._empty_count < self.rows / 10:
+            # More of them are texts, among conversations on purpose.
+            for row in self._empty_questions:
+                self._note("empty", 1, row)
+            self._counts["empty"] += self._empty_count - len(self._empty_questions)
+        found = sorted(self._found, key=lambda finding: finding.severity != "error")
+        for kind, count in self._counts.items():
+            if count > MOST_OF_A_KIND:
+                more = count - MOST_OF_A_KIND
+                known = _KINDS[kind]
+                found.append(
+                    Finding(
+                        kind=kind,
+                        severity=known.severity,
+                        where="rows",
+                        message=Text(
+                            f"还有 {more:,} 行：{known.message.zh.format('…')}",
+                            f"{more:,} more rows: {known.message.en.format('…')}",
+                        ),
+                        hint=known.hint,
                     )
                 )
-            if any(other in turn["output"] for other in _OTHERS):
-                problems.append(
-                    _at(
-                        number,
-                        "warning",
-                        "回答里有别家助手的名字",
-                        "an answer names another assistant",
-                        "改成你的助手",
-                        "name your own",
-                    )
-                )
-        question, answer = row["conversation"][0]["input"], row["conversation"][0]["output"]
-        first = seen.setdefault(question, (number, answer))
-        if question and len(row["conversation"]) == 1 and first[1] != answer:
-            problems.append(
-                _at(
-                    number,
-                    "warning",
-                    f"与第 {first[0]} 行同一个问题、不同的回答",
-                    f"answers row {first[0]}'s question differently",
-                    "只留一个",
-                    "keep one of the two",
+        repeated = self.rows - self.unique_rows
+        if repeated > self.rows / 2:
+            found.append(self._repetition(repeated))
+        elif repeated:
+            found.append(
+                Finding(
+                    kind="repeated",
+                    severity="warning",
+                    where="rows",
+                    message=Text(f"{repeated:,} 行与前面的行完全相同", f"{repeated:,} rows are the same as one before"),
+                    hint=Text("用“清理”删去重复的行", "remove repeated rows with “clean up”"),
                 )
             )
-    problems.sort(key=lambda found: found.severity != "error")
-    if repeated > len(rows) / 2:
-        share = 100 * repeated / len(rows)
-        problems.append(
-            Problem(
-                severity="warning",
-                where="rows",
-                message=Text(
-                    f"{len(rows)} 行里只有 {len(copies)} 行不同，{share:.2f}% 是重复",
-                    f"only {len(copies)} of {len(rows)} rows differ; {share:.2f}% are repeats",
-                ),
-                hint=Text(
-                    "重复太多会过拟合，模型会用身份回答一切：用 balanced 配方",
-                    "so much repetition overfits, and every question is answered with the identity: use the balanced recipe",
-                ),
-            )
+        return found
+
+    def _repetition(self, repeated: int) -> Finding:
+        share = 100 * repeated / self.rows
+        return Finding(
+            kind="repeated",
+            severity="warning",
+            where="rows",
+            message=Text(
+                f"{self.rows} 行里只有 {self.unique_rows} 行不同，{share:.2f}% 是重复",
+                f"only {self.unique_rows} of {self.rows} rows differ; {share:.2f}% are repeats",
+            ),
+            hint=Text(
+                "重复太多会过拟合，模型会用身份回答一切：用 balanced 配方",
+                "so much repetition overfits, and every question is answered with the identity: use the balanced recipe",
+            ),
         )
-    return problems
+
+    def _look_at(self, row: Row) -> None:
+        for turn in row["conversation"]:
+            for kind, pattern, text in (
+                ("placeholder", PLACEHOLDER, turn["output"]),
+                ("other", _OTHERS, turn["output"]),
+                ("control", CONTROL, turn.get("system", "") + turn["input"] + turn["output"]),
+                ("mixed", _MIXED, f"{turn['input']}\n{turn['output']}"),
+            ):
+                found = pattern.search(text)
+                if found:
+                    shown = f"U+{ord(found[0]):04X}" if kind == "control" else found[0]
+                    self._note(kind, _around(text, found) if kind == "mixed" else shown)
+
+    def _note(self, kind: str, value: Any, row: int | None = None) -> None:
+        self._counts[kind] += 1
+        if self._counts[kind] > MOST_OF_A_KIND:
+            return
+        known, row = _KINDS[kind], row or self.rows
+        message = Text(known.message.zh.replace("{}", str(value)), known.message.en.replace("{}", str(value)))
+        self._found.append(
+            Finding(kind=kind, row=row, severity=known.severity, where=f"row {row}", message=message, hint=known.hint)
+        )
 
 
-def _at(number: int, severity: str, zh: str, en: str, hint_zh: str, hint_en: str) -> Problem:
-    return Problem(severity=severity, where=f"row {number}", message=Text(zh, en), hint=Text(hint_zh, hint_en))
+def check(rows: Iterable[Row]) -> list[Finding]:
+    """Every problem of `rows`, worst first: a `where` is `row N`, counted from 1."""
+    checks = Checks()
+    for row in rows:
+        checks.add(row)
+    return checks.findings()
+
+
+def _around(text: str, found: re.Match[str]) -> str:
+    return text[max(0, found.start() - 6) : found.end() + 6].replace("\n", " ")

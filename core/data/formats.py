@@ -1,33 +1,43 @@
-"""Reading other people's files into rows: JSON, JSONL, CSV, TSV and plain text in the common shapes of chat data.
+"""Other people's shapes of chat data, turned into rows.
 
     xtuner    {"conversation": [{"input", "output"}, …]}
     openai    {"messages": [{"role", "content"}, …]}
-    sharegpt  {"conversations": [{"from", "value"}, …]}
+    sharegpt  {"conversations": [{"from", "value"} or {"role", "content"} or {"human", "assistant"}, …], "system"?, "tools"?}
     alpaca    {"instruction", "input"?, "output", "history"?, "system"?}
     text      {"text"}, or a txt or md file by its paragraphs: for continued pre-training
-    qa        two columns: question/answer, prompt/response, input/output, 问/答 and the like
+    qa        a question and an answer: query/response, prompt/completion, 问/答 and the like, "history"? and "system"?
 
 A row that cannot be used is reported with its number and reason; it never loses the file.
 """
 
-import csv
-import io
-import json
-import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.data.json_records import Unreadable
 from core.data.messages import Row, problem
+from core.data.shapes import (
+    ANSWER,
+    CONVERT,
+    QUESTION,
+    SYSTEM,
+    Columns,
+    Unusable,
+    chat_key,
+    column,
+    from_columns,
+    is_chat,
+    is_pair,
+    listed,
+    plain_name,
+)
+from core.data.source import Source, open_source
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
 FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa")
-MOST_BYTES = 1 << 30
-_QUESTION = ("question", "prompt", "input", "query", "instruction", "user", "问", "问题", "提问")
-_ANSWER = ("answer", "response", "output", "completion", "assistant", "reply", "答", "回答", "答案")
-_USER, _ASSISTANT = ("user", "human"), ("assistant", "gpt", "model", "bot")
+LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,175 +49,150 @@ class Reading:
     skipped: list[dict[str, Any]]
 
 
-def read(path: Path, format_: str = "auto") -> Reading:
-    """The rows of the file at `path`. Raises BadInput where nothing in it can be used."""
-    if format_ not in ("auto", *FORMATS):
-        raise BadInput(
-            f"不认识的格式 {format_}：可用 auto、{'、'.join(FORMATS)}",
-            f"unknown format {format_}: use auto, {', '.join(FORMATS)}",
-        )
-    if not path.is_file():
-        raise BadInput(f"没有文件 {path}：请检查路径", f"there is no file {path}: check the path")
-    if path.stat().st_size > MOST_BYTES:
-        raise BadInput(
-            f"{path.name} 超过 1 GB：请拆分后再导入", f"{path.name} is over 1 GB: split it and import the parts"
-        )
-    records = list(_records(path))
-    if not records:
-        raise BadInput(f"{path.name} 里没有数据", f"{path.name} holds no data")
-    chosen = detect(records) if format_ == "auto" else format_
-    if chosen is None:
-        raise BadInput(
-            f"认不出 {path.name} 的格式：第一行的字段是 {_keys(records[0])}，需要 conversation、messages、"
-            "conversations、instruction/output 或 question/answer",
-            f"cannot tell the format of {path.name}: its first record has {_keys(records[0])}; expected conversation, "
-            "messages, conversations, instruction/output or question/answer",
-        )
+def read(path: Path, format_: str = "auto", columns: Columns | None = None) -> Reading:
+    """All rows of a small file. Raises BadInput where nothing in it can be used. Large ones are for `intake`."""
+    check_format(format_)
+    source = open_source(path)
+    records = list(source.records())
+    chosen = chosen_format(source, records[:LOOKED_AT], format_, columns)
+    convert = converter(chosen, records[:LOOKED_AT], columns)
     rows, skipped = [], []
     for number, record in enumerate(records, 1):
-        try:
-            row = _CONVERT[chosen](record)
-            reason = problem(row)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            row = None
-            reason = Text(f"不是 {chosen} 格式：{error!r}", f"not {chosen}: {type(error).__name__} {error}")
-        if reason or row is None:
+        row, reason = convert(record)
+        if row is None:
             skipped.append({"row": number, "reason": reason})
         else:
             rows.append(row)
     if not rows:
-        raise BadInput(
-            f"{path.name} 的 {len(records)} 行都不能用，第 1 行：{skipped[0]['reason'].zh}",
-            f"none of the {len(records)} rows of {path.name} can be used; row 1: {skipped[0]['reason'].en}",
-        )
+        raise none_usable(path, len(records), skipped[0])
     return Reading(format=chosen, rows=rows, skipped=skipped)
+
+
+def check_format(name: str) -> None:
+    """Raise BadInput for a format that we do not know."""
+    if name not in ("auto", *FORMATS):
+        raise BadInput(
+            f"不认识的格式 {name}：可用 auto、{'、'.join(FORMATS)}",
+            f"unknown format {name}: use auto, {', '.join(FORMATS)}",
+        )
+
+
+def chosen_format(source: Source, head: list[Any], format_: str = "auto", columns: Columns | None = None) -> str:
+    """The format to read a file in. Raises BadInput where it is to be found and cannot be."""
+    if not head:
+        raise BadInput(f"{source.path.name} 里没有数据", f"{source.path.name} holds no data")
+    if columns is not None:
+        return "qa"
+    if format_ != "auto":
+        return format_
+    found = detect(head)
+    if found:
+        return found
+    name = source.path.name
+    first = next((record for record in head if not isinstance(record, Unreadable)), head[0])
+    if isinstance(first, Unreadable):
+        raise BadInput(
+            f"{name} 读不出来：第 1 行{first.reason.zh}", f"{name} cannot be read: row 1 is {first.reason.en}"
+        )
+    raise BadInput(
+        f"认不出 {name} 的格式：第一行的字段是 {_keys(first)}，需要 conversation、messages、conversations、"
+        "instruction/output 或 question/answer；也可以指明哪一列是问题、哪一列是回答",
+        f"cannot tell the format of {name}: its first record has {_keys(first)}; expected conversation, messages, "
+        "conversations, instruction/output or question/answer; or say which columns are the question and the answer",
+    )
+
+
+def none_usable(path: Path, count: int, first: dict[str, Any]) -> BadInput:
+    """The refusal of a file of which no row can be used."""
+    return BadInput(
+        f"{path.name} 的 {count} 行都不能用，第 {first['row']} 行：{first['reason'].zh}",
+        f"none of the {count} rows of {path.name} can be used; row {first['row']}: {first['reason'].en}",
+    )
 
 
 def detect(records: list[Any]) -> str | None:
     """The format that the first records have, None if it is none of ours."""
-    for record in records[:20]:
-        if isinstance(record, dict):
-            for key, name in (("conversation", "xtuner"), ("messages", "openai"), ("conversations", "sharegpt")):
-                if key in record:
-                    return name
-            if "instruction" in record and "output" in record:
-                return "alpaca"
-            if list(record) == ["text"]:
-                return "text"
-            if _column(record, _QUESTION) and _column(record, _ANSWER):
-                return "qa"
+    for record in records[:LOOKED_AT]:
+        if isinstance(record, list):
+            return "openai" if is_chat(record) else "qa" if is_pair(record) else None
+        if not isinstance(record, dict):
+            continue
+        chat = chat_key(record)
+        if chat:
+            turns = listed(record[chat])
+            if chat == "conversation" and turns and isinstance(turns[0], dict) and "output" in turns[0]:
+                return "xtuner"
+            if chat == "messages":
+                return "openai"
+            return "xtuner" if chat == "conversation" and not is_chat(turns) else "sharegpt"
+        if "instruction" in record and "output" in record:
+            return "alpaca"
+        named = {plain_name(key) for key in record}
+        question, answer = column(record, QUESTION), column(record, ANSWER)
+        if question and answer and question != answer:
+            return "qa"
+        if "text" in named or list(named) == ["content"]:
+            return "text"
     return None
 
 
-def decode(data: bytes) -> str:
-    """Text from UTF-8 with or without BOM, UTF-16 with BOM, or GB18030; raises BadInput for anything else."""
-    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
+def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
+    """The columns of a file's first records, and which of them are question and answer, as far as can be told."""
+    names = list(dict.fromkeys(key for record in head if isinstance(record, dict) for key in record if key))
+    record = dict.fromkeys(names)
+    question, answer = column(record, QUESTION), column(record, ANSWER)
+    if question is None or answer is None or question == answer:
+        if len(names) != 2:
+            return names, None
+        question, answer = names
+    return names, Columns(question=question, answer=answer, system=column(record, SYSTEM))
+
+
+def converter(
+    format_: str, head: list[Any], columns: Columns | None = None
+) -> Callable[[Any], tuple[Row | None, Text | None]]:
+    """What turns a record of `format_` into a row, or says why it is none."""
+    convert = CONVERT[format_]
+    if columns is not None:
+        chosen = columns
+
+        def convert(record: Any) -> Row:
+            return from_columns(record, chosen)
+
+    loss = any(_has_loss(record) for record in head)
+
+    def checked(record: Any) -> tuple[Row | None, Text | None]:
+        if isinstance(record, Unreadable):
+            return None, record.reason
         try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise BadInput("文件编码无法识别：请另存为 UTF-8", "the file's encoding is not known: save it as UTF-8")
+            row = convert(record)
+        except Unusable as unusable:
+            return None, unusable.text
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = f"{type(error).__name__} {error}"[:120]
+            return None, Text(f"不是 {format_} 格式：{why}", f"not {format_}: {why}")
+        reason = problem(row)
+        if reason:
+            return None, reason
+        return (_with_loss(row) if loss else row), None
+
+    return checked
 
 
-def _records(path: Path) -> Iterator[Any]:
-    text = decode(path.read_bytes())
-    kind = path.suffix.lower()
-    if kind in (".csv", ".tsv"):
-        csv.field_size_limit(MOST_BYTES)
-        try:
-            yield from csv.DictReader(io.StringIO(text), delimiter="\t" if kind == ".tsv" else ",")
-        except csv.Error as error:
-            raise BadInput(f"{path.name} 读不出来：{error}", f"{path.name} cannot be read: {error}") from error
-        return
-    if kind in (".txt", ".md"):
-        yield from ({"text": part.strip()} for part in re.split(r"\n\s*\n", text) if part.strip())
-        return
-    if kind not in (".json", ".jsonl"):
-        raise BadInput(
-            f"不支持 {kind} 文件：请用 json、jsonl、csv、tsv、txt 或 md",
-            f"{kind} files are not read: use json, jsonl, csv, tsv, txt or md",
-        )
-    if kind == ".json" and not _looks_like_lines(text):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BadInput(
-                f"{path.name} 不是合法的 JSON：{error}", f"{path.name} is not valid JSON: {error}"
-            ) from error
-        yield from value if isinstance(value, list) else [value]
-        return
-    # Not splitlines: it also splits at characters that may stand inside a JSON string.
-    for line in text.split("\n"):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except (ValueError, RecursionError):
-                yield line
+def _has_loss(record: Any) -> bool:
+    key = chat_key(record) if isinstance(record, dict) else None
+    turns = listed(record[key]) if key else None
+    return isinstance(turns, list) and any(
+        isinstance(turn, dict) and ("loss" in turn or "output_with_loss" in turn) for turn in turns
+    )
 
 
-def _looks_like_lines(text: str) -> bool:
-    """Whether a .json file is really JSON lines: its first line is an object of its own and more follow."""
-    first, _, rest = text.strip().partition("\n")
-    return first.startswith("{") and first.rstrip().endswith("}") and rest.strip().startswith("{")
+def _with_loss(row: Row) -> Row:
+    """Every turn says whether it is trained on: one that did not would count as one that is not."""
+    for turn in row["conversation"]:
+        turn.setdefault("output_with_loss", True)
+    return row
 
 
 def _keys(record: Any) -> str:
-    return ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__
-
-
-def _column(record: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    lowered = {str(key).strip().lower(): key for key in record if key is not None}
-    return next((lowered[name] for name in names if name in lowered), None)
-
-
-def _from_xtuner(record: dict[str, Any]) -> Row:
-    turns = []
-    for turn in record["conversation"]:
-        kept = {"system": turn["system"]} if turn.get("system") else {}
-        turns.append({**kept, "input": turn.get("input", ""), "output": turn["output"]})
-    return {"conversation": turns}
-
-
-def _from_roles(messages: list[dict[str, Any]], role: str, content: str) -> Row:
-    turns: list[dict[str, str]] = []
-    system, question = "", None
-    for message in messages:
-        who = str(message[role]).lower()
-        if who == "system":
-            system = message[content]
-        elif who in _USER:
-            question = message[content]
-        elif who in _ASSISTANT:
-            if question is None:
-                raise ValueError("an answer without a question before it")
-            first = {"system": system} if system and not turns else {}
-            turns.append({**first, "input": question, "output": message[content]})
-            question = None
-        else:
-            raise ValueError(f"unknown role {who}")
-    return {"conversation": turns}
-
-
-def _from_alpaca(record: dict[str, Any]) -> Row:
-    question = record["instruction"] + (f"\n{record['input']}" if record.get("input") else "")
-    turns = [{"input": asked, "output": answered} for asked, answered in record.get("history") or []]
-    turns.append({"input": question, "output": record["output"]})
-    if record.get("system"):
-        turns[0] = {"system": record["system"], **turns[0]}
-    return {"conversation": turns}
-
-
-def _from_qa(record: dict[str, Any]) -> Row:
-    question, answer = _column(record, _QUESTION), _column(record, _ANSWER)
-    return {"conversation": [{"input": record[question], "output": record[answer]}]}
-
-
-_CONVERT = {
-    "xtuner": _from_xtuner,
-    "openai": lambda record: _from_roles(record["messages"], "role", "content"),
-    "sharegpt": lambda record: _from_roles(record["conversations"], "from", "value"),
-    "alpaca": _from_alpaca,
-    "text": lambda record: {"conversation": [{"input": "", "output": record["text"]}]},
-    "qa": _from_qa,
-}
+    return ", ".join(str(key)[:40] for key in list(record)[:8]) if isinstance(record, dict) else type(record).__name__

@@ -1,14 +1,22 @@
 """`datasets …`: make, import, check and measure datasets."""
 
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from core.data import checks
+from core.data import assistant, intake
 from core.data import dataset as datasets
-from core.data.assistant import COURSE_N
+from core.data.assistant import COURSE_N, Assistant
 from core.data.formats import FORMATS
-from core.engine import model as models
+from core.data.placeholders import Fill
+from core.data.shapes import Columns
+from core.demo import progress_writer
+from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
-from core.headless.command import OUT, Answer, Options, Table
+from core.headless.command import OUT, Answer, Options, Table, show_progress
+
+QUIET_SECONDS = 2.0
 
 
 def dataset_answer(dataset: datasets.Dataset) -> Answer:
@@ -21,33 +29,85 @@ def dataset_answer(dataset: datasets.Dataset) -> Answer:
     }
 
 
+def telling(what: str) -> Callable[[float, float], None]:
+    """Progress of what takes a while: into the job's file where we are a job, else a line on stderr after two seconds."""
+    write, began, last = progress_writer(), time.monotonic(), [0.0]
+
+    def tell(done: float, eta: float) -> None:
+        now = time.monotonic()
+        if now - last[0] < 0.5:
+            return
+        last[0] = now
+        if write:
+            write({"done": done, "note": what, "eta_s": eta})
+        elif now - began > QUIET_SECONDS and sys.stderr.isatty():
+            show_progress.show(f"{what} {100 * done:.0f} %, {eta:.0f} s left", last=done >= 1)
+
+    return tell
+
+
 def datasets_assistant(workspace: Workspace, options: Options) -> Answer:
-    made = datasets.make_assistant(workspace, options.name, options.recipe, n=options.n, name=options.out)
-    return dataset_answer(made)
+    wanted = Assistant(
+        nickname=options.name,
+        recipe=options.recipe,
+        n=options.n,
+        assistant_name=options.assistant_name,
+        maker=options.maker,
+        language=options.language,
+        style=options.style,
+        general=options.general,
+        repeat=options.repeat,
+    )
+    return dataset_answer(assistant.make(workspace, wanted, options.out))
 
 
 def datasets_import(workspace: Workspace, options: Options) -> Answer:
-    made, reading = datasets.import_file(workspace, Path(options.file), options.format, name=options.out)
-    problems = [problem.to_json() for problem in checks.check(reading.rows)]
-    skipped = [{**left_out, "reason": str(left_out["reason"])} for left_out in reading.skipped]
-    return {**dataset_answer(made), "format": reading.format, "skipped": skipped, "problems": problems}
+    if bool(options.question) != bool(options.answer):
+        raise BadInput("--question 和 --answer 要一起给", "--question and --answer are given together")
+    columns = None
+    if options.question:
+        columns = Columns(question=options.question, answer=options.answer, system=options.system)
+    wanted = intake.Wanted(
+        format=options.format, columns=columns, fill=Fill(name=options.assistant_name, author=options.author)
+    )
+    made, report = intake.import_file(
+        workspace,
+        Path(options.file).expanduser(),
+        name=options.out,
+        wanted=wanted,
+        tell=telling("import"),
+        keep=options.keep,
+    )
+    return {
+        **dataset_answer(made),
+        "format": report.format,
+        "encoding": report.encoding,
+        "skipped": [{**left_out, "reason": str(left_out["reason"])} for left_out in report.skipped],
+        "skipped_count": report.skipped_count,
+        "problems": [problem.to_json() for problem in report.problems],
+    }
 
 
 def datasets_check(workspace: Workspace, options: Options) -> Answer:
     dataset = datasets.find(workspace, options.dataset)
-    problems = [problem.to_json() for problem in checks.check(dataset.load())]
-    return {**dataset_answer(dataset), "format": "xtuner", "skipped": [], "problems": problems}
-
-
-def datasets_stats(workspace: Workspace, options: Options) -> Answer:
-    dataset, model = datasets.find(workspace, options.dataset), models.usable(workspace, options.model)
-    return {**dataset_answer(dataset), "tokens": datasets.token_statistics(workspace, dataset, model)}
+    problems = [problem.to_json() for problem in datasets.check(dataset)]
+    skipped, _ = intake.stored_report(dataset)
+    return {
+        **dataset_answer(dataset),
+        "format": dataset.made.get("format", "xtuner"),
+        "skipped": [{"row": left["row"], "reason": str(left["reason"])} for left in skipped],
+        "problems": problems,
+    }
 
 
 def datasets_list(workspace: Workspace, _: Options) -> Answer:
     return {"datasets": [dataset_answer(dataset) for dataset in datasets.every(workspace)]}
 
 
+FILL = (
+    (("--assistant-name",), {"default": "", "help": "the assistant's own name, for {{name}}"}),
+    (("--author",), {"default": "", "help": "its maker, for {{author}}"}),
+)
 COMMANDS: Table = {
     "datasets assistant": (
         datasets_assistant,
@@ -55,14 +115,31 @@ COMMANDS: Table = {
             (("--name",), {"required": True, "help": "the nickname"}),
             (("--recipe",), {"choices": ("course", "balanced"), "default": "balanced"}),
             (("--n",), {"type": int, "default": COURSE_N}),
+            (("--assistant-name",), {"default": "", "help": "the assistant's own name"}),
+            (("--maker",), {"default": "", "help": "who made the model"}),
+            (("--language",), {"choices": ("zh", "en", "both"), "default": "both"}),
+            (("--style",), {"choices": ("course", "formal", "lively"), "default": "course"}),
+            (("--general",), {"type": float, "help": "general rows for each identity row; default: all"}),
+            (
+                ("--repeat",),
+                {"type": int, "default": 1, "help": "balanced: how many times each row stands in the file"},
+            ),
             OUT,
         ],
     ),
     "datasets import": (
         datasets_import,
-        [(("file",), {}), (("--format",), {"choices": ("auto", *FORMATS), "default": "auto"}), OUT],
+        [
+            (("file",), {}),
+            (("--format",), {"choices": ("auto", *FORMATS), "default": "auto"}),
+            (("--question",), {"help": "the column of the question, where it cannot be told from its name"}),
+            (("--answer",), {"help": "the column of the answer"}),
+            (("--system",), {"help": "the column of the system prompt"}),
+            *FILL,
+            (("--keep",), {"action": "store_true", "help": "move the file into the dataset"}),
+            OUT,
+        ],
     ),
     "datasets check": (datasets_check, [(("dataset",), {})]),
-    "datasets stats": (datasets_stats, [(("dataset",), {}), (("--model",), {"required": True})]),
     "datasets list": (datasets_list, []),
 }

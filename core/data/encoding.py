@@ -1,0 +1,83 @@
+"""Which encoding a text file has, found without holding the file: UTF-8, UTF-16 and UTF-32, GB18030, Windows-1252.
+
+A file that is UTF-8 but for a few broken bytes is read as UTF-8; the rows that hold them are then told one by one.
+"""
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from core.ground.errors import BadInput
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Python's name of an encoding, and how bytes that do not fit are met: `strict`, or kept as halves to be told."""
+
+    name: str
+    errors: str = "strict"
+
+    @property
+    def utf8(self) -> bool:
+        return self.name.startswith("utf-8")
+
+
+def encoding_of(path: Path) -> Encoding:
+    """The encoding of the text file at `path`; reads it once through. Raises BadInput where none fits."""
+    with path.open("rb") as file:
+        head = file.read(65536)
+        marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+        names = [marked] if marked else [name for name in (_unmarked_utf16(head), "utf-8") if name]
+        for name in names:
+            if _fits(file, name):
+                return Encoding(name)
+        if "utf-8" in names and _nearly_utf8(head):
+            return Encoding("utf-8", "surrogateescape")
+        if not marked:
+            for name in ("gb18030", "cp1252"):
+                if _fits(file, name):
+                    return Encoding(name)
+    raise BadInput(
+        f"{path.name} 的文件编码无法识别：请另存为 UTF-8", f"the encoding of {path.name} is not known: save it as UTF-8"
+    )
+
+
+def _unmarked_utf16(head: bytes) -> str | None:
+    """UTF-16 without a mark shows itself by the zeros of its ASCII characters: all at odd places, or all at even ones."""
+    if len(head) < 4 or len(head) % 2 and len(head) < 65536:
+        return None
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    few = len(head) // 50
+    if odd > few and odd > 20 * even:
+        return "utf-16-le"
+    return "utf-16-be" if even > few and even > 20 * odd else None
+
+
+def _fits(file: BinaryIO, name: str) -> bool:
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder(name)()
+    try:
+        while block := file.read(_CHUNK):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _nearly_utf8(head: bytes) -> bool:
+    """Whether a text is UTF-8 with a few broken bytes: at least twenty whole characters for each that is not."""
+    decoded = head.decode("utf-8", errors="surrogateescape")
+    broken = sum("\udc80" <= character <= "\udcff" for character in decoded)
+    whole = sum(ord(character) > 0x7F for character in decoded) - broken
+    return whole > 20 * broken

@@ -1,0 +1,69 @@
+"""Which texts are nearly the same: min-hashes of their three-character pieces, compared within bands.
+
+The estimate of the Jaccard likeness of two sets of pieces is the share of equal min-hashes (Broder 1997).
+Rows are compared by their question, texts by themselves; short questions are meant to be alike and are left alone.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+HASHES, BANDS = 64, 16
+ALIKE = 0.85
+# Shorter ones are phrasings of one thing; beyond so many rows it takes too long.
+LEAST = 30
+MOST_TEXTS = 10_000
+_MOST_CHARACTERS = 2000
+_MARKS = re.compile(r"[\W_]+")
+_random = np.random.default_rng(20240101)
+_MULTIPLY = _random.integers(1, 2**32, HASHES, dtype=np.uint64) | np.uint64(1)
+_ADD = _random.integers(0, 2**32, HASHES, dtype=np.uint64)
+
+
+def signature(text: str) -> np.ndarray:
+    """The min-hashes of a text: HASHES numbers of 32 bits; case, space and marks do not count."""
+    points = np.frombuffer(_MARKS.sub("", text[:_MOST_CHARACTERS]).casefold().encode("utf-32-le", "replace"), np.uint32)
+    points = points.astype(np.uint64)
+    if len(points) < 3:
+        points = np.concatenate([points, np.zeros(3 - len(points), np.uint64)])
+    pieces = np.unique((points[:-2] * np.uint64(0x9E3779B1) + points[1:-1]) * np.uint64(0x85EBCA6B) + points[2:])
+    mixed = (pieces ^ (pieces >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashed = (mixed[:, None] >> np.uint64(16)) * _MULTIPLY + _ADD
+    return (hashed >> np.uint64(32)).astype(np.uint32).min(axis=0)
+
+
+@dataclass(slots=True)
+class Likeness:
+    """Collects texts by number and finds the pairs that are alike."""
+
+    _numbers: list[int] = field(default_factory=list)
+    _signatures: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, number: int, text: str) -> None:
+        """Take in a row's question, or its text; short ones and those beyond the limit are let go."""
+        if len(self._numbers) >= MOST_TEXTS or len(text) < LEAST:
+            return
+        self._numbers.append(number)
+        self._signatures.append(signature(text))
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """(earlier, later) of every text that is like one before; each later one once."""
+        if not self._numbers:
+            return
+        signatures = np.stack(self._signatures)
+        buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+        rows = HASHES // BANDS
+        for place, number in enumerate(self._numbers):
+            keys = [(band, signatures[place, band * rows : (band + 1) * rows].tobytes()) for band in range(BANDS)]
+            near = {other for key in keys for other in buckets[key][:8]}
+            best = next(
+                (other for other in sorted(near) if (signatures[other] == signatures[place]).mean() >= ALIKE), None
+            )
+            if best is None:
+                for key in keys:
+                    buckets[key].append(place)
+            else:
+                yield self._numbers[best], number

@@ -1,0 +1,123 @@
+"""Rows on disk: a JSON array as XTuner and a person read it, or, from 20,000 rows on, JSON lines that stream.
+
+Writes a row at a time, hashing as it goes; reads any page of rows by its place, without the rest.
+"""
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.data.messages import Row
+
+ARRAY, LINES, INDEX = "data.json", "data.jsonl", "data.index"
+MOST_IN_ARRAY = 20_000
+_MOST_BYTES_IN_ARRAY = 32 << 20
+# One place in the index for so many rows.
+_STRIDE = 256
+# JSON's own quoting without escapes of what is not ASCII, in C.
+_quoted = json.encoder.encode_basestring
+
+
+def file_text(rows: list[Row]) -> str:
+    """The text of `data.json`: as the course's script writes it (`indent=4`, no escapes, no last line end)."""
+    return json.dumps(rows, ensure_ascii=False, indent=4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written: the file, its SHA-256 in hex, how many rows and how many of them differ."""
+
+    file: str
+    sha256: str
+    rows: int
+
+
+class RowsWriter:
+    """Writes rows into a directory that is being made. A small set becomes an array, a larger one lines and an index."""
+
+    def __init__(self, directory: Path, *, array_always: bool = False) -> None:
+        self.directory, self.array_always = directory, array_always
+        self.rows = 0
+        self._few: list[Row] = []
+        self._bytes = 0
+        self._lines = None
+        self._hash = hashlib.sha256()
+        self._index = array("Q")
+
+    def add(self, row: Row) -> int:
+        """Write the next row; returns a hash of its content."""
+        self.rows += 1
+        line = line_of(row)
+        if self._lines is None:
+            self._few.append(row)
+            self._bytes += len(line)
+            if not self.array_always and (self.rows > MOST_IN_ARRAY or self._bytes > _MOST_BYTES_IN_ARRAY):
+                self._lines = (self.directory / LINES).open("wb", buffering=1 << 20)
+                self._bytes = 0
+                few, self._few = self._few, []
+                for number, earlier in enumerate(few):
+                    self._write(number, line_of(earlier))
+        else:
+            self._write(self.rows - 1, line)
+        return hash(line)
+
+    def finish(self) -> Written:
+        """Close the file. Raises OSError where the disk is full."""
+        if self._lines is None:
+            data = file_text(self._few).encode()
+            with (self.directory / ARRAY).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            return Written(file=ARRAY, sha256=hashlib.sha256(data).hexdigest(), rows=self.rows)
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+        self._lines.close()
+        (self.directory / INDEX).write_bytes(self._index.tobytes())
+        return Written(file=LINES, sha256=self._hash.hexdigest(), rows=self.rows)
+
+    def _write(self, number: int, line: str) -> None:
+        data = line.encode()
+        if number % _STRIDE == 0:
+            self._index.append(self._bytes)
+        self._bytes += len(data)
+        self._hash.update(data)
+        self._lines.write(data)
+
+
+def line_of(row: Row) -> str:
+    """A row as a line of JSON. Its first turn always has a system prompt: read in blocks, all must have the same keys."""
+    turns = []
+    for number, turn in enumerate(row["conversation"]):
+        parts = [f'"input": {_quoted(turn["input"])}', f'"output": {_quoted(turn["output"])}']
+        if number == 0 or "system" in turn:
+            parts.insert(0, f'"system": {_quoted(turn.get("system", ""))}')
+        if len(turn) > len(parts):
+            more = {key: value for key, value in turn.items() if key not in ("system", "input", "output")}
+            parts += [f"{_quoted(key)}: {json.dumps(value)}" for key, value in more.items()]
+        turns.append("{" + ", ".join(parts) + "}")
+    return '{"conversation": [' + ", ".join(turns) + "]}\n"
+
+
+def read_rows(file: Path, first: int = 0) -> Iterator[Row]:
+    """The rows of a file from the place `first` on (0 is the first)."""
+    if file.name == ARRAY:
+        yield from json.loads(file.read_text(encoding="utf-8"))[first:]
+        return
+    with file.open("rb") as lines:
+        index = array("Q")
+        index.frombytes((file.parent / INDEX).read_bytes())
+        if first // _STRIDE >= len(index):
+            return
+        lines.seek(index[first // _STRIDE])
+        for _ in range(first % _STRIDE):
+            lines.readline()
+        for line in lines:
+            row = json.loads(line)
+            if not row["conversation"][0]["system"]:
+                del row["conversation"][0]["system"]
+            yield row

@@ -1,0 +1,197 @@
+"""The datasets of a workspace: `datasets/<name>/` with dataset.json (how it was made), its rows, and report.json if
+it came of a file (what was skipped, what the checks found).
+
+A dataset is made once and never changed: an edit makes the next version. Stores, lists and reads them; what rows are
+good is for `assistant`, `intake`, `corpus`, `versions` and `split`.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from core.data.checks import Checks, Finding
+from core.data.messages import Row
+from core.data.rows_file import ARRAY, RowsWriter, read_rows
+from core.ground.errors import BadInput, WorkFailed
+from core.ground.files import read_json, write_json
+from core.ground.workspace import Workspace, directories_with, free_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A dataset on disk. `made` says how: its recipe and nickname, the file it came of, or what it is a version of."""
+
+    name: str
+    path: Path
+    rows: int
+    unique_rows: int
+    sha256: str
+    made: dict[str, Any]
+    file: str = ARRAY
+    created: float = 0.0
+
+    @property
+    def data(self) -> Path:
+        """The file that XTuner reads."""
+        return self.path / self.file
+
+    @property
+    def nickname(self) -> str | None:
+        return self.made.get("nickname")
+
+    @property
+    def version(self) -> int:
+        """1, or which edit of its first version it is."""
+        return self.made.get("version", 1)
+
+    def each(self, first: int = 0) -> Iterator[Row]:
+        """Its rows one by one, from the place `first` on."""
+        return read_rows(self.data, first)
+
+    def page(self, first: int, count: int) -> list[Row]:
+        """`count` rows from the place `first` on; quick however many there are."""
+        return list(islice(self.each(first), count))
+
+    def load(self) -> list[Row]:
+        """All its rows at once; for small ones."""
+        return list(self.each())
+
+    def report(self) -> dict[str, Any]:
+        """What its making told: `format`, `skipped`, `problems`; empty for one that came of no file."""
+        return read_json(self.path / "report.json") or {}
+
+
+class Making:
+    """A dataset that is being made: rows go in, each looked at by the checks on its way."""
+
+    def __init__(self, directory: Path, *, array_always: bool = False) -> None:
+        self.directory = directory
+        self.checks = Checks()
+        self.made: dict[str, Any] = {}
+        self._writer = RowsWriter(directory, array_always=array_always)
+
+    def add(self, row: Row) -> None:
+        """The next row."""
+        self.checks.add(row, self._writer.add(row))
+
+    def finish(self, made: dict[str, Any]) -> list[Finding]:
+        """Close the files and write dataset.json; what the checks found."""
+        written = self._writer.finish()
+        facts = {
+            "created": time.time(),
+            "rows": written.rows,
+            "unique_rows": self.checks.unique_rows,
+            "sha256": written.sha256,
+            "file": written.file,
+            "characters": self.checks.characters,
+            "turns": self.checks.turns,
+            "with_system": self.checks.with_system,
+            "made": made,
+        }
+        write_json(self.directory / "dataset.json", facts)
+        return self.checks.findings()
+
+
+@contextlib.contextmanager
+def making(workspace: Workspace, name: str | None, stem: str, *, array_always: bool = False) -> Iterator[Making]:
+    """A new dataset to fill and finish: there whole when the block ends well, else nothing is left of it.
+
+    Without a `name` it gets the first free one that begins with `stem`; see `making.made["name"]` afterwards.
+    Raises BadInput for a name that cannot be used or is taken, WorkFailed where the disk is full.
+    """
+    taken = BadInput(f"数据集 {name} 已存在：请换一个名称", f"the dataset {name} is there already: choose another name")
+    if name is not None and workspace.dataset(name).exists():
+        raise taken
+    new = not workspace.datasets.exists()
+    workspace.datasets.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".making.", suffix=".partial", dir=workspace.datasets))
+    try:
+        begun = Making(partial, array_always=array_always)
+        yield begun
+        os.chmod(partial, 0o755)
+        begun.made["name"] = _move(partial, workspace, name, stem, taken)
+    except OSError as error:
+        raise WorkFailed(
+            f"数据集写不下来（{error.strerror}）：请检查磁盘空间", f"the dataset cannot be written ({error.strerror})"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if new:
+            # As it was before, where nothing came of it.
+            with contextlib.suppress(OSError):
+                workspace.datasets.rmdir()
+
+
+def find(workspace: Workspace, name: str) -> Dataset:
+    """The dataset `name`. Raises BadInput where there is none."""
+    path = workspace.dataset(name)
+    facts = read_json(path / "dataset.json")
+    if facts is None:
+        raise BadInput(
+            f"没有数据集 {name}：先用 datasets assistant 或 datasets import 建一个",
+            f"there is no dataset {name}: make one with datasets assistant or datasets import",
+        )
+    return Dataset(
+        name=name,
+        path=path,
+        rows=facts["rows"],
+        unique_rows=facts["unique_rows"],
+        sha256=facts["sha256"],
+        made=facts["made"],
+        file=facts.get("file", ARRAY),
+        created=facts.get("created", 0.0),
+    )
+
+
+def every(workspace: Workspace) -> list[Dataset]:
+    """All datasets, by name."""
+    return [find(workspace, path.name) for path in directories_with(workspace.datasets, "dataset.json")]
+
+
+def check(dataset: Dataset) -> list[Finding]:
+    """What the checks find in a dataset."""
+    checks = Checks()
+    for row in dataset.each():
+        checks.add(row, hash(json.dumps(row, ensure_ascii=False)))
+    return checks.findings()
+
+
+def store(
+    workspace: Workspace,
+    name: str | None,
+    stem: str,
+    rows: Iterable[Row],
+    made: dict[str, Any],
+    files: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Make a dataset of rows, with more JSON files beside them by name. `course` keeps its form whatever its size."""
+    with making(workspace, name, stem, array_always=made.get("recipe") == "course") as new:
+        for row in rows:
+            new.add(row)
+        for file, value in (files or {}).items():
+            write_json(new.directory / file, value)
+        new.finish(made)
+    return find(workspace, new.made["name"])
+
+
+def _move(partial: Path, workspace: Workspace, name: str | None, stem: str, taken: BadInput) -> str:
+    """Give the finished directory its name; of two who want one at the same moment, one gets it."""
+    while True:
+        chosen = name or free_name(workspace.datasets, stem)
+        try:
+            os.rename(partial, workspace.dataset(chosen))
+            return chosen
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            if name is not None:
+                raise taken from error
