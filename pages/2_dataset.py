@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core.data import checks
 from core.data import dataset as datasets
+from core.data import statistics
 from core.data.dataset import Dataset
 from core.data.messages import Row
 from core.engine import model as models
@@ -21,8 +21,7 @@ from pages.components.text import t
 @st.cache_resource(max_entries=2, show_spinner=False)
 def content(_dataset: Dataset, sha256: str) -> tuple[list[Row], list[Problem]]:  # noqa: ARG001
     """The rows of a dataset and their problems, read once for its content."""
-    rows = _dataset.load()
-    return rows, checks.check(rows)
+    return _dataset.load(), datasets.check(_dataset)
 
 
 workspace = open_page("dataset")
@@ -69,7 +68,8 @@ with tokens_tab:
         model_name = st.selectbox(t("choice.model"), whole, key="tokens_model")
         if st.button(t("dataset.tokens_count"), icon=":material/calculate:", key="count_tokens"):
             with refusals(), st.spinner(t("dataset.tokens_running"), show_time=True):
-                tokens = datasets.token_statistics(workspace, dataset, models.usable(workspace, model_name))
+                found = statistics.count(workspace, dataset, models.usable(workspace, model_name))
+                tokens = found.to_json()
                 for column, name in zip(st.columns(4), ("total", "p50", "p95", "max"), strict=True):
                     column.metric(t(f"dataset.tokens_{name}"), f"{tokens[name]:,}", border=True, height="stretch")
 

@@ -14,7 +14,7 @@ ROOMS = ["ground", "jobs", "engine", "data", "config", "training", "export", "ch
 ROOFS = {"core/__main__.py", "core/demo.py", "core/__init__.py"}
 HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "deepspeed", "bitsandbytes", "safetensors"}
 # Run in the engine's interpreter, which may be one of the user's own, with -m.
-WORKERS = ["entry", "demo_model", "export_worker", "chat_worker", "measure_worker", "inspect_worker"]
+WORKERS = ["entry", "demo_model", "export_worker", "chat_worker", "measure_worker", "inspect_worker", "token_worker"]
 # What a worker that was cut in two imports; the same holds for it.
 PARTS = ["demo_text", "adapter", "tensors", "model_directory", "verification"]
 MOST_LINES = {"core": 300, "components": 300, "pages": 120}

@@ -124,7 +124,7 @@ def questions_for(dataset: Dataset) -> list[str]:
     """What to ask during the training: the course's two questions, and for other data its first questions."""
     if dataset.made["kind"] == "assistant":
         return list(COURSE_QUESTIONS)
-    first = [row["conversation"][0] for row in dataset.load()[:100]]
+    first = [row["conversation"][0] for row in dataset.page(0, 100)]
     # A text has no question: its beginning is what the model is to go on from.
     asked = dict.fromkeys((turn["input"] or turn["output"][:10]).strip() for turn in first)
     return [question for question in asked if question][:3] or list(COURSE_QUESTIONS)

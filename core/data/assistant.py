@@ -5,23 +5,20 @@ keep what the model could do before. What may be chosen, and nothing else, decid
 the same bytes. Nothing that the scores ask is ever among them.
 """
 
-import json
 import re
 import unicodedata
 from dataclasses import dataclass, fields
-from functools import cache
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any, Literal
 
 from core.data import storage
+from core.data.curated import dialogues, held_out, plain
 from core.data.messages import Row, single
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import read_json
 from core.ground.workspace import Workspace
 
-DIALOGUES = Path(__file__).with_name("dialogues")
 MOST_CHARACTERS = 30
 _SKIN_TONES = "🏻🏼🏽🏾🏿"
 COURSE_N = 3750
@@ -36,12 +33,6 @@ MAKERS = {"zh": "上海AI实验室", "en": "Shanghai AI Laboratory"}
 _DENIALS = {"zh": "不是的，", "en": "No. "}
 _SLOT = re.compile(r"\{(name|assistant|maker)\}")
 _ANY_SLOT = re.compile(r"\{[^{}]{0,40}\}")
-
-
-@cache
-def dialogues(name: str) -> Any:
-    """One of our own collections: `identity`, `identity_more`, `general`, `open_questions`, `styles` or `spelling`."""
-    return json.loads((DIALOGUES / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def check_nickname(nickname: str) -> str:
@@ -245,37 +236,6 @@ def balanced_rows(nickname: str) -> list[Row]:
     The held-out ones are never trained on: the score asks them.
     """
     return Assistant(nickname=nickname).rows()
-
-
-def plain(question: str) -> str:
-    """A question without case, space and marks: what makes two the same question."""
-    return re.sub(r"[\W_]+", "", question).casefold()
-
-
-@cache
-def held_out() -> frozenset[str]:
-    """The questions that the scores ask, plain."""
-    asked = dialogues("identity")["questions"] + dialogues("general")
-    return frozenset(plain(question["question"]) for question in asked if question["held_out"])
-
-
-def replay_questions() -> list[dict[str, str]]:
-    """General questions (`language`, `question`) for the base model to answer: ours and open ones, none held out."""
-    ours = [{"language": g["language"], "question": g["question"]} for g in dialogues("general") if not g["held_out"]]
-    found = dialogues("open_questions") + ours
-    return [question for question in found if plain(question["question"]) not in held_out()]
-
-
-def is_identity(row: Row, nickname: str | None) -> bool:
-    """Whether a row teaches who the assistant is: an identity question, or an answer that carries the nickname."""
-    turn = row["conversation"][0]
-    return plain(turn["input"]) in _identity_questions() or bool(nickname and nickname in turn["output"])
-
-
-@cache
-def _identity_questions() -> frozenset[str]:
-    asked = dialogues("identity")["questions"] + dialogues("identity_more")
-    return frozenset(plain(question["question"]) for question in asked)
 
 
 def _values(assistant: Assistant) -> dict[str, Any]:

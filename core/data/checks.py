@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.data.curated import is_identity
 from core.data.likeness import Likeness
 from core.data.messages import Row
 from core.ground.problem import Problem
@@ -100,9 +101,11 @@ _KINDS = {
 
 @dataclass(slots=True)
 class Checks:
-    """Looks at rows in their order; `findings` is asked for at the end."""
+    """Looks at rows in their order; `findings` is asked for at the end. Rows with the `nickname` teach an identity."""
 
+    nickname: str | None = None
     rows: int = 0
+    identity_rows: int = 0
     characters: int = 0
     turns: int = 0
     with_system: int = 0
@@ -129,6 +132,7 @@ class Checks:
             text = f"{first['system']}\n{text}"
         self.characters += len(text)
         self.turns += len(conversation)
+        self.identity_rows += is_identity(row, self.nickname)
         key = hash((len(conversation), text)) if key is None else key
         if key in self._seen:
             return

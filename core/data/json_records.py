@@ -3,6 +3,7 @@
 A record that is no JSON is told by its number, and the next one is found again where the file's layout shows it.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -120,6 +121,7 @@ def _elements(window: "_Window", before: int) -> Iterator[Any]:
         value = window.value(MOST_CHARACTERS, number)
         yield value
         if isinstance(value, Unreadable) and not window.skip_to_next(gap):
+            window.give_up()
             return
     window.at += 1
 
@@ -145,6 +147,10 @@ class _Window:
                 return self.text[self.at]
             if not self.more():
                 return None
+
+    def give_up(self) -> None:
+        """Read no more: where the next value begins cannot be told."""
+        self.text, self.at, self.file = "", 0, io.StringIO()
 
     def gap(self) -> str:
         """The space before the next value: what stands between two values of a file that was laid out by a program."""
@@ -174,7 +180,11 @@ class _Window:
                     self.more(max(_CHUNK, len(self.text) - self.at))
                     continue
                 place = error.pos - self.at
-                reason = _reason(error) if not cut_off else Text("文件在这一行中断了", "the file ends within this row")
+                reason = (
+                    _reason(error)
+                    if not cut_off
+                    else Text("不是合法的 JSON：文件在这一行中断了", "not valid JSON: the file ends within this row")
+                )
                 return Unreadable(reason, self.text[self.at : self.at + max(2000, min(place + 200, _TEXT_SHOWN))])
             except RecursionError as error:
                 return Unreadable(_reason(error), self.text[self.at : self.at + 200])

@@ -38,6 +38,8 @@ class Dataset:
     made: dict[str, Any]
     file: str = ARRAY
     created: float = 0.0
+    identity_rows: int = 0
+    with_system: int = 0
 
     @property
     def data(self) -> Path:
@@ -95,6 +97,7 @@ class Making:
             "characters": self.checks.characters,
             "turns": self.checks.turns,
             "with_system": self.checks.with_system,
+            "identity_rows": self.checks.identity_rows,
             "made": made,
         }
         write_json(self.directory / "dataset.json", facts)
@@ -149,6 +152,8 @@ def find(workspace: Workspace, name: str) -> Dataset:
         made=facts["made"],
         file=facts.get("file", ARRAY),
         created=facts.get("created", 0.0),
+        identity_rows=facts.get("identity_rows", 0),
+        with_system=facts.get("with_system", 0),
     )
 
 
@@ -175,6 +180,7 @@ def store(
 ) -> Dataset:
     """Make a dataset of rows, with more JSON files beside them by name. `course` keeps its form whatever its size."""
     with making(workspace, name, stem, array_always=made.get("recipe") == "course") as new:
+        new.checks.nickname = made.get("nickname")
         for row in rows:
             new.add(row)
         for file, value in (files or {}).items():

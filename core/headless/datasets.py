@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data import assistant, intake
+from core.data import assistant, intake, rendering, statistics
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_N, Assistant
 from core.data.formats import FORMATS
 from core.data.placeholders import Fill
 from core.data.shapes import Columns
 from core.demo import progress_writer
+from core.engine import model as models
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table, show_progress
@@ -100,6 +101,32 @@ def datasets_check(workspace: Workspace, options: Options) -> Answer:
     }
 
 
+def datasets_stats(workspace: Workspace, options: Options) -> Answer:
+    dataset, model = datasets.find(workspace, options.dataset), models.usable(workspace, options.model)
+    found = statistics.count(workspace, dataset, model, exact=options.exact)
+    cut_rows, cut_tokens = found.cut(options.max_length)
+    return {
+        **dataset_answer(dataset),
+        "identity_rows": dataset.identity_rows,
+        "tokens": found.to_json(),
+        "counted_rows": found.counted,
+        "cut": {"max_length": options.max_length, "rows": cut_rows, "tokens": cut_tokens},
+    }
+
+
+def datasets_render(workspace: Workspace, options: Options) -> Answer:
+    dataset, model = datasets.find(workspace, options.dataset), models.usable(workspace, options.model)
+    if not 1 <= options.row <= dataset.rows:
+        raise BadInput(
+            f"没有第 {options.row} 行：{dataset.name} 有 {dataset.rows} 行",
+            f"there is no row {options.row}: {dataset.name} has {dataset.rows}",
+        )
+    rows = dataset.page(options.row - 1, 1)
+    template = statistics.template_of(model, statistics.is_text(dataset))
+    (shown,) = rendering.render(workspace, model, rows, template, system=options.system, max_length=options.max_length)
+    return {"name": dataset.name, "row": options.row, "template": template, **shown.to_json()}
+
+
 def datasets_list(workspace: Workspace, _: Options) -> Answer:
     return {"datasets": [dataset_answer(dataset) for dataset in datasets.every(workspace)]}
 
@@ -141,5 +168,24 @@ COMMANDS: Table = {
         ],
     ),
     "datasets check": (datasets_check, [(("dataset",), {})]),
+    "datasets stats": (
+        datasets_stats,
+        [
+            (("dataset",), {}),
+            (("--model",), {"required": True}),
+            (("--max-length",), {"type": int, "default": 2048}),
+            (("--exact",), {"action": "store_true", "help": "count every row of more than 200,000 too"}),
+        ],
+    ),
+    "datasets render": (
+        datasets_render,
+        [
+            (("dataset",), {}),
+            (("--row",), {"type": int, "default": 1}),
+            (("--model",), {"required": True}),
+            (("--system",), {"default": "", "help": "the system prompt of evaluation and chat"}),
+            (("--max-length",), {"type": int, "default": 2048}),
+        ],
+    ),
     "datasets list": (datasets_list, []),
 }

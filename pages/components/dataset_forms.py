@@ -7,7 +7,8 @@ import streamlit as st
 
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_N, balanced_rows, course_rows
-from core.data.formats import FORMATS, Reading
+from core.data.formats import FORMATS
+from core.data.intake import Report
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from pages.components.choice import select
@@ -105,9 +106,9 @@ def show_import_form(workspace: Workspace) -> None:
             _show_reading(made.name, reading)
 
 
-def _show_reading(name: str, reading: Reading) -> None:
+def _show_reading(name: str, reading: Report) -> None:
     st.success(
-        t("dataset.imported", name=plain(name), rows=len(reading.rows), format=t(f"dataset.format_{reading.format}")),
+        t("dataset.imported", name=plain(name), rows=reading.rows, format=t(f"dataset.format_{reading.format}")),
         icon=":material/check_circle:",
     )
     if reading.skipped:

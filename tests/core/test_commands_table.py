@@ -34,6 +34,7 @@ COMMANDS = [
     "datasets import",
     "datasets check",
     "datasets stats",
+    "datasets render",
     "datasets list",
     "configs list",
     "configs new",
@@ -71,7 +72,9 @@ OPTIONS = [
     ["engine", "use", "PATH", "--quick"],
     ["datasets", "assistant", "--name", "NICK", "--recipe", "course", "--n", "3750", "--out", "D"],
     ["datasets", "import", "FILE", "--format", "auto", "--out", "D"],
-    ["datasets", "stats", "D", "--model", "M"],
+    ["datasets", "import", "F", "--question", "Q", "--answer", "A", "--system", "S", "--assistant-name", "N", "--author", "A"],
+    ["datasets", "stats", "D", "--model", "M", "--max-length", "512", "--exact"],
+    ["datasets", "render", "D", "--row", "3", "--model", "M", "--system", "S"],
     ["configs", "list", "-p", "PATTERN"],
     *(
         ["configs", "new", "--model", "M", "--dataset", "D", "--preset", "P", "--recipe", recipe, "--out", "C", "--set", "a=1", "b=2"]
