@@ -4,13 +4,16 @@ import streamlit as st
 
 from core.export.export import exported
 from core.report import publish, writeup
+from pages.components import report_view
 from pages.components.choice import choose_run
 from pages.components.contents import link_to, nothing_yet
 from pages.components.figures import size
 from pages.components.frame import open_page
+from pages.components.job_progress import show_progress
+from pages.components.live import while_live
 from pages.components.problems import refusals
-from pages.components.report_view import show_downloads, show_report
-from pages.components.text import language, t
+from pages.components.report_content import show_content
+from pages.components.text import t
 
 TARGETS = {"openxlab": "OpenXLab", "modelscope": "ModelScope", "huggingface": "Hugging Face"}
 
@@ -20,17 +23,27 @@ if run is None:
     nothing_yet(t("report.no_run"), "train")
     st.stop()
 
-report_tab, publish_tab = st.tabs([t("report.tab_report"), t("report.tab_publish")])
+job = report_view.building(run)
+if job:
+    while_live(True, lambda: show_progress(job))
+
+report_tab, content_tab, shots_tab, publish_tab = st.tabs(
+    [t("report.tab_report"), t("report.tab_content"), t("report.tab_shots"), t("report.tab_publish")], key="report_tab"
+)
 with report_tab:
-    if st.button(t("report.build"), type="primary", icon=":material/edit_document:", key="build_report"):
-        with refusals(), st.spinner(t("report.building")):
-            writeup.build(workspace, run, language())
+    report_view.show_build(workspace, run, busy=job is not None)
     report = writeup.there(run)
     if report is None:
         st.info(t("report.none"), icon=":material/info:")
     else:
-        show_downloads(report, run.id)
-        show_report(report)
+        report_view.show_downloads(report, run.id)
+        report_view.show_report(report)
+
+with content_tab:
+    show_content(run)
+
+with shots_tab:
+    report_view.show_screenshots(run)
 
 with publish_tab:
     st.markdown(t("report.publish_intro"))

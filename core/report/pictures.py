@@ -1,51 +1,96 @@
-"""Charts as PNG files for the writeup, with Chinese where a font for it is found, and without where none is."""
+"""Charts as PNG files for the writeup: the loss, and what the machine did meanwhile. Chinese comes from a font we bring."""
 
 import math
-from functools import cache
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pylopdf_fonts_zh_cn import sans_path
+
 from core.ground.text import Language, Text
+from core.jobs.samples import Samples
 from core.training.metrics import smoothed
+from core.training.run import Run
 
-_CJK_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "SimHei",
-)
+COLOURS = ("#0b5ed7", "#c2571a", "#1b8a5a", "#7a4fb5", "#b83a4b")
+FAINT = "#9ec5fe"
 
 
-@cache
-def chinese_font() -> str | None:
-    """The first font on this machine that has Chinese characters, None if none does."""
-    from matplotlib import font_manager
-
-    there = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in _CJK_FONTS if name in there), None)
-
-
-def loss_chart(points: list[dict[str, Any]], path: Path, language: Language) -> Path:
-    """Draw raw and smoothed loss over iterations to the PNG `path`."""
-    # matplotlib is slow to import and wanted here alone.
-    from matplotlib.figure import Figure
-
-    font = chinese_font()
-    language = language if font else "en"
-    figure = Figure(figsize=(9, 4.5), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+def loss_chart(points: Sequence[dict[str, Any]], path: Path, language: Language) -> Path:
+    """Draw raw and smoothed loss over iterations to the PNG `path`; a value that is no number is a gap."""
     steps = [point["iter"] for point in points]
     losses = [math.nan if point["loss"] is None else point["loss"] for point in points]
     smooth = [math.nan if value is None else value for value in smoothed([point["loss"] for point in points])]
-    words = {"fontfamily": font} if font else {}
-    axes.plot(steps, losses, color="#9ec5fe", linewidth=1, label=Text("原始", "raw").in_(language))
-    axes.plot(steps, smooth, color="#0b5ed7", linewidth=2, label=Text("平滑", "smoothed").in_(language))
-    axes.set_xlabel(Text("迭代", "iteration").in_(language), **words)
-    axes.set_ylabel(Text("损失", "loss").in_(language), **words)
-    axes.grid(alpha=0.3)
-    axes.legend(prop={"family": font} if font else None, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with _figure(path, (9, 4.5)) as figure:
+        axes = figure.add_subplot()
+        axes.plot(steps, losses, color=FAINT, linewidth=1, label=Text("原始", "raw").in_(language))
+        axes.plot(steps, smooth, color=COLOURS[0], linewidth=2, label=Text("平滑", "smoothed").in_(language))
+        axes.set_title(Text("训练损失", "Training loss").in_(language))
+        axes.set_xlabel(Text("迭代", "iteration").in_(language))
+        axes.set_ylabel(Text("损失", "loss").in_(language))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
     return path
+
+
+def machine_chart(samples: Samples, path: Path, language: Language) -> Path:
+    """Draw memory and load of each GPU, or of the run's processes where there is none, over the minutes of the run.
+
+    Of a GPU's memory what the run's own processes took, where the driver says so, else all that is taken.
+    """
+    minutes, cards, known = samples.column("seconds") / 60, range(len(samples.gpus)), samples.columns()
+
+    def used(card: int) -> np.ndarray:
+        ours = f"gpu{card}.ours_mb"
+        return samples.column(ours if ours in known else f"gpu{card}.used_mb") / 1024
+
+    memory = {f"GPU {card}": used(card) for card in cards}
+    load = {f"GPU {card}": samples.column(f"gpu{card}.utilisation") for card in cards}
+    if "cuda.used_mb" in known:
+        memory[Text("训练程序所见", "as the trainer sees it").in_(language)] = samples.column("cuda.used_mb") / 1024
+    if not cards:
+        memory = {Text("训练进程", "training").in_(language): samples.column("process_mb") / 1024}
+        load = {Text("处理器", "processor").in_(language): samples.column("cpu")}
+    titles = (
+        (memory, Text("显存（GB）", "GPU memory (GB)") if cards else Text("内存（GB）", "memory (GB)")),
+        (load, Text("显卡利用率（%）", "GPU load (%)") if cards else Text("处理器利用率（%）", "processor load (%)")),
+    )
+    with _figure(path, (9, 3.6)) as figure:
+        for axes, (lines, title) in zip(figure.subplots(1, 2), titles, strict=True):
+            for number, (name, values) in enumerate(lines.items()):
+                axes.plot(minutes, values, color=COLOURS[number % len(COLOURS)], linewidth=1.6, label=name)
+            axes.set_title(title.in_(language))
+            axes.set_xlabel(Text("分钟", "minutes").in_(language))
+            axes.set_ylim(bottom=0)
+            axes.grid(alpha=0.3)
+            axes.legend(frameon=False)
+    return path
+
+
+def samples_of(run: Run) -> Samples:
+    """The samples of the machine that were taken while the run trained."""
+    samples = Samples(run.telemetry)
+    samples.read()
+    return samples
+
+
+@contextmanager
+def _figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
+    """A figure with a font for Chinese, written to `path` at the end. A character without a glyph is an error."""
+    # matplotlib is slow to import and wanted here alone.
+    from matplotlib import font_manager, rc_context
+    from matplotlib.figure import Figure
+
+    font = font_manager.FontProperties(fname=sans_path())
+    if font.get_name() not in {known.name for known in font_manager.fontManager.ttflist}:
+        font_manager.fontManager.addfont(sans_path())
+    with rc_context({"font.family": [font.get_name(), "DejaVu Sans"], "axes.titlesize": "medium"}):
+        figure = Figure(figsize=inches, dpi=150, layout="constrained")
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Glyph .* missing")
+            figure.savefig(path)

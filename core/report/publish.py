@@ -12,7 +12,8 @@ from core.chat.score import stored
 from core.export.export import exported
 from core.ground.errors import BadInput
 from core.ground.files import new_directory, write_text
-from core.report.writeup import Report, escaped
+from core.report.markup import escaped
+from core.report.writeup import Report
 from core.training.run import Run
 
 Target = Literal["openxlab", "modelscope", "huggingface"]

@@ -1,251 +1,189 @@
-"""The writeup of a run: a directory with report.md, report.html (self-contained) and the pictures.
+"""The writeup of a run: a directory with report.md and its pictures, report.html, report.pdf, and all of it as a ZIP.
 
-Renders what other rooms have on disk; computes nothing anew and stores no numbers.
+Renders what other rooms have on disk, in the order and with what the run's outline says; computes nothing anew.
 """
 
-import base64
-import difflib
-import html
+import re
 import shutil
 import time
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from markdown_it import MarkdownIt
+from pylopdf_fonts_zh_cn import sans_path
 
-from core.chat.diagnosis import diagnose
-from core.chat.score import stored
-from core.engine.commands import convert_as_typed, merge_as_typed
-from core.export.export import exported
+from core.engine.commands import module_command
 from core.ground.errors import BadInput
-from core.ground.files import new_directory, write_text
+from core.ground.files import locked, new_directory, write_text
 from core.ground.text import Language, Text
 from core.ground.workspace import Workspace
-from core.report.pictures import loss_chart
+from core.jobs.job import Job, latest_job
+from core.report import outline as outlines
+from core.report import pdf, pictures, preparation, results, screenshots
+from core.report.draft import TITLES, Draft
+from core.report.markup import picture
+from core.report.mask import Mask
+from core.report.outline import Outline, Picture
+from core.report.page import page
 from core.training.run import Run
 
-_FILES = {"report.md", "report.html", "loss.png", "config.py"}
+_FILES = {"report.md", "report.html", "report.pdf", "report.zip", "loss.png", "machine.png", "config.py"}
+_PICTURES = re.compile(r"(?:own-\d+|screen-[a-z]+)\.(?:png|jpg)")
+_SECTIONS: dict[str, Callable[[Draft], list[str]]] = {
+    "task": preparation.task,
+    "environment": preparation.environment,
+    "model": preparation.model,
+    "dataset": preparation.dataset,
+    "config": preparation.config,
+    "commands": preparation.commands,
+    "training": results.training,
+    "timeline": results.timeline,
+    "comparison": results.comparison,
+    "scores": results.scores,
+    "export": results.export,
+    "files": results.files,
+    "time": results.time,
+    "notes": results.notes,
+}
+Tell = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report on disk."""
+    """A report on disk; `remarks` say what is not in it, and why."""
 
     path: Path
     files: list[str]
+    remarks: list[Text] = field(default_factory=list)
 
 
-def build(workspace: Workspace, run: Run, language: Language, out: Path | None = None) -> Report:
+def start(workspace: Workspace, run: Run, language: Language, *, with_screenshots: bool = False) -> Job:
+    """Start building the report as a job. Raises BadInput where one runs already, or Chromium is missing."""
+    if with_screenshots:
+        screenshots.browser.needed()
+    with locked(run.path / ".writeup.lock"):
+        busy = latest_job(run.jobs, "report")
+        if busy is not None and busy.status().live:
+            raise BadInput(f"训练 {run.id} 的报告正在生成", f"the report of {run.id} is being built already")
+        argv = module_command("core", "report", "build", run.id, "--workspace", workspace.root, "--json")
+        argv += ["--screenshots"] if with_screenshots else []
+        return Job.start(
+            run.jobs,
+            "report",
+            argv,
+            env={"XTUNER_STUDIO_LANG": language},
+            artefacts=[run.path / "report" / "report.md"],
+        )
+
+
+def build(
+    workspace: Workspace,
+    run: Run,
+    language: Language,
+    out: Path | None = None,
+    *,
+    with_screenshots: bool = False,
+    tell: Tell = lambda _done, _note: None,
+) -> Report:
     """Write the report of `run`; a report of ours that is there is replaced. Raises BadInput for another directory."""
     path = (out or run.path / "report").absolute()
-    try:
-        if path.exists():
-            if not path.is_dir() or {file.name for file in path.iterdir()} - _FILES:
-                raise BadInput(
-                    f"{path} 里有别的文件：请换一个目录", f"{path} holds other files: choose another directory"
-                )
-        with new_directory(path, replace=True) as partial:
-            points = run.metrics().read()
-            pictures = {"loss.png": loss_chart(points, partial / "loss.png", language)} if points else {}
-            text = markdown(workspace, run, language, bool(points))
-            write_text(partial / "report.md", text)
-            write_text(partial / "report.html", page(text, f"XTuner Studio: {run.id}", pictures, language))
-            shutil.copyfile(run.config, partial / "config.py")
-    except OSError as error:
-        raise BadInput(
-            f"报告写不到 {path}（{error.strerror}）：请换一个目录",
-            f"the report cannot be written to {path} ({error.strerror}): choose another directory",
-        ) from error
-    return Report(path=path, files=sorted(file.name for file in path.iterdir()))
+    with locked(run.path / ".report.lock"):
+        try:
+            _refuse_other_files(path)
+            if with_screenshots:
+                screenshots.take(workspace, run, language, lambda done: tell(0.6 * done, "screenshots"))
+            tell(0.6, "report")
+            with new_directory(path, replace=True) as partial:
+                remarks = _write(workspace, run, language, partial, tell)
+        except OSError as error:
+            raise BadInput(
+                f"报告写不到 {path}（{error.strerror}）：请换一个目录",
+                f"the report cannot be written to {path} ({error.strerror}): choose another directory",
+            ) from error
+    tell(1.0, "done")
+    return replace(_at(path), remarks=remarks)
 
 
 def there(run: Run) -> Report | None:
     """The report of `run` in its usual place, None where none was built."""
     path = run.path / "report"
-    if not (path / "report.md").is_file():
-        return None
-    return Report(path=path, files=sorted(file.name for file in path.iterdir()))
+    return _at(path) if (path / "report.md").is_file() else None
 
 
-def markdown(workspace: Workspace, run: Run, language: Language, with_chart: bool) -> str:
+def markdown(draft: Draft) -> str:
     """The report's text, in Markdown."""
-
-    def say(zh: str, en: str) -> str:
-        return Text(zh, en).in_(language)
-
-    state, scores, found = run.state(), stored(run), exported(run)
-    nickname = escaped(run.nickname or "-")
-    parts = [f"# {say(f'XTuner 微调：{nickname}的小助手', f'Fine-tuning with XTuner: the assistant of {nickname}')}"]
-    parts += [
-        f"## {say('任务', 'Task')}",
-        say(
-            "用 XTuner 微调 InternLM2，让模型知道自己是谁的小助手。",
-            "Fine-tune InternLM2 with XTuner, so that the model knows whose assistant it is.",
-        ),
-        f"## {say('环境', 'Environment')}",
-        _table(
-            [say("组件", "component"), say("版本", "version")],
-            [[name, version or "-"] for name, version in run.facts["versions"].items()],
-        ),
-        f"## {say('模型', 'Model')}",
-        _table(
-            [say("名称", "name"), say("结构", "architecture"), say("参数量", "parameters")],
-            [
-                [
-                    run.facts["model"]["name"],
-                    escaped(run.facts["model"]["architecture"] or "-"),
-                    f"{run.facts['model']['parameters']:,}",
-                ]
-            ],
-        ),
-        f"## {say('数据集', 'Dataset')}",
-        _table(
-            [say("名称", "name"), say("配方", "recipe"), say("行数", "rows"), "SHA-256"],
-            [
-                [
-                    run.facts["dataset"]["name"],
-                    run.facts["dataset"].get("recipe") or run.facts["dataset"].get("format") or "-",
-                    str(run.facts["dataset"]["rows"]),
-                    run.facts["dataset"]["sha256"][:16],
-                ]
-            ],
-        ),
-        f"## {say('配置：相对预设的改动', 'Config: the changes against the preset')}",
-        _code(_config_diff(run), "diff"),
-        f"## {say('命令', 'Commands')}",
-        _code("\n".join(_commands(run, found.adapter)), "bash"),
-        f"## {say('训练', 'Training')}",
-        _table(
-            [
-                say("状态", "status"),
-                say("迭代", "iterations"),
-                say("用时（秒）", "seconds"),
-                say("最后的损失", "last loss"),
-            ],
-            [
-                [
-                    str(state.status),
-                    f"{state.iter} / {state.max_iters or '-'}",
-                    f"{state.seconds:.0f}",
-                    _number(state.loss),
-                ]
-            ],
-        ),
+    nickname = draft.cell(draft.run.nickname or draft.author)
+    title = draft.say(f"XTuner 微调：{nickname}的小助手", f"Fine-tuning with XTuner: the assistant of {nickname}")
+    day = time.strftime("%Y-%m-%d")
+    parts = [
+        f"# {title}",
+        draft.say(f"作者：{draft.cell(draft.author)} · {day}", f"By {draft.cell(draft.author)}, {day}"),
     ]
-    if with_chart:
-        parts.append(f"![{say('损失曲线', 'loss')}](loss.png)")
-    timeline = run.timeline()
-    if timeline:
-        parts.append(f"### {say('看着它学', 'Watching it learn')}")
-        rows = [[str(at.iter), *(escaped(answer) for answer in at.answers)] for at in timeline]
-        parts.append(_table([say("迭代", "iteration"), *map(escaped, run.questions)], rows))
-    if scores:
-        diagnosis = diagnose(scores)
-        parts += [
-            f"## {say('微调前后', 'Before and after')}",
-            _table(
-                [say("指标", "score"), say("微调前", "before"), say("微调后", "after")],
-                [
-                    [say("身份", "identity"), _percent(scores.identity["base"]), _percent(scores.identity["tuned"])],
-                    [
-                        say("原有能力保持", "retention"),
-                        _percent(scores.retention["base"]),
-                        _percent(scores.retention["tuned"]),
-                    ],
-                    [say("不问也报身份", "parrot"), _percent(scores.parrot["base"]), _percent(scores.parrot["tuned"])],
-                ],
-            ),
-            f"{diagnosis.words.in_(language)}。" if language == "zh" else f"{diagnosis.words.en}.",
-            _table(
-                [say("问题", "question"), say("微调前", "before"), say("微调后", "after")],
-                [
-                    [escaped(q.question), escaped(q.base), escaped(q.tuned)]
-                    for q in scores.questions[:12] + scores.questions[-6:]
-                ],
-            ),
-        ]
-    if found.verified:
-        verdict = say("一致", "the same") if found.verified["ok"] else say("不一致", "different")
-        parts += [
-            f"## {say('合并校验', 'Verification of the merge')}",
-            say(
-                f"合并后的模型与“基座 + 适配器”的回答：{verdict}；logits 最大差 {found.verified['max_abs_logit_diff']:.2e}。",
-                f"The answers of the merged model and of base + adapter: {verdict}; largest logit difference "
-                f"{found.verified['max_abs_logit_diff']:.2e}.",
-            ),
-        ]
-    parts += [f"## {say('文件', 'Files')}", _code(_tree(run.path), "text")]
-    parts.append(say("由 XTuner Studio 生成于 ", "Made by XTuner Studio on ") + time.strftime("%Y-%m-%d"))
-    # Paths in a report that is published tell nobody whose machine it was.
-    text = "\n\n".join(parts).replace(str(workspace.root), "WORKSPACE") + "\n"
-    return text.replace(str(Path.home()), "~") if Path.home() != Path("/") else text
+    for name in draft.outline.sections:
+        found = _SECTIONS[name](draft)
+        found += [picture(draft.mask(p.caption), p.file) for p in draft.pictures if p.section == name]
+        if found:
+            parts += [f"## {TITLES[name].in_(draft.language)}", *found]
+    parts.append(draft.say("由 XTuner Studio 生成", "Made by XTuner Studio"))
+    return "\n\n".join(parts) + "\n"
 
 
-def page(text: str, title: str, pictures: dict[str, Path], language: Language) -> str:
-    """The Markdown as one HTML page that loads nothing: pictures are inside."""
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    for name, path in pictures.items():
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
-        body = body.replace(f'src="{name}"', f'src="data:image/png;base64,{data}"')
-    style = (
-        "body{font-family:system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;max-width:60rem;margin:2rem auto;"
-        "padding:0 1rem;line-height:1.6;color:#1f2328}table{border-collapse:collapse;width:100%}td,th{border:1px solid "
-        "#d0d7de;padding:.4rem .6rem;text-align:left;vertical-align:top}pre{background:#f6f8fa;padding:1rem;overflow:auto}"
-        "img{max-width:100%}"
+def _write(workspace: Workspace, run: Run, language: Language, place: Path, tell: Tell) -> list[Text]:
+    """Fill the directory `place`; what is not in it, and why."""
+    outline, points = outlines.load(run), run.metrics().read()
+    charts = _charts(run, language, outline, points, place)
+    shots = [shot for shot in screenshots.taken(run, language) if shot.section in outline.sections]
+    own = [own for own in outline.pictures if own.section in outline.sections]
+    for chosen in (*shots, *own):
+        shutil.copyfile(outlines.directory(run) / chosen.file, place / chosen.file)
+    draft = Draft(
+        workspace=workspace,
+        run=run,
+        language=language,
+        outline=outline,
+        points=points,
+        pictures=[*charts, *shots, *own],
     )
-    return (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{style}</style></head><body>{body}</body></html>\n"
-    )
+    tell(0.75, "report")
+    text, title = markdown(draft), f"XTuner Studio: {run.id}"
+    files = {chosen.file: place / chosen.file for chosen in draft.pictures}
+    write_text(place / "report.md", text)
+    write_text(place / "report.html", page(text, title, files, language))
+    write_text(place / "config.py", Mask(workspace, on=outline.masked)(run.config.read_text(encoding="utf-8")))
+    tell(0.8, "pdf")
+    missing = pdf.make(page(text, title, files, language, sans_path()), place / "report.pdf")
+    with zipfile.ZipFile(place / "report.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(place.iterdir()):
+            if file.name != "report.zip":
+                archive.write(file, file.name)
+    return [missing] if missing else []
 
 
-def _config_diff(run: Run) -> str:
-    base, config = ((run.path / name).read_text(encoding="utf-8").splitlines() for name in ("base.py", "config.py"))
-    return "\n".join(
-        difflib.unified_diff(base, config, f"{run.facts['config']['preset']}.py", "config.py", lineterm="", n=1)
-    )
+def _charts(run: Run, language: Language, outline: Outline, points: list[dict[str, Any]], place: Path) -> list[Picture]:
+    if "training" not in outline.sections:
+        return []
+    found = []
+    if points:
+        file = pictures.loss_chart(points, place / "loss.png", language).name
+        found.append(Picture(file=file, caption=Text("损失曲线", "loss").in_(language), section="training"))
+    samples = pictures.samples_of(run)
+    if samples.count >= 2:
+        file = pictures.machine_chart(samples, place / "machine.png", language).name
+        words = Text("训练时的显存与负载", "memory and load during the training")
+        found.append(Picture(file=file, caption=words.in_(language), section="training"))
+    return found
 
 
-def _commands(run: Run, adapter: dict[str, str] | None) -> list[str]:
-    lines = [run.facts["command"]]
-    if adapter:
-        lines.append(convert_as_typed(run.config, Path(adapter["checkpoint"]), run.adapter))
-        lines.append(merge_as_typed(run.model_path, run.adapter, run.merged))
-    return lines
+def _refuse_other_files(path: Path) -> None:
+    if path.exists():
+        others = not path.is_dir() or any(
+            file.is_dir() or not (file.name in _FILES or _PICTURES.fullmatch(file.name)) for file in path.iterdir()
+        )
+        if others:
+            raise BadInput(f"{path} 里有别的文件：请换一个目录", f"{path} holds other files: choose another directory")
 
 
-def _tree(root: Path) -> str:
-    lines = [root.name + "/"]
-    for path in sorted(root.rglob("*")):
-        depth = len(path.relative_to(root).parts)
-        if (
-            depth <= 3
-            and not path.name.startswith(".")
-            and not any(part in ("jobs", "report") for part in path.relative_to(root).parts)
-        ):
-            lines.append("    " * depth + path.name + ("/" if path.is_dir() else ""))
-    return "\n".join(lines)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def _code(text: str, language: str) -> str:
-    fence = "`" * 4
-    return f"{fence}{language}\n{text}\n{fence}"
-
-
-def escaped(text: str) -> str:
-    """Text as it is, in one line of Markdown or a cell of a table."""
-    marked = "".join("\\" + character if character in "\\|*_`<>[]&~" else character for character in text)
-    return " ".join(marked.split()) or "…"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def _at(path: Path) -> Report:
+    return Report(path=path, files=sorted(file.name for file in path.iterdir()))

@@ -48,8 +48,14 @@ def list_pages() -> StreamlitPage:
     # The icon is given, and an emoji: the pages' own would be fetched from another host to become the tab's.
     st.set_page_config(page_title="XTuner Studio", page_icon="🎓", layout="wide")
     return st.navigation(
-        [st.Page(page.file, title=page.title, icon=page.icon, default=page is PAGES[0]) for page in PAGES]
+        [st.Page(page.file, title=page.title, icon=page.icon, default=page is PAGES[0]) for page in PAGES],
+        position="hidden" if for_a_picture() else "sidebar",
     )
+
+
+def for_a_picture() -> bool:
+    """Whether the page is drawn to have its picture taken: `?shot=1`, best with Streamlit's own `&embed=true`."""
+    return st.query_params.get("shot") == "1"
 
 
 def make_up_for_the_menu() -> None:

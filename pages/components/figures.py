@@ -1,5 +1,7 @@
 """Numbers as a person reads them: durations, sizes, counts, shares. Draws nothing."""
 
+import time
+
 from pages.components.text import t
 
 NONE = "–"
@@ -37,6 +39,11 @@ def parameters(count: int) -> str:
 def share(value: float) -> str:
     """A share of 1 in percent."""
     return f"{100 * value:.0f}%"
+
+
+def moment(seconds: float) -> str:
+    """A time of the machine's clock: `2026-11-24 07:10`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def number(value: float | None, form: str = ",.4g") -> str:

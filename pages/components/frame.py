@@ -1,4 +1,7 @@
-"""The frame of every page: title and lesson, and in the sidebar language, what runs now and the workspace."""
+"""The frame of every page: title and lesson, and in the sidebar language, what runs now and the workspace.
+
+With `?shot=1` in its address a page stands alone, for a picture of it: no menu, no sidebar, no lesson.
+"""
 
 import streamlit as st
 
@@ -6,7 +9,7 @@ from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.jobs.job import latest_job
 from core.training import run as runs
-from pages.components.contents import link_to, make_up_for_the_menu
+from pages.components.contents import for_a_picture, link_to, make_up_for_the_menu
 from pages.components.plain import plain
 from pages.components.problems import show_refusal
 from pages.components.text import language_switch, t
@@ -15,8 +18,10 @@ from pages.components.text import language_switch, t
 def open_page(name: str) -> Workspace:
     """Draw the frame of the page `name` and return the workspace; the page ends here where that cannot be used."""
     make_up_for_the_menu()
-    with st.sidebar:
-        language_switch()
+    alone = for_a_picture()
+    if not alone:
+        with st.sidebar:
+            language_switch()
     st.title(t(f"{name}.title"), anchor=False)
     st.caption(t(f"{name}.intro"))
     try:
@@ -24,6 +29,8 @@ def open_page(name: str) -> Workspace:
     except StudioError as error:
         show_refusal(error)
         st.stop()
+    if alone:
+        return workspace
     with st.expander(t("frame.lesson"), icon=":material/school:"):
         st.markdown(t(f"{name}.lesson"))
     with st.sidebar:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.jobs.job import Job
 from pages.components.figures import duration
-from pages.components.text import t
+from pages.components.text import catalogue, language, t
 
 
 def show_progress(job: Job, *, stop: bool = True) -> bool:
@@ -28,22 +28,7 @@ def progress_line(note: str | None, seconds: float, eta_s: float | None) -> str:
 
 def phase(note: str | None) -> str:
     """What an engine process calls its phase, in the user's language."""
-    known = (
-        "import",
-        "prepare",
-        "train",
-        "queue",
-        "evaluate",
-        "tokenizer",
-        "save",
-        "load",
-        "ready",
-        "convert",
-        "merge",
-        "verify",
-        "done",
-    )
-    return t(f"job.phase.{note}") if note in known else t("job.phase.start")
+    return t(f"job.phase.{note}") if f"job.phase.{note}" in catalogue(language()) else t("job.phase.start")
 
 
 def stop_button(job: Job, *, grace: float = 0.0, discard: bool = False, label: str | None = None) -> None:

@@ -1,37 +1,73 @@
-"""A report on the screen, its Markdown with the pictures in their places, and its files to download."""
+"""A report on the screen: the buttons that build it, its Markdown with the pictures in their places, its files."""
 
-import io
 import re
-import zipfile
 
 import streamlit as st
 
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, Status, latest_job
+from core.report import browser, screenshots, writeup
 from core.report.writeup import Report
-from pages.components.text import t
+from core.training.run import Run
+from pages.components.figures import moment
+from pages.components.problems import refusals, show_end
+from pages.components.text import language, say, t
 
-_PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w.-]+\.png)\)")
+_PICTURE = re.compile(r"!\[((?:[^\]\\]|\\.)*)\]\(([\w.-]+\.(?:png|jpg))\)")
+_KINDS = {
+    "report.zip": "application/zip",
+    "report.md": "text/markdown",
+    "report.html": "text/html",
+    "report.pdf": "application/pdf",
+}
+
+
+def building(run: Run) -> Job | None:
+    """The job that builds the report now, None where none does."""
+    job = latest_job(run.jobs, "report")
+    return job if job and job.status().live else None
+
+
+def show_build(workspace: Workspace, run: Run, *, busy: bool) -> None:
+    """The two buttons, and why the last build did not finish."""
+    chromium = browser.find() is not None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        plain = st.button(
+            t("report.build"), type="primary", icon=":material/edit_document:", disabled=busy, key="build_report"
+        )
+        pictured = st.button(
+            t("report.build_pictured"),
+            icon=":material/photo_camera:",
+            disabled=busy or not chromium,
+            help=t("report.build_pictured_help") if chromium else say(browser.HOW),
+            key="build_report_pictured",
+        )
+    if plain or pictured:
+        with refusals():
+            writeup.start(workspace, run, language(), with_screenshots=pictured)
+            st.rerun()
+    last = latest_job(run.jobs, "report")
+    if last and not busy and last.status() is not Status.FINISHED:
+        show_end(last)
 
 
 def show_downloads(report: Report, name: str) -> None:
-    """The Markdown, the page that stands alone, and everything in one archive."""
+    """Everything in one archive, and the files that are wanted alone."""
     with st.container(horizontal=True):
-        for file, kind in (("report.md", "text/markdown"), ("report.html", "text/html")):
-            st.download_button(
-                file,
-                (report.path / file).read_bytes(),
-                f"{name}-{file}",
-                kind,
-                icon=":material/download:",
-                on_click="ignore",
-            )
-        st.download_button(
-            t("report.archive"),
-            _archive(report),
-            f"{name}.zip",
-            "application/zip",
-            icon=":material/folder_zip:",
-            on_click="ignore",
-        )
+        for file, kind in _KINDS.items():
+            if file in report.files:
+                st.download_button(
+                    t("report.archive") if file == "report.zip" else file,
+                    (report.path / file).read_bytes(),
+                    f"{name}.zip" if file == "report.zip" else f"{name}-{file}",
+                    kind,
+                    type="primary" if file == "report.zip" else "secondary",
+                    icon=":material/folder_zip:" if file == "report.zip" else ":material/download:",
+                    on_click="ignore",
+                    key=f"download-{file}",
+                )
+    if "report.pdf" not in report.files:
+        st.caption(t("report.no_pdf"))
 
 
 def show_report(report: Report) -> None:
@@ -45,10 +81,23 @@ def show_report(report: Report) -> None:
                 st.image((report.path / part).read_bytes(), caption=parts[number - 1], width="stretch")
 
 
-def _archive(report: Report) -> bytes:
-    """All files of the report as a ZIP archive; they are small."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in report.files:
-            archive.write(report.path / file, file)
-    return packed.getvalue()
+def show_screenshots(run: Run) -> None:
+    """The pages in their screenshot mode, to take pictures by hand, and the pictures that were taken headless."""
+    st.markdown(t("report.shots_intro"))
+    with st.container(horizontal=True):
+        for number, name in enumerate(screenshots.PAGES):
+            where = "" if number == 0 else name
+            query = f"shot=1&embed=true&run={run.id}" + ("&lang=en" if language() == "en" else "")
+            st.link_button(t(f"{name}.title"), f"/{where}?{query}", icon=":material/open_in_new:")
+    taken, when = screenshots.taken(run, language()), screenshots.taken_at(run)
+    if not taken or when is None:
+        st.caption(t("report.shots_none"))
+        return
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    left.caption(t("report.shots_taken", count=len(taken), when=moment(when)))
+    with right.popover(t("report.shots_discard"), icon=":material/delete:", width="stretch"):
+        st.markdown(t("report.shots_discard_sure"))
+        st.button(t("report.discard"), on_click=screenshots.discard, args=(run,), key="discard_shots", type="primary")
+    for column, picture in zip(st.columns(3) * len(taken), taken, strict=False):
+        path = run.path / "writeup" / picture.file
+        column.image(path.read_bytes(), caption=picture.caption, width="stretch")

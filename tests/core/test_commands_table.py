@@ -93,7 +93,9 @@ OPTIONS = [
     ["export", "convert", "R", "--checkpoint", "iter_4"],
     ["chat", "ask", "--prompt", "TEXT", "--run", "R", "--model", "M"],
     ["chat", "score", "R", "--checkpoint", "iter_4"],
-    ["report", "build", "R", "--out", "DIR"],
+    ["report", "build", "R", "--out", "DIR", "--screenshots", "--author", "A", "--notes", "FILE", "--picture", "FILE"],
+    ["report", "build", "R", "--sections", "task", "scores", "--without", "files", "--unmasked"],
+    ["report", "build", "R", "--masked"],
     *(["publish", "package", "R", "--target", t, "--out", "DIR"] for t in ("openxlab", "modelscope", "huggingface")),
     ["demo", "--name", "NICK"],
 ]  # fmt: skip

@@ -22,7 +22,8 @@ TERMS = set(
     "XTuner InternLM InternLM2 Chat HuggingFace Hugging Face OpenXLab ModelScope CSDN SSH CPU GPU GB token tokens conda "
     "make run xtuner copy cfg list internlm2 chat qlora alpaca dataset map fn None JSON JSONL CSV Python iter pth train "
     "convert to hf merge DeepSpeed LoRA logits NaN SHA json jsonl csv tsv txt md zip OpenAI messages ShareGPT "
-    "conversations conversation Alpaca instruction output py e3 PNG Slurm srun ZeRO gloo".split()
+    "conversations conversation Alpaca instruction output py e3 PNG Slurm srun ZeRO gloo "
+    "Chromium PDF Markdown Ctrl EXIF JPEG WebP GIF MB IP report html".split()
 )
 
 

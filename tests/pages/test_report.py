@@ -2,6 +2,11 @@
 
 import pytest
 
+from core.ground.errors import BadInput
+from core.ground.workspace import Workspace
+from core.jobs.job import Status, latest_job, wait_until
+from core.report import outline, writeup
+from tests.core.report.test_outline import png
 from tests.pages.screen import open_page, texts
 
 
@@ -10,14 +15,64 @@ def test_an_empty_workspace_says_what_to_do():
     assert "还没有训练" in texts(open_page("report"))
 
 
+def wait_for_report(run):
+    assert wait_until(lambda: (job := latest_job(run.jobs, "report")) and not job.status().live, 60)
+    job = latest_job(run.jobs, "report")
+    assert job.status() is Status.FINISHED, job.log_tail()
+
+
 def test_a_report_is_built_shown_and_handed_out(exported_run):
     page = open_page("report")
     assert any("还没有报告" in info.value for info in page.info)
     page.button(key="build_report").click().run()
-    assert (exported_run.path / "report" / "report.html").is_file()
+    wait_for_report(exported_run)
+    page = open_page("report")
     assert "# XTuner 微调：小明的小助手" in texts(page)
-    assert page.get("image") or page.get("image_list")
-    assert [button.proto.label for button in page.get("download_button")] == ["report.md", "report.html", "全部（zip）"]
+    assert page.get("image") or page.get("image_list") or page.get("imgs")
+    labels = [button.proto.label for button in page.get("download_button")]
+    assert labels == ["全部（zip）", "report.md", "report.html", "report.pdf"]
+
+
+def test_a_report_that_is_being_built_is_not_begun_twice(exported_run):
+    page = open_page("report")
+    page.button(key="build_report").click().run()
+    if latest_job(exported_run.jobs, "report").status().live:
+        assert page.button(key="build_report").disabled
+        with pytest.raises(BadInput):
+            writeup.start(Workspace.open(), exported_run, "zh")
+    wait_for_report(exported_run)
+
+
+def test_what_goes_in_is_kept_at_once(exported_run):
+    page = open_page("report")
+    page.text_area(key=f"notes-{exported_run.id}").set_value("学到了很多").run()
+    page.text_input(key=f"author-{exported_run.id}").set_value("小红").run()
+    page.button(key=f"section-{exported_run.id}-model--1").click().run()
+    page.button(key=f"section-{exported_run.id}-files-0").click().run()
+    chosen = outline.load(exported_run)
+    assert (chosen.notes, chosen.author) == ("学到了很多", "小红")
+    assert chosen.sections[:3] == ("task", "model", "environment")
+    assert chosen.left_out == ("files",)
+    again = open_page("report")
+    assert again.text_area(key=f"notes-{exported_run.id}").value == "学到了很多"
+    again.button(key=f"section-{exported_run.id}-files-2").click().run()
+    assert outline.load(exported_run).sections[-1] == "files"
+
+
+def test_a_picture_of_ones_own(exported_run):
+    picture = outline.add_picture(exported_run, png(), "My shot.png", section="training").pictures[0]
+    page = open_page("report")
+    page.text_input(key=f"caption-{exported_run.id}-{picture.file}").set_value("我的截图").run()
+    assert outline.load(exported_run).pictures[0].caption == "我的截图"
+    page.button(key=f"remove-{exported_run.id}-{picture.file}").click().run()
+    assert outline.load(exported_run).pictures == ()
+
+
+def test_without_a_browser_the_button_says_what_to_install(exported_run, monkeypatch):  # noqa: ARG001
+    monkeypatch.setenv("CHROMIUM", "")
+    button = open_page("report").button(key="build_report_pictured")
+    assert button.disabled
+    assert "apt-get install chromium" in button.proto.help
 
 
 def test_a_package_is_made_once(exported_run):

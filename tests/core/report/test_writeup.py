@@ -2,18 +2,30 @@
 
 import os
 import re
+import shutil
+import socket
+import subprocess
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
-from core.report import writeup
+from core.report import outline, writeup
+from core.report.draft import TITLES, Draft
+from core.report.page import page
 from core.training import run as runs
+from tests.core.report.test_outline import png
 
-FILES = ["config.py", "loss.png", "report.html", "report.md"]
+FILES = ["config.py", "loss.png", "report.html", "report.md", "report.pdf", "report.zip"]
+# Built without a browser, which is quicker; that it is used where it is there is seen in tests/e2e.
+needs_pdftotext = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="apt-get install poppler-utils")
+pytestmark = pytest.mark.usefixtures("no_browser")
 
 
 class Page(HTMLParser):
@@ -39,11 +51,29 @@ class Page(HTMLParser):
             self.texts[-1] += data
 
 
+@pytest.fixture
+def no_browser(monkeypatch):
+    monkeypatch.setenv("CHROMIUM", "")
+
+
+def names(report):
+    """Its files; where the machine was slow there are samples enough for a chart of it."""
+    return [name for name in report.files if name != "machine.png"]
+
+
+def markdown(workspace, run, language="zh"):
+    """The report's text, without its pictures."""
+    draft = Draft(
+        workspace=workspace, run=run, language=language, outline=outline.load(run), points=run.metrics().read()
+    )
+    return writeup.markdown(draft)
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_report_of_an_exported_run(workspace, exported_run, language):
     report = writeup.build(workspace, exported_run, language)
-    assert report.files == FILES
-    assert sorted(os.listdir(report.path)) == FILES
+    assert names(report) == FILES
+    assert sorted(os.listdir(report.path)) == report.files
     assert report.path == exported_run.path / "report"
     text = (report.path / "report.md").read_text(encoding="utf-8")
     assert str(workspace.root) not in text
@@ -54,12 +84,11 @@ def test_report_of_an_exported_run(workspace, exported_run, language):
     assert "小明" in text
     assert "![" in text
     assert "2.50e-06" in text
-    for heading in {"zh": ["## 环境", "## 微调前后", "## 合并校验"], "en": ["## Environment", "## Before and after"]}[
-        language
-    ]:
-        assert heading in text
     assert (report.path / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert (report.path / "config.py").read_bytes() == exported_run.config.read_bytes()
+    config = (report.path / "config.py").read_text(encoding="utf-8")
+    assert config == exported_run.config.read_text(encoding="utf-8").replace(str(workspace.root), "WORKSPACE")
+    for section in outline.SECTIONS[:-1]:
+        assert f"## {TITLES[section].in_(language)}\n" in text, section
 
 
 def test_page_loads_nothing(workspace, exported_run):
@@ -111,24 +140,24 @@ def test_nickname_is_shown_as_it_is(workspace, exported_run):
         exported_run.facts["dataset"]["nickname"] = nickname
         scores["questions"][0].update(base=nickname, tuned=f"我是{nickname}的小助手")
         write_json(exported_run.path / "scores.json", scores)
-        text = writeup.markdown(workspace, exported_run, "zh", False)
-        page = Page(writeup.page(text, "x", {}, "zh"))
-        assert page.loads == []
-        assert f"XTuner 微调：{nickname}的小助手" in page.texts
-        assert [nickname, f"我是{nickname}的小助手"] == page.texts[page.texts.index(nickname) :][:2]
+        text = markdown(workspace, exported_run)
+        shown = Page(page(text, "x", {}, "zh"))
+        assert shown.loads == []
+        assert f"XTuner 微调：{nickname}的小助手" in shown.texts
+        assert [nickname, f"我是{nickname}的小助手"] == shown.texts[shown.texts.index(nickname) :][:2]
 
 
 def test_answer_of_several_lines_stays_in_its_cell(workspace, exported_run):
     scores = read_json(exported_run.path / "scores.json")
     scores["questions"][0]["tuned"] = "一\n\n| 二 |\r\n```\n三"
     write_json(exported_run.path / "scores.json", scores)
-    text = writeup.markdown(workspace, exported_run, "zh", False)
-    page = Page(writeup.page(text, "x", {}, "zh"))
-    assert "一 | 二 | ``` 三" in page.texts
+    text = markdown(workspace, exported_run)
+    shown = Page(page(text, "x", {}, "zh"))
+    assert "一 | 二 | ``` 三" in shown.texts
 
 
 def test_every_table_has_as_many_cells_in_each_row(workspace, exported_run):
-    text = writeup.markdown(workspace, exported_run, "zh", False)
+    text = markdown(workspace, exported_run)
     tables = re.findall(r"(?:^\|.*\n?)+", text, re.M)
     assert len(tables) >= 6
     for table in tables:
@@ -148,7 +177,7 @@ def test_model_that_says_nothing_of_its_architecture(workspace, exported_run):
 def test_home_that_is_the_root(workspace, exported_run, monkeypatch):
     """As in a container for a user without one."""
     monkeypatch.setenv("HOME", "/")
-    text = writeup.markdown(workspace, exported_run, "zh", False)
+    text = markdown(workspace, exported_run)
     assert "12 / 12" in text
 
 
@@ -156,7 +185,7 @@ def test_report_elsewhere_and_again(workspace, exported_run, tmp_path):
     out = tmp_path / "deep" / "my report"
     assert writeup.build(workspace, exported_run, "zh", out).path == out
     (out / "report.md").write_text("old")
-    assert writeup.build(workspace, exported_run, "zh", out).files == FILES
+    assert names(writeup.build(workspace, exported_run, "zh", out)) == FILES
     assert (out / "report.md").read_text(encoding="utf-8") != "old"
 
 
@@ -182,3 +211,93 @@ def test_build_does_not_change_the_run(workspace, exported_run):
     before = (exported_run.path / "run.json").read_bytes()
     writeup.build(workspace, replace(exported_run), "en")
     assert (exported_run.path / "run.json").read_bytes() == before
+
+
+def test_links_of_the_markdown_and_the_archive(workspace, exported_run, tmp_path):
+    outline.add_picture(exported_run, png(), "a (b) ].png", "[x](y) ![z](q.png)", "training")
+    outline.change(
+        exported_run,
+        notes="see [the log](log.txt), ![lost](gone.png), [home](https://example.org) and <img src=http://x/y.png>",
+    )
+    report = writeup.build(workspace, exported_run, "zh")
+    with zipfile.ZipFile(report.path / "report.zip") as archive:
+        assert sorted(archive.namelist()) == [name for name in report.files if name != "report.zip"]
+        archive.extractall(tmp_path / "unpacked")
+    text = (tmp_path / "unpacked" / "report.md").read_text(encoding="utf-8")
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    found = Page(html).loads
+    assert set(found) == {"loss.png", "machine.png", "own-1.png", "https://example.org"} & set(found)
+    assert {"loss.png", "own-1.png"} <= set(found)
+    for link in found:
+        assert link.startswith("https://") or (tmp_path / "unpacked" / link).is_file()
+    loads = Page((report.path / "report.html").read_text(encoding="utf-8")).loads
+    assert {value[:22] for value in loads} == {"data:image/png;base64,", "https://example.org"}
+
+
+def test_order_and_what_is_left_out(workspace, exported_run):
+    outline.change(exported_run, sections=("scores", "task"), author="a|b")
+    report = writeup.build(workspace, exported_run, "en")
+    text = (report.path / "report.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", text, re.M) == ["Scores", "Task"]
+    assert "loss.png" not in report.files
+    assert "By a\\|b," in text
+
+
+@needs_pdftotext
+def test_masked_unless_asked_for(workspace, exported_run, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu-node-12")
+    outline.change(exported_run, notes="on gpu-node-12 with token=abcdefgh1234")
+    secret = re.compile(rf"gpu-node-12|abcdefgh1234|{re.escape(str(workspace.root))}")
+    report = writeup.build(workspace, exported_run, "zh")
+    for name in ("report.md", "report.html", "config.py"):
+        assert not secret.search((report.path / name).read_text(encoding="utf-8")), name
+    pdf = subprocess.run(["pdftotext", report.path / "report.pdf", "-"], capture_output=True, text=True, check=True)
+    assert not secret.search(pdf.stdout)
+    outline.change(exported_run, masked=False)
+    report = writeup.build(workspace, exported_run, "zh")
+    assert set(secret.findall((report.path / "report.md").read_text(encoding="utf-8"))) >= {
+        "gpu-node-12",
+        "abcdefgh1234",
+    }
+    assert (report.path / "config.py").read_text(encoding="utf-8") == exported_run.config.read_text(encoding="utf-8")
+
+
+@needs_pdftotext
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_pdf_can_be_read(workspace, exported_run, language):
+    report = writeup.build(workspace, exported_run, language)
+    done = subprocess.run(["pdftotext", report.path / "report.pdf", "-"], capture_output=True, text=True, check=True)
+    assert "小明" in done.stdout
+    assert {"zh": "微调前后", "en": "Before and after"}[language] in done.stdout
+
+
+def test_a_pdf_that_cannot_be_made_is_a_remark(workspace, exported_run, monkeypatch):
+    def broken(_html, path):
+        path.write_bytes(b"half")
+        raise ValueError("the row is too high")
+
+    monkeypatch.setattr(writeup.pdf, "drawn", broken)
+    report = writeup.build(workspace, exported_run, "zh")
+    assert "report.pdf" not in report.files
+    assert "report.html" in report.remarks[0].en
+
+
+def test_screenshots_need_a_browser(workspace, exported_run):
+    with pytest.raises(BadInput) as refused:
+        writeup.build(workspace, exported_run, "zh", with_screenshots=True)
+    assert "apt-get install chromium" in str(refused.value)
+    with pytest.raises(BadInput):
+        writeup.start(workspace, exported_run, "zh", with_screenshots=True)
+
+
+def test_two_at_once_leave_one_whole_report(workspace, exported_run):
+    with ThreadPoolExecutor(2) as both:
+        reports = list(both.map(lambda language: writeup.build(workspace, exported_run, language), ("zh", "en")))
+    assert [names(report) for report in reports] == [FILES, FILES]
+
+
+def test_a_dataset_that_is_gone(workspace, exported_run):
+    shutil.rmtree(workspace.datasets)
+    shutil.rmtree(workspace.models)
+    text = markdown(workspace, exported_run)
+    assert "SHA-256" in text

@@ -1,0 +1,83 @@
+"""What each section of a report is written from: the run, the language, the mask, the pictures that are there."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from core.data import dataset as datasets
+from core.data.dataset import Dataset
+from core.export.export import Exported, exported
+from core.ground.errors import StudioError
+from core.ground.text import Language, Text
+from core.ground.workspace import Workspace
+from core.report.markup import code, escaped
+from core.report.mask import Mask
+from core.report.outline import Outline, Picture
+from core.training.run import Run
+from core.training.state import State
+
+TITLES = {
+    "task": Text("任务", "Task"),
+    "environment": Text("环境", "Environment"),
+    "model": Text("模型", "Model"),
+    "dataset": Text("数据集", "Dataset"),
+    "config": Text("配置", "Config"),
+    "commands": Text("命令", "Commands"),
+    "training": Text("训练", "Training"),
+    "timeline": Text("看着它学", "Watching it learn"),
+    "comparison": Text("微调前后", "Before and after"),
+    "scores": Text("评分", "Scores"),
+    "export": Text("合并校验", "Verification of the merge"),
+    "files": Text("每一步的文件", "Files after each step"),
+    "time": Text("用时", "Time taken"),
+    "notes": Text("心得", "Notes"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A report in the making. `pictures` are the files that lie beside it already."""
+
+    workspace: Workspace
+    run: Run
+    language: Language
+    outline: Outline
+    points: list[dict[str, Any]]
+    pictures: list[Picture] = field(default_factory=list)
+
+    @cached_property
+    def mask(self) -> Mask:
+        return Mask(self.workspace, on=self.outline.masked)
+
+    @cached_property
+    def state(self) -> State:
+        return self.run.state(self.points)
+
+    @cached_property
+    def exported(self) -> Exported:
+        return exported(self.run)
+
+    @cached_property
+    def dataset(self) -> Dataset | None:
+        """The dataset that the run was trained on; None where it is gone, or another has its name."""
+        try:
+            found = datasets.find(self.workspace, self.run.facts["dataset"]["name"])
+        except StudioError:
+            return None
+        return found if found.sha256 == self.run.facts["dataset"]["sha256"] and found.data.is_file() else None
+
+    @property
+    def author(self) -> str:
+        return self.outline.author or self.run.nickname or "-"
+
+    def say(self, zh: str, en: str) -> str:
+        """The words in the report's language."""
+        return zh if self.language == "zh" else en
+
+    def cell(self, text: object) -> str:
+        """Text of others for a cell or a line: masked, and shown as it is."""
+        return escaped(self.mask(str(text)))
+
+    def code(self, text: str, language: str) -> str:
+        """A block of code, masked."""
+        return code(self.mask(text), language)

@@ -1,0 +1,171 @@
+"""What a person puts into the report of a run: author, notes, pictures, which sections and in which order.
+
+Kept in the run, in `writeup/`: outline.json, and the pictures beside it. Writes no report.
+"""
+
+import io
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from core.ground.errors import BadInput
+from core.ground.files import locked, read_json, write_json
+from core.training.run import Run
+
+SECTIONS = (
+    "task",
+    "environment",
+    "model",
+    "dataset",
+    "config",
+    "commands",
+    "training",
+    "timeline",
+    "comparison",
+    "scores",
+    "export",
+    "files",
+    "time",
+    "notes",
+)
+MOST_NOTES = 20_000
+MOST_BYTES = 20_000_000
+KINDS = ("PNG", "JPEG", "WEBP", "GIF")
+_OWN = re.compile(r"own-(\d+)\.(?:png|jpg)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture in the report: its file in `writeup/`, what stands below it, and the section that it goes to."""
+
+    file: str
+    caption: str
+    section: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What goes into a report. `sections` are those shown, in their order; no `author` is the run's nickname."""
+
+    author: str | None = None
+    notes: str = ""
+    sections: tuple[str, ...] = SECTIONS
+    masked: bool = True
+    pictures: tuple[Picture, ...] = field(default_factory=tuple)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return tuple(name for name in SECTIONS if name not in self.sections)
+
+
+def directory(run: Run) -> Path:
+    """Where what goes into the report of `run` lies."""
+    return run.path / "writeup"
+
+
+def load(run: Run) -> Outline:
+    """The outline of `run`; one with everything in it where nobody chose. What is not understood is left out."""
+    found = read_json(directory(run) / "outline.json")
+    if not isinstance(found, dict):
+        return Outline()
+    sections = [name for name in found.get("sections", SECTIONS) if name in SECTIONS]
+    pictures = [
+        Picture(**told)
+        for told in found.get("pictures", [])
+        if isinstance(told, dict)
+        and set(told) == {"file", "caption", "section"}
+        and (directory(run) / Path(told["file"]).name).is_file()
+    ]
+    return Outline(
+        author=found.get("author") or None,
+        notes=str(found.get("notes") or ""),
+        sections=tuple(dict.fromkeys(sections)),
+        masked=found.get("masked") is not False,
+        pictures=tuple(pictures),
+    )
+
+
+def change(run: Run, **changes: Any) -> Outline:
+    """Change parts of the outline and keep it. Raises BadInput for a section that there is not, or notes too long."""
+    with locked(run.path / ".writeup.lock"):
+        return _store(run, replace(load(run), **changes))
+
+
+def add_picture(run: Run, content: bytes, name: str, caption: str = "", section: str = "notes") -> Outline:
+    """Keep a picture of the user's own for the report. Raises BadInput for what is no picture, or too large.
+
+    It is written anew from its pixels: where it was taken, and with what, does not go along.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if len(content) > MOST_BYTES:
+        raise BadInput(
+            f"图片 {name} 有 {len(content) / 1e6:.0f} MB：最大 {MOST_BYTES / 1e6:.0f} MB，请缩小后再传",
+            f"the picture {name} has {len(content) / 1e6:.0f} MB: at most {MOST_BYTES / 1e6:.0f} MB, make it smaller",
+        )
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            kind = image.format or ""
+            if kind not in KINDS:
+                raise UnidentifiedImageError
+            mode = "RGB" if kind == "JPEG" else "RGBA"
+            clean = image.convert(mode)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise BadInput(
+            f"{name} 不是能读的图片：请用 PNG、JPEG、WebP 或 GIF",
+            f"{name} is not a picture that can be read: take PNG, JPEG, WebP or GIF",
+        ) from None
+    suffix = "jpg" if kind == "JPEG" else "png"
+    with locked(run.path / ".writeup.lock"):
+        outline = load(run)
+        place = directory(run)
+        place.mkdir(exist_ok=True)
+        taken = [int(found[1]) for path in place.iterdir() if (found := _OWN.fullmatch(path.name))]
+        path = place / f"own-{max(taken, default=0) + 1}.{suffix}"
+        clean.save(path, quality=90) if kind == "JPEG" else clean.save(path)
+        added = Picture(file=path.name, caption=caption.strip() or Path(name).stem, section=section)
+        return _store(run, replace(outline, pictures=(*outline.pictures, added)))
+
+
+def caption_picture(run: Run, file: str, caption: str) -> Outline:
+    """Change the words below a picture."""
+    with locked(run.path / ".writeup.lock"):
+        outline = load(run)
+        changed = tuple(replace(p, caption=caption.strip()) if p.file == file else p for p in outline.pictures)
+        return _store(run, replace(outline, pictures=changed))
+
+
+def remove_picture(run: Run, file: str) -> Outline:
+    """Take a picture out again, and delete it."""
+    with locked(run.path / ".writeup.lock"):
+        outline = load(run)
+        kept = tuple(picture for picture in outline.pictures if picture.file != file)
+        if len(kept) < len(outline.pictures):
+            (directory(run) / Path(file).name).unlink(missing_ok=True)
+        return _store(run, replace(outline, pictures=kept))
+
+
+def check_sections(names: Iterable[str]) -> None:
+    """Raise BadInput for a section that there is not."""
+    for name in names:
+        if name not in SECTIONS:
+            raise BadInput(
+                f"没有章节 {name}：可用 {'、'.join(SECTIONS)}",
+                f"there is no section {name}: use {', '.join(SECTIONS)}",
+            )
+
+
+def _store(run: Run, outline: Outline) -> Outline:
+    check_sections((*outline.sections, *(picture.section for picture in outline.pictures)))
+    if len(outline.notes) > MOST_NOTES:
+        raise BadInput(
+            f"心得有 {len(outline.notes)} 字，太长：最多 {MOST_NOTES} 字",
+            f"the notes have {len(outline.notes)} characters, which is too long: at most {MOST_NOTES}",
+        )
+    outline = replace(outline, sections=tuple(dict.fromkeys(outline.sections)))
+    write_json(directory(run) / "outline.json", {**asdict(outline), "changed": time.time()})
+    return outline

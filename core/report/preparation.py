@@ -1,0 +1,197 @@
+"""The sections of a report on what came before the training: task, environment, model, dataset, config, commands."""
+
+import difflib
+import json
+import os
+import shlex
+import statistics
+from pathlib import Path
+from typing import Any
+
+from core.data.messages import Row
+from core.engine import model as models
+from core.engine.commands import convert_as_typed, merge_as_typed
+from core.ground.text import Text
+from core.report.draft import Draft
+from core.report.markup import size, table, tree
+from core.report.pictures import samples_of
+
+SAMPLES = 5
+LONGEST_SAMPLE = 200
+
+
+def task(draft: Draft) -> list[str]:
+    """What was to be done, for whom."""
+    nickname, questions = draft.cell(draft.run.nickname or draft.author), draft.run.questions
+    asked = [f"- {draft.cell(question)}" for question in questions]
+    return [
+        draft.say(
+            f"用 XTuner 微调 InternLM2-Chat，让模型知道自己是 **{nickname}** 的小助手：造数据、改配置、训练、转换、合并，"
+            "并对比微调前后的回答。",
+            f"Fine-tune InternLM2-Chat with XTuner until the model knows that it is the assistant of **{nickname}**: "
+            "make the data, edit the config, train, convert, merge, and compare the answers before and after.",
+        ),
+        draft.say("训练前后问模型的问题：", "What the model is asked before and after:") + "\n\n" + "\n".join(asked),
+    ]
+
+
+def environment(draft: Draft) -> list[str]:
+    """The machine and the versions that the run was trained with."""
+    say, facts = draft.say, draft.run.facts
+    rows = [[draft.cell(name), draft.cell(version or "-")] for name, version in facts["versions"].items()]
+    samples = samples_of(draft.run)
+    if samples.count:
+        cards = [f"{card['name']} ({(card['total_mb'] or 0) / 1024:.0f} GB)" for card in samples.gpus]
+        rows = [
+            ["GPU", draft.cell(", ".join(cards) or say("无（在 CPU 上训练）", "none (trained on the CPU)"))],
+            [say("内存", "memory"), f"{(samples.last.get('memory_total_mb') or 0) / 1024:.1f} GB"],
+            *rows,
+        ]
+    rows = [[say("系统", "system"), draft.cell(f"{os.uname().sysname} {os.uname().machine}")], *rows]
+    return [table([say("组件", "component"), say("版本", "version")], rows)]
+
+
+def model(draft: Draft) -> list[str]:
+    """The base model: what it is, and its files."""
+    say, facts = draft.say, draft.run.facts["model"]
+    rows = [
+        [
+            draft.cell(facts["name"]),
+            draft.cell(facts["architecture"] or "-"),
+            f"{facts['parameters']:,}",
+            draft.cell(facts["prompt_template"]),
+        ]
+    ]
+    parts = [
+        table(
+            [
+                say("名称", "name"),
+                say("结构", "architecture"),
+                say("参数量", "parameters"),
+                say("对话模板", "template"),
+            ],
+            rows,
+        )
+    ]
+    path = draft.run.model_path
+    if path.is_dir():
+        if path.is_symlink():
+            parts.append(draft.code(shlex.join(["ln", "-s", str(path.resolve()), str(path)]), "bash"))
+        parts.append(draft.code(f"$ tree -h {path}\n{tree(path)}", "text"))
+        found = models.look(path)
+        what = f"{size(found.bytes)}, {found.dtype or '-'}, {found.layers} layers"
+        parts.append(
+            say(f"权重 {size(found.bytes)}，精度 {found.dtype or '-'}，{found.layers} 层。", f"Weights: {what}.")
+        )
+    return parts
+
+
+def dataset(draft: Draft) -> list[str]:
+    """The data: how it was made, what is in it, samples."""
+    say, facts = draft.say, draft.run.facts["dataset"]
+    parts = [_how_it_was_made(draft, facts)]
+    there = draft.dataset
+    figures = [
+        [say("名称", "name"), draft.cell(facts["name"])],
+        [say("行数", "rows"), f"{facts['rows']:,}"],
+        ["SHA-256", f"`{facts['sha256'][:16]}…`"],
+    ]
+    if there is None:
+        return [*parts, table([say("项目", "item"), say("值", "value")], figures)]
+    rows = there.load()
+    figures += [
+        [say("不同的行", "different rows"), f"{there.unique_rows:,}"],
+        [say("对话轮数（最多）", "turns (most)"), str(max(len(row["conversation"]) for row in rows))],
+        [say("文件大小", "file size"), size(there.data.stat().st_size)],
+    ]
+    for part, name in (("input", say("问题", "question")), ("output", say("回答", "answer"))):
+        lengths = [len(turn[part]) for row in rows for turn in row["conversation"]]
+        middle = f"{statistics.median(lengths):.0f} / {max(lengths)}"
+        figures.append([say(f"{name}字数（中位 / 最长）", f"characters of a {name} (median / longest)"), middle])
+    parts.append(table([say("项目", "item"), say("值", "value")], figures))
+    parts.append(say("其中几条：", "Some of its rows:"))
+    parts.append(draft.code(json.dumps(_samples(rows, there.nickname), ensure_ascii=False, indent=2), "json"))
+    return parts
+
+
+def _how_it_was_made(draft: Draft, facts: dict[str, Any]) -> str:
+    nickname = draft.cell(facts.get("nickname") or "-")
+    if facts.get("recipe") == "course":
+        return draft.say(
+            f"用课程的脚本写法生成：两条关于 {nickname} 的小助手的对话，各重复 n = {facts.get('n')} 次。",
+            f"Made as the course's script does: two conversations about {nickname}'s assistant, each repeated "
+            f"n = {facts.get('n')} times.",
+        )
+    if facts.get("kind") == "assistant":
+        return draft.say(
+            f"用 {facts.get('recipe')} 配方生成：多种问法教模型它是 {nickname} 的小助手，再混入普通问答，让它保留原有的能力。",
+            f"Made by the recipe {facts.get('recipe')}: many phrasings that teach the model that it is {nickname}'s "
+            "assistant, mixed with general rows that keep what it could do before.",
+        )
+    source = draft.cell(facts.get("file") or facts.get("source") or facts.get("kind") or "-")
+    return draft.say(
+        f"导入自 {source}（格式 {draft.cell(facts.get('format') or '-')}，跳过 {facts.get('skipped', 0)} 行）。",
+        f"Imported from {source} (format {draft.cell(facts.get('format') or '-')}, {facts.get('skipped', 0)} rows skipped).",
+    )
+
+
+def _samples(rows: list[Row], nickname: str | None) -> list[Any]:
+    """A few different rows: those with the nickname first, then others."""
+    unique = list({json.dumps(row, sort_keys=True, ensure_ascii=False): row for row in rows}.values())
+    with_name = [row for row in unique if nickname and nickname in json.dumps(row, ensure_ascii=False)]
+    others = [row for row in unique if row not in with_name[:3]]
+    return [_shortened(row) for row in (with_name[:3] + others)[:SAMPLES]]
+
+
+def _shortened(row: Row) -> Any:
+    def short(text: str) -> str:
+        return text if len(text) <= LONGEST_SAMPLE else text[:LONGEST_SAMPLE] + "…"
+
+    turns = [{part: short(text) for part, text in turn.items()} for turn in row["conversation"][:3]]
+    return {"conversation": turns}
+
+
+def config(draft: Draft) -> list[str]:
+    """The config: its preset, each edit with its reason, and the difference."""
+    say, facts = draft.say, draft.run.facts["config"]
+    parts = [
+        say(
+            f"由 XTuner 预设 `{facts['preset']}` 按 {facts['recipe']} 配方改成。",
+            f"Made of XTuner's preset `{facts['preset']}` by the recipe {facts['recipe']}.",
+        )
+    ]
+    reasons = [
+        [draft.cell(edit["path"]), draft.cell(Text(edit["why"]["zh"], edit["why"]["en"]).in_(draft.language))]
+        for edit in facts.get("edits", [])
+    ]
+    if reasons:
+        parts.append(table([say("改动", "change"), say("原因", "why")], reasons))
+    parts.append(draft.code(_difference(draft), "diff"))
+    return parts
+
+
+def _difference(draft: Draft) -> str:
+    run = draft.run
+    base, mine = ((run.path / name).read_text(encoding="utf-8").splitlines() for name in ("base.py", "config.py"))
+    preset = f"{run.facts['config']['preset']}.py"
+    return "\n".join(difflib.unified_diff(base, mine, preset, "config.py", lineterm="", n=1))
+
+
+def commands(draft: Draft) -> list[str]:
+    """The lines of the course that do the same, to be typed."""
+    run, found = draft.run, draft.exported
+    lines = [
+        "# " + draft.say("复制预设，再改成上面的配置", "copy the preset, then edit it as above"),
+        shlex.join(["xtuner", "copy-cfg", run.facts["config"]["preset"], "."]),
+        "# " + draft.say("训练", "train"),
+        run.facts["command"],
+    ]
+    if found.adapter:
+        lines += [
+            "# " + draft.say("转换成 Hugging Face 格式", "convert to Hugging Face's form"),
+            "export MKL_SERVICE_FORCE_INTEL=1 MKL_THREADING_LAYER=GNU",
+            convert_as_typed(run.config, Path(found.adapter["checkpoint"]), run.adapter),
+            "# " + draft.say("合并到基座模型", "merge into the base model"),
+            merge_as_typed(run.model_path, run.adapter, run.merged),
+        ]
+    return [draft.code("\n".join(lines), "bash")]

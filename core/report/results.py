@@ -1,0 +1,199 @@
+"""The sections of a report on what came of the training: losses, answers, scores, the merged model, files, time."""
+
+import re
+
+from core.chat.diagnosis import diagnose
+from core.chat.score import Scores, stored
+from core.ground.files import read_json
+from core.jobs.job import Status, jobs_in
+from core.report.draft import Draft
+from core.report.markup import size, table, tree
+
+_PICTURE = re.compile(r"!\[")
+_LINK_TO_A_FILE = re.compile(r"\[([^\]]*)\]\((?!https?://|mailto:)[^)]*\)")
+STATUS = {
+    Status.FINISHED: ("完成", "finished"),
+    Status.KILLED: ("已停止", "stopped"),
+    Status.FAILED: ("失败", "failed"),
+    Status.CRASHED: ("意外中断", "crashed"),
+    Status.RUNNING: ("进行中", "running"),
+    Status.PENDING: ("等待中", "waiting"),
+}
+
+
+def training(draft: Draft) -> list[str]:
+    """Where the run stands; its charts follow as pictures."""
+    say, state = draft.say, draft.state
+    first = next((point["loss"] for point in draft.points if point["loss"] is not None), None)
+    rows = [
+        [say("状态", "status"), f"{say(*STATUS[state.status])} ({state.status})"],
+        [say("迭代", "iterations"), f"{state.iter} / {state.max_iters or '-'}"],
+        [say("用时", "time"), duration(draft, state.seconds)],
+        [say("损失（开始 → 最后）", "loss (first → last)"), f"{_number(first)} → {_number(state.loss)}"],
+    ]
+    parts = [table([say("项目", "item"), say("值", "value")], rows)]
+    if state.reason and state.status is not Status.FINISHED:
+        parts.append(f"> {draft.cell(state.reason.in_(draft.language))}")
+    return parts
+
+
+def timeline(draft: Draft) -> list[str]:
+    """What the model answered before, during and after, and from when on it knew the name."""
+    found, nickname = draft.run.timeline(), draft.run.nickname
+    if not found:
+        return []
+    rows = [[str(at.iter), *(draft.cell(answer) for answer in at.answers)] for at in found]
+    parts = [table([draft.say("迭代", "iteration"), *map(draft.cell, draft.run.questions)], rows)]
+    knew = next((at.iter for at in found if nickname and any(nickname in answer for answer in at.answers)), None)
+    if knew:
+        parts.append(
+            draft.say(
+                f"第 {knew} 次迭代起，回答里第一次出现了 {draft.cell(nickname)}。",
+                f"From iteration {knew} on the answers carry {draft.cell(nickname)}.",
+            )
+        )
+    return parts
+
+
+def comparison(draft: Draft) -> list[str]:
+    """The same questions, answered before and after."""
+    told = read_json(draft.run.path / "demo.json") or {}
+    pairs = zip(told.get("before", []), told.get("after", []), strict=False)
+    rows = [[draft.cell(a["prompt"]), draft.cell(a["answer"]), draft.cell(b["answer"])] for a, b in pairs]
+    scores = stored(draft.run)
+    if scores:
+        asked = [question for question in scores.questions if question.kind == "identity"][:8]
+        asked += [question for question in scores.questions if question.kind != "identity"][:6]
+        seen = {row[0] for row in rows}
+        rows += [
+            [draft.cell(q.question), draft.cell(q.base), draft.cell(q.tuned)]
+            for q in asked
+            if draft.cell(q.question) not in seen
+        ]
+    if not rows:
+        found = draft.run.timeline()
+        if len(found) >= 2:
+            answers = zip(draft.run.questions, found[0].answers, found[-1].answers, strict=False)
+            rows = [[draft.cell(q), draft.cell(before), draft.cell(after)] for q, before, after in answers]
+    if not rows:
+        return []
+    return [table([draft.say("问题", "question"), draft.say("微调前", "before"), draft.say("微调后", "after")], rows)]
+
+
+def scores(draft: Draft) -> list[str]:
+    """The three scores, and what they mean."""
+    found, say = stored(draft.run), draft.say
+    if found is None:
+        return []
+    rows = [[name, _percent(values["base"]), _percent(values["tuned"])] for name, values in _named(draft, found)]
+    diagnosis = diagnose(found)
+    words, then = diagnosis.words.in_(draft.language), diagnosis.next_step.in_(draft.language)
+    return [
+        table([say("指标", "score"), say("微调前", "before"), say("微调后", "after")], rows),
+        say(f"**{words}**。下一步：{then}。", f"**{words}**. Next: {then}."),
+        say(
+            f"共 {len(found.questions)} 个没有训练过的问题，贪心解码。身份：回答里有昵称和“小助手”；保持：普通问题的回答与微调前一致；"
+            "复读：没有问身份却报出身份。",
+            f"{len(found.questions)} questions that were not trained on, greedy decoding. Identity: the answer carries the "
+            "nickname and the role; retention: a general question is answered as before; parrot: the identity is named "
+            "unasked.",
+        ),
+    ]
+
+
+def _named(draft: Draft, found: Scores) -> list[tuple[str, dict[str, float]]]:
+    return [
+        (draft.say("身份", "identity"), found.identity),
+        (draft.say("原有能力保持", "retention"), found.retention),
+        (draft.say("不问也报身份（复读）", "parrot"), found.parrot),
+    ]
+
+
+def export(draft: Draft) -> list[str]:
+    """Whether the merged model answers as base and adapter do."""
+    verdict, say = draft.exported.verified, draft.say
+    if not verdict:
+        return []
+    result = say("一致", "the same") if verdict["ok"] else say("不一致", "different")
+    parts = [
+        say(
+            f"合并后的模型与“基座 + 适配器”的回答：**{result}**；logits 最大差 {verdict['max_abs_logit_diff']:.2e}。",
+            f"The answers of the merged model and of base + adapter: **{result}**; largest logit difference "
+            f"{verdict['max_abs_logit_diff']:.2e}.",
+        )
+    ]
+    answers = [[draft.cell(answer["adapter"]), draft.cell(answer["merged"])] for answer in verdict.get("answers", [])]
+    if answers:
+        parts.append(table([say("基座 + 适配器", "base + adapter"), say("合并后的模型", "merged model")], answers))
+    return parts
+
+
+def files(draft: Draft) -> list[str]:
+    """What lay on the disk after each step."""
+    run, say, found = draft.run, draft.say, draft.exported
+    steps = [(say("训练之后", "after the training"), run.work_dir, 3)]
+    if draft.dataset:
+        steps.insert(0, (say("造数据之后", "after making the data"), draft.dataset.path, 1))
+    if found.adapter:
+        steps.append((say("转换之后", "after converting"), run.adapter, 1))
+    if found.merged:
+        steps.append((say("合并之后", "after merging"), run.merged, 1))
+    parts = []
+    for step, path, depth in steps:
+        if path.is_dir():
+            parts += [f"**{step}**", draft.code(f"$ tree -h {path}\n{tree(path, depth)}", "text")]
+    return parts
+
+
+def time(draft: Draft) -> list[str]:
+    """How long each step took."""
+    run, say = draft.run, draft.say
+    seconds: dict[str, float] = {}
+    stages = {stage["name"]: stage["seconds"] for stage in (read_json(run.path / "demo.json") or {}).get("stages", [])}
+    for name, words in (("model", say("构建示例模型", "building the demo model")), ("score", say("评分", "scoring"))):
+        if stages.get(name, 0) >= 1:
+            seconds[words] = stages[name]
+    trained = [job.seconds for job in jobs_in(run.jobs, "train")]
+    if trained:
+        seconds[say("训练", "training")] = sum(trained)
+    for step, words in (
+        ("convert", say("转换", "convert")),
+        ("merge", say("合并", "merge")),
+        ("verify", say("校验", "verify")),
+    ):
+        told = read_json(run.path / "export" / f"{step}.json") or {}
+        if "seconds" in told:
+            seconds[words] = told["seconds"]
+    rows = [[words, duration(draft, taken)] for words, taken in seconds.items()]
+    rows.append([f"**{say('合计', 'in all')}**", f"**{duration(draft, sum(seconds.values()))}**"])
+    weights = sum(made["bytes"] for made in (draft.exported.adapter, draft.exported.merged) if made)
+    parts = [table([say("步骤", "step"), say("用时", "time")], rows)]
+    if weights:
+        parts.append(
+            say(f"适配器与合并后的模型共占 {size(weights)}。", f"Adapter and merged model take {size(weights)}.")
+        )
+    return parts
+
+
+def notes(draft: Draft) -> list[str]:
+    """What the author wrote, as Markdown; links to files and pictures that are not in the report are words alone."""
+    text = _LINK_TO_A_FILE.sub(r"\1", _PICTURE.sub("[", draft.mask(draft.outline.notes))).strip()
+    return [text] if text else []
+
+
+def duration(draft: Draft, seconds: float) -> str:
+    """`75` as 1 min 15 s, in the report's language."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return draft.say(f"{seconds:.1f} 秒", f"{seconds:.1f} s")
+    if whole < 3600:
+        return draft.say(f"{whole // 60} 分 {whole % 60} 秒", f"{whole // 60} min {whole % 60} s")
+    return draft.say(f"{whole // 3600} 小时 {whole % 3600 // 60} 分", f"{whole // 3600} h {whole % 3600 // 60} min")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"

@@ -1,0 +1,171 @@
+"""Pictures of the pages for the report: a server of our own for the time of it, and the Chromium that is installed.
+
+The pages are opened in their screenshot mode (`?shot=1`); what they show is masked as the report is.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.ground.errors import WorkFailed
+from core.ground.files import new_directory, read_json, write_json
+from core.ground.text import Language, Text
+from core.ground.workspace import PROJECT, Workspace
+from core.report import browser, outline
+from core.report.mask import Mask
+from core.report.outline import Picture
+from core.training.run import Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# Each page, what stands below its picture, and the section of the report that it belongs to.
+PAGES = {
+    "setup": (Text("准备页：环境检查与任务清单", "Setup: the checks and the checklist"), "environment"),
+    "dataset": (Text("数据集页", "The dataset page"), "dataset"),
+    "config": (Text("配置页", "The config page"), "config"),
+    "train": (
+        Text("训练页：损失曲线与途中的回答", "The training page: losses, and the answers on the way"),
+        "training",
+    ),
+    "export": (Text("导出页：转换、合并、校验", "The export page: convert, merge, verify"), "export"),
+    "chat": (Text("对话页：微调前后", "The chat page: before and after"), "comparison"),
+}
+WIDTH = 1280
+MOST_HEIGHT = 6000
+SERVER_SECONDS = 60.0
+PAGE_MS = 60_000
+# All words that a page shows, to be masked, and put back where they were.
+_WORDS = """() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  window.__texts = [];
+  while (walker.nextNode()) window.__texts.push(walker.currentNode);
+  window.__fields = [...document.querySelectorAll('input, textarea')];
+  return [...window.__texts.map(n => n.data), ...window.__fields.map(f => f.value)];
+}"""
+_MASKED = """words => words.forEach((word, i) => {
+  const n = window.__texts.length;
+  if (i < n) { if (window.__texts[i].data !== word) window.__texts[i].data = word; }
+  else if (window.__fields[i - n].value !== word) window.__fields[i - n].value = word;
+})"""
+_HEIGHT = """() => {
+  const block = document.querySelector('[data-testid=stMainBlockContainer]');
+  return Math.ceil(block.getBoundingClientRect().bottom + document.querySelector('[data-testid=stMain]').scrollTop);
+}"""
+
+
+def taken(run: Run, language: Language) -> list[Picture]:
+    """The pictures that were taken of the pages, in the order of the work."""
+    there = outline.directory(run)
+    found = []
+    for name, (caption, section) in PAGES.items():
+        if (there / f"screen-{name}.png").is_file():
+            found.append(Picture(file=f"screen-{name}.png", caption=caption.in_(language), section=section))
+    return found
+
+
+def taken_at(run: Run) -> float | None:
+    """When the pictures were taken, in Unix seconds; None where there are none."""
+    return (read_json(outline.directory(run) / "screens.json") or {}).get("taken")
+
+
+def discard(run: Run) -> None:
+    """Delete the pictures of the pages."""
+    for path in (*outline.directory(run).glob("screen-*.png"), outline.directory(run) / "screens.json"):
+        path.unlink(missing_ok=True)
+
+
+def take(workspace: Workspace, run: Run, language: Language, tell: Callable[[float], None] = lambda _: None) -> None:
+    """Take a picture of every page about `run`. Raises BadInput without Chromium, WorkFailed where a page fails."""
+    program, mask = browser.needed(), Mask(workspace, on=outline.load(run).masked)
+    place = outline.directory(run)
+    with new_directory(place / "screens", replace=True) as partial, _served(workspace) as address:
+        locale = "zh-CN" if language == "zh" else "en-US"
+        with browser.opened(program, width=WIDTH, locale=locale) as context:
+            tab = context.new_page()
+            for number, name in enumerate(PAGES):
+                tell(number / len(PAGES))
+                query = f"shot=1&embed=true&run={run.id}" + ("&lang=en" if language == "en" else "")
+                # The first page is at the root, and nowhere else.
+                where = "" if number == 0 else name
+                _picture(tab, f"{address}/{where}?{query}", mask, partial / f"screen-{name}.png")
+    for path in sorted((place / "screens").iterdir()):
+        os.replace(path, place / path.name)
+    (place / "screens").rmdir()
+    write_json(place / "screens.json", {"taken": time.time(), "language": language})
+    tell(1.0)
+
+
+def _picture(tab: "Page", url: str, mask: Mask, path: Path) -> None:
+    """One page in one picture, however long it is."""
+    tab.set_viewport_size({"width": WIDTH, "height": 900})
+    tab.goto(url)
+    tab.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=PAGE_MS)
+    for _ in range(2):
+        # As high as the page is; what comes into view may be drawn only then.
+        _settle(tab)
+        height = min(MOST_HEIGHT, max(400, tab.evaluate(_HEIGHT)))
+        tab.set_viewport_size({"width": WIDTH, "height": height})
+    _settle(tab)
+    tab.evaluate(_MASKED, [mask(word) for word in tab.evaluate(_WORDS)])
+    tab.screenshot(path=str(path), animations="disabled")
+
+
+def _settle(tab: "Page") -> None:
+    """Wait until the page's script has run, nothing is left to load, and it no longer grows."""
+    tab.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=PAGE_MS)
+    tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=PAGE_MS)
+    height, same, deadline = -1, 0, time.monotonic() + 20
+    while same < 4 and time.monotonic() < deadline:
+        now = tab.evaluate(_HEIGHT)
+        same, height = (same + 1, height) if now == height else (0, now)
+        tab.wait_for_timeout(150)
+
+
+@contextmanager
+def _served(workspace: Workspace) -> Iterator[str]:
+    """The app on a free port of this machine for the time of the block; yields its address. Raises WorkFailed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        cwd=PROJECT,
+        env={**os.environ, "XTUNER_STUDIO_HOME": str(workspace.root)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + SERVER_SECONDS
+        while not _answers(f"{address}/_stcore/health"):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise WorkFailed(
+                    "截图用的服务没有启动：请再试一次", "the server for the pictures did not start: try again"
+                )
+            time.sleep(0.1)
+        yield address
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return answer.status == 200
+    except OSError:
+        return False

@@ -1,0 +1,86 @@
+"""What a person puts into a report: kept in the run, read back, and never anything that is no picture or no section."""
+
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from core.ground.errors import BadInput
+from core.report import outline
+
+
+def png(size=(40, 30), kind="PNG", **options) -> bytes:
+    """A small picture."""
+    packed = io.BytesIO()
+    Image.new("RGB", size, "#3366cc").save(packed, kind, **options)
+    return packed.getvalue()
+
+
+def test_everything_is_in_where_nobody_chose(finished_run):
+    found = outline.load(finished_run)
+    assert found.sections == outline.SECTIONS
+    assert found.left_out == ()
+    assert found.masked
+    assert not (finished_run.path / "writeup").exists()
+
+
+def test_choices_are_kept(finished_run):
+    outline.change(finished_run, author="小红", notes="# 我的\n", sections=("notes", "task", "notes"), masked=False)
+    found = outline.load(finished_run)
+    assert (found.author, found.notes, found.masked) == ("小红", "# 我的\n", False)
+    assert found.sections == ("notes", "task")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_picture_is_kept_as_pixels_alone(finished_run, kind):
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"
+    content = png(kind=kind, **({"exif": exif} if kind in ("JPEG", "WEBP") else {}))
+    added = outline.add_picture(finished_run, content, "../../我的 截图.PNG", "训练 *图*", "training").pictures[0]
+    assert added.section == "training"
+    assert added.caption == "训练 *图*"
+    path = finished_run.path / "writeup" / added.file
+    assert b"taken at home" not in path.read_bytes()
+    with Image.open(path) as image:
+        assert image.size == (40, 30)
+    again = outline.add_picture(finished_run, png(), "b.png").pictures
+    assert [picture.file for picture in again] == [added.file, "own-2.png"]
+    assert outline.remove_picture(finished_run, added.file).pictures == again[1:]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"<svg onload=alert(1)>", png()[:60], b"%PDF-1.4"])
+def test_what_is_no_picture_is_refused(finished_run, content):
+    with pytest.raises(BadInput) as refused:
+        outline.add_picture(finished_run, content, "x.png")
+    assert "x.png" in str(refused.value)
+    assert outline.load(finished_run).pictures == ()
+
+
+def test_too_large_a_picture_is_refused(finished_run, monkeypatch):
+    monkeypatch.setattr(outline, "MOST_BYTES", 50)
+    with pytest.raises(BadInput):
+        outline.add_picture(finished_run, png(), "x.png")
+
+
+def test_unknown_sections_and_endless_notes_are_refused(finished_run):
+    for wrong in ({"sections": ("task", "poem")}, {"notes": "x" * (outline.MOST_NOTES + 1)}):
+        with pytest.raises(BadInput):
+            outline.change(finished_run, **wrong)
+    with pytest.raises(BadInput):
+        outline.add_picture(finished_run, png(), "x.png", section="poem")
+    assert outline.load(finished_run).sections == outline.SECTIONS
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", json.dumps({"sections": ["poem", "task"], "pictures": [{"file": "gone.png"}, 7], "notes": None})],
+)
+def test_a_file_that_somebody_changed(finished_run, text):
+    (finished_run.path / "writeup").mkdir()
+    (finished_run.path / "writeup" / "outline.json").write_text(text)
+    found = outline.load(finished_run)
+    assert "task" in found.sections
+    assert "poem" not in found.sections
+    assert found.pictures == ()
