@@ -13,8 +13,11 @@ from typing import Any
 from core.engine import interpreter
 from core.engine.commands import engine_environment, module_command
 from core.engine.interpreter import WORKER, Engine
+from core.ground import environment
+from core.ground.environment import Check
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, read_json, write_json
+from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 
@@ -43,6 +46,34 @@ class Checkup:
             "xtuner_version": self.xtuner_version,
             "xtuner_help": self.xtuner_help,
         }
+
+
+def checks(workspace: Workspace) -> list[Check]:
+    """The checks of the machine, its packages as they are where the engine runs, and of that engine itself."""
+    try:
+        engine = interpreter.in_use(workspace)
+    except BadInput as problem:
+        lost = Check(name="engine", ok=False, value="-", hint=problem.text)
+        return [*environment.checks(workspace.root), lost]
+    found = last(workspace, engine)
+    seen = found.cuda["devices"] if found else None
+    machine = environment.checks(workspace.root, engine=engine.versions, torch_cuda=engine.torch_cuda, seen=seen)
+    return [*machine, _engine_check(engine, found)]
+
+
+def _engine_check(engine: Engine, found: Checkup | None) -> Check:
+    hint = interpreter.unfit(engine)
+    ok = hint is None
+    if ok and found is None:
+        hint = Text(
+            "还没有完整检查：运行 engine check，约半分钟", "not checked thoroughly yet: engine check, half a minute"
+        )
+    if ok and found is not None and found.failed:
+        first, ok = found.failed[0], False
+        hint = Text(
+            f"import {first['module']} 失败：{first['error']}", f"import {first['module']} fails: {first['error']}"
+        )
+    return Check(name="engine", ok=ok, value=f"xtuner {engine.versions.get('xtuner')} · {engine.python}", hint=hint)
 
 
 def last(workspace: Workspace, engine: Engine) -> Checkup | None:

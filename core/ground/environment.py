@@ -3,18 +3,22 @@
 import importlib.metadata
 import platform
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from core.ground.gpu import gpus
+from core.ground import known_versions
+from core.ground.gpu import cuda_of_driver, driver, gpus, vgpu_slices
 from core.ground.text import Text
 
 PACKAGES = (
     "streamlit",
     "xtuner",
     "torch",
+    "torchvision",
     "transformers",
     "peft",
     "datasets",
@@ -24,7 +28,18 @@ PACKAGES = (
     "plotly",
     "psutil",
 )
+# Of those, what the engine brings where it runs in an environment of its own.
+ENGINE_PACKAGES = frozenset(PACKAGES) - {"streamlit", "plotly", "psutil"} | {
+    "torchvision",
+    "numpy",
+    "accelerate",
+    "setuptools",
+}
 FREE_DISK_GB = 2.0
+# A dataset, checkpoints, adapter and merged model of the 1.8B model.
+COURSE_DISK_GB = 10.0
+# CUDA 12's minor versions run on any driver of its first: docs.nvidia.com/deploy/cuda-compatibility.
+OLDEST_DRIVER = 525
 FREE_MEMORY_GB = 3.0
 
 
@@ -49,56 +64,146 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def checks(root: Path) -> list[Check]:
-    """What a beginner should know of the machine before starting, for a workspace at `root`."""
-    found = versions()
-    free = shutil.disk_usage(root).free / 1e9
-    memory = psutil.virtual_memory()
-    cards = gpus()
-    result = [
-        Check(
-            name="python",
-            ok=platform.python_version_tuple()[:2] in (("3", "11"), ("3", "12")),
-            value=found["python"] or "",
-            hint=Text("请使用 Python 3.11 或 3.12", "use Python 3.11 or 3.12"),
-        ),
-        *(
-            Check(
-                name=package,
-                ok=found[package] is not None,
-                value=found[package] or "-",
-                hint=Text("请运行 make run 重新安装依赖", "run make run, which installs what is missing"),
-            )
-            for package in PACKAGES
-        ),
-        Check(
-            name="disk",
-            ok=free >= FREE_DISK_GB,
-            value=f"{free:.1f} GB",
-            hint=Text(
-                f"{root} 所在磁盘至少需要 {FREE_DISK_GB:.0f} GB 可用空间，请清理或更换工作目录",
-                f"the disk of {root} needs at least {FREE_DISK_GB:.0f} GB free: clean up, or choose another workspace",
-            ),
-        ),
-        Check(
-            name="memory",
-            ok=memory.available / 1e9 >= FREE_MEMORY_GB,
-            value=f"{memory.available / 1e9:.1f} / {memory.total / 1e9:.1f} GB",
-            hint=Text("可用内存太少，请关闭其他程序", "too little free memory: close other programs"),
-        ),
-        Check(
-            name="gpu",
-            # Not a fault: everything works on the demo model without one.
-            ok=True,
-            value=", ".join(f"{card['name']} {card['total_mb']} MB" for card in cards) or "-",
-            hint=None
-            if cards
-            else Text(
-                "没有 NVIDIA 显卡：示例模型可在 CPU 上走完全部流程，1.8B 模型需要显卡",
-                "no NVIDIA GPU: the demo model does the whole workflow on the CPU, the 1.8B model needs one",
-            ),
-        ),
-    ]
+def checks(
+    root: Path,
+    *,
+    engine: Mapping[str, str | None] | None = None,
+    torch_cuda: str | None = None,
+    seen: Sequence[Mapping[str, Any]] | None = None,
+) -> list[Check]:
+    """What a beginner should know of the machine before starting, for a workspace at `root`.
+
+    `engine` are the versions where the engine runs (the app's own if not given), `torch_cuda` the CUDA of its torch,
+    `seen` the devices that a CUDA process of it saw: name, free and total bytes; None where none has looked.
+    """
+    own = versions()
+    found = own | {package: version for package, version in (engine or {}).items() if package in ENGINE_PACKAGES}
     return [
-        Check(name=c.name, ok=c.ok, value=c.value, hint=c.hint if not c.ok or c.name == "gpu" else None) for c in result
+        _python(own["python"] or ""),
+        *(_package(package, found) for package in PACKAGES),
+        _disk(root),
+        _memory(),
+        _gpu(seen),
+        _driver(),
+        _cuda(torch_cuda, seen),
     ]
+
+
+def _python(version: str) -> Check:
+    ok = version.split(".")[:2] in (["3", "11"], ["3", "12"])
+    return Check(
+        name="python",
+        ok=ok,
+        value=version,
+        hint=None if ok else Text("请使用 Python 3.11 或 3.12", "use Python 3.11 or 3.12"),
+    )
+
+
+def _package(package: str, found: Mapping[str, str | None]) -> Check:
+    version = found.get(package)
+    if version is None:
+        missing = Text("请运行 make run 重新安装依赖", "run make run, which installs what is missing")
+        return Check(name=package, ok=False, value="-", hint=missing)
+    fails = known_versions.clash(package, found)
+    hint = fails or known_versions.untested(package, found)
+    return Check(name=package, ok=fails is None, value=version, hint=hint)
+
+
+def _disk(root: Path) -> Check:
+    usage = shutil.disk_usage(root)
+    free, total = usage.free / 1e9, usage.total / 1e9
+    hint = None
+    if free < FREE_DISK_GB:
+        hint = Text(
+            f"{root} 所在磁盘至少需要 {FREE_DISK_GB:.0f} GB 可用空间，请清理或更换工作目录",
+            f"the disk of {root} needs at least {FREE_DISK_GB:.0f} GB free: clean up, or choose another workspace",
+        )
+    elif free < COURSE_DISK_GB:
+        hint = Text(
+            f"够用示例模型；1.8B 模型的合并结果另需约 4 GB，建议留出 {COURSE_DISK_GB:.0f} GB",
+            f"enough for the demo model; a merged 1.8B model takes 4 GB more, so keep {COURSE_DISK_GB:.0f} GB free",
+        )
+    return Check(name="disk", ok=free >= FREE_DISK_GB, value=f"{free:.1f} / {total:.1f} GB", hint=hint)
+
+
+def _memory() -> Check:
+    memory = psutil.virtual_memory()
+    ok = memory.available / 1e9 >= FREE_MEMORY_GB
+    return Check(
+        name="memory",
+        ok=ok,
+        value=f"{memory.available / 1e9:.1f} / {memory.total / 1e9:.1f} GB",
+        hint=None if ok else Text("可用内存太少，请关闭其他程序", "too little free memory: close other programs"),
+    )
+
+
+def _gpu(seen: Sequence[Mapping[str, Any]] | None) -> Check:
+    """The cards, each with the memory that is really there for us: a slice's where it is one."""
+    cards, slices = gpus(), {found["index"]: found for found in vgpu_slices()}
+    words, sliced = [], False
+    for card in cards:
+        total, kind = card["total_mb"], card.get("slice")
+        device = next((one for one in seen or () if one["index"] == len(words)), None)
+        truth = slices.get(card["index"], {}).get("total_mb") or (round(device["total"] / 2**20) if device else None)
+        if truth and total and truth < 0.9 * total:
+            kind, words_of = kind or "vgpu", f"{truth} MB / {total} MB"
+        else:
+            words_of = f"{total} MB" if total else "-"
+        sliced = sliced or kind is not None
+        words.append(f"{card['name']} {words_of}" + (f" ({kind.upper()})" if kind else ""))
+    hint = None
+    if not cards:
+        # Not a fault: everything works on the demo model without one.
+        hint = Text(
+            "没有 NVIDIA 显卡：示例模型可在 CPU 上走完全部流程，1.8B 模型需要显卡",
+            "no NVIDIA GPU: the demo model does the whole workflow on the CPU, the 1.8B model needs one",
+        )
+    elif sliced:
+        hint = Text(
+            "只分到显卡的一部分：以切片的显存为准，nvidia-smi 显示的可能是整张卡",
+            "this is a slice of a card: its own memory counts, nvidia-smi may show the whole card",
+        )
+    return Check(name="gpu", ok=True, value=", ".join(words) or "-", hint=hint)
+
+
+def _driver() -> Check:
+    version = driver()
+    ok = version is None or int(version.split(".")[0]) >= OLDEST_DRIVER
+    return Check(
+        name="driver",
+        ok=ok,
+        value=version or "-",
+        hint=None
+        if ok
+        else Text(
+            f"驱动太旧：CUDA 12 至少需要 {OLDEST_DRIVER}，请升级驱动",
+            f"the driver is too old: CUDA 12 needs {OLDEST_DRIVER} or newer",
+        ),
+    )
+
+
+def _cuda(torch_cuda: str | None, seen: Sequence[Mapping[str, Any]] | None) -> Check:
+    """The CUDA that torch was built with beside the newest that the driver takes."""
+    of_driver = cuda_of_driver()
+    value = " / ".join((torch_cuda or "-", of_driver or "-"))
+    if of_driver is None:
+        return Check(name="cuda", ok=True, value=value)
+    if torch_cuda is None:
+        hint = Text(
+            "这个 torch 是 CPU 版，用不了显卡：请安装 CUDA 版",
+            "this torch is a CPU build and cannot use the GPU: install the CUDA build",
+        )
+        return Check(name="cuda", ok=False, value=value, hint=hint)
+    if int(torch_cuda.split(".")[0]) > int(of_driver.split(".")[0]):
+        hint = Text(
+            f"torch 的 CUDA {torch_cuda} 比驱动支持的 {of_driver} 新：升级驱动，或安装对应的 torch",
+            f"torch's CUDA {torch_cuda} is newer than the driver's {of_driver}: update the driver, or install a torch for it",
+        )
+        return Check(name="cuda", ok=False, value=value, hint=hint)
+    if seen is not None and not seen:
+        hint = Text(
+            "驱动在，但 torch 看不到显卡：检查 CUDA_VISIBLE_DEVICES 和容器的显卡权限",
+            "the driver is there but torch sees no GPU: check CUDA_VISIBLE_DEVICES and the container's access to it",
+        )
+        return Check(name="cuda", ok=False, value=value, hint=hint)
+    return Check(name="cuda", ok=True, value=value)

@@ -135,6 +135,12 @@ def driver() -> str | None:
     return nvml.nvmlSystemGetDriverVersion() if nvml else None
 
 
+def cuda_of_driver() -> str | None:
+    """The newest CUDA that the driver takes, such as 12.4; None without a driver."""
+    number = _ask("nvmlSystemGetCudaDriverVersion") if _nvml() else None
+    return f"{number // 1000}.{number % 1000 // 10}" if number else None
+
+
 def _devices() -> Iterator[_Device]:
     """The cards and MIG instances that CUDA shows this process: all cards, or those of CUDA_VISIBLE_DEVICES.
 

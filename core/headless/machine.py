@@ -1,22 +1,40 @@
-"""`doctor` and `demo`: the machine, and the whole workflow in one command."""
+"""`doctor`, `tunnel`, `assignment` and `demo`: the machine, the way to it, how far the work is, all of it in one command."""
 
 from dataclasses import asdict
 from typing import Any
 
 from core import demo
-from core.ground import environment
+from core.engine import checkup
+from core.engine.interpreter import versions
 from core.ground.gpu import gpus
 from core.ground.text import environment_language
+from core.ground.tunnel import Tunnel
 from core.ground.workspace import Workspace
 from core.headless.command import Answer, Options, Table, show_progress
+from core.report.assignment import assignment
 
 
 def doctor(workspace: Workspace, _: Options) -> Answer:
-    found = environment.checks(workspace.root)
+    found = checkup.checks(workspace)
     return {
         "checks": [{**asdict(check), "hint": str(check.hint) if check.hint else None} for check in found],
-        "versions": environment.versions(),
+        "versions": versions(workspace),
         "gpus": gpus(),
+    }
+
+
+def tunnel_command(_: Workspace, options: Options) -> Answer:
+    found = Tunnel.of(options.host, options.port, options.user, options.app_port, shared=options.shared)
+    shells = ("terminal", "powershell")
+    return {**{shell: found.command(shell) for shell in shells}, "address": found.address}
+
+
+def assignment_steps(workspace: Workspace, _: Options) -> Answer:
+    found = assignment(workspace)
+    return {
+        "steps": [asdict(step) for step in found.steps],
+        "next": found.next.name if found.next else None,
+        "missing": [step.name for step in found.missing],
     }
 
 
@@ -31,5 +49,22 @@ def demo_run(workspace: Workspace, options: Options) -> Answer:
 
 COMMANDS: Table = {
     "doctor": (doctor, []),
+    "tunnel": (
+        tunnel_command,
+        [
+            (
+                ("--host",),
+                {"required": True, "help": "a name, an address, or the whole ssh line that your provider shows"},
+            ),
+            (("--port",), {"default": "22"}),
+            (("--user",), {"default": "root"}),
+            (("--app-port",), {"type": int, "default": 8501}),
+            (
+                ("--shared",),
+                {"action": "store_true", "help": "-g, as the course has it: others on your network get in"},
+            ),
+        ],
+    ),
+    "assignment": (assignment_steps, []),
     "demo": (demo_run, [(("--name",), {"required": True, "help": "the nickname"})]),
 }

@@ -62,6 +62,8 @@ COMMANDS = [
     "chat score",
     "report build",
     "publish package",
+    "tunnel",
+    "assignment",
     "demo",
 ]
 # Every option of the table, with a value.
@@ -97,6 +99,7 @@ OPTIONS = [
     ["report", "build", "R", "--sections", "task", "scores", "--without", "files", "--unmasked"],
     ["report", "build", "R", "--masked"],
     *(["publish", "package", "R", "--target", t, "--out", "DIR"] for t in ("openxlab", "modelscope", "huggingface")),
+    ["tunnel", "--host", "H", "--port", "P", "--user", "U", "--app-port", "8501", "--shared"],
     ["demo", "--name", "NICK"],
 ]  # fmt: skip
 STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place"}
@@ -427,6 +430,9 @@ BAD = [
     ["report", "build", "nothing"],
     ["publish", "package", "nothing", "--target", "openxlab"],
     ["publish", "package", "nothing", "--target", "elsewhere"],
+    ["tunnel"],
+    ["tunnel", "--host", "-oProxyCommand=x"],
+    ["tunnel", "--host", "h", "--port", "0"],
     ["demo"],
     ["demo", "--name", ""],
     ["demo", "--name", "x" * 10_000],

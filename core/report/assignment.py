@@ -1,0 +1,105 @@
+"""The assignment's steps, ticked from facts on disk; what comes next, and what the writeup still lacks. Changes nothing."""
+
+from dataclasses import dataclass
+
+from core.chat.score import stored
+from core.config import config as configs
+from core.data import dataset as datasets
+from core.engine import checkup, interpreter, trust
+from core.engine import model as models
+from core.export.export import exported
+from core.ground.errors import StudioError
+from core.ground.workspace import Workspace
+from core.jobs.job import Status
+from core.report import writeup
+from core.training import run as runs
+
+# Each step with the page that it is done on.
+PAGES = {
+    "environment": "setup",
+    "model": "setup",
+    "dataset": "dataset",
+    "config": "config",
+    "trained": "train",
+    "converted": "export",
+    "merged": "export",
+    "scored": "chat",
+    "reported": "report",
+}
+# Without these a writeup has a hole; the rest is the way to them.
+IN_THE_WRITEUP = ("environment", "model", "dataset", "config", "trained", "converted", "merged", "scored")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step: done or not, the page it is done on, and what shows that it is done (a name), if anything."""
+
+    name: str
+    page: str
+    done: bool
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """All steps in the course's order."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def done(self) -> int:
+        return sum(step.done for step in self.steps)
+
+    @property
+    def next(self) -> Step | None:
+        """The first step that is not done; None when all are."""
+        return next((step for step in self.steps if not step.done), None)
+
+    @property
+    def missing(self) -> tuple[Step, ...]:
+        """What the writeup lacks."""
+        return tuple(step for step in self.steps if not step.done and step.name in IN_THE_WRITEUP)
+
+
+def assignment(workspace: Workspace) -> Assignment:
+    """Where the assignment stands in this workspace, over all its runs."""
+    evidence = _evidence(workspace)
+    return Assignment(
+        steps=tuple(
+            Step(name=name, page=page, done=evidence[name] is not None, evidence=evidence[name])
+            for name, page in PAGES.items()
+        )
+    )
+
+
+def _evidence(workspace: Workspace) -> dict[str, str | None]:
+    """For each step the name of what shows that it is done, None where nothing does."""
+    trained = [run for run in runs.every(workspace) if (job := run.job) and job.status() is Status.FINISHED]
+    exports = {run.id: exported(run) for run in trained}
+    usable = [
+        model.name for model in models.every(workspace) if model.whole and trust.code(workspace, model.path).trusted
+    ]
+    return {
+        "environment": _environment(workspace),
+        "model": _first(usable),
+        "dataset": _first([dataset.name for dataset in datasets.every(workspace)]),
+        "config": _first([config.name for config in configs.every(workspace)]),
+        "trained": _first([run.id for run in trained]),
+        "converted": _first([run for run, found in exports.items() if found.adapter]),
+        "merged": _first([run for run, found in exports.items() if found.merged]),
+        "scored": _first([run.id for run in trained if stored(run)]),
+        "reported": _first([run.id for run in trained if writeup.there(run)]),
+    }
+
+
+def _environment(workspace: Workspace) -> str | None:
+    try:
+        engine = interpreter.in_use(workspace)
+    except StudioError:
+        return None
+    found = checkup.last(workspace, engine)
+    return f"xtuner {engine.versions['xtuner']}" if found and not found.failed else None
+
+
+def _first(names: list[str]) -> str | None:
+    return names[0] if names else None
