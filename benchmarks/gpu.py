@@ -197,6 +197,7 @@ def identity(bench: Bench) -> Figures:
     quiet = {"evaluation_freq": 100000}
     found: Figures = {}
     bench.config("id-fast", "balanced", "fast")
+    shorten(bench, "id-fast")
     accumulate = configs.find(bench.workspace, "id-fast").values()["accumulative_counts"]
     found["fast"] = until_exact(bench, "id-fast", accumulate)
     bench.config("id-course", "course", "course")
