@@ -126,8 +126,12 @@ def train_command(
     options = ["--work-dir", str(work_dir)]
     options += ["--deepspeed", deepspeed] if deepspeed else []
     options += ["--resume", str(resume)] if resume else []
-    if not cluster.distributed:
+    if not cluster.distributed and deepspeed is None:
         return engine_command(workspace, ENTRY, config, *options)
+    if not cluster.distributed:
+        # Alone, DeepSpeed would look for an MPI that need not be there; torchrun tells it who it is.
+        alone = engine_command(workspace, "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", ENTRY)
+        return [*alone, str(config), *options, "--launcher", "pytorch"]
     if cluster.launcher == "slurm":
         return [*_srun(cluster, gpu), *engine_command(workspace, ENTRY, config, *options), "--launcher", "slurm"]
     return [

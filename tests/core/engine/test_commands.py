@@ -33,6 +33,14 @@ def test_train_in_one_process():
     ]
 
 
+def test_deepspeed_in_one_process_is_started_by_torchrun_too():
+    """By itself it asks for mpi4py: `No module named 'mpi4py'`."""
+    command = train_command(WORKSPACE, CONFIG, WORK, cluster=Cluster(), deepspeed="deepspeed_zero3")
+    assert command[2:7] == ["torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", "core.engine.entry"]
+    assert command[-2:] == ["--launcher", "pytorch"]
+    assert command[command.index("--deepspeed") + 1] == "deepspeed_zero3"
+
+
 def test_train_with_everything():
     cluster = Cluster(nproc=2, nnodes=3, node_rank=1, addr="10.0.0.1", port=12345)
     command = train_command(
