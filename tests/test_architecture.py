@@ -10,8 +10,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 CORE, PAGES = PROJECT / "core", PROJECT / "pages"
 # In the order of the work: a room knows only those before it.
 ROOMS = ["ground", "jobs", "engine", "data", "config", "training", "export", "chat", "report"]
-# Above all rooms: the headless commands and the demo.
-ROOFS = {"core/__main__.py", "core/demo.py", "core/__init__.py"}
+# Above all rooms: the headless commands, the demo, and what chat gives to data.
+ROOFS = {"core/__main__.py", "core/demo.py", "core/replay.py", "core/__init__.py"}
 HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "deepspeed", "bitsandbytes", "safetensors"}
 # Run in the engine's interpreter, which may be one of the user's own, with -m.
 WORKERS = ["entry", "demo_model", "export_worker", "chat_worker", "measure_worker", "inspect_worker", "token_worker"]

@@ -27,6 +27,7 @@ MOST_REPEATS = 1000
 REPLAY = "replay.json"
 Recipe = Literal["course", "balanced"]
 Style = Literal["course", "formal", "lively"]
+Phrasings = Literal["usual", "all"]
 Languages = Literal["zh", "en", "both"]
 KINDS = ("introduce", "task")
 MAKERS = {"zh": "上海AI实验室", "en": "Shanghai AI Laboratory"}
@@ -68,6 +69,7 @@ def check_nickname(nickname: str) -> str:
 class Assistant:
     """What a person chooses. `answers` are templates by `zh.introduce`, `zh.task`, …, `questions` the course's two.
 
+    `phrasings`: a model of billions of weights learns more of them in the same time than the demo model does.
     `general` are general rows for each identity row, None all that there are; `repeat` is how many times each row
     stands in the file (`course`: `n`); `replay` are the base model's own answers, which take the place of ours.
     """
@@ -79,12 +81,17 @@ class Assistant:
     maker: str = ""
     language: Languages = "both"
     style: Style = "course"
+    phrasings: Phrasings = "usual"
     questions: tuple[str, str] = COURSE_QUESTIONS
     answers: tuple[tuple[str, str], ...] = ()
     general: float | None = None
     repeat: int = 1
     replay: tuple[tuple[str, str], ...] = ()
     replay_model: str = ""
+
+    def values(self) -> dict[str, Any]:
+        """The choices by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def made(self) -> dict[str, Any]:
         """What dataset.json keeps: enough to make the same again."""
@@ -186,7 +193,7 @@ class Assistant:
                 )
         if any(not question.strip() for question in self.questions):
             raise BadInput("问题是空的：请填写", "a question is empty: give it")
-        return self if nickname == self.nickname else Assistant(**{**_values(self), "nickname": nickname})
+        return self if nickname == self.nickname else Assistant(**{**self.values(), "nickname": nickname})
 
     def _course(self) -> list[Row]:
         pair = [single(question, self.answer("zh", kind)) for question, kind in zip(self.questions, KINDS, strict=True)]
@@ -200,7 +207,8 @@ class Assistant:
             if asked != usual and "zh" in self.languages and plain(asked) not in held_out()
         ]
         for question in dialogues("identity")["questions"] + dialogues("identity_more"):
-            if not question.get("held_out") and question["language"] in self.languages:
+            asked = not question.get("held_out") and (self.phrasings == "all" or question.get("usual", True))
+            if asked and question["language"] in self.languages:
                 answer = self.answer(question["language"], question["kind"])
                 denial = _DENIALS[question["language"]] if question.get("denies") else ""
                 rows.append(single(question["question"], denial + answer))
@@ -236,7 +244,3 @@ def balanced_rows(nickname: str) -> list[Row]:
     The held-out ones are never trained on: the score asks them.
     """
     return Assistant(nickname=nickname).rows()
-
-
-def _values(assistant: Assistant) -> dict[str, Any]:
-    return {field.name: getattr(assistant, field.name) for field in fields(assistant)}

@@ -155,12 +155,12 @@ class Checks:
             known = self._answers.setdefault(asked, self.rows << 32 | answer)
             if known & 0xFFFFFFFF != answer:
                 self._note("contradiction", known >> 32)
-        self._likeness.add(self.rows, first["input"] or first["output"])
+        alike = self._likeness.add(self.rows, first["input"] or first["output"])
+        if alike:
+            self._note("near", alike)
 
     def findings(self) -> list[Finding]:
         """Every problem, errors first; at most twenty of a kind, and how many more there are."""
-        for first, other in self._likeness.pairs():
-            self._note("near", first, other)
         if 0 < self._empty_count < self.rows / 10:
             # More of them are texts, among conversations on purpose.
             for row in self._empty_questions:

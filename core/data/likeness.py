@@ -6,7 +6,6 @@ Rows are compared by their question, texts by themselves; short questions are me
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +16,7 @@ ALIKE = 0.85
 LEAST = 30
 MOST_TEXTS = 10_000
 _MOST_CHARACTERS = 2000
+_MOST_IN_A_BUCKET = 8
 _MARKS = re.compile(r"[\W_]+")
 _random = np.random.default_rng(20240101)
 _MULTIPLY = _random.integers(1, 2**32, HASHES, dtype=np.uint64) | np.uint64(1)
@@ -37,33 +37,30 @@ def signature(text: str) -> np.ndarray:
 
 @dataclass(slots=True)
 class Likeness:
-    """Collects texts by number and finds the pairs that are alike."""
+    """Takes in texts by number, and tells which earlier one a text is like. `most` texts are remembered."""
 
+    most: int = MOST_TEXTS
     _numbers: list[int] = field(default_factory=list)
     _signatures: list[np.ndarray] = field(default_factory=list)
+    _buckets: dict[tuple[int, bytes], list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, number: int, text: str) -> None:
-        """Take in a row's question, or its text; short ones and those beyond the limit are let go."""
-        if len(self._numbers) >= MOST_TEXTS or len(text) < LEAST:
-            return
+    def add(self, number: int, text: str) -> int | None:
+        """Take in a question or a text; the number of an earlier one that it is nearly the same as, else None.
+
+        Short ones and those beyond the limit are let go.
+        """
+        if len(self._numbers) >= self.most or len(text) < LEAST:
+            return None
+        found, rows = signature(text), HASHES // BANDS
+        keys = [(band, found[band * rows : (band + 1) * rows].tobytes()) for band in range(BANDS)]
+        near = {place for key in keys for place in self._buckets.get(key, ())}
+        for place in sorted(near):
+            if (self._signatures[place] == found).mean() >= ALIKE:
+                return self._numbers[place]
+        for key in keys:
+            bucket = self._buckets[key]
+            if len(bucket) < _MOST_IN_A_BUCKET:
+                bucket.append(len(self._numbers))
         self._numbers.append(number)
-        self._signatures.append(signature(text))
-
-    def pairs(self) -> Iterator[tuple[int, int]]:
-        """(earlier, later) of every text that is like one before; each later one once."""
-        if not self._numbers:
-            return
-        signatures = np.stack(self._signatures)
-        buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-        rows = HASHES // BANDS
-        for place, number in enumerate(self._numbers):
-            keys = [(band, signatures[place, band * rows : (band + 1) * rows].tobytes()) for band in range(BANDS)]
-            near = {other for key in keys for other in buckets[key][:8]}
-            best = next(
-                (other for other in sorted(near) if (signatures[other] == signatures[place]).mean() >= ALIKE), None
-            )
-            if best is None:
-                for key in keys:
-                    buckets[key].append(place)
-            else:
-                yield self._numbers[best], number
+        self._signatures.append(found)
+        return None

@@ -97,6 +97,16 @@ class Workspace:
         return self.root / "settings"
 
     @property
+    def drafts(self) -> Path:
+        """What was typed and is not yet made into anything: edits of datasets, forms."""
+        return self.root / "drafts"
+
+    @property
+    def replays(self) -> Path:
+        """General questions with a base model's own answers, by model."""
+        return self.root / "replays"
+
+    @property
     def conversations(self) -> Path:
         return self.root / "conversations"
 

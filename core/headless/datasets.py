@@ -4,8 +4,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from core.data import assistant, intake, rendering, statistics
+from core import replay
+from core.data import assistant, corpus, intake, rendering, split, statistics, versions
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_N, Assistant
 from core.data.formats import FORMATS
@@ -56,10 +58,72 @@ def datasets_assistant(workspace: Workspace, options: Options) -> Answer:
         maker=options.maker,
         language=options.language,
         style=options.style,
+        phrasings=options.phrasings,
         general=options.general,
         repeat=options.repeat,
+        **_replayed(workspace, options.replay),
     )
     return dataset_answer(assistant.make(workspace, wanted, options.out))
+
+
+def _replayed(workspace: Workspace, model: str | None) -> dict[str, Any]:
+    """The choices that make a model's own answers the general rows. Raises BadInput where there are none yet."""
+    if model is None:
+        return {}
+    kept = replay.stored(workspace, model)
+    if kept is None:
+        raise BadInput(
+            f"模型 {model} 还没有重放的回答：先运行 datasets replay --model {model}",
+            f"there are no replayed answers of {model} yet: run datasets replay --model {model} first",
+        )
+    return {"replay": kept.pairs, "replay_model": model}
+
+
+def datasets_replay(workspace: Workspace, options: Options) -> Answer:
+    models.usable(workspace, options.model)
+    if options.count is not None and options.count < 1:
+        raise BadInput(f"数量 {options.count} 要大于 0", f"the count {options.count} must be above 0")
+    made = replay.generate(workspace, options.model, options.count, telling("answers"))
+    return {"model": made.model, "answers": len(made.pairs), "dropped": made.dropped}
+
+
+def datasets_corpus(workspace: Workspace, options: Options) -> Answer:
+    wanted = corpus.Wanted(chunk=options.chunk, overlap=options.overlap, deduplicate=not options.keep_duplicates)
+    files = [Path(file).expanduser() for file in options.files]
+    made, told, problems = corpus.make(workspace, files, wanted, options.out, telling("corpus"), keep=options.keep)
+    return {**dataset_answer(made), **told.to_json(), "format": "text", "problems": [p.to_json() for p in problems]}
+
+
+def datasets_split(workspace: Workspace, options: Options) -> Answer:
+    dataset = datasets.find(workspace, options.dataset)
+    train, held_out = split.split(workspace, dataset, options.share, options.seed, options.out)
+    return {"train": dataset_answer(train), "held_out": dataset_answer(held_out)}
+
+
+def datasets_replace(workspace: Workspace, options: Options) -> Answer:
+    dataset = datasets.find(workspace, options.dataset)
+    count, edits = versions.replaced(dataset, options.find, options.put, options.part)
+    if not count:
+        raise BadInput(f"{dataset.name} 里没有 {options.find!r}", f"there is no {options.find!r} in {dataset.name}")
+    made = versions.of_edits(workspace, dataset, edits, options.out)
+    return {**dataset_answer(made), "changed_rows": count, "made": versions.told(made)}
+
+
+def datasets_show(workspace: Workspace, options: Options) -> Answer:
+    dataset = datasets.find(workspace, options.dataset)
+    first = max(1, options.first)
+    return {
+        **dataset_answer(dataset),
+        "made": versions.told(dataset),
+        "versions": [version.name for version in versions.lineage(workspace, dataset)],
+        "page": dataset.page(first - 1, max(0, min(options.count, 1000))),
+    }
+
+
+def datasets_remake(workspace: Workspace, options: Options) -> Answer:
+    dataset = datasets.find(workspace, options.dataset)
+    made, same = versions.remake(workspace, dataset, options.out)
+    return {**dataset_answer(made), "same": same}
 
 
 def datasets_import(workspace: Workspace, options: Options) -> Answer:
@@ -146,11 +210,13 @@ COMMANDS: Table = {
             (("--maker",), {"default": "", "help": "who made the model"}),
             (("--language",), {"choices": ("zh", "en", "both"), "default": "both"}),
             (("--style",), {"choices": ("course", "formal", "lively"), "default": "course"}),
+            (("--phrasings",), {"choices": ("usual", "all"), "default": "usual", "help": "of the identity questions"}),
             (("--general",), {"type": float, "help": "general rows for each identity row; default: all"}),
             (
                 ("--repeat",),
                 {"type": int, "default": 1, "help": "balanced: how many times each row stands in the file"},
             ),
+            (("--replay",), {"metavar": "MODEL", "help": "general rows are this model's own answers"}),
             OUT,
         ],
     ),
@@ -186,6 +252,45 @@ COMMANDS: Table = {
             (("--system",), {"default": "", "help": "the system prompt of evaluation and chat"}),
             (("--max-length",), {"type": int, "default": 2048}),
         ],
+    ),
+    "datasets show": (
+        datasets_show,
+        [(("dataset",), {}), (("--first",), {"type": int, "default": 1}), (("--count",), {"type": int, "default": 10})],
+    ),
+    "datasets replace": (
+        datasets_replace,
+        [
+            (("dataset",), {}),
+            (("--find",), {"required": True}),
+            (("--put",), {"required": True}),
+            (("--part",), {"choices": ("all", "input", "output", "system"), "default": "all"}),
+            OUT,
+        ],
+    ),
+    "datasets split": (
+        datasets_split,
+        [
+            (("dataset",), {}),
+            (("--share",), {"type": float, "default": 0.1, "help": "of the different questions, held out"}),
+            (("--seed",), {"type": int, "default": 0}),
+            OUT,
+        ],
+    ),
+    "datasets remake": (datasets_remake, [(("dataset",), {}), OUT]),
+    "datasets corpus": (
+        datasets_corpus,
+        [
+            (("files",), {"nargs": "+"}),
+            (("--chunk",), {"type": int, "default": 1000, "help": "characters of a piece"}),
+            (("--overlap",), {"type": int, "default": 100, "help": "characters repeated from the piece before"}),
+            (("--keep-duplicates",), {"action": "store_true"}),
+            (("--keep",), {"action": "store_true", "help": "move the files into the dataset"}),
+            OUT,
+        ],
+    ),
+    "datasets replay": (
+        datasets_replay,
+        [(("--model",), {"required": True}), (("--count",), {"type": int, "help": "questions; default: all"})],
     ),
     "datasets list": (datasets_list, []),
 }

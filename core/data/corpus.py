@@ -1,0 +1,250 @@
+"""Texts for continued pre-training (增量预训练): documents, cleaned, cut into overlapping pieces, each piece a row.
+
+A row is what XTuner's own `pretrain_map_fn` makes of a text: an empty input, the text as output, and a mark of the end
+only where a document ends.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.data import storage
+from core.data.checks import CONTROL, Finding
+from core.data.documents import Document, documents
+from core.data.likeness import Likeness
+from core.data.messages import Row
+from core.data.storage import Dataset
+from core.ground.errors import BadInput
+from core.ground.files import sha256, write_json
+from core.ground.workspace import Workspace
+
+_SENTENCE = re.compile(r"[^。！？!?\n]*(?:[。！？!?]+[”’」』）)\"']*|\n|$)|\S+")
+_NUMBER = re.compile(r"\d+")
+_PAGE_NUMBER = re.compile(r"[\s\-–—·.第页Pagepage/of\d]*\d+[\s\-–—·.第页/of\d]*")
+_HAN = r"\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
+_WRAPPED = re.compile(rf"(?<=[{_HAN}])\n(?=[{_HAN}])")
+_HYPHENED = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
+LEAST_PIECE = 20
+MOST_PIECES = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How texts are cut: at most `chunk` characters a piece, of which `overlap` are repeated from the one before."""
+
+    chunk: int = 1000
+    overlap: int = 100
+    deduplicate: bool = True
+    boilerplate: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for lengths that cannot be."""
+        if not 50 <= self.chunk <= 100_000 or not 0 <= self.overlap <= self.chunk // 2:
+            raise BadInput(
+                f"分块长度 {self.chunk}、重叠 {self.overlap} 不可用：长度 50 到 100000，重叠不超过一半",
+                f"pieces of {self.chunk} characters with {self.overlap} repeated cannot be: take 50 to 100000, and at most "
+                "half of it repeated",
+            )
+
+
+@dataclass(slots=True)
+class Told:
+    """What became of the documents: how many were read, which were not and why, and what was left out."""
+
+    documents: int = 0
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    characters: int = 0
+    pieces: int = 0
+    duplicates: int = 0
+    boilerplate_lines: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        return {**values, "skipped": [{**left, "reason": str(left["reason"])} for left in self.skipped]}
+
+
+def pieces(
+    files: Sequence[Path], wanted: Wanted, told: Told, tell: Callable[[float, float], None] | None = None
+) -> Iterator[Row]:
+    """The rows that come of documents; `told` is filled on the way. Raises BadInput for a file that is refused whole."""
+    likeness, seen = Likeness(most=MOST_PIECES), set()
+    for number, file in enumerate(files):
+        read = [document for document in documents(file) if _noted(document, told)]
+        # Of many documents of one file, lines that stand in most of them are a site's or a publisher's, not the text's.
+        shared = _repeated_lines(["\n".join(d.pages) for d in read]) if wanted.boilerplate else set()
+        for document in read:
+            text = cleaned(document, wanted, shared, told)
+            told.characters += len(text)
+            cut = chunks(text, wanted.chunk, wanted.overlap)
+            for place, piece in enumerate(cut):
+                if wanted.deduplicate and (piece in seen or likeness.add(told.pieces + 1, piece) is not None):
+                    told.duplicates += 1
+                    continue
+                seen.add(piece)
+                told.pieces += 1
+                if told.pieces > MOST_PIECES:
+                    raise BadInput(
+                        f"超过 {MOST_PIECES} 段：请增大分块长度或分开导入",
+                        f"over {MOST_PIECES} pieces: take longer ones, or import in parts",
+                    )
+                last = place == len(cut) - 1
+                yield {"conversation": [{"input": "", "output": piece, "need_eos_token": last}]}
+            if tell:
+                tell((number + 1) / len(files), 0.0)
+
+
+def make(
+    workspace: Workspace,
+    files: Sequence[Path],
+    wanted: Wanted | None = None,
+    name: str | None = None,
+    tell: Callable[[float, float], None] | None = None,
+    *,
+    keep: bool = False,
+) -> tuple[Dataset, Told, list[Finding]]:
+    """Make a dataset of documents. With `keep`, the files are moved into it. Raises BadInput; then nothing is written."""
+    if not files:
+        raise BadInput("没有文件：请至少选一个", "there is no file: choose one at least")
+    wanted, told = wanted or Wanted(), Told()
+    if name is not None:
+        workspace.dataset(name)
+    with storage.making(workspace, name, "corpus") as new:
+        for row in pieces(files, wanted, told, tell):
+            new.add(row)
+        if new.checks.rows == 0:
+            first = told.skipped[0] if told.skipped else None
+            raise BadInput(
+                f"{files[0].name} 里没有可用的文字" + (f"：{first['name']} {first['reason'].zh}" if first else ""),
+                f"{files[0].name} holds no text to use" + (f": {first['name']} {first['reason'].en}" if first else ""),
+            )
+        hashes = [sha256(file) for file in files]
+        sources = [str(file.absolute()) for file in files]
+        if keep:
+            (new.directory / "source").mkdir()
+            for number, file in enumerate(files):
+                sources[number] = f"source/{number}-{file.name}"
+                file.replace(new.directory / sources[number])
+        made = {
+            "kind": "corpus",
+            "format": "text",
+            "files": [file.name for file in files],
+            "sources": sources,
+            "source_sha256": hashes,
+            "wanted": asdict(wanted),
+        }
+        problems = new.finish(made)
+        skipped = [
+            {"row": number, "text": left["name"], "reason": asdict(left["reason"])}
+            for number, left in enumerate(told.skipped, 1)
+        ]
+        write_json(
+            new.directory / "report.json",
+            {
+                "format": "text",
+                "encoding": None,
+                "skipped": skipped,
+                "skipped_count": len(skipped),
+                "problems": [asdict(problem) for problem in problems],
+                "told": {**asdict(told), "skipped": []},
+            },
+        )
+    return storage.find(workspace, new.made["name"]), told, problems
+
+
+def sources_of(dataset: Dataset) -> list[Path]:
+    """The files that a corpus was made of. Raises BadInput where one is gone or has changed."""
+    found = []
+    for source, digest in zip(dataset.made["sources"], dataset.made["source_sha256"], strict=True):
+        path = Path(source) if Path(source).is_absolute() else dataset.path / source
+        if not path.is_file() or sha256(path) != digest:
+            raise BadInput(
+                f"原文件 {path} 不在了或内容变了，无法重做",
+                f"the file {path} is gone or has changed: it cannot be remade",
+            )
+        found.append(path)
+    return found
+
+
+def cleaned(document: Document, wanted: Wanted, shared: set[str], told: Told) -> str:
+    """A document's text: pages joined, wrapped lines too, without control characters, page numbers and running heads."""
+    pages = [CONTROL.sub("", unicodedata.normalize("NFC", page)) for page in document.pages]
+    if wanted.boilerplate:
+        # Running heads and feet stand at a page's edges.
+        edges = ["\n".join(_edges(page)) for page in pages]
+        repeated = shared | _repeated_lines(edges)
+        kept = []
+        for page in pages:
+            lines = page.split("\n")
+            good = [
+                line
+                for line in lines
+                if not line.strip() or (_shape(line) not in repeated and not _is_page_number(line, len(pages)))
+            ]
+            told.boilerplate_lines += len(lines) - len(good)
+            kept.append("\n".join(good))
+        pages = kept
+    text = "\n".join(page.strip("\n") for page in pages)
+    if len(pages) > 1:
+        # A page's lines end where the paper did.
+        text = _HYPHENED.sub("", _WRAPPED.sub("", text))
+    text = re.sub(r"[ \t\u00a0]+", " ", text)
+    return re.sub(r"\n[ \t]*(?:\n[ \t]*)+", "\n\n", re.sub(r" *\n *", "\n", text)).strip()
+
+
+def chunks(text: str, most: int, overlap: int) -> list[str]:
+    """Pieces of at most `most` characters that end where a sentence does; each begins with the end of the one before."""
+    units = [unit for found in _SENTENCE.finditer(text) if (unit := found[0])]
+    units = [unit[at : at + most] for unit in units for at in range(0, len(unit), most)]
+    found: list[str] = []
+    current: list[str] = []
+    size = fresh = 0
+    for unit in units:
+        if size + len(unit) > most and fresh:
+            found.append("".join(current).strip())
+            kept: list[str] = []
+            size = fresh = 0
+            for earlier in reversed(current):
+                if size + len(earlier) > overlap or size + len(earlier) + len(unit) > most:
+                    break
+                kept.insert(0, earlier)
+                size += len(earlier)
+            current = kept
+        current.append(unit)
+        size += len(unit)
+        fresh += bool(unit.strip())
+    if fresh:
+        found.append("".join(current).strip())
+    return [piece for piece in found if len(piece) >= LEAST_PIECE] or [piece for piece in found[:1] if piece]
+
+
+def _noted(document: Document, told: Told) -> bool:
+    if document.reason is None:
+        told.documents += 1
+        return True
+    told.skipped.append({"name": document.name, "reason": document.reason})
+    return False
+
+
+def _repeated_lines(texts: list[str]) -> set[str]:
+    """The lines that stand in at least half of several texts, whatever numbers they hold."""
+    if len(texts) < 4:
+        return set()
+    counts = Counter(shape for text in texts for shape in {_shape(line) for line in text.split("\n") if line.strip()})
+    return {shape for shape, count in counts.items() if count >= len(texts) / 2 and len(shape) < 200}
+
+
+def _edges(page: str) -> list[str]:
+    lines = [line for line in page.split("\n") if line.strip()]
+    return lines[:2] + lines[2:][-2:]
+
+
+def _shape(line: str) -> str:
+    return _NUMBER.sub("#", line.strip())
+
+
+def _is_page_number(line: str, pages: int) -> bool:
+    return pages > 1 and len(line.strip()) < 20 and _PAGE_NUMBER.fullmatch(line) is not None

@@ -1,0 +1,176 @@
+"""Versions of a dataset: an edited one becomes the next, with what changed; and any is made again from what it keeps.
+
+The older version is never touched: a run that used it can always be repeated.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from core.data import assistant, corpus, intake, split, storage
+from core.data.assistant import Assistant
+from core.data.draft import Draft, Part
+from core.data.intake import Wanted
+from core.data.placeholders import Fill
+from core.data.shapes import Columns
+from core.data.storage import Dataset
+from core.ground.errors import BadInput
+from core.ground.files import read_json, sha256
+from core.ground.workspace import Workspace
+
+CHANGES = "changes.json"
+
+
+def save(workspace: Workspace, draft: Draft, name: str | None = None) -> Dataset:
+    """Make a version of the edited rows, and empty the draft. Raises BadInput where a row cannot be trained on."""
+    if not draft.edits:
+        raise BadInput("没有改动可以保存", "there is no change to save")
+    wrong = draft.problems()
+    if wrong:
+        number, reason = wrong[0]
+        where = f"第 {number} 行" if number > 0 else "新加的行"
+        where_en = f"row {number}" if number > 0 else "an added row"
+        raise BadInput(
+            f"{where}还不能用：{reason.zh}（共 {len(wrong)} 行），改好后再保存",
+            f"{where_en} cannot be used yet: {reason.en} ({len(wrong)} such rows); mend it, then save",
+        )
+    if draft.rows == 0:
+        raise BadInput("所有的行都删除了：至少留一行", "every row is deleted: leave one at least")
+    made = _write(workspace, draft.dataset, draft.edits, name, draft)
+    draft.discard()
+    return made
+
+
+def of_edits(workspace: Workspace, parent: Dataset, edits: list[dict[str, Any]], name: str | None) -> Dataset:
+    """The version that `edits` make of `parent`."""
+    draft = Draft(parent, Path("/nonexistent"), list(edits))
+    draft._sort()
+    return _write(workspace, parent, edits, name, draft)
+
+
+def replaced(dataset: Dataset, find: str, put: str, part: Part = "all") -> tuple[int, list[dict[str, Any]]]:
+    """In how many rows of a dataset a text is, and the edit that replaces it."""
+    draft = Draft(dataset, Path("/nonexistent"))
+    return draft.matches(find, part) if find else 0, [
+        {"edit": "replace", "find": find, "put": put, "part": part, "case": True}
+    ]
+
+
+def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> tuple[Dataset, bool]:
+    """Make a dataset again from what it keeps of its making; the new one, and whether it has the same bytes.
+
+    Raises BadInput where what it was made of is gone or has changed.
+    """
+    made, stem = dataset.made, name or f"{dataset.name}-again"
+    name = name or storage.free_name(workspace.datasets, stem)
+    kind = made["kind"]
+    if kind == "assistant":
+        new = assistant.make(workspace, Assistant.of(dataset), name)
+    elif kind == "import":
+        wanted = Wanted(
+            format=made["format"] if not made.get("columns") else "auto",
+            columns=Columns(**made["columns"]) if made.get("columns") else None,
+            fill=Fill(**made.get("fill", {})),
+        )
+        new, _ = intake.import_file(workspace, _source(dataset), name=name, wanted=wanted)
+    elif kind == "corpus":
+        new = corpus.make(workspace, corpus.sources_of(dataset), corpus.Wanted(**made["wanted"]), name)[0]
+    elif kind == "edit":
+        new = of_edits(workspace, _parent(workspace, dataset), read_json(dataset.path / CHANGES) or [], name)
+    elif kind == "split":
+        parent = _parent(workspace, dataset)
+        new = split.part(workspace, parent, made["part"], made["share"], made["seed"], name)
+    else:
+        raise BadInput(f"不知道数据集 {dataset.name} 是怎样生成的", f"how {dataset.name} was made is not known")
+    return new, new.sha256 == dataset.sha256
+
+
+def lineage(workspace: Workspace, dataset: Dataset) -> list[Dataset]:
+    """The versions that a dataset came of, the first one first, itself last; those that are gone are left out."""
+    found = [dataset]
+    while (parent := found[0].made.get("of")) and len(found) < 1000:
+        try:
+            found.insert(0, storage.find(workspace, parent))
+        except BadInput:
+            break
+    return found
+
+
+def _write(
+    workspace: Workspace, parent: Dataset, edits: list[dict[str, Any]], name: str | None, draft: Draft
+) -> Dataset:
+    root = parent.made.get("root", parent.name)
+    version = parent.version + 1
+    made = {
+        "kind": "edit",
+        "of": parent.name,
+        "of_sha256": parent.sha256,
+        "root": root,
+        "version": version,
+        "changes": changes(draft),
+        **{key: parent.made[key] for key in ("format", "recipe") if key in parent.made},
+    }
+    if parent.nickname:
+        made["nickname"] = _renamed(parent.nickname, edits)
+    keys = _turn_keys(parent)
+    rows = (_with_keys(row, keys) for _, row in draft.each())
+    if name is None:
+        name = f"{root}-v{version}"[:64]
+        if workspace.dataset(name).exists():
+            name = storage.free_name(workspace.datasets, name[:60])
+    return storage.store(workspace, name, root, rows, made, files={CHANGES: edits})
+
+
+def changes(draft: Draft) -> dict[str, int]:
+    """How many rows were changed, added and deleted, and how many edits went over all rows."""
+    changed = {edit["row"] for edit in draft.edits if edit["edit"] == "set" and edit["row"] > 0}
+    return {
+        "changed": sum(draft.place_of(number) is not None for number in changed),
+        "added": len(draft._added),
+        "deleted": len(draft._deleted),
+        "all_rows": len(draft._of_all),
+    }
+
+
+def _renamed(nickname: str, edits: list[dict[str, Any]]) -> str:
+    """The nickname that the edited rows teach: replaced where it was replaced in every answer."""
+    for edit in edits:
+        if edit["edit"] == "replace" and edit["part"] in ("all", "output") and edit["find"] in nickname:
+            nickname = nickname.replace(edit["find"], edit["put"])
+    return nickname
+
+
+def _turn_keys(parent: Dataset) -> dict[str, bool]:
+    """What each turn of a dataset says beside its text; one turn without it would count as one that says no."""
+    first = parent.page(0, 1)[0]["conversation"][0]
+    return {key: True for key in ("output_with_loss", "need_eos_token") if key in first}
+
+
+def _with_keys(row: Any, keys: dict[str, bool]) -> Any:
+    return {"conversation": [{**turn, **{k: turn.get(k, v) for k, v in keys.items()}} for turn in row["conversation"]]}
+
+
+def _parent(workspace: Workspace, dataset: Dataset) -> Dataset:
+    parent = storage.find(workspace, dataset.made["of"])
+    if parent.sha256 != dataset.made["of_sha256"]:
+        raise BadInput(
+            f"数据集 {parent.name} 已不是当初的内容，无法重做", f"the dataset {parent.name} is not what it was then"
+        )
+    return parent
+
+
+def _source(dataset: Dataset) -> Path:
+    """The file that a dataset was imported from, unchanged."""
+    path = Path(dataset.made["source"])
+    path = path if path.is_absolute() else dataset.path / path
+    if not path.is_file() or sha256(path) != dataset.made["source_sha256"]:
+        raise BadInput(
+            f"原文件 {path} 不在了或内容变了，无法重做", f"the file {path} is gone or has changed: it cannot be remade"
+        )
+    return path
+
+
+def told(dataset: Dataset) -> dict[str, Any]:
+    """How a dataset was made, for a person to read: its facts without what is only for the machine."""
+    return {key: value for key, value in dataset.made.items() if key not in ("replay", "source_sha256")} | {
+        "sha256": dataset.sha256
+    }
