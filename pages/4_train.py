@@ -9,6 +9,8 @@ from pages.components.frame import open_page
 from pages.components.live import while_live
 from pages.components.monitor import show_run
 from pages.components.queue_panel import show_queue
+from pages.components.run_list import show_runs
+from pages.components.run_shelf import show_shelf, show_undo
 from pages.components.start_form import show_start_form
 from pages.components.text import t
 
@@ -20,11 +22,15 @@ if found:
 else:
     nothing_yet(t("train.no_config"), "config")
 
+show_undo(workspace)
 run = choose_run(workspace)
 if run is None:
     if found:
         st.info(t("train.no_run"), icon=":material/info:")
+    show_runs(workspace)
     st.stop()
+live = bool((job := run.job) and job.status().live)
+show_shelf(workspace, run, live)
 
 
 def draw() -> bool:
@@ -33,7 +39,8 @@ def draw() -> bool:
     return show_run(workspace, run)
 
 
-while_live(bool((job := run.job) and job.status().live), draw)
+while_live(live, draw)
+show_runs(workspace)
 
 st.caption(t("train.command"))
 st.code(run.facts["command"], language="bash", wrap_lines=True)

@@ -3,6 +3,7 @@
     t                                 Unix seconds
     cpu                               percent of all cores, since the sample before
     memory_mb, memory_total_mb        of the host;  disk_free_mb, disk_total_mb  where the samples are written
+    cores                             of the host
     process_mb, process_cpu           resident memory and CPU (100 is one core) of the job's processes together
     processes                         the largest of them: pid, mb, cpu, gpu_mb
     gpus                              what `ground.gpu.gpus` says of each, and ours_mb: of that, the job's processes
@@ -74,6 +75,7 @@ class Sampler:
         load = psutil.cpu_percent()
         return {
             "t": round(time.time(), 2),
+            "cores": psutil.cpu_count() or 1,
             "cpu": None if first else load,
             "memory_mb": round(memory.used / 2**20),
             "memory_total_mb": round(memory.total / 2**20),

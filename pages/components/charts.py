@@ -25,7 +25,7 @@ FEWEST_POINTS = 30
 # Legible on white and on black.
 COLOURS = ("#3f7fe0", "#e08a3c", "#3aa17e", "#a66bd4", "#d65f6f", "#2aa5b8", "#b3912c", "#8a8f98")
 FAINT = "#a9bfe3"
-_TOP, _BOTTOM, _BETWEEN = 44, 48, 34
+_TOP, _BOTTOM, _BETWEEN = 72, 48, 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
 
     `span` fixes the ends of that axis.
     """
-    weights = sum(line.weight for panel in panels for line in panel.lines)
+    weights = sum(line.weight for panel in panels for line in panel.lines) or 1.0
     height = sum(panel.height for panel in panels) + _BETWEEN * (len(panels) - 1)
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}
@@ -120,7 +120,8 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
                     "name": line.name,
                     "yaxis": axis,
                     "legendgroup": line.name,
-                    "showlegend": line.legend,
+                    # A name that several panels share stands in the legend once, for all of them.
+                    "showlegend": line.legend and all(line.name != trace["name"] for trace in traces),
                     "connectgaps": False,
                     **look,
                 }
@@ -129,6 +130,7 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
             "domain": [max(0.0, (top - panel.height) / height), top / height],
             "type": "log" if panel.log else "linear",
             "hoverformat": ".4~g",
+            "exponentformat": "e",
             "nticks": max(3, panel.height // 40),
             **({"range": list(panel.span)} if panel.span else {}),
         }

@@ -8,6 +8,8 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Status
 from core.training import run as runs
 from core.training.run import Run
+from core.training.shelf import name_of
+from pages.components.plain import plain
 from pages.components.text import t
 
 COLOURS = {
@@ -45,6 +47,9 @@ def choose_run(workspace: Workspace) -> Run | None:
         run = found[choose("run", list(found)) or next(iter(found))]
     with right:
         show_status(run.state([]).status)
+    # The address holds what the choice shows, so that it shows the id, which stays.
+    if name_of(run) != run.id:
+        st.markdown(f"**{plain(name_of(run))}**")
     return run
 
 

@@ -1,4 +1,4 @@
-"""A run as it trains: where it stands, its loss, its machine, its answers, its log; stop it, or go on with it."""
+"""A run as it trains: where it stands, its curves, its answers, its machine, its log; stop it, or go on with it."""
 
 import streamlit as st
 
@@ -7,50 +7,78 @@ from core.jobs.job import Status
 from core.training import run as runs
 from core.training.run import Run
 from core.training.state import State
-from core.training.timeline import Answers
+from core.training.watch import Seen, Watch
+from pages.components.answers import show_answers
 from pages.components.figures import duration, number
 from pages.components.job_progress import progress_line, stop_button
-from pages.components.loss_chart import points_of, show_loss, show_machine
+from pages.components.log_view import show_job_log
+from pages.components.machine_charts import show_machine
 from pages.components.plain import plain
-from pages.components.problems import refusals, show_log
+from pages.components.problems import refusals
+from pages.components.run_charts import show_curves
 from pages.components.text import say, t
+
+# Longer without a word from the trainer, and something may be wrong.
+QUIET_SECONDS = 180.0
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def watch(path: str, _run: Run) -> Watch:  # noqa: ARG001
+    """The one reader of a run, for all tabs that watch it."""
+    return Watch(_run)
 
 
 def show_run(workspace: Workspace, run: Run) -> bool:
     """Everything of a run. Returns whether it is live."""
-    points = points_of(run)
-    state = run.state(points)
+    seen = watch(str(run.path), run).look()
+    state = run.state(seen.points)
     live = state.status.live
-    _show_state(state)
-    if state.reason and not live:
-        box = st.warning if state.status is Status.KILLED else st.error
-        box(plain(say(state.reason)), icon=":material/info:")
+    told = run.job.progress if run.job else {}
+    _show_state(state, seen, told.get("updates"), told.get("tokens_per_iter"))
+    _show_alarms(state, seen)
     _show_buttons(workspace, run, live, state.status)
-    show_loss(run, points)
-    _show_answers(run)
-    with st.expander(t("monitor.machine"), icon=":material/memory:"):
-        show_machine(run)
+    show_curves(run, seen, told.get("tokens_per_iter"), live)
+    show_answers(run, seen.answers)
+    lid = st.expander(t("machine.title"), icon=":material/memory:", key="machine_open", on_change="rerun")
+    if lid.open:
+        with lid:
+            show_machine(run, seen)
     if run.job:
-        show_log(run.job, expanded=state.status in (Status.FAILED, Status.CRASHED))
+        failed = state.status in (Status.FAILED, Status.CRASHED)
+        show_job_log(run.job, file=f"{run.id}.log", ended=not live, expanded=failed)
     return live
 
 
-def _show_state(state: State) -> None:
-    live = state.status.live
+def _show_state(state: State, seen: Seen, updates: int | None, tokens: float | None) -> None:
+    live, total = state.status.live, max(seen.seconds, state.seconds)
     done = state.iter / state.max_iters if state.max_iters else 0.0
-    words = progress_line(state.phase, state.seconds, state.eta_s) if live else duration(state.seconds)
+    words = progress_line(state.phase, total, state.eta_s) if live else duration(total)
+    if state.place:
+        words = t("monitor.waits", place=state.place)
     st.progress(min(1.0, done), text=words)
-    epoch = f"{state.iter / state.iters_per_epoch:.1f}" if state.iters_per_epoch else number(None)
+    pace = _last(seen, "time")
     figures = {
         "iteration": f"{state.iter} / {state.max_iters or '?'}",
-        "epoch": epoch,
+        "update": number(updates, "d"),
+        "epoch": f"{state.iter / state.iters_per_epoch:.2f}" if state.iters_per_epoch else number(None),
         "loss": number(state.loss, ".4f"),
-        "time": duration(state.seconds),
-        "left": duration(state.eta_s),
+        "lr": number(_last(seen, "lr"), ".2e"),
+        "pace": number(pace, ".3f"),
+        "tokens": number(tokens / pace if tokens and pace else None, ",.0f"),
     }
     with st.container(horizontal=True, gap="medium"):
         for name, value in figures.items():
             st.metric(t(f"monitor.{name}"), value, width="content")
+
+
+def _show_alarms(state: State, seen: Seen) -> None:
+    if state.reason and not state.status.live:
+        box = st.warning if state.status is Status.KILLED else st.error
+        box(plain(say(state.reason)), icon=":material/info:")
+    if seen.gap is not None:
+        st.error(t("monitor.nan", iteration=seen.gap), icon=":material/warning:")
+    if state.quiet_s and state.quiet_s > QUIET_SECONDS:
+        st.warning(t("monitor.quiet", time=duration(state.quiet_s)), icon=":material/hourglass_empty:")
 
 
 def _show_buttons(workspace: Workspace, run: Run, live: bool, status: Status) -> None:
@@ -59,39 +87,13 @@ def _show_buttons(workspace: Workspace, run: Run, live: bool, status: Status) ->
             stop_button(run.job, grace=20.0, label=t("monitor.stop_keep"))
             if not run.job.stopping:
                 stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
-        elif status is not Status.FINISHED and any(found.whole for found in run.checkpoints()):
+        elif status is not Status.FINISHED and (not run.begun or any(found.whole for found in run.checkpoints())):
             if st.button(t("monitor.resume"), icon=":material/resume:", key=f"resume-{run.id}"):
                 with refusals():
                     runs.resume(workspace, run)
                     st.rerun()
 
 
-def _show_answers(run: Run) -> None:
-    """What the model answered before, during and after, and from when on it knows the name."""
-    answers = _timeline(run)
-    st.markdown(f"**{t('monitor.answers')}**")
-    if not answers:
-        st.caption(t("monitor.no_answers"))
-        return
-    questions = [plain(question) for question in run.questions]
-    st.table(
-        [
-            {
-                t("loss.iteration"): str(at.iter),
-                **dict(zip(questions, (plain(answer, run.nickname) for answer in at.answers), strict=False)),
-            }
-            for at in answers
-        ],
-        hide_index=True,
-        border="horizontal",
-    )
-
-
-def _timeline(run: Run) -> list[Answers]:
-    """The run's answers, read again only when its logs have grown."""
-    size = sum(log.stat().st_size for log in run.work_dir.glob("*/*.log"))
-    known = st.session_state.get(f"timeline-{run.path}")
-    if known is None or known[0] != size:
-        known = (size, run.timeline())
-        st.session_state[f"timeline-{run.path}"] = known
-    return known[1]
+def _last(seen: Seen, name: str) -> float | None:
+    column = seen.history[name]
+    return float(column[-1]) if len(column) and column[-1] == column[-1] else None

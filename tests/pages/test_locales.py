@@ -13,7 +13,6 @@ from tests.pages.screen import open_page, texts
 SOURCES = [PROJECT / "app.py", *sorted((PROJECT / "pages").rglob("*.py"))]
 # Names and terms that are the same in Chinese.
 SAME_IN_CHINESE = {
-    "machine_chart.processor",
     *(f"dataset.format_{name}" for name in ("xtuner", "openai", "sharegpt", "alpaca")),
 }
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -23,7 +22,8 @@ TERMS = set(
     "make run xtuner copy cfg list internlm2 chat qlora alpaca dataset map fn None JSON JSONL CSV Python iter pth train "
     "convert to hf merge DeepSpeed LoRA logits NaN SHA json jsonl csv tsv txt md zip OpenAI messages ShareGPT "
     "conversations conversation Alpaca instruction output py e3 PNG Slurm srun ZeRO gloo "
-    "Chromium PDF Markdown Ctrl EXIF JPEG WebP GIF MB IP report html".split()
+    "Chromium PDF Markdown Ctrl EXIF JPEG WebP GIF MB IP report html "
+    "smi vgpu MIG vGPU NVIDIA".split()
 )
 
 

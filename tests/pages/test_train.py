@@ -73,7 +73,7 @@ def test_a_loss_that_is_no_number_is_a_gap(workspace, config, fake_engine):
     fake_engine("nan")
     run = runs.start(workspace, config.name)
     run.job.wait(30)
-    assert any("NaN" in warning.value for warning in open_page("train").warning)
+    assert any("第 7 次迭代" in error.value and "NaN" in error.value for error in open_page("train").error)
 
 
 @pytest.mark.usefixtures("finished_run")

@@ -1,0 +1,56 @@
+"""Watching it learn: what the model answered before, during and after the training, and from when on it knows the name."""
+
+import streamlit as st
+
+from core.chat.score import identity_share
+from core.training.run import Run
+from core.training.timeline import Answers
+from pages.components.figures import NONE, share
+from pages.components.plain import plain
+from pages.components.text import t
+
+MOST_ROWS = 6
+
+
+def show_answers(run: Run, answers: tuple[Answers, ...]) -> None:
+    """The answers as a timeline: all of them where there are few, else the beginning, the end and each change."""
+    st.markdown(f"**{t('answers.title')}**")
+    if not answers:
+        st.caption(t("answers.none"))
+        return
+    chosen = list(answers)
+    if len(answers) > MOST_ROWS:
+        if not st.toggle(t("answers.all", count=len(answers)), key="answers_all", persist_state="session"):
+            chosen = _telling(run, chosen)
+    questions = [plain(question) for question in run.questions]
+    st.table(
+        [
+            {
+                t("answers.at"): _when(at, answers),
+                **({t("answers.identity"): _score(run, at)} if run.nickname else {}),
+                **dict(zip(questions, (plain(answer, run.nickname) for answer in at.answers), strict=False)),
+            }
+            for at in chosen
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
+
+
+def _telling(run: Run, answers: list[Answers]) -> list[Answers]:
+    """The first and the last, and where the identity or else the words changed; never more than fit."""
+    scores = [identity_share(at.answers, run.nickname) if run.nickname else at.answers for at in answers]
+    changes = [place for place in range(1, len(answers) - 1) if scores[place] != scores[place - 1]]
+    while len(changes) > MOST_ROWS - 2:
+        # Every second: what is left is still spread over the training.
+        changes = changes[::2]
+    return [answers[place] for place in [0, *changes, len(answers) - 1]]
+
+
+def _when(at: Answers, answers: tuple[Answers, ...]) -> str:
+    return t("answers.before") if at.iter == 0 and at is answers[0] else str(at.iter)
+
+
+def _score(run: Run, at: Answers) -> str:
+    value = identity_share(at.answers, run.nickname)
+    return NONE if value is None else share(value)

@@ -1,0 +1,184 @@
+"""What the machine did while a run trained: panels for the run's chart, and the newest sample in words.
+
+Says of each value that nobody reports that it is not reported, and of a slice of a card whose numbers are whose.
+"""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.training.run import Run
+from core.training.watch import Seen
+from pages.components.charts import Line, Panel, csv_text
+from pages.components.figures import NONE, number
+from pages.components.plain import plain
+from pages.components.text import t
+
+_OF_CARD = {
+    "gpu_load": ("utilisation", 1.0),
+    "gpu_memory": ("used_mb", 1024.0),
+    "gpu_temperature": ("temperature", 1.0),
+    "gpu_power": ("power_w", 1.0),
+}
+# A CUDA process that sees less than this share of the card has a slice of it.
+_WHOLE = 0.9
+
+
+def host_panels(seen: Seen, name: str, x: np.ndarray, here: np.ndarray, height: int) -> Panel:
+    """CPU, memory or disk of the host and of the run's own processes."""
+    of = seen.machine
+    lines = {
+        # One core is 100 in `process_cpu`: as a share of the machine it is comparable.
+        "cpu": [("host", "cpu", 1.0), ("run", "process_cpu", float(seen.sample.get("cores") or 1))],
+        "memory": [("host", "memory_mb", 1024.0), ("run", "process_mb", 1024.0)],
+        "disk": [("free", "disk_free_mb", 1024.0)],
+    }[name]
+    drawn = [
+        Line(name=t(f"machine.{who}"), x=x[here], y=of[column][here] / one, legend=len(lines) > 1, weight=0.7)
+        for who, column, one in lines
+        if column in of and here.any()
+    ]
+    return _panel(t(f"curves.{name}"), drawn, height, (-3, 103) if name == "cpu" else None)
+
+
+def gpu_panels(seen: Seen, name: str, x: np.ndarray, here: np.ndarray, height: int) -> Panel:
+    """One quantity of every GPU that the run may use."""
+    column, one = _OF_CARD[name]
+    of, lines, silent = seen.machine, [], []
+    for place, card in enumerate(seen.sample.get("gpus") or []):
+        values = of.get(f"gpu{place}.{column}")
+        if values is None or not here.any():
+            silent.append(label(card))
+            continue
+        lines.append(Line(name=label(card), x=x[here], y=values[here] / one))
+    if name == "gpu_memory":
+        lines += [
+            Line(name=t(f"machine.{who}"), x=x[here], y=of[key][here] / one)
+            for who, key in (("cuda", "cuda.used_mb"), ("slice", "slice0.used_mb"))
+            if key in of
+        ]
+    if name == "gpu_load" and "slice0.utilisation" in of:
+        lines.append(Line(name=t("machine.slice"), x=x[here], y=of["slice0.utilisation"][here]))
+    title = t(f"curves.{name}")
+    if silent:
+        title += " · " + t("machine.not_reported", cards=", ".join(silent))
+    return _panel(title, lines, height, (-3, 103) if name == "gpu_load" else None)
+
+
+def _panel(title: str, lines: list[Line], height: int, span: tuple[float, float] | None) -> Panel:
+    if not lines:
+        return Panel(
+            title=t("curves.not_told", what=title), lines=[Line(name=title, x=[], y=[], legend=False)], height=height
+        )
+    return Panel(title=title, lines=lines, height=height, span=span)
+
+
+def label(card: dict[str, Any]) -> str:
+    """`GPU 0`, or `GPU 0 MIG 1` for an instance."""
+    return f"GPU {card['index']}" + (f" MIG {card['instance']}" if card.get("instance") is not None else "")
+
+
+def show_machine(run: Run, seen: Seen) -> None:
+    """The newest sample: every GPU, the host, the run's own processes, and what cannot be known here."""
+    sample = seen.sample
+    if not sample:
+        st.caption(t("machine.none"))
+        return
+    cards = sample.get("gpus") or []
+    if cards:
+        st.table([_card(card) for card in cards], hide_index=True, border="horizontal")
+    for note in notes(sample):
+        st.caption(note)
+    total, used, free = (sample.get(name) for name in ("memory_total_mb", "memory_mb", "disk_free_mb"))
+    st.caption(
+        t(
+            "machine.host_now",
+            cpu=_with(sample.get("cpu"), "%"),
+            used=_gb(used),
+            total=_gb(total),
+            free=_gb(free),
+            disk=_gb(sample.get("disk_total_mb")),
+        )
+    )
+    processes = sample.get("processes") or []
+    if processes:
+        st.table(
+            [
+                {
+                    t("machine.pid"): str(process["pid"]),
+                    t("machine.cpu"): _with(process["cpu"], "%"),
+                    t("machine.memory"): _gb(process["mb"]),
+                    t("machine.gpu_memory"): _gb(process["gpu_mb"]) if cards else NONE,
+                }
+                for process in processes
+            ],
+            hide_index=True,
+            border="horizontal",
+        )
+    names = [name for name in seen.machine if name != "iter"]
+    st.download_button(
+        t("machine.csv"),
+        data=lambda: csv_text(names, zip(*(seen.machine[name].tolist() for name in names), strict=True)),
+        file_name=f"{run.id}-machine.csv",
+        mime="text/csv",
+        key="csv-machine",
+        type="tertiary",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def notes(sample: dict[str, Any]) -> list[str]:
+    """What to know of these numbers: no GPU, a slice of one, an instance of one."""
+    cards, found = sample.get("gpus") or [], []
+    if not cards:
+        found.append(t("machine.no_gpu"))
+    if any(card.get("slice") == "mig" for card in cards):
+        found.append(t("machine.mig"))
+    cuda, slices = sample.get("cuda") or {}, sample.get("slices") or []
+    whole = next((card["total_mb"] for card in cards if card["index"] == cuda.get("index")), None)
+    if slices:
+        of = slices[0]
+        found.append(
+            t(
+                "machine.vgpu_smi",
+                used=_gb(of["used_mb"]),
+                total=_gb(of["total_mb"]),
+                share=_with(of["share"], "%"),
+            )
+        )
+    elif cuda and whole and cuda["total_mb"] < _WHOLE * whole:
+        found.append(t("machine.vgpu", total=_gb(cuda["total_mb"]), whole=_gb(whole)))
+    elif any(card.get("slice") == "vgpu" for card in cards):
+        found.append(t("machine.guest"))
+    if cuda:
+        found.append(
+            t("machine.cuda_now", used=_gb(cuda["used_mb"]), total=_gb(cuda["total_mb"]), peak=_gb(cuda.get("peak_mb")))
+        )
+    return found
+
+
+def _card(card: dict[str, Any]) -> dict[str, str]:
+    silent = t("machine.silent")
+
+    def told(value: float | None, unit: str) -> str:
+        return silent if value is None else f"{value:.0f} {unit}"
+
+    memory = silent if card["used_mb"] is None else f"{_gb(card['used_mb'])} / {_gb(card['total_mb'])}"
+    return {
+        "GPU": plain(f"{label(card)} {card['name'] or ''}"),
+        t("machine.load"): told(card["utilisation"], "%"),
+        t("machine.gpu_memory"): memory,
+        t("machine.ours"): silent if card.get("ours_mb") is None else _gb(card["ours_mb"]),
+        t("machine.temperature"): told(card["temperature"], "°C"),
+        t("machine.power"): told(card["power_w"], "W"),
+    }
+
+
+def _gb(mb: float | None) -> str:
+    return NONE if mb is None else f"{mb / 1024:.1f} GB"
+
+
+def _with(value: float | None, unit: str) -> str:
+    return NONE if value is None else f"{number(value, '.0f')}{unit}"
