@@ -23,14 +23,13 @@ else:
     nothing_yet(t("train.no_config"), "config")
 
 show_undo(workspace)
-run = choose_run(workspace)
+run = choose_run(workspace, lambda run: show_shelf(workspace, run))
 if run is None:
     if found:
         st.info(t("train.no_run"), icon=":material/info:")
     show_runs(workspace)
     st.stop()
 live = bool((job := run.job) and job.status().live)
-show_shelf(workspace, run, live)
 
 
 def draw() -> bool:

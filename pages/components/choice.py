@@ -1,6 +1,6 @@
 """Choosing one of the user's things (a run, a config, …): the same choice on every page, and in the URL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -37,16 +37,18 @@ def select(what: str, name: str) -> None:
     st.session_state[f"select-{what}"] = name
 
 
-def choose_run(workspace: Workspace) -> Run | None:
-    """The chosen run, with its status beside it; None where there is none yet."""
+def choose_run(workspace: Workspace, beside: Callable[[Run], None] | None = None) -> Run | None:
+    """The chosen run, with its status beside it, and what `beside` draws; None where there is none yet."""
     found = {run.id: run for run in runs.every(workspace)}
     if not found:
         return None
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
         run = found[choose("run", list(found)) or next(iter(found))]
-    with right:
+    with right, st.container(horizontal=True, vertical_alignment="center"):
         show_status(run.state([]).status)
+        if beside:
+            beside(run)
     # The address holds what the choice shows, so that it shows the id, which stays.
     if name_of(run) != run.id:
         st.markdown(f"**{plain(name_of(run))}**")

@@ -31,7 +31,9 @@ def show_job_log(job: Job, *, file: str, ended: bool, expanded: bool = False) ->
             st.code(error, language=None, wrap_lines=True)
         st.caption(t("log.last", count=LINES, size=size(bytes_)))
         tail = "\n".join(logs.last_lines(job.log, LINES))
-        st.code(tail or t("problems.log_empty"), language=None, wrap_lines=True, height=300)
+        # A box that follows its end.
+        with st.container(height=320, autoscroll=True, border=False):
+            st.code(tail or t("problems.log_empty"), language=None, wrap_lines=True)
         _search(job)
         path = job.log
         st.download_button(

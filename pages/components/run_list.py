@@ -9,6 +9,7 @@ from core.ground.workspace import Workspace
 from core.jobs.job import jobs_in
 from core.training import run as runs
 from core.training.comparison import Comparison, compare
+from core.training.curves import average
 from core.training.metrics import glance
 from core.training.run import Run
 from core.training.shelf import name_of
@@ -101,11 +102,22 @@ def _draw(chosen: list[Run], found: Comparison) -> None:
         lines = []
         for name, run in zip(names, chosen, strict=True):
             history = watch(str(run.path), run).look().history
-            lines.append(Line(name=name, x=history["iter"], y=history["loss"]))
+            lines.append(Line(name=name, x=history["iter"], y=average(history["loss"], weight)))
         return figure(lines, t("curves.iteration"), t("curves.loss"), log=log, height=380)
 
-    log = st.toggle(t("curves.log"), key="compare_log", persist_state="session")
-    signature = (tuple(run.id for run in chosen), tuple(names), tuple(_stamp(run) for run in chosen), log)
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    weight = left.slider(
+        t("curves.smoothing"),
+        0.0,
+        0.99,
+        0.8,
+        0.01,
+        key="compare_smoothing",
+        persist_state="session",
+        help=t("curves.ema"),
+    )
+    log = right.toggle(t("curves.log"), key="compare_log", persist_state="session")
+    signature = (tuple(run.id for run in chosen), tuple(names), tuple(_stamp(run) for run in chosen), log, weight)
     show_chart("compare", signature, overlaid, t("runs.compare_alt"), file="runs-loss")
     columns = {name: plain(name) for name in names}
     st.table(

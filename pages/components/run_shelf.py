@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
+from core.jobs.job import jobs_in
 from core.training import shelf
 from core.training.run import Run
 from core.training.shelf import MOST_CHARACTERS, Deleted
@@ -34,9 +35,10 @@ def show_undo(workspace: Workspace) -> None:
         st.button(t("shelf.dismiss"), icon=":material/close:", key="undo_dismiss", on_click=_forget)
 
 
-def show_shelf(workspace: Workspace, run: Run, live: bool) -> None:
+def show_shelf(workspace: Workspace, run: Run) -> None:
     """A lid with the name and the way to the trash of `run`."""
-    with st.popover(t("shelf.manage"), icon=":material/edit:", width="stretch"):
+    live = any(job.status().live for job in jobs_in(run.jobs))
+    with st.popover(t("shelf.manage"), icon=":material/edit:"):
         with st.form(f"rename-{run.id}", border=False):
             st.text_input(
                 t("shelf.name"),
