@@ -38,6 +38,7 @@ def test_slurm_needs_its_command(monkeypatch, tmp_path):
 
 def test_port_to_meet_at():
     assert with_port(Cluster(), alone=True).port is None
+    assert with_port(Cluster(nnodes=2, node_rank=1), alone=True).port is None
     assert with_port(Cluster(nproc=2, nnodes=2), alone=True).port == 29500
     with socket.socket() as taken:
         taken.bind(("", 0))
