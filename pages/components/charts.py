@@ -39,6 +39,7 @@ class Line:
     y: Sequence[float | None] | np.ndarray
     faint: bool = False
     marker: str | None = None
+    size: int = 8
     colour: str | None = None
     weight: float = 1.0
     legend: bool = True
@@ -46,13 +47,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Lines over one vertical axis. `height` in pixels; `log` for a logarithmic scale; `span` fixes least and most."""
+    """Lines over one vertical axis. `height` in pixels; `log` for a logarithmic scale; `span` fixes least and most,
+    `zero` has it begin at 0.
+    """
 
     title: str
     lines: Sequence[Line]
     height: int = 250
     log: bool = False
     span: tuple[float, float] | None = None
+    zero: bool = False
 
 
 def thinned(
@@ -111,7 +115,7 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
             colour = line.colour or (FAINT if line.faint else colours_of.setdefault(line.name, next(colours)))
             look: dict[str, Any] = {"mode": "lines", "line": {"width": 1.2 if line.faint else 2, "color": colour}}
             if line.marker:
-                look = {"mode": "markers", "marker": {"symbol": line.marker, "size": 9, "color": colour}}
+                look = {"mode": "markers", "marker": {"symbol": line.marker, "size": line.size, "color": colour}}
             traces.append(
                 {
                     "type": "scatter",
@@ -131,6 +135,7 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
             "type": "log" if panel.log else "linear",
             "hoverformat": ".4~g",
             "exponentformat": "e",
+            "rangemode": "tozero" if panel.zero else "normal",
             "nticks": max(3, panel.height // 40),
             **({"range": list(panel.span)} if panel.span else {}),
         }

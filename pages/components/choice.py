@@ -42,7 +42,7 @@ def choose_run(workspace: Workspace, beside: Callable[[Run], None] | None = None
     found = {run.id: run for run in runs.every(workspace)}
     if not found:
         return None
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left, right = st.columns([5, 2], vertical_alignment="bottom")
     with left:
         run = found[choose("run", list(found)) or next(iter(found))]
     with right, st.container(horizontal=True, vertical_alignment="center"):

@@ -71,7 +71,7 @@ def _panel(title: str, lines: list[Line], height: int, span: tuple[float, float]
         return Panel(
             title=t("curves.not_told", what=title), lines=[Line(name=title, x=[], y=[], legend=False)], height=height
         )
-    return Panel(title=title, lines=lines, height=height, span=span)
+    return Panel(title=title, lines=lines, height=height, span=span, zero=True)
 
 
 def label(card: dict[str, Any]) -> str:

@@ -173,16 +173,22 @@ class _Drawing:
         if not len(known):
             return
         iters = self.seen.history["iter"][known]
-        for name, symbol, colour, asked in (
-            ("evaluation", "diamond", "#3aa17e", [at.iter for at in self.seen.answers]),
-            ("checkpoint", "triangle-down", "#a66bd4", self.checkpoints),
+        for name, symbol, size, colour, asked in (
+            ("evaluation", "diamond", 7, "#3aa17e", [at.iter for at in self.seen.answers]),
+            ("checkpoint", "triangle-down-open", 12, "#a66bd4", self.checkpoints),
         ):
             inside = [at for at in asked if iters[0] - 1 <= at <= iters[-1]]
             inside = inside[:: len(inside) // _MOST_MARKS + 1]
             places = known[np.minimum(np.searchsorted(iters, inside), len(known) - 1)] if inside else []
             if len(places):
                 yield Line(
-                    name=t(f"curves.{name}"), x=x[places], y=smooth[places], marker=symbol, colour=colour, weight=0
+                    name=t(f"curves.{name}"),
+                    x=x[places],
+                    y=smooth[places],
+                    marker=symbol,
+                    size=size,
+                    colour=colour,
+                    weight=0,
                 )
 
     def _training(self, name: str, x: np.ndarray, here: np.ndarray) -> Panel:
@@ -200,7 +206,7 @@ class _Drawing:
         if not np.isfinite(values).any():
             title = t("curves.not_told", what=title)
         line = Line(name=t(f"curves.{name}"), x=x[here], y=values[here], legend=False, weight=_WEIGHTS.get(name, 2))
-        return Panel(title=title, lines=[line], height=_SMALL, span=span)
+        return Panel(title=title, lines=[line], height=_SMALL, span=span, zero=True)
 
 
 def _unit(seconds: float) -> tuple[float, str]:

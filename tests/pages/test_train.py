@@ -1,7 +1,10 @@
 """The train page: start, watch, stop, go on, and why one failed."""
 
+import json
+
 import pytest
 
+from core.config import config as configs
 from core.jobs.job import Status, wait_until
 from core.training import run as runs
 from tests.pages.screen import cells, open_page, texts
@@ -85,3 +88,176 @@ def test_the_chosen_run_is_that_of_the_address(workspace, config, fake_engine):
     assert open_page("train", run=first.id).selectbox(key="run").value == first.id
     assert open_page("train").selectbox(key="run").value == second.id
     assert open_page("train", run="gone").selectbox(key="run").value == second.id
+
+
+def spec(page):
+    """The run's chart, as the browser gets it."""
+    return json.loads(page.get("plotly_chart")[0].proto.spec)
+
+
+def lid(page, key):
+    """Open what is under a lid."""
+    page.session_state[key] = True
+    page.run()
+    assert not page.exception
+    return page
+
+
+def test_a_chart_of_a_run_over_iterations_and_over_time(finished_run):
+    page = open_page("train")
+    shown = spec(page)
+    names = [trace["name"] for trace in shown["data"]]
+    assert {"原始", "平滑", "评测", "检查点", "学习率", "梯度范数", "身份得分（%）"} <= set(names)
+    assert shown["layout"]["xaxis"]["title"]["text"] == "迭代"
+    assert page.get("plotly_chart")[0].proto.alt
+    config = json.loads(page.get("plotly_chart")[0].proto.config)
+    assert config["toImageButtonOptions"]["filename"] == f"{finished_run.id}-curves"
+    page.button_group(key="curves_axis").set_value("time").run()
+    assert spec(page)["layout"]["xaxis"]["title"]["text"] == "分钟"
+    page.button_group(key="curves_panels-False-True").set_value(["pace", "tokens"]).run()
+    assert [trace["name"] for trace in spec(page)["data"]][-2:] == ["秒/迭代", "token/秒"]
+    page.toggle(key="curves_log").set_value(True).run()
+    assert spec(page)["layout"]["yaxis"]["type"] == "log"
+    page.slider(key="curves_part").set_value((50, 100)).run()
+    page.button_group(key="curves_axis").set_value("iteration").run()
+    assert spec(page)["layout"]["xaxis"]["range"] == [6, 12]
+
+
+def test_a_chart_that_holds_still(running_run):
+    page = open_page("train")
+    page.toggle(key="curves_live").set_value(False).run()
+    held, known = spec(page), len(running_run.metrics().read())
+    assert wait_until(lambda: len(running_run.metrics().read()) > known + 2, 20)
+    page.run()
+    assert spec(page) == held
+    assert "图已停住" in texts(page)
+    page.toggle(key="curves_live").set_value(True).run()
+    assert spec(page) != held
+
+
+@pytest.mark.usefixtures("finished_run")
+def test_the_figures_of_a_finished_training():
+    shown = {metric.label: metric.value for metric in open_page("train").metric}
+    assert shown == {
+        "迭代": "12 / 12",
+        "优化器更新": "6",
+        "轮": "2.00",
+        "损失": "0.2667",
+        "学习率": "2.00e-04",
+        "秒/迭代": "0.010",
+        "token/秒": "51,200",
+    }
+
+
+def test_many_answers_are_few_rows(workspace, config, fake_engine):
+    fake_engine("ok", iters=60)
+    runs.start(workspace, config.name).job.wait(30)
+    page = open_page("train")
+    table = next(table.value for table in page.table if "身份得分" in table.value)
+    assert list(table["迭代"]) == ["训练前", "4", "60"]
+    assert list(table["身份得分"]) == ["0%", "100%", "100%"]
+    page.toggle(key="answers_all").set_value(True).run()
+    assert len(next(table.value for table in page.table if "身份得分" in table.value)) == 16
+
+
+def sampled(run, **values):
+    """A sample beside the run, as of a machine with two GPUs, one of them a MIG instance."""
+    whole = {"index": 0, "instance": None, "slice": None, "name": "A100", "used_mb": 40960, "total_mb": 81920,
+             "utilisation": 55, "temperature": 60, "power_w": 250, "ours_mb": 6144}  # fmt: skip
+    mig = {**whole, "index": 1, "instance": 0, "slice": "mig", "utilisation": None, "power_w": None, "ours_mb": None}
+    samples = [
+        {"t": 100.0 + second, "cpu": 20.0, "cores": 8, "memory_mb": 4096, "memory_total_mb": 8192, "process_mb": 1024,
+         "process_cpu": 100.0, "disk_free_mb": 10240, "disk_total_mb": 20480, "gpus": [whole, mig], "slices": [],
+         "processes": [{"pid": 77, "mb": 1024, "cpu": 100.0, "gpu_mb": 6144}], "iter": second, "at": 100.0 + second,
+         "cuda": {"index": 0, "used_mb": 6144, "total_mb": 8192, "reserved_mb": 5120, "peak_mb": 5120}, **values}
+        for second in range(0, 12, 2)
+    ]  # fmt: skip
+    run.telemetry.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+
+
+def test_gpus_and_what_they_do_not_report(finished_run):
+    sampled(finished_run)
+    page = lid(open_page("train"), "machine_open")
+    traces = {(trace["name"], trace["yaxis"]) for trace in spec(page)["data"]}
+    assert {name for name, _ in traces} >= {"GPU 0", "GPU 1 MIG 0", "训练进程看到的显存"}
+    titles = [note["text"] for note in spec(page)["layout"]["annotations"]]
+    assert "GPU 利用率（%） · GPU 1 MIG 0：未报告" in titles
+    shown = cells(page)
+    assert "55 %" in shown
+    assert shown.count("不报告") == 3
+    assert "0 %" not in shown.split("\n")
+    said = texts(page)
+    assert "训练进程可用 8.0 GB，整张卡 80.0 GB" in said
+    assert "MIG 实例" in said
+    page.button_group(key="curves_axis").set_value("time").run()
+    assert "GPU 0" in {trace["name"] for trace in spec(page)["data"]}
+
+
+def test_a_slice_that_vgpu_smi_tells_of(finished_run):
+    sampled(finished_run, slices=[{"index": 0, "used_mb": 6234, "total_mb": 8182, "utilisation": 7, "share": 10}])
+    page = lid(open_page("train"), "machine_open")
+    assert "显存 6.1 GB / 8.0 GB，算力上限 10%" in texts(page)
+    assert "切片（vgpu-smi）" in {trace["name"] for trace in spec(page)["data"]}
+
+
+def test_a_machine_without_a_gpu_says_what_it_cannot_say(finished_run):
+    sampled(finished_run, gpus=[], cuda=None)
+    page = lid(open_page("train"), "machine_open")
+    assert "没有可用的 NVIDIA 显卡" in texts(page)
+    assert {"整机", "训练进程"} <= {trace["name"] for trace in spec(page)["data"]}
+
+
+@pytest.mark.usefixtures("failed_run")
+def test_the_log_is_searched_when_asked():
+    page = open_page("train")
+    assert any("CUDA out of memory" in code.value for code in page.code[:1])
+    page.text_input(key="log_words").set_value("evaluation AT")
+    next(button for button in page.button if button.label == "查找").click().run()
+    assert any("找到 2 行" in caption.value for caption in page.caption)
+    page.text_input(key="log_words").set_value("没有*的*")
+    next(button for button in page.button if button.label == "查找").click().run()
+    assert any("没有找到" in caption.value for caption in page.caption)
+
+
+def test_a_run_is_named_deleted_and_brought_back(workspace, finished_run):
+    page = open_page("train")
+    page.text_input(key=f"run_name-{finished_run.id}").set_value("第一次 *x*")
+    next(button for button in page.button if button.label == "改名").click().run()
+    assert r"第一次 \*x\*" in texts(page)
+    page.button(key=f"delete-{finished_run.id}").click().run()
+    assert runs.every(workspace) == []
+    assert "已移到回收站" in texts(page)
+    page.button(key="undo_delete").click().run()
+    assert page.selectbox(key="run").value == finished_run.id
+    assert "已移到回收站" not in texts(page)
+    page.button(key=f"delete-{finished_run.id}").click().run()
+    page = lid(open_page("train"), "runs_open")
+    page.button(key=f"restore-{finished_run.id}").click().run()
+    assert [run.id for run in runs.every(workspace)] == [finished_run.id]
+    page.button(key=f"delete-{finished_run.id}").click().run()
+    page.button(key="empty_trash").click().run()
+    assert "回收站是空的" in texts(page)
+    assert not workspace.trash.exists()
+
+
+def test_a_live_run_cannot_be_deleted(running_run):
+    assert open_page("train").button(key=f"delete-{running_run.id}").disabled
+
+
+def test_runs_side_by_side(workspace, config, finished_run, fake_engine):
+    configs.change(workspace, config.name, {"lr": 0.001})
+    fake_engine("ok", iters=8)
+    other = runs.start(workspace, config.name)
+    other.job.wait(30)
+    page = lid(open_page("train"), "runs_open")
+    assert list(page.dataframe[0].value["迭代"]) == ["8 / 8", "12 / 12"]
+    assert all(len(curve) > 3 for curve in page.dataframe[0].value["损失曲线"])
+    page.multiselect(key="runs_compared").set_value([finished_run.id, other.id]).run()
+    assert not page.exception
+    chart = json.loads(page.get("plotly_chart")[1].proto.spec)
+    assert [trace["name"] for trace in chart["data"]] == [finished_run.id, other.id]
+    assert r"0\.001" in cells(page)
+    assert any("+lr = 0.001" in code.value for code in page.code)
+    page.button(key=f"delete-{other.id}").click().run()
+    assert not page.exception
+    assert not page.multiselect
