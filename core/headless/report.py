@@ -5,12 +5,14 @@ import sys
 import time
 from pathlib import Path
 
-from core.ground.errors import BadInput
+from core.engine.download import TOKEN, why
+from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import write_json
 from core.ground.text import environment_language
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, RUN, Answer, Options, Table, show_progress
-from core.report import outline, publish, writeup
+from core.jobs.job import Status
+from core.report import outline, publish, upload, writeup
 from core.training import run as runs
 from core.training.run import Run
 
@@ -65,9 +67,33 @@ def _read(file: str) -> bytes:
 
 def publish_package(workspace: Workspace, options: Options) -> Answer:
     out = Path(options.out) if options.out else None
-    made = publish.package(runs.find(workspace, options.run), options.target, out)
+    made = publish.package(workspace, runs.find(workspace, options.run), options.target, out, what=options.what)
     return {"path": str(made.path), "files": made.files}
 
+
+def publish_upload(workspace: Workspace, options: Options) -> Answer:
+    run = runs.find(workspace, options.run)
+    package = publish.there(run, options.target, options.what) or publish.package(
+        workspace, run, options.target, what=options.what
+    )
+    plan = upload.plan(package, options.target, options.repo, private=options.private, endpoint=options.endpoint)
+    answer = {"path": str(package.path), **plan.to_json(), "sent": False}
+    if not options.send:
+        return answer
+    # From the environment: on the command line everyone on the machine would see it.
+    token = os.environ.get(TOKEN) or os.environ.get(upload.TOKEN_VARIABLES.get(options.target, ""), "")
+    job = upload.start(run, package, plan, token)
+    if job.wait(on_progress=show_progress) is not Status.FINISHED:
+        reason = why(job)
+        raise WorkFailed(
+            f"上传没有完成：{reason.zh if reason else ''}。再次运行会接着上传。日志：{job.log}",
+            f"the upload did not finish: {reason.en if reason else ''}. Run it again to go on. Log: {job.log}",
+        )
+    return {**answer, "sent": True, "address": upload.address(options.target, plan.repository)}
+
+
+WHAT = (("--what",), {"choices": publish.WHATS, "default": "merged"})
+TARGET = (("--target",), {"choices": publish.TARGETS, "required": True})
 
 COMMANDS: Table = {
     "report build": (
@@ -87,6 +113,18 @@ COMMANDS: Table = {
     ),
     "publish package": (
         publish_package,
-        [RUN, (("--target",), {"choices": publish.TARGETS, "required": True}), OUT],
+        [RUN, TARGET, WHAT, OUT],
+    ),
+    "publish upload": (
+        publish_upload,
+        [
+            RUN,
+            TARGET,
+            WHAT,
+            (("--repo",), {"required": True, "metavar": "USER/NAME"}),
+            (("--private",), {"action": "store_true"}),
+            (("--endpoint",), {"help": "another address of the hub"}),
+            (("--send",), {"action": "store_true", "help": "in earnest; without it this only says what would be sent"}),
+        ],
     ),
 }

@@ -1,150 +1,155 @@
-"""The package to publish: merged model, model card, a small chat app with its requirements, git-lfs attributes.
+"""The package to publish: merged model or adapter, model card, a small chat app with its requirements, git-lfs attributes.
 
-Makes a directory that is ready to be pushed; uploads nothing.
+Makes a directory that is ready to be pushed; sends nothing: that is for `upload`.
 """
 
+import importlib.metadata
+import os
 import shutil
 from pathlib import Path
-from typing import Literal
+from string import Template
+from typing import Literal, get_args
 
-from core.chat.diagnosis import diagnose
-from core.chat.score import stored
 from core.export.export import exported
 from core.ground.errors import BadInput
 from core.ground.files import new_directory, write_text
-from core.report.markup import escaped
+from core.ground.workspace import Workspace
+from core.report.card import base_of, card
+from core.report.mask import Mask
 from core.report.writeup import Report
 from core.training.run import Run
 
 Target = Literal["openxlab", "modelscope", "huggingface"]
-TARGETS: tuple[Target, ...] = ("openxlab", "modelscope", "huggingface")
-_LFS = "".join(f"*.{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in ("safetensors", "bin", "model"))
-_PUSH = {
-    "openxlab": "https://code.openxlab.org.cn/USERNAME/REPOSITORY.git",
-    "modelscope": "https://www.modelscope.cn/USERNAME/REPOSITORY.git",
-    "huggingface": "https://huggingface.co/USERNAME/REPOSITORY",
-}
-_APP = '''"""Chat with the model in this directory: `pip install -r requirements.txt`, then `streamlit run app.py`."""
-
-import streamlit as st
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-MODEL = "."
-INSTRUCTION = {instruction!r}
-STOP_WORDS = {stop_words!r}
+What = Literal["merged", "adapter"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+WHATS: tuple[What, ...] = get_args(What)
+# What git-lfs keeps: weights, tokenizers, and whatever else of a model is large.
+_LARGE = ("*.safetensors", "*.bin", "*.model", "*.pt", "*.pth", "tokenizer.json")
+_APP = Path(__file__).with_name("deploy") / "app.py.txt"
+# Weights are linked where the disk can: a learner's has no room for another copy.
+_WEIGHTS = (".safetensors", ".bin")
+# Written by us, with this machine's paths in them.
+_MASKED = ("xtuner_config.py", "adapter_config.json")
+_LEFT_OUT = ("export.json", "*.partial", "README.md", ".cache")
 
 
-@st.cache_resource
-def load():
-    tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=True)
-    model = AutoModelForCausalLM.from_pretrained(MODEL, torch_dtype="auto", trust_remote_code=True)
-    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
-def answer(question: str) -> str:
-    tokenizer, model = load()
-    ids = tokenizer(INSTRUCTION.replace("{{input}}", question), return_tensors="pt").input_ids.to(model.device)
-    ends = [tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(STOP_WORDS)]
-    out = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=256,
-        do_sample=False,
-        eos_token_id=ends,
-        pad_token_id=ends[0],
-    )
-    return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
-
-
-st.title({title!r})
-for role, text in st.session_state.setdefault("said", []):
-    st.chat_message(role).write(text)
-if question := st.chat_input("…"):
-    st.chat_message("user").write(question)
-    reply = answer(question)
-    st.chat_message("assistant").write(reply)
-    st.session_state.said += [("user", question), ("assistant", reply)]
-'''
-
-
-def package(run: Run, target: Target, out: Path | None = None) -> Report:
-    """Make the package of a merged run for `target`. Raises BadInput where it is not merged, or `out` is taken."""
-    if target not in TARGETS:
+def package(
+    workspace: Workspace, run: Run, target: Target, out: Path | None = None, *, what: What = "merged"
+) -> Report:
+    """Make the package of a run for `target`. Raises BadInput where `what` is not there yet, or `out` is taken."""
+    if target not in TARGETS or what not in WHATS:
         raise BadInput(
-            f"没有目标 {target}：可用 {'、'.join(TARGETS)}", f"there is no target {target}: use {', '.join(TARGETS)}"
+            f"没有目标 {target}（{what}）：可用 {'、'.join(TARGETS)}，{'、'.join(WHATS)}",
+            f"there is no target {target} ({what}): use {', '.join(TARGETS)} and {', '.join(WHATS)}",
         )
-    merged = exported(run).merged
-    if merged is None:
-        raise BadInput(
-            f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
-        )
-    path = (out or run.path / f"package-{target}").absolute()
+    source = _source(run, what)
+    path = (out or place(run, target, what)).absolute()
     try:
         with new_directory(path) as partial:
-            shutil.copytree(run.merged, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("export.json"))
-            template = run.template
-            title = f"{run.nickname}的小助手" if run.nickname else run.id
-            app = _APP.format(instruction=template.instruction, stop_words=list(template.stop_words), title=title)
-            versions = run.facts["versions"]
-            needs = ("streamlit", "torch", "transformers")
-            write_text(partial / "app.py", app)
-            write_text(
-                partial / "requirements.txt",
-                "".join(f"{n}=={versions[n]}\n" for n in needs) + "einops\nsentencepiece\n",
+            shutil.copytree(
+                source,
+                partial,
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns(*_LEFT_OUT),
+                copy_function=_linked_or_copied,
             )
-            write_text(partial / ".gitattributes", _LFS)
-            write_text(partial / "README.md", card(run, target, title))
+            _mask(workspace, partial)
+            write_text(partial / "app.py", app(run, what))
+            write_text(partial / "requirements.txt", requirements(run, what))
+            write_text(
+                partial / ".gitattributes", "".join(f"{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in _LARGE)
+            )
+            write_text(partial / "README.md", Mask(workspace)(card(run, target, what)))
     except FileExistsError:
-        raise BadInput(f"{path} 已存在：请换一个目录", f"{path} is there already: choose another directory") from None
+        raise BadInput(
+            f"{path} 已存在：请换一个目录，或先删除它",
+            f"{path} is there already: choose another directory, or delete it",
+        ) from None
     except OSError as error:
         raise BadInput(
             f"写不到 {path}（{error.strerror}）：请换一个目录",
             f"{path} cannot be written to ({error.strerror}): choose another directory",
         ) from error
-    return Report(path=path, files=sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()))
+    return at(path)
 
 
-def card(run: Run, target: Target, title: str) -> str:
-    """The model card, Chinese first."""
-    scores = stored(run)
-    lines = [
-        "---",
-        "license: other",
-        "language:",
-        "- zh",
-        "- en",
-        "tags:",
-        "- xtuner",
-        "- internlm2",
-        "---",
-        f"# {escaped(title)}",
-        "",
-    ]
-    lines += [
-        f"由 XTuner 微调：基座 `{run.facts['model']['name']}`，数据 `{run.facts['dataset']['name']}`"
-        f"（{run.facts['dataset']['rows']} 行），配方 `{run.facts['config']['recipe']}`。",
-        "",
-        f"Fine-tuned with XTuner from `{run.facts['model']['name']}` on {run.facts['dataset']['rows']} rows, recipe "
-        f"`{run.facts['config']['recipe']}`. The licence of the base model holds for this one too.",
-        "",
-    ]
-    if scores:
-        lines += [
-            "| 指标 score | 微调前 before | 微调后 after |",
-            "| --- | --- | --- |",
-            f"| 身份 identity | {scores.identity['base']:.2f} | {scores.identity['tuned']:.2f} |",
-            f"| 保持 retention | {scores.retention['base']:.2f} | {scores.retention['tuned']:.2f} |",
-            f"| 复读 parrot | {scores.parrot['base']:.2f} | {scores.parrot['tuned']:.2f} |",
-            "",
-            f"{diagnose(scores).words.zh}。{diagnose(scores).words.en}.",
-            "",
-        ]
-    lines += ["## 发布 Publish", "", "```bash", "git lfs install", f"git clone {_PUSH[target]} ../repository"]
-    lines += [
-        "cp -r ./. ../repository/ && cd ../repository",
-        'git add . && git commit -m "Add the model" && git push',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+def place(run: Run, target: Target, what: What = "merged") -> Path:
+    """Where the package of a run usually lies."""
+    return run.path / (f"package-{target}" if what == "merged" else f"package-{target}-adapter")
+
+
+def there(run: Run, target: Target, what: What = "merged") -> Report | None:
+    """The package that was made, None where none was."""
+    path = place(run, target, what)
+    return at(path) if (path / "README.md").is_file() else None
+
+
+def discard(run: Run, target: Target, what: What = "merged") -> None:
+    """Delete a package; the model that it was made of stays."""
+    shutil.rmtree(place(run, target, what), ignore_errors=True)
+
+
+def at(path: Path) -> Report:
+    """The package in a directory, by its files."""
+    files = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
+    return Report(path=path, files=sorted(files))
+
+
+def app(run: Run, what: What) -> str:
+    """The chat app, as Python."""
+    template = run.template
+    return Template(_APP.read_text(encoding="utf-8")).substitute(
+        adapter=what == "adapter",
+        base=repr(base_of(run, "huggingface")),
+        instruction=repr(template.instruction),
+        stop_words=repr(list(template.stop_words)),
+        title=repr(title(run)),
+    )
+
+
+def requirements(run: Run, what: What) -> str:
+    """What the app needs, in the versions that the run was trained with where they are known."""
+    versions = {**run.facts["versions"], "streamlit": importlib.metadata.version("streamlit")}
+    needed = ["streamlit", "torch", "transformers", *(["peft"] if what == "adapter" else [])]
+    lines = [f"{name}=={versions[name]}" if versions.get(name) else name for name in needed]
+    return "\n".join([*lines, "safetensors", "einops", "sentencepiece"]) + "\n"
+
+
+def title(run: Run) -> str:
+    """What the published model is called."""
+    return f"{run.nickname}的小助手" if run.nickname else run.id
+
+
+def _source(run: Run, what: What) -> Path:
+    found = exported(run)
+    if what == "merged":
+        if found.merged is None:
+            raise BadInput(
+                f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
+            )
+        return run.merged
+    if found.adapter is None:
+        raise BadInput(
+            f"训练 {run.id} 还没有转换出适配器：先 export convert",
+            f"the run {run.id} has no adapter yet: export convert first",
+        )
+    return run.adapter
+
+
+def _linked_or_copied(source: str, target: str) -> None:
+    if source.endswith(_WEIGHTS):
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            # Another disk, or one that has no links.
+            pass
+    shutil.copy2(source, target)
+
+
+def _mask(workspace: Workspace, directory: Path) -> None:
+    mask = Mask(workspace)
+    for name in _MASKED:
+        file = directory / name
+        if file.is_file():
+            write_text(file, mask(file.read_text(encoding="utf-8")))

@@ -70,6 +70,7 @@ COMMANDS = [
     "publish package",
     "tunnel",
     "assignment",
+    "publish upload",
     "demo",
 ]
 # Every option of the table, with a value.
@@ -114,6 +115,9 @@ OPTIONS = [
     ["report", "build", "R", "--masked"],
     *(["publish", "package", "R", "--target", t, "--out", "DIR"] for t in ("openxlab", "modelscope", "huggingface")),
     ["tunnel", "--host", "H", "--port", "P", "--user", "U", "--app-port", "8501", "--shared"],
+    ["publish", "package", "R", "--target", "huggingface", "--what", "adapter"],
+    ["publish", "upload", "R", "--target", "modelscope", "--what", "adapter", "--repo", "U/N", "--private", "--send"],
+    ["publish", "upload", "R", "--target", "huggingface", "--repo", "U/N", "--endpoint", "URL"],
     ["demo", "--name", "NICK"],
 ]  # fmt: skip
 STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place"}
@@ -373,7 +377,8 @@ def test_metrics_that_are_no_numbers(told, config, fake_engine):
     assert told("train", "metrics", "latest")["points"][-1]["loss"] is None
 
 
-def test_report_and_package(told, exported_run, tmp_path):
+def test_report_and_package(told, exported_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHROMIUM", "")
     built = told("report", "build", "latest")
     assert set(built) == {"path", "files"}
     assert built["path"] == str(exported_run.path / "report")

@@ -25,6 +25,7 @@ TERMS = set(
     "Chromium PDF Markdown Ctrl EXIF JPEG WebP GIF MB IP report html "
     "smi vgpu MIG vGPU NVIDIA".split()
 )
+TERMS |= set("git lfs CPU WebP".split())
 
 
 def patterns() -> list[str]:

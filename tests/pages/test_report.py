@@ -5,7 +5,7 @@ import pytest
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.jobs.job import Status, latest_job, wait_until
-from core.report import outline, writeup
+from core.report import outline, upload, writeup
 from tests.core.report.test_outline import png
 from tests.pages.screen import open_page, texts
 
@@ -75,16 +75,34 @@ def test_without_a_browser_the_button_says_what_to_install(exported_run, monkeyp
     assert "apt-get install chromium" in button.proto.help
 
 
-def test_a_package_is_made_once(exported_run):
+def test_a_package_is_made_and_deleted(exported_run):
     page = open_page("report")
     page.button(key="package").click().run()
     assert (exported_run.path / "package-openxlab" / "README.md").is_file()
     assert "requirements.txt" in texts(page)
+    assert page.button(key="package").disabled
+    page.text_input(key="publish_repository").set_value("me/model").run()
+    assert "git clone https://code.openxlab.org.cn/me/model.git" in texts(page)
+    page.button(key="discard_package").click().run()
+    assert not (exported_run.path / "package-openxlab").exists()
+    assert exported_run.merged.is_dir()
+
+
+def test_an_upload_says_first_what_it_would_do_and_forgets_the_token(exported_run):
+    page = open_page("report")
+    page.selectbox(key="publish_target").set_value("huggingface").run()
     page.button(key="package").click().run()
-    assert any("已存在" in error.value for error in page.error)
+    page.text_input(key="publish_repository").set_value("not a repository").run()
+    assert any("组织" in error.value for error in page.error)
+    page.text_input(key="publish_repository").set_value("me/model").run()
+    assert any("将上传" in caption.value and "me" in caption.value for caption in page.caption)
+    page.button(key="send_package").click().run()
+    assert any("HF\\_TOKEN" in error.value for error in page.error)
+    assert page.text_input(key="publish_repository").value == "me/model"
+    assert upload.latest(exported_run) is None
 
 
 @pytest.mark.usefixtures("finished_run")
-def test_a_run_that_is_not_merged_cannot_be_published():
+def test_a_run_that_is_not_exported_cannot_be_published():
     page = open_page("report")
-    assert any("需要合并后的模型" in info.value for info in page.info)
+    assert any("先转换出适配器" in info.value for info in page.info)

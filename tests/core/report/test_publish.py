@@ -10,12 +10,13 @@ import pytest
 
 from core.engine.model import look
 from core.ground.errors import BadInput
-from core.report import publish
+from core.ground.files import write_json
+from core.report import card, publish
 
 
 def test_package(workspace, exported_run):
     for target in publish.TARGETS:
-        made = publish.package(exported_run, target)
+        made = publish.package(workspace, exported_run, target)
         assert made.path == exported_run.path / f"package-{target}"
         assert {"app.py", "requirements.txt", "README.md", ".gitattributes", "config.json", "model.safetensors"} <= set(
             made.files
@@ -32,13 +33,13 @@ def test_package(workspace, exported_run):
         assert "*.safetensors filter=lfs" in (made.path / ".gitattributes").read_text()
         requirements = (made.path / "requirements.txt").read_text()
         assert "None" not in requirements
+        assert "streamlit==" in requirements
         assert "transformers==" in requirements
 
 
-def test_app_of_any_nickname(exported_run):
+def test_app_of_any_nickname(workspace, exported_run):
     exported_run.facts["dataset"]["nickname"] = '"""\'\\{x}'
-    made = publish.package(exported_run, "openxlab")
-    assert "![" not in publish.card(exported_run, "openxlab", "![x](y)").replace("!\\[", "")
+    made = publish.package(workspace, exported_run, "openxlab")
     tree = ast.parse((made.path / "app.py").read_text(encoding="utf-8"))
     constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert '"""\'\\{x}的小助手' in constants
@@ -46,40 +47,99 @@ def test_app_of_any_nickname(exported_run):
     assert "{input}" in constants
 
 
-def test_not_merged_yet(exported_run):
+def test_not_merged_yet(workspace, exported_run):
     shutil.rmtree(exported_run.merged)
     with pytest.raises(BadInput) as refused:
-        publish.package(exported_run, "openxlab")
+        publish.package(workspace, exported_run, "openxlab")
     assert "export merge" in str(refused.value)
     assert not (exported_run.path / "package-openxlab").exists()
 
 
-def test_unknown_target(exported_run):
+def test_unknown_target(workspace, exported_run):
     with pytest.raises(BadInput) as refused:
-        publish.package(exported_run, "elsewhere")
+        publish.package(workspace, exported_run, "elsewhere")
     assert "huggingface" in str(refused.value)
 
 
-def test_taken_place_is_left_alone(exported_run, tmp_path):
+def test_taken_place_is_left_alone(workspace, exported_run, tmp_path):
     out = tmp_path / "package"
-    publish.package(exported_run, "modelscope", out)
+    publish.package(workspace, exported_run, "modelscope", out)
     (out / "mine").write_text("x")
     with pytest.raises(BadInput):
-        publish.package(exported_run, "modelscope", out)
+        publish.package(workspace, exported_run, "modelscope", out)
     assert (out / "mine").read_text() == "x"
 
 
-def test_place_that_cannot_be_written_to(exported_run, tmp_path):
+def test_place_that_cannot_be_written_to(workspace, exported_run, tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in ("file", "file/below", "/proc/studio"):
         with pytest.raises(BadInput):
-            publish.package(exported_run, "openxlab", tmp_path / out)
+            publish.package(workspace, exported_run, "openxlab", tmp_path / out)
     assert (tmp_path / "file").read_text() == "mine"
     assert "file" in os.listdir(tmp_path)
 
 
+def test_a_package_of_the_adapter(workspace, exported_run):
+    write_json(
+        exported_run.adapter / "adapter_config.json",
+        {"peft_type": "LORA", "base_model_name_or_path": str(exported_run.model_path)},
+    )
+    (exported_run.adapter / "xtuner_config.py").write_text(f"path = {str(workspace.root)!r}\n")
+    made = publish.package(workspace, exported_run, "huggingface", what="adapter")
+    assert made.path == exported_run.path / "package-huggingface-adapter"
+    assert {"adapter_config.json", "adapter_model.safetensors", "app.py"} <= set(made.files)
+    assert "model.safetensors" not in made.files
+    for name in ("adapter_config.json", "xtuner_config.py", "README.md"):
+        assert str(workspace.root) not in (made.path / name).read_text(encoding="utf-8"), name
+    assert "peft==" in (made.path / "requirements.txt").read_text()
+    assert "ADAPTER = True" in (made.path / "app.py").read_text(encoding="utf-8")
+    assert "library_name: peft" in (made.path / "README.md").read_text(encoding="utf-8")
+    assert publish.there(exported_run, "huggingface", "adapter").files == made.files
+    publish.discard(exported_run, "huggingface", "adapter")
+    assert publish.there(exported_run, "huggingface", "adapter") is None
+    assert exported_run.adapter.is_dir()
+
+
+def test_weights_are_not_copied_and_the_rest_is(workspace, exported_run):
+    made = publish.package(workspace, exported_run, "openxlab")
+    assert os.path.samefile(made.path / "model.safetensors", exported_run.merged / "model.safetensors")
+    assert not os.path.samefile(made.path / "config.json", exported_run.merged / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("head", "licence"),
+    [
+        ("---\nlicense: apache-2.0\n---\n", "apache-2.0"),
+        ("no head", "other"),
+        ("---\nlicense: [x\n---", "other"),
+        (None, "other"),
+    ],
+)
+def test_licence_of_the_base(exported_run, head, licence):
+    readme = exported_run.model_path / "README.md"
+    readme.unlink(missing_ok=True)
+    if head is not None:
+        readme.write_text(head)
+    assert card.licence_of(exported_run) == licence
+    assert f"license: {licence}\n" in card.card(exported_run, "modelscope", "merged")
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "base"),
+    [
+        ("internlm2-chat-1_8b", "huggingface", "internlm/internlm2-chat-1_8b"),
+        ("my-internlm2-chat-1_8b", "modelscope", "Shanghai_AI_Laboratory/internlm2-chat-1_8b"),
+        ("demo", "huggingface", "demo"),
+    ],
+)
+def test_base_as_the_hub_calls_it(exported_run, name, target, base):
+    exported_run.facts["model"]["name"] = name
+    assert card.base_of(exported_run, target) == base
+    assert (f"base_model: {base}" in card.card(exported_run, target, "adapter")) == ("/" in base)
+
+
 def test_card_tells_the_scores(exported_run):
-    card = publish.card(exported_run, "huggingface", "title")
+    text = card.card(exported_run, "huggingface", "merged")
     scores = json.loads((exported_run.path / "scores.json").read_text(encoding="utf-8"))
-    assert f"| {scores['identity']['base']:.2f} | {scores['identity']['tuned']:.2f} |" in card
-    assert str(Path(exported_run.path).parent.parent) not in card
+    assert f"| {scores['identity']['base']:.2f} | {scores['identity']['tuned']:.2f} |" in text
+    assert str(Path(exported_run.path).parent.parent) not in text
