@@ -1,36 +1,45 @@
-"""From a nickname, or a file, to the conversations that the model learns from; and a look at those that are there."""
+"""From a nickname, a file or a book to the rows that the model learns from; and a look at what they will do."""
 
 import streamlit as st
 
 from core.data import dataset as datasets
-from core.data import statistics
-from core.data.dataset import Dataset
-from core.data.messages import Row
 from core.engine import model as models
-from core.ground.problem import Problem
+from core.ground.errors import StudioError
 from pages.components.choice import choose
 from pages.components.contents import link_to
-from pages.components.conversation_rows import show_as_table
-from pages.components.dataset_forms import show_import_form, show_recipe_form
+from pages.components.corpus_form import show_corpus_form
+from pages.components.dataset_checks import show_checks
+from pages.components.dataset_jobs import live_jobs, show_ended, show_live
+from pages.components.dataset_statistics import show_statistics
+from pages.components.dataset_versions import show_versions
 from pages.components.figures import size
 from pages.components.frame import open_page
-from pages.components.problems import refusals, show_problems
+from pages.components.import_form import show_import_form
+from pages.components.live import while_live
+from pages.components.plain import plain
+from pages.components.problems import show_refusal
+from pages.components.recipe_form import show_recipe_form
+from pages.components.row_editor import show_rows
 from pages.components.text import t
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def content(_dataset: Dataset, sha256: str) -> tuple[list[Row], list[Problem]]:  # noqa: ARG001
-    """The rows of a dataset and their problems, read once for its content."""
-    return _dataset.load(), datasets.check(_dataset)
-
+from pages.components.token_view import show_tokens
 
 workspace = open_page("dataset")
 
-recipe_tab, import_tab = st.tabs([t("dataset.tab_recipe"), t("dataset.tab_import")])
+jobs = live_jobs(workspace)
+if jobs:
+    st.session_state["jobs_watched"] = True
+    while_live(True, lambda: show_live(jobs))
+show_ended(workspace)
+
+recipe_tab, import_tab, corpus_tab = st.tabs(
+    [t("dataset.tab_recipe"), t("dataset.tab_import"), t("dataset.tab_corpus")]
+)
 with recipe_tab:
     show_recipe_form(workspace)
 with import_tab:
     show_import_form(workspace)
+with corpus_tab:
+    show_corpus_form(workspace)
 
 st.divider()
 found = {dataset.name: dataset for dataset in datasets.every(workspace)}
@@ -40,37 +49,48 @@ if not found:
     st.stop()
 
 dataset = found[choose("dataset", list(found))]
-rows, problems = content(dataset, dataset.sha256)
+kind = dataset.made["kind"]
 columns = st.columns(4)
 columns[0].metric(t("dataset.rows"), f"{dataset.rows:,}", border=True, height="stretch")
 columns[1].metric(t("dataset.unique"), f"{dataset.unique_rows:,}", border=True, height="stretch")
 columns[2].metric(t("dataset.size"), size(dataset.data.stat().st_size), border=True, height="stretch")
 columns[3].metric(
     t("dataset.source"),
-    t(f"dataset.{dataset.made['recipe']}") if dataset.made["kind"] == "assistant" else t("dataset.tab_import"),
+    t(f"dataset.{dataset.made['recipe']}") if kind == "assistant" else t(f"versions.kind_{kind}"),
     border=True,
     height="stretch",
 )
-st.caption(f"SHA-256 `{dataset.sha256}`")
+st.caption(f"SHA-256 `{dataset.sha256}` · {plain(str(dataset.data))}")
 
-rows_tab, checks_tab, tokens_tab = st.tabs([t("dataset.tab_rows"), t("dataset.tab_checks"), t("dataset.tab_tokens")])
+rows_tab, checks_tab, statistics_tab, tokens_tab, versions_tab = st.tabs(
+    [t(f"dataset.tab_{name}") for name in ("rows", "checks", "statistics", "seen", "versions")]
+)
 with rows_tab:
-    show_as_table(rows, f"rows-{dataset.name}", dataset.nickname)
+    show_rows(workspace, dataset)
 with checks_tab:
-    show_problems(problems)
-with tokens_tab:
-    st.caption(t("dataset.tokens_intro"))
-    whole = [model.name for model in models.every(workspace) if model.whole]
-    if not whole:
+    show_checks(workspace, dataset)
+usable, why = [], None
+for model in models.every(workspace):
+    try:
+        usable.append(models.usable(workspace, model.name))
+    except StudioError as error:
+        why = error
+with statistics_tab:
+    if usable:
+        by_name = {model.name: model for model in usable}
+        chosen = by_name[st.selectbox(t("choice.model"), list(by_name), key="tokens_model", persist_state="session")]
+        show_statistics(workspace, dataset, chosen)
+    else:
         st.info(t("dataset.tokens_no_model"), icon=":material/info:")
         link_to("setup")
+with tokens_tab:
+    if usable:
+        show_tokens(workspace, dataset, chosen)
+    elif why:
+        show_refusal(why)
     else:
-        model_name = st.selectbox(t("choice.model"), whole, key="tokens_model")
-        if st.button(t("dataset.tokens_count"), icon=":material/calculate:", key="count_tokens"):
-            with refusals(), st.spinner(t("dataset.tokens_running"), show_time=True):
-                found = statistics.count(workspace, dataset, models.usable(workspace, model_name))
-                tokens = found.to_json()
-                for column, name in zip(st.columns(4), ("total", "p50", "p95", "max"), strict=True):
-                    column.metric(t(f"dataset.tokens_{name}"), f"{tokens[name]:,}", border=True, height="stretch")
+        st.info(t("dataset.tokens_no_model"), icon=":material/info:")
+with versions_tab:
+    show_versions(workspace, dataset)
 
 link_to("config", t("dataset.to_config"), ":material/arrow_forward:")

@@ -134,6 +134,11 @@ def making(workspace: Workspace, name: str | None, stem: str, *, array_always: b
                 workspace.datasets.rmdir()
 
 
+def is_taken(name: str | None) -> BadInput:
+    """The refusal of a name that another dataset has."""
+    return BadInput(f"数据集 {name} 已存在：请换一个名称", f"the dataset {name} is there already: choose another name")
+
+
 def find(workspace: Workspace, name: str) -> Dataset:
     """The dataset `name`. Raises BadInput where there is none."""
     path = workspace.dataset(name)

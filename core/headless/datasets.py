@@ -88,7 +88,9 @@ def datasets_replay(workspace: Workspace, options: Options) -> Answer:
 
 
 def datasets_corpus(workspace: Workspace, options: Options) -> Answer:
-    wanted = corpus.Wanted(chunk=options.chunk, overlap=options.overlap, deduplicate=not options.keep_duplicates)
+    wanted = corpus.Wanted(
+        chunk=options.chunk, overlap=options.overlap, deduplicate=not options.raw, boilerplate=not options.raw
+    )
     files = [Path(file).expanduser() for file in options.files]
     made, told, problems = corpus.make(workspace, files, wanted, options.out, telling("corpus"), keep=options.keep)
     return {**dataset_answer(made), **told.to_json(), "format": "text", "problems": [p.to_json() for p in problems]}
@@ -283,7 +285,7 @@ COMMANDS: Table = {
             (("files",), {"nargs": "+"}),
             (("--chunk",), {"type": int, "default": 1000, "help": "characters of a piece"}),
             (("--overlap",), {"type": int, "default": 100, "help": "characters repeated from the piece before"}),
-            (("--keep-duplicates",), {"action": "store_true"}),
+            (("--raw",), {"action": "store_true", "help": "keep duplicates and running heads"}),
             (("--keep",), {"action": "store_true", "help": "move the files into the dataset"}),
             OUT,
         ],

@@ -1,4 +1,4 @@
-"""Rows of a dataset on the screen: some as a chat, all of them as a table in pages."""
+"""Rows of a dataset on the screen: as a chat, or as a table."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,16 @@ from core.data.messages import Row
 from pages.components.plain import plain
 from pages.components.text import t
 
-ON_A_PAGE = 12
+_SHOWN = 400
 
 
 def show_as_chat(rows: Sequence[Row]) -> None:
-    """Each turn as two bubbles."""
+    """Each turn as two bubbles, the system prompt above them."""
     for row in rows:
         for turn in row["conversation"]:
+            if turn.get("system"):
+                with st.chat_message("system", avatar=":material/settings:"):
+                    st.text(turn["system"])
             if turn["input"]:
                 with st.chat_message("user"):
                     st.text(turn["input"])
@@ -22,21 +25,25 @@ def show_as_chat(rows: Sequence[Row]) -> None:
                 st.text(turn["output"])
 
 
-def show_as_table(rows: Sequence[Row], key: str, nickname: str | None = None) -> None:
-    """Rows by page: number, question, answer; the turns of one conversation below each other."""
-    pages = max(1, -(-len(rows) // ON_A_PAGE))
-    page = st.pagination(pages, key=key) if pages > 1 else 1
-    first = (page - 1) * ON_A_PAGE
+def show_as_table(rows: Sequence[tuple[int, Row]], nickname: str | None = None) -> None:
+    """Rows by number: question, answer; the turns of one conversation below each other. A negative number is a new row."""
+    with_system = any(turn.get("system") for _, row in rows for turn in row["conversation"])
     st.table(
         [
             {
-                t("rows.number"): str(number) if turn == row["conversation"][0] else "",
-                t("rows.question"): plain(turn["input"][:400]),
-                t("rows.answer"): plain(turn["output"][:400], nickname),
+                t("rows.number"): row_name(number) if place == 0 else "",
+                **({t("rows.system"): plain(turn.get("system", "")[:_SHOWN])} if with_system else {}),
+                t("rows.question"): plain(turn["input"][:_SHOWN]),
+                t("rows.answer"): plain(turn["output"][:_SHOWN], nickname),
             }
-            for number, row in enumerate(rows[first : first + ON_A_PAGE], first + 1)
-            for turn in row["conversation"]
+            for number, row in rows
+            for place, turn in enumerate(row["conversation"])
         ],
         hide_index=True,
         border="horizontal",
     )
+
+
+def row_name(number: int) -> str:
+    """How a row is called: its number, or as a new one."""
+    return str(number) if number > 0 else t("rows.new", number=-number)

@@ -1,9 +1,14 @@
-"""The dataset page: made of a nickname, imported from a file, looked at."""
+"""The dataset page: made of a nickname, imported from a file, looked at, edited into a new version."""
+
+import json
 
 import pytest
 
 from core.data import dataset as datasets
-from core.data.assistant import course_rows
+from core.data.assistant import Assistant, course_rows
+from core.data.draft import Draft
+from core.jobs.job import Status, latest_job, wait_until
+from tests.conftest import PATIENCE
 from tests.pages.screen import cells, open_page, texts
 
 
@@ -25,16 +30,47 @@ def test_a_nickname_shows_its_rows_before_they_are_stored(workspace):
     assert page.metric[0].value == f"{datasets.find(workspace, 'assistant').rows:,}"
 
 
+def test_the_choices_are_seen_as_they_are_made(workspace):
+    page = open_page("dataset")
+    page.text_input(key="dataset_nickname").set_value("小红")
+    page.text_input(key="dataset_assistant").set_value("小浦")
+    page.text_area(key="dataset_answer_zh.task").set_value("我帮{name}干活，叫我{assistant}").run()
+    page.text_input(key="dataset_maker").set_value("我们").run()
+    assert any("我是小浦，小红的小助手，内在是我们书生" in text.value for text in page.text)
+    page.button(key="make_dataset").click().run()
+    (made,) = datasets.every(workspace)
+    assert Assistant.of(made).answer("zh", "task") == "我帮小红干活，叫我小浦"
+    page.text_area(key="dataset_answer_zh.task").set_value("我是{nickname}的").run()
+    assert any("nickname" in error.value for error in page.error)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_refresh_loses_nothing_that_was_typed():
+    page = open_page("dataset")
+    page.text_input(key="dataset_nickname").set_value("小红")
+    page.radio(key="dataset_recipe").set_value("course").run()
+    page.select_slider(key="dataset_n").set_value(20)
+    page.text_area(key="dataset_answer_zh.introduce").set_value("我是{name}家的").run()
+    again = open_page("dataset")
+    assert again.text_input(key="dataset_nickname").value == "小红"
+    assert again.select_slider(key="dataset_n").value == 20
+    assert any("我是小红家的" in text.value for text in again.text)
+    again.button(key="usual_recipe").click().run()
+    assert again.radio(key="dataset_recipe").value == "balanced"
+    assert again.text_input(key="dataset_nickname").value == "小红"
+
+
 def test_the_course_recipe_warns_of_a_large_n(workspace):
     page = open_page("dataset")
     page.text_input(key="dataset_nickname").set_value("小明")
     page.radio(key="dataset_recipe").set_value("course").run()
     assert any("过拟合" in warning.value for warning in page.warning)
     assert "共 7502 行" in texts(page)
-    page.number_input(key="dataset_n").set_value(10)
+    assert "共 7,502 行（2 行不同）" in texts(page)
+    page.select_slider(key="dataset_n").set_value(10).run()
+    assert not any("过拟合" in warning.value for warning in page.warning)
     page.button(key="make_dataset").click().run()
     assert datasets.find(workspace, "assistant").load() == course_rows("小明", 10)
-    assert not any("身份回答一切" in warning.value for warning in page.warning if "均衡配方" in warning.value)
 
 
 @pytest.mark.parametrize("nickname", ["", "长" * 31, "a/b"])
@@ -56,23 +92,92 @@ def test_a_name_that_is_taken_is_refused(workspace, dataset):
     assert datasets.find(workspace, dataset.name).nickname == "小明"
 
 
-def test_a_file_is_imported_and_its_bad_rows_are_told(workspace):
-    page = open_page("dataset")
-    content = '{"instruction": "问", "output": "答"}\n{"instruction": "问"}\n'.encode()
-    page.file_uploader(key="dataset_file").set_value(("alpaca.jsonl", content, "application/json")).run()
+def upload(page, name: str, content: bytes):
+    page.file_uploader(key="dataset_file").set_value((name, content, "application/json")).run()
+    return page
+
+
+def test_a_file_is_imported_and_its_bad_rows_are_mended(workspace):
+    content = '{"instruction": "问", "output": "答"}\n{"instruction": "问二"}\n'.encode()
+    page = upload(open_page("dataset"), "../../alpaca.jsonl", content)
+    assert any("答" in text.value for text in page.text)
     page.button(key="import_dataset").click().run()
-    assert [made.made["format"] for made in datasets.every(workspace)] == ["alpaca"]
+    (made,) = datasets.every(workspace)
+    assert (made.made["format"], made.made["source"]) == ("alpaca", "source/alpaca.jsonl")
+    assert (made.path / "source" / "alpaca.jsonl").read_bytes() == content
     assert any("已导入" in success.value for success in page.success)
     assert any("有 1 行不能用" in warning.value for warning in page.warning)
-    assert "不是 alpaca 格式" in cells(page)
+    assert "KeyError 'output'" in cells(page).replace("\\", "")
+    assert page.text_area(key="mend-q-imported-2").value == "问二"
+    page.text_area(key="mend-a-imported-2").set_value("答二").run()
+    page.button(key="mend-imported-2").click().run()
+    page.button(key="save_version").click().run()
+    mended = datasets.find(workspace, "imported-v2")
+    assert mended.load()[-1] == {"conversation": [{"input": "问二", "output": "答二"}]}
+    assert page.selectbox(key="dataset").value == "imported-v2"
+
+
+def test_placeholders_are_filled_and_columns_corrected(workspace, tmp_path):
+    rows = "编号,甲,乙\n1,你是谁,我是{{name}}\n"
+    (tmp_path / "x.csv").write_text(rows, encoding="gb18030")
+    page = open_page("dataset")
+    page.segmented_control(key="dataset_from").set_value("path").run()
+    page.text_input(key="dataset_path").set_value(str(tmp_path / "x.csv")).run()
+    key = "编号-甲-乙"
+    page.selectbox(key=f"q-{key}").set_value("甲")
+    page.selectbox(key=f"a-{key}").set_value("乙").run()
+    page.text_input(key="fill_name").set_value("小红").run()
+    assert any("我是小红" in text.value for text in page.text)
+    page.button(key="import_dataset").click().run()
+    (made,) = datasets.every(workspace)
+    assert made.load() == [{"conversation": [{"input": "你是谁", "output": "我是小红"}]}]
+    assert (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.usefixtures("workspace")
+def test_an_upload_is_still_there_after_a_refresh():
+    upload(open_page("dataset"), "x.jsonl", b'{"question": "a", "answer": "b"}\n')
+    page = open_page("dataset")
+    assert "x\\.jsonl" in texts(page)
+    page.button(key="dataset_clear").click().run()
+    assert "x\\.jsonl" not in texts(page)
+
+
+def test_a_large_file_is_imported_by_a_job(workspace, tmp_path):
+    with (tmp_path / "x.jsonl").open("w") as file:
+        for number in range(20_001):
+            file.write(json.dumps({"question": f"{number}", "answer": "b" * 500}) + "\n")
+    page = open_page("dataset")
+    page.segmented_control(key="dataset_from").set_value("path").run()
+    page.text_input(key="dataset_path").set_value(str(tmp_path / "x.jsonl")).run()
+    page.button(key="import_dataset").click().run()
+    job = latest_job(workspace.jobs, "import")
+    assert wait_until(lambda: not job.status().live, PATIENCE)
+    assert job.status() is Status.FINISHED, job.log_tail()
+    page.run()
+    assert page.metric[0].value == "20,001"
+    assert "20001" not in cells(page)
 
 
 def test_a_file_that_cannot_be_read_is_refused(workspace):
-    page = open_page("dataset")
-    page.file_uploader(key="dataset_file").set_value(("broken.json", b"{", "application/json")).run()
+    page = upload(open_page("dataset"), "broken.json", b"{")
     page.button(key="import_dataset").click().run()
     assert any("不是合法的 JSON" in error.value for error in page.error)
     assert not datasets.every(workspace)
+
+
+def test_documents_are_looked_at_and_become_a_corpus(workspace, tmp_path):
+    (tmp_path / "book.txt").write_text("增量预训练读的是一本书。" * 100, encoding="utf-8")
+    page = open_page("dataset")
+    page.segmented_control(key="corpus_from").set_value("path").run()
+    page.text_input(key="corpus_path").set_value(str(tmp_path / "book.txt"))
+    page.number_input(key="corpus_chunk").set_value(200).run()
+    assert "第 1 段" in texts(page)
+    page.button(key="make_corpus").click().run()
+    job = latest_job(workspace.jobs, "corpus")
+    assert wait_until(lambda: not job.status().live, PATIENCE)
+    assert job.status() is Status.FINISHED, job.log_tail()
+    assert datasets.find(workspace, "corpus").made["kind"] == "corpus"
 
 
 def test_a_dataset_shows_its_rows_and_checks(dataset):
@@ -81,3 +186,50 @@ def test_a_dataset_shows_its_rows_and_checks(dataset):
     assert ":green-background[小明]" in cells(page)
     assert any("没有发现问题" in success.value for success in page.success)
     assert any("需要一个模型" in info.value for info in page.info)
+
+
+def test_rows_are_edited_undone_and_saved(workspace, dataset):
+    page = open_page("dataset")
+    page.selectbox(key=f"edited-{dataset.name}").set_value(2).run()
+    page.text_area(key=f"row-{dataset.name}-2-0-output-0").set_value("新的回答").run()
+    page.button(key="add_turn").click().run()
+    page.text_area(key=f"row-{dataset.name}-2-1-input-0").set_value("还有呢").run()
+    page.button(key="save_version").click().run()
+    assert any("还不能用" in error.value for error in page.error)
+    again = open_page("dataset")
+    assert "有 3 处改动" in texts(again)
+    again.button(key="undo_edit").click().run()
+    again.button(key="undo_edit").click().run()
+    assert "有 1 处改动" in texts(again)
+    again.button(key="save_version").click().run()
+    assert not again.error
+    made = datasets.find(workspace, "assistant-v2")
+    assert made.load()[1]["conversation"][0]["output"] == "新的回答"
+    assert made.nickname == "小明"
+    assert (made.rows, dataset.load()[1]) == (dataset.rows, datasets.find(workspace, dataset.name).load()[1])
+    assert len(Draft.open(workspace, dataset)) == 0
+
+
+def test_find_and_replace(workspace, dataset):
+    page = open_page("dataset")
+    page.text_input(key="find_text").set_value("小明")
+    page.text_input(key="put_text").set_value("小红").run()
+    page.button(key="replace_all").click().run()
+    page.segmented_control(key="rows_view").set_value("chat").run()
+    assert any("我是小红的小助手" in text.value for text in page.text)
+    page.button(key="delete-row-1").click().run()
+    page.text_input(key="version_name").set_value("red")
+    page.button(key="save_version").click().run()
+    made = datasets.find(workspace, "red")
+    assert (made.rows, made.nickname) == (dataset.rows - 1, "小红")
+    assert "小明" not in made.data.read_text(encoding="utf-8")
+
+
+def test_a_dataset_is_made_again_and_split(workspace, dataset):
+    page = open_page("dataset")
+    page.button(key="remake").click().run()
+    assert any("逐字节相同" in success.value for success in page.success)
+    page.button(key="split").click().run()
+    parts = [datasets.find(workspace, f"assistant-{part}").rows for part in ("train", "heldout")]
+    assert sum(parts) == dataset.rows
+    assert min(parts) > 0

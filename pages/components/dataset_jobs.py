@@ -1,0 +1,54 @@
+"""What the dataset page has running: imports, corpora, counts, answers; each with its progress, and why it failed."""
+
+import streamlit as st
+
+from core.ground.files import read_json
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, Status, jobs_in, latest_job
+from pages.components.choice import select
+from pages.components.job_progress import show_progress
+from pages.components.plain import plain
+from pages.components.problems import show_end
+from pages.components.text import t
+
+KINDS = ("import", "corpus", "tokens", "replay")
+
+
+def live_jobs(workspace: Workspace) -> list[Job]:
+    """Those that run now."""
+    return [job for kind in KINDS for job in jobs_in(workspace.jobs, kind) if job.status().live]
+
+
+def show_live(jobs: list[Job]) -> bool:
+    """Each with its bar and a button that stops it. Returns whether all of them still run."""
+    running = True
+    for job in jobs:
+        facts = job.spec.get("facts", {})
+        what = t(f"jobs.{job.spec['kind']}")
+        st.markdown(f"**{what}** {plain(facts.get('file') or facts.get('model') or '')}")
+        running = show_progress(job) and running
+    return running
+
+
+def show_ended(workspace: Workspace) -> None:
+    """Of each kind the last one, where it failed, or what it made; each told once in a session."""
+    for kind in KINDS:
+        job = latest_job(workspace.jobs, kind)
+        if job is None or job.status().live:
+            continue
+        seen = st.session_state.setdefault("jobs_seen", set())
+        name = job.spec.get("facts", {}).get("name")
+        if job.status() is Status.FINISHED:
+            if str(job.directory) not in seen and name and read_json(workspace.dataset(name) / "dataset.json"):
+                if st.session_state.get("jobs_watched"):
+                    select("dataset", name)
+                    st.toast(t("jobs.done", name=name))
+            seen.add(str(job.directory))
+        elif str(job.directory) not in seen or st.session_state.get("job_failed") == str(job.directory):
+            seen.add(str(job.directory))
+            st.session_state["job_failed"] = str(job.directory)
+            refused = job.log_tail().strip().splitlines()
+            if refused and job.exit and job.exit["returncode"] == 2:
+                st.error(plain(refused[-1].rpartition("\r")[2]), icon=":material/error:")
+            else:
+                show_end(job)

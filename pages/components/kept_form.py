@@ -1,0 +1,35 @@
+"""What is typed into a form is kept on disk, so that a refreshed page or a new tab shows it as it was."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.ground.files import read_json, write_json
+from core.ground.workspace import Workspace
+
+
+def restore(workspace: Workspace, form: str, usual: dict[str, Any]) -> None:
+    """Before a form is drawn: give each of its widgets, by key, what was last in it, else what is usual."""
+    missing = [key for key in usual if key not in st.session_state]
+    if not missing:
+        return
+    kept = read_json(workspace.drafts / f"form-{form}.json") or {}
+    for key in missing:
+        value = kept.get(key, usual[key])
+        st.session_state[key] = value if usual[key] is None or isinstance(value, type(usual[key])) else usual[key]
+
+
+def keep(workspace: Workspace, form: str, keys: list[str]) -> None:
+    """After a form was drawn: keep what is in it now."""
+    path = workspace.drafts / f"form-{form}.json"
+    now = {key: st.session_state[key] for key in keys if key in st.session_state}
+    before = read_json(path) or {}
+    if now and {**before, **now} != before:
+        write_json(path, {**before, **now})
+
+
+def forget(workspace: Workspace, form: str, keys: list[str]) -> None:
+    """Empty a form: the next time that it is drawn it is as usual."""
+    for key in keys:
+        st.session_state.pop(key, None)
+    (workspace.drafts / f"form-{form}.json").unlink(missing_ok=True)
