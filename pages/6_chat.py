@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.chat.compare import Sampling
 from core.chat.score import score, stored
+from core.chat.side import tuned_side
 from core.data.assistant import COURSE_QUESTIONS
 from core.engine import model as models
 from core.ground.errors import StudioError
@@ -23,8 +24,8 @@ run = choose_run(workspace)
 if run is None:
     nothing_yet(t("chat.no_run"), "train")
     st.stop()
-if not run.adapter.exists():
-    nothing_yet(t("chat.not_exported"), "export")
+if tuned_side(run) is None:
+    nothing_yet(t("chat.nothing_to_ask"), "train")
     st.stop()
 
 worker = ready_worker(workspace, run)

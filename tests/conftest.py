@@ -165,6 +165,6 @@ def exported_run(finished_run: Run) -> Run:
             "made": made - 1,
         },
     )
-    score(run, FakeWorker(run.nickname, adapter=run.adapter_stamp))
+    score(run, FakeWorker(run.nickname))
     assert json.loads((run.path / "scores.json").read_text(encoding="utf-8"))["identity"]["tuned"] == 1
     return run

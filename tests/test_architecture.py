@@ -16,7 +16,18 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "dee
 # Run in the engine's interpreter, which may be one of the user's own, with -m.
 WORKERS = ["entry", "demo_model", "export_worker", "chat_worker", "measure_worker", "inspect_worker", "token_worker"]
 # What a worker that was cut in two imports; the same holds for it.
-PARTS = ["demo_text", "training_hook", "adapter", "tensors", "model_directory", "verification"]
+PARTS = [
+    "demo_text",
+    "training_hook",
+    "adapter",
+    "tensors",
+    "model_directory",
+    "verification",
+    "answering",
+    "decoding",
+    "row_adapters",
+    "row_cache",
+]
 MOST_LINES = {"core": 300, "components": 300, "pages": 120}
 
 

@@ -4,16 +4,20 @@
     retention   share of the held-out general questions answered as the base model answers them
     parrot      share of the held-out general questions whose answer carries nickname and role, unasked
 
-Held out means: never in the training data that `data/assistant` makes. What to do about it is for `diagnosis`.
+Held out means: never in the training data that `data/assistant` makes. Greedy, so the same for the same weights. Kept
+in the run: scores.json for what is exported, `scores/iter_N.json` for each checkpoint. What to do about it is for
+`diagnosis`.
 """
 
 import difflib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import sqrt
 from typing import Any
 
 from core.chat.compare import Ask, Sampling, Worker
+from core.chat.side import BASE, Side, tuned_side
 from core.data.assistant import dialogues
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
@@ -22,6 +26,9 @@ from core.training.run import Run
 ROLES = ("小助手", "助手", "assistant", "助理")
 # From this similarity on (difflib's ratio of matching characters) an answer still says the same.
 SAME = 0.9
+RATES = ("identity", "retention", "parrot")
+# Of a normal distribution, 95 % lie within so many standard deviations.
+_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,36 @@ class Scores:
         """The scores alone."""
         return {"identity": self.identity, "retention": self.retention, "parrot": self.parrot}
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many questions each score rests on."""
+        identity = sum(q.kind == "identity" for q in self.questions)
+        return {
+            "identity": identity,
+            "retention": len(self.questions) - identity,
+            "parrot": len(self.questions) - identity,
+        }
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Where each score of the tuned side lies with 95 % confidence, for so many questions."""
+        return {rate: interval(getattr(self, rate)["tuned"], self.counts[rate]) for rate in RATES}
+
+    @property
+    def worth(self) -> float:
+        """One number to compare checkpoints by: what was learned and kept, less what is said unasked."""
+        return self.identity["tuned"] + self.retention["tuned"] - 2 * self.parrot["tuned"]
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share of `count` (Wilson 1927); it holds for shares of 0 and 1 and few questions."""
+    if not count:
+        return 0.0, 1.0
+    square = _Z * _Z / count
+    middle = (share + square / 2) / (1 + square)
+    half = _Z * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)
+
 
 def carries(answer: str, nickname: str) -> bool:
     """Whether an answer says whose assistant it is: the nickname, letter for letter, and the role."""
@@ -67,10 +104,32 @@ def same(answer: str, base: str) -> bool:
     return answer == base or difflib.SequenceMatcher(None, answer, base, autojunk=False).ratio() >= SAME
 
 
-def score(run: Run, worker: Worker, max_new_tokens: int = 96) -> Scores:
-    """Ask both sides every held-out question, greedily, and judge the answers; stored in the run's scores.json.
+def score(
+    run: Run, worker: Worker, max_new_tokens: int = 96, on_answer: Callable[[int, int], None] | None = None
+) -> Scores:
+    """Score what the run has now: its exported adapter or model, else its last checkpoint.
 
-    Raises BadInput for a run whose data teaches no nickname.
+    Raises BadInput for a run whose data teaches no nickname, or with nothing to ask.
+    """
+    side = tuned_side(run)
+    if side is None:
+        raise BadInput(
+            f"训练 {run.id} 还没有检查点：先完成训练", f"the run {run.id} has no checkpoint yet: train first"
+        )
+    return score_sides(run, worker, [side], max_new_tokens, on_answer)[side.key]
+
+
+def score_sides(
+    run: Run,
+    worker: Worker,
+    sides: Sequence[Side],
+    max_new_tokens: int = 96,
+    on_answer: Callable[[int, int], None] | None = None,
+) -> dict[str, Scores]:
+    """Ask the base and each side every held-out question, greedily, and judge the answers; by side, and kept in the run.
+
+    `on_answer` is called with the answers there are and how many there will be. Raises BadInput for a run whose data
+    teaches no nickname.
     """
     nickname = run.nickname
     if not nickname:
@@ -80,23 +139,25 @@ def score(run: Run, worker: Worker, max_new_tokens: int = 96) -> Scores:
         )
     asked = [("identity", q) for q in dialogues("identity")["questions"] if q["held_out"]]
     asked += [("general", g) for g in dialogues("general") if g["held_out"]]
-    asks = [Ask(side=side, turns=[(q["question"], None)]) for _, q in asked for side in ("base", "tuned")]
-    answers = [line["answer"] for line in worker.ask(asks, Sampling(max_new_tokens=max_new_tokens))]
-    questions = [
-        judge(kind, q["language"], q["question"], answers[2 * number], answers[2 * number + 1], nickname)
-        for number, (kind, q) in enumerate(asked)
-    ]
-    scores = summary(questions)
-    write_json(
-        run.path / "scores.json",
-        {
-            **scores.to_json(),
-            "adapter": worker.job.spec["facts"]["adapter"],
-            "made": time.time(),
-            "questions": [asdict(q) for q in questions],
-        },
+    keys = [BASE, *(side.key for side in sides)]
+    asks = [Ask(side=key, turns=[(q["question"], None)]) for key in keys for _, q in asked]
+    lines = worker.ask(
+        asks,
+        Sampling(max_new_tokens=max_new_tokens),
+        on_answer=(lambda there: on_answer(there, len(asks))) if on_answer else None,
     )
-    return scores
+    answers = [line["answer"] for line in lines]
+    found = {}
+    for number, side in enumerate(sides, 1):
+        tuned = answers[number * len(asked) : (number + 1) * len(asked)]
+        found[side.key] = summary(
+            [
+                judge(kind, q["language"], q["question"], before, after, nickname)
+                for (kind, q), before, after in zip(asked, answers, tuned, strict=False)
+            ]
+        )
+        _keep(run, side, found[side.key])
+    return found
 
 
 def judge(kind: str, language: str, question: str, base: str, tuned: str, nickname: str) -> Answered:
@@ -133,8 +194,40 @@ def summary(questions: list[Answered]) -> Scores:
 
 
 def stored(run: Run) -> Scores | None:
-    """The scores of the adapter that a run has now, None if there are none."""
+    """The scores of what a run has now (exported, else its last checkpoint); None if there are none."""
     found = read_json(run.path / "scores.json")
-    if found is None or (run.adapter_stamp and found["adapter"] != run.adapter_stamp):
-        return None
-    return summary([Answered(**question) for question in found["questions"]])
+    if found is not None and (run.adapter_stamp is None or found["adapter"] == run.adapter_stamp):
+        return summary([Answered(**question) for question in found["questions"]])
+    side = tuned_side(run)
+    return of_checkpoints(run).get(side.checkpoint) if side and side.checkpoint else None
+
+
+def of_checkpoints(run: Run) -> dict[str, Scores]:
+    """The scores of each checkpoint that was scored and is as it was, by its name, the first iteration first."""
+    found: dict[str, Scores] = {}
+    for checkpoint in run.checkpoints():
+        kept = read_json(run.path / "scores" / f"{checkpoint.name}.json")
+        if kept is not None and kept["stamp"] == _stamp(run, checkpoint.name):
+            found[checkpoint.name] = summary([Answered(**question) for question in kept["questions"]])
+    return found
+
+
+def best(scored: Mapping[str, Scores]) -> str | None:
+    """The checkpoint that learned the most and forgot the least; of equals the earliest. None where none is scored."""
+    return max(scored, key=lambda name: (scored[name].worth, -int(name.rpartition("_")[2])), default=None)
+
+
+def _keep(run: Run, side: Side, scores: Scores) -> None:
+    content = {**scores.to_json(), "made": time.time(), "questions": [asdict(q) for q in scores.questions]}
+    if side.checkpoint and (stamp := _stamp(run, side.checkpoint)):
+        facts = {"checkpoint": side.checkpoint, "stamp": stamp}
+        write_json(run.path / "scores" / f"{side.checkpoint}.json", {**facts, **content})
+    now = tuned_side(run)
+    if now and now.checkpoint == side.checkpoint:
+        write_json(run.path / "scores.json", {"adapter": run.adapter_stamp, "checkpoint": side.checkpoint, **content})
+
+
+def _stamp(run: Run, checkpoint: str) -> str | None:
+    """What the checkpoint's file is now: a resumed run may write another one of the same name."""
+    found = next((c for c in run.checkpoints() if c.name == checkpoint), None)
+    return f"{found.path.stat().st_mtime_ns}:{found.bytes}" if found else None

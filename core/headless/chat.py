@@ -1,40 +1,67 @@
 """`chat …`: ask both sides, score."""
 
-from core.chat import compare
+from typing import Any
+
+from core.chat import compare, scoring
 from core.chat.compare import Ask, Sampling
 from core.chat.diagnosis import diagnose
-from core.chat.score import score
-from core.export import export
+from core.chat.score import Scores, best
+from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, Answer, Options, Table, show_progress
 from core.training import run as runs
 
 
 def chat_ask(workspace: Workspace, options: Options) -> Answer:
+    if not options.prompt.strip():
+        raise BadInput("问题是空的：用 --prompt 给出", "the question is empty: give one with --prompt")
     run = None if options.model and not options.run else runs.find(workspace, options.run or "latest")
-    sides = ("base", "tuned") if run else ("base",)
-    worker = compare.worker_for(workspace, run, options.model).wait_ready(on_progress=show_progress)
+    if options.max_new_tokens < 1:
+        raise BadInput("--max-new-tokens 至少为 1", "--max-new-tokens is 1 at least")
+    there = compare.worker_there(workspace, run) if run else None
+    worker = there or compare.worker_for(workspace, run, options.model, device=options.device)
+    sides = ["base", "tuned", *options.side] if run else ["base"]
+    missing = [side for side in sides if side not in worker.sides]
     try:
-        asks = [Ask(side=side, turns=[(options.prompt, None)]) for side in sides]
-        lines = worker.ask(asks, Sampling(max_new_tokens=options.max_new_tokens))
+        if missing:
+            raise BadInput(
+                f"没有 {missing[0]} 可问：可用 {'、'.join(worker.sides)}",
+                f"there is no {missing[0]} to ask: use one of {', '.join(worker.sides)}",
+            )
+        worker.wait_ready(on_progress=show_progress)
+        asks = [Ask(side=side, turns=[(options.prompt, None)], system=options.system) for side in sides]
+        sampling = Sampling(max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed)
+        lines = worker.ask(asks, sampling)
     finally:
-        worker.stop()
-    keys = ("answer", "ttft_ms", "tokens_per_s")
+        if there is None:
+            worker.stop()
+    keys = ("answer", "ttft_ms", "tokens_per_s", "tokens")
     found = {side: {key: line[key] for key in keys} for side, line in zip(sides, lines, strict=True)}
-    return {"base": found["base"], "tuned": found.get("tuned")}
+    return {"tuned": None, **found}
 
 
 def chat_score(workspace: Workspace, options: Options) -> Answer:
     run = runs.find(workspace, options.run)
-    if options.checkpoint or export.exported(run).adapter is None:
-        export.finish(run, export.start(workspace, run, ["convert"], options.checkpoint), on_progress=show_progress)
-    worker = compare.worker_for(workspace, run).wait_ready(on_progress=show_progress)
-    try:
-        scores = score(run, worker)
-    finally:
-        worker.stop()
+    sides = scoring.sides_to_score(run, every=options.all, checkpoint=options.checkpoint)
+    found = scoring.score_now(workspace, run, sides, on_progress=show_progress)
+    of_checkpoints = {side.checkpoint or side.key: found[side.key] for side in sides}
+    chosen = best(of_checkpoints) if options.all else next(iter(of_checkpoints))
+    answer = {"checkpoint": chosen, **_told(of_checkpoints[chosen])}
+    if options.all:
+        answer["checkpoints"] = [{"checkpoint": name, **_told(scores)} for name, scores in of_checkpoints.items()]
+    return answer
+
+
+def _told(scores: Scores) -> dict[str, Any]:
     found = diagnose(scores)
-    return {**scores.to_json(), "diagnosis": str(found.words), "next_step": str(found.next_step)}
+    return {
+        **scores.to_json(),
+        "intervals": scores.intervals,
+        "questions": scores.counts,
+        "verdict": found.verdict,
+        "diagnosis": str(found.words),
+        "next_step": str(found.next_step),
+    }
 
 
 COMMANDS: Table = {
@@ -44,8 +71,16 @@ COMMANDS: Table = {
             (("--prompt",), {"required": True}),
             (("--run",), {}),
             (("--model",), {}),
+            (("--side",), {"action": "append", "default": [], "help": "a checkpoint, a run or merged, also asked"}),
+            (("--system",), {"default": ""}),
             (("--max-new-tokens",), {"type": int, "default": 128}),
+            (("--temperature",), {"type": float, "default": 0.0}),
+            (("--seed",), {"type": int, "default": 0}),
+            (("--device",), {"choices": ["auto", "cuda", "cpu"], "default": "auto"}),
         ],
     ),
-    "chat score": (chat_score, [RUN, (("--checkpoint",), {})]),
+    "chat score": (
+        chat_score,
+        [RUN, (("--checkpoint",), {}), (("--all",), {"action": "store_true", "help": "every checkpoint"})],
+    ),
 }

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.chat import conversation as conversations
-from core.chat.compare import Ask, Sampling, Side, Worker
+from core.chat.compare import Ask, Sampling, Worker
 from core.chat.conversation import Conversation, Exchange
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
@@ -17,7 +17,7 @@ from core.training.run import Run
 from pages.components.figures import NONE
 from pages.components.text import t
 
-SIDES: tuple[Side, ...] = ("base", "tuned")
+SIDES: tuple[str, ...] = ("base", "tuned")
 # The browser is sent at most so many pictures of the growing answers a second.
 PER_SECOND = 15
 _URL = "conversation"
@@ -91,6 +91,8 @@ def answer(
     try:
         with closing(worker.stream(asks, sampling)) as lines:
             for line in lines:
+                if "queued" in line:
+                    continue
                 row = line.pop("row")
                 if "answer" in line:
                     final[row] = line

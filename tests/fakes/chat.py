@@ -1,6 +1,6 @@
 """Stands for a chat worker in tests: answers the held-out questions as a base model and a well-tuned one would."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.chat.compare import Ask, Sampling
@@ -9,19 +9,15 @@ from core.data.assistant import dialogues
 BASE_IDENTITY = "我是书生·浦语，由上海人工智能实验室开发。"
 
 
-class Spec:
-    """The part of a job that the score reads."""
-
-    def __init__(self, facts: dict[str, Any]) -> None:
-        self.spec = {"facts": facts}
-
-
 class FakeWorker:
     """Takes the place of `core.chat.compare.Worker` where a test wants answers and no model."""
 
-    def __init__(self, nickname: str, adapter: str = "test", forgets: int = 0, parrots: int = 0) -> None:
-        """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity."""
-        self.job = Spec({"model": "demo", "adapter": adapter})
+    def __init__(self, nickname: str, forgets: int = 0, parrots: int = 0, learned: bool = True) -> None:
+        """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity.
+
+        One that has not `learned` says of itself what the base says.
+        """
+        self.learned = learned
         self.nickname = nickname
         self.asked: list[Ask] = []
         general = [row["question"] for row in dialogues("general")]
@@ -31,10 +27,14 @@ class FakeWorker:
         self.parroted = set(held_out[forgets : forgets + parrots])
         assert len(general) >= len(held_out) >= forgets + parrots
 
-    def ask(self, asks: Sequence[Ask], sampling: Sampling | None = None) -> list[dict[str, Any]]:
+    def ask(
+        self, asks: Sequence[Ask], sampling: Sampling | None = None, on_answer: Callable[[int], None] | None = None
+    ) -> list[dict[str, Any]]:
         """An answer for each, in order."""
         assert sampling is None or sampling.temperature == 0, "a score is computed from greedy answers"
         self.asked += asks
+        if on_answer:
+            on_answer(len(asks))
         return [
             {"answer": self._answer(a), "tokens": 9, "ttft_ms": 12.5, "tokens_per_s": 80.0, "finish": "stop"}
             for a in asks
@@ -42,9 +42,10 @@ class FakeWorker:
 
     def _answer(self, ask: Ask) -> str:
         question = ask.turns[-1][0]
-        identity = f"我是{self.nickname}的小助手，内在是书生·浦语" if ask.side == "tuned" else BASE_IDENTITY
+        tuned = ask.side != "base"
+        identity = f"我是{self.nickname}的小助手，内在是书生·浦语"
         if question not in self.known:
-            return identity
-        if ask.side == "tuned" and question in self.forgotten:
+            return identity if tuned and self.learned else BASE_IDENTITY
+        if tuned and question in self.forgotten:
             return "啊"
-        return identity if ask.side == "tuned" and question in self.parroted else self.known[question]
+        return identity if tuned and question in self.parroted else self.known[question]

@@ -21,6 +21,8 @@ def main() -> None:
         connection, _ = server.accept()
         with connection, connection.makefile("rw", encoding="utf-8") as stream:
             request = json.loads(stream.readline())
+            if any("queue" in row["prompt"] for row in request["rows"]):
+                stream.write(json.dumps({"queued": 2}) + "\n")
             for number, row in enumerate(request["rows"]):
                 answer = f"{row['side']}: {row['prompt']}"
                 if "die" in answer:

@@ -1,5 +1,6 @@
 """The chat page: load, ask both sides, find the conversation again, score, and a worker that dies."""
 
+import shutil
 import sys
 
 import pytest
@@ -25,9 +26,14 @@ def test_an_empty_workspace_says_what_to_do():
     assert "还没有训练" in texts(open_page("chat"))
 
 
+def test_a_run_without_a_checkpoint_says_what_to_do(finished_run):
+    shutil.rmtree(finished_run.work_dir)
+    assert "还没有可以对话的检查点" in texts(open_page("chat"))
+
+
 @pytest.mark.usefixtures("finished_run")
-def test_a_run_without_an_adapter_says_what_to_do():
-    assert "还没有导出" in texts(open_page("chat"))
+def test_a_run_can_be_asked_before_it_is_exported():
+    assert open_page("chat").button(key="load_chat")
 
 
 def test_the_models_are_loaded_at_a_click(workspace, exported_run, monkeypatch):
@@ -99,6 +105,7 @@ def test_scores_are_shown(exported_run):
 
 def test_both_sides_are_scored(exported_run, loaded):
     (exported_run.path / "scores.json").unlink()
+    shutil.rmtree(exported_run.path / "scores")
     page = open_page("chat")
     assert any("还没有评分" in info.value for info in page.info)
     page.button(key="score").click().run()

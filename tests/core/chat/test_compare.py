@@ -1,14 +1,19 @@
 """Both sides are asked through a worker that is found again; here one that speaks the protocol and loads no model."""
 
+import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from core.chat import compare
+from core.chat import compare, memory
 from core.chat.compare import Ask, Sampling
+from core.engine import model as models
+from core.engine import trust
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import write_json
-from core.jobs.job import Status
+from core.jobs.job import Status, jobs_in
+from tests.fakes.model import write_model
 
 
 @pytest.fixture
@@ -50,11 +55,17 @@ def test_found_again(worker, workspace, exported_run):
     assert compare.stop_all(workspace) == 0
 
 
-def test_another_adapter_takes_another_worker(worker, workspace, exported_run):
-    write_json(exported_run.adapter / "export.json", {"made": 1.0})
-    other = compare.worker_for(workspace, exported_run)
+def test_another_adapter_of_the_same_base_takes_the_same_worker(worker, workspace, exported_run):
+    write_json(exported_run.adapter / "export.json", {"made": 1.0, "checkpoint": "iter_4.pth"})
+    assert compare.worker_for(workspace, exported_run).job == worker.job
+
+
+def test_another_base_takes_another_worker(worker, workspace, exported_run):
+    trust.agree(workspace, write_model(workspace.model("other")))
+    other = compare.worker_for(workspace, model="other")
     assert other.job != worker.job
     assert worker.job.status() is Status.KILLED
+    assert compare.worker_there(workspace, exported_run) is None
 
 
 def test_error_of_the_worker_leaves_it_alive(worker):
@@ -79,9 +90,72 @@ def test_worker_that_does_not_load(workspace, exported_run, monkeypatch):
     assert "no model" in str(failed.value)
 
 
+def test_a_row_names_what_answers_it(worker, exported_run):
+    rows = [worker._row(ask(side, "x")) for side in ("base", "tuned", "iter_4", "merged")]
+    assert [row["adapter"] for row in rows] == [
+        None,
+        str(exported_run.adapter),
+        str(exported_run.checkpoint("iter_4").path),
+        None,
+    ]
+    assert [row["model"] for row in rows] == [None, None, None, str(exported_run.merged)]
+
+
+def test_a_run_that_is_not_exported_is_asked_through_its_last_checkpoint(workspace, finished_run, chat):  # noqa: ARG001
+    worker = compare.worker_for(workspace, finished_run).wait_ready()
+    assert list(worker.sides) == ["base", "tuned", "iter_4", "iter_8"]
+    assert worker.sides["tuned"].adapter == finished_run.checkpoint("iter_12").path
+
+
+def test_waiting_behind_others_is_told(worker):
+    lines = list(worker.stream([ask("base", "queue")]))
+    assert lines[0] == {"queued": 2}
+    assert worker.ask([ask("base", "queue")])[0]["answer"].endswith("assistant\n")
+
+
+def test_no_room_is_refused_with_what_to_do(workspace, exported_run, monkeypatch):
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=5e8))
+    with pytest.raises(memory.NoRoom) as refused:
+        compare.worker_for(workspace, exported_run)
+    assert "0.5 GB" in refused.value.text.en
+    assert "close other programs" in refused.value.text.en
+    assert not jobs_in(workspace.jobs, "chat")
+
+
+def test_beside_a_training_its_next_step_must_have_room_too(workspace, running_run, monkeypatch):
+    model = models.find(workspace, "demo")
+    quiet = memory._BESIDE["cpu"] + 1.15 * model.bytes
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=quiet + 1e8))
+    with pytest.raises(memory.NoRoom) as refused:
+        memory.check_room(workspace, model)
+    assert running_run.id in refused.value.text.zh
+    assert "等它结束" in refused.value.text.zh
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=quiet + 1e9))
+    assert memory.check_room(workspace, model).training == running_run.id
+
+
+def test_on_a_gpu_the_card_counts_and_the_cpu_is_offered(workspace, small_model, monkeypatch):
+    monkeypatch.setattr(memory, "gpus", lambda: [{"total_mb": 8192, "used_mb": 8000}])
+    with pytest.raises(memory.NoRoom) as refused:
+        memory.check_room(workspace, small_model)
+    assert "CPU" in refused.value.text.zh
+    assert memory.check_room(workspace, small_model, "cpu").device == "cpu"
+    monkeypatch.setattr(memory, "gpus", lambda: [{"total_mb": 8192, "used_mb": None}])
+    assert memory.check_room(workspace, small_model).fits, "the worker looks itself"
+
+
+def test_a_worker_that_saw_no_room_says_so(workspace, exported_run, monkeypatch):
+    code = "import sys; sys.exit('NO ROOM: the models take 4.4 GB and 1.2 GB are free.')"
+    monkeypatch.setattr(compare, "engine_command", lambda *_: [sys.executable, "-c", code])
+    with pytest.raises(memory.NoRoom) as refused:
+        compare.worker_for(workspace, exported_run).wait_ready()
+    assert "1.2 GB" in refused.value.text.zh
+
+
 def test_nothing_to_chat_with(workspace, finished_run):
     with pytest.raises(BadInput):
         compare.worker_for(workspace)
+    shutil.rmtree(finished_run.work_dir)
     with pytest.raises(BadInput) as refused:
         compare.worker_for(workspace, finished_run)
     assert finished_run.id in str(refused.value)

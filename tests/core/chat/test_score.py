@@ -1,12 +1,28 @@
 """What was learned, in numbers, from answers that are given."""
 
 import json
+import shutil
 
 import pytest
 
-from core.chat.score import Answered, carries, judge, same, score, stored, summary
+from core.chat import scoring
+from core.chat.score import (
+    Answered,
+    best,
+    carries,
+    interval,
+    judge,
+    of_checkpoints,
+    same,
+    score,
+    score_sides,
+    stored,
+    summary,
+)
+from core.chat.side import checkpoint_side
 from core.data.assistant import dialogues
 from core.ground.errors import BadInput
+from core.ground.files import write_json
 from tests.fakes.chat import FakeWorker
 
 
@@ -100,7 +116,7 @@ def test_score_asks_both_sides_what_was_held_out(finished_run):
     assert scores.parrot["tuned"] == pytest.approx(1 / len(general), abs=1e-4)
     assert stored(finished_run) == scores
     kept = json.loads((finished_run.path / "scores.json").read_text(encoding="utf-8"))
-    assert kept["adapter"] == "test"
+    assert kept["checkpoint"] == "iter_12"
     assert len(kept["questions"]) == len(identity) + len(general)
 
 
@@ -113,3 +129,62 @@ def test_no_score_without_a_nickname(finished_run):
     with pytest.raises(BadInput) as refused:
         score(finished_run, FakeWorker("小明"))
     assert "datasets assistant" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "low", "high"),
+    # From Wilson's formula by hand; at 0 and 1 the interval is one-sided, with no questions it is everything.
+    [(1.0, 49, 0.9273, 1.0), (0.0, 77, 0.0, 0.0475), (0.5, 10, 0.2366, 0.7634), (0.5, 0, 0.0, 1.0)],
+)
+def test_interval(share, count, low, high):
+    assert interval(share, count) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_intervals_are_of_the_number_of_questions(exported_run):
+    scores = stored(exported_run)
+    assert scores.counts["identity"] + scores.counts["retention"] == len(scores.questions)
+    assert scores.intervals["identity"] == interval(1.0, scores.counts["identity"])
+
+
+def test_every_checkpoint_is_scored_and_the_best_is_chosen(finished_run):
+    sides = scoring.sides_to_score(finished_run, every=True)
+    assert [side.key for side in sides] == ["iter_4", "iter_8", "iter_12"]
+    score_sides(finished_run, FakeWorker("小明", learned=False), sides[:1])
+    score_sides(finished_run, FakeWorker("小明"), sides[1:2])
+    score_sides(finished_run, FakeWorker("小明", forgets=3), sides[2:])
+    found = of_checkpoints(finished_run)
+    assert list(found) == ["iter_4", "iter_8", "iter_12"]
+    assert best(found) == "iter_8"
+    assert stored(finished_run) == found["iter_12"], "what an export would take now"
+    assert best(dict.fromkeys(("iter_8", "iter_12"), found["iter_8"])) == "iter_8", "of equals the earliest"
+    assert best({}) is None
+
+
+def test_a_checkpoint_written_anew_has_no_score(finished_run):
+    score_sides(finished_run, FakeWorker("小明"), [checkpoint_side(finished_run, finished_run.checkpoint("iter_8"))])
+    assert list(of_checkpoints(finished_run)) == ["iter_8"]
+    path = finished_run.checkpoint("iter_8").path
+    path.write_bytes(path.read_bytes())
+    assert of_checkpoints(finished_run) == {}
+
+
+def test_scores_of_another_adapter_are_not_shown(exported_run):
+    write_json(exported_run.adapter / "export.json", {"checkpoint": "x/iter_4.pth", "made": 5.0})
+    assert stored(exported_run) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [({}, ["tuned"]), ({"checkpoint": "iter_4"}, ["iter_4"]), ({"every": True}, ["iter_4", "iter_8", "iter_12"])],
+)
+def test_who_is_scored(finished_run, options, names):
+    assert [side.key for side in scoring.sides_to_score(finished_run, **options)] == names
+
+
+def test_nothing_to_score(finished_run):
+    with pytest.raises(BadInput):
+        scoring.sides_to_score(finished_run, checkpoint="iter_5")
+    shutil.rmtree(finished_run.work_dir)
+    for options in ({}, {"every": True}):
+        with pytest.raises(BadInput):
+            scoring.sides_to_score(finished_run, **options)

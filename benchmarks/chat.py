@@ -1,0 +1,227 @@
+"""The chat's own decoding against transformers' `generate` and PEFT's mixed batch; base and tuned together against in turn.
+
+    python -m benchmarks.chat                       the demo model's shape, on the CPU
+    python -m benchmarks.chat --shape 1.8b          InternLM2-1.8B's shape with random weights, on a GPU
+
+Weights and adapter are random, so no answer ends by itself and all are equally long. First, in single precision, the
+tokens of all ways are compared; then each is timed in the model's own precision, in turn.
+"""
+
+import argparse
+import copy
+import gc
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure import interleaved, say, seconds, spread, write
+
+SHAPES = {
+    "demo": {
+        "vocab_size": 2835, "hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "rope_theta": 10000, "max_position_embeddings": 2048,
+    },
+    "1.8b": {
+        "vocab_size": 92544, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "num_key_value_heads": 8, "rope_theta": 1000000, "max_position_embeddings": 32768,
+        # As the real one has it: computed anew in every layer, with a question to the GPU, which no graph can hold.
+        "rope_scaling": {"type": "dynamic", "factor": 2.0},
+    },
+}  # fmt: skip
+LAYERS = ("attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
+PROMPT, TOKENS = 32, 64
+
+
+def make_model(shape: str, device: str, dtype: torch.dtype, code: Path) -> Any:
+    """InternLM2's own code with random weights; the same weights for the same shape."""
+    import xtuner
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source = Path(xtuner.__file__).parent / "_lite" / "modelings" / "internlm2"
+    for name in ("configuration_internlm2.py", "modeling_internlm2.py"):
+        (code / name).write_text((source / name).read_text(encoding="utf-8"), encoding="utf-8")
+    config = {
+        "model_type": "internlm2",
+        "architectures": ["InternLM2ForCausalLM"],
+        "auto_map": {
+            "AutoConfig": "configuration_internlm2.InternLM2Config",
+            "AutoModelForCausalLM": "modeling_internlm2.InternLM2ForCausalLM",
+        },
+        "bias": False,
+        **SHAPES[shape],
+    }
+    (code / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    settings = AutoConfig.from_pretrained(code, trust_remote_code=True)
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(settings, trust_remote_code=True, torch_dtype=dtype)
+    model.generation_config.eos_token_id = None
+    return model.to(device).eval()
+
+
+def make_adapter(model: Any, directory: Path, rank: int = 64) -> Path:
+    """A random adapter on all linear layers of the blocks, in PEFT's form."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    tensors = {}
+    for name, module in model.named_modules():
+        if name.endswith(LAYERS):
+            out, width = module.weight.shape
+            prefix = f"base_model.model.{name}"
+            tensors[f"{prefix}.lora_A.weight"] = torch.randn(rank, width) * width**-0.5
+            tensors[f"{prefix}.lora_B.weight"] = torch.randn(out, rank) * 0.05
+    directory.mkdir(exist_ok=True)
+    save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    settings = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 16, "bias": "none",
+        "target_modules": [name.rpartition(".")[2] for name in LAYERS], "inference_mode": True,
+    }  # fmt: skip
+    (directory / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return directory
+
+
+class Ours:
+    """Our decoding."""
+
+    def __init__(self, model: Any, adapter: Path, *, graphs: bool | None = None) -> None:
+        from core.engine.adapter import read_adapter
+        from core.engine.decoding import Decoder, Draw, Row
+
+        self.decoder, self.row, self.draw = Decoder(model, graphs=graphs), Row, Draw()
+        if not self.decoder.usable:
+            raise SystemExit(f"our decoding does not fit this model: {self.decoder.why}")
+        self.decoder.adapters.add("tuned", read_adapter(adapter))
+
+    def write(self, prompt: list[int], *adapters: str | None, tokens: int = TOKENS) -> list[list[int]]:
+        """The tokens of one prompt by each adapter, in one batch."""
+        rows = [self.row(prompt, adapter) for adapter in adapters]
+        return [list(row) for row in zip(*self.decoder.write(rows, tokens, self.draw), strict=True)]
+
+
+class Theirs:
+    """transformers' `generate`, with PEFT's adapter."""
+
+    def __init__(self, model: Any, adapter: Path) -> None:
+        from peft import PeftModel
+
+        self.model = PeftModel.from_pretrained(model, str(adapter)).eval()
+
+    def write(self, prompt: list[int], *adapters: str | None, tokens: int = TOKENS) -> list[list[int]]:
+        """The tokens of one prompt: of the base, of the adapter, or of both in PEFT's mixed batch."""
+        ids = torch.tensor([prompt] * len(adapters), device=self.model.device)
+        options = {
+            "input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": tokens, "do_sample": False,
+            "pad_token_id": 0,
+        }  # fmt: skip
+        with torch.inference_mode():
+            if len(adapters) > 1:
+                names = ["default" if adapter else "__base__" for adapter in adapters]
+                out = self.model.generate(**options, adapter_names=names)
+            elif adapters[0] is None:
+                with self.model.disable_adapter():
+                    out = self.model.generate(**options)
+            else:
+                out = self.model.generate(**options)
+        return out[:, len(prompt) :].tolist()
+
+
+def correctness(shape: str, device: str, code: Path) -> dict[str, Any]:
+    """Prompts whose tokens are all the same, in single precision: ours, base and tuned together, against theirs alone."""
+    model = make_model(shape, device, torch.float32, code)
+    adapter = make_adapter(model, code / "adapter")
+    twin = copy.deepcopy(model)
+    ours, theirs = Ours(model, adapter), Theirs(twin, adapter)
+    torch.manual_seed(2)
+    prompts = [torch.randint(3, SHAPES[shape]["vocab_size"], (n,)).tolist() for n in (5, 17, PROMPT, 100)]
+    same = 0
+    for prompt in prompts:
+        wanted = [theirs.write(prompt, side, tokens=64)[0] for side in (None, "tuned")]
+        got = ours.write(prompt, None, "tuned", tokens=64)
+        same += wanted == got
+        for side, one, two in zip(("base", "tuned"), wanted, got, strict=True):
+            if one != two:
+                say(f"{side} parts at token {next(n for n, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)}")
+    return {"prompts": len(prompts), "same_tokens": same, "graphs": ours.decoder.graphs, "adapter": str(adapter)}
+
+
+def speed(shape: str, device: str, dtype: torch.dtype, code: Path, rounds: int) -> dict[str, Any]:
+    """Tokens a second of each way, and the ratios, in turn."""
+    model = make_model(shape, device, dtype, code)
+    adapter = code / "adapter"
+    theirs = Theirs(copy.deepcopy(model), adapter)
+    ours = Ours(model, adapter)
+    torch.manual_seed(3)
+    prompt = torch.randint(3, SHAPES[shape]["vocab_size"], (PROMPT,)).tolist()
+    first = [seconds(lambda: ours.write(prompt, None, "tuned", tokens=1)) for _ in range(rounds + 1)]
+
+    def timed(way: Any, *sides: str | None) -> list[float]:
+        way.write(prompt, *sides, tokens=4)
+        return [seconds(lambda: way.write(prompt, *sides)) for _ in range(rounds)]
+
+    for side in (None, "tuned"):
+        ours.write(prompt, side, tokens=4)
+    theirs.write(prompt, None, tokens=4)
+    together = interleaved(
+        lambda: ours.write(prompt, None, "tuned"),
+        lambda: (ours.write(prompt, None), ours.write(prompt, "tuned")),
+        rounds,
+    )
+    against_plain = interleaved(
+        lambda: ours.write(prompt, None, "tuned"),
+        lambda: (theirs.write(prompt, None), theirs.write(prompt, "tuned")),
+        rounds,
+    )
+    against_mixed = interleaved(
+        lambda: ours.write(prompt, None, "tuned"), lambda: theirs.write(prompt, None, "tuned"), rounds
+    )
+    figures = {
+        "dtype": str(dtype).removeprefix("torch."),
+        "tokens": TOKENS,
+        "first_token_warm_ms": spread([1000 * value for value in first[1:]]),
+        "tokens_per_s": {
+            "generate, base": TOKENS / min(timed(theirs, None)),
+            "generate, tuned": TOKENS / min(timed(theirs, "tuned")),
+            "ours, base": TOKENS / min(timed(ours, None)),
+            "ours, tuned": TOKENS / min(timed(ours, "tuned")),
+            "ours, each of both": TOKENS / min(together["seconds"]["one"]),
+        },
+        "both_at_once_over_one_after_the_other": together["ratio"],
+        "both_at_once_over_generate_one_after_the_other": against_plain["ratio"],
+        "both_at_once_over_peft_mixed_batch": against_mixed["ratio"],
+        "graphs": ours.decoder.graphs,
+    }
+    if device == "cuda":
+        figures["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        del theirs
+        gc.collect()
+        ours.decoder.batches.clear()
+        ours.decoder.graphs = False
+        figures["tokens_per_s"]["ours, each of both, without a graph"] = TOKENS / min(timed(ours, None, "tuned"))
+    return figures
+
+
+def main() -> None:
+    """Measure one shape."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", choices=SHAPES, default="demo")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() and options.shape != "demo" else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    with tempfile.TemporaryDirectory() as directory:
+        figures: dict[str, Any] = {"shape": options.shape, "device": device}
+        figures["correctness"] = correctness(options.shape, device, Path(directory))
+        say(f"correctness: {figures['correctness']}")
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        figures |= speed(options.shape, device, dtype, Path(directory), options.rounds)
+    write("chat" if options.shape == "demo" else f"chat-{options.shape}", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Scores of one checkpoint or all, as a job that outlives the page: the headless command, with its progress told."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from core.chat import compare
+from core.chat.score import Scores, score_sides
+from core.chat.side import Side, checkpoint_side, tuned_side
+from core.engine.commands import module_command
+from core.ground.errors import BadInput, WorkFailed
+from core.ground.files import locked, write_text
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, latest_job
+from core.training.run import Run
+
+# Base and adapters in one process; more than these would push each other out.
+MOST_AT_ONCE = 6
+
+
+def start(workspace: Workspace, run: Run, *, every: bool = False, checkpoint: str | None = None) -> Job:
+    """Start scoring what the run has now, one of its checkpoints, or every one. Raises BadInput where one runs already."""
+    sides_to_score(run, every=every, checkpoint=checkpoint)
+    with locked(run.path / ".score.lock"):
+        busy = latest_job(run.jobs, "score")
+        if busy is not None and busy.status().live:
+            raise BadInput(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
+        words = ["--all"] if every else ["--checkpoint", checkpoint] if checkpoint else []
+        argv = module_command("core", "chat", "score", run.id, *words, "--workspace", workspace.root, "--json")
+        return Job.start(run.jobs, "score", argv)
+
+
+def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:
+    """Who is scored: each whole checkpoint, the one that is named, else what the run has now. Raises BadInput for none."""
+    if checkpoint is not None:
+        return [checkpoint_side(run, run.checkpoint(checkpoint))]
+    if every:
+        found = [checkpoint_side(run, found) for found in run.checkpoints() if found.whole]
+    else:
+        found = [side for side in [tuned_side(run)] if side]
+    if not found:
+        raise BadInput(
+            f"训练 {run.id} 没有可以评分的检查点：先完成训练（全量微调还要先导出）",
+            f"the run {run.id} has no checkpoint to score: train it first (and export a full fine-tune)",
+        )
+    return found
+
+
+def score_now(
+    workspace: Workspace,
+    run: Run,
+    sides: Sequence[Side],
+    on_progress: Callable[[Job], None] | None = None,
+) -> dict[str, Scores]:
+    """Score these sides with the chat worker that is loaded, or one that is loaded for it and ended afterwards."""
+    tell = _progress_writer()
+    there = compare.worker_there(workspace, run)
+    worker = there or compare.worker_for(workspace, run)
+    known = {**worker.sides, **{side.key: side for side in sides}}
+    worker = compare.Worker(worker.job, worker.template, known)
+    found: dict[str, Scores] = {}
+    with _stopped_by_term():
+        try:
+            worker.wait_ready(on_progress)
+            began = time.monotonic()
+            for start_at in range(0, len(sides), MOST_AT_ONCE):
+                part = sides[start_at : start_at + MOST_AT_ONCE]
+
+                def answered(there: int, total: int, before: int = start_at, many: int = len(part)) -> None:
+                    done = (before + many * there / total) / len(sides)
+                    spent = time.monotonic() - began
+                    tell(0.1 + 0.9 * done, spent / done * (1 - done) if done > 0.02 else None)
+
+                found |= score_sides(run, worker, part, on_answer=answered)
+        finally:
+            if there is None:
+                worker.stop()
+    return found
+
+
+class _stopped_by_term:  # noqa: N801
+    """While it lasts, SIGTERM raises, so that a worker started for the score is ended too."""
+
+    def __enter__(self) -> None:
+        self.before = signal.signal(signal.SIGTERM, self._raise)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self.before)
+
+    @staticmethod
+    def _raise(*_: object) -> None:
+        raise WorkFailed("评分已按要求停止", "the scoring was stopped as asked")
+
+
+def _progress_writer() -> Callable[[float, float | None], None]:
+    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
+    last = [0.0]
+
+    def tell(done: float, eta: float | None) -> None:
+        if path and (done >= 1 or time.monotonic() - last[0] > 0.3):
+            last[0] = time.monotonic()
+            write_text(Path(path), json.dumps({"done": done, "note": "score", "eta_s": eta}))
+
+    return tell

@@ -1,0 +1,78 @@
+"""Who can be asked: the base model, a run's adapter, any of its checkpoints, other runs of the same base, a merged model.
+
+A side names files; asking it is for `compare`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.export import export
+from core.ground.errors import BadInput
+from core.ground.workspace import Workspace
+from core.training import run as runs
+from core.training.checkpoint import Checkpoint
+from core.training.run import Run
+
+BASE, TUNED, MERGED = "base", "tuned", "merged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One who answers: the base with `adapter` (a directory or a checkpoint), or the whole `model`; neither: the base."""
+
+    key: str
+    run: str | None = None
+    checkpoint: str | None = None
+    adapter: Path | None = None
+    model: Path | None = None
+
+
+def sides(workspace: Workspace, run: Run) -> dict[str, Side]:
+    """Everyone who can be asked beside each other in a chat about `run`, by key; base and tuned first."""
+    found = [Side(key=BASE), *_of_run(run)]
+    for other in runs.every(workspace):
+        same_base = other.facts["model"]["path"] == run.facts["model"]["path"]
+        if other.id != run.id and same_base and (tuned := tuned_side(other)):
+            found.append(
+                Side(key=other.id, run=other.id, checkpoint=tuned.checkpoint, adapter=tuned.adapter, model=tuned.model)
+            )
+    return {side.key: side for side in found}
+
+
+def tuned_side(run: Run) -> Side | None:
+    """The run's own side: what was exported, else its last checkpoint; None where it has neither."""
+    there = export.exported(run)
+    if export.full(run):
+        if there.merged is None:
+            return None
+        name = Path(there.merged.get("checkpoint") or "").stem or None
+        return Side(key=TUNED, run=run.id, checkpoint=name, model=run.merged)
+    if there.adapter is not None:
+        name = Path(there.adapter.get("checkpoint") or "").stem or None
+        return Side(key=TUNED, run=run.id, checkpoint=name, adapter=run.adapter)
+    last = next((found for found in reversed(run.checkpoints()) if found.whole), None)
+    return Side(key=TUNED, run=run.id, checkpoint=last.name, adapter=last.path) if last else None
+
+
+def checkpoint_side(run: Run, checkpoint: Checkpoint) -> Side:
+    """One checkpoint of a run. Raises BadInput for a full fine-tune, whose checkpoints are models that must be exported."""
+    if export.full(run):
+        raise BadInput(
+            f"训练 {run.id} 是全量微调：先导出检查点 {checkpoint.name}，再对话或评分",
+            f"the run {run.id} trained the full model: export its checkpoint {checkpoint.name} first",
+        )
+    return Side(key=checkpoint.name, run=run.id, checkpoint=checkpoint.name, adapter=checkpoint.path)
+
+
+def _of_run(run: Run) -> Iterator[Side]:
+    tuned = tuned_side(run)
+    if tuned is None:
+        return
+    yield tuned
+    if tuned.model is None:
+        for checkpoint in run.checkpoints():
+            if checkpoint.whole and checkpoint.name != tuned.checkpoint:
+                yield checkpoint_side(run, checkpoint)
+        if export.exported(run).merged is not None:
+            yield Side(key=MERGED, run=run.id, checkpoint=tuned.checkpoint, model=run.merged)
