@@ -1,41 +1,53 @@
-"""Where one begins: the whole demo at one click, the assignment's checklist, the machine, its models, the tunnel."""
+"""Where one begins: what to do next, the assignment's checklist; below, the demo, models, machine, engine and tunnel."""
 
 import streamlit as st
 
-from pages.components import demo_panel, models_panel
+from core.report.assignment import assignment
+from pages.components import busy_panel, demo_panel
 from pages.components.checklist import show_checklist
+from pages.components.contents import for_a_picture
+from pages.components.engine_panel import show_engine
 from pages.components.frame import open_page
+from pages.components.guide import show_guide
 from pages.components.live import while_live
-from pages.components.machine import show_checks, show_tunnel
+from pages.components.machine import show_machine
+from pages.components.model_sources import show_sources
+from pages.components.models_panel import show_models
+from pages.components.sections import choose_section
 from pages.components.text import t
+from pages.components.trust_panel import ask_for_leave
+from pages.components.tunnel import show_tunnel
 
 workspace = open_page("setup")
-demo, build = demo_panel.latest(workspace), models_panel.build(workspace)
-demo_runs = bool(demo and demo.status().live)
-model_builds = bool(build and build.status().live)
+found, live = assignment(workspace), busy_panel.live_jobs(workspace)
+busy = bool(live)
 
-with st.container(border=True):
-    st.subheader(t("demo.title"), anchor=False)
-    st.markdown(t("demo.intro"))
-    if demo_runs:
-        while_live(True, lambda: demo_panel.show_live(demo))
-    else:
-        demo_panel.show_form(workspace)
-        if demo:
-            demo_panel.show_outcome(workspace, demo)
-
-left, right = st.columns(2, gap="large")
-with left:
-    show_checklist(workspace)
+left, right = st.columns([3, 2], gap="large")
+with left, st.container(border=True, height="stretch"):
+    show_guide(workspace, found, busy=busy)
 with right:
-    show_checks(workspace)
+    show_checklist(found)
 
-st.subheader(t("models.title"), anchor=False)
-models_panel.show_models(workspace)
-if model_builds and not demo_runs:
-    while_live(True, lambda: models_panel.show_building(build))
-elif not model_builds:
-    models_panel.show_build(workspace, build)
-models_panel.show_link_form(workspace)
+while_live(busy, lambda: busy_panel.show_live(workspace, live))
+busy_panel.show_failures(workspace)
+ask_for_leave(workspace)
 
-show_tunnel()
+if for_a_picture():
+    st.subheader(t("setup.section.models"), anchor=False)
+    show_models(workspace)
+    st.subheader(t("setup.section.machine"), anchor=False)
+    show_machine(workspace)
+    st.stop()
+
+section = choose_section()
+if section == "demo":
+    demo_panel.show_demo(workspace, busy="demo" in live)
+elif section == "models":
+    show_models(workspace)
+    show_sources(workspace, busy=busy)
+elif section == "machine":
+    show_machine(workspace)
+elif section == "engine":
+    show_engine(workspace, busy=busy)
+else:
+    show_tunnel()

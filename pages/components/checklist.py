@@ -1,54 +1,43 @@
-"""The assignment's steps, ticked from what is on disk, each with a link to where it is done."""
+"""The assignment's steps, ticked from what is on disk, each with a link to where it is done; what comes next, and what is missing."""
 
 import streamlit as st
 
-from core.chat.score import stored
-from core.config import config as configs
-from core.data import dataset as datasets
-from core.engine import model as models
-from core.export.export import exported
 from core.ground.workspace import Workspace
-from core.jobs.job import Status
-from core.report import writeup
-from core.training import run as runs
+from core.report.assignment import Assignment, Step, assignment
 from pages.components.contents import link_to
-from pages.components.plain import DONE, PENDING
-from pages.components.text import t
+from pages.components.plain import DONE, PENDING, plain
+from pages.components.text import language, t
 
-PLACES = {
-    "model": "setup",
-    "dataset": "dataset",
-    "config": "config",
-    "trained": "train",
-    "converted": "export",
-    "merged": "export",
-    "scored": "chat",
-    "reported": "report",
-}
+_NEXT = ":material/arrow_circle_right:"
 
 
-def facts(workspace: Workspace) -> dict[str, bool]:
-    """Which steps have been done, in any run."""
-    trained = [run for run in runs.every(workspace) if (job := run.job) and job.status() is Status.FINISHED]
-    exports = [exported(run) for run in trained]
-    return {
-        "model": any(model.whole for model in models.every(workspace)),
-        "dataset": bool(datasets.every(workspace)),
-        "config": bool(configs.every(workspace)),
-        "trained": bool(trained),
-        "converted": any(found.adapter for found in exports),
-        "merged": any(found.merged for found in exports),
-        "scored": any(stored(run) for run in trained),
-        "reported": any(writeup.there(run) for run in trained),
-    }
-
-
-def show_checklist(workspace: Workspace) -> None:
+def show_checklist(found: Assignment) -> None:
     """The steps, and how many are done."""
-    done = facts(workspace)
-    st.subheader(t("checklist.title", done=sum(done.values()), all=len(done)), anchor=False)
-    for step, ticked in done.items():
-        words = t(f"checklist.{step}")
-        if step == "model" and not ticked:
-            words += t("checklist.below")
-        link_to(PLACES[step], words, DONE if ticked else PENDING)
+    st.subheader(t("checklist.title", done=found.done, all=len(found.steps)), anchor=False)
+    st.progress(found.done / len(found.steps))
+    for step in found.steps:
+        icon = DONE if step.done else _NEXT if step == found.next else PENDING
+        link_to(step.page, step_words(step), icon)
+
+
+def show_missing(found: Assignment) -> None:
+    """What the writeup still lacks, in one line."""
+    if not found.missing:
+        st.caption(t("checklist.nothing_missing"))
+        return
+    comma = "、" if language() == "zh" else ", "
+    st.caption(t("checklist.missing", items=comma.join(t(f"checklist.short.{step.name}") for step in found.missing)))
+
+
+def remind(workspace: Workspace) -> None:
+    """For the side of every page: what comes next, and what the writeup lacks."""
+    found = assignment(workspace)
+    st.caption(t("checklist.title", done=found.done, all=len(found.steps)))
+    if found.next:
+        link_to(found.next.page, t("checklist.next", step=step_words(found.next)), _NEXT)
+    show_missing(found)
+
+
+def step_words(step: Step) -> str:
+    """A step in words, with what shows that it is done."""
+    return t(f"checklist.{step.name}") + (f" · {plain(step.evidence)}" if step.done and step.evidence else "")

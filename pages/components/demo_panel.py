@@ -26,6 +26,18 @@ _ICONS = {
 }
 
 
+def show_demo(workspace: Workspace, *, busy: bool) -> None:
+    """What the demo does and its form, and what came of the last one. While it runs, that is shown elsewhere."""
+    st.subheader(t("demo.title"), anchor=False)
+    st.markdown(t("demo.intro"))
+    if busy:
+        st.caption(t("demo.above"))
+        return
+    show_form(workspace)
+    if last := latest(workspace):
+        show_outcome(workspace, last)
+
+
 def show_form(workspace: Workspace) -> None:
     """Ask for the nickname and start the demo."""
     with st.form("demo", border=False):

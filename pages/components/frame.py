@@ -9,6 +9,7 @@ from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.jobs.job import latest_job
 from core.training import run as runs
+from pages.components.checklist import remind
 from pages.components.contents import for_a_picture, link_to, make_up_for_the_menu
 from pages.components.plain import plain
 from pages.components.problems import show_refusal
@@ -34,6 +35,7 @@ def open_page(name: str) -> Workspace:
     with st.expander(t("frame.lesson"), icon=":material/school:"):
         st.markdown(t(f"{name}.lesson"))
     with st.sidebar:
+        remind(workspace)
         _what_runs(workspace)
         st.caption(t("frame.workspace"))
         st.caption(plain(str(workspace.root)))
@@ -43,7 +45,7 @@ def open_page(name: str) -> Workspace:
 def _what_runs(workspace: Workspace) -> None:
     live = {
         kind: job
-        for kind in ("demo", "demo_model", "chat")
+        for kind in ("demo", "demo_model", "download", "engine", "chat")
         if (job := latest_job(workspace.jobs, kind)) and job.status().live
     }
     training = runs.running(workspace)
@@ -52,6 +54,9 @@ def _what_runs(workspace: Workspace) -> None:
         link_to("setup", t("frame.runs_demo"), ":material/play_circle:")
     elif "demo_model" in live:
         link_to("setup", t("frame.runs_model"), ":material/play_circle:")
+    for kind in ("download", "engine"):
+        if kind in live:
+            link_to("setup", t(f"frame.runs_{kind}"), ":material/play_circle:")
     if training:
         link_to("train", t("frame.runs_training", run=training.id), ":material/play_circle:")
     if "chat" in live:

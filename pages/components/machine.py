@@ -1,58 +1,60 @@
-"""What the machine is: the checks with their versions, and the tunnel to it."""
-
-import re
+"""The machine at a glance: its main figures, the checks with what to do, the versions against what is known to work."""
 
 import streamlit as st
 
-from core.ground import environment
+from core.engine import checkup
+from core.ground.environment import Check
+from core.ground.known_versions import KNOWN
 from core.ground.workspace import Workspace
 from pages.components.plain import plain, tick
 from pages.components.text import say, t
 
-_WORDS = ("disk", "memory", "gpu")
+GLANCE = ("gpu", "driver", "cuda", "memory", "disk")
+_WORDS = (*GLANCE, "engine")
 
 
-def show_checks(workspace: Workspace) -> None:
-    """The checks of the machine; what will not do comes first and with what to do."""
-    found = environment.checks(workspace.root)
+def show_machine(workspace: Workspace) -> None:
+    """The figures, what is wrong and what to do, and a table of all checks."""
+    found = checkup.checks(workspace)
+    by_name = {check.name: check for check in found}
+    with st.container(horizontal=True):
+        for name in GLANCE:
+            _figure(by_name[name])
     wrong = [check for check in found if not check.ok]
-    st.subheader(t("machine.title"), anchor=False)
     if not wrong:
         st.success(t("machine.fine"), icon=":material/check_circle:")
     for check in wrong:
         st.error(f"**{_name(check.name)}** {plain(check.value)}  \n{plain(say(check.hint))}", icon=":material/error:")
     for check in found:
         if check.ok and check.hint:
-            st.info(plain(say(check.hint)), icon=":material/info:")
-    with st.expander(t("machine.details"), icon=":material/memory:"):
-        st.table(
-            [
-                {
-                    t("machine.item"): _name(check.name),
-                    t("machine.value"): plain(check.value),
-                    t("machine.ok"): tick(check.ok),
-                }
-                for check in found
-            ],
-            hide_index=True,
-            border="horizontal",
-        )
+            st.info(f"**{_name(check.name)}** {plain(say(check.hint))}", icon=":material/info:")
+    st.table(
+        [
+            {
+                t("machine.item"): _name(check.name),
+                t("machine.value"): plain(check.value),
+                t("machine.known"): _known(check.name),
+                t("machine.ok"): tick(check.ok),
+            }
+            for check in found
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
 
 
-def show_tunnel() -> None:
-    """From an address to the command that is run on one's own computer."""
-    st.subheader(t("tunnel.title"), anchor=False)
-    st.caption(t("tunnel.intro"))
-    left, middle, right = st.columns([3, 1, 1])
-    host = left.text_input(t("tunnel.host"), "ssh.intern-ai.org.cn", key="tunnel_host", persist_state="session")
-    port = middle.number_input(t("tunnel.port"), 1, 65535, 22, key="tunnel_port", persist_state="session")
-    user = right.text_input(t("tunnel.user"), "root", key="tunnel_user", persist_state="session")
-    if not all(re.fullmatch(r"[\w.:-]+", part) for part in (host, user)):
-        st.error(t("tunnel.wrong"), icon=":material/error:")
-        return
-    here = st.get_option("server.port")
-    st.code(f"ssh -CN -L {here}:127.0.0.1:{here} -p {port} {user}@{host}", language="bash", wrap_lines=True)
-    st.caption(t("tunnel.then", url=f"http://127.0.0.1:{here}"))
+def _figure(check: Check) -> None:
+    with st.container(border=True, width=220, height="stretch"):
+        st.caption(_name(check.name))
+        st.markdown(f"**{plain(check.value)}**" if check.value != "-" else t("machine.none"))
+
+
+def _known(name: str) -> str:
+    """The versions that were tried, with their reason."""
+    if name not in KNOWN:
+        return ""
+    tried = ", ".join(one.removeprefix("==").removesuffix(".*") for one in KNOWN[name].works.split("|"))
+    return f"{plain(tried)} · {plain(say(KNOWN[name].why))}"
 
 
 def _name(name: str) -> str:

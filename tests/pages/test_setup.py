@@ -1,10 +1,15 @@
 """The first page: what a new user sees, the demo as it runs and after it, the models, the tunnel."""
 
+import json
 import sys
+from dataclasses import asdict
 
 import pytest
+import streamlit as st
 
+from core.engine import checkup, download, interpreter
 from core.engine import model as models
+from core.ground.errors import BadInput
 from core.ground.files import write_json
 from core.jobs.job import Job, Status
 from core.training.run import Run
@@ -16,47 +21,202 @@ from tests.pages.screen import cells, open_page, texts
 def test_an_empty_workspace_says_what_to_do():
     page = open_page("setup")
     assert page.title[0].value == "准备"
-    assert any("还没有模型" in info.value for info in page.info)
-    assert page.button(key="build_demo_model").label == "构建示例模型"
-    assert any("（0 / 8）" in heading.value for heading in page.subheader)
-    assert "ssh -CN -L" in page.main.code[-1].value
-    assert page.main.code[-1].value.endswith("-p 22 root@ssh.intern-ai.org.cn")
+    headings = [heading.value for heading in page.subheader]
+    # The next step, and its button.
+    assert "检查环境" in headings
+    assert page.button(key="guide_check").label == "运行完整检查"
+    assert any("（0 / 9）" in heading for heading in headings)
+    assert "作业报告还缺：环境检查、模型" in texts(page)
+    # The demo is one click away.
+    assert page.text_input(key="demo_nickname").label == "你的昵称"
+
+
+def test_each_section_and_its_address(workspace):
+    for name, words in (
+        ("models", "还没有模型"),
+        ("machine", "没有 NVIDIA 显卡"),
+        ("engine", "自带的 Python 环境"),
+        ("tunnel", "127.0.0.1"),
+        ("demo", "一键完整演示"),
+    ):
+        page = open_page("setup", section=name)
+        assert words in texts(page) + "".join(heading.value for heading in page.subheader), name
+    assert not list(workspace.jobs.glob("*-*"))
 
 
 @pytest.mark.usefixtures("workspace")
 def test_the_tunnel_command_follows_what_is_typed():
-    page = open_page("setup")
+    page = open_page("setup", section="tunnel")
+    assert [code.value for code in page.main.code] == [
+        "ssh.exe -CN -L 8501:127.0.0.1:8501 -p 22 root@ssh.intern-ai.org.cn",
+        "ssh -CN -L 8501:127.0.0.1:8501 -p 22 root@ssh.intern-ai.org.cn",
+    ]
     page.text_input(key="tunnel_host").set_value("gpu.example.org")
-    page.number_input(key="tunnel_port").set_value(33090).run()
-    assert page.main.code[-1].value.endswith("-p 33090 root@gpu.example.org")
+    page.text_input(key="tunnel_port").set_value("33090")
+    page.toggle(key="tunnel_shared").set_value(True).run()
+    assert page.main.code[1].value == "ssh -CNg -L 8501:127.0.0.1:8501 -p 33090 root@gpu.example.org"
+    page.text_input(key="tunnel_host").set_value("ssh -p 40001 me@other.example").run()
+    assert page.main.code[1].value.endswith("-p 40001 me@other.example")
     page.text_input(key="tunnel_host").set_value("x; rm -rf ~").run()
-    assert any("主机和用户名" in error.value for error in page.error)
+    assert any("主机" in error.value for error in page.error)
+    assert page.text_input(key="tunnel_host").value == "x; rm -rf ~"
 
 
 @pytest.mark.usefixtures("exported_run")
 def test_the_checklist_is_ticked_from_the_disk():
     page = open_page("setup")
-    assert any("（7 / 8）" in heading.value for heading in page.subheader)
+    assert any("（7 / 9）" in heading.value for heading in page.subheader)
+    assert "作业报告还缺：环境检查" in texts(page)
 
 
-def test_a_model_is_linked(workspace, tmp_path):
-    directory = write_model(tmp_path / "shared" / "internlm2-tiny")
+@pytest.mark.usefixtures("exported_run")
+def test_what_is_missing_is_on_every_page():
+    for name in ("dataset", "config", "train", "export", "report"):
+        page = open_page(name)
+        assert any("作业报告还缺：环境检查" in caption.value for caption in page.sidebar.caption), name
+
+
+@pytest.mark.usefixtures("config")
+def test_the_next_step_leads_to_its_page(monkeypatch):
+    loaded = checkup.Checkup(time=1.0, loads=[], cuda={"devices": []}, xtuner_version="", xtuner_help="")
+    monkeypatch.setattr(checkup, "last", lambda *_: loaded)
     page = open_page("setup")
+    assert page.button(key="guide_go").label == "前往“训练”"
+    page.button(key="guide_go").click().run()
+    assert not page.exception
+    assert page.title[0].value == "训练"
+
+
+def test_a_model_is_linked_and_asks_for_leave_once(workspace, tmp_path):
+    directory = write_model(tmp_path / "shared" / "internlm2-tiny")
+    page = open_page("setup", section="models")
     page.text_input(key="link_path").set_value(str(directory))
     page.button(key="link_model_submit").click().run()
     assert [model.name for model in models.every(workspace)] == ["internlm2-tiny"]
     assert "InternLM2ForCausalLM" in cells(page)
+    shown = [code.value for code in page.code]
+    assert any(value.startswith(f"internlm2-tiny -> {directory}") for value in shown)
+    # Its code is shown before it may run.
+    assert any("modeling\\_internlm2" in warning.value for warning in page.warning)
+    assert any("Stands for the architecture" in value for value in shown)
+    with pytest.raises(BadInput):
+        models.usable(workspace, "internlm2-tiny")
+    page.button(key="trust-internlm2-tiny").click().run()
+    assert models.usable(workspace, "internlm2-tiny").whole
+    assert not page.warning
+    (directory / "modeling_internlm2.py").write_text("import os")
+    page = open_page("setup")
+    assert any("之后变了" in warning.value for warning in page.warning)
+
+
+def test_a_model_that_the_machine_shares_is_offered(workspace, tmp_path, monkeypatch):
+    write_model(tmp_path / "share" / "Shanghai_AI_Laboratory" / "internlm2-chat-1_8b")
+    monkeypatch.setenv("XTUNER_STUDIO_MODELS", str(tmp_path / "share"))
+    st.cache_data.clear()
+    page = open_page("setup", section="models")
+    assert page.selectbox(key="shared_model").value.endswith("Shanghai_AI_Laboratory/internlm2-chat-1_8b")
+    page.button(key="link_shared").click().run()
+    assert [model.name for model in models.every(workspace)] == ["internlm2-chat-1_8b"]
+    st.cache_data.clear()
+
+
+def test_a_link_is_taken_away_and_a_model_deleted(workspace, tmp_path, config):
+    directory = write_model(tmp_path / "m")
+    models.link(workspace, directory)
+    page = open_page("setup", section="models")
+    page.button(key="unlink-m").click().run()
+    assert [model.name for model in models.every(workspace)] == ["demo"]
+    assert directory.is_dir()
+    assert any(config.name in warning.value.replace("\\", "") for warning in page.warning)
+    page.button(key="delete-demo").click().run()
+    assert models.every(workspace) == []
 
 
 def test_a_model_that_is_not_whole_is_refused_and_the_path_stays(workspace, tmp_path):
     directory = write_model(tmp_path / "broken", shards=2)
     (directory / "model-00002-of-00002.safetensors").unlink()
-    page = open_page("setup")
+    page = open_page("setup", section="models")
     page.text_input(key="link_path").set_value(str(directory))
     page.button(key="link_model_submit").click().run()
     assert any("model\\-00002" in error.value for error in page.error)
     assert page.text_input(key="link_path").value == str(directory)
     assert not models.every(workspace)
+
+
+def test_a_download_that_is_refused_keeps_what_was_typed(workspace):
+    page = open_page("setup", section="models")
+    assert page.text_input(key="download_repository_modelscope").value == "Shanghai_AI_Laboratory/internlm2-chat-1_8b"
+    page.text_input(key="download_repository_modelscope").set_value("no such thing")
+    page.button(key="download_start").click().run()
+    assert any("组织/模型" in error.value.replace("\\", "") for error in page.error)
+    assert page.text_input(key="download_repository_modelscope").value == "no such thing"
+    assert download.latest(workspace) is None
+
+
+def test_a_download_as_it_goes_and_one_that_failed(workspace):
+    source = download.Source.of("modelscope", "org/tiny", endpoint="https://mirror.example")
+    facts = {"name": "tiny", "hub": "modelscope"}
+    job = Job.start(workspace.jobs, "download", ["sleep", "60"], facts=facts)
+    write_json(workspace.models / ".tiny.download" / "download.json", asdict(source))
+    told = {
+        "note": "download",
+        "file": "model.safetensors",
+        "bytes": 5e8,
+        "total": 2e9,
+        "rate": 1e7,
+        "done": 0.25,
+        "eta_s": 150.0,
+    }
+    write_json(job.directory / "progress.json", told)
+    page = open_page("setup", section="models")
+    shown = texts(page)
+    assert "500.0 MB / 2.0 GB" in shown
+    assert "10.0 MB/s" in shown
+    assert "约剩 2 分 30 秒" in shown
+    assert page.button(key="download_start").disabled
+    job.stop(grace=0)
+    page = open_page("setup", section="models")
+    assert page.button(key="resume-tiny").label == "继续下载"
+    problem = {"zh": "没有找到这个模型", "en": "no such model"}
+    code = f"import os; open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w').write({json.dumps({'problem': problem})!r}); raise SystemExit(1)"
+    failed = Job.start(workspace.jobs, "download", [sys.executable, "-c", code], facts=facts)
+    assert failed.wait(20) is Status.FAILED
+    page = open_page("setup")
+    assert any("没有找到这个模型" in error.value for error in page.error)
+    page = open_page("setup", section="models")
+    page.button(key="discard-tiny").click().run()
+    assert download.unfinished(workspace) == {}
+    assert not page.error
+
+
+def test_an_engine_that_will_not_do_is_refused_and_the_path_stays(workspace):
+    page = open_page("setup", section="engine")
+    page.text_input(key="engine_path").set_value("/no/such/python")
+    page.button(key="engine_use").click().run()
+    assert any("/no/such/python" in error.value.replace("\\", "") for error in page.error)
+    assert page.text_input(key="engine_path").value == "/no/such/python"
+    write_json(workspace.settings / "engine.json", {"python": "/gone/python"})
+    page = open_page("setup", section="engine")
+    assert any("/gone/python" in error.value.replace("\\", "") for error in page.error)
+    page.button(key="engine_own").click().run()
+    assert interpreter.python(workspace) == sys.executable
+
+
+@pytest.mark.usefixtures("workspace")
+def test_what_the_thorough_check_found(monkeypatch):
+    loads = [{"module": "peft", "ok": False, "seconds": 1.0, "error": "ImportError: EncoderDecoderCache"}]
+    cuda = {
+        "available": True,
+        "devices": [{"index": 0, "name": "A100", "free": 7e9, "total": 8e9, "capability": "8.0", "bf16": True}],
+        "error": None,
+    }
+    found = checkup.Checkup(time=1.0, loads=loads, cuda=cuda, xtuner_version="INFO - 0.2.0", xtuner_help="xtuner MODE")
+    monkeypatch.setattr(checkup, "last", lambda *_: found)
+    page = open_page("setup", section="engine")
+    assert any("EncoderDecoderCache" in error.value for error in page.error)
+    assert any("$ xtuner version\nINFO - 0.2.0" in code.value for code in page.code)
+    assert any("xtuner MODE" in code.value for code in page.code)
+    assert any("8.0 GB" in caption.value for caption in page.caption)
 
 
 @pytest.mark.parametrize("nickname", ["", "长" * 10_000, "a/b"])

@@ -1,0 +1,49 @@
+"""The parts of the first page below its fold, one at a time: the choice is in the URL and survives a reload."""
+
+import streamlit as st
+
+from pages.components.text import t
+
+SECTIONS = ("demo", "models", "machine", "engine", "tunnel")
+_ICONS = {
+    "demo": ":material/rocket_launch:",
+    "models": ":material/network_node:",
+    "machine": ":material/memory:",
+    "engine": ":material/settings_suggest:",
+    "tunnel": ":material/vpn_lock:",
+}
+_OPEN, _SWITCH = "section", "section_switch"
+
+
+def choose_section() -> str:
+    """The part that is open; the demo at first. Kept by its name, which no language changes."""
+    if st.session_state.get(_OPEN) not in SECTIONS:
+        asked = st.query_params.get(_OPEN)
+        st.session_state[_OPEN] = asked if asked in SECTIONS else SECTIONS[0]
+    st.session_state.setdefault(_SWITCH, st.session_state[_OPEN])
+    st.segmented_control(
+        t("setup.sections"),
+        SECTIONS,
+        required=True,
+        format_func=lambda name: f"{_ICONS[name]} {t(f'setup.section.{name}')}",
+        key=_SWITCH,
+        on_change=_take_choice,
+        label_visibility="collapsed",
+        wrap=True,
+    )
+    chosen = st.session_state[_OPEN]
+    if chosen != SECTIONS[0]:
+        st.query_params[_OPEN] = chosen
+    elif _OPEN in st.query_params:
+        del st.query_params[_OPEN]
+    return chosen
+
+
+def open_section(name: str) -> None:
+    """Open a part, from a button's callback."""
+    st.session_state[_OPEN] = st.session_state[_SWITCH] = name
+
+
+def _take_choice() -> None:
+    # Into a key that is no widget's, which stays from page to page.
+    st.session_state[_OPEN] = st.session_state[_SWITCH] or st.session_state[_OPEN]
