@@ -190,7 +190,7 @@ def test_failed_run_has_a_reason(failed_run):
     ("mode", "words"),
     [
         ("fail", "the fake trainer fails as it was told"),
-        ("killed", "memory ran out"),
+        ("killed", "SIGKILL"),
         ("exit0_without_checkpoint", "no final checkpoint"),
         ("truncated", "no final checkpoint"),
     ],

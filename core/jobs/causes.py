@@ -1,0 +1,248 @@
+"""What goes wrong in a training, as the engine's libraries say it in a log, and what it means to a learner.
+
+Each cause: a pattern for the error's own words, and what happened with the next thing to try. They are tried in
+this order: what started the trouble comes before what followed from it on other processes.
+"""
+
+import re
+from dataclasses import dataclass
+
+from core.ground.text import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One cause. What the pattern's groups caught is filled into the text."""
+
+    name: str
+    pattern: re.Pattern[str]
+    text: Text
+
+
+def _cause(name: str, pattern: str, zh: str, en: str) -> Cause:
+    return Cause(name, re.compile(pattern), Text(zh, en))
+
+
+CAUSES: tuple[Cause, ...] = (
+    _cause(
+        "gpu memory",
+        r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED",
+        "显存不足：减小 batch_size 或 max_length，改用 QLoRA，或先关掉占显存的对话",
+        "out of GPU memory: lower batch_size or max_length, use QLoRA, or close a chat that holds GPU memory",
+    ),
+    _cause(
+        "disk full",
+        r"No space left on device|Disk quota exceeded|Errno 28\]|Errno 122\]|PytorchStreamWriter failed writing",
+        "磁盘已满：清理后从最后一个检查点继续，或减小 save_total_limit",
+        "the disk is full: make room and resume from the last checkpoint, or lower save_total_limit",
+    ),
+    _cause(
+        "shared memory",
+        r"insufficient shared memory|DataLoader worker .* Bus error|unable to (?:open|mmap) .*shared memory",
+        "共享内存 /dev/shm 太小：把配置里的 dataloader_num_workers 设为 0，或让容器的 --shm-size 大一些",
+        "the shared memory /dev/shm is too small: dataloader_num_workers = 0 in the config, or a larger --shm-size",
+    ),
+    _cause(
+        "memory",
+        r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|^MemoryError\b|DataLoader worker \(pid.* (?:exited unexpectedly|signal: Killed)"
+        r"|Signal 9 \(SIGKILL\) received by PID|exitcode\s*: -9\b|Cannot allocate memory",
+        "内存不足，进程被系统结束：减小 batch_size，少开进程，或关闭其他程序",
+        "memory ran out and a process was ended: lower batch_size, take fewer processes, or close other programs",
+    ),
+    _cause(
+        "warm-up",
+        r"end should be larger than begin",
+        "预热的迭代数为零：增大 max_epochs 或 warmup_ratio",
+        "the warm-up has zero iterations: raise max_epochs or warmup_ratio",
+    ),
+    _cause(
+        "bitsandbytes",
+        # Not bitsandbytes' notice, which every log on a machine without a GPU holds.
+        r"(?<!version of bitsandbytes was )compiled without GPU support|CUDA is required.*bitsandbytes|No GPU found.*quantiz"
+        r"|requires? a? ?GPU.*quantiz|Could not find the bitsandbytes CUDA binary|CUDA Setup failed despite"
+        r"|Using `?bitsandbytes`? .*requires|supported by the bitsandbytes version",
+        "4 比特量化（bitsandbytes）需要能用的 CUDA 显卡：在这台机器上重新生成配置，会自动换成不量化的 LoRA",
+        "4-bit weights (bitsandbytes) need a CUDA GPU that works: make the config anew on this machine, which then takes "
+        "plain LoRA",
+    ),
+    _cause(
+        "no gpu",
+        r"Amp\w*Wrapper`? is only available|Torch not compiled with CUDA|No CUDA GPUs are available|Found no NVIDIA driver"
+        r"|Your setup doesn't support bf16/gpu|ProcessGroupNCCL is only supported with GPUs",
+        "配置要用显卡，而这里没有可用的显卡：在这台机器上重新生成配置",
+        "the config wants a GPU and none can be used here: make the config anew on this machine",
+    ),
+    _cause(
+        "driver",
+        r"driver version is insufficient|NVIDIA driver on your system is too old|forward compatibility was attempted",
+        "显卡驱动太旧，与 CUDA 版本不符：升级驱动，或安装与驱动相配的 torch",
+        "the GPU driver is too old for this CUDA: update the driver, or install a torch that fits it",
+    ),
+    _cause(
+        "gpu kind",
+        r"no kernel image is available for execution|FlashAttention only supports Ampere|is not compatible with the current PyTorch",
+        "这个 torch 或 FlashAttention 不支持这款显卡：安装支持它的 torch，或卸载 flash-attn",
+        "this torch or FlashAttention does not support this GPU: install a torch that does, or remove flash-attn",
+    ),
+    _cause(
+        "gpu fault",
+        r"uncorrectable ECC|GPU is lost|fallen off the bus|unspecified launch failure|illegal memory access|CUDA error: unknown error",
+        "显卡出错：从最后的检查点继续；再次出现就重启机器或换一张卡",
+        "the GPU failed: resume from the last checkpoint; if it comes again, restart the machine or take another GPU",
+    ),
+    _cause(
+        "token out of range",
+        r"device-side assert triggered|index out of range in self",
+        "有 token 超出模型的词表：分词器和模型不是一套，请用模型自带的分词器",
+        "a token is outside the model's vocabulary: tokenizer and model do not belong together",
+    ),
+    _cause(
+        "nan",
+        r"probability tensor contains either|loss scale already at minimum|[Ll]oss is (?:nan|NaN)|FloatingPointError",
+        "损失变成了 NaN：减小学习率 lr，或用 bf16 代替 fp16，从之前的检查点继续",
+        "the loss became NaN: lower the learning rate, or take bf16 in place of fp16, and resume from an earlier checkpoint",
+    ),
+    _cause(
+        "config syntax",
+        # The lines of source between are left out before.
+        r'File "([^"\n]+\.py)", line (\d+)\n(?:SyntaxError|IndentationError|TabError): (.+)',
+        "Python 文件 {0} 第 {1} 行写错了：{2}",
+        "the Python file {0} has a mistake in line {1}: {2}",
+    ),
+    _cause(
+        "registry",
+        r"KeyError: [\"'](.+?) is not in the ([\w:]+) registry",
+        "配置里的 {0} 不是 XTuner 认识的名字（{1}）：检查 type 和 import",
+        "{0} in the config is no name that XTuner knows ({1}): check its type and its import",
+    ),
+    _cause(
+        "package version",
+        r"ImportError: cannot import name '(\w+)' from '([\w.]+)'|AttributeError: module '([\w.]+)' has no attribute '(\w+)'",
+        "Python 包的版本不相配（{0}，{1}）：运行 make run 装回要求的版本",
+        "packages of versions that do not fit ({0}, {1}): make run installs the right ones",
+    ),
+    _cause(
+        "flash attention",
+        r"FlashAttention2 has been toggled on|flash_attn seems to be not installed",
+        "没有安装 flash-attn：在配置里去掉 attn_implementation，或安装它",
+        "flash-attn is not installed: take attn_implementation out of the config, or install it",
+    ),
+    _cause(
+        "package",
+        r"No module named '([\w.]+)'",
+        "缺少 Python 包 {0}：请运行 make run 安装依赖",
+        "the Python package {0} is missing: run make run, which installs it",
+    ),
+    _cause(
+        "compiler",
+        r"CUDA_HOME (?:does not exist|environment variable is not set)|Unable to JIT load the (\w+) op|CUDAMismatchException|Ninja is required",
+        "DeepSpeed 要编译 {0} 而这里没有 CUDA 编译器：不用 offload，选 deepspeed_zero2",
+        "DeepSpeed wants to compile {0} and there is no CUDA compiler: choose deepspeed_zero2, without offload",
+    ),
+    _cause(
+        "tokenizer",
+        r"Can't load tokenizer for|could not parse ModelProto|untagged enum ModelWrapper|Internal: src/sentencepiece|Error parsing line .* in .*tokenizer",
+        "分词器文件损坏或与库的版本不符：用 models check 检查，重新下载 tokenizer 文件",
+        "the tokenizer's files are damaged or do not fit the library: see models check, download them again",
+    ),
+    _cause(
+        "model file",
+        r"SafetensorError: (.+)|Unable to load weights from|(Error\(s\) in loading state_dict.*)|does not appear to have (?:a file named )?([\w./-]+)",
+        "模型文件损坏或不完整 {0}：用 models check 检查，重新下载",
+        "the model's files are damaged or not all there {0}: see models check, download them again",
+    ),
+    _cause(
+        "checkpoint",
+        r"PytorchStreamReader failed|is not a checkpoint file|unexpected EOF, expected|can not find checkpoint",
+        "检查点文件损坏：从更早的检查点继续",
+        "the checkpoint is damaged: resume, which takes the one before",
+    ),
+    _cause(
+        "hub",
+        r"We couldn't connect to 'https://|Incorrect path_or_model_id|HFValidationError|offline mode is enabled|LocalEntryNotFoundError",
+        "在本地找不到模型或数据，又不能联网下载：检查配置里的路径",
+        "model or data are not found here, and nothing is downloaded: check the paths in the config",
+    ),
+    _cause(
+        "trust",
+        r"requires you to execute the (?:configuration|modeling|tokenizer)? ?file in that repo|pass the argument `trust_remote_code=True`|contains custom code which must be executed",
+        "模型目录带有自己的代码，需要信任才能运行：在配置里加 trust_remote_code=True",
+        "the model brings code of its own, which must be trusted: trust_remote_code=True in the config",
+    ),
+    _cause(
+        "data row",
+        r"JSON parse error: (.+? in row (\d+))",
+        "数据文件读不出来，问题在第 {1} 行之后的一行（从 0 数）：{0}。请用 datasets check 检查",
+        "the data file cannot be read, row {1} counted from 0: {0}; see datasets check",
+    ),
+    _cause(
+        "data field",
+        r"KeyError: '(conversations?|input|output|messages|system|text)'",
+        "有数据行缺少字段 {0}：请用 datasets check 检查",
+        "a row of the data lacks the field {0}: see datasets check",
+    ),
+    _cause(
+        "data file",
+        r"(?:JSONDecodeError|DatasetGeneration\w*Error|ArrowInvalid|UnicodeDecodeError)[:\s](.*)",
+        "数据文件读不出来：{0}。请用 datasets check 检查",
+        "the data file cannot be read: {0}; try datasets check",
+    ),
+    _cause(
+        "no data",
+        r"num_samples should be a positive integer value, but got num_samples=0|ValueError: The dataset is empty",
+        "数据集里没有可用的样本：请用 datasets check 检查，或减小 max_length",
+        "no row of the dataset can be used: see datasets check, or lower max_length",
+    ),
+    _cause(
+        "path",
+        r"(?:FileNotFoundError|NotADirectoryError|IsADirectoryError): (.+)",
+        "找不到文件：{0}。请检查模型和数据的路径",
+        "a file is missing: {0}; check the paths of model and data",
+    ),
+    _cause(
+        "permission",
+        r"PermissionError: (.+)",
+        "没有权限：{0}。请改目录的权限，或换一个工作目录",
+        "not allowed: {0}; change the directory's permissions, or take another workspace",
+    ),
+    _cause(
+        "open files",
+        r"Too many open files",
+        "打开的文件太多：运行 ulimit -n 65536 后重新启动，或减小 map_num_proc",
+        "too many open files: ulimit -n 65536 and start again, or lower map_num_proc",
+    ),
+    _cause(
+        "port",
+        r"EADDRINUSE|[Aa]ddress already in use",
+        "多进程通信端口被占用：换一个 --port",
+        "the port for several processes is taken: choose another --port",
+    ),
+    _cause(
+        "same gpu",
+        r"Duplicate GPU detected|invalid device ordinal",
+        "进程比显卡多：每张显卡一个进程，减小 --nproc",
+        "there are more processes than GPUs: one for each, lower --nproc",
+    ),
+    _cause(
+        "rendezvous",
+        r"Rendezvous\w*Error|DistNetworkError|DistStoreError|client socket has (?:timed out|failed)|Timed out .*waiting for clients"
+        r"|Timeout waiting for (?:clients|key)|wait timeout after \d+ms|failed to connect to .*store",
+        "各台机器没有连上：检查每台都已启动、--addr 和 --port 能从其他机器连到、防火墙放行、--nnodes 和 --node-rank 各不相同",
+        "the machines did not find each other: see that all are started, that --addr and --port can be reached from the "
+        "others through the firewall, and that each has its own --node-rank",
+    ),
+    _cause(
+        "communication",
+        r"NCCL error|ncclSystemError|ncclUnhandledCudaError|ncclRemoteError|ncclInternalError|Watchdog caught collective operation timeout"
+        r"|gloo/transport/\w+/\w+\.cc|Gloo connectFullMesh failed|Connection closed by peer",
+        "进程之间的通信断了：多半是另一个进程先出错（看它的日志），或网卡不通（设 NCCL_SOCKET_IFNAME / GLOO_SOCKET_IFNAME）",
+        "the processes lost touch: most likely another one failed first (see its log), or the network interface is wrong "
+        "(set NCCL_SOCKET_IFNAME or GLOO_SOCKET_IFNAME)",
+    ),
+    _cause(
+        "native crash",
+        r"Signal 11 \(SIGSEGV\) received by PID|exitcode\s*: -11\b|Segmentation fault",
+        "程序在底层库里崩溃（段错误）：从最后的检查点继续；再次出现就检查驱动和各包的版本",
+        "the program crashed in a native library: resume; if it comes again, check the driver and the versions",
+    ),
+)
