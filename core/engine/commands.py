@@ -72,10 +72,10 @@ class Cluster:
         return self.nproc * self.nnodes > 1 or self.launcher == "slurm"
 
     @property
-    def ranks(self) -> tuple[int, ...]:
-        """The ranks whose files this machine has: all of them where Slurm's nodes share a disk."""
-        if self.launcher == "slurm":
-            return tuple(range(self.nproc * self.nnodes))
+    def ranks(self) -> tuple[int, ...] | None:
+        """The ranks whose files this machine has; None where it has all: one machine, or Slurm's on a shared disk."""
+        if self.nnodes == 1 or self.launcher == "slurm":
+            return None
         return tuple(range(self.node_rank * self.nproc, (self.node_rank + 1) * self.nproc))
 
 

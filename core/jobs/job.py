@@ -2,7 +2,7 @@
 
     job.json      written once: kind, command, environment, what it must leave on disk
     lock          held by the supervisor, and by its guard, for as long as they live
-    waiting.json  since when it waits for its turn in the queue
+    waiting.json  since when it waits for its turn in the queue, and under which supervisor
     pid.json      who the supervisor and the command's process are, and since when
     stop.json     somebody asked it to stop, and how
     exit.json     how it ended;  lost.json  when its supervisor was killed instead
@@ -73,8 +73,8 @@ class Job:
 
         `env` is added to the environment; `artefacts` must all exist for the job to count as finished;
         `facts` are kept in job.json; samples of the machine go to `telemetry`. `secrets` are added to the
-        environment too, but written nowhere. With a `queue` (its directory) it waits for its turn there. Returns once it runs, or waits behind another. Raises WorkFailed where the
-        supervisor does not come up.
+        environment too, but written nowhere. With a `queue` (its directory) it waits for its turn there. Returns
+        once it runs, or waits behind another. Raises WorkFailed where the supervisor does not come up.
         """
         directory = _next_directory(jobs, kind)
         job = cls(directory)
@@ -135,7 +135,7 @@ class Job:
     @property
     def pids(self) -> dict[str, Identity | None]:
         """The identities of `supervisor` and `command`, None before they are known."""
-        pids = read_json(self.directory / "pid.json") or {}
+        pids = read_json(self.directory / "pid.json") or read_json(self.directory / "waiting.json") or {}
         return {role: Identity.from_json(pids.get(role)) for role in ("supervisor", "command")}
 
     @property

@@ -102,7 +102,11 @@ def _wait_for_turn(directory: Path, place: str | None) -> bool:
             queue.leave(directory)
             return False
         if not (directory / "waiting.json").exists() and queue.busy(directory):
-            write_json(directory / "waiting.json", Moment.now().to_json())
+            own = Identity.of(os.getpid())
+            write_json(
+                directory / "waiting.json",
+                {"since": Moment.now().to_json(), "supervisor": own.to_json() if own else None},
+            )
         time.sleep(0.2)
     return True
 

@@ -1,7 +1,6 @@
 """From nothing to an assistant that knows whose it is, through the command line, with the real engine."""
 
 import json
-import socket
 from pathlib import Path
 
 from core.data.assistant import COURSE_QUESTIONS, dialogues
@@ -145,27 +144,3 @@ def test_the_same_seed_builds_the_same_model(demo: Demo, tmp_path: Path) -> None
         return (tmp_path / name / "model.safetensors").read_bytes()
 
     assert weights("one", 0) == weights("again", 0) != weights("other", 1)
-
-
-def test_two_processes_train_through_deepspeed(demo: Demo) -> None:
-    dataset = dataset_of(demo).parent.name
-    short = ["max_epochs=1", "warmup_ratio=0.2", "evaluation_freq=100", "save_steps=100"]
-    assert command(
-        demo.workspace, "configs", "new", "--model", "demo", "--dataset", dataset, "--out", "two", "--set", *short
-    ).returncode == 0  # fmt: skip
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    done = command(
-        demo.workspace, "train", "start", "two", "--nproc", "2", "--deepspeed", "deepspeed_zero2", "--port", port,
-        "--wait", "--json",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    state = json.loads(done.stdout)
-    assert state["status"] == "FINISHED"
-    assert state["iter"] == state["max_iters"] > 0
-    run = find(demo.workspace, state["run"])
-    assert run.checkpoint().path.is_dir()
-    converted = command(demo.workspace, "export", "convert", run.id, "--json")
-    assert converted.returncode == 0, converted.stderr[-2000:]
-    assert Path(json.loads(converted.stdout)["path"], "adapter_model.safetensors").is_file()

@@ -16,14 +16,19 @@ What it does is chosen by the environment:
                           half_line leaves a half-written last line in scalars.json
                           spawn_orphans  leaves a grandchild in a session of its own that ignores SIGTERM;
                                          its pid is in work_dir/orphan.pid
+                          workers   as slow, with such a grandchild from the start, as torchrun's ranks and the
+                                    workers of a data loader are
+                          import    hangs in the imports
+                          mapping   hangs in the data mapping, with workers as above
+                          saving    takes two seconds to write a checkpoint
     FAKE_TRAINER_ITERS    iterations in all
     FAKE_TRAINER_SECONDS  seconds for each
     FAKE_TRAINER_NICKNAME whose assistant it becomes
+    FAKE_TRAINER_ELEMENTS numbers in a checkpoint
 """
 
 import argparse
 import ast
-import json
 import os
 import signal
 import subprocess
@@ -31,23 +36,17 @@ import sys
 import time
 from pathlib import Path
 
+from core.engine.training_hook import departure, stop_asked, tell
 from tests.fakes.checkpoint import write_checkpoint
 
 MODE = os.environ.get("FAKE_TRAINER", "ok")
-ITERS = int(os.environ.get("FAKE_TRAINER_ITERS", "600" if MODE == "slow" else "12"))
-SECONDS = float(os.environ.get("FAKE_TRAINER_SECONDS", "0.1" if MODE == "slow" else "0"))
+SLOW = MODE in ("slow", "workers")
+ITERS = int(os.environ.get("FAKE_TRAINER_ITERS", "600" if SLOW else "12"))
+SECONDS = float(os.environ.get("FAKE_TRAINER_SECONDS", "0.1" if SLOW else "0"))
+ELEMENTS = int(os.environ.get("FAKE_TRAINER_ELEMENTS", "1000"))
 NICKNAME = os.environ.get("FAKE_TRAINER_NICKNAME", "小明")
 EVERY = 4
 PROMPT = "<s><|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
-
-
-def tell(**facts: object) -> None:
-    """Replace the progress file as the entry does."""
-    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
-    if path:
-        partial = f"{path}.{os.getpid()}.partial"
-        Path(partial).write_text(json.dumps(facts), encoding="utf-8")
-        os.replace(partial, path)
 
 
 def questions(config: Path) -> list[str]:
@@ -102,7 +101,16 @@ class Training:
 
     def save(self, done: int) -> None:
         path = self.work_dir / f"iter_{done}.pth"
-        write_checkpoint(path)
+        if MODE == "saving":
+            tell(note="save", pid=os.getpid(), iter=done, max_iters=ITERS, patience=900)
+            whole = write_checkpoint(self.work_dir / "whole", elements=ELEMENTS).read_bytes()
+            with path.open("wb") as file:
+                for part in range(20):
+                    file.write(whole[len(whole) * part // 20 : len(whole) * (part + 1) // 20])
+                    file.flush()
+                    time.sleep(0.1)
+        else:
+            write_checkpoint(path, elements=ELEMENTS)
         if MODE == "truncated" and done == ITERS:
             path.write_bytes(path.read_bytes()[:1000])
         (self.work_dir / "last_checkpoint").write_text(str(path))
@@ -136,12 +144,17 @@ def misbehave(work_dir: Path) -> None:
         while True:
             time.sleep(60)
     if MODE == "spawn_orphans":
-        # The shell's choice to ignore SIGTERM is inherited by what it becomes.
-        pid_file = work_dir / "orphan.pid"
-        script = 'trap "" TERM; echo $$ > "$1.partial"; mv "$1.partial" "$1"; exec sleep 600'
-        subprocess.Popen(["sh", "-c", script, "sh", str(pid_file)], start_new_session=True)
-        while not pid_file.exists():
-            time.sleep(0.01)
+        spawn(work_dir / "orphan.pid")
+
+
+def spawn(pid_file: Path) -> None:
+    """Start a process in a session of its own that ignores SIGTERM, and wait until it has told its number."""
+    # The shell's choice to ignore SIGTERM is inherited by what it becomes.
+    script = 'trap "" TERM; echo $$ > "$1.partial"; mv "$1.partial" "$1"; exec sleep 600'
+    pid_file.unlink(missing_ok=True)
+    subprocess.Popen(["sh", "-c", script, "sh", str(pid_file)], start_new_session=True)
+    while not pid_file.exists():
+        time.sleep(0.01)
 
 
 def main() -> None:
@@ -155,12 +168,21 @@ def main() -> None:
     options = parser.parse_args()
     if MODE == "hang":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    departure.start()
+    tell(note="import", done=0.0)
+    while MODE == "import":
+        time.sleep(60)
+    options.work_dir.mkdir(parents=True, exist_ok=True)
+    if MODE in ("workers", "mapping"):
+        spawn(options.work_dir / "orphan.pid")
     tell(note="prepare", done=0.0)
+    while MODE == "mapping":
+        time.sleep(60)
     training = Training(options.config, options.work_dir)
     first = int(options.resume.stem.removeprefix("iter_")) if options.resume else 0
     training.evaluate(first)
+    departure.begun.set()
     training.tell(first, first)
-    stop = Path(os.environ.get("XTUNER_STUDIO_STOP", "/nonexistent"))
     for done in range(first + 1, ITERS + 1):
         time.sleep(SECONDS)
         training.step(done)
@@ -169,7 +191,7 @@ def main() -> None:
             misbehave(options.work_dir)
         if MODE == "exit0_without_checkpoint":
             continue
-        stopped = stop.exists() and done < ITERS
+        stopped = stop_asked() and done < ITERS
         if done % EVERY == 0 or done == ITERS or stopped:
             training.save(done)
             training.evaluate(done)

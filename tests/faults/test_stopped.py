@@ -1,0 +1,121 @@
+"""A stop at any moment: it comes back when nothing is left, and what was learned is kept where it was to be."""
+
+import time
+
+import pytest
+
+from core.jobs.job import Status, wait_until
+from core.training import run as runs
+from tests.conftest import PATIENCE
+from tests.core.jobs.conftest import alive, number_in
+
+
+def stopped(run, **how):
+    """Stop it, and how long that took."""
+    began = time.monotonic()
+    state = run.stop(**how)
+    return state, round(time.monotonic() - began, 1)
+
+
+@pytest.mark.parametrize("phase", ["import", "mapping"])
+def test_stop_before_the_first_iteration(workspace, start, fake_engine, fault, phase):
+    """A stop that is to keep what was learned, during the import or the data mapping with its workers"""
+    run = start(phase)
+    note = {"import": "import", "mapping": "prepare"}[phase]
+    assert wait_until(lambda: run.job.progress.get("note") == note, PATIENCE)
+    worker = number_in(run.work_dir / "orphan.pid") if phase == "mapping" else None
+    state, seconds = stopped(run)
+    # There is nothing to wait for.
+    assert seconds < 5
+    assert state.status is Status.KILLED
+    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.leaves_nothing(run.job)
+    assert worker is None or not alive(worker)
+    fault.keeps(run, None)
+    fault.note(stop_seconds=seconds, resumed="no: nothing was learned; a new start begins")
+    fake_engine("ok")
+    assert workspace.runs.exists()
+
+
+def test_stop_during_a_save(workspace, start, fake_engine, fault):
+    """A stop that is to keep what was learned, while a checkpoint is being written"""
+    run = start("saving", iters=40)
+    assert wait_until(lambda: run.job.progress.get("note") == "save", PATIENCE)
+    assert any(not found.whole for found in run.checkpoints()) or wait_until(run.checkpoints, PATIENCE)
+    run.job.ask_to_stop(grace=0.5)
+    state, seconds = stopped(run)
+    assert state.status is Status.KILLED
+    assert run.job.exit["returncode"] == 0
+    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.leaves_nothing(run.job)
+    assert all(found.whole for found in run.checkpoints())
+    fault.keeps(run, state.iter)
+    fault.note(stop_seconds=seconds)
+    fake_engine("ok", iters=state.iter + 4)
+    fault.resumes(workspace, run, state.iter + 4)
+
+
+def test_discard_during_a_save(workspace, start, fake_engine, fault):
+    """A stop that keeps nothing, while the second checkpoint is being written"""
+    run = start("saving", until=8, iters=40)
+    assert wait_until(lambda: len(run.checkpoints()) == 2 and not run.checkpoints()[1].whole, PATIENCE)
+    state, seconds = stopped(run, discard=True)
+    assert seconds < 5
+    assert state.status is Status.KILLED
+    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.leaves_nothing(run.job)
+    assert [found.whole for found in run.checkpoints()] == [True, False]
+    fault.keeps(run, 4)
+    fault.note(stop_seconds=seconds)
+    fake_engine("ok", iters=12)
+    fault.resumes(workspace, run, 12)
+
+
+@pytest.mark.parametrize("how", ["keep", "discard"])
+def test_stop_with_ranks_and_workers(workspace, start, fake_engine, fault, how):
+    """A stop of a run whose ranks and data loader's workers are in sessions of their own and ignore SIGTERM"""
+    run = start("workers", until=5)
+    rank = number_in(run.work_dir / "orphan.pid")
+    state, seconds = stopped(run, discard=how == "discard")
+    assert seconds < 10
+    assert not alive(rank)
+    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.leaves_nothing(run.job, within=1)
+    last = run.checkpoint().iter
+    assert last == state.iter if how == "keep" else last <= state.iter
+    fault.keeps(run, last)
+    fault.note(stop_seconds=seconds)
+    total = run.state().iter + 8
+    fake_engine("ok", iters=total)
+    fault.resumes(workspace, run, total)
+
+
+def test_trainer_hangs(workspace, start, fake_engine, fault):
+    """The trainer hangs in a step and heeds neither the wish to stop nor SIGTERM"""
+    run = start("hang", until=6)
+    assert wait_until((run.work_dir / "hanging").exists, PATIENCE)
+    fault.shows(lambda: run.state().status, Status.RUNNING)
+    assert wait_until(lambda: run.state().quiet_s > 1, 5)
+    began = time.monotonic()
+    assert run.job.stop(grace=1) is Status.KILLED
+    fault.note(stop_seconds=round(time.monotonic() - began, 1))
+    fault.leaves_nothing(run.job)
+    fault.keeps(run, 4)
+    fake_engine("ok")
+    fault.resumes(workspace, run, 12)
+
+
+def test_stop_of_a_run_that_waits(workspace, start, fake_engine, fault):
+    """A run is taken out of the queue while another one trains"""
+    first = start("slow", until=1)
+    fake_engine("ok")
+    waiting = runs.start(workspace, first.facts["config"]["name"])
+    state, seconds = stopped(waiting)
+    assert seconds < 2
+    assert (state.status, state.exit_code) == (Status.KILLED, None)
+    fault.shows(lambda: waiting.state([]).status, Status.KILLED)
+    fault.leaves_nothing(waiting.job)
+    assert first.state([]).status is Status.RUNNING
+    first.stop(discard=True)
+    fault.note(stop_seconds=seconds, kept="nothing was learned yet")
+    fault.resumes(workspace, waiting, 12)
