@@ -1,8 +1,6 @@
 """The samples of a job's machine as columns, read on from where the last look ended. Writes none: see `telemetry`."""
 
 import json
-import math
-from array import array
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.ground.files import read_lines_from
+from core.jobs.columns import Columns
 
 # Longer without a sample than this is time in which the job did not run: between a stop and a resume.
 PAUSE_SECONDS = 30.0
@@ -33,12 +32,20 @@ class Samples:
 
     def _begin(self) -> None:
         self._offset = 0
-        self._columns: dict[str, array[float]] = {}
+        self._columns = Columns()
         self._t: float | None = None
         self._seconds = 0.0
-        self.count = 0
         self.last: dict[str, Any] = {}
         self.anchors: list[tuple[int, float]] = []
+
+    @property
+    def count(self) -> int:
+        return self._columns.count
+
+    @property
+    def gpus(self) -> list[dict[str, Any]]:
+        """What each GPU is, from the newest sample."""
+        return self.last.get("gpus") or []
 
     def read(self) -> None:
         """Take in what is new. Lines that are not samples are passed over."""
@@ -47,47 +54,33 @@ class Samples:
             # Not the file that it was.
             self._begin()
         self._offset = offset
-        for sample in records(lines):
-            if isinstance(sample.get("t"), int | float):
-                self._take(sample)
-
-    def column(self, name: str) -> np.ndarray:
-        """The values of `cpu`, `process_mb`, …, of a GPU `gpu0.used_mb`, …, `slice0.used_mb`, `cuda.used_mb`."""
-        column = self._columns.get(name)
-        return np.full(self.count, np.nan) if column is None else np.array(column)
+        samples = [sample for sample in records(lines) if isinstance(sample.get("t"), int | float)]
+        self._columns.extend([self._row(sample) for sample in samples])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """All columns of which any sample has a value, copied."""
-        return {name: np.array(column) for name, column in self._columns.items()}
+        """`seconds`, `cpu`, `process_mb`, …, of a GPU `gpu0.used_mb`, …, `slice0.used_mb`, `cuda.used_mb`: those of
+        which any sample has a value.
+        """
+        return self._columns.views()
 
-    @property
-    def gpus(self) -> list[dict[str, Any]]:
-        """What each GPU is, from the newest sample."""
-        return self.last.get("gpus") or []
-
-    def _take(self, sample: dict[str, Any]) -> None:
+    def _row(self, sample: dict[str, Any]) -> dict[str, Any]:
         passed = 0.0 if self._t is None else sample["t"] - self._t
-        usual = 0.0 <= passed <= PAUSE_SECONDS
-        self._seconds += passed if usual else _USUAL_SECONDS
-        self._t = sample["t"]
-        values = {"seconds": self._seconds} | {name: sample.get(name) for name in _HOST}
-        for prefix, parts, names in (
-            ("gpu", sample.get("gpus"), _GPU),
-            ("slice", sample.get("slices"), _SLICE),
-            ("cuda", [sample["cuda"]] if sample.get("cuda") else [], _CUDA),
-        ):
-            for number, part in enumerate(parts or []):
-                label = prefix if prefix == "cuda" else f"{prefix}{number}"
-                values |= {f"{label}.{name}": part.get(name) for name in names}
-        for name, value in values.items():
-            if isinstance(value, int | float) and math.isfinite(value) and name not in self._columns:
-                self._columns[name] = array("d", [math.nan]) * self.count
-        for name, column in self._columns.items():
-            value = values.get(name)
-            column.append(value if isinstance(value, int | float) else math.nan)
-        self.count += 1
-        self.last = sample
+        self._seconds += passed if 0.0 <= passed <= PAUSE_SECONDS else _USUAL_SECONDS
+        self._t, self.last = sample["t"], sample
         self._anchor(sample)
+        row = {"seconds": self._seconds}
+        for name in _HOST:
+            row[name] = sample.get(name)
+        for label, parts, names in (
+            ("gpu{}.", sample.get("gpus"), _GPU),
+            ("slice{}.", sample.get("slices"), _SLICE),
+            ("cuda.", [sample["cuda"]] if sample.get("cuda") else None, _CUDA),
+        ):
+            for number, part in enumerate(parts or ()):
+                prefix = label.format(number)
+                for name in names:
+                    row[prefix + name] = part.get(name)
+        return row
 
     def _anchor(self, sample: dict[str, Any]) -> None:
         done, at = sample.get("iter"), sample.get("at")

@@ -1,13 +1,12 @@
 """The history of a run as columns of numbers, for charts of any length. Draws nothing; `metrics` has it as points."""
 
-import bisect
 import math
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from core.jobs.columns import Columns
 from core.training.metrics import Scalars
 
 NAMES = ("iter", "loss", "lr", "grad_norm", "time", "memory")
@@ -20,23 +19,20 @@ class Curves:
 
     def __init__(self, work_dir: Path) -> None:
         self._scalars = Scalars(work_dir)
-        self._columns = {name: array("d") for name in NAMES}
+        self._columns = Columns(NAMES)
 
     def read(self) -> bool:
         """Take in what is new; whether anything was."""
         batches = self._scalars.new()
         for batch in batches:
-            if batch.begins:
-                kept = bisect.bisect_left(self._columns["iter"], batch.points[0]["iter"])
-                for column in self._columns.values():
-                    del column[kept:]
-            for name, column in self._columns.items():
-                column.extend([_number(point.get(name)) for point in batch.points])
+            if batch.begins and self._columns.count:
+                self._columns.cut(int(np.searchsorted(self.columns()["iter"], batch.points[0]["iter"])))
+            self._columns.extend(batch.points, all_names=False)
         return bool(batches)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """All columns, copied."""
-        return {name: np.array(column) for name, column in self._columns.items()}
+        """All columns, as they are now."""
+        return self._columns.views()
 
 
 def average(values: np.ndarray, weight: float) -> np.ndarray:
@@ -90,7 +86,3 @@ def iterations_at(seconds: np.ndarray, anchors: Sequence[tuple[int, float]]) -> 
         return np.full(len(seconds), np.nan)
     done, when = (np.array(part, dtype=float) for part in zip(*anchors, strict=True))
     return np.interp(seconds, when, done, left=np.nan)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan

@@ -5,6 +5,7 @@ A look gives a snapshot that nobody changes; while nothing is new it is the same
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,29 @@ from core.training.run import Run
 from core.training.timeline import Answers, Timeline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """A run as far as it was told.
 
-    `history` are the columns of `Curves` and `seconds`, when each iteration was done; `machine` those of `Samples`
-    and `iter`, where the run was then; `sample` is the newest sample. Seconds count from the first sample on, without
-    the time between a stop and a resume, so that both share one axis.
+    `history` are the columns of `Curves`, `machine` those of `Samples`, `sample` is the newest sample. Seconds count
+    from the first sample on, without the time between a stop and a resume, so that both share one axis.
     """
 
     history: dict[str, np.ndarray]
     machine: dict[str, np.ndarray]
     sample: dict[str, Any]
     answers: tuple[Answers, ...]
+    anchors: tuple[tuple[int, float], ...]
+
+    @cached_property
+    def history_seconds(self) -> np.ndarray:
+        """When each iteration of the history was done."""
+        return seconds_at(self.history, self.anchors)
+
+    @cached_property
+    def machine_iterations(self) -> np.ndarray:
+        """Where the run was at each sample."""
+        return iterations_at(self.machine["seconds"], self.anchors)
 
     @property
     def points(self) -> list[dict[str, Any]]:
@@ -40,14 +51,14 @@ class Seen:
     @property
     def seconds(self) -> float:
         """How long the run has run, as far as it was told."""
-        ends = [part["seconds"][-1] for part in (self.history, self.machine) if len(part["seconds"])]
-        return float(max(ends, default=0.0))
+        told = self.machine["seconds"] if len(self.machine["seconds"]) else self.history_seconds
+        return float(told[-1]) if len(told) else 0.0
 
     @property
     def gap(self) -> int | None:
         """The first iteration whose loss is no number; None where all are."""
-        gaps = np.flatnonzero(np.isnan(self.history["loss"]))
-        return int(self.history["iter"][gaps[0]]) if len(gaps) else None
+        gaps = np.isnan(self.history["loss"])
+        return int(self.history["iter"][gaps.argmax()]) if gaps.any() else None
 
 
 class Watch:
@@ -69,9 +80,11 @@ class Watch:
             answers = tuple(self._timeline.read())
             if self._seen and not news and before == self._samples.count and answers == self._seen.answers:
                 return self._seen
-            history, machine, anchors = self._curves.columns(), self._samples.columns(), self._samples.anchors
-            history["seconds"] = seconds_at(history, anchors)
-            machine.setdefault("seconds", np.empty(0))
-            machine["iter"] = iterations_at(machine["seconds"], anchors)
-            self._seen = Seen(history=history, machine=machine, sample=self._samples.last, answers=answers)
+            self._seen = Seen(
+                history=self._curves.columns(),
+                machine={"seconds": np.empty(0), **self._samples.columns()},
+                sample=self._samples.last,
+                answers=answers,
+                anchors=tuple(self._samples.anchors),
+            )
             return self._seen

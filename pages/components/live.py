@@ -1,5 +1,6 @@
 """Drawing again while something runs. One of these a page: a second timer can lose what the page draws after it."""
 
+import gc
 from collections.abc import Callable
 
 import streamlit as st
@@ -16,5 +17,16 @@ def while_live(live: bool, draw: Callable[[], bool]) -> None:
     def tick() -> None:
         if not draw() and live:
             st.rerun()
+        if live:
+            _forget_the_imports()
 
     st.fragment(tick, run_every=EVERY_SECONDS if live else None)()
+
+
+@st.cache_resource(show_spinner=False)
+def _forget_the_imports() -> None:
+    """Once, when the first live page is drawn: Streamlit collects garbage after every refresh, and need not look each
+    time at what drawing has loaded, a pandas and a Plotly among it.
+    """
+    gc.collect()
+    gc.freeze()

@@ -116,7 +116,7 @@ def show_machine(run: Run, seen: Seen) -> None:
             hide_index=True,
             border="horizontal",
         )
-    names = [name for name in seen.machine if name != "iter"]
+    names = list(seen.machine)
     st.download_button(
         t("machine.csv"),
         data=lambda: csv_text(names, zip(*(seen.machine[name].tolist() for name in names), strict=True)),

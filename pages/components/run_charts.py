@@ -142,10 +142,16 @@ class _Drawing:
     def figure(self) -> Any:
         times = self.view.axis == "time"
         history, machine = self.seen.history, self.seen.machine
-        end = self.seen.seconds if times else float(history["iter"][-1]) if len(history["iter"]) else 1.0
+        end = (
+            max(self.seen.seconds, *self.seen.history_seconds[-1:])
+            if times
+            else float(history["iter"][-1])
+            if len(history["iter"])
+            else 1.0
+        )
         one, title = (1.0, t("curves.iteration")) if not times else _unit(end)
-        x = history["seconds"] / one if times else history["iter"]
-        beside = machine["seconds"] / one if times else machine["iter"]
+        x = self.seen.history_seconds / one if times else history["iter"]
+        beside = machine["seconds"] / one if times else self.seen.machine_iterations
         begin, until = (share / 100 * end / one for share in self.view.part)
         here, there = (x >= begin) & (x <= until), (beside >= begin) & (beside <= until)
         panels = [self._loss(x, here)]
@@ -218,5 +224,5 @@ def _table(header: list[str], seen: Seen, weight: float) -> str:
     """The whole history as CSV."""
     columns = seen.history
     names = ("iter", "seconds", "loss", "smooth", "lr", "grad_norm", "time")
-    found = {**columns, "seconds": np.round(columns["seconds"] / 60, 4), "smooth": average(columns["loss"], weight)}
+    found = {**columns, "seconds": np.round(seen.history_seconds / 60, 4), "smooth": average(columns["loss"], weight)}
     return csv_text(header, zip(*(found[name].tolist() for name in names), strict=True))

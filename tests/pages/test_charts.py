@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_panels_do_not_overlap_and_share_the_axis():
     assert upper[0] > lower[1] > lower[0] >= 0
     assert shown.layout.yaxis2.type == "log"
     assert shown.layout.xaxis.anchor == "y2"
+
+
+def test_a_figure_is_what_plotly_would_make_of_it():
+    """Its check of every property is left out when a figure is made."""
+    lines = [Line(name="a", x=[1, 2], y=[1.0, None]), Line(name="b", x=[1], y=[2.0], marker="diamond")]
+    shown = stacked(
+        [Panel(title="a", lines=lines, log=True), Panel(title="b", lines=lines, span=(0, 1))], "x", span=(0, 2)
+    )
+    assert go.Figure(json.loads(shown.to_json())).to_plotly_json() == go.Figure(shown.to_dict()).to_plotly_json()
 
 
 def rows(text: str) -> list[list[str]]:

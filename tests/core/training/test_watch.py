@@ -18,8 +18,8 @@ def test_a_finished_run(finished_run):
     assert [at.iter for at in seen.answers] == [0, 4, 8, 12]
     assert seen.points == [{"iter": 12, "loss": pytest.approx(2 / 12 + 0.1, abs=1e-5)}]
     assert seen.gap is None
-    assert (np.diff(seen.history["seconds"]) >= 0).all()
-    assert len(seen.machine["iter"]) == len(seen.machine["seconds"])
+    assert (np.diff(seen.history_seconds) >= 0).all()
+    assert len(seen.machine_iterations) == len(seen.machine["seconds"])
 
 
 def test_a_run_that_trains(running_run):
