@@ -1,7 +1,6 @@
 """What goes into the report: author, notes, pictures of one's own, which sections and in which order. Kept at once."""
 
 from collections.abc import Callable
-from typing import Any
 
 import streamlit as st
 
@@ -106,41 +105,25 @@ def _recaption(run: Run, file: str, key: str) -> None:
 def _sections(run: Run, chosen: Outline) -> None:
     st.markdown(f"**{t('report.sections')}**")
     st.caption(t("report.sections_help"))
+    last = len(chosen.sections) - 1
     for place, name in enumerate(chosen.sections):
-        words, up, down, out = st.columns([6, 1, 1, 1], vertical_alignment="center")
-        words.markdown(f"{place + 1}. {_title(name)}")
-        _move(up, run, name, -1, ":material/arrow_upward:", t("report.up", section=_title(name)), place == 0)
-        _move(
-            down,
-            run,
-            name,
-            1,
-            ":material/arrow_downward:",
-            t("report.down", section=_title(name)),
-            place == len(chosen.sections) - 1,
-        )
-        _move(
-            out,
-            run,
-            name,
-            0,
-            ":material/visibility_off:",
-            t("report.leave_out", section=_title(name)),
-            len(chosen.sections) == 1,
-        )
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"{place + 1}. {_title(name)}", width="stretch")
+            _move(run, name, -1, t("report.up"), ":material/arrow_upward:", disabled=place == 0)
+            _move(run, name, 1, t("report.down"), ":material/arrow_downward:", disabled=place == last)
+            _move(run, name, 0, t("report.leave_out"), ":material/visibility_off:", disabled=last == 0)
     if chosen.left_out:
         st.caption(t("report.left_out"))
     for name in chosen.left_out:
-        words, back = st.columns([8, 1], vertical_alignment="center")
-        words.markdown(f":gray[{_title(name)}]")
-        _move(back, run, name, 2, ":material/visibility:", t("report.bring_back", section=_title(name)), False)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f":gray[{_title(name)}]", width="stretch")
+            _move(run, name, 2, t("report.bring_back"), ":material/visibility:")
 
 
-def _move(place: Any, run: Run, name: str, how: int, icon: str, words: str, disabled: bool) -> None:
-    place.button(
-        " ",
+def _move(run: Run, name: str, how: int, words: str, icon: str, *, disabled: bool = False) -> None:
+    st.button(
+        words,
         icon=icon,
-        help=words,
         key=f"section-{run.id}-{name}-{how}",
         disabled=disabled,
         type="tertiary",

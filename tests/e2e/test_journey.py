@@ -1,74 +1,29 @@
 """A learner's journey in a real browser: the demo at one click, a closed tab, a killed server, the chat, the report."""
 
 import json
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import urllib.request
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from markdown_it import MarkdownIt
+from playwright.sync_api import Browser, Page, expect
 
-from core.ground.workspace import PROJECT, Workspace
+from core.ground.workspace import Workspace
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
 from tests.e2e.conftest import Demo, command
+from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="the browser journey needs Chromium and a Chinese font: apt-get install chromium fonts-noto-cjk",
-)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
 NICKNAME = "小红"
 WORDS = catalogue("zh")
-MINUTE = 60_000
-
-
-class Server:
-    """The app as `make run` serves it, on a free port; can be killed and started again."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)],
-            cwd=PROJECT,
-            env={**os.environ, "XTUNER_STUDIO_HOME": str(self.workspace.root)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        assert wait_until(self.healthy, 60)
-
-    def healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
 
 
 @pytest.fixture(scope="module")
 def server(demo: Demo) -> Iterator[Server]:
-    served = Server(demo.workspace)
+    served = Server({"XTUNER_STUDIO_HOME": str(demo.workspace.root)})
     served.start()
     yield served
     served.kill()
@@ -76,11 +31,8 @@ def server(demo: Demo) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -98,10 +50,6 @@ def tab(browser: Browser) -> Iterator[Page]:
     wrong = [text for text in wrong if not re.search(r"WebSocket|ERR_CONNECTION|_stcore|Failed to load resource", text)]
     assert not wrong
     assert exceptions == 0
-
-
-def is_foreign(url: str) -> bool:
-    return not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:"))
 
 
 def state(workspace: Workspace) -> dict[str, object]:
@@ -151,7 +99,7 @@ def test_both_sides_answer_in_the_chat(server: Server, tab: Page) -> None:
 
 
 def test_a_direct_address_after_a_start(tab: Page, demo: Demo) -> None:
-    fresh = Server(demo.workspace)
+    fresh = Server({"XTUNER_STUDIO_HOME": str(demo.workspace.root)})
     fresh.start()
     try:
         tab.goto(f"{fresh.url}/train")
@@ -169,3 +117,47 @@ def test_every_page_draws(server: Server, tab: Page, page: str, language: str) -
     title = catalogue(language)[f"{page or 'setup'}.title"]
     expect(tab.get_by_role("heading", name=title).first).to_be_visible(timeout=MINUTE)
     expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
+
+
+@pytest.mark.parametrize(("language", "pictured"), [("zh", True), ("en", False)])
+def test_a_report_is_built_and_downloaded(
+    server: Server, tab: Page, browser: Browser, tmp_path: Path, language: str, pictured: bool
+) -> None:
+    words = catalogue(language)
+    tab.goto(f"{server.url}/report?lang={language}")
+    button = words["report.build_pictured" if pictured else "report.build"]
+    tab.get_by_role("button", name=button, exact=True).click()
+    expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_test_id("stProgress")).to_have_count(0, timeout=4 * MINUTE)
+    archive = tab.get_by_role("button", name=words["report.archive"])
+    expect(archive).to_be_visible(timeout=MINUTE)
+    with tab.expect_download() as download:
+        archive.click()
+    download.value.save_as(tmp_path / "report.zip")
+    with zipfile.ZipFile(tmp_path / "report.zip") as packed:
+        packed.extractall(tmp_path / "report")
+    check_links(tmp_path / "report")
+    heading = {"zh": "看着它学", "en": "Watching it learn"}[language]
+    assert f"## {heading}" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    if pictured:
+        assert len(list((tmp_path / "report").glob("screen-*.png"))) == 6
+    opened = browser.new_context(offline=True)
+    asked: list[str] = []
+    page = opened.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "report" / "report.html").as_uri())
+    expect(page.get_by_role("heading", name=re.compile(heading))).to_be_visible()
+    broken = page.evaluate("[...document.images].filter(image => !image.naturalWidth).length")
+    opened.close()
+    assert broken == 0
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert sum(url.startswith("file:") for url in asked) == 1
+
+
+def check_links(report: Path) -> None:
+    """Everything that the Markdown refers to lies beside it."""
+    text = (report / "report.md").read_text(encoding="utf-8")
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    links = re.findall(r'(?:src|href)="([^"]+)"', html)
+    assert links
+    assert [link for link in links if not link.startswith("https://") and not (report / link).is_file()] == []
