@@ -41,8 +41,8 @@ def draw() -> bool:
 while_live(live, draw)
 show_runs(workspace)
 
-st.caption(t("train.command"))
-st.code(run.facts["command"], language="bash", wrap_lines=True)
-for line in run.facts.get("commands", []):
-    st.code(line, language="bash", wrap_lines=True)
+# Opened when it is wanted: a block of code takes half a megabyte of colouring with it through the tunnel.
+with st.popover(t("train.command"), icon=":material/terminal:"):
+    for line in (run.facts["command"], *run.facts.get("commands", [])):
+        st.code(line, language="bash", wrap_lines=True)
 link_to("export", t("train.to_export"), ":material/arrow_forward:")

@@ -15,6 +15,7 @@ from core.jobs.job import wait_until
 from pages.components.text import catalogue
 from tests.e2e.conftest import Demo, command
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
+from tests.fakes.tunnel import Tunnel, dug
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
 NICKNAME = "小红"
@@ -108,6 +109,22 @@ def test_a_direct_address_after_a_start(tab: Page, demo: Demo) -> None:
         expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
     finally:
         fresh.kill()
+
+
+def test_every_page_is_usable_through_a_slow_tunnel(server: Server, tab: Page) -> None:
+    """100 ms there and back, 4 Mbit/s, and a browser that was never here: as through SSH to a rented machine."""
+    with dug(Tunnel(server.port)) as tunnel:
+        tab.goto(f"{tunnel.url}/train")
+        expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
+        tab.wait_for_timeout(500)
+        assert tunnel.bytes["down"] <= 2_600_000
+        for page in ("dataset", "config", "export", "chat", "report", "setup"):
+            tab.get_by_test_id("stSidebarNav").get_by_text(WORDS[f"{page}.title"], exact=True).click()
+            expect(tab.get_by_role("heading", name=WORDS[f"{page}.title"]).first).to_be_visible(timeout=MINUTE)
+            expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
+            expect(tab.locator("[data-test-connection-state='CONNECTED']").first).to_be_attached(timeout=MINUTE)
+        tab.get_by_text("English", exact=True).click()
+        expect(tab.get_by_role("heading", name=catalogue("en")["setup.title"]).first).to_be_visible(timeout=MINUTE)
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
