@@ -9,6 +9,8 @@ from pages.components.plain import DONE, PENDING, plain
 from pages.components.text import language, t
 
 _NEXT = ":material/arrow_circle_right:"
+# Where on the first page.
+SECTION = {"environment": {"section": "engine"}, "model": {"section": "models"}}
 
 
 def show_checklist(found: Assignment) -> None:
@@ -17,7 +19,7 @@ def show_checklist(found: Assignment) -> None:
     st.progress(found.done / len(found.steps))
     for step in found.steps:
         icon = DONE if step.done else _NEXT if step == found.next else PENDING
-        link_to(step.page, step_words(step), icon)
+        link_to(step.page, step_words(step), icon, **SECTION.get(step.name, {}))
 
 
 def show_missing(found: Assignment) -> None:
@@ -34,7 +36,9 @@ def remind(workspace: Workspace) -> None:
     found = assignment(workspace)
     st.caption(t("checklist.title", done=found.done, all=len(found.steps)))
     if found.next:
-        link_to(found.next.page, t("checklist.next", step=step_words(found.next)), _NEXT)
+        link_to(
+            found.next.page, t("checklist.next", step=step_words(found.next)), _NEXT, **SECTION.get(found.next.name, {})
+        )
     show_missing(found)
 
 

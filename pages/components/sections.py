@@ -17,9 +17,11 @@ _OPEN, _SWITCH = "section", "section_switch"
 
 def choose_section() -> str:
     """The part that is open; the demo at first. Kept by its name, which no language changes."""
-    if st.session_state.get(_OPEN) not in SECTIONS:
-        asked = st.query_params.get(_OPEN)
-        st.session_state[_OPEN] = asked if asked in SECTIONS else SECTIONS[0]
+    asked = st.query_params.get(_OPEN)
+    if asked in SECTIONS:
+        # A link, which goes before what was open.
+        open_section(asked)
+    st.session_state.setdefault(_OPEN, SECTIONS[0])
     st.session_state.setdefault(_SWITCH, st.session_state[_OPEN])
     st.segmented_control(
         t("setup.sections"),
@@ -40,10 +42,10 @@ def choose_section() -> str:
 
 
 def open_section(name: str) -> None:
-    """Open a part, from a button's callback."""
-    st.session_state[_OPEN] = st.session_state[_SWITCH] = name
+    """Open a part: from a button's callback, or before it is drawn."""
+    st.session_state[_OPEN] = st.session_state[_SWITCH] = st.query_params[_OPEN] = name
 
 
 def _take_choice() -> None:
     # Into a key that is no widget's, which stays from page to page.
-    st.session_state[_OPEN] = st.session_state[_SWITCH] or st.session_state[_OPEN]
+    st.session_state[_OPEN] = st.query_params[_OPEN] = st.session_state[_SWITCH] or st.session_state[_OPEN]
