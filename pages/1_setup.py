@@ -23,7 +23,7 @@ found, live = assignment(workspace), busy_panel.live_jobs(workspace)
 busy = bool(live)
 
 left, right = st.columns([3, 2], gap="large")
-with left, st.container(border=True, height="stretch"):
+with left, st.container(border=True):
     show_guide(workspace, found, busy=busy)
 with right:
     show_checklist(found)

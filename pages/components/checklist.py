@@ -43,5 +43,6 @@ def remind(workspace: Workspace) -> None:
 
 
 def step_words(step: Step) -> str:
-    """A step in words, with what shows that it is done."""
-    return t(f"checklist.{step.name}") + (f" · {plain(step.evidence)}" if step.done and step.evidence else "")
+    """A step in words, with what shows that it is done; the run's name once, where it was trained."""
+    named = step.done and step.name in ("environment", "model", "dataset", "config", "trained")
+    return t(f"checklist.{step.name}") + (f" · {plain(step.evidence or '')}" if named else "")

@@ -78,7 +78,7 @@ def _show_loads(found: Checkup) -> None:
                 {
                     t("engine.module"): plain(load["module"]),
                     t("engine.seconds"): f"{load['seconds']:.1f}",
-                    t("machine.ok"): tick(load["ok"]),
+                    t("checks.ok"): tick(load["ok"]),
                 }
                 for load in found.loads
             ],

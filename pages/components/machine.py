@@ -22,7 +22,7 @@ def show_machine(workspace: Workspace) -> None:
             _figure(by_name[name])
     wrong = [check for check in found if not check.ok]
     if not wrong:
-        st.success(t("machine.fine"), icon=":material/check_circle:")
+        st.success(t("checks.fine"), icon=":material/check_circle:")
     for check in wrong:
         st.error(f"**{_name(check.name)}** {plain(check.value)}  \n{plain(say(check.hint))}", icon=":material/error:")
     for check in found:
@@ -31,10 +31,10 @@ def show_machine(workspace: Workspace) -> None:
     st.table(
         [
             {
-                t("machine.item"): _name(check.name),
-                t("machine.value"): plain(check.value),
-                t("machine.known"): _known(check.name),
-                t("machine.ok"): tick(check.ok),
+                t("checks.item"): _name(check.name),
+                t("checks.value"): plain(check.value),
+                t("checks.known"): _known(check.name),
+                t("checks.ok"): tick(check.ok),
             }
             for check in found
         ],
@@ -44,9 +44,9 @@ def show_machine(workspace: Workspace) -> None:
 
 
 def _figure(check: Check) -> None:
-    with st.container(border=True, width=220, height="stretch"):
+    with st.container(border=True, width=180, height="stretch"):
         st.caption(_name(check.name))
-        st.markdown(f"**{plain(check.value)}**" if check.value != "-" else t("machine.none"))
+        st.markdown(f"**{plain(check.value)}**" if check.value != "-" else t("checks.none"))
 
 
 def _known(name: str) -> str:
@@ -58,4 +58,4 @@ def _known(name: str) -> str:
 
 
 def _name(name: str) -> str:
-    return t(f"machine.{name}") if name in _WORDS else name
+    return t(f"checks.{name}") if name in _WORDS else name

@@ -3,11 +3,13 @@
 import ast
 import re
 import string
+import tomllib
+from collections import Counter
 
 import pytest
 
 from core.ground.workspace import PROJECT
-from pages.components.text import catalogue
+from pages.components.text import LANGUAGES, LOCALES, _flat, catalogue
 from tests.pages.screen import open_page, texts
 
 SOURCES = [PROJECT / "app.py", *sorted((PROJECT / "pages").rglob("*.py"))]
@@ -68,6 +70,14 @@ def test_every_key_that_is_asked_for_is_there():
 def test_no_key_is_left_over():
     asked = [re.compile(pattern) for pattern in patterns()]
     assert [key for key in catalogue("zh") if not any(pattern.fullmatch(key) for pattern in asked)] == []
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_no_key_is_in_two_files(language):
+    """The later one would win, unseen."""
+    tables = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted((LOCALES / language).glob("*.toml"))]
+    keys = Counter(key for table in tables for key, _ in _flat(table))
+    assert [key for key, times in keys.items() if times > 1] == []
 
 
 def test_chinese_is_chinese():
