@@ -15,7 +15,7 @@ from pages.components.model_sources import show_sources
 from pages.components.models_panel import show_models
 from pages.components.sections import choose_section
 from pages.components.text import t
-from pages.components.trust_panel import ask_for_leave
+from pages.components.trust_panel import ask_for_leave, mention_who_waits
 from pages.components.tunnel import show_tunnel
 
 workspace = open_page("setup")
@@ -30,16 +30,19 @@ with right:
 
 while_live(busy, lambda: busy_panel.show_live(workspace, live))
 busy_panel.show_failures(workspace)
-ask_for_leave(workspace)
 
 if for_a_picture():
     st.subheader(t("setup.section.models"), anchor=False)
-    show_models(workspace)
+    show_models(workspace, opened=True)
     st.subheader(t("setup.section.machine"), anchor=False)
     show_machine(workspace)
     st.stop()
 
 section = choose_section()
+if section == "models":
+    ask_for_leave(workspace)
+else:
+    mention_who_waits(workspace)
 if section == "demo":
     demo_panel.show_demo(workspace, busy="demo" in live)
 elif section == "models":

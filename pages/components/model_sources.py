@@ -36,7 +36,8 @@ def show_sources(workspace: Workspace, *, busy: bool) -> None:
 
 def _show_link_form(workspace: Workspace) -> None:
     """Link a directory of this machine, as the course does with its shared copy."""
-    shared = _shared()
+    linked = {str(model.path.resolve()) for model in models.every(workspace)}
+    shared = [path for path in _shared() if str(Path(path).resolve()) not in linked]
     st.caption(t("models.link_intro"))
     if shared:
         st.markdown(t("models.shared", count=len(shared)))
@@ -44,7 +45,7 @@ def _show_link_form(workspace: Workspace) -> None:
         chosen = left.selectbox(t("models.shared_one"), shared, key="shared_model")
         if right.button(t("models.link"), icon=":material/link:", width="stretch", key="link_shared"):
             _link(workspace, chosen, None)
-    else:
+    elif not linked:
         st.caption(t("models.no_shared", places=plain(", ".join(map(str, _places())))))
     with st.form("link_model", border=False):
         left, middle, right = st.columns([4, 2, 1], vertical_alignment="bottom")

@@ -15,7 +15,7 @@ from pages.components.problems import refusals, show_end, show_problems
 from pages.components.text import t
 
 
-def show_models(workspace: Workspace) -> None:
+def show_models(workspace: Workspace, *, opened: bool = False) -> None:
     """A table of the models, and each with its tree, its problems and what can be done with it."""
     found = models.every(workspace)
     if not found:
@@ -38,7 +38,7 @@ def show_models(workspace: Workspace) -> None:
     )
     for model in found:
         icon = ":material/folder_open:" if model.whole else ":material/error:"
-        with st.expander(plain(model.name), icon=icon, expanded=not model.whole):
+        with st.expander(plain(model.name), icon=icon, expanded=opened or not model.whole):
             _show_model(workspace, model)
 
 

@@ -7,17 +7,32 @@ from core.engine import trust
 from core.engine.model import Model
 from core.ground.workspace import Workspace
 from pages.components.plain import DONE, plain
+from pages.components.sections import open_section
 from pages.components.text import t
 
 MOST_BYTES = 200_000
 
 
+def waiting(workspace: Workspace) -> list[tuple[Model, trust.Code]]:
+    """The whole models that wait for leave, each with its code."""
+    found = [(model, trust.code(workspace, model.path)) for model in models.every(workspace) if model.whole]
+    return [(model, code) for model, code in found if not code.trusted]
+
+
 def ask_for_leave(workspace: Workspace) -> None:
     """A box for each whole model that waits for leave."""
-    for model in models.every(workspace):
-        if model.whole and not (code := trust.code(workspace, model.path)).trusted:
-            with st.container(border=True):
-                _ask(workspace, model, code)
+    for model, code in waiting(workspace):
+        with st.container(border=True):
+            _ask(workspace, model, code)
+
+
+def mention_who_waits(workspace: Workspace) -> None:
+    """One line where a model waits for leave, with the way to where it is given."""
+    names = [model.name for model, _ in waiting(workspace)]
+    if names:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":orange[:material/shield_question:] {t('trust.waits', names=plain(', '.join(names)))}")
+            st.button(t("trust.look"), key="trust_look", on_click=open_section, args=("models",))
 
 
 def _ask(workspace: Workspace, model: Model, code: trust.Code) -> None:

@@ -106,6 +106,8 @@ def test_a_model_is_linked_and_asks_for_leave_once(workspace, tmp_path):
     assert not page.warning
     (directory / "modeling_internlm2.py").write_text("import os")
     page = open_page("setup")
+    assert "在等你同意" in texts(page)
+    page.button(key="trust_look").click().run()
     assert any("之后变了" in warning.value for warning in page.warning)
 
 
@@ -117,6 +119,7 @@ def test_a_model_that_the_machine_shares_is_offered(workspace, tmp_path, monkeyp
     assert page.selectbox(key="shared_model").value.endswith("Shanghai_AI_Laboratory/internlm2-chat-1_8b")
     page.button(key="link_shared").click().run()
     assert [model.name for model in models.every(workspace)] == ["internlm2-chat-1_8b"]
+    assert not any(box.key == "shared_model" for box in page.selectbox)
     st.cache_data.clear()
 
 
