@@ -27,6 +27,7 @@ _NUMBER = re.compile(r"\d+")
 _PAGE_NUMBER = re.compile(r"[\s\-–—·.第页Pagepage/of\d]*\d+[\s\-–—·.第页/of\d]*")
 _HAN = r"\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
 _WRAPPED = re.compile(rf"(?<=[{_HAN}])\n(?=[{_HAN}])")
+_WRAPPED_WORDS = re.compile(r"(?<=[A-Za-z0-9,;])\n(?=[a-z(])")
 _HYPHENED = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
 LEAST_PIECE = 20
 MOST_PIECES = 200_000
@@ -190,7 +191,7 @@ def cleaned(document: Document, wanted: Wanted, shared: set[str], told: Told) ->
     text = "\n".join(page.strip("\n") for page in pages)
     if len(pages) > 1:
         # A page's lines end where the paper did.
-        text = _HYPHENED.sub("", _WRAPPED.sub("", text))
+        text = _WRAPPED_WORDS.sub(" ", _HYPHENED.sub("", _WRAPPED.sub("", text)))
     text = re.sub(r"[ \t\u00a0]+", " ", text)
     return re.sub(r"\n[ \t]*(?:\n[ \t]*)+", "\n\n", re.sub(r" *\n *", "\n", text)).strip()
 

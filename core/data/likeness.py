@@ -13,7 +13,7 @@ import numpy as np
 HASHES, BANDS = 64, 16
 ALIKE = 0.85
 # Shorter ones are phrasings of one thing; beyond so many rows it takes too long.
-LEAST = 30
+LEAST = 24
 MOST_TEXTS = 10_000
 _MOST_CHARACTERS = 2000
 _MOST_IN_A_BUCKET = 8

@@ -1,0 +1,113 @@
+"""A dataset of a million rows (about 500 MB of JSON lines) imported, checked and counted, beside a plain load of the
+same file by Hugging Face `datasets`; and the course's 7,502 rows. Each in a process of its own, whose most memory is told.
+
+`ROWS=n python -m benchmarks.dataset` takes another number of rows.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.measure import interleaved, say, write
+from core.ground.workspace import PROJECT
+
+ROWS = int(os.environ.get("ROWS", "1000000"))
+WORDS = "数据 模型 训练 学习 语言 问题 回答 今天 天气 北京 上海 因为 所以 然后 我们 可以 方法 结果 the model data answer".split()
+IMPORT = """
+import sys; from pathlib import Path
+from core.data import dataset as datasets; from core.ground.workspace import Workspace
+made, report = datasets.import_file(Workspace.open(sys.argv[2]), Path(sys.argv[1]))
+assert made.rows == int(sys.argv[3]), made.rows
+import time; began = time.perf_counter(); made.page(made.rows - 12, 12)
+print("page_ms", 1000 * (time.perf_counter() - began))
+"""
+LOAD = """
+import sys; from datasets import load_dataset
+assert len(load_dataset("json", data_files=sys.argv[1], split="train", cache_dir=sys.argv[2])) == int(sys.argv[3])
+"""
+COURSE = """
+import sys; from core.data import dataset as datasets; from core.ground.workspace import Workspace
+import time; began = time.perf_counter()
+made = datasets.make_assistant(Workspace.open(sys.argv[1]), "小明", "course")
+datasets.check(made)
+print("course_seconds", time.perf_counter() - began)
+"""
+
+
+def generate(path: Path, rows: int) -> None:
+    """Conversations of random words, a tenth of them with a system prompt: about 550 bytes each."""
+    rng = random.Random(1)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            messages = [
+                {"role": "user", "content": f"问题{number}：" + "".join(rng.choices(WORDS, k=20))},
+                {"role": "assistant", "content": "".join(rng.choices(WORDS, k=55))},
+            ]
+            if number % 10 == 0:
+                messages.insert(0, {"role": "system", "content": "你是助手"})
+            file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+
+
+def run(code: str, *arguments: object) -> tuple[float, float, str]:
+    """Run `code` in a process of its own: seconds, most memory in MB, and what it printed."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=PROJECT,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0, said
+    return time.perf_counter() - began, used.ru_maxrss / 1024, said
+
+
+def main() -> None:
+    """Import and load in turn, three times each."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "rows.jsonl"
+        say(f"writing {ROWS:,} rows")
+        generate(file, ROWS)
+        memory: dict[str, float] = {}
+        page: list[str] = []
+
+        def ours() -> None:
+            with tempfile.TemporaryDirectory(dir=directory) as place:
+                took, most, said = run(IMPORT, file, place, ROWS)
+                say(f"import: {took:.1f} s, {most:.0f} MB")
+                memory["import"] = max(memory.get("import", 0.0), most)
+                page.append(said)
+
+        def theirs() -> None:
+            with tempfile.TemporaryDirectory(dir=directory) as place:
+                took, most, _ = run(LOAD, file, place, ROWS)
+                say(f"datasets: {took:.1f} s, {most:.0f} MB")
+                memory["datasets"] = max(memory.get("datasets", 0.0), most)
+
+        figures = interleaved(theirs, ours, rounds=3)
+        with tempfile.TemporaryDirectory(dir=directory) as place:
+            course = float(run(COURSE, place)[2].split()[1])
+        write(
+            "dataset",
+            {
+                "rows": ROWS,
+                "megabytes": round(file.stat().st_size / 1e6),
+                "import_and_check_seconds": figures["seconds"]["other"],
+                "datasets_load_seconds": figures["seconds"]["one"],
+                "import_over_datasets": figures["ratio"],
+                "most_memory_mb": memory,
+                "last_page_ms": float(page[-1].split()[1]),
+                "course_seconds": course,
+            },
+        )
+
+
+if __name__ == "__main__":
+    main()

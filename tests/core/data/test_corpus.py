@@ -1,0 +1,138 @@
+"""Documents become clean overlapping pieces; what cannot be read is told, what means harm is refused."""
+
+import os
+import zipfile
+
+import pytest
+from fpdf import FPDF
+
+from core.data import corpus, versions
+from core.data.corpus import Told, Wanted, chunks
+from core.data.documents import documents
+from core.ground.errors import BadInput
+
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+def docx(path, *paragraphs, head=""):
+    body = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "word/document.xml", f'{head}<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>'
+        )
+    return path
+
+
+def pdf(path, pages=6):
+    file = FPDF()
+    file.set_font("helvetica", size=12)
+    for number in range(pages):
+        file.add_page()
+        words = " ".join(f"Sentence {chr(97 + number)}{chr(97 + place)} is about tuning." for place in range(20))
+        file.multi_cell(0, 8, f"The Handbook of Tuning\n{words}\n{number + 1}")
+    file.output(str(path))
+    return path
+
+
+def text_of(path):
+    (document,) = documents(path)
+    assert document.reason is None, document.reason
+    return "\n".join(document.pages)
+
+
+def test_every_kind(tmp_path):
+    (tmp_path / "a.txt").write_bytes("第一段。\r\n第二段。".encode("gb18030"))
+    assert text_of(tmp_path / "a.txt") == "第一段。\n第二段。"
+    (tmp_path / "a.md").write_text("---\ntitle: x\n---\n# 标题\n", encoding="utf-8")
+    assert text_of(tmp_path / "a.md") == "# 标题\n"
+    page = "<title>T</title><nav>菜单</nav><h1>题</h1><p>甲&amp;<b>乙</b></p><script>x()</script><footer>脚</footer>"
+    (tmp_path / "a.html").write_text(page + "<div>" * 50_000, encoding="utf-8")
+    assert text_of(tmp_path / "a.html").split() == ["题", "甲&乙"]
+    assert text_of(docx(tmp_path / "a.docx", "甲", "乙 &amp; 丙")) == "甲\n乙 & 丙"
+    assert "Sentence ab is about tuning." in text_of(pdf(tmp_path / "a.pdf"))
+
+
+def test_running_heads_and_page_numbers_go(tmp_path):
+    told = Told()
+    rows = list(corpus.pieces([pdf(tmp_path / "a.pdf")], Wanted(chunk=400, overlap=0), told))
+    text = "\n".join(row["conversation"][0]["output"] for row in rows)
+    assert "Handbook" not in text
+    assert text.count("is about tuning.") == 120
+    assert told.boilerplate_lines == 12
+
+
+def test_pieces_overlap_and_end_with_sentences():
+    text = "".join(f"这是第{number}句话。" for number in range(100))
+    found = chunks(text, 60, 20)
+    assert all(len(piece) <= 60 and piece.endswith("。") for piece in found)
+    for one, other in zip(found, found[1:], strict=False):
+        begin = other[: other.index("。") + 1]
+        assert begin in one
+    assert "".join(dict.fromkeys("".join(found).split("。"))) == "".join(dict.fromkeys(text.split("。")))
+    assert chunks("字" * 1000, 100, 10) == ["字" * 100] * 10
+    assert chunks(" \n \n", 100, 10) == []
+
+
+def test_corpus(workspace, tmp_path):
+    sentence = "增量预训练让模型读懂一本书，每一段都不一样：第{}段讲的是第{}件事。"
+    (tmp_path / "a.txt").write_text("".join(sentence.format(n, n * 7) for n in range(60)), encoding="utf-8")
+    (tmp_path / "b.txt").write_text("".join(sentence.format(n, n * 7) for n in range(60)), encoding="utf-8")
+    made, told, _ = corpus.make(workspace, [tmp_path / "a.txt", tmp_path / "b.txt"], Wanted(chunk=300, overlap=40))
+    assert (told.documents, told.pieces, told.duplicates) == (2, made.rows, made.rows)
+    turns = [row["conversation"][0] for row in made.load()]
+    assert all(set(turn) == {"input", "output", "need_eos_token"} and turn["input"] == "" for turn in turns)
+    assert [turn["need_eos_token"] for turn in turns] == [False] * (len(turns) - 1) + [True]
+    assert versions.remake(workspace, made)[1]
+
+
+def test_zip(workspace, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("书/一.txt", "这是一本书里的一段话，足够长，可以用来训练。")
+        archive.writestr("x.exe", "MZ")
+        archive.writestr("broken.pdf", "%PDF-1.4 nothing")
+        archive.writestr("__MACOSX/._a.txt", "junk")
+    made, told, _ = corpus.make(workspace, [tmp_path / "a.zip"])
+    assert (made.rows, told.documents) == (1, 1)
+    assert {left["name"] for left in told.skipped} == {"x.exe", "broken.pdf"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.txt", "/etc/evil.txt", "C:\\evil.txt", "a/../../evil.txt", "..\\evil.txt"]
+)
+def test_archive_that_reaches_out(workspace, tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("good.txt", "好的文字好的文字好的文字好的文字。")
+        archive.writestr(name, "x" * 100)
+    with pytest.raises(BadInput):
+        corpus.make(workspace, [tmp_path / "a.zip"])
+    assert os.listdir(workspace.root) == []
+
+
+def test_archive_that_is_a_bomb(workspace, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", "x" * (100 << 20))
+    with pytest.raises(BadInput) as refused:
+        corpus.make(workspace, [tmp_path / "a.zip"])
+    assert "100 MB" in str(refused.value)
+    assert os.listdir(workspace.root) == []
+
+
+def test_documents_that_cannot_be_read(workspace, tmp_path):
+    entity = '<!DOCTYPE x [<!ENTITY a "aaaa">]>'
+    bad = {
+        "a.docx": lambda path: docx(path, "&a;", head=entity),
+        "b.docx": lambda path: path.write_bytes(b"PK\x03\x04 broken"),
+        "a.pdf": lambda path: path.write_bytes(b"%PDF-1.7\n" + bytes(1000)),
+        "a.txt": lambda path: path.write_bytes(bytes(range(256)) * 10),
+        "b.txt": lambda path: path.write_text("  \n "),
+        "a.exe": lambda path: path.write_text("MZ"),
+        "a.zip": lambda path: path.write_text("no zip"),
+    }
+    for name, write in bad.items():
+        write(tmp_path / name)
+        with pytest.raises(BadInput) as refused:
+            corpus.make(workspace, [tmp_path / name])
+        assert name in str(refused.value)
+    with pytest.raises(BadInput):
+        Wanted(chunk=100, overlap=60)
+    assert os.listdir(workspace.root) == []

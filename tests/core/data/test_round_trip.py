@@ -1,0 +1,163 @@
+"""Every format goes through XTuner's own loader: the conversations that come out are those that were written.
+
+One process of the engine for all of them; what it is asked is in `FORMATS`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import openpyxl
+import pyarrow
+import pyarrow.parquet
+import pytest
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+
+from core.data import corpus, rendering, statistics, storage
+from core.data import dataset as datasets
+from core.data.assistant import Assistant
+from core.data.corpus import Wanted
+from core.data.messages import single
+from core.engine import model as models
+from core.engine.commands import engine_environment
+from core.ground.files import write_json
+from core.ground.workspace import PROJECT
+
+QUESTION, ANSWER = "你好 <b>&\t“引号” 😀", "嗨，\n第二行 {x} \\n"
+PAIR = {"input": QUESTION, "output": ANSWER}
+TWO = [{"system": "系统 {y}", **PAIR}, {"input": "再问", "output": "再答"}]
+# Run by the engine: what XTuner makes of each file, without and with its template and tokenizer.
+LOADER = """
+import json, sys
+import torch
+torch.cpu.is_bf16_supported = lambda: False
+from datasets import load_dataset
+from transformers import AutoTokenizer
+from xtuner.dataset import process_hf_dataset
+from xtuner.dataset.map_fns import template_map_fn_factory
+from xtuner.utils import PROMPT_TEMPLATE
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+found = {}
+for name, path, text in json.load(open(sys.argv[2])):
+    raw = load_dataset("json", data_files={"train": path}, split="train")
+    rows = [row["conversation"] for row in raw] if len(raw) < 1000 else []
+    template = None if text else template_map_fn_factory(template=PROMPT_TEMPLATE.internlm2_chat)
+    made = process_hf_dataset(
+        dataset=load_dataset("json", data_files={"train": path}), tokenizer=tokenizer, max_length=100000,
+        dataset_map_fn=None, template_map_fn=template, remove_unused_columns=True, pack_to_max_length=False,
+        map_num_proc=1,
+    )
+    ids, labels = made["input_ids"], made["labels"]
+    found[name] = {"rows": rows, "lengths": list(made["length"]), "ids": list(ids[0]), "labels": list(labels[0])}
+json.dump(found, open(sys.argv[3], "w"))
+"""
+
+
+def write_tokenizer(directory):
+    """A tokenizer of single bytes, as small as can be, with InternLM2's special tokens."""
+    directory.mkdir(parents=True)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Tokenizer(BPE({letter: place for place, letter in enumerate([*special, *letters])}, []))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(directory / "tokenizer.json"))
+    names = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    write_json(directory / "tokenizer_config.json", names)
+
+
+def files(directory):
+    """A file of each format that we read, all with the same conversations."""
+    chat = [{"role": "system", "content": "系统 {y}"}]
+    for turn in TWO:
+        chat += [{"role": "user", "content": turn["input"]}, {"role": "assistant", "content": turn["output"]}]
+    share = [
+        {"from": {"user": "human", "assistant": "gpt"}.get(m["role"], m["role"]), "value": m["content"]} for m in chat
+    ]
+    past = {"system": "系统 {y}", "history": [[QUESTION, ANSWER]]}
+    records = {
+        "xtuner": {"conversation": TWO},
+        "openai": {"messages": chat},
+        "sharegpt": {"conversations": share},
+        "alpaca": {"instruction": "再问", "input": "", "output": "再答", **past},
+        "qa": {"query": "再问", "response": "再答", **past},
+    }
+    for name, record in records.items():
+        (directory / f"{name}.json").write_text(json.dumps([record], ensure_ascii=False), encoding="utf-16")
+        (directory / f"{name}.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+        yield from ((f"{name}.json", TWO), (f"{name}.jsonl", TWO))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([records["openai"]]), directory / "x.parquet")
+    yield "x.parquet", TWO
+    book = openpyxl.Workbook()
+    book.active.append(["问题", "回答"])
+    book.active.append([QUESTION, ANSWER])
+    book.save(directory / "x.xlsx")
+    yield "x.xlsx", [PAIR]
+    for suffix, separator in (("csv", ","), ("tsv", "\t")):
+        cells = [f'"{text.replace(chr(34), chr(34) * 2)}"' for text in (QUESTION, ANSWER)]
+        text = f"question{separator}answer\n{separator.join(cells)}\n"
+        (directory / f"x.{suffix}").write_bytes(text.replace("😀", "").encode("gb18030"))
+        yield f"x.{suffix}", [{**PAIR, "input": QUESTION.replace("😀", "")}]
+    (directory / "x.txt").write_text("一段文字", encoding="utf-8")
+    yield "x.txt", [{"input": "", "output": "一段文字"}]
+
+
+@pytest.fixture
+def made(workspace, tmp_path):
+    """(name, dataset, its conversations) of every format, and of what we make ourselves."""
+    found = []
+    for file, wanted in files(tmp_path):
+        dataset, _ = datasets.import_file(workspace, tmp_path / file, name=file.replace(".", "-"))
+        found.append((dataset, [wanted]))
+    mixed = [single("a", "b"), {"conversation": TWO}, single("c", "d")]
+    found.append(
+        (storage.store(workspace, "mixed", "x", mixed, {"kind": "import"}), [r["conversation"] for r in mixed])
+    )
+    assistant = datasets.make_assistant(workspace, "小明")
+    found.append((assistant, [row["conversation"] for row in Assistant(nickname="小明").rows()]))
+    (tmp_path / "book.txt").write_text("一本书里的一句话，不长也不短。" * 30, encoding="utf-8")
+    texts, _, _ = corpus.make(workspace, [tmp_path / "book.txt"], Wanted(chunk=100, overlap=0, deduplicate=False))
+    found.append((texts, [row["conversation"] for row in texts.load()]))
+    # A system prompt that is met for the first time in a later block of the file.
+    many = [single(f"{number}", "字" * 600) for number in range(20_100)]
+    many[-1] = {"conversation": TWO}
+    found.append((storage.store(workspace, "many", "x", many, {"kind": "import"}), []))
+    return found
+
+
+def test_every_format_through_xtuner(workspace, made, tmp_path):
+    model = workspace.model("tiny")
+    write_tokenizer(model)
+    asked = [(dataset.name, str(dataset.data), statistics.is_text(dataset)) for dataset, _ in made]
+    write_json(tmp_path / "asked.json", asked)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADER, str(model), str(tmp_path / "asked.json"), str(tmp_path / "found.json")],
+        env={**os.environ, **engine_environment(workspace)},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    kept = models.Model(name="tiny", path=model, architecture="InternLM2ForCausalLM")
+    for dataset, conversations in made:
+        told = found[dataset.name]
+        if conversations:
+            # A key that only some turns have is null in the others.
+            assert [
+                [{k: v for k, v in turn.items() if v is not None} for turn in row] for row in told["rows"]
+            ] == conversations
+        counted = statistics.count(workspace, dataset, kept)
+        assert counted.lengths.tolist() == told["lengths"], dataset.name
+    for dataset in (made[0][0], made[-2][0]):
+        template = statistics.template_of(kept, statistics.is_text(dataset))
+        shown = rendering.render(workspace, kept, dataset.page(0, 1), template)[0]
+        assert [token.id for token in shown.tokens] == found[dataset.name]["ids"]
+        assert [token.trained for token in shown.tokens] == [label != -100 for label in found[dataset.name]["labels"]]
