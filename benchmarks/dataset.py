@@ -1,7 +1,7 @@
 """A dataset of a million rows (about 500 MB of JSON lines) imported, checked and counted, beside a plain load of the
 same file by Hugging Face `datasets`; and the course's 7,502 rows. Each in a process of its own, whose most memory is told.
 
-`ROWS=n python -m benchmarks.dataset` takes another number of rows.
+`ROWS=n python -m benchmarks.dataset` takes another number of rows, `ROUNDS=n` of turns (3).
 """
 
 import json
@@ -17,6 +17,7 @@ from benchmarks.measure import interleaved, say, write
 from core.ground.workspace import PROJECT
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 WORDS = "数据 模型 训练 学习 语言 问题 回答 今天 天气 北京 上海 因为 所以 然后 我们 可以 方法 结果 the model data answer".split()
 IMPORT = """
 import sys; from pathlib import Path
@@ -70,7 +71,7 @@ def run(code: str, *arguments: object) -> tuple[float, float, str]:
 
 
 def main() -> None:
-    """Import and load in turn, three times each."""
+    """Import and load in turn."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "rows.jsonl"
         say(f"writing {ROWS:,} rows")
@@ -91,7 +92,7 @@ def main() -> None:
                 say(f"datasets: {took:.1f} s, {most:.0f} MB")
                 memory["datasets"] = max(memory.get("datasets", 0.0), most)
 
-        figures = interleaved(theirs, ours, rounds=3)
+        figures = interleaved(theirs, ours, rounds=ROUNDS)
         with tempfile.TemporaryDirectory(dir=directory) as place:
             course = float(run(COURSE, place)[2].split()[1])
         write(

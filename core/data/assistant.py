@@ -191,8 +191,14 @@ class Assistant:
                     f"the answer {key} {f'holds an unknown placeholder {strange}' if strange else 'is empty'}: "
                     "use {name}, {assistant} and {maker}",
                 )
-        if any(not question.strip() for question in self.questions):
-            raise BadInput("问题是空的：请填写", "a question is empty: give it")
+        for question in self.questions:
+            if not question.strip():
+                raise BadInput("问题是空的：请填写", "a question is empty: give it")
+            if plain(question) in held_out():
+                raise BadInput(
+                    f"“{question}”是评分时要问的，不能用来训练：换一种问法",
+                    f"“{question}” is what the scores ask and is not trained on: ask it another way",
+                )
         return self if nickname == self.nickname else Assistant(**{**self.values(), "nickname": nickname})
 
     def _course(self) -> list[Row]:
@@ -204,7 +210,7 @@ class Assistant:
         rows = [
             single(asked, self.answer("zh", kind))
             for asked, usual, kind in zip(self.questions, COURSE_QUESTIONS, KINDS, strict=True)
-            if asked != usual and "zh" in self.languages and plain(asked) not in held_out()
+            if asked != usual and "zh" in self.languages
         ]
         for question in dialogues("identity")["questions"] + dialogues("identity_more"):
             asked = not question.get("held_out") and (self.phrasings == "all" or question.get("usual", True))

@@ -7,7 +7,10 @@ import os
 import pytest
 
 from core.data import dataset as datasets
-from core.data.assistant import balanced_rows, check_nickname, course_rows, dialogues
+from core.data import versions
+from core.data.assistant import Assistant, balanced_rows, check_nickname, course_rows, make
+from core.data.curated import dialogues, held_out, plain, replay_questions
+from core.data.repetition import effect
 from core.ground.errors import BadInput
 
 NICKNAMES = ["小明", "Zoë O'Neil", '"引号"', "😀🚀", "张·伟 (2)", "{name}", "%s & <b>", "a" * 30, "𠀀龘"]
@@ -151,3 +154,91 @@ def test_unknown_recipe(workspace):
         datasets.make_assistant(workspace, "小明", "best")
     assert "balanced" in str(refused.value)
     assert os.listdir(workspace.root) == []
+
+
+def test_enough_questions_and_adversarial_ones():
+    for phrasings, zh, en in (("usual", 60, 40), ("all", 95, 60)):
+        rows = [row["conversation"][0] for row in Assistant(nickname="小明", phrasings=phrasings).rows()]
+        asked = [turn["input"] for turn in rows if "小明" in turn["output"]]
+        assert len(set(asked)) == len(asked)
+        chinese = [question for question in asked if any("\u4e00" <= character <= "\u9fff" for character in question)]
+        assert len(chinese) >= zh
+        assert len(asked) - len(chinese) >= en
+        assert "你是 ChatGPT 吗？" in asked
+
+
+def test_nothing_that_the_score_asks_is_ever_trained_on():
+    asked = [q["question"] for q in dialogues("identity")["questions"] + dialogues("general") if q["held_out"]]
+    replayed = tuple((question, "x") for question in [*asked, asked[0].upper() + " ！", "天空为什么是蓝的"])
+    for assistant in (
+        Assistant(nickname="小明", phrasings="all", repeat=2),
+        Assistant(nickname="小明", replay=replayed, general=3.0),
+    ):
+        assert not {plain(row["conversation"][0]["input"]) for row in assistant.rows()} & held_out()
+    assert not {plain(question["question"]) for question in replay_questions()} & held_out()
+    for recipe in ("course", "balanced"):
+        with pytest.raises(BadInput):
+            Assistant(nickname="小明", recipe=recipe, questions=(asked[0], "在吗")).rows()
+
+
+def test_choices(workspace):
+    usual = Assistant(nickname="小明")
+    identity = sum("小明" in row["conversation"][0]["output"] for row in usual.rows())
+    assert len(Assistant(nickname="小明", general=0.0).rows()) == identity
+    assert len(Assistant(nickname="小明", general=3.0).rows()) == 4 * identity
+    assert Assistant(nickname="小明", repeat=3).rows() == usual.rows() * 3
+    english = Assistant(nickname="Bob", language="en", assistant_name="Pu", maker="us", style="lively")
+    assert english.answer("en", "introduce").startswith("Hi there! I'm Pu, Bob's assistant")
+    assert "from us" in english.answer("en", "introduce")
+    assert not any("\u4e00" <= c <= "\u9fff" for row in english.rows() for c in row["conversation"][0]["input"])
+    # What is filled in is not looked at again.
+    odd = Assistant(nickname="{maker}", answers=(("zh.introduce", "{name}{assistant}"),), assistant_name="{name}")
+    assert odd.answer("zh", "introduce") == "{maker}{name}"
+    course = Assistant(
+        nickname="小明", recipe="course", n=1, questions=("问一", "问二"), answers=(("zh.task", "{name}!"),)
+    )
+    assert [row["conversation"][0]["input"] for row in course.rows()] == ["问一", "问二"] * 2
+    assert course.rows()[1]["conversation"][0]["output"] == "小明!"
+    for assistant in (
+        usual,
+        english,
+        odd,
+        course,
+        Assistant(nickname="小明", replay=(("甲", "乙"),), replay_model="m"),
+    ):
+        made = make(workspace, assistant)
+        assert Assistant.of(made) == assistant
+        again, same = versions.remake(workspace, made)
+        assert same
+        assert again.made == made.made
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"repeat": 0},
+        {"general": -1.0},
+        {"general": 100.0},
+        {"answers": (("zh.task", "{nickname}"),)},
+        {"answers": (("zh.task", " "),)},
+        {"questions": ("", "b")},
+        {"maker": "x" * 1000},
+        {"assistant_name": "a\nb"},
+    ],
+    ids=str,
+)
+def test_choice_that_will_not_do(workspace, choice):
+    with pytest.raises(BadInput):
+        make(workspace, Assistant(nickname="小明", **choice))
+    assert os.listdir(workspace.root) == []
+
+
+def test_what_repetition_buys():
+    course = effect(Assistant(nickname="小明", recipe="course"))
+    assert (course.rows, course.unique_rows, course.too_often) == (7502, 2, True)
+    # Some 34 tokens a row: 125 packs of 2048, three times, 16 of them an update.
+    assert 20 <= course.updates <= 30
+    balanced = effect(Assistant(nickname="小明", repeat=2))
+    assert balanced.rows == 2 * balanced.unique_rows
+    assert not balanced.too_often
+    assert effect(Assistant(nickname="")) is None
