@@ -92,7 +92,7 @@ def datasets_corpus(workspace: Workspace, options: Options) -> Answer:
         chunk=options.chunk, overlap=options.overlap, deduplicate=not options.raw, boilerplate=not options.raw
     )
     files = [Path(file).expanduser() for file in options.files]
-    made, told, problems = corpus.make(workspace, files, wanted, options.out, telling("corpus"), keep=options.keep)
+    made, told, problems = corpus.make(workspace, files, wanted, options.out, telling("documents"), keep=options.keep)
     return {**dataset_answer(made), **told.to_json(), "format": "text", "problems": [p.to_json() for p in problems]}
 
 
@@ -142,7 +142,7 @@ def datasets_import(workspace: Workspace, options: Options) -> Answer:
         Path(options.file).expanduser(),
         name=options.out,
         wanted=wanted,
-        tell=telling("import"),
+        tell=telling("rows"),
         keep=options.keep,
     )
     return {
