@@ -1,23 +1,27 @@
-"""Ask the base model and the tuned one the same thing, side by side; and put a number on what was learned."""
+"""Ask the base model, the tuned one and others the same thing, side by side; and put a number on what was learned."""
 
 import streamlit as st
 
-from core.chat.compare import Sampling
-from core.chat.score import score, stored
-from core.chat.side import tuned_side
+from core.chat.side import sides, tuned_side
 from core.data.assistant import COURSE_QUESTIONS
 from core.engine import model as models
 from core.ground.errors import StudioError
 from pages.components import dialogue
-from pages.components.chat_worker_panel import load_button, ready_worker
+from pages.components.chat_settings import choose_sampling, choose_sides, show_kept, side_names
+from pages.components.chat_worker_panel import load_button, offer_loading, show_loading, worker_of
 from pages.components.choice import choose_run
-from pages.components.comparison import show_score_answers, show_scores
 from pages.components.contents import link_to, nothing_yet
 from pages.components.frame import open_page
-from pages.components.problems import refusals, show_refusal
+from pages.components.job_progress import show_progress
+from pages.components.live import while_live
+from pages.components.problems import show_refusal
+from pages.components.score_panel import scoring_job, show_found, show_scoring
 from pages.components.text import t
 
-QUESTIONS = (*COURSE_QUESTIONS, "你是谁", "Who are you?", "法国的首都是哪里？", "2加3等于几？")
+QUESTIONS = {
+    "try_identity": (*COURSE_QUESTIONS, "你是谁", "Who are you?", "你是 ChatGPT 吗？"),
+    "try_general": ("你好", "法国的首都是哪里？", "2加3等于几？", "What is the capital of Japan?"),
+}
 
 workspace = open_page("chat")
 run = choose_run(workspace)
@@ -28,44 +32,48 @@ if tuned_side(run) is None:
     nothing_yet(t("chat.nothing_to_ask"), "train")
     st.stop()
 
-worker = ready_worker(workspace, run)
+worker, scoring = worker_of(workspace, run), scoring_job(run)
+ready = worker is not None and worker.ready
+# One timer for all that goes on: a second one can lose what the page draws after it.
+if scoring:
+    while_live(True, lambda: show_progress(scoring))
+elif worker and not ready:
+    while_live(True, lambda: show_loading(worker.job, worker))
+elif worker is None:
+    offer_loading(workspace, run)
+
 chat_tab, score_tab = st.tabs([t("chat.tab_chat"), t("chat.tab_score")])
 
 with score_tab:
-    st.caption(t("chat.score_intro"))
-    if worker and st.button(t("chat.score"), icon=":material/grading:", type="primary", key="score"):
-        with refusals(), st.spinner(t("chat.scoring"), show_time=True):
-            score(run, worker)
-    scores = stored(run)
-    if scores:
-        show_scores(scores)
-        show_score_answers(scores, run.nickname)
+    show_scoring(workspace, run, scoring)
+    if show_found(workspace, run):
         link_to("report", t("chat.to_report"), ":material/arrow_forward:")
-    else:
-        st.info(t("chat.no_score"), icon=":material/info:")
 
 with chat_tab:
     conversation = dialogue.current(workspace, run)
-    dialogue.show_past(conversation)
+    known = sides(workspace, run)
+    names = side_names(known, run)
+    columns = choose_sides(known, names, run)
+    sampling, remember, mark = choose_sampling(conversation, demo=models.look(run.model_path).demo)
+    show_kept(workspace, run, conversation, names)
+    dialogue.show_past(workspace, conversation, names, mark=mark, may_ask=ready)
     place = st.container()
 
-if worker:
+if ready:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             t("chat.clear"), icon=":material/add_comment:", on_click=dialogue.begin_anew, args=(run,), key="clear_chat"
         )
-        # The demo model has only ever seen single turns, and drifts when told what was said before.
-        demo = models.look(run.model_path).demo
-        remember = st.toggle(
-            t("chat.remember"), not demo, help=t("chat.remember_help"), key="chat_remember", persist_state="session"
-        )
         st.button(t("chat.unload"), icon=":material/eject:", on_click=worker.stop, key="unload_chat")
     picked = dialogue.suggested(QUESTIONS)
-    question = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000) or picked
-    if question:
+    typed = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000)
+    question = typed or picked or dialogue.asked_again()
+    if question and not columns:
+        st.warning(t("chat.no_columns"), icon=":material/warning:")
+    elif question:
         with place:
             try:
-                dialogue.answer(workspace, worker, conversation, question, Sampling(), remember=remember)
+                dialogue.answer(workspace, worker, conversation, question, columns, names, sampling, remember=remember)
             except StudioError as error:
                 show_refusal(error)
                 load_button(workspace, run)

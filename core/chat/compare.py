@@ -70,7 +70,7 @@ class Worker:
 
         wait_until(settled, LOADING_SECONDS)
         if not self.ready:
-            if room := _no_room(self.job):
+            if room := no_room(self.job):
                 raise room
             why = reason(self.job)
             raise WorkFailed(
@@ -209,7 +209,7 @@ def _base_of(job: Job) -> str | None:
     return (job.spec.get("facts") or {}).get("path")
 
 
-def _no_room(job: Job) -> NoRoom | None:
+def no_room(job: Job) -> NoRoom | None:
     """What the worker found where it saw too little memory on the GPU, in words."""
     if job.status().live:
         return None

@@ -1,4 +1,4 @@
-"""Conversations with both sides, kept on disk: `conversations/<id>.json`. One question, two answers, turn by turn."""
+"""Conversations with several sides, kept on disk: `conversations/<id>.json`. One question, an answer a side, turn by turn."""
 
 import secrets
 import time
@@ -23,12 +23,31 @@ class Conversation:
 
     id: str
     run: str | None = None
+    system: str = ""
     exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Its first question, shortened."""
+        first = self.exchanges[0].question if self.exchanges else ""
+        return first if len(first) <= 24 else first[:24] + "…"
+
+    @property
+    def sides(self) -> list[str]:
+        """Everyone who answered in it, base and tuned first."""
+        found = dict.fromkeys(side for exchange in self.exchanges for side in exchange.answers)
+        return sorted(found, key=lambda side: ["base", "tuned"].index(side) if side in ("base", "tuned") else 2)
 
     def turns(self, side: str, question: str) -> list[tuple[str, str | None]]:
         """What `side` has heard and said so far, and the new question."""
         past = [(e.question, e.answers[side]["answer"]) for e in self.exchanges if side in e.answers]
         return [*past, (question, None)]
+
+    def back_to(self, number: int) -> str:
+        """Take exchange `number` and all after it away, to ask it again or otherwise; returns its question."""
+        question = self.exchanges[number].question
+        del self.exchanges[number:]
+        return question
 
     def save(self, workspace: Workspace) -> None:
         write_json(workspace.conversations / f"{check_name(self.id, '对话', 'conversation')}.json", asdict(self))
@@ -42,6 +61,23 @@ def new_conversation(run: str | None) -> Conversation:
 def load(workspace: Workspace, conversation_id: str) -> Conversation | None:
     """The conversation, None where there is none."""
     found = read_json(workspace.conversations / f"{check_name(conversation_id, '对话', 'conversation')}.json")
-    if found is None:
+    if not isinstance(found, dict) or "exchanges" not in found:
         return None
-    return Conversation(id=found["id"], run=found["run"], exchanges=[Exchange(**e) for e in found["exchanges"]])
+    return Conversation(
+        id=found["id"],
+        run=found["run"],
+        system=found.get("system", ""),
+        exchanges=[Exchange(**exchange) for exchange in found["exchanges"]],
+    )
+
+
+def every(workspace: Workspace, run: str) -> list[Conversation]:
+    """The conversations about a run in which something was said, the newest first."""
+    found = [load(workspace, path.stem) for path in sorted(workspace.conversations.glob("2*.json"), reverse=True)]
+    return [one for one in found if one and one.run == run and one.exchanges]
+
+
+def delete(workspace: Workspace, conversation_id: str) -> None:
+    """Take a conversation away; nothing happens where there is none."""
+    name = check_name(conversation_id, "对话", "conversation")
+    (workspace.conversations / f"{name}.json").unlink(missing_ok=True)

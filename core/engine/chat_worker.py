@@ -143,6 +143,9 @@ def main() -> None:
         free, _ = torch.cuda.mem_get_info()
         if free < 1.1 * size + 300e6:
             sys.exit(f"NO ROOM: the models take {1.1 * size / 1e9 + 0.3:.1f} GB and {free / 1e9:.1f} GB are free.")
+    elif size < 200e6:
+        # Threads of so small products wait for each other longer than they compute, the more so beside a training.
+        torch.set_num_threads(1)
     before, loaded = resident(), threading.Event()
 
     def watch() -> None:

@@ -1,52 +1,65 @@
-"""The models of a chat: load them, see them load, give their memory back, say why they are gone."""
+"""The models of a chat: load them, see them load, give their memory back, say why they are gone or have no room."""
 
 import streamlit as st
 
 from core.chat import compare
 from core.chat.compare import Worker
+from core.chat.memory import Device, NoRoom
 from core.ground.errors import StudioError
+from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
-from core.jobs.job import Status, latest_job
+from core.jobs.job import Job, Status, latest_job
 from core.training.run import Run
 from pages.components.job_progress import show_progress
-from pages.components.live import while_live
 from pages.components.problems import show_end, show_refusal
 from pages.components.text import t
 
 _REFUSED = "chat_load_refused"
 
 
-def ready_worker(workspace: Workspace, run: Run) -> Worker | None:
-    """The worker, ready to be asked; until then its progress, or the button that loads it."""
-    worker = compare.worker_there(workspace, run)
-    if worker is None:
-        last = latest_job(workspace.jobs, "chat")
-        if last and last.status() in (Status.FAILED, Status.CRASHED):
-            show_end(last)
-        load_button(workspace, run)
-        st.caption(t("chat.load_intro"))
-        return None
-    if worker.ready:
-        return worker
-
-    def loading() -> bool:
-        return show_progress(worker.job) and not worker.ready
-
-    while_live(True, loading)
-    return None
+def worker_of(workspace: Workspace, run: Run) -> Worker | None:
+    """The worker for a run that is loaded or being loaded; None where there is none."""
+    return compare.worker_there(workspace, run)
 
 
-def load_button(workspace: Workspace, run: Run) -> None:
-    """The button that loads both sides."""
-    st.button(
-        t("chat.load"), type="primary", icon=":material/memory:", key="load_chat", on_click=_load, args=(workspace, run)
-    )
-    if refused := st.session_state.pop(_REFUSED, None):
+def show_loading(job: Job, worker: Worker) -> bool:
+    """The progress of the loading; whether it goes on."""
+    return show_progress(job) and not worker.ready
+
+
+def offer_loading(workspace: Workspace, run: Run) -> None:
+    """The button that loads the models; before it, why the last ones are gone."""
+    last = latest_job(workspace.jobs, "chat")
+    if last and last.status() in (Status.FAILED, Status.CRASHED):
+        if room := compare.no_room(last):
+            show_refusal(room)
+            load_button(workspace, run, on_cpu=True)
+            return
+        show_end(last)
+    load_button(workspace, run)
+    st.caption(t("chat.load_intro"))
+
+
+def load_button(workspace: Workspace, run: Run, *, on_cpu: bool = False) -> None:
+    """The button that loads the models, and one that does it on the CPU where the GPU has no room."""
+    refused = st.session_state.pop(_REFUSED, None)
+    with st.container(horizontal=True):
+        st.button(
+            t("chat.load"),
+            type="primary",
+            icon=":material/memory:",
+            key="load_chat",
+            on_click=_load,
+            args=(workspace, run, "auto"),
+        )
+        if gpus() and (on_cpu or isinstance(refused, NoRoom)):
+            st.button(t("chat.load_on_cpu"), key="load_chat_cpu", on_click=_load, args=(workspace, run, "cpu"))
+    if refused:
         show_refusal(refused)
 
 
-def _load(workspace: Workspace, run: Run) -> None:
+def _load(workspace: Workspace, run: Run, device: Device) -> None:
     try:
-        compare.worker_for(workspace, run)
+        compare.worker_for(workspace, run, device=device)
     except StudioError as error:
         st.session_state[_REFUSED] = error

@@ -42,6 +42,8 @@ def show_scores(scores: Scores) -> None:
                 border=True,
                 height="stretch",
             )
+            low, high = scores.intervals[name]
+            st.caption(t("comparison.interval", count=scores.counts[name], low=share(low), high=share(high)))
     found = diagnose(scores)
     box, icon = (st.success, "check_circle") if found.verdict == "learned" else (st.warning, "lightbulb")
     box(

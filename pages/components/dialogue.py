@@ -1,7 +1,7 @@
-"""One conversation with both sides on the screen: what was said, and a new question answered as the words come."""
+"""One conversation with several sides on the screen: what was said, and a new question answered as the words come."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -11,16 +11,18 @@ from streamlit.delta_generator import DeltaGenerator
 from core.chat import conversation as conversations
 from core.chat.compare import Ask, Sampling, Worker
 from core.chat.conversation import Conversation, Exchange
+from core.chat.difference import pieces
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.training.run import Run
 from pages.components.figures import NONE
+from pages.components.plain import escaped
 from pages.components.text import t
 
-SIDES: tuple[str, ...] = ("base", "tuned")
 # The browser is sent at most so many pictures of the growing answers a second.
 PER_SECOND = 15
 _URL = "conversation"
+_EDITED = "question_edited"
 
 
 def current(workspace: Workspace, run: Run) -> Conversation:
@@ -30,39 +32,57 @@ def current(workspace: Workspace, run: Run) -> Conversation:
         with suppress(StudioError):
             found = conversations.load(workspace, wanted) if wanted else None
             if found and found.run == run.id:
-                _keep(found)
+                keep(found)
                 return found
     begin_anew(run)
-    return conversations.Conversation(id=st.session_state[f"conversation-{run.id}"], run=run.id)
+    return Conversation(id=st.session_state[f"conversation-{run.id}"], run=run.id)
 
 
 def begin_anew(run: Run) -> None:
     """Forget the conversation on the screen; its file stays."""
-    _keep(conversations.new_conversation(run.id))
+    keep(conversations.new_conversation(run.id))
 
 
-def suggested(questions: Sequence[str]) -> str | None:
-    """Questions to try at one click; the one that was just clicked."""
+def keep(conversation: Conversation) -> None:
+    """Have this conversation on the screen, after a reload too."""
+    st.session_state[f"conversation-{conversation.run}"] = conversation.id
+    st.query_params[_URL] = conversation.id
 
-    def pick() -> None:
-        st.session_state["question_picked"] = st.session_state["suggestions"]
+
+def suggested(groups: Mapping[str, Sequence[str]]) -> str | None:
+    """Questions to try at one click, by what they are for; the one that was just clicked."""
+
+    def pick(key: str) -> None:
+        st.session_state["question_picked"] = st.session_state[key]
         # Unpicked again, so that it can be asked twice.
-        st.session_state["suggestions"] = None
+        st.session_state[key] = None
 
-    st.pills(t("chat.try"), questions, key="suggestions", on_change=pick)
+    for label, questions in groups.items():
+        key = f"suggestions-{label}"
+        st.pills(t(f"chat.{label}"), questions, key=key, on_change=pick, args=(key,))
     return st.session_state.pop("question_picked", None)
 
 
-def show_past(conversation: Conversation) -> None:
-    """Everything said so far."""
-    for exchange in conversation.exchanges:
+def asked_again() -> str | None:
+    """The question of an earlier exchange that is to be asked again, as it was or edited."""
+    return st.session_state.pop("question_again", None)
+
+
+def show_past(
+    workspace: Workspace, conversation: Conversation, names: Mapping[str, str], *, mark: bool, may_ask: bool
+) -> None:
+    """Everything said so far; with `may_ask`, the last question can be asked again and each be edited."""
+    for number, exchange in enumerate(conversation.exchanges):
         _show_question(exchange.question)
-        for column, side in zip(_columns(), SIDES, strict=True):
+        sides = list(exchange.answers)
+        base = exchange.answers.get("base", {}).get("answer", "")
+        for column, side in zip(_columns(sides, names), sides, strict=True):
             with column:
-                answer = exchange.answers.get(side)
-                st.text(answer["answer"] if answer else NONE)
-                if answer:
-                    _show_figures(answer)
+                said = exchange.answers[side]
+                _show_answer(said["answer"], base if mark and side != "base" else "")
+                _show_figures(said)
+        if may_ask:
+            _buttons(workspace, conversation, number)
 
 
 def answer(
@@ -70,28 +90,37 @@ def answer(
     worker: Worker,
     conversation: Conversation,
     question: str,
+    sides: Sequence[str],
+    names: Mapping[str, str],
     sampling: Sampling,
     *,
     remember: bool = True,
 ) -> None:
-    """Ask both sides, draw the answers as they grow, and keep them; what is there of a stopped answer is kept too.
+    """Ask all sides, draw the answers as they grow, and keep them; what is there of a stopped answer is kept too.
 
     With `remember`, each side is told what it has heard and said so far.
     """
     _show_question(question)
-    columns = _columns()
+    columns = _columns(sides, names)
     places = [column.empty() for column in columns]
     for place in places:
         place.caption(t("chat.thinking"))
     asks = [
-        Ask(side=side, turns=conversation.turns(side, question) if remember else [(question, None)]) for side in SIDES
+        Ask(
+            side=side,
+            turns=conversation.turns(side, question) if remember else [(question, None)],
+            system=conversation.system,
+        )
+        for side in sides
     ]
-    texts, final = ["", ""], {}
+    texts, final = [""] * len(sides), {}
     drawn = 0.0
     try:
         with closing(worker.stream(asks, sampling)) as lines:
             for line in lines:
                 if "queued" in line:
+                    for place in places:
+                        place.caption(t("chat.queued", count=line["queued"]))
                     continue
                 row = line.pop("row")
                 if "answer" in line:
@@ -103,23 +132,65 @@ def answer(
     finally:
         said = {
             side: final.get(row) or {"answer": texts[row], "finish": "stopped"}
-            for row, side in enumerate(SIDES)
-            if texts[row]
+            for row, side in enumerate(sides)
+            if row in final or texts[row]
         }
         if said:
             conversation.exchanges.append(Exchange(question=question, answers=said))
             conversation.save(workspace)
-    _draw(places, texts)
-    for row, column in enumerate(columns):
-        with column:
-            _show_figures(final[row])
+    # Drawn anew from what was kept: marked, with its figures and buttons.
+    st.rerun()
 
 
-def _columns() -> list[DeltaGenerator]:
+def _buttons(workspace: Workspace, conversation: Conversation, number: int) -> None:
+    """Ask a question again, or edit it first; what was said after it goes."""
+    key = f"{conversation.id}-{number}"
+
+    def again(question: str) -> None:
+        conversation.back_to(number)
+        conversation.save(workspace)
+        st.session_state["question_again"] = question
+        st.session_state.pop(_EDITED, None)
+
+    def edit() -> None:
+        st.session_state[_EDITED] = key
+
+    def leave() -> None:
+        st.session_state.pop(_EDITED, None)
+
+    question = conversation.exchanges[number].question
+    if st.session_state.get(_EDITED) == key:
+        text = st.text_area(t("chat.edit"), question, key=f"edit-{key}", max_chars=4000)
+        with st.container(horizontal=True):
+            st.button(
+                t("chat.ask_edited"),
+                type="primary",
+                key=f"send-{key}",
+                on_click=again,
+                args=(text,),
+                disabled=not text.strip(),
+            )
+            st.button(t("chat.leave"), key=f"leave-{key}", on_click=leave)
+        return
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            t("chat.retry"),
+            icon=":material/refresh:",
+            key=f"retry-{key}",
+            on_click=again,
+            args=(question,),
+            type="tertiary",
+        )
+        st.button(
+            t("chat.edit_question"), icon=":material/edit:", key=f"edit-question-{key}", on_click=edit, type="tertiary"
+        )
+
+
+def _columns(sides: Sequence[str], names: Mapping[str, str]) -> list[DeltaGenerator]:
     """One column a side under its name; below each other where the screen is narrow."""
-    columns = st.columns(2)
-    for column, side in zip(columns, SIDES, strict=True):
-        column.badge(t(f"chat.{side}"), color="gray" if side == "base" else "blue")
+    columns = st.columns(max(1, len(sides)))
+    for column, side in zip(columns, sides, strict=False):
+        column.badge(names.get(side, side), color="gray" if side == "base" else "blue" if side == "tuned" else "violet")
     return columns
 
 
@@ -134,20 +205,28 @@ def _show_question(question: str) -> None:
         st.text(question)
 
 
+def _show_answer(answer: str, base: str) -> None:
+    """An answer as it is; with what `base` does not say marked, where there is one."""
+    if not base or answer == base:
+        st.text(answer or NONE)
+        return
+    marked = [
+        f":green-background[{escaped(text)}]" if differs and text.strip() else escaped(text)
+        for text, differs in pieces(answer, base)
+    ]
+    # Two spaces before a line's end keep it.
+    st.markdown("".join(marked).replace("\n", "  \n"))
+
+
 def _show_figures(answer: dict[str, Any]) -> None:
     if answer.get("finish") == "stopped":
         st.caption(t("chat.stopped"))
         return
-    speed = answer["tokens_per_s"]
+    speed = answer.get("tokens_per_s")
     words = [
-        t("chat.first", ms=round(answer["ttft_ms"])),
+        t("chat.first", ms=round(answer.get("ttft_ms") or 0)),
         t("chat.speed", speed=f"{speed:.0f}") if speed else "",
-        t("chat.tokens", count=answer["tokens"]),
+        t("chat.tokens", count=answer.get("tokens", 0)),
         t("chat.cut") if answer.get("finish") == "length" else "",
     ]
     st.caption(" · ".join(filter(None, words)))
-
-
-def _keep(conversation: Conversation) -> None:
-    st.session_state[f"conversation-{conversation.run}"] = conversation.id
-    st.query_params[_URL] = conversation.id

@@ -4,12 +4,15 @@ from typing import Any
 
 import streamlit as st
 
-from core.export.export import STEPS, Exported
+from core.export.export import STEPS, Exported, full
+from core.export.verdict import causes, verdict
 from core.ground.files import read_json
+from core.jobs.job import Job
 from core.training.run import Run
 from pages.components.figures import NONE, duration, size
+from pages.components.job_progress import show_progress
 from pages.components.plain import plain, tick
-from pages.components.text import t
+from pages.components.text import say, t
 
 
 def show_export(run: Run, found: Exported) -> None:
@@ -18,7 +21,10 @@ def show_export(run: Run, found: Exported) -> None:
         zip(STEPS, (found.adapter, found.merged, found.verified), strict=True)
     )
     seconds = {step: (read_json(run.path / "export" / f"{step}.json") or {}).get("seconds") for step in STEPS}
-    for column, (step, facts) in zip(st.columns(3), made.items(), strict=True):
+    if full(run):
+        # Converting gives the whole model.
+        made = {"convert": found.merged, "verify": found.verified}
+    for column, (step, facts) in zip(st.columns(len(made)), made.items(), strict=True):
         with column.container(border=True):
             st.markdown(f"{tick(bool(facts), pending=True)} **{t(f'export.{step}')}**")
             if not facts:
@@ -32,24 +38,34 @@ def show_export(run: Run, found: Exported) -> None:
         _show_verdict(run, found.verified)
 
 
-def _show_verdict(run: Run, verdict: dict[str, Any]) -> None:
-    if verdict["ok"]:
-        st.success(t("export.same"), icon=":material/verified:")
+def show_export_progress(job: Job) -> bool:
+    """The progress of a live export, with what it has written so far."""
+    live = show_progress(job)
+    if live and (count := job.progress.get("bytes")):
+        st.caption(t("export.written", size=size(count)))
+    return live
+
+
+def _show_verdict(run: Run, found: dict[str, Any]) -> None:
+    if found["ok"]:
+        st.success(say(verdict(found)), icon=":material/verified:")
     else:
-        st.error(t("export.different"), icon=":material/error:")
+        why = "  \n".join(f"- {plain(say(cause))}" for cause in causes(found))
+        st.error(f"**{say(verdict(found))}**\n\n{why}", icon=":material/error:")
     left, middle, right = st.columns(3)
+    far = found["max_abs_logit_diff"]
     left.metric(
         t("export.logits"),
-        f"{verdict['max_abs_logit_diff']:.1e}",
+        NONE if far is None else f"{far:.1e}",
         help=t("export.logits_help"),
         border=True,
         height="stretch",
     )
     middle.metric(
-        t("export.tokens"), t("export.yes") if verdict["same_tokens"] else t("export.no"), border=True, height="stretch"
+        t("export.tokens"), t("export.yes") if found["same_tokens"] else t("export.no"), border=True, height="stretch"
     )
     right.metric(
-        t("export.precision"), str(verdict.get("dtype", NONE)).removeprefix("torch."), border=True, height="stretch"
+        t("export.precision"), str(found.get("dtype", NONE)).removeprefix("torch."), border=True, height="stretch"
     )
     st.table(
         [
@@ -57,7 +73,7 @@ def _show_verdict(run: Run, verdict: dict[str, Any]) -> None:
                 t("export.with_adapter"): plain(answer["adapter"], run.nickname),
                 t("export.merged_alone"): plain(answer["merged"], run.nickname),
             }
-            for answer in verdict.get("answers", [])
+            for answer in found.get("answers", [])
         ],
         hide_index=True,
         border="horizontal",

@@ -22,9 +22,10 @@ def plain(text: str, highlight: str | None = None) -> str:
     """`text` on one line with every mark escaped; the word `highlight` in it stands out."""
     line = " ".join(text.split())
     if not highlight or highlight not in line:
-        return _escaped(line)
-    return f":green-background[{_escaped(highlight)}]".join(map(_escaped, line.split(highlight)))
+        return escaped(line)
+    return f":green-background[{escaped(highlight)}]".join(map(escaped, line.split(highlight)))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """`text` with every mark escaped, its lines kept."""
     return _PUNCTUATION.sub(r"\\\1", text)

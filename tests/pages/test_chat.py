@@ -2,11 +2,18 @@
 
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from core.chat import compare
-from core.jobs.job import Status, jobs_in, wait_until
+from core.chat import compare, memory, scoring
+from core.chat import conversation as conversations
+from core.chat.score import score_sides
+from core.config import config as configs
+from core.jobs.job import Status, jobs_in, latest_job, wait_until
+from core.training import run as runs
+from tests.conftest import PATIENCE
+from tests.fakes.chat import FakeWorker
 from tests.pages.screen import cells, open_page, texts
 
 
@@ -50,7 +57,8 @@ def test_the_models_are_loaded_at_a_click(workspace, exported_run, monkeypatch):
 def test_both_sides_answer_and_remember_what_was_said():
     page = open_page("chat")
     assert page.toggle(key="chat_remember").value is False, "the demo model knows single turns only"
-    page.toggle(key="chat_remember").set_value(True).run()
+    page.toggle(key="chat_remember").set_value(True)
+    page.toggle(key="chat_mark").set_value(False).run()
     page.chat_input[0].set_value("你是谁").run()
     said = [text.value for text in page.text]
     assert said[0] == "你是谁"
@@ -61,6 +69,7 @@ def test_both_sides_answer_and_remember_what_was_said():
     assert page.text[-1].value.index("你是谁") < page.text[-1].value.index("再说一遍")
     conversation = page.query_params["conversation"]
     again = open_page("chat", conversation=conversation[0] if isinstance(conversation, list) else conversation)
+    again.toggle(key="chat_mark").set_value(False).run()
     assert [text.value for text in again.text] == [text.value for text in page.text]
     again.button(key="clear_chat").click().run()
     assert not again.text
@@ -109,6 +118,73 @@ def test_both_sides_are_scored(exported_run, loaded):
     page = open_page("chat")
     assert any("还没有评分" in info.value for info in page.info)
     page.button(key="score").click().run()
+    assert page.get("progress"), "a job of its own, which outlives the page"
+    job = latest_job(exported_run.jobs, "score")
+    assert job.wait(PATIENCE) is Status.FINISHED, job.log_tail()
+    page.run()
     assert (exported_run.path / "scores.json").is_file()
     assert len(page.metric) == 3
-    assert loaded.ready
+    assert loaded.ready, "the models that were loaded stay"
+
+
+def test_checkpoints_are_scored_beside_each_other_and_the_next_config_is_made(workspace, finished_run):
+    sides = scoring.sides_to_score(finished_run, every=True)
+    score_sides(finished_run, FakeWorker(finished_run.nickname, learned=False), sides[:2])
+    score_sides(finished_run, FakeWorker(finished_run.nickname, forgets=30), sides[2:])
+    page = open_page("chat")
+    assert page.get("plotly_chart")
+    chosen = page.selectbox(key=f"score-of-{finished_run.id}")
+    assert chosen.value == "iter_12"
+    assert any("有些原来的回答变了" in warning.value for warning in page.warning)
+    chosen.set_value("iter_4").run()
+    assert any("还没有学牢" in warning.value for warning in page.warning)
+    before = finished_run.facts["config"]["name"]
+    page.button(key="make-next").click().run()
+    made = configs.find(workspace, f"{before}-next")
+    assert made.values()["max_epochs"] == 2 * configs.find(workspace, before).values()["max_epochs"]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_third_column_and_what_differs():
+    page = open_page("chat")
+    columns = page.multiselect[0]
+    assert list(columns.value) == ["base", "tuned"]
+    columns.set_value(["base", "tuned", "iter_4"]).run()
+    page.chat_input[0].set_value("你是谁").run()
+    marked = [element.value for element in page.markdown if "green-background" in element.value]
+    assert len(marked) == 2, "tuned and the third, against the base"
+    assert any("iter" in text for text in marked)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_question_is_asked_again_and_edited(workspace):
+    page = open_page("chat")
+    page.chat_input[0].set_value("你是谁").run()
+    page.chat_input[0].set_value("再见").run()
+    talk = conversations.every(
+        workspace, page.query_params["run"][0] if "run" in page.query_params else runs.find(workspace, "latest").id
+    )[0]
+    assert [e.question for e in talk.exchanges] == ["你是谁", "再见"]
+    page.button(key=f"retry-{talk.id}-1").click().run()
+    assert [e.question for e in conversations.load(workspace, talk.id).exchanges] == ["你是谁", "再见"]
+    page.button(key=f"edit-question-{talk.id}-0").click().run()
+    page.text_area(key=f"edit-{talk.id}-0").set_value("你好").run()
+    page.button(key=f"send-{talk.id}-0").click().run()
+    assert [e.question for e in conversations.load(workspace, talk.id).exchanges] == ["你好"]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_conversation_is_deleted(workspace):
+    page = open_page("chat")
+    page.chat_input[0].set_value("你是谁").run()
+    assert len(list(workspace.conversations.iterdir())) == 1
+    page.button(key="delete-chat").click().run()
+    assert not list(workspace.conversations.iterdir())
+    assert not page.text
+
+
+def test_no_room_says_why(exported_run, monkeypatch):  # noqa: ARG001
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=5e8))
+    page = open_page("chat")
+    page.button(key="load_chat").click().run()
+    assert any("内存只剩" in error.value for error in page.error)

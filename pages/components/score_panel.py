@@ -1,0 +1,115 @@
+"""The scores of a run: start them, see them over the checkpoints beside the loss, and what to do next."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from core.chat import scoring
+from core.chat.diagnosis import changed_settings, diagnose, next_config
+from core.chat.score import RATES, Scores, best, of_checkpoints, stored
+from core.export import export
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, Status, latest_job
+from core.training.run import Run
+from pages.components.charts import Line, Panel, show_chart, stacked
+from pages.components.choice import select
+from pages.components.comparison import show_score_answers, show_scores
+from pages.components.problems import refusals, show_end
+from pages.components.text import language, t
+
+COLOURS = {"identity": "#3f7fe0", "retention": "#3aa17e", "parrot": "#e08a3c"}
+
+
+def scoring_job(run: Run) -> Job | None:
+    """The scoring that runs now."""
+    job = latest_job(run.jobs, "score")
+    return job if job and job.status().live else None
+
+
+def show_scoring(workspace: Workspace, run: Run, job: Job | None) -> None:
+    """The buttons that start a scoring, or why the last one did not finish."""
+    st.caption(t("chat.score_intro"))
+    many = len([found for found in run.checkpoints() if found.whole])
+    every = now = False
+    with st.container(horizontal=True):
+        now = st.button(t("chat.score"), icon=":material/grading:", type="primary", key="score", disabled=bool(job))
+        if many > 1 and not export.full(run):
+            label = t("chat.score_all", count=many)
+            every = st.button(label, icon=":material/stacked_line_chart:", key="score-all", disabled=bool(job))
+    if now or every:
+        with refusals():
+            scoring.start(workspace, run, every=every)
+            st.rerun()
+    last = latest_job(run.jobs, "score")
+    if job is None and last and last.status() is not Status.FINISHED:
+        show_end(last)
+
+
+def show_found(workspace: Workspace, run: Run) -> bool:
+    """Everything that is known of a run's scores; whether there is anything."""
+    scored, now = of_checkpoints(run), stored(run)
+    if now is None and not scored:
+        st.info(t("chat.no_score"), icon=":material/info:")
+        return False
+    chosen, scores = None, now
+    if len(scored) > 1:
+        _show_curves(run, scored)
+        proposed = best(scored)
+        names = list(scored)
+        chosen = st.selectbox(
+            t("chat.score_of"),
+            names,
+            index=names.index(proposed) if proposed else 0,
+            format_func=lambda name: f"{name} · {t('export.best')}" if name == proposed else name,
+            key=f"score-of-{run.id}",
+        )
+        scores = scored[chosen]
+    if scores is None:
+        scores = next(reversed(scored.values()))
+    show_scores(scores)
+    _offer_next(workspace, run, scores)
+    show_score_answers(scores, run.nickname)
+    return True
+
+
+def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
+    """The three rates over the checkpoints, above the loss on the same axis."""
+    steps = [int(name.rpartition("_")[2]) for name in scored]
+
+    def make() -> object:
+        rates = [
+            Line(
+                name=t(f"comparison.{rate}"),
+                x=steps,
+                y=[getattr(scores, rate)["tuned"] for scores in scored.values()],
+                marker="circle",
+                colour=COLOURS[rate],
+            )
+            for rate in RATES
+        ]
+        points = run.metrics().read()
+        loss = Line(name=t("curves.loss"), x=[p["iter"] for p in points], y=[p["loss"] for p in points], faint=True)
+        return stacked(
+            [
+                Panel(title=t("chat.rates"), lines=rates, span=(0.0, 1.05)),
+                Panel(title=t("curves.loss"), lines=[loss], height=160),
+            ],
+            t("curves.iteration"),
+        )
+
+    signature = (run.id, language(), *((name, scores.worth) for name, scores in scored.items()))
+    show_chart("scores", signature, make, t("chat.rates"), file=f"scores-{run.id}")
+
+
+def _offer_next(workspace: Workspace, run: Run, scores: Scores) -> None:
+    """A button that makes the config with the next setting changed, where there is one to change."""
+    found = diagnose(scores)
+    with refusals():
+        changes = changed_settings(run, found)
+        if not changes:
+            return
+        words = "、".join(f"{name}: {before} → {after}" for name, (before, after) in changes.items())
+        if st.button(t("chat.make_next", changes=words), icon=":material/auto_fix_high:", key="make-next"):
+            made = next_config(workspace, run, found)
+            select("config", made.name)
+            st.switch_page("pages/3_config.py")
