@@ -41,19 +41,20 @@ def machine_chart(samples: Samples, path: Path, language: Language) -> Path:
 
     Of a GPU's memory what the run's own processes took, where the driver says so, else all that is taken.
     """
-    minutes, cards, known = samples.column("seconds") / 60, range(len(samples.gpus)), samples.columns()
+    known, cards = samples.columns(), range(len(samples.gpus))
+    unknown = np.full(samples.count, np.nan)
+    minutes = known["seconds"] / 60
 
     def used(card: int) -> np.ndarray:
-        ours = f"gpu{card}.ours_mb"
-        return samples.column(ours if ours in known else f"gpu{card}.used_mb") / 1024
+        return known.get(f"gpu{card}.ours_mb", known.get(f"gpu{card}.used_mb", unknown)) / 1024
 
     memory = {f"GPU {card}": used(card) for card in cards}
-    load = {f"GPU {card}": samples.column(f"gpu{card}.utilisation") for card in cards}
+    load = {f"GPU {card}": known.get(f"gpu{card}.utilisation", unknown) for card in cards}
     if "cuda.used_mb" in known:
-        memory[Text("训练程序所见", "as the trainer sees it").in_(language)] = samples.column("cuda.used_mb") / 1024
+        memory[Text("训练程序所见", "as the trainer sees it").in_(language)] = known["cuda.used_mb"] / 1024
     if not cards:
-        memory = {Text("训练进程", "training").in_(language): samples.column("process_mb") / 1024}
-        load = {Text("处理器", "processor").in_(language): samples.column("cpu")}
+        memory = {Text("训练进程", "training").in_(language): known.get("process_mb", unknown) / 1024}
+        load = {Text("处理器", "processor").in_(language): known.get("cpu", unknown)}
     titles = (
         (memory, Text("显存（GB）", "GPU memory (GB)") if cards else Text("内存（GB）", "memory (GB)")),
         (load, Text("显卡利用率（%）", "GPU load (%)") if cards else Text("处理器利用率（%）", "processor load (%)")),
