@@ -10,6 +10,8 @@ from pages.components.plain import plain
 from pages.components.text import t
 
 MOST_ROWS = 6
+# Of very many, so many over the whole training: the table is sent with each refresh.
+MOST_OF_ALL = 40
 
 
 def show_answers(run: Run, answers: tuple[Answers, ...]) -> None:
@@ -20,7 +22,10 @@ def show_answers(run: Run, answers: tuple[Answers, ...]) -> None:
         return
     chosen = list(answers)
     if len(answers) > MOST_ROWS:
-        if not st.toggle(t("answers.all", count=len(answers)), key="answers_all", persist_state="session"):
+        shown = min(len(answers), MOST_OF_ALL)
+        if st.toggle(t("answers.all", shown=shown, count=len(answers)), key="answers_all", persist_state="session"):
+            chosen = [answers[round(place * (len(answers) - 1) / (shown - 1))] for place in range(shown)]
+        else:
             chosen = _telling(run, chosen)
     questions = [plain(question) for question in run.questions]
     st.table(

@@ -59,7 +59,7 @@ def _first_error(path: str, bytes_: int) -> str | None:  # noqa: ARG001
 
 def _search(job: Job) -> None:
     """Searches when asked, not at each refresh: what was found is kept until the next search."""
-    with st.form(f"log-search-{job.directory}", border=False):
+    with st.form(f"log-search-{job.directory}", border=False, enter_to_submit=False):
         left, right = st.columns([5, 1], vertical_alignment="bottom")
         words = left.text_input(t("log.search"), key="log_words", max_chars=200)
         asked = right.form_submit_button(t("log.find"), icon=":material/search:", width="stretch")
