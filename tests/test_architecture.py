@@ -18,6 +18,8 @@ WORKERS = ["entry", "demo_model", "export_worker", "chat_worker", "measure_worke
 # What a worker that was cut in two imports; the same holds for it.
 PARTS = [
     "demo_text",
+    "built_config",
+    "training_data",
     "training_hook",
     "adapter",
     "tensors",

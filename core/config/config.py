@@ -1,31 +1,42 @@
 """The configs of a workspace: `configs/<name>/` with config.py (what XTuner gets), base.py (the preset), config.json.
 
 Makes, edits, lists and compares them. The values are in config.py alone; config.json says what it was made for.
+Files from elsewhere are `exchange`'s, earlier texts `versions`'.
 """
 
-import ast
 import difflib
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from core.config import own_recipe
 from core.config import recipe as recipes
+from core.config.edit import apply
 from core.config.fields import BY_NAME
+from core.config.fit import fit_here
+from core.config.named import dataset_named, model_named, place_dataset, place_model
+from core.config.proposal import propose
+from core.config.versions import Versions
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS
 from core.data.dataset import Dataset
 from core.engine import interpreter
 from core.engine import model as models
-from core.engine.config_file import ConfigFile
+from core.engine.config_file import ConfigFile, read
 from core.engine.model import Model
 from core.engine.presets import preset_text
 from core.ground.errors import BadInput
-from core.ground.files import new_directory, read_json, write_json, write_text
+from core.ground.files import locked, new_directory, read_json, write_json, write_text
 from core.ground.gpu import gpus
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with, free_name
+
+# Settings that are a thing of the workspace rather than a value: in the file they are paths.
+NAMED = ("model", "dataset")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +59,25 @@ class Config:
     def dataset(self) -> str:
         return self.facts["dataset"]
 
+    @property
+    def versions(self) -> Versions:
+        return Versions(self.path)
+
     def text(self) -> str:
-        return self.file.read_text(encoding="utf-8")
+        return read(self.file)
 
     def base_text(self) -> str:
-        return (self.path / "base.py").read_text(encoding="utf-8")
+        return read(self.path / "base.py")
 
     def values(self) -> dict[str, Any]:
         """The settings that a person changes, by XTuner's name."""
         config = ConfigFile(self.text())
         return {name: field.read(config) for name, field in BY_NAME.items()}
+
+    def questions(self) -> list[str]:
+        """What is asked during the training; none where the file works them out by code."""
+        asked = self.values()["evaluation_inputs"]
+        return [str(question) for question in asked] if isinstance(asked, list | tuple) else []
 
     def diff(self) -> str:
         """The changes against the preset, as a unified diff."""
@@ -79,33 +99,40 @@ def make(
     preset: str | None = None,
     recipe: str = "fast",
     name: str | None = None,
-    settings: dict[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Make a config of a preset for a model and a dataset of the workspace. Raises BadInput; then nothing is written."""
-    if recipe not in recipes.RECIPES:
-        raise BadInput(
-            f"没有配方 {recipe}：可用 {'、'.join(recipes.RECIPES)}",
-            f"there is no recipe {recipe}: use {', '.join(recipes.RECIPES)}",
-        )
+    """Make a config of a preset for a model and a dataset of the workspace. Raises BadInput; then nothing is written.
+
+    `recipe` is one of XTuner Studio's or one of the user's own, which brings its own text and preset.
+    """
     chosen_model, chosen_data = models.usable(workspace, model), datasets.find(workspace, dataset)
-    preset_name = preset or recipes.DEFAULT_PRESETS[recipe]
-    base = preset_text(preset_name, interpreter.xtuner_directory(workspace))
-    config = ConfigFile(base)
-    recipes.check_preset(config, preset_name, recipe)
+    questions = questions_for(chosen_data)
+    own = own_recipe.find(workspace, recipe) if recipe not in recipes.RECIPES else None
     gpu = bool(gpus())
-    changes = list(
-        recipes.edits(
-            recipe,
-            config,
-            model=chosen_model,
-            data=chosen_data.data,
-            rows=chosen_data.rows,
-            questions=questions_for(chosen_data),
-            gpu=gpu,
+    if own is not None:
+        preset_name, base = own.preset, own.base
+        config = ConfigFile(own.text)
+        changes = list(recipes.task_edits(config, chosen_model, chosen_data.data, questions))
+    else:
+        xtuner = interpreter.xtuner_directory(workspace)
+        preset_name = preset or propose(chosen_model, recipe, xtuner)
+        base = preset_text(preset_name, xtuner)
+        config = ConfigFile(base)
+        recipes.check_preset(config, preset_name, recipe)
+        changes = list(
+            recipes.edits(
+                recipe,
+                config,
+                model=chosen_model,
+                data=chosen_data.data,
+                rows=chosen_data.rows,
+                questions=questions,
+                gpu=gpu,
+                fit=fit_here(workspace, chosen_model, chosen_data, recipes.RANKS[recipe]) if gpu else None,
+            )
         )
-    )
-    recipes.apply(config, changes)
-    _apply_settings(config, settings or {})
+    apply(config, changes)
+    _apply_settings(workspace, config, settings or {})
     facts = {
         "created": time.time(),
         "preset": preset_name,
@@ -115,9 +142,8 @@ def make(
         "gpu": gpu,
         "edits": [{"path": edit.path, "why": {"zh": edit.why.zh, "en": edit.why.en}} for edit in changes],
     }
-    return _store(
-        workspace, name or free_name(workspace.configs, f"{chosen_data.name[:50]}-{recipe}"), config.text, base, facts
-    )
+    stem = f"{chosen_data.name[:50]}-{recipe[:13]}"
+    return store(workspace, name or free_name(workspace.configs, stem), config.text, base, facts)
 
 
 def questions_for(dataset: Dataset) -> list[str]:
@@ -130,21 +156,35 @@ def questions_for(dataset: Dataset) -> list[str]:
     return [question for question in asked if question][:3] or list(COURSE_QUESTIONS)
 
 
-def change(workspace: Workspace, name: str, settings: dict[str, Any]) -> Config:
+def change(workspace: Workspace, name: str, settings: Mapping[str, Any]) -> Config:
     """Change settings of a config by name. Raises BadInput where one does not fit; then nothing is written."""
-    config = find(workspace, name)
-    file = ConfigFile(config.text())
-    _apply_settings(file, settings)
-    write_text(config.file, file.text)
-    return config
+    with _writing(workspace, name) as config:
+        file = ConfigFile(config.text())
+        _apply_settings(workspace, file, settings)
+        config.versions.write(file.text)
+    return _named_anew(workspace, name)
 
 
-def replace_text(workspace: Workspace, name: str, text: str) -> Config:
-    """Replace the Python text of a config by one edited by hand. Raises BadInput where it is not Python."""
-    config = find(workspace, name)
+def replace_text(workspace: Workspace, name: str, text: str, *, typed: bool = False) -> Config:
+    """Replace the Python text of a config by one edited by hand. Raises SyntaxRefusal where it is not Python."""
     ConfigFile(text)
-    write_text(config.file, text)
-    return config
+    with _writing(workspace, name) as config:
+        config.versions.write(text, typed=typed)
+    return _named_anew(workspace, name)
+
+
+def step(workspace: Workspace, name: str, by: int) -> Config:
+    """Undo (-1) or redo (1) the last change of a config."""
+    with _writing(workspace, name) as config:
+        config.versions.step(by)
+    return _named_anew(workspace, name)
+
+
+def save_as(workspace: Workspace, name: str, new_name: str) -> Config:
+    """A copy of a config under another name. Raises BadInput where that is taken."""
+    config = find(workspace, name)
+    facts = {**config.facts, "created": time.time()}
+    return store(workspace, new_name, config.text(), config.base_text(), facts)
 
 
 def find(workspace: Workspace, name: str) -> Config:
@@ -168,14 +208,8 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
     problems = []
 
     def problem(where: str, error: BadInput) -> None:
-        problems.append(
-            Problem(
-                severity="error",
-                where=where,
-                message=error.text,
-                hint=Text("改好后再开始训练", "mend it before the training"),
-            )
-        )
+        hint = Text("改好后再开始训练", "mend it before the training")
+        problems.append(Problem(severity="error", where=where, message=error.text, hint=hint))
 
     try:
         file = ConfigFile(config.text())
@@ -184,14 +218,14 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
         return problems
     for name, field in BY_NAME.items():
         value = field.read(file)
-        if isinstance(value, int | float | str | list):
+        if isinstance(value, int | float | str | list) and field.there(file):
             try:
                 field.check(value)
             except BadInput as error:
                 problem(name, error)
     for where, look in (
-        ("model", lambda: models.usable(workspace, config.model)),
-        ("dataset", lambda: datasets.find(workspace, config.dataset)),
+        ("model", lambda: (models.usable(workspace, config.model), model_named(workspace, file))),
+        ("dataset", lambda: (datasets.find(workspace, config.dataset), dataset_named(workspace, file))),
     ):
         try:
             look()
@@ -200,42 +234,60 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
     return problems
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """`name=value` of the command line; the value is read as Python, else taken as text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise BadInput(f"{text!r} 不是 名称=值 的形式", f"{text!r} is not of the form name=value")
-    try:
-        return name.strip(), ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError):
-        return name.strip(), value
-
-
 def model_of(workspace: Workspace, config: Config) -> Model:
     """The model that a config is for."""
     return models.find(workspace, config.model)
 
 
-def _apply_settings(config: ConfigFile, settings: dict[str, Any]) -> None:
-    for name, value in settings.items():
-        field = BY_NAME.get(name)
-        if field is None:
-            raise BadInput(
-                f"没有设置项 {name}：可用 {'、'.join(BY_NAME)}",
-                f"there is no setting {name}: use one of {', '.join(BY_NAME)}",
-            )
-        config.set(field.place(config), field.check(value))
-
-
-def _store(workspace: Workspace, name: str, text: str, base: str, facts: dict[str, Any]) -> Config:
+def store(workspace: Workspace, name: str, text: str, base: str, facts: dict[str, Any]) -> Config:
+    """Write a new config. Raises BadInput where the name is taken."""
     path = workspace.config(name)
     try:
         with new_directory(path) as partial:
             write_text(partial / "config.py", text)
             write_text(partial / "base.py", base)
-            write_json(partial / "config.json", {"name": name, **facts})
+            write_json(partial / "config.json", {**facts, "name": name})
     except FileExistsError:
         raise BadInput(
             f"配置 {name} 已存在：请换一个名称", f"the config {name} is there already: choose another name"
         ) from None
     return find(workspace, name)
+
+
+@contextmanager
+def _writing(workspace: Workspace, name: str) -> Iterator[Config]:
+    """The config `name`, while nobody else writes it."""
+    config = find(workspace, name)
+    with locked(workspace.configs / f".{name}.lock"):
+        yield config
+
+
+def _named_anew(workspace: Workspace, name: str) -> Config:
+    """The config after a change of its text: model and dataset are those that the text names, where it names ours."""
+    config = find(workspace, name)
+    file, facts = ConfigFile(config.text()), dict(config.facts)
+    for what, look in (("model", model_named), ("dataset", dataset_named)):
+        try:
+            facts[what] = look(workspace, file) or facts[what]
+        except BadInput:
+            # `check` says so; what it was made for stays until then.
+            continue
+    if facts != config.facts:
+        write_json(config.path / "config.json", facts)
+        config = replace(config, facts=facts)
+    return config
+
+
+def _apply_settings(workspace: Workspace, config: ConfigFile, settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        if name in NAMED:
+            place = place_model if name == "model" else place_dataset
+            apply(config, place(workspace, config, str(value)))
+            continue
+        field = BY_NAME.get(name)
+        if field is None:
+            raise BadInput(
+                f"没有设置项 {name}：可用 {'、'.join((*NAMED, *BY_NAME))}",
+                f"there is no setting {name}: use one of {', '.join((*NAMED, *BY_NAME))}",
+            )
+        field.write(config, value)

@@ -1,260 +1,299 @@
-"""The settings of a config that a person changes: each with XTuner's name, label, help and bounds, once.
+"""The settings of a config that matter for the task, in the order of the form; the rest are in `advanced_fields`.
 
-The form, the command line and the check are drawn from here. A setting's value lives in the config file only.
+The form, the command line and the check are drawn from here. A help text says what follows from a value.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
-
-from core.engine.config_file import MISSING, ConfigFile
-from core.ground.errors import BadInput
+from core.config import method
+from core.config.advanced_fields import ADVANCED
+from core.config.field import Field
+from core.config.method import HOOK
+from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.presets import prompt_templates, system_templates
 from core.ground.text import Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One setting. `places` are paths in the config file; the first that is there is the one."""
-
-    name: str
-    places: tuple[str, ...]
-    kind: Literal["int", "float", "bool", "text", "list"]
-    label: Text
-    help: Text
-    least: float | None = None
-    most: float | None = None
-    advanced: bool = False
-    # What XTuner takes where the file does not say.
-    default: Any = None
-
-    def place(self, config: ConfigFile) -> str:
-        """The path of this setting in `config`."""
-        return next((path for path in self.places if config.get(path) is not MISSING), self.places[-1])
-
-    def read(self, config: ConfigFile) -> Any:
-        """Its value in `config`: a literal, a `Source` where it is code."""
-        value = config.get(self.place(config))
-        return self.default if value is MISSING else value
-
-    def check(self, value: Any) -> Any:
-        """`value`, of the right type and within bounds; else raises BadInput. Text is read as Python would."""
-        if self.kind in ("int", "float") and isinstance(value, bool):
-            raise self._refusal(value)
-        if self.kind == "float" and isinstance(value, int):
-            value = float(value)
-        types = {"int": int, "float": float, "bool": bool, "text": str, "list": list}
-        if not isinstance(value, types[self.kind]):
-            raise self._refusal(value)
-        if self.kind in ("int", "float"):
-            low, high = self.least, self.most
-            if value != value or (low is not None and value < low) or (high is not None and value > high):
-                raise self._refusal(value)
-        if self.kind == "list" and not (value and all(isinstance(item, str) and item.strip() for item in value)):
-            raise self._refusal(value)
-        return value
-
-    def _refusal(self, value: Any) -> BadInput:
-        bounds = f"{self.least} … {self.most}" if self.least is not None else self.kind
-        return BadInput(
-            f"{self.name}={value!r} 不可用：应为 {self.kind}，范围 {bounds}",
-            f"{self.name}={value!r} cannot be used: it takes {self.kind}, {bounds}",
-        )
+def _system(config: ConfigFile) -> str | Source | None:
+    """The system prompt of the evaluation, one of XTuner's own as its text; None without a place for it."""
+    for place in (f"{HOOK}.system", "SYSTEM"):
+        found = config.get(place)
+        if isinstance(found, Source) and found.code.startswith("SYSTEM_TEMPLATE."):
+            return system_templates().get(found.code.removeprefix("SYSTEM_TEMPLATE."), found)
+        if found is not MISSING:
+            return found
+    return "" if config.holds(f"{HOOK}.system") else None
 
 
-FIELDS = (
+def _to_system(config: ConfigFile, text: str) -> method.Changes:
+    place = f"{HOOK}.system"
+    yield (config.names(place) or place) if config.holds(place) else "SYSTEM", text
+
+
+ESSENTIAL = (
+    Field(
+        name="method",
+        kind="choice",
+        group="task",
+        label=Text("训练方式", "Method"),
+        help=Text(
+            "qlora 把原权重压成 4 比特、只训练适配器，最省显存；lora 不压缩，快一些但 1.8B 约多占 5 GB；full 训练全部权重，"
+            "1.8B 需要 30 GB 左右，而且容易忘掉原来会的东西。",
+            "qlora squeezes the weights to 4 bits and trains an adapter: least memory. lora leaves them whole: faster, "
+            "some 5 GB more for 1.8B. full trains every weight: about 30 GB for 1.8B, and it forgets more easily.",
+        ),
+        options=lambda: method.METHODS,
+        look=method.method,
+        edits=method.to_method,
+    ),
+    Field(
+        name="task",
+        kind="choice",
+        group="task",
+        label=Text("训练内容", "Task"),
+        help=Text(
+            "sft 用一问一答教模型怎样回答；pretrain 是增量预训练，让模型接着读纯文本，学到的是知识和文风，不是对话。",
+            "sft teaches answers by questions and answers. pretrain goes on reading plain texts: it gives knowledge and "
+            "style, not dialogue.",
+        ),
+        options=lambda: method.TASKS,
+        look=method.task,
+        edits=method.to_task,
+    ),
+    Field(
+        name="prompt_template",
+        kind="choice",
+        group="task",
+        label=Text("对话模板", "Prompt template"),
+        help=Text(
+            "把问题包成模型见过的样子。与模型不符时，训练等于教它一种它不认识的语言，聊天时也用不上。",
+            "Wraps a question as the model knows it. One that is not the model's own teaches it a foreign form, which "
+            "the chat then does not use.",
+        ),
+        options=lambda: tuple(prompt_templates()),
+        look=method.template,
+        edits=method.to_template,
+        default="default",
+    ),
     Field(
         name="max_length",
-        places=("max_length",),
         kind="int",
+        group="data",
+        places=("train_dataloader.dataset.max_length", "max_length"),
         least=16,
         most=1_000_000,
+        picks=(256, 512, 1024, 2048, 4096),
         label=Text("最大长度", "Maximum length"),
-        help=Text("每条样本最多多少 token，超出的部分会被截掉。", "Most tokens of a row; what is longer is cut off."),
+        help=Text(
+            "一条样本最多多少 token，多出的会被截掉，答案的结尾就学不到。加倍约使激活显存加倍。",
+            "Most tokens of a row; the rest is cut off, and with it the end of the answer. Twice the length takes about "
+            "twice the memory for activations.",
+        ),
     ),
     Field(
         name="pack_to_max_length",
-        places=("pack_to_max_length",),
         kind="bool",
+        group="data",
+        places=("train_dataloader.dataset.pack_to_max_length", "pack_to_max_length"),
+        applies=method.one_dataset,
+        default=True,
         label=Text("打包成长序列", "Pack rows"),
         help=Text(
-            "把多条短样本拼成一条长序列。几条短样本打包后更新次数会变得很少。",
-            "Joins short rows into long ones. With few short rows hardly any update is left.",
+            "把多条短样本接成一条长序列，数据多时更快；样本又少又短时，几十条并成一条，更新次数所剩无几。",
+            "Joins short rows into long ones: faster with much data. With few short rows dozens become one, and hardly "
+            "any update is left.",
         ),
     ),
     Field(
         name="batch_size",
-        places=("batch_size",),
         kind="int",
+        group="learning",
+        places=("train_dataloader.batch_size", "batch_size"),
         least=1,
         most=4096,
+        picks=(1, 2, 4, 8, 16, 32),
         label=Text("批大小（每卡）", "Batch size (per GPU)"),
-        help=Text("一次迭代用几条样本。越大越占显存。", "Rows of one iteration. More takes more memory."),
+        help=Text(
+            "一次迭代看几条样本。加倍后每步更稳、迭代减半，激活显存也加倍：显存溢出时先减它。",
+            "Rows of one iteration. Twice as many make a step steadier, halve the iterations and double the memory for "
+            "activations: the first thing to lower when memory runs out.",
+        ),
     ),
     Field(
         name="accumulative_counts",
-        places=("accumulative_counts",),
         kind="int",
+        group="learning",
+        places=("optim_wrapper.accumulative_counts", "accumulative_counts"),
         least=1,
         most=4096,
+        picks=(1, 2, 4, 8, 16),
         label=Text("梯度累积", "Gradient accumulation"),
         help=Text(
-            "几次迭代才更新一次参数。样本很少时设为 1，否则更新次数不够，学不会。",
-            "Iterations for one optimizer update. With little data take 1, or there are too few updates to learn.",
+            "几次迭代才更新一次参数，不占显存。16 意味着 96 次迭代只更新 6 次：数据少时设为 1，否则学不会。",
+            "Iterations for one optimizer update; takes no memory. At 16, 96 iterations are 6 updates: with little data "
+            "take 1, or nothing is learned.",
         ),
     ),
     Field(
         name="max_epochs",
-        places=("max_epochs",),
         kind="int",
+        group="learning",
+        places=("train_cfg.max_epochs", "max_epochs"),
         least=1,
         most=10_000,
+        picks=(1, 2, 3, 5, 10),
+        applies=lambda config: config.get("train_cfg.max_epochs") is not MISSING,
         label=Text("训练轮数", "Epochs"),
-        help=Text("整个数据集看几遍。", "How often the whole dataset is seen."),
+        help=Text(
+            "整个数据集看几遍，时间随之成倍。太少学不会；几条样本重复太多遍，模型会对什么问题都答这几句。",
+            "How often the dataset is seen; the time grows with it. Too few teach nothing; a few rows seen too often "
+            "become the answer to every question.",
+        ),
     ),
     Field(
         name="lr",
-        places=("lr",),
         kind="float",
+        group="learning",
+        places=("optim_wrapper.optimizer.lr", "lr"),
         least=1e-8,
         most=0.1,
+        picks=(1e-5, 2e-5, 1e-4, 2e-4, 4e-4, 1e-3),
         label=Text("学习率", "Learning rate"),
         help=Text(
-            "每次更新走多大一步。太大学坏，太小学不会；LoRA 常用 1e-4 到 1e-3。",
-            "The size of a step. Too large breaks the model, too small teaches nothing; LoRA takes 1e-4 to 1e-3.",
+            "每次更新走多大一步。太大时损失乱跳甚至变成 NaN，太小时学不会。LoRA 用 1e-4 到 1e-3，全量训练用 1e-5 到 5e-5。",
+            "The size of a step. Too large and the loss jumps or becomes NaN, too small and nothing is learned. LoRA "
+            "takes 1e-4 to 1e-3, full training 1e-5 to 5e-5.",
         ),
     ),
     Field(
         name="r",
-        places=("model.lora.r",),
         kind="int",
+        group="adapter",
+        places=("model.lora.r", "lora.r"),
         least=1,
         most=1024,
+        picks=(8, 16, 32, 64, 128),
         label=Text("LoRA 秩 r", "LoRA rank r"),
-        help=Text("适配器有多大。身份认知 16 到 64 足够。", "The adapter's size. 16 to 64 is enough for an identity."),
+        help=Text(
+            "适配器能记多少：16 够学一个身份，64 以上用于新知识。加倍则适配器文件和优化器状态加倍。",
+            "How much the adapter can hold: 16 is enough for an identity, 64 and more for knowledge. Twice the rank is "
+            "twice the file and the optimizer's memory.",
+        ),
     ),
     Field(
         name="lora_alpha",
-        places=("model.lora.lora_alpha",),
         kind="int",
+        group="adapter",
+        places=("model.lora.lora_alpha", "lora.lora_alpha"),
         least=1,
         most=4096,
+        picks=(16, 32, 64, 128),
         label=Text("LoRA alpha", "LoRA alpha"),
-        help=Text("适配器的力度，按 alpha / r 缩放。", "The adapter's weight, scaled as alpha / r."),
+        help=Text(
+            "适配器的力度是 alpha / r：调大 r 而不调 alpha，适配器反而变弱。常取 r 的两倍。",
+            "The adapter acts with alpha / r: a larger r with the same alpha makes it weaker. Often twice r.",
+        ),
     ),
     Field(
         name="lora_dropout",
-        places=("model.lora.lora_dropout",),
         kind="float",
+        group="adapter",
+        places=("model.lora.lora_dropout", "lora.lora_dropout"),
         least=0.0,
         most=0.9,
+        picks=(0.0, 0.05, 0.1),
         label=Text("LoRA dropout", "LoRA dropout"),
         help=Text(
-            "训练时随机关掉的比例，防止死记硬背。", "The share switched off at random, against learning by heart."
+            "训练时随机关掉的比例，防止死记硬背；更新次数少时设 0 或 0.05，否则学得更慢。",
+            "The share switched off at random, against learning by heart. With few updates take 0 or 0.05, or it learns "
+            "more slowly.",
         ),
-        advanced=True,
+    ),
+    Field(
+        name="quantisation",
+        kind="choice",
+        group="adapter",
+        label=Text("权重量化", "Quantisation"),
+        help=Text(
+            "nf4 把原权重压到 4 比特，显存最省，每步略慢；int8 居中；none 不压缩。量化要 CUDA，也不能用于全量训练。",
+            "nf4 keeps the weights in 4 bits: least memory, each step a little slower. int8 is between, none leaves "
+            "them whole. It needs CUDA, and an adapter to train.",
+        ),
+        options=lambda: method.QUANTISATIONS,
+        look=method.quantisation,
+        edits=method.to_quantisation,
+        default="none",
     ),
     Field(
         name="save_steps",
-        places=("save_steps",),
         kind="int",
+        group="watch",
+        places=("default_hooks.checkpoint.interval", "save_steps"),
         least=1,
         most=1_000_000,
+        picks=(20, 50, 100, 500),
         label=Text("保存间隔（迭代）", "Checkpoint every (iterations)"),
         help=Text(
-            "每隔多少次迭代存一个检查点；大于总迭代数就只在最后存。",
-            "More than the whole run means one checkpoint, at the end.",
+            "大于总迭代数就只在最后存一次：途中出错要从头再来，也不能选更早的检查点。",
+            "More than the whole run means one checkpoint, at the end: after a crash it starts from nothing, and there "
+            "is no earlier one to choose.",
         ),
     ),
     Field(
-        name="save_total_limit",
-        places=("save_total_limit",),
-        kind="int",
-        least=-1,
-        most=1000,
-        label=Text("最多保留检查点", "Checkpoints kept"),
-        help=Text("超过时删最旧的；-1 表示全部保留。", "The oldest is deleted beyond this; -1 keeps all."),
-        advanced=True,
-    ),
-    Field(
         name="evaluation_freq",
-        places=("evaluation_freq",),
         kind="int",
+        group="watch",
+        places=(f"{HOOK}.every_n_iters", "evaluation_freq"),
         least=1,
         most=1_000_000,
+        picks=(10, 20, 50, 100, 500),
         label=Text("评测间隔（迭代）", "Evaluate every (iterations)"),
-        help=Text("每隔多少次迭代让模型回答评测问题。", "How often the model answers the evaluation questions."),
+        help=Text(
+            "每隔多少次迭代让模型当场回答评测问题。太密拖慢训练，大于总迭代数就看不到它怎么学会的。",
+            "How often the model answers the questions on the way. Too often slows the training; beyond the whole run "
+            "you do not see it learn.",
+        ),
     ),
     Field(
         name="evaluation_inputs",
-        places=("evaluation_inputs",),
         kind="list",
+        group="watch",
+        places=(f"{HOOK}.evaluation_inputs", "evaluation_inputs"),
+        default=[],
         label=Text("评测问题", "Evaluation questions"),
         help=Text(
-            "训练前、训练中、训练后都会问的问题，每行一个。", "Asked before, during and after the training, one a line."
+            "训练前、途中和训练后都会问，每行一个。放一个与训练数据无关的问题，可以看出它有没有变成复读机。",
+            "Asked before, during and after the training, one a line. One that the data does not hold shows whether "
+            "the model has become a parrot.",
         ),
     ),
     Field(
         name="SYSTEM",
-        places=("SYSTEM",),
         kind="text",
+        group="watch",
+        look=_system,
+        edits=_to_system,
+        default="",
         label=Text("系统提示词", "System prompt"),
         help=Text(
-            "评测时的系统提示词；应与训练数据和聊天一致，默认留空。",
-            "The system prompt of the evaluation; it should be that of the data and the chat: empty.",
+            "只用于评测。应与训练数据和聊天里的一致（本应用都留空），否则评测看到的不是聊天时的模型。",
+            "Of the evaluation only. It should be that of the data and the chat (empty here), or the evaluation does "
+            "not show the model that you will talk to.",
         ),
-        advanced=True,
-    ),
-    Field(
-        name="max_new_tokens",
-        places=("custom_hooks[1].max_new_tokens",),
-        kind="int",
-        least=1,
-        most=4096,
-        default=600,
-        label=Text("评测回答长度", "Longest evaluation answer"),
-        help=Text(
-            "评测时每个回答最多多少 token；太大会拖慢训练。", "Most tokens of an answer; many slow the training down."
-        ),
-        advanced=True,
-    ),
-    Field(
-        name="warmup_ratio",
-        places=("warmup_ratio",),
-        kind="float",
-        least=0.0,
-        most=0.9,
-        label=Text("预热比例", "Warm-up share"),
-        help=Text("开头多大比例的迭代里学习率慢慢升高。", "The share of iterations in which the learning rate climbs."),
-        advanced=True,
-    ),
-    Field(
-        name="map_num_proc",
-        places=("train_dataloader.dataset.map_num_proc",),
-        kind="int",
-        least=1,
-        most=256,
-        default=32,
-        label=Text("数据处理进程数", "Data processes"),
-        help=Text("数据很少时 1 最快。", "With little data 1 is fastest."),
-        advanced=True,
-    ),
-    Field(
-        name="use_activation_checkpointing",
-        places=("model.use_activation_checkpointing",),
-        kind="bool",
-        default=True,
-        label=Text("激活检查点", "Activation checkpointing"),
-        help=Text("用时间换显存：显存够就关掉。", "Trades time for memory: switch it off where memory is enough."),
-        advanced=True,
     ),
     Field(
         name="seed",
-        places=("randomness.seed",),
         kind="int",
+        group="watch",
+        places=("randomness.seed",),
         least=0,
         most=2**31 - 1,
+        picks=(42,),
         label=Text("随机种子", "Seed"),
-        help=Text("同样的种子得到同样的结果。", "The same seed gives the same result."),
-        advanced=True,
+        help=Text(
+            "固定后，同样的配置得到几乎同样的结果；不填则每次不同，出了好结果也难重现。",
+            "Once fixed, the same config gives nearly the same result; empty, each run differs and a good one is hard "
+            "to repeat.",
+        ),
     ),
 )
+FIELDS = (*ESSENTIAL, *ADVANCED)
 BY_NAME = {field.name: field for field in FIELDS}

@@ -1,161 +1,181 @@
-"""What a training will be, before it is one: counts from XTuner's own dataset code, time and memory estimated.
+"""What a training will be, before it is one: counts, time, memory, disk, and every problem at once.
 
-Counts (rows, packs, iterations, updates, evaluations, checkpoints) are exact for one process. Time comes from
-earlier runs on this machine where there are any, else from its measured arithmetic; memory from a formula.
+Counts (rows, packs, iterations, updates, evaluations, checkpoints) are exact for as many processes as are asked about.
+Time and memory come from formulas, corrected by what earlier runs on this machine measured. Trains nothing.
 """
 
-import math
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from core.config import config as configs
+from core.config.case import Case
 from core.config.config import Config
+from core.config.duration import Duration, duration, kind
+from core.config.findings import findings
+from core.config.memory import Memory, memory
+from core.config.schedule import schedule
 from core.data import dataset as datasets
-from core.engine.measure import config_facts
-from core.engine.model import Model
+from core.engine.measure import config_facts, machine
+from core.engine.model_shape import Shape, shape
 from core.ground.errors import StudioError
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 
-# What importing XTuner and preparing the data takes before the first iteration, measured on 2 cores.
-STARTING_SECONDS = 25.0
-# The process without any model: torch, transformers, XTuner.
-BASE_MEMORY_MB = 900.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """The forecast. `packs` are the sequences that one epoch goes through; times in seconds, memory in MB."""
+    """The forecast. `packs` are the sequences that one epoch goes through; times in seconds, memory in MB, disk in bytes.
+
+    `estimated_memory_mb` is what the training allocates (on a GPU: the `memory` of XTuner's log; without one: the
+    process); `estimated_total_mb` what the device then shows as used by it.
+    """
 
     rows: int = 0
     unique_rows: int = 0
     tokens: int = 0
     packs: int = 0
     iters: int = 0
+    iters_per_epoch: int = 0
+    epochs: float = 0.0
     optimizer_updates: int = 0
     evaluations: int = 0
+    evaluated_at: tuple[int, ...] = ()
     checkpoints: int = 0
+    saved_at: tuple[int, ...] = ()
+    checkpoint_bytes: int = 0
     estimated_seconds: float | None = None
     estimated_memory_mb: float | None = None
+    estimated_total_mb: float | None = None
+    free_memory_mb: float | None = None
+    device: str = ""
+    duration: Duration | None = None
+    memory: Memory | None = None
+    calibrated: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        values = asdict(self)
-        return {**values, "problems": [problem.to_json() for problem in self.problems]}
+        numbers = {
+            name: getattr(self, name) for name in self.__slots__ if name not in ("duration", "memory", "problems")
+        }
+        return {
+            **numbers,
+            "seconds": {part: round(getattr(self.duration, part), 1) for part in ("start", "train", "answer")}
+            if self.duration
+            else None,
+            "memory": [{"name": part.name, "formula": part.formula, "mb": round(part.mb)} for part in self.memory.parts]
+            if self.memory
+            else None,
+            "problems": [problem.to_json() for problem in self.problems],
+        }
 
 
-def preflight(workspace: Workspace, config: Config, measured: Sequence[dict[str, float]] = ()) -> Preflight:
-    """Forecast the training of `config`. `measured` are earlier runs here: `parameters`, `tokens`, `seconds` per iteration."""
+def preflight(
+    workspace: Workspace, config: Config, measured: Sequence[dict[str, Any]] = (), *, processes: int = 1
+) -> Preflight:
+    """Forecast the training of `config` by `processes` processes. `measured` are earlier runs: `history.measured`."""
     problems = configs.check(workspace, config)
     if any(problem.severity == "error" for problem in problems):
         return Preflight(problems=problems)
     dataset, model = datasets.find(workspace, config.dataset), configs.model_of(workspace, config)
     try:
-        facts = config_facts(workspace, config.file, dataset.sha256)
+        # Two processes that mostly import, side by side.
+        with ThreadPoolExecutor(1) as beside:
+            asked = beside.submit(machine, workspace)
+            facts = config_facts(workspace, config.file, dataset.sha256, model.path)
+            here = asked.result()
     except StudioError as error:
-        hint = Text("改好配置里报错的地方", "mend what the message names in the config")
-        return Preflight(problems=[Problem(severity="error", where="config.py", message=error.text, hint=hint)])
-    per_epoch = math.ceil(facts["samples"] / facts["batch_size"])
-    iters = int(facts["max_iters"] or per_epoch * facts["max_epochs"])
-    updates = math.ceil(iters / facts["accumulative_counts"])
-    saves = {n for n in range(1, iters + 1) if n % facts["save_steps"] == 0} | {iters}
-    asked = facts["evaluation_freq"]
-    evaluated = saves | {n for n in range(1, iters + 1) if asked and n % asked == 0} if asked else set()
-    kept = len(saves) if facts["save_total_limit"] < 0 else min(len(saves), facts["save_total_limit"])
-    problems += _schedule_problems(facts, per_epoch, iters, updates, dataset.unique_rows, dataset.rows)
+        return Preflight(problems=[*problems, _unreadable("config.py", error.text)])
+    if not facts["known_kind"]:
+        message = Text("不是监督微调或增量预训练的配置", "not a config of supervised tuning or pre-training")
+        return Preflight(problems=[*problems, _unreadable("config.py", message)])
+    if "error" in facts["data"]:
+        reason = facts["data"]["error"]
+        message = Text(f"训练数据读不出来：{reason}", f"the training data cannot be read: {reason}")
+        return Preflight(problems=[*problems, _unreadable("dataset", message)])
+    plan = schedule(facts, facts["data"]["samples"], processes)
+    form = shape(model.path, tuple((facts["model"].get("lora") or {}).get("target_modules") or ()))
+    cuda = bool(here["cuda"])
+    takes = memory(form, facts, cuda=cuda) if form else None
+    time = duration(form, facts, plan, here, measured)
+    allocated, total = _corrected(takes, facts, form, measured)
+    free = float(here["free_mb"]) if cuda else psutil.virtual_memory().available / 2**20
+    disk = shutil.disk_usage(workspace.root).free
+    size = checkpoint_bytes(form, facts)
+    case = Case(
+        facts=facts,
+        schedule=plan,
+        dataset=dataset,
+        model=model,
+        shape=form,
+        machine=here,
+        free_mb=free,
+        needed_mb=total,
+        memory=takes,
+        free_disk=disk,
+        checkpoint_bytes=size,
+    )
     return Preflight(
         rows=dataset.rows,
         unique_rows=dataset.unique_rows,
-        tokens=facts["tokens"],
-        packs=facts["samples"],
-        iters=iters,
-        optimizer_updates=updates,
-        # Before and after the training there is one more each.
-        evaluations=len(evaluated) + 2 if facts["evaluation_inputs"] else 0,
-        checkpoints=kept,
-        estimated_seconds=round(_seconds(facts, model, iters, measured), 1),
-        estimated_memory_mb=round(_memory_mb(facts, model)),
-        problems=problems,
+        tokens=facts["data"]["tokens"],
+        packs=facts["data"]["samples"],
+        iters=plan.iters,
+        iters_per_epoch=plan.per_epoch,
+        epochs=round(plan.epochs, 3),
+        optimizer_updates=plan.updates,
+        evaluations=plan.evaluations,
+        evaluated_at=plan.answers,
+        checkpoints=plan.kept,
+        saved_at=plan.saves,
+        checkpoint_bytes=size,
+        estimated_seconds=round(time.seconds, 1),
+        estimated_memory_mb=None if allocated is None else round(allocated if cuda else total),
+        estimated_total_mb=None if total is None else round(total),
+        free_memory_mb=round(free),
+        device=here.get("name") or "CPU",
+        duration=time,
+        memory=takes,
+        calibrated=time.calibrated,
+        problems=problems + findings(case),
     )
 
 
-def _seconds(facts: dict[str, Any], model: Model, iters: int, measured: Sequence[dict[str, float]]) -> float:
-    """Start-up plus iterations. LoRA does 4 operations per weight and token (forward 2, backward through it 2)."""
-    tokens = facts["tokens"] / max(1, facts["samples"]) * facts["batch_size"]
-    same = [m["seconds"] / m["tokens"] for m in measured if m["parameters"] == model.parameters and m["tokens"]]
-    if same:
-        each = sorted(same)[len(same) // 2] * tokens
-    else:
-        # Half of a large matrix product's speed is what a training reaches of it.
-        each = 4 * model.parameters * tokens / (0.5 * facts["flops_per_s"]) + 0.02
-    return STARTING_SECONDS + iters * each
+def checkpoint_bytes(form: Shape | None, facts: dict[str, Any]) -> int:
+    """Bytes of one checkpoint: the weights that are trained, and the optimizer's two moments of each."""
+    if form is None:
+        return 0
+    rank = (facts["model"].get("lora") or {}).get("r", 0)
+    trained = form.lora_per_rank * rank if rank else form.parameters
+    each = 4 if rank or "16" not in str((facts["model"].get("llm") or {}).get("torch_dtype")) else 2
+    optimizer = (facts["checkpoint"] or {}).get("save_optimizer", True)
+    return trained * each * (3 if optimizer else 1)
 
 
-def _memory_mb(facts: dict[str, Any], model: Model) -> float:
-    """Weights, adapter with its optimizer, activations and logits of one batch."""
-    half = 4 if model.dtype == "float32" else 2
-    weights = model.parameters * (0.6 if facts["quantised"] else half)
-    adapter = facts["lora_r"] * model.layers * model.hidden_size * 16 * 16
-    tokens = facts["longest"] * facts["batch_size"]
-    kept = 2 if facts["activation_checkpointing"] else 34
-    activations = tokens * model.hidden_size * model.layers * kept * half
-    logits = tokens * model.vocab_size * (half + 8)
-    return BASE_MEMORY_MB + (weights + adapter + activations + logits) / 2**20
+def _corrected(
+    takes: Memory | None, facts: dict[str, Any], form: Shape | None, measured: Sequence[dict[str, Any]]
+) -> tuple[float | None, float | None]:
+    """Allocated and total memory in MB, by how far the formula was off for the newest earlier run of the same kind."""
+    if takes is None or form is None:
+        return None, None
+    own = next((run for run in measured if run.get("kind") == kind(facts, form.parameters)), {})
+    allocated = takes.allocated_mb
+    if own.get("allocated_mb") and own.get("predicted_mb"):
+        allocated *= own["allocated_mb"] / own["predicted_mb"]
+    base = takes.base_mb
+    if own.get("total_mb") and own.get("predicted_mb"):
+        # What it took beside the training itself; on a GPU also what the allocator keeps for later, which a full card
+        # takes back: not counted as needed.
+        beside = own["total_mb"] - (own.get("allocated_mb") or own["predicted_mb"])
+        base = min(beside, 2 * takes.base_mb) if takes.cuda else beside
+    return allocated, allocated + max(base, 0.0)
 
 
-def _schedule_problems(
-    facts: dict[str, Any], per_epoch: int, iters: int, updates: int, unique: int, rows: int
-) -> list[Problem]:
-    problems = []
-
-    def warn(where: str, message: Text, hint: Text, severity: Any = "warning") -> None:
-        problems.append(Problem(severity=severity, where=where, message=message, hint=hint))
-
-    if int((facts["warmup_epochs"] or 0) * per_epoch) == 0:
-        least = math.ceil(1000 / iters) / 1000
-        warn(
-            "warmup_ratio",
-            Text("预热的迭代数为零，XTuner 会因此报错退出", "the warm-up has zero iterations, of which XTuner dies"),
-            Text(
-                f"把 warmup_ratio 设到 {least} 以上，或增大 max_epochs",
-                f"warmup_ratio of at least {least}, or more epochs",
-            ),
-            "error",
-        )
-    if updates < 30:
-        warn(
-            "accumulative_counts",
-            Text(
-                f"总共只有 {updates} 次参数更新，多半学不会",
-                f"only {updates} optimizer updates in all: too few to learn",
-            ),
-            Text(
-                "把 accumulative_counts 设为 1、关闭打包，或增加轮数",
-                "accumulative_counts 1, no packing, or more epochs",
-            ),
-        )
-    if facts["save_steps"] > iters:
-        warn(
-            "save_steps",
-            Text("训练途中不会保存检查点", "there will be no checkpoint before the end"),
-            Text(f"把 save_steps 设到 {max(1, iters // 3)} 左右", f"save_steps of about {max(1, iters // 3)}"),
-        )
-    if facts["evaluation_freq"] and facts["evaluation_freq"] > iters:
-        warn(
-            "evaluation_freq",
-            Text("训练途中不会评测", "there will be no evaluation on the way"),
-            Text(
-                f"把 evaluation_freq 设到 {max(1, iters // 6)} 左右", f"evaluation_freq of about {max(1, iters // 6)}"
-            ),
-        )
-    if rows > 100 and unique < rows / 100:
-        warn(
-            "dataset",
-            Text(
-                f"{rows} 行里只有 {unique} 行不同，容易过拟合", f"only {unique} of {rows} rows differ: it will overfit"
-            ),
-            Text("用 balanced 数据集", "use the balanced dataset"),
-        )
-    return problems
+def _unreadable(where: str, message: Text) -> Problem:
+    hint = Text("改好配置里报错的地方", "mend what the message names in the config")
+    return Problem(severity="error", where=where, message=message, hint=hint)

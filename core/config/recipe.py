@@ -9,39 +9,38 @@ On a machine without a GPU each gets what XTuner needs there. Writes no file.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from core.config.edit import Edit
+from core.config.fit import Fit
+from core.config.method import HOOK, WRAPPER, one_dataset, quantised, template, to_template
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.engine.model import Model
-from core.engine.presets import COURSE_PRESET
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
 RecipeName = Literal["course", "fast", "pretrain"]
 RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain")
-DEFAULT_PRESETS = {"course": COURSE_PRESET, "fast": COURSE_PRESET, "pretrain": "internlm2_1_8b_full_custom_pretrain_e1"}
 DATASET = "train_dataloader.dataset"
 # Below this a model is a toy like our demo model, whose few weights need a larger step.
 TINY_PARAMETERS = 50_000_000
 FAST_UPDATES = 120
 FAST_UPDATES_TINY = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
-    """One change of a preset and why it is made. `value` MISSING takes the setting out."""
-
-    path: str
-    value: Any
-    why: Text
+RANKS = {"course": 64, "fast": 16, "pretrain": 64}
+_MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
+_ASKED = Text("训练中要问的问题", "what is asked during the training")
+_LOCAL = Text("读取本地 JSON 文件", "read a local JSON file")
+_ROWS = Text("数据已经是 XTuner 的格式", "the rows are in XTuner's form already")
+_ONE_PROCESS = Text("数据少，一个进程最快", "little data: one process is fastest")
+_EVERY_LOSS = Text("每次迭代都有损失值", "a loss for every iteration")
+_REPEAT = Text("可以重现", "it can be repeated")
+_WARM = Text("预热至少要有一次迭代", "the warm-up needs an iteration at least")
 
 
 def check_preset(preset: ConfigFile, name: str, recipe: RecipeName) -> None:
     """Raise BadInput where a preset is not one that `recipe` fits: one dataset, and LoRA unless it is for texts."""
-    kind = preset.get(f"{DATASET}.type")
-    one = isinstance(kind, Source) and kind.code == "process_hf_dataset"
+    one = one_dataset(preset)
     texts = preset.get(f"{DATASET}.template_map_fn") is None
     if not one or texts != (recipe == "pretrain") or (not texts and preset.get("model.lora") is MISSING):
         wanted = "full_custom_pretrain" if recipe == "pretrain" else "qlora"
@@ -52,14 +51,28 @@ def check_preset(preset: ConfigFile, name: str, recipe: RecipeName) -> None:
 
 
 def edits(
-    recipe: RecipeName, preset: ConfigFile, *, model: Model, data: Path, rows: int, questions: list[str], gpu: bool
+    recipe: RecipeName,
+    preset: ConfigFile,
+    *,
+    model: Model,
+    data: Path,
+    rows: int,
+    questions: list[str],
+    gpu: bool,
+    fit: Fit | None = None,
 ) -> Iterator[Edit]:
-    """All edits of `recipe` to `preset`, for a dataset file of `rows` rows and the questions to evaluate with."""
+    """All edits of `recipe` to `preset`, for a dataset file of `rows` rows and the questions to evaluate with.
+
+    `fit` is what suits the GPU that is here; without it the preset's own method and precision stay.
+    """
     yield from _task_edits(preset, model, data, questions)
+    tiny = model.parameters < TINY_PARAMETERS
     if recipe == "fast":
-        yield from _fast_edits(model, rows, gpu)
+        yield from _fast_edits(preset, model, rows, gpu, None if tiny else fit)
     if recipe == "pretrain":
         yield from _pretrain_edits(model, data, gpu)
+    if recipe != "course" and fit and gpu and not tiny:
+        yield from _fitted_edits(fit)
     if not gpu:
         yield from _plain_edits(
             Text("没有显卡：4 比特量化和混合精度都要 CUDA", "no GPU: 4-bit weights and mixed precision need CUDA")
@@ -67,57 +80,53 @@ def edits(
         yield Edit(
             path="env_cfg.dist_cfg.backend", value="gloo", why=Text("没有显卡：NCCL 要 CUDA", "no GPU: NCCL needs CUDA")
         )
-    elif recipe != "course" and model.parameters < TINY_PARAMETERS:
+    elif recipe != "course" and tiny:
         yield from _plain_edits(Text("模型很小，不必压缩", "so small a model need not be compressed"))
 
 
-def apply(config: ConfigFile, changes: list[Edit]) -> None:
-    """Carry out `changes` on `config`."""
-    for edit in changes:
-        if edit.value is MISSING:
-            config.delete(edit.path)
-        else:
-            config.set(edit.path, edit.value)
-    wrapper = config.get("optim_wrapper.type")
-    if isinstance(wrapper, Source) and wrapper.code == "OptimWrapper":
-        config.import_name("mmengine.optim", "OptimWrapper")
-    if any(edit.path == "model.lora" for edit in changes):
-        config.import_name("peft", "LoraConfig")
-    if any(edit.path == "model.llm.quantization_config" and edit.value is not MISSING for edit in changes):
-        config.import_name("transformers", "BitsAndBytesConfig")
-    if config.get("model.llm.torch_dtype") is not MISSING:
-        config.import_module("torch")
+def task_edits(config: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
+    """Those of `_task_edits` that a config of another make has places for: a preset that no recipe fits, one by hand."""
+    for path, value, why in (
+        ("model.llm.pretrained_model_name_or_path", str(model.path), _MODEL),
+        ("tokenizer.pretrained_model_name_or_path", str(model.path), _MODEL),
+        (f"{HOOK}.evaluation_inputs", questions, _ASKED),
+    ):
+        if config.get(path) is not MISSING:
+            yield Edit(path=config.names(path) or path, value=value, why=why)
+    if one_dataset(config):
+        source = f'dict(type=load_dataset, path="json", data_files=dict(train={str(data)!r}))'
+        yield Edit(path=f"{DATASET}.dataset", value=Source(source), why=_LOCAL)
+        yield Edit(path=f"{DATASET}.dataset_map_fn", value=None, why=_ROWS)
 
 
 def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
     """What the course changes: model, data file, evaluation questions, and a local file in place of the hub's."""
-    yield Edit(path="pretrained_model_name_or_path", value=str(model.path), why=Text("你的模型", "your model"))
+    yield Edit(path="pretrained_model_name_or_path", value=str(model.path), why=_MODEL)
     variable = preset.names(f"{DATASET}.dataset.path")
     if variable:
-        yield Edit(path=variable, value=str(data), why=Text("你的数据集", "your dataset"))
-    yield Edit(
-        path="evaluation_inputs", value=questions, why=Text("训练中要问的问题", "what is asked during the training")
-    )
+        yield Edit(path=variable, value=str(data), why=_DATA)
+    yield Edit(path="evaluation_inputs", value=questions, why=_ASKED)
     yield Edit(
         path=f"{DATASET}.dataset",
         value=Source(f'dict(type=load_dataset, path="json", data_files=dict(train={variable or repr(str(data))}))'),
-        why=Text("读取本地 JSON 文件", "read a local JSON file"),
+        why=_LOCAL,
     )
-    yield Edit(
-        path=f"{DATASET}.dataset_map_fn",
-        value=None,
-        why=Text("数据已经是 XTuner 的格式", "the rows are in XTuner's form already"),
-    )
+    yield Edit(path=f"{DATASET}.dataset_map_fn", value=None, why=_ROWS)
 
 
-def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
+def _fast_edits(preset: ConfigFile, model: Model, rows: int, gpu: bool, fit: Fit | None) -> Iterator[Edit]:
     """Enough updates on short rows, and answers on the way."""
     tiny = model.parameters < TINY_PARAMETERS
-    batch = 16 if tiny else 4
+    batch = fit.batch_size if fit else 16 if tiny else 4
     per_epoch = math.ceil(rows / batch)
     updates = FAST_UPDATES_TINY if tiny else FAST_UPDATES
     epochs = max(1, round(updates / per_epoch))
     total = per_epoch * epochs
+    own = model.prompt_template
+    if own not in ("default", template(preset)):
+        why = Text("模型自己的对话模板", "the prompt template that the model speaks")
+        for path, value in to_template(preset, own):
+            yield Edit(path=path, value=value, why=why)
     yield Edit(
         path="pack_to_max_length",
         value=False,
@@ -139,7 +148,7 @@ def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
     if not tiny:
         yield Edit(
             path="model.lora.r",
-            value=16,
+            value=RANKS["fast"],
             why=Text("学会一个身份，小适配器就够", "a small adapter is enough for an identity"),
         )
         yield Edit(path="model.lora.lora_alpha", value=32, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
@@ -154,21 +163,21 @@ def _fast_edits(model: Model, rows: int, gpu: bool) -> Iterator[Edit]:
     yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep each of them"))
     yield Edit(path="evaluation_freq", value=max(1, math.ceil(total / 6)), why=Text("看着它学", "watch it learn"))
     yield Edit(
-        path="custom_hooks[1].max_new_tokens", value=96, why=Text("评测回答不必很长", "an evaluation answer is short")
+        path=f"{HOOK}.max_new_tokens",
+        value=96 if tiny else 64,
+        why=Text("评测回答不必很长", "an evaluation answer is short"),
     )
     yield Edit(
         path="SYSTEM",
         value="",
         why=Text("训练、评测、聊天用同一种提示", "one prompt for training, evaluation and chat"),
     )
-    yield Edit(
-        path=f"{DATASET}.map_num_proc", value=1, why=Text("数据少，一个进程最快", "little data: one process is fastest")
-    )
+    if int(0.03 * total) == 0 or total < 40:
+        yield Edit(path="warmup_ratio", value=0.1, why=_WARM)
+    yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
     yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "nothing is packed"))
-    yield Edit(
-        path="default_hooks.logger.interval", value=1, why=Text("每次迭代都有损失值", "a loss for every iteration")
-    )
-    yield Edit(path="randomness.seed", value=42, why=Text("可以重现", "it can be repeated"))
+    yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
+    yield Edit(path="randomness.seed", value=42, why=_REPEAT)
     if tiny or not gpu:
         yield Edit(
             path="model.use_activation_checkpointing",
@@ -188,12 +197,8 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     lora = "dict(type=LoraConfig, r=64, lora_alpha=128, lora_dropout=0.05, bias='none', task_type='CAUSAL_LM')"
     yield Edit(path="model.lora", value=Source(lora), why=why)
     if gpu and not tiny:
-        nf4 = (
-            "dict(type=BitsAndBytesConfig, load_in_4bit=True, bnb_4bit_compute_dtype=torch.float16, "
-            "bnb_4bit_use_double_quant=True, bnb_4bit_quant_type='nf4')"
-        )
         yield Edit(path="model.llm.torch_dtype", value=Source("torch.float16"), why=why)
-        yield Edit(path="model.llm.quantization_config", value=Source(nf4), why=why)
+        yield Edit(path="model.llm.quantization_config", value=quantised("float16"), why=why)
     yield Edit(path="max_length", value=512, why=Text("一段文字的长度", "the length of a passage"))
     yield Edit(
         path="accumulative_counts",
@@ -205,26 +210,46 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
         value=min(10, math.ceil(60 / packs)),
         why=Text("语料少就多看几遍", "a small corpus is seen several times"),
     )
-    yield Edit(
-        path="warmup_ratio", value=0.1, why=Text("预热至少要有一次迭代", "the warm-up needs an iteration at least")
-    )
+    yield Edit(path="warmup_ratio", value=0.1, why=_WARM)
     yield Edit(path="lr", value=2e-3 if tiny else 2e-4, why=Text("适配器的学习率", "the learning rate of an adapter"))
     yield Edit(path="save_steps", value=50, why=Text("训练途中也有检查点", "checkpoints on the way"))
     yield Edit(path="evaluation_freq", value=20, why=Text("看着它学", "watch it learn"))
-    yield Edit(path="custom_hooks[1].max_new_tokens", value=64, why=Text("续写不必很长", "a continuation is short"))
-    yield Edit(
-        path=f"{DATASET}.map_num_proc", value=1, why=Text("数据少，一个进程最快", "little data: one process is fastest")
-    )
-    yield Edit(
-        path="default_hooks.logger.interval", value=1, why=Text("每次迭代都有损失值", "a loss for every iteration")
-    )
-    yield Edit(path="randomness.seed", value=42, why=Text("可以重现", "it can be repeated"))
+    yield Edit(path=f"{HOOK}.max_new_tokens", value=64, why=Text("续写不必很长", "a continuation is short"))
+    yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
+    yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
+    yield Edit(path="randomness.seed", value=42, why=_REPEAT)
+
+
+def _fitted_edits(fit: Fit) -> Iterator[Edit]:
+    """Method, precision, attention and checkpointing for the GPU that is here, each only where it is not so already."""
+    if fit.method == "lora":
+        yield Edit(
+            path="model.llm.quantization_config", value=MISSING, why=_joined("不必压缩", "no need to squeeze", fit)
+        )
+    half = f"torch.{fit.half}"
+    why = Text("显卡支持 bf16，不易溢出", "the GPU can do bf16, which does not overflow")
+    if fit.half == "bfloat16":
+        yield Edit(path="model.llm.torch_dtype", value=Source(half), why=why)
+        if fit.method == "qlora":
+            yield Edit(path="model.llm.quantization_config.bnb_4bit_compute_dtype", value=Source(half), why=why)
+        yield Edit(path=f"{WRAPPER}.dtype", value=fit.half, why=why)
+        yield Edit(path=f"{WRAPPER}.loss_scale", value=MISSING, why=why)
+    if not fit.checkpointing:
+        why = _joined("显存够用，不必重算激活", "memory is enough: nothing is worked out twice", fit)
+        yield Edit(path="model.use_activation_checkpointing", value=False, why=why)
+    if fit.sdpa:
+        why = Text("长序列上注意力的显存不再随平方增长", "its memory does not grow with the square of the length")
+        yield Edit(path="model.llm.attn_implementation", value="sdpa", why=why)
+
+
+def _joined(zh: str, en: str, fit: Fit) -> Text:
+    return Text(f"{zh}（{fit.why.zh}）", f"{en} ({fit.why.en})")
 
 
 def _plain_edits(why: Text) -> Iterator[Edit]:
     """Single precision and nothing quantised: what XTuner needs on a machine without a GPU."""
     yield Edit(path="model.llm.quantization_config", value=MISSING, why=why)
     yield Edit(path="model.llm.torch_dtype", value=Source("torch.float32"), why=why)
-    yield Edit(path="optim_wrapper.type", value=Source("OptimWrapper"), why=why)
-    yield Edit(path="optim_wrapper.dtype", value=MISSING, why=why)
-    yield Edit(path="optim_wrapper.loss_scale", value=MISSING, why=why)
+    yield Edit(path=f"{WRAPPER}.type", value=Source("OptimWrapper"), why=why)
+    yield Edit(path=f"{WRAPPER}.dtype", value=MISSING, why=why)
+    yield Edit(path=f"{WRAPPER}.loss_scale", value=MISSING, why=why)

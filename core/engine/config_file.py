@@ -1,19 +1,31 @@
 """An XTuner config as text that can be edited in place: XTuner's configs are Python programs.
 
-Reads and sets values by a path such as `lr`, `model.lora.r` or `custom_hooks[1].max_new_tokens`, through
-`dict(...)` calls, dict and list displays, and names assigned at the top level; comments, order and all that
-is not touched stay as they are. Never executes the file.
+Reads and sets values by a path such as `lr`, `model.lora.r` or `custom_hooks[EvaluateChatHook].max_new_tokens`,
+through `dict(...)` calls, dict and list displays, and names assigned at the top level; comments, order and all that
+is not touched stay as they are, to the byte. What loops, deletions and the like change is known to be changed by code
+and is not guessed at. Never executes the file.
 """
 
 import ast
-import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import libcst as cst
 from libcst.codemod import CodemodContext
 from libcst.codemod.visitors import AddImportsVisitor
 
+from core.engine.config_syntax import (
+    NotConstant,
+    Part,
+    Parts,
+    changed_by_code,
+    child,
+    constant,
+    parts,
+    target_parts,
+    text_of,
+)
 from core.ground.errors import BadInput
 
 MISSING: Any = object()
@@ -21,31 +33,51 @@ MISSING: Any = object()
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A value that is Python code rather than a literal, such as `torch.float16` or a `dict(...)` call."""
+    """A value that is Python code rather than a constant, such as `torch.float16` or a `dict(...)` call."""
 
     code: str
+
+
+class SyntaxRefusal(BadInput):
+    """Text that is not Python; `line` says where, from 1."""
+
+    def __init__(self, line: int, message: str) -> None:
+        first = next(iter(message.splitlines()), "")
+        super().__init__(
+            f"配置第 {line} 行不是合法的 Python：{first}", f"line {line} of the config is not valid Python: {first}"
+        )
+        self.line = line
+
+
+def read(path: Path) -> str:
+    """The text of a config file with its own line ends. Raises BadInput where it is not UTF-8 text."""
+    return decoded(path.read_bytes(), path.name)
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text of the file `name` by its bytes. Raises BadInput where they are not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{name} 不是 UTF-8 文本（第 {error.start} 字节）：请另存为 UTF-8",
+            f"{name} is not UTF-8 text (byte {error.start}): save it as UTF-8",
+        ) from error
 
 
 class ConfigFile:
     """The text of one config, parsed."""
 
     def __init__(self, text: str) -> None:
-        """Parse `text`. Raises BadInput with the line where it is not Python."""
+        """Parse `text`. Raises SyntaxRefusal with the line where it is not Python."""
         try:
             # First by Python's own parser: libcst's takes the process with it where brackets nest too deep.
             ast.parse(text)
-            self._tree = cst.parse_module(text)
+            self._take(cst.parse_module(text))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise self._refusal(getattr(error, "lineno", None) or 1, str(getattr(error, "msg", error))) from error
+            raise SyntaxRefusal(getattr(error, "lineno", None) or 1, str(getattr(error, "msg", error))) from error
         except cst.ParserSyntaxError as error:
-            raise self._refusal(error.raw_line, error.message) from error
-
-    @staticmethod
-    def _refusal(line: int, message: str) -> BadInput:
-        first = next(iter(message.splitlines()), "")
-        return BadInput(
-            f"配置第 {line} 行不是合法的 Python：{first}", f"line {line} of the config is not valid Python: {first}"
-        )
+            raise SyntaxRefusal(error.raw_line, error.message) from error
 
     @property
     def text(self) -> str:
@@ -54,92 +86,137 @@ class ConfigFile:
 
     def get(self, path: str) -> Any:
         """The value at `path`: a Python value, a `Source` where it is code, MISSING where there is none."""
-        node = self._find(path)
+        found = parts(path)
+        node = self._find(found)
+        if self._by_code(found):
+            return Source(self._code(node) if node is not None else path)
         if node is None:
             return MISSING
-        code = self._tree.code_for_node(self._follow(node))
+        code = self._code(self._follow(node))
         try:
-            return ast.literal_eval(code)
-        except (ValueError, SyntaxError):
+            return constant(code, self._look)
+        except NotConstant:
             return Source(code)
 
     def names(self, path: str) -> str | None:
         """The top-level variable that the value at `path` is taken from, None where it is written out."""
-        node = self._find(path)
-        return node.value if isinstance(node, cst.Name) and self._assigned(node.value) is not None else None
+        node, name = self._find(parts(path)), None
+        for _ in range(10):
+            if not isinstance(node, cst.Name) or self._assigned(node.value) is None:
+                break
+            name, node = node.value, self._assigned(node.value)
+        return name
+
+    def computed(self, path: str) -> bool:
+        """Whether what stands at `path` is an expression over other settings, such as `warmup_ratio * max_epochs`."""
+        return isinstance(self._find(parts(path)), cst.BinaryOperation | cst.IfExp)
+
+    def holds(self, path: str) -> bool:
+        """Whether there is a dict that `path`'s last key could be added to."""
+        *before, key = parts(path)
+        holder = self._follow(self._find(tuple(before))) if before else None
+        return isinstance(holder, cst.Call | cst.Dict) and isinstance(key, str)
 
     def set(self, path: str, value: Any) -> None:
-        """Put `value` (a literal or a `Source`) at `path`; a missing last key is added to its dict.
+        """Put `value` (a constant or a `Source`) at `path`; a missing last key is added to its dict.
 
-        Raises BadInput where nothing that could hold it is there.
+        Raises BadInput where nothing that could hold it is there, or where code changes it.
         """
+        steps = parts(path)
+        if self._by_code(steps):
+            raise BadInput(
+                f"{path} 在文件里由代码改动：请直接编辑 Python",
+                f"{path} is changed by code in the file: edit the Python instead",
+            )
         code = value.code if isinstance(value, Source) else repr(value)
         expression = cst.parse_expression(code)
-        node = self._find(path)
+        node = self._find(steps)
         if node is not None:
-            self._tree = self._tree.deep_replace(node, expression)
+            self._replace(node, expression)
             return
-        holder_path, key = _split_last(path)
-        holder = self._follow(self._find(holder_path)) if holder_path else None
-        if not (isinstance(holder, cst.Call) and isinstance(key, str)):
+        if not self.holds(path):
             raise BadInput(f"配置里没有 {path} 可改", f"the config has no place for {path}")
-        argument = cst.Arg(
-            keyword=cst.Name(key),
-            value=expression,
-            equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
-        )
-        last = holder.args[-1] if holder.args else None
-        if last is not None and not isinstance(last.comma, cst.Comma):
-            last = last.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
-        elif last is not None:
-            # A call over several lines: the new line looks like the one before it, and so does its comma.
-            argument = argument.with_changes(comma=_with_comment_of(last.comma, None))
-            between = holder.args[-2].comma if len(holder.args) > 1 else last.comma
-            last = last.with_changes(comma=_with_comment_of(between, last.comma))
-        arguments = [*holder.args[:-1], *([last] if last is not None else []), argument]
-        self._tree = self._tree.deep_replace(holder, holder.with_changes(args=arguments))
+        holder = self._follow(self._find(steps[:-1]))
+        self._replace(holder, _with_entry(holder, steps[-1], expression))
 
     def delete(self, path: str) -> None:
-        """Take the keyword at `path` out of its `dict(...)`; nothing happens where it is not there."""
-        holder_path, key = _split_last(path)
-        holder = self._follow(self._find(holder_path)) if holder_path else None
-        if not isinstance(holder, cst.Call):
-            return
-        kept = [argument for argument in holder.args if argument.keyword is None or argument.keyword.value != key]
-        if len(kept) == len(holder.args):
-            return
-        if kept and kept[-1] is not holder.args[-1]:
-            ending = holder.args[-1].comma
-            if isinstance(ending, cst.Comma):
-                kept[-1] = kept[-1].with_changes(comma=_with_comment_of(ending, kept[-1].comma))
-            elif not _comment(kept[-1].comma):
-                kept[-1] = kept[-1].with_changes(comma=ending)
-        self._tree = self._tree.deep_replace(holder, holder.with_changes(args=kept))
+        """Take the key at `path` out of its dict; nothing happens where it is not there."""
+        *before, key = parts(path)
+        holder = self._follow(self._find(tuple(before))) if before else None
+        if isinstance(holder, cst.Call | cst.Dict) and child(holder, key) is not None:
+            self._replace(holder, _without_entry(holder, key))
 
     def import_name(self, module: str, name: str) -> None:
         """Make sure of `from module import name`."""
         context = CodemodContext()
         AddImportsVisitor.add_needed_import(context, module, name)
-        self._tree = AddImportsVisitor(context).transform_module(self._tree)
+        self._take(AddImportsVisitor(context).transform_module(self._tree))
 
     def import_module(self, module: str) -> None:
         """Make sure of `import module`."""
         context = CodemodContext()
         AddImportsVisitor.add_needed_import(context, module)
-        self._tree = AddImportsVisitor(context).transform_module(self._tree)
+        self._take(AddImportsVisitor(context).transform_module(self._tree))
+
+    def _replace(self, old: cst.CSTNode, new: cst.CSTNode) -> None:
+        self._take(self._tree.deep_replace(old, new))
+
+    def _take(self, tree: cst.Module) -> None:
+        """Hold a tree, and what its top level assigns and changes."""
+        self._tree = tree
+        self._assignments: list[tuple[Parts, cst.BaseExpression]] = []
+        lines = [line for line in tree.body if isinstance(line, cst.SimpleStatementLine)]
+        for small in (small for line in lines for small in line.body):
+            if isinstance(small, cst.Assign):
+                targets = [target.target for target in small.targets]
+            elif isinstance(small, cst.AnnAssign) and small.value is not None:
+                targets = [small.target]
+            else:
+                continue
+            self._assignments += [(named, small.value) for target in targets if (named := target_parts(target))]
+        self._changed = [where for statement in tree.body for where in changed_by_code(statement)]
+
+    def _code(self, node: cst.CSTNode) -> str:
+        return self._tree.code_for_node(node)
+
+    def _look(self, name: str) -> str:
+        """The code that a name was given last, for working out a constant."""
+        node = self._assigned(name)
+        if node is None or self._by_code((name,)):
+            raise LookupError(name)
+        return self._code(node)
 
     def _assigned(self, name: str) -> cst.BaseExpression | None:
         """What the last `name = …` at the top level gives it."""
-        found = None
-        for statement in self._tree.body:
-            if not isinstance(statement, cst.SimpleStatementLine):
-                continue
-            for small in statement.body:
-                if isinstance(small, cst.Assign) and any(
-                    isinstance(t.target, cst.Name) and t.target.value == name for t in small.targets
-                ):
-                    found = small.value
-        return found
+        return self._assignment((name,))[0] if name else None
+
+    def _assignment(self, steps: Parts) -> tuple[cst.BaseExpression | None, Parts]:
+        """What the last top-level assignment to `steps`, or to what holds it, gives; and the steps that are left."""
+        found, left = None, steps
+        for named, value in self._assignments:
+            if named == steps[: len(named)]:
+                found, left = value, steps[len(named) :]
+        return found, left
+
+    def _by_code(self, steps: Parts) -> bool:
+        """Whether code other than plain assignments changes what is at `steps`, or what holds it."""
+        if not self._changed:
+            return False
+        return any(where == said[: len(where)] for where in self._changed for said in self._chain(steps))
+
+    def _chain(self, steps: Parts, most: int = 10) -> list[Parts]:
+        """`steps` said in other words: with each variable on its way followed."""
+        said, now = [steps], steps
+        for _ in range(most):
+            node, left = self._assignment(now)
+            taken = 0
+            while node is not None and not isinstance(node, cst.Name) and taken < len(left):
+                node, taken = child(node, left[taken]), taken + 1
+            if not isinstance(node, cst.Name) or self._assigned(node.value) is None:
+                break
+            now = (node.value, *left[taken:])
+            said.append(now)
+        return said
 
     def _follow(self, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
         """`node`, or what it was assigned where it is the name of a top-level variable."""
@@ -152,52 +229,70 @@ class ConfigFile:
             node = assigned
         return node
 
-    def _find(self, path: str) -> cst.BaseExpression | None:
-        """The expression at `path` as it is written there; names on the way are followed, the last one is not."""
-        first, *rest = _parts(path)
-        node = self._assigned(str(first))
-        for part in rest:
-            node = _child(self._follow(node), part)
-            if node is None:
-                return None
+    def _find(self, steps: Parts, most: int = 20) -> cst.BaseExpression | None:
+        """The expression at `steps` as it is written there; names on the way are followed, the last one is not."""
+        if not steps or most == 0:
+            return None
+        node, left = self._assignment(steps)
+        while node is not None and left:
+            if isinstance(node, cst.Name):
+                return self._find((node.value, *left), most - 1)
+            node, left = child(node, left[0]), left[1:]
         return node
 
 
-def _child(node: cst.BaseExpression | None, key: str | int) -> cst.BaseExpression | None:
-    if isinstance(node, cst.List | cst.Tuple) and isinstance(key, int):
-        return node.elements[key].value if key < len(node.elements) else None
-    if isinstance(node, cst.Call):
-        return next((a.value for a in node.args if a.keyword is not None and a.keyword.value == key), None)
-    if isinstance(node, cst.Dict):
-        for element in node.elements:
-            if isinstance(element, cst.DictElement) and isinstance(element.key, cst.SimpleString):
-                if element.key.evaluated_value == key:
-                    return element.value
-    return None
+def _with_entry(holder: cst.Call | cst.Dict, key: str, value: cst.BaseExpression) -> cst.Call | cst.Dict:
+    """`holder` with `key` added at its end, in the manner of its neighbours."""
+    entries = holder.args if isinstance(holder, cst.Call) else holder.elements
+    if isinstance(holder, cst.Call):
+        no_space = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+        entry: Any = cst.Arg(keyword=cst.Name(key), value=value, equal=no_space)
+    else:
+        entry = cst.DictElement(key=cst.SimpleString(repr(key)), value=value)
+    last = entries[-1] if entries else None
+    if last is not None and not isinstance(last.comma, cst.Comma):
+        last = last.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+    elif last is not None:
+        # Over several lines: the new line looks like the one before it, and so does its comma.
+        entry = entry.with_changes(comma=_with_comment_of(last.comma, None))
+        between = entries[-2].comma if len(entries) > 1 else last.comma
+        last = last.with_changes(comma=_with_comment_of(between, last.comma))
+    return _with(holder, [*entries[:-1], *([last] if last is not None else []), entry])
 
 
-def _comment(comma: cst.Comma) -> bool:
-    space = comma.whitespace_after
+def _without_entry(holder: cst.Call | cst.Dict, key: Part) -> cst.Call | cst.Dict:
+    entries = holder.args if isinstance(holder, cst.Call) else holder.elements
+
+    def named(entry: Any) -> Any:
+        if isinstance(entry, cst.Arg):
+            return entry.keyword.value if entry.keyword is not None else None
+        return text_of(entry.key) if isinstance(entry, cst.DictElement) else None
+
+    kept = [entry for entry in entries if named(entry) != key]
+    if kept and kept[-1] is not entries[-1]:
+        ending = entries[-1].comma
+        if isinstance(ending, cst.Comma):
+            kept[-1] = kept[-1].with_changes(comma=_with_comment_of(ending, kept[-1].comma))
+        elif not _comment(kept[-1].comma):
+            kept[-1] = kept[-1].with_changes(comma=ending)
+    return _with(holder, kept)
+
+
+def _with(holder: cst.Call | cst.Dict, entries: list[Any]) -> cst.Call | cst.Dict:
+    return holder.with_changes(**{"args" if isinstance(holder, cst.Call) else "elements": entries})
+
+
+def _comment(comma: Any) -> bool:
+    space = getattr(comma, "whitespace_after", None)
     return isinstance(space, cst.ParenthesizedWhitespace) and space.first_line.comment is not None
 
 
-def _with_comment_of(comma: cst.Comma, other: cst.Comma | None) -> cst.Comma:
+def _with_comment_of(comma: cst.Comma, other: Any) -> cst.Comma:
     """`comma` with the comment behind `other` in place of its own."""
     space = comma.whitespace_after
     if not isinstance(space, cst.ParenthesizedWhitespace):
         return comma
     line = cst.TrailingWhitespace()
-    if other is not None and isinstance(other.whitespace_after, cst.ParenthesizedWhitespace):
+    if isinstance(other, cst.Comma) and isinstance(other.whitespace_after, cst.ParenthesizedWhitespace):
         line = other.whitespace_after.first_line
     return comma.with_changes(whitespace_after=space.with_changes(first_line=line))
-
-
-def _parts(path: str) -> list[str | int]:
-    return [int(index) if index else name for index, name in re.findall(r"\[(\d+)\]|([^.\[\]]+)", path)]
-
-
-def _split_last(path: str) -> tuple[str, str | int]:
-    """`a.b[1]` into `a.b` and 1, `a.b` into `a` and `b`, `a` into nothing and `a`."""
-    key = _parts(path)[-1]
-    ending = f"[{key}]" if isinstance(key, int) else f".{key}"
-    return (path[: -len(ending)] if path.endswith(ending) else ""), key

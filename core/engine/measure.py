@@ -4,58 +4,78 @@ What is measured is in `measure_worker`; what it means for a learner is for `dat
 """
 
 import hashlib
-import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from core.engine.commands import engine_command, engine_environment
-from core.engine.presets import PromptTemplate
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, sha256
+from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 
 MOST_SECONDS = 600
+# A config that is only to be built: what takes longer does not end.
+MOST_BUILD_SECONDS = 90
+# Changes when what is measured does, so that what an older version kept is not taken for it.
+_VERSION = "2"
+_MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
-def token_lengths(workspace: Workspace, model: Path, data: Path, template: PromptTemplate) -> list[int]:
-    """Tokens of each row of `data`, counted with the model's tokenizer as in training. Raises WorkFailed."""
-    key = (sha256(data), str(model.resolve()), template.name)
-    arguments = ["tokens", "--model", str(model), "--data", str(data), "--template", json.dumps(asdict(template))]
-    return _measure(workspace, key, arguments)["lengths"]
+def config_facts(workspace: Workspace, config: Path, data_sha256: str, model: Path | None = None) -> dict[str, Any]:
+    """What a config comes to: its data's sequences, its schedule, its model. Raises WorkFailed with the engine's last line."""
+    model_files = [sha256(path) for name in _MODEL_FILES if model and (path := model / name).is_file()]
+    return _measure(workspace, (sha256(config), data_sha256, *model_files), ["config", "--config", str(config)])
 
 
-def config_facts(workspace: Workspace, config: Path, data_sha256: str) -> dict[str, Any]:
-    """What a config comes to, built through XTuner itself. Raises WorkFailed with the engine's last line."""
-    return _measure(workspace, (sha256(config), data_sha256), ["config", "--config", str(config)])
+def machine(workspace: Workspace) -> dict[str, Any]:
+    """What a CUDA process sees of this machine now: `cuda`, `flops_per_s`; `name`, `free_mb`, `total_mb`, `bf16` of its GPU.
+
+    Asked anew each time where there is a GPU, since what is free changes. Raises WorkFailed.
+    """
+    cards = [card["name"] for card in gpus()]
+    key = (*cards, str(os.cpu_count()))
+    return _measure(workspace, key, ["machine"], keep=not cards)
 
 
-def _measure(workspace: Workspace, key: Sequence[str], arguments: list[str]) -> dict[str, Any]:
-    name = hashlib.sha256("\n".join([arguments[0], *key]).encode()).hexdigest()[:24]
-    result = workspace.cache / "measured" / f"{name}.json"
-    if (known := read_json(result)) is not None:
+def _measure(workspace: Workspace, key: Sequence[str], arguments: list[str], *, keep: bool = True) -> dict[str, Any]:
+    name = hashlib.sha256("\n".join([_VERSION, arguments[0], *key]).encode()).hexdigest()[:24]
+    directory = workspace.cache / "measured"
+    result = directory / f"{name}.json"
+    if keep and (known := read_json(result)) is not None:
         return known
-    result.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".measuring-", dir=directory) as scratch:
+        # Beside its place, so that two who ask at once do not write into each other's.
+        told = Path(scratch) / "result.json"
+        last = _run(workspace, [*arguments, "--result", str(told)])
+        found = read_json(told)
+        if found is None:
+            raise WorkFailed(f"引擎无法读取：{last}", f"the engine cannot read it: {last}")
+        os.replace(told, result)
+    return found
+
+
+def _run(workspace: Workspace, arguments: list[str]) -> str:
+    """Run the worker; the last line it said."""
+    limit = MOST_SECONDS if arguments[0] != "build" else MOST_BUILD_SECONDS
     try:
         done = subprocess.run(
-            engine_command(workspace, "core.engine.measure_worker", *arguments, "--result", result),
+            engine_command(workspace, "core.engine.measure_worker", *arguments),
             env={**os.environ, **engine_environment(workspace)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=MOST_SECONDS,
+            timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise WorkFailed(
-            f"测算超过 {MOST_SECONDS} 秒，已停止", f"measuring took more than {MOST_SECONDS} s and was stopped"
+            f"超过 {limit} 秒仍未完成，已停止：配置里可能有不会结束的代码",
+            f"not done after {limit} s and stopped: the config may hold code that does not end",
         ) from None
-    found = read_json(result)
-    if found is None:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
-        raise WorkFailed(f"引擎无法读取：{last}", f"the engine cannot read it: {last}")
-    return found
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]

@@ -1,47 +1,91 @@
-"""Measures with the engine's own code what a dataset and a config come to; loads no model weights.
+"""Measures with the engine's own code what a config and this machine come to; loads no model weights.
 
 Runs in the engine's interpreter, imported by nobody:
 
-    python -m core.engine.measure_worker tokens --model DIR --data FILE --template JSON --result FILE
-    python -m core.engine.measure_worker config --config FILE --result FILE
+    python -m core.engine.measure_worker config --config FILE --result FILE [--by-xtuner]
+    python -m core.engine.measure_worker build --config FILE [FILE ...] --result FILE
+    python -m core.engine.measure_worker machine --result FILE
 
-`tokens` counts as XTuner's `encode_fn` does: `<s>`, question and answer encoded apart, the separator.
-`config` builds the training dataset of a config through XTuner itself, packing included, and reads its schedule.
+`config` tells the sequences of an epoch and the numbers that the schedule and the memory are made of; `build` the
+plain values of configs; `machine` what a CUDA process sees of the GPU, and how fast a matrix product is.
 """
 
 import argparse
+import importlib.util
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-
-def tokens(model: Path, data: Path, template: "dict[str, str]") -> "dict[str, Any]":
-    """Length in tokens of every row, in order."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=True)
-    known: dict[str, int] = {}
-
-    def count(text: str) -> int:
-        if text not in known:
-            known[text] = len(tokenizer.encode(text, add_special_tokens=False))
-        return known[text]
-
-    lengths = []
-    for row in json.loads(data.read_text(encoding="utf-8")):
-        total = 1
-        for turn in row["conversation"]:
-            system = template["system"].replace("{system}", turn["system"]) if turn.get("system") else ""
-            total += count(system + template["instruction"].replace("{input}", turn["input"]))
-            total += count(turn["output"] + template["suffix"]) + count(template["sep"])
-        lengths.append(total)
-    return {"lengths": lengths}
+from core.engine.built_config import NAME, build, named
+from core.engine.training_data import NoData, NotKnown, lengths, padded_tokens
 
 
-def config(file: Path) -> "dict[str, Any]":
-    """Rows or packs of the training dataset, their tokens, and the numbers that the schedule is made of."""
+def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
+    """What a config says of its data, schedule, checkpoints, evaluations, model and optimizer. Raises NotKnown."""
+    built = build(file)
+    loader, optim = built.get("train_dataloader") or {}, built.get("optim_wrapper") or {}
+    hooks = {named(hook.get("type")): hook for hook in built.get("custom_hooks") or []}
+    model = built.get("model") or {}
+    found = {
+        "data": data(file, built, by_xtuner),
+        "batch_size": loader.get("batch_size", 1),
+        "drop_last": bool(loader.get("drop_last", False)),
+        "accumulative_counts": optim.get("accumulative_counts", 1),
+        "max_epochs": (built.get("train_cfg") or {}).get("max_epochs"),
+        "max_iters": (built.get("train_cfg") or {}).get("max_iters"),
+        "schedulers": [
+            {
+                key: part
+                for key, part in scheduler.items()
+                if key in ("begin", "end", "convert_to_iter_based", "by_epoch")
+            }
+            for scheduler in listed(built.get("param_scheduler"))
+        ],
+        "checkpoint": (built.get("default_hooks") or {}).get("checkpoint"),
+        "evaluation": hooks.get("EvaluateChatHook"),
+        "model": model,
+        "wrapper": named(optim.get("type")),
+        "amp_dtype": text(optim.get("dtype")),
+        "optimizer": {**(optim.get("optimizer") or {}), "type": named((optim.get("optimizer") or {}).get("type"))},
+        "max_length": built.get("max_length"),
+        "seed": (built.get("randomness") or {}).get("seed"),
+        "known_kind": "llm" in model and "train_dataloader" in built,
+    }
+    return json.loads(json.dumps(found))
+
+
+def data(file: Path, built: "dict[str, Any]", by_xtuner: bool) -> "dict[str, Any]":
+    """The sequences of an epoch, in short; `error` where they cannot be told. Raises NotKnown unless `by_xtuner`."""
+    loader = built.get("train_dataloader") or {}
+    seed = (built.get("randomness") or {}).get("seed")
+    dataset = loader.get("dataset") or {}
+    try:
+        found = built_by_xtuner(file) if by_xtuner else lengths(dataset, seed)
+    except NotKnown:
+        raise
+    except NoData as error:
+        return {"error": str(error)}
+    except Exception as error:  # noqa: BLE001
+        # Whatever a dataset of somebody's own raises is its message to the user.
+        return {"error": f"{type(error).__name__}: {error}"[:400]}
+    sequences = found.pop("sequences")
+    return {
+        **found,
+        "samples": len(sequences),
+        "tokens": sum(sequences),
+        "longest": max(sequences),
+        "padded_tokens": padded_tokens(sequences, loader.get("batch_size", 1)),
+        "processes": dataset.get("map_num_proc", 32) or 1,
+        "packed": bool(dataset.get("pack_to_max_length", True)),
+        "template": named((dataset.get("template_map_fn") or {}).get("template")),
+    }
+
+
+def built_by_xtuner(file: Path) -> "dict[str, Any]":
+    """The sequences of an epoch as XTuner itself makes them: half a minute, and always right."""
     import torch
 
     if not torch.cuda.is_available() and not hasattr(torch.cpu, "is_bf16_supported"):
@@ -53,26 +97,36 @@ def config(file: Path) -> "dict[str, Any]":
     built = Config.fromfile(str(file))
     register_function(built._cfg_dict)
     dataset = BUILDER.build(built.train_dataloader.dataset)
-    hooks = {str(hook["type"]).rpartition(".")[2].strip("'>"): hook for hook in built.get("custom_hooks", [])}
-    checkpoint = built.default_hooks.checkpoint
+    sequences = [abs(length) for length in getattr(dataset, "length", None) or [0] * len(dataset)]
     return {
-        "samples": len(dataset),
-        "tokens": sum(dataset["length"]),
-        "longest": max(dataset["length"]),
-        "batch_size": built.train_dataloader.batch_size,
-        "accumulative_counts": built.optim_wrapper.get("accumulative_counts", 1),
-        "max_epochs": built.train_cfg.get("max_epochs"),
-        "max_iters": built.train_cfg.get("max_iters"),
-        "save_steps": checkpoint.interval,
-        "save_total_limit": checkpoint.get("max_keep_ckpts", -1),
-        "evaluation_freq": hooks.get("EvaluateChatHook", {}).get("every_n_iters"),
-        "evaluation_inputs": len(hooks.get("EvaluateChatHook", {}).get("evaluation_inputs", [])),
-        "warmup_epochs": built.param_scheduler[0].get("end") if built.get("param_scheduler") else 0,
-        "quantised": bool(built.model.llm.get("quantization_config")),
-        "activation_checkpointing": built.model.get("use_activation_checkpointing", True),
-        "lora_r": (built.model.get("lora") or {}).get("r", 0),
-        "flops_per_s": matmul_speed(),
+        "rows": None,
+        "dropped": 0,
+        "truncated": 0,
+        "raw_longest": max(sequences),
+        "raw_tokens": sum(sequences),
+        "packs": [len(sequences)] * 2,
+        "sequences": sequences,
     }
+
+
+def machine() -> "dict[str, Any]":
+    """What a CUDA process sees of its GPU or its slice of one, in MB, and the speed of a large matrix product here."""
+    import torch
+
+    found: dict[str, Any] = {
+        "flops_per_s": matmul_speed(),
+        "cuda": torch.cuda.is_available(),
+        "flash": importlib.util.find_spec("flash_attn") is not None,
+    }
+    if found["cuda"]:
+        free, total = torch.cuda.mem_get_info()
+        found.update(
+            name=torch.cuda.get_device_name(),
+            free_mb=free // 2**20,
+            total_mb=total // 2**20,
+            bf16=torch.cuda.is_bf16_supported(),
+        )
+    return found
 
 
 def matmul_speed() -> float:
@@ -85,27 +139,50 @@ def matmul_speed() -> float:
     matrix @ matrix
     if cuda:
         torch.cuda.synchronize()
-    rounds, started = 0, time.perf_counter()
-    while time.perf_counter() - started < 0.3:
+    # The best of many: what else the machine does meanwhile is not its speed.
+    best, until = float("inf"), time.perf_counter() + 0.4
+    while time.perf_counter() < until:
+        started = time.perf_counter()
         matrix @ matrix
         if cuda:
             torch.cuda.synchronize()
-        rounds += 1
-    return 2 * size**3 * rounds / (time.perf_counter() - started)
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def listed(value: Any) -> "list[Any]":
+    """`value` as a list: mmengine takes one scheduler or several."""
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def text(value: Any) -> "str | None":
+    """A dtype as the last word of its name."""
+    return named(value) if isinstance(value, dict) and NAME in value else value
 
 
 def main() -> None:
     """Measure, and write the result."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("tokens", "config"))
-    for option in ("model", "data", "config", "result"):
-        parser.add_argument(f"--{option}", type=Path)
-    parser.add_argument("--template", type=json.loads)
+    parser.add_argument("what", choices=("config", "build", "machine"))
+    parser.add_argument("--result", type=Path)
+    parser.add_argument("--config", type=Path, nargs="+")
+    parser.add_argument("--by-xtuner", action="store_true")
     options = parser.parse_args()
-    if options.what == "tokens":
-        found = tokens(options.model, options.data, options.template)
+    found: dict[str, Any] = {}
+    if options.what == "config":
+        try:
+            # A tokenizer needs no torch, and transformers is there five seconds earlier without it.
+            if not options.by_xtuner:
+                os.environ["USE_TORCH"] = "0"
+            found = config(options.config[0], options.by_xtuner)
+        except NotKnown:
+            del os.environ["USE_TORCH"]
+            module = ["-m", "core.engine.measure_worker"]
+            os.execv(sys.executable, [sys.executable, *module, *sys.argv[1:], "--by-xtuner"])
+    elif options.what == "build":
+        found = {str(file): build(file) for file in options.config}
     else:
-        found = config(options.config)
+        found = machine()
     partial = f"{options.result}.partial"
     with open(partial, "w", encoding="utf-8") as file:
         json.dump(found, file)

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from core.ground.errors import BadInput, WorkFailed
 
@@ -89,24 +90,46 @@ def preset_text(name: str, xtuner: Path | None = None) -> str:
             f"没有名为 {name} 的预设：用 python -m core configs list -p internlm2 查看可用的预设",
             f"there is no preset {name}: see python -m core configs list -p internlm2",
         )
-    return path.read_text(encoding="utf-8")
+    return path.read_bytes().decode("utf-8")
+
+
+@cache
+def system_templates() -> dict[str, str]:
+    """XTuner's own system prompts, by name: `SYSTEM_TEMPLATE = ConfigDict(…)` in its `utils/templates.py`."""
+    return {name: text for name, text in _templates("SYSTEM_TEMPLATE").items() if isinstance(text, str)}
+
+
+def _templates(variable: str) -> dict[str, Any]:
+    """What the keywords of `variable = ConfigDict(…)` are given in XTuner's templates, `dict(…)` calls as dicts."""
+    tree = ast.parse((xtuner_directory() / "utils" / "templates.py").read_text(encoding="utf-8"))
+    call = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == variable
+    )
+    return {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "dict":
+        return {part.arg: _literal(part.value) for part in node.keywords}
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
 
 
 @cache
 def prompt_templates() -> dict[str, PromptTemplate]:
     """XTuner's prompt templates, read from its source: `utils/templates.py`, `PROMPT_TEMPLATE = ConfigDict(…)`."""
-    tree = ast.parse((xtuner_directory() / "utils" / "templates.py").read_text(encoding="utf-8"))
-    found = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PROMPT_TEMPLATE":
-            for keyword in node.value.keywords:
-                value = {part.arg: ast.literal_eval(part.value) for part in keyword.value.keywords}
-                found[keyword.arg] = PromptTemplate(
-                    name=keyword.arg,
-                    system=value.get("SYSTEM", "{system}"),
-                    instruction=value.get("INSTRUCTION", "{input}"),
-                    suffix=value.get("SUFFIX", ""),
-                    sep=value.get("SEP", ""),
-                    stop_words=tuple(value.get("STOP_WORDS", ())),
-                )
-    return found
+    return {
+        name: PromptTemplate(
+            name=name,
+            system=value.get("SYSTEM", "{system}"),
+            instruction=value.get("INSTRUCTION", "{input}"),
+            suffix=value.get("SUFFIX", ""),
+            sep=value.get("SEP", ""),
+            stop_words=tuple(value.get("STOP_WORDS", ())),
+        )
+        for name, value in _templates("PROMPT_TEMPLATE").items()
+    }

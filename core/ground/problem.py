@@ -1,5 +1,6 @@
 """Something that a check found: a check returns all of them at once and raises nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,12 +9,14 @@ from core.ground.text import Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is wrong, where, how bad, and what to do about it."""
+    """What is wrong, where, how bad, and what to do about it. `fix`: the settings that would mend it, by name."""
 
     severity: Literal["error", "warning"]
     where: str
     message: Text
     hint: Text
+    fix: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"severity": self.severity, "where": self.where, "message": str(self.message), "hint": str(self.hint)}
+        told = {"severity": self.severity, "where": self.where, "message": str(self.message), "hint": str(self.hint)}
+        return {**told, "fix": dict(self.fix)} if self.fix else told

@@ -110,6 +110,14 @@ class Workspace:
     def conversations(self) -> Path:
         return self.root / "conversations"
 
+    @property
+    def recipes(self) -> Path:
+        """The user's own recipes for configs."""
+        return self.root / "recipes"
+
+    def recipe(self, name: str) -> Path:
+        return self.recipes / f"{check_name(name, '配方', 'recipe')}.json"
+
     def model(self, name: str) -> Path:
         return self.models / check_name(name, "模型", "model")
 

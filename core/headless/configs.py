@@ -1,25 +1,47 @@
-"""`configs …`: find presets, make configs, change them, see what they would do."""
+"""`configs …`: find presets, make configs, change them, see what they would do; files and recipes in and out."""
+
+import json
+from pathlib import Path
 
 from core.config import config as configs
+from core.config import exchange, own_recipe
+from core.config.field import parse_setting
 from core.config.preflight import preflight
 from core.config.recipe import RECIPES
 from core.engine import interpreter
+from core.engine.catalogue import catalogue
+from core.engine.config_file import read
 from core.engine.presets import matching
+from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table
 from core.training import history
 
+CONFIG = (("config",), {"help": "a config of the workspace"})
+
 
 def config_answer(workspace: Workspace, config: configs.Config) -> Answer:
     problems = [problem.to_json() for problem in configs.check(workspace, config)]
-    return {"name": config.name, "path": str(config.file), "problems": problems}
+    return {"name": config.name, "path": str(config.file), "preset": config.facts["preset"], "problems": problems}
 
 
 def configs_list(workspace: Workspace, options: Options) -> Answer:
-    return {
-        "presets": matching(options.pattern, interpreter.xtuner_directory(workspace)),
-        "configs": [config.name for config in configs.every(workspace)],
-    }
+    xtuner = interpreter.xtuner_directory(workspace)
+    found = matching(options.pattern, xtuner)
+    answer: Answer = {"presets": found, "configs": [config.name for config in configs.every(workspace)]}
+    if options.long:
+        answer["meanings"] = {
+            name: {
+                "model": said.model,
+                "method": said.method,
+                "kind": said.kind,
+                "data": str(said.data),
+                "notes": [str(note) for note in said.notes],
+            }
+            for name in found
+            if (said := catalogue(xtuner)[name])
+        }
+    return answer
 
 
 def configs_new(workspace: Workspace, options: Options) -> Answer:
@@ -30,14 +52,18 @@ def configs_new(workspace: Workspace, options: Options) -> Answer:
         preset=options.preset,
         recipe=options.recipe,
         name=options.out,
-        settings=dict(map(configs.parse_setting, options.set or [])),
+        settings=dict(map(parse_setting, options.set or [])),
     )
     return config_answer(workspace, made)
 
 
 def configs_set(workspace: Workspace, options: Options) -> Answer:
-    settings = dict(map(configs.parse_setting, options.settings))
+    settings = dict(map(parse_setting, options.settings))
     return config_answer(workspace, configs.change(workspace, options.config, settings))
+
+
+def configs_undo(workspace: Workspace, options: Options) -> Answer:
+    return config_answer(workspace, configs.step(workspace, options.config, 1 if options.redo else -1))
 
 
 def configs_diff(workspace: Workspace, options: Options) -> Answer:
@@ -45,23 +71,89 @@ def configs_diff(workspace: Workspace, options: Options) -> Answer:
 
 
 def configs_preflight(workspace: Workspace, options: Options) -> Answer:
-    return preflight(workspace, configs.find(workspace, options.config), history.measured(workspace)).to_json()
+    config = configs.find(workspace, options.config)
+    return preflight(workspace, config, history.measured(workspace), processes=options.nproc).to_json()
+
+
+def configs_copy(workspace: Workspace, options: Options) -> Answer:
+    made = exchange.copy_preset(workspace, options.preset, Path(options.directory))
+    return {"preset": options.preset, "path": str(made.absolute())}
+
+
+def configs_import(workspace: Workspace, options: Options) -> Answer:
+    path = Path(options.file)
+    made = exchange.take(
+        workspace, path.name, _text(path), model=options.model, dataset=options.dataset, name=options.out
+    )
+    return config_answer(workspace, made)
+
+
+def configs_export(workspace: Workspace, options: Options) -> Answer:
+    path = exchange.export(workspace, options.config, Path(options.out) if options.out else None)
+    return {"name": options.config, "path": str(path.absolute())}
+
+
+def recipes_list(workspace: Workspace, _: Options) -> Answer:
+    own = [{"name": one.name, "about": one.about, "preset": one.preset} for one in own_recipe.every(workspace)]
+    return {"recipes": list(RECIPES), "own": own}
+
+
+def recipes_save(workspace: Workspace, options: Options) -> Answer:
+    made = own_recipe.save(workspace, configs.find(workspace, options.config), options.name, options.about)
+    return {"name": made.name, "path": str(workspace.recipe(made.name))}
+
+
+def recipes_import(workspace: Workspace, options: Options) -> Answer:
+    made = own_recipe.take(workspace, _text(Path(options.file)), options.name)
+    return {"name": made.name, "path": str(workspace.recipe(made.name))}
+
+
+def recipes_export(workspace: Workspace, options: Options) -> Answer:
+    made, place = own_recipe.find(workspace, options.name), Path(options.out or f"{options.name}.json")
+    if place.exists():
+        raise BadInput(f"{place} 已存在：请换一个文件名", f"{place} is there already: choose another file name")
+    place.write_text(json.dumps(made.to_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return {"name": made.name, "path": str(place.absolute())}
+
+
+def _text(path: Path) -> str:
+    try:
+        return read(path)
+    except OSError as error:
+        raise BadInput(f"读不了 {path}：{error.strerror}", f"cannot read {path}: {error.strerror}") from error
 
 
 COMMANDS: Table = {
-    "configs list": (configs_list, [(("-p", "--pattern"), {})]),
+    "configs list": (
+        configs_list,
+        [
+            (("-p", "--pattern"), {}),
+            (("--long",), {"action": "store_true", "help": "what each name means"}),
+        ],
+    ),
     "configs new": (
         configs_new,
         [
             (("--model",), {"required": True}),
             (("--dataset",), {"required": True}),
             (("--preset",), {}),
-            (("--recipe",), {"choices": RECIPES, "default": "fast"}),
+            (("--recipe",), {"default": "fast", "help": "course, fast, pretrain, or one of your own"}),
             OUT,
             (("--set",), {"nargs": "+", "action": "extend", "metavar": "k=v"}),
         ],
     ),
-    "configs set": (configs_set, [(("config",), {}), (("settings",), {"nargs": "+", "metavar": "k=v"})]),
-    "configs diff": (configs_diff, [(("config",), {})]),
-    "configs preflight": (configs_preflight, [(("config",), {})]),
+    "configs set": (configs_set, [CONFIG, (("settings",), {"nargs": "+", "metavar": "k=v"})]),
+    "configs undo": (configs_undo, [CONFIG, (("--redo",), {"action": "store_true"})]),
+    "configs diff": (configs_diff, [CONFIG]),
+    "configs preflight": (configs_preflight, [CONFIG, (("--nproc",), {"type": int, "default": 1})]),
+    "configs copy": (configs_copy, [(("preset",), {}), (("directory",), {"nargs": "?", "default": "."})]),
+    "configs import": (
+        configs_import,
+        [(("file",), {}), (("--model",), {}), (("--dataset",), {}), OUT],
+    ),
+    "configs export": (configs_export, [CONFIG, OUT]),
+    "recipes list": (recipes_list, []),
+    "recipes save": (recipes_save, [CONFIG, (("name",), {}), (("--about",), {"default": ""})]),
+    "recipes import": (recipes_import, [(("file",), {}), (("--name",), {})]),
+    "recipes export": (recipes_export, [(("name",), {}), OUT]),
 }

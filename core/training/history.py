@@ -1,31 +1,102 @@
-"""What earlier runs on this machine took, for forecasts of the next one."""
+"""What earlier runs on this machine took, for forecasts of the next one. Reads what they left; measures nothing itself."""
 
+import json
+import re
 import statistics
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
+from core.config.duration import answered_tokens, arithmetic, kind, prepare
+from core.config.memory import memory
+from core.config.schedule import schedule
+from core.engine.measure import config_facts
+from core.engine.model_shape import shape
+from core.ground.errors import StudioError
+from core.ground.files import read_json, read_lines_from
 from core.ground.workspace import Workspace
-from core.jobs.job import Status
-from core.training.run import every
+from core.jobs.job import Status, jobs_in
+from core.training.run import Run, every
+
+# As many of the newest finished runs are looked at: the machine is that of today.
+NEWEST = 4
+_FIRST_ANSWER = re.compile(r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - INFO - before_train in EvaluateChatHook", re.M)
 
 
-def measured(workspace: Workspace) -> list[dict[str, float]]:
-    """For each finished run: `parameters` of its model, `tokens` and median `seconds` of an iteration."""
+def measured(workspace: Workspace) -> list[dict[str, Any]]:
+    """For the newest finished runs, the newest first: what `duration` and `preflight` correct their formulas by.
+
+    `kind`, `checkpointing` and `work` say what it was; `seconds` of an iteration, `start_seconds`, `prepare_seconds` of
+    these, `token_seconds` of an evaluation's answer; memory in MB: `predicted_mb`, `allocated_mb` (XTuner's own figure,
+    on a GPU), `total_mb` (what the device or, without a GPU, the process showed).
+    """
     found = []
-    for run in every(workspace):
-        points = run.metrics().read()
-        times = [point["time"] for point in points if point.get("time")]
-        told = run.job.progress if run.job else {}
-        if (
-            len(times) < 5
-            or run.job is None
-            or run.job.status() is not Status.FINISHED
-            or not told.get("tokens_per_iter")
-        ):
-            continue
-        found.append(
-            {
-                "parameters": run.facts["model"]["parameters"],
-                "tokens": told["tokens_per_iter"],
-                "seconds": statistics.median(times),
-            }
-        )
+    for run in every(workspace)[: 3 * NEWEST]:
+        if len(found) < NEWEST and run.state([]).status is Status.FINISHED and (told := _told(workspace, run)):
+            found.append(told)
     return found
+
+
+def _told(workspace: Workspace, run: Run) -> dict[str, Any] | None:
+    points = run.metrics().read()
+    times = [point["time"] for point in points if point.get("time")]
+    jobs = jobs_in(run.jobs, "train")
+    if len(times) < 3 or len(jobs) != 1 or run.facts["cluster"]["nproc"] * run.facts["cluster"]["nnodes"] > 1:
+        return None
+    try:
+        facts = config_facts(workspace, run.config, run.facts["dataset"]["sha256"], run.model_path)
+    except StudioError:
+        return None
+    form = shape(run.model_path)
+    if "error" in facts["data"] or not facts["known_kind"] or form is None:
+        return None
+    plan = schedule(facts, facts["data"]["samples"])
+    each = statistics.median(times)
+    start = _start_seconds(run)
+    total = jobs[0].seconds
+    start = max(0.0, total - sum(times)) if start is None else start
+    answered = answered_tokens(facts["evaluation"], plan)
+    left = max(0.0, total - start - plan.iters * each)
+    allocated = max((point["memory"] for point in points if point.get("memory")), default=None)
+    return {
+        "kind": kind(facts, form.parameters),
+        "checkpointing": facts["model"].get("use_activation_checkpointing", True),
+        "work": arithmetic(facts, form.parameters),
+        "seconds": each,
+        "start_seconds": start,
+        "prepare_seconds": prepare(facts),
+        "token_seconds": left / answered if answered else 0.0,
+        "predicted_mb": memory(form, facts, cuda=allocated is not None).allocated_mb,
+        "allocated_mb": allocated,
+        "total_mb": _total_mb(run.telemetry),
+    }
+
+
+def _start_seconds(run: Run) -> float | None:
+    """From the start of the job to the first answer: imports, the model, the data. None where the log does not say."""
+    job = run.job
+    began = (read_json(job.directory / "pid.json") or {}).get("started") if job else None
+    for log in sorted(run.work_dir.glob("*/*.log"))[:1]:
+        if found := _FIRST_ANSWER.search(log.read_text(encoding="utf-8", errors="replace")):
+            then = datetime.strptime(found[1], "%Y/%m/%d %H:%M:%S").timestamp()
+            # The log's clock has whole seconds.
+            return max(0.0, then + 0.5 - began) if began else None
+    return None
+
+
+def _total_mb(telemetry: Path) -> float | None:
+    """What the GPU showed beyond what it did before the run, else the largest that the process was while it trained."""
+    samples = []
+    for line in read_lines_from(telemetry, 0)[0]:
+        try:
+            samples.append(json.loads(line))
+        except ValueError:
+            continue
+    cards = [
+        sample["gpus"][0]["used_mb"] for sample in samples if sample.get("gpus") and sample["gpus"][0].get("used_mb")
+    ]
+    if cards:
+        return float(max(cards) - cards[0])
+    # The second half: mapping the data starts processes that share their memory, which a sum counts twice.
+    resident = [sample["process_mb"] for sample in samples[len(samples) // 2 :] if sample.get("process_mb")]
+    return float(max(resident)) if resident else None

@@ -74,7 +74,7 @@ def start(
                 "architecture": model.architecture,
                 "prompt_template": model.prompt_template,
             },
-            "questions": values["evaluation_inputs"],
+            "questions": config.questions(),
             "lora_r": values["r"] if isinstance(values["r"], int) else None,
             "versions": interpreter.versions(workspace),
             "command": as_typed(

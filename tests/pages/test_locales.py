@@ -31,6 +31,7 @@ TERMS = set(
     "smi vgpu MIG vGPU NVIDIA".split()
 )
 TERMS |= set("git lfs CPU WebP".split())
+TERMS |= set("DPO ORPO Enter".split())
 
 
 def patterns() -> list[str]:

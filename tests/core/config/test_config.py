@@ -6,6 +6,7 @@ import os
 import pytest
 
 from core.config import config as configs
+from core.config.field import parse_setting
 from core.data import dataset as datasets
 from core.engine.config_file import Source
 from core.ground.errors import BadInput
@@ -159,10 +160,10 @@ def test_check_of_what_is_no_python(workspace, config):
     ],
 )
 def test_setting_of_the_command_line(text, setting):
-    assert configs.parse_setting(text) == setting
+    assert parse_setting(text) == setting
 
 
 @pytest.mark.parametrize("text", ["lr", "", "=1"])
 def test_setting_that_is_none(text):
     with pytest.raises(BadInput):
-        configs.parse_setting(text)
+        parse_setting(text)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.config import recipe as recipes
+from core.config.edit import apply
+from core.config.proposal import FALLBACK
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.engine.model import Model
 from core.engine.presets import COURSE_PRESET, preset_text
@@ -50,12 +52,12 @@ CPU_EDITS = {
 
 
 def made(recipe, *, preset=None, gpu=False, rows=150, parameters=2_000_000, data=Path("/data.json")):
-    name = preset or recipes.DEFAULT_PRESETS[recipe]
+    name = preset or FALLBACK[recipe]
     config = ConfigFile(preset_text(name))
     recipes.check_preset(config, name, recipe)
     model = Model(name="m", path=Path("/models/m"), parameters=parameters)
     changes = list(recipes.edits(recipe, config, model=model, data=data, rows=rows, questions=QUESTIONS, gpu=gpu))
-    recipes.apply(config, changes)
+    apply(config, changes)
     compile(config.text, "config.py", "exec")
     return config, changes
 
@@ -81,7 +83,7 @@ def test_fast(gpu):
     config, changes = made("fast", gpu=gpu)
     assert config.get("pack_to_max_length") is False
     assert config.get("accumulative_counts") == 1
-    assert config.get("custom_hooks[1].max_new_tokens") <= 128
+    assert config.get("custom_hooks[EvaluateChatHook].max_new_tokens") <= 128
     assert config.get("train_dataloader.dataset.map_num_proc") == 1
     updates = -(-150 // config.get("batch_size")) * config.get("max_epochs")
     assert 100 <= updates <= 300

@@ -1,0 +1,110 @@
+"""How long a training takes: from an earlier one on this machine where there is one, else from its measured arithmetic.
+
+    start + iterations x (fixed + tokens x per token) + answers x questions x tokens of an answer x seconds each
+
+Estimates; the counts are `schedule`'s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.config.schedule import Schedule
+from core.engine.model_shape import Shape
+
+# Importing XTuner and loading a small model, measured on 2 cores; a disk reads about this much of a model a second.
+STARTING_SECONDS, DISK_BYTES_PER_S = 22.0, 800e6
+# A map over the data starts processes, seven times, and goes through the rows.
+MAPS, PROCESS_SECONDS, ROW_SECONDS = 7, 0.07, 1.2e-5
+# Half of a large matrix product's speed is what a training reaches of it; 4-bit weights are unpacked at each use.
+REACHED, UNPACKING = 0.5, 1.3
+ITERATION_SECONDS = 0.02
+# Before the training an answer has 50 tokens at most (EvaluateChatHook).
+FIRST_ANSWER = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """Seconds of each part, and whether an earlier run told them."""
+
+    start: float
+    train: float
+    answer: float
+    calibrated: bool
+
+    @property
+    def seconds(self) -> float:
+        return self.start + self.train + self.answer
+
+
+def duration(
+    shape: Shape | None,
+    facts: dict[str, Any],
+    schedule: Schedule,
+    machine: dict[str, Any],
+    measured: Sequence[dict[str, Any]] = (),
+) -> Duration:
+    """The time of a training. `measured` are earlier runs on this machine: `history.measured`."""
+    count = shape.parameters if shape else 0
+    work = arithmetic(facts, count)
+    own = _like_it(facts, count, measured)
+    mapping = prepare(facts)
+    if own is None:
+        each = work / (REACHED * machine["flops_per_s"]) + ITERATION_SECONDS
+        token = 2 * count / (REACHED * machine["flops_per_s"]) + 0.012
+        start = STARTING_SECONDS + count * 2 / DISK_BYTES_PER_S + mapping
+        # The last words come sooner than the limit.
+        said = 0.6
+    else:
+        each = own["seconds"] * (work / own["work"] if own.get("work") else 1.0)
+        token, said = own["token_seconds"], 1.0
+        start = own["start_seconds"] - own["prepare_seconds"] + mapping
+    answer = token * said * answered_tokens(facts["evaluation"], schedule)
+    return Duration(start=start, train=schedule.iters * each, answer=answer, calibrated=own is not None)
+
+
+def arithmetic(facts: dict[str, Any], parameters: int) -> float:
+    """Floating point operations of an iteration.
+
+    A weight costs 2 for each token forward, 2 backward through it, 2 more where it is trained itself, and 2 once more
+    where activations are worked out anew.
+    """
+    model = facts["model"]
+    per_weight = 4 if model.get("lora") else 6
+    per_weight += 2 if model.get("use_activation_checkpointing", True) else 0
+    unpacking = UNPACKING if (model.get("llm") or {}).get("quantization_config") else 1.0
+    return per_weight * parameters * facts["data"]["padded_tokens"] * unpacking
+
+
+def answered_tokens(evaluation: dict[str, Any] | None, schedule: Schedule) -> int:
+    """Tokens of all answers, were each as long as it may be."""
+    if not evaluation or not schedule.answers:
+        return 0
+    most = evaluation.get("max_new_tokens", 600)
+    return len(evaluation["evaluation_inputs"]) * (FIRST_ANSWER + most * (schedule.evaluations - 1))
+
+
+def kind(facts: dict[str, Any], parameters: int) -> list[Any]:
+    """What two trainings must share for the time and memory of one to tell of the other."""
+    model = facts["model"]
+    quantised = (model.get("llm") or {}).get("quantization_config") or {}
+    return [
+        parameters,
+        bool(model.get("lora")),
+        bool(quantised.get("load_in_4bit")),
+        bool(quantised.get("load_in_8bit")),
+        facts["wrapper"] == "OptimWrapper",
+    ]
+
+
+def _like_it(facts: dict[str, Any], parameters: int, measured: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest earlier run of the same kind; one of the same checkpointing before one that differs in it."""
+    same = [run for run in measured if run.get("kind") == kind(facts, parameters)]
+    wanted = facts["model"].get("use_activation_checkpointing", True)
+    return next((run for run in same if run.get("checkpointing") == wanted), next(iter(same), None))
+
+
+def prepare(facts: dict[str, Any]) -> float:
+    """What mapping the data takes, in seconds."""
+    processes = facts["data"].get("processes", 1)
+    return MAPS * (PROCESS_SECONDS * processes + ROW_SECONDS * (facts["data"].get("rows") or 0))

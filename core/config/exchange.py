@@ -1,0 +1,101 @@
+"""Configs that come from elsewhere and go elsewhere: files of XTuner, under the names that its `copy-cfg` gives.
+
+What comes in is read as text and parsed, never executed.
+"""
+
+import time
+from pathlib import Path
+
+from core.config.config import Config, find, questions_for, store
+from core.config.edit import apply
+from core.config.named import dataset_named, model_named
+from core.config.recipe import task_edits
+from core.data import dataset as datasets
+from core.engine import interpreter
+from core.engine import model as models
+from core.engine.config_file import ConfigFile
+from core.engine.presets import preset_text, presets
+from core.ground.errors import BadInput
+from core.ground.files import write_text
+from core.ground.gpu import gpus
+from core.ground.workspace import Workspace, free_name
+
+
+def copy_name(preset: str) -> str:
+    """The file that `xtuner copy-cfg` makes of a preset: its name with `_copy`."""
+    return f"{preset}_copy.py"
+
+
+def copy_preset(workspace: Workspace, preset: str, directory: Path) -> Path:
+    """`xtuner copy-cfg`: a preset as a file in `directory`. Raises BadInput where the file is there already."""
+    text, place = preset_text(preset, interpreter.xtuner_directory(workspace)), directory / copy_name(preset)
+    return _new_file(place, text)
+
+
+def export(workspace: Workspace, name: str, out: Path | None = None) -> Path:
+    """A config as a file, by default `<preset>_copy.py` here. Raises BadInput where the file is there already."""
+    config = find(workspace, name)
+    place = out or Path(file_name(config))
+    return _new_file(place / file_name(config) if place.is_dir() else place, config.text())
+
+
+def file_name(config: Config) -> str:
+    """What a config is called as a file: as the course's, after its preset; else after itself."""
+    preset = config.facts["preset"]
+    return copy_name(preset) if preset in presets() else f"{config.name}.py"
+
+
+def take(
+    workspace: Workspace,
+    file: str,
+    text: str,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    name: str | None = None,
+) -> Config:
+    """Make a config of a file's text, as it is; with `model` and `dataset` (names of the workspace), adapted to them.
+
+    The diff is against the preset that the file's name begins with, else against the file as it came.
+    Raises BadInput, where it is not Python with the line; then nothing is written.
+    """
+    config = ConfigFile(text)
+    base_name, base = _base(file, text)
+    known_model, known_data = model or model_named(workspace, config), dataset or dataset_named(workspace, config)
+    if known_model is None or known_data is None:
+        raise BadInput(
+            f"{file} 里看不出模型或数据：请指定模型和数据集",
+            f"{file} does not say its model or data by name: name a model and a dataset",
+        )
+    edits = []
+    if model is not None or dataset is not None:
+        data = datasets.find(workspace, known_data)
+        edits = list(task_edits(config, models.usable(workspace, known_model), data.data, questions_for(data)))
+        apply(config, edits)
+    facts = {
+        "created": time.time(),
+        "preset": base_name,
+        "recipe": "import",
+        "file": file,
+        "gpu": bool(gpus()),
+        "model": known_model,
+        "dataset": known_data,
+        "edits": [{"path": edit.path, "why": {"zh": edit.why.zh, "en": edit.why.en}} for edit in edits],
+    }
+    stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(file).stem).strip("-_")
+    return store(workspace, name or free_name(workspace.configs, stem[:60] or "config"), config.text, base, facts)
+
+
+def _base(file: str, text: str) -> tuple[str, str]:
+    stem = Path(file).stem
+    found = max((preset for preset in presets() if stem.startswith(preset)), key=len, default=None)
+    return (found, preset_text(found)) if found else (stem or "config", text)
+
+
+def _new_file(place: Path, text: str) -> Path:
+    if place.exists():
+        raise BadInput(f"{place} 已存在：请换一个文件名", f"{place} is there already: choose another file name")
+    if not place.parent.is_dir():
+        raise BadInput(f"没有目录 {place.parent}", f"there is no directory {place.parent}")
+    write_text(place, text)
+    return place

@@ -1,0 +1,165 @@
+"""What a training takes of memory, from a formula: weights, copies, adapter, optimizer, activations, logits.
+
+The bytes that one layer keeps for a token were counted on XTuner's InternLM2 with hooks on what autograd saves
+(mixed precision: 2 bytes a value, some 4; single precision: 4), and checked against runs on a GPU: `docs/preflight.md`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.engine.model_shape import Shape
+from core.ground.text import Text
+
+# Kept for each token in a layer, as (times hidden size, times intermediate size): with an adapter and dropout, with an
+# adapter alone, training every weight.
+_MIXED = {"dropout": (38.5, 12.0), "adapter": (22.5, 8.0), "full": (30.2, 8.0)}
+_SINGLE = {"dropout": (53.0, 20.0), "adapter": (33.0, 16.0), "full": (40.4, 16.0)}
+# Kept for each pair of positions and head by eager attention.
+_PAIR_MIXED, _PAIR_SINGLE = 6.0, 4.0
+# Of each logit at the peak: itself, shifted, its log-softmax, in single precision.
+_LOGIT = 12.0
+# 4 bits and, quantised twice, a scale for each 64 weights.
+_NF4, _INT8 = 0.516, 1.03
+_ADAM = {"AdamW": 8.0, "Adam": 8.0, "SGD": 0.0, "PagedAdamW": 8.0, "PagedAdamW32bit": 8.0, "PagedAdamW8bit": 2.0}
+# What CUDA and its libraries take before anything is allocated.
+CUDA_MB = 550.0
+# torch, transformers and XTuner in a process without a GPU, before the model.
+PROCESS_MB = 900.0
+MB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of the memory: what it is, how it is worked out, and how much that is in MB."""
+
+    name: str
+    label: Text
+    formula: str
+    mb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The parts at the peak of a training step, and `base_mb`: what is taken without any model."""
+
+    parts: tuple[Part, ...]
+    base_mb: float
+    cuda: bool
+
+    @property
+    def allocated_mb(self) -> float:
+        """What the training itself allocates: on a GPU, the `memory` of XTuner's log."""
+        return sum(part.mb for part in self.parts)
+
+    @property
+    def total_mb(self) -> float:
+        return self.base_mb + self.allocated_mb
+
+
+def memory(shape: Shape, facts: dict[str, Any], *, cuda: bool) -> Memory:
+    """The memory of a training of a model of this shape. `facts` are `config_facts`."""
+    setup = Setup.of(facts, cuda=cuda)
+    tokens = facts["batch_size"] * facts["data"]["longest"]
+    parts = [*_weights(shape, setup), *_trained(shape, setup)]
+    at_layers, at_logits = _activations(shape, setup, tokens, facts["data"]["longest"])
+    logits = Part(
+        name="logits",
+        label=Text("logits（每个 token 对整个词表）", "logits (each token over the whole vocabulary)"),
+        formula=f"{tokens:,} × {shape.vocabulary:,} × {_LOGIT:g} B",
+        mb=tokens * shape.vocabulary * _LOGIT / MB,
+    )
+    # With checkpointing a layer is worked out anew once the logits are gone: the larger of the two is the peak.
+    parts += [at_logits, logits] if at_logits.mb + logits.mb >= at_layers.mb else [at_layers]
+    return Memory(parts=tuple(parts), base_mb=CUDA_MB if cuda else PROCESS_MB, cuda=cuda)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What of a config decides over the memory."""
+
+    rank: int
+    dropout: float
+    bits: int | None
+    mixed: bool
+    weight_bytes: float
+    checkpointing: bool
+    attention: str | None
+    optimizer: str
+
+    @classmethod
+    def of(cls, facts: dict[str, Any], *, cuda: bool) -> "Setup":
+        model = facts["model"]
+        llm, lora = model.get("llm") or {}, model.get("lora") or {}
+        quantised = llm.get("quantization_config") or {}
+        bits = 4 if quantised.get("load_in_4bit") else 8 if quantised.get("load_in_8bit") else None
+        named = str((llm.get("torch_dtype") or {}).get("$name", "")) if isinstance(llm.get("torch_dtype"), dict) else ""
+        half = named.endswith(("float16", "bfloat16"))
+        return cls(
+            rank=int(lora.get("r") or 0),
+            dropout=float(lora.get("lora_dropout") or 0),
+            bits=bits,
+            mixed=cuda and facts["wrapper"] != "OptimWrapper",
+            # With an adapter XTuner keeps what is not quantised in single precision, whatever the dtype.
+            weight_bytes=2 if half and not lora else 4,
+            checkpointing=model.get("use_activation_checkpointing", True),
+            attention=llm.get("attn_implementation"),
+            optimizer=facts["optimizer"]["type"],
+        )
+
+
+def _weights(shape: Shape, setup: Setup) -> list[Part]:
+    rest = shape.head + shape.embedding + shape.other
+    if setup.bits:
+        each = _NF4 if setup.bits == 4 else _INT8
+        formula = f"{shape.linear:,} × {each:g} B + {rest:,} × 4 B"
+        size = shape.linear * each + rest * 4
+    else:
+        size = (shape.linear + rest) * setup.weight_bytes
+        formula = f"{shape.parameters:,} × {setup.weight_bytes:g} B"
+    parts = [Part(name="weights", label=Text("模型权重", "weights"), formula=formula, mb=size / MB)]
+    if setup.mixed and setup.weight_bytes == 4:
+        # Autocast's half-precision copies live until the backward pass; with checkpointing a layer at a time.
+        kept = 0 if setup.bits else shape.linear
+        if setup.checkpointing and setup.rank:
+            kept //= shape.layers
+        copies = kept + shape.head
+        label = Text("半精度副本", "copies in half precision")
+        parts.append(Part(name="copies", label=label, formula=f"{copies:,} × 2 B", mb=copies * 2 / MB))
+    return parts
+
+
+def _trained(shape: Shape, setup: Setup) -> list[Part]:
+    states = _ADAM.get(setup.optimizer, 8.0)
+    if setup.rank:
+        count, each = shape.lora_per_rank * setup.rank, 4.0
+        formula = f"{shape.lora_per_rank:,} × r {setup.rank} × (4 + 4 + {states:g}) B"
+        label = Text("适配器、梯度和优化器", "adapter, gradients, optimizer")
+        size = count * (each + each + states)
+    else:
+        count, each = shape.parameters, setup.weight_bytes
+        states *= each / 4
+        formula = f"{count:,} × ({each:g} + {states:g}) B"
+        label = Text("梯度和优化器", "gradients, optimizer")
+        size = count * (each + states)
+    return [Part(name="trained", label=label, formula=formula, mb=size / MB)]
+
+
+def _activations(shape: Shape, setup: Setup, tokens: int, longest: int) -> tuple[Part, Part]:
+    """The activations while the layers work, and while the logits do; without checkpointing they are the same."""
+    kind = "full" if not setup.rank else "dropout" if setup.dropout else "adapter"
+    hidden, intermediate = (_MIXED if setup.mixed else _SINGLE)[kind]
+    eager = (setup.attention or shape.attention) == "eager"
+    pair = (_PAIR_MIXED if setup.mixed else _PAIR_SINGLE) if eager else 0.0
+    layer = hidden * shape.hidden + intermediate * shape.intermediate + pair * shape.heads * longest
+    label = Text("激活", "activations")
+    if not setup.checkpointing:
+        formula = f"{tokens:,} × {shape.layers} × {layer:,.0f} B"
+        part = Part(name="activations", label=label, formula=formula, mb=tokens * shape.layers * layer / MB)
+        return part, part
+    kept = tokens * shape.layers * 4 * shape.hidden
+    formula = f"{tokens:,} × {shape.layers} × 4 × {shape.hidden} B"
+    one = f" + {tokens:,} × {layer:,.0f} B"
+    return (
+        Part(name="activations", label=label, formula=formula + one, mb=(kept + tokens * layer) / MB),
+        Part(name="activations", label=label, formula=formula, mb=kept / MB),
+    )

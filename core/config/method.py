@@ -1,0 +1,144 @@
+"""How a model is trained (every weight, an adapter, an adapter on 4-bit weights) and on what: read from a config, switched.
+
+Each switch is a list of changes (path, value); values are as XTuner's own presets write them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from core.engine.config_file import MISSING, ConfigFile, Source
+
+METHODS = ("qlora", "lora", "full")
+TASKS = ("sft", "pretrain")
+QUANTISATIONS = ("none", "nf4", "int8")
+PRECISIONS = ("fp16", "bf16", "fp32")
+LLM, DATASET, WRAPPER = "model.llm", "train_dataloader.dataset", "optim_wrapper"
+HOOK = "custom_hooks[EvaluateChatHook]"
+QUANTISATION = f"{LLM}.quantization_config"
+LORA = Source("dict(type=LoraConfig, r=64, lora_alpha=16, lora_dropout=0.1, bias='none', task_type='CAUSAL_LM')")
+
+Changes = Iterator[tuple[str, Any]]
+
+
+def method(config: ConfigFile) -> str | None:
+    """`qlora`, `lora` or `full`; None for a config that is not a supervised tuning of one model."""
+    if config.get(LLM) is MISSING:
+        return None
+    if config.get("model.lora") in (MISSING, None):
+        return "full"
+    return "lora" if quantisation(config) == "none" else "qlora"
+
+
+def quantisation(config: ConfigFile) -> str | None:
+    """How the frozen weights are kept: `none`, `nf4` or `int8`."""
+    if config.get(LLM) is MISSING:
+        return None
+    if config.get(f"{QUANTISATION}.load_in_4bit") is True:
+        return "nf4"
+    return "int8" if config.get(f"{QUANTISATION}.load_in_8bit") is True else "none"
+
+
+def task(config: ConfigFile) -> str | None:
+    """`sft` for dialogues, `pretrain` for plain texts; None where the dataset is not of the usual kind."""
+    if not one_dataset(config):
+        return None
+    return "pretrain" if config.get(f"{DATASET}.template_map_fn") in (None, MISSING) else "sft"
+
+
+def precision(config: ConfigFile) -> str | None:
+    """What the arithmetic of the training is done in: `fp16`, `bf16` or `fp32`."""
+    kind = config.get(f"{WRAPPER}.type")
+    if kind == Source("OptimWrapper"):
+        return "fp32"
+    if kind != Source("AmpOptimWrapper"):
+        return None
+    told = config.get(f"{WRAPPER}.dtype")
+    return {"bfloat16": "bf16", "float32": "fp32", "torch.bfloat16": "bf16"}.get(getattr(told, "code", told), "fp16")
+
+
+def one_dataset(config: ConfigFile) -> bool:
+    """Whether the training data is one `process_hf_dataset`, the kind whose settings we know."""
+    kind = config.get(f"{DATASET}.type")
+    return isinstance(kind, Source) and kind.code == "process_hf_dataset"
+
+
+def to_method(config: ConfigFile, wanted: str) -> Changes:
+    """Switch between `qlora`, `lora` and `full`."""
+    if wanted == "full":
+        yield "model.lora", MISSING
+    elif config.get("model.lora") in (MISSING, None):
+        yield "model.lora", LORA
+    yield from to_quantisation(config, "nf4" if wanted == "qlora" else "none")
+
+
+def to_quantisation(config: ConfigFile, wanted: str) -> Changes:
+    """Keep the frozen weights in 4 bits, in 8, or as they are."""
+    if wanted == "none":
+        yield QUANTISATION, MISSING
+    elif wanted != quantisation(config):
+        half = "bfloat16" if precision(config) == "bf16" else "float16"
+        yield f"{LLM}.torch_dtype", Source(f"torch.{half}")
+        yield (
+            QUANTISATION,
+            quantised(half) if wanted == "nf4" else Source("dict(type=BitsAndBytesConfig, load_in_8bit=True)"),
+        )
+
+
+def quantised(half: str) -> Source:
+    """4-bit weights as XTuner's QLoRA presets have them, computing in `half` (`float16` or `bfloat16`)."""
+    return Source(
+        f"dict(type=BitsAndBytesConfig, load_in_4bit=True, bnb_4bit_compute_dtype=torch.{half}, "
+        "bnb_4bit_use_double_quant=True, bnb_4bit_quant_type='nf4')"
+    )
+
+
+def to_precision(config: ConfigFile, wanted: str) -> Changes:
+    """Compute in half precision of either kind, or in single precision."""
+    name = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}[wanted]
+    if wanted == "fp32":
+        yield f"{WRAPPER}.type", Source("OptimWrapper")
+        yield f"{WRAPPER}.dtype", MISSING
+        yield f"{WRAPPER}.loss_scale", MISSING
+    else:
+        yield f"{WRAPPER}.type", Source("AmpOptimWrapper")
+        yield f"{WRAPPER}.dtype", name
+        # fp16 loses small gradients without a scale; bf16 has the range of fp32.
+        yield f"{WRAPPER}.loss_scale", "dynamic" if wanted == "fp16" else MISSING
+        if quantisation(config) == "nf4":
+            yield f"{QUANTISATION}.bnb_4bit_compute_dtype", Source(f"torch.{name}")
+    if config.get(f"{LLM}.torch_dtype") is not MISSING:
+        yield f"{LLM}.torch_dtype", Source(f"torch.{name}")
+
+
+def to_task(config: ConfigFile, wanted: str) -> Changes:
+    """Train on dialogues, wrapped in the prompt template, or on plain texts."""
+    if wanted == "pretrain":
+        yield f"{DATASET}.template_map_fn", None
+        if config.get(f"{HOOK}.prompt_template") is not MISSING:
+            yield f"{HOOK}.prompt_template", MISSING
+    else:
+        template = "prompt_template" if config.get("prompt_template") is not MISSING else "PROMPT_TEMPLATE.default"
+        yield f"{DATASET}.template_map_fn", Source(f"dict(type=template_map_fn_factory, template={template})")
+        yield f"{HOOK}.prompt_template", Source(template)
+
+
+def to_template(config: ConfigFile, wanted: str) -> Changes:
+    """Wrap questions and answers as the template `wanted` of XTuner does, in training and evaluation."""
+    code = Source(f"PROMPT_TEMPLATE.{wanted}")
+    places = [f"{DATASET}.template_map_fn.template", f"{HOOK}.prompt_template"]
+    named = {config.names(place) for place in places}
+    if config.get("prompt_template") is not MISSING and named <= {"prompt_template", None}:
+        yield "prompt_template", code
+        places = [place for place in places if config.names(place) is None and config.get(place) is not MISSING]
+    for place in places:
+        if config.get(place) is not MISSING:
+            yield place, code
+
+
+def template(config: ConfigFile) -> str | None:
+    """The name of XTuner's prompt template that the data is wrapped in; None where it is not one by name."""
+    for place in (f"{DATASET}.template_map_fn.template", "prompt_template"):
+        found = config.get(place)
+        if isinstance(found, Source) and found.code.startswith("PROMPT_TEMPLATE."):
+            return found.code.removeprefix("PROMPT_TEMPLATE.")
+    return None

@@ -1,0 +1,92 @@
+"""Which model and dataset of the workspace a config's text names, and putting others there: in the file they are paths."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.config.edit import Edit
+from core.config.method import DATASET, LLM, one_dataset, template, to_template
+from core.config.recipe import task_edits
+from core.data import dataset as datasets
+from core.engine import model as models
+from core.engine.config_file import ConfigFile
+from core.ground.errors import BadInput
+from core.ground.text import Text
+from core.ground.workspace import Workspace
+
+_MODEL = f"{LLM}.pretrained_model_name_or_path"
+_FILES = (f"{DATASET}.dataset.data_files.train", f"{DATASET}.dataset.data_files")
+
+
+def model_named(workspace: Workspace, config: ConfigFile) -> str | None:
+    """The workspace's name of the model that the file trains; None where the file works it out by code.
+
+    Raises BadInput where it is a path or a hub's name that is no model of the workspace.
+    """
+    value = config.get(_MODEL)
+    if not isinstance(value, str):
+        return None
+    path = Path(value)
+    if path.parent == workspace.models:
+        return path.name
+    for place in sorted(workspace.models.glob("*")):
+        if path.is_absolute() and place.exists() and place.resolve() == path.resolve():
+            return place.name
+    raise BadInput(
+        f"配置里的模型 {value} 不是工作区里的模型：先用 models link 链接它，或改成已有的模型",
+        f"the config's model {value} is no model of the workspace: link it with models link, or take one that is there",
+    )
+
+
+def dataset_named(workspace: Workspace, config: ConfigFile) -> str | None:
+    """The workspace's name of the dataset that the file trains on; None where it is not one local file.
+
+    Raises BadInput where it is a file that no dataset of the workspace is.
+    """
+    value = next((found for place in _FILES if isinstance(found := first(config.get(place)), str)), None)
+    if value is None:
+        return None
+    path = Path(value)
+    if path.name in ("data.json", "data.jsonl") and path.parent.parent == workspace.datasets:
+        return path.parent.name
+    raise BadInput(
+        f"配置里的数据 {value} 不是工作区里的数据集：先用 datasets import 导入它，或改成已有的数据集",
+        f"the config's data {value} is no dataset of the workspace: import it with datasets import, or take one that "
+        "is there",
+    )
+
+
+def place_model(workspace: Workspace, config: ConfigFile, name: str) -> Iterator[Edit]:
+    """The edits that put the model `name` into a config, with its prompt template in place of another model's."""
+    model = models.usable(workspace, name)
+    for edit in task_edits(config, model, Path(), []):
+        if edit.value == str(model.path):
+            yield edit
+    own, now = model.prompt_template, template(config)
+    if own != "default" and now not in (None, own):
+        why = Text("模型自己的对话模板", "the prompt template that the model speaks")
+        for path, value in to_template(config, own):
+            yield Edit(path=path, value=value, why=why)
+
+
+def place_dataset(workspace: Workspace, config: ConfigFile, name: str) -> Iterator[Edit]:
+    """The edits that put the dataset `name` into a config. Raises BadInput where it has no place for one."""
+    data = datasets.find(workspace, name).data
+    if not one_dataset(config):
+        raise BadInput(
+            "这份配置用的不是单个数据集：请直接编辑 Python",
+            "this config does not train on one dataset of the usual kind: edit the Python instead",
+        )
+    why = Text("你的数据集", "your dataset")
+    for place in _FILES:
+        if isinstance(config.get(place), str):
+            yield Edit(path=config.names(place) or place, value=str(data), why=why)
+            return
+    for edit in task_edits(config, models.look(workspace.models), data, []):
+        if edit.path.startswith(DATASET):
+            yield edit
+
+
+def first(value: Any) -> Any:
+    """The only element of a list, anything else as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -1,0 +1,106 @@
+"""The user's own recipes: a config's text kept under a name, to be used for other models and data, and shared as a file.
+
+`recipes/<name>.json`, the same file that is shared: nothing in it is executed, paths of this machine are taken out.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.engine.config_file import ConfigFile
+from core.ground.errors import BadInput
+from core.ground.files import write_json
+from core.ground.workspace import Workspace
+
+if TYPE_CHECKING:
+    from core.config.config import Config
+
+FORMAT = "xtuner-studio-recipe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRecipe:
+    """A config's text without its model and data; `base` is the preset's, for the diff."""
+
+    name: str
+    about: str
+    preset: str
+    base: str
+    text: str
+    created: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, "version": 1, **asdict(self)}
+
+
+def save(workspace: Workspace, config: "Config", name: str, about: str = "") -> OwnRecipe:
+    """Keep a config as a recipe. Raises BadInput where the name is taken."""
+    text = config.text()
+    for path, said in ((str(workspace.models), "models"), (str(workspace.datasets), "datasets")):
+        text = text.replace(path, said)
+    made = OwnRecipe(
+        name=name,
+        about=about,
+        preset=config.facts["preset"],
+        base=config.base_text(),
+        text=text,
+        created=time.time(),
+    )
+    return _keep(workspace, made)
+
+
+def take(workspace: Workspace, content: str, name: str | None = None) -> OwnRecipe:
+    """Take over a recipe file of somebody else. Raises BadInput where it is none, or the name is taken."""
+    try:
+        told = json.loads(content)
+        if told["format"] != FORMAT:
+            raise KeyError("format")
+        parts = {key: str(told[key]) for key in ("about", "preset", "base", "text")}
+        made = OwnRecipe(name=name or str(told["name"]), created=time.time(), **parts)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"这不是配方文件（{error}）：请选从“配方”里导出的 JSON 文件",
+            f"this is no recipe file ({error}): take a JSON file that was saved from a recipe",
+        ) from error
+    ConfigFile(made.text)
+    return _keep(workspace, made)
+
+
+def find(workspace: Workspace, name: str) -> OwnRecipe:
+    """The user's recipe `name`. Raises BadInput where there is none."""
+    found = {recipe.name: recipe for recipe in every(workspace)}
+    if name not in found:
+        known = ["course", "fast", "pretrain", *found]
+        raise BadInput(
+            f"没有配方 {name}：可用 {'、'.join(known)}", f"there is no recipe {name}: use one of {', '.join(known)}"
+        )
+    return found[name]
+
+
+def every(workspace: Workspace) -> list[OwnRecipe]:
+    """All of the user's recipes, by name; files that are none are left out."""
+    found = []
+    for path in sorted(workspace.recipes.glob("*.json")):
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            known = {key: told[key] for key in ("about", "preset", "base", "text", "created")}
+            found.append(OwnRecipe(name=path.stem, **known))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def remove(workspace: Workspace, name: str) -> None:
+    """Delete one of the user's recipes. Configs made of it stay."""
+    workspace.recipe(find(workspace, name).name).unlink(missing_ok=True)
+
+
+def _keep(workspace: Workspace, made: OwnRecipe) -> OwnRecipe:
+    path = workspace.recipe(made.name)
+    if path.exists() or made.name in ("course", "fast", "pretrain"):
+        raise BadInput(
+            f"配方 {made.name} 已存在：请换一个名称", f"the recipe {made.name} is there already: choose another name"
+        )
+    write_json(path, made.to_json())
+    return made

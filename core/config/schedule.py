@@ -1,0 +1,82 @@
+"""What happens when in a training: iterations, optimizer updates, evaluations, checkpoints, as mmengine's loop has them.
+
+Arithmetic only. Exact for XTuner's `TrainLoop`, `CheckpointHook` and `EvaluateChatHook` with as many processes as given.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """`per_epoch`: iterations of one epoch; `saves` and `answers`: after which iterations; `kept`: checkpoints left at the end."""
+
+    per_epoch: int
+    iters: int
+    updates: int
+    saves: tuple[int, ...]
+    answers: tuple[int, ...]
+    kept: int
+    epochs: float
+    # (where it begins, where it ends), in iterations, of each learning rate scheduler.
+    ramps: tuple[tuple[int, int], ...]
+
+    @property
+    def evaluations(self) -> int:
+        return len(self.answers)
+
+
+def schedule(facts: dict[str, Any], samples: int, processes: int = 1) -> Schedule:
+    """The schedule of a config with `samples` sequences an epoch. `facts` are `config_facts`."""
+    each = math.ceil(samples / processes)
+    batch = facts["batch_size"]
+    per_epoch = max(1, each // batch if facts["drop_last"] else math.ceil(each / batch))
+    iters = int(facts["max_iters"] or per_epoch * facts["max_epochs"])
+    saves = _saves(facts["checkpoint"] or {}, iters)
+    answers = _answers(facts["evaluation"], facts["checkpoint"] or {}, saves, iters)
+    most = (facts["checkpoint"] or {}).get("max_keep_ckpts", -1)
+    return Schedule(
+        per_epoch=per_epoch,
+        iters=iters,
+        # mmengine's optimizer wrapper also steps after the last iteration.
+        updates=math.ceil(iters / facts["accumulative_counts"]),
+        saves=saves,
+        answers=answers,
+        kept=len(saves) if most < 0 else min(len(saves), most),
+        epochs=iters / per_epoch,
+        ramps=tuple(_ramp(scheduler, per_epoch) for scheduler in facts["schedulers"]),
+    )
+
+
+def _saves(hook: dict[str, Any], iters: int) -> tuple[int, ...]:
+    if not hook:
+        return ()
+    last = hook.get("save_last", True)
+    if hook.get("by_epoch", True):
+        # The loop counts iterations and calls an epoch's end once, after the last one.
+        return (iters,) if last or hook.get("interval", -1) == 1 else ()
+    step, begin = hook.get("interval", -1), hook.get("save_begin", 0)
+    found = set(range(begin + step, iters + 1, step)) if step > 0 else set()
+    return tuple(sorted(found | ({iters} if last else set())))
+
+
+def _answers(
+    hook: dict[str, Any] | None, checkpoint: dict[str, Any], saves: tuple[int, ...], iters: int
+) -> tuple[int, ...]:
+    """After how many iterations the questions are asked: before the first, on the way, at saves, and once more at the end."""
+    if not hook or not hook.get("evaluation_inputs"):
+        return ()
+    every = hook.get("every_n_iters")
+    if every is None:
+        return (0, iters)
+    by_iteration = saves if not checkpoint.get("by_epoch", True) else ()
+    on_the_way = {*by_iteration, *(range(every, iters + 1, every) if every > 0 else ())}
+    return (0, *sorted(on_the_way), iters)
+
+
+def _ramp(scheduler: dict[str, Any], per_epoch: int) -> tuple[int, int]:
+    begin, end = scheduler.get("begin", 0), scheduler.get("end")
+    by_epoch = scheduler.get("by_epoch", True)
+    scale = per_epoch if by_epoch and scheduler.get("convert_to_iter_based") else 1
+    return int(begin * scale), 1 << 60 if end is None else int(end * scale)

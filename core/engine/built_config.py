@@ -1,0 +1,50 @@
+"""A config as mmengine builds it, in plain values: what training will read, every name in it written out.
+
+Part of the workers that run in the engine's interpreter. Executes the file, so only ever in a process of its own.
+"""
+
+from pathlib import Path
+from typing import Any
+
+NAME = "$name"
+
+
+def build(file: Path) -> "dict[str, Any]":
+    """The values of a config; a class, a function or a dtype is `{"$name": "module.name"}`."""
+    from mmengine.config import Config
+
+    built = Config.fromfile(str(file))
+    values = built._to_lazy_dict() if hasattr(built, "_to_lazy_dict") else built._cfg_dict
+    return plain(values)
+
+
+def plain(value: Any) -> Any:
+    """`value` of JSON's types only."""
+    if isinstance(value, dict):
+        # Past ConfigDict's own items(), which would import what the values name.
+        return {str(key): plain(part) for key, part in dict.items(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if type(value).__module__ == "mmengine.config.lazy":
+        return {NAME: lazy_name(value)}
+    if hasattr(value, "__qualname__"):
+        return {NAME: f"{value.__module__}.{value.__qualname__}"}
+    return {NAME: str(value)}
+
+
+def lazy_name(value: Any) -> str:
+    """What a lazy import of mmengine stands for. Only its own fields are asked: it answers to any other name too."""
+    fields = vars(value)
+    if "source" in fields:
+        return f"{lazy_name(fields['source'])}.{fields['name']}"
+    module = fields["_module"]
+    module = module if isinstance(module, str) else module[0]
+    return f"{module}.{fields['_imported']}" if fields["_imported"] else module
+
+
+def named(value: Any) -> str:
+    """The last word of a name: `process_hf_dataset` of `xtuner.dataset.process_hf_dataset`; empty for no name."""
+    text = value.get(NAME, "") if isinstance(value, dict) else value if isinstance(value, str) else ""
+    return text.rpartition(".")[2]

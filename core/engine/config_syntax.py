@@ -1,0 +1,198 @@
+"""The Python of a config, looked into: paths, the parts of a display, constant arithmetic, what a statement changes.
+
+Pure functions of libcst nodes; whole files are `config_file`'s. Executes nothing.
+"""
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import libcst as cst
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A step of a path that picks the element of a list by the last word of its `type`: `custom_hooks[EvaluateChatHook]`."""
+
+    type: str
+
+
+Part = str | int | Kind
+Parts = tuple[Part, ...]
+_OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"int": int, "float": float, "round": round, "min": min, "max": max}
+# Methods that change a list or dict in a way that a path cannot follow; append and extend leave what is there alone.
+_CHANGING = {"update", "pop", "popitem", "clear", "insert", "remove", "setdefault", "sort", "reverse", "merge"}
+
+
+class NotConstant(Exception):  # noqa: N818
+    """An expression that cannot be worked out without running the file."""
+
+
+def parts(path: str) -> Parts:
+    """`a.b[1][Hook].c` as its steps."""
+    return tuple(
+        int(index) if index else Kind(kind) if kind else name
+        for index, kind, name in re.findall(r"\[(\d+)\]|\[(\w+)\]|([^.\[\]]+)", path)
+    )
+
+
+def child(node: cst.BaseExpression | None, key: Part) -> cst.BaseExpression | None:
+    """What a list, a `dict(...)` call or a dict display holds at `key`; None where it does not."""
+    if isinstance(node, cst.List | cst.Tuple):
+        if isinstance(key, int):
+            return node.elements[key].value if key < len(node.elements) else None
+        if isinstance(key, Kind):
+            return next((e.value for e in node.elements if _type_of(e.value) == key.type), None)
+    if isinstance(node, cst.Call):
+        return next((a.value for a in node.args if a.keyword is not None and a.keyword.value == key), None)
+    if isinstance(node, cst.Dict):
+        for element in node.elements:
+            if isinstance(element, cst.DictElement) and text_of(element.key) == key:
+                return element.value
+    return None
+
+
+def text_of(node: cst.BaseExpression) -> str | None:
+    """The text of a string literal."""
+    value = node.evaluated_value if isinstance(node, cst.SimpleString) else None
+    return value if isinstance(value, str) else None
+
+
+def target_parts(node: cst.BaseExpression) -> Parts | None:
+    """The path that an assignment's target names: `a`, `a.b`, `a["b"][0]`; None for anything else."""
+    if isinstance(node, cst.Name):
+        return (node.value,)
+    if isinstance(node, cst.Attribute):
+        before = target_parts(node.value)
+        return (*before, node.attr.value) if before else None
+    if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
+        before, index = target_parts(node.value), node.slice[0].slice.value
+        key: Part | None = int(index.value) if isinstance(index, cst.Integer) else text_of(index)
+        return (*before, key) if before and key is not None else None
+    return None
+
+
+def changed_by_code(statement: cst.CSTNode) -> Iterator[Parts]:
+    """The paths that a top-level statement other than a plain assignment changes: loops, deletions, `.update(…)`."""
+    if isinstance(statement, cst.FunctionDef | cst.ClassDef):
+        return
+    simple = isinstance(statement, cst.SimpleStatementLine)
+    for small in statement.body if simple else _small_statements(statement):
+        if isinstance(small, cst.Del):
+            yield from _bases(small.target)
+        elif isinstance(small, cst.Expr) and isinstance(small.value, cst.Call):
+            yield from _changed_by_call(small.value)
+        elif isinstance(small, cst.AugAssign):
+            # `x += [...]` leaves what is there alone; `x *= n` at the top level goes on from what is written.
+            if not simple and not isinstance(small.operator, cst.AddAssign):
+                yield from _bases(small.target)
+        elif not simple and isinstance(small, cst.Assign):
+            for target in small.targets:
+                yield from _bases(target.target)
+    if isinstance(statement, cst.For):
+        yield from _bases(statement.target)
+
+
+def constant(code: str, look: Callable[[str], str]) -> Any:
+    """The value of an expression of numbers, texts and names, `look` giving a name's code. Raises NotConstant."""
+    try:
+        return ast.literal_eval(code)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    try:
+        return _fold(ast.parse(code, mode="eval").body, look, 20)
+    except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, LookupError) as error:
+        raise NotConstant(code) from error
+
+
+def _fold(node: ast.expr, look: Callable[[str], str], depth: int) -> Any:
+    if depth == 0:
+        raise ValueError("too deep")
+    fold = lambda inner: _fold(inner, look, depth - 1)  # noqa: E731
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return _fold(ast.parse(look(node.id), mode="eval").body, look, depth - 1)
+        case ast.UnaryOp(op=ast.USub()):
+            return -fold(node.operand)
+        case ast.UnaryOp(op=ast.Not()):
+            return not fold(node.operand)
+        case ast.BinOp(op=ast.Pow()):
+            base, power = fold(node.left), fold(node.right)
+            if abs(base) > 1e6 or abs(power) > 8:
+                raise ValueError("too large")
+            return base**power
+        case ast.BinOp():
+            left, right = fold(node.left), fold(node.right)
+            if not all(isinstance(side, int | float) for side in (left, right)):
+                raise ValueError("not numbers")
+            return _OPERATORS[type(node.op)](left, right)
+        case ast.Compare(ops=[single]):
+            return _COMPARISONS[type(single)](fold(node.left), fold(node.comparators[0]))
+        case ast.IfExp():
+            return fold(node.body) if fold(node.test) else fold(node.orelse)
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*map(fold, node.args))
+        case ast.List() | ast.Tuple():
+            return type(ast.literal_eval("[]" if isinstance(node, ast.List) else "()"))(map(fold, node.elts))
+    raise ValueError("not constant")
+
+
+def _type_of(node: cst.BaseExpression) -> str | None:
+    kind = child(node, "type")
+    if kind is None:
+        return None
+    if isinstance(kind, cst.SimpleString):
+        return (text_of(kind) or "").rpartition(".")[2]
+    return kind.value if isinstance(kind, cst.Name) else kind.attr.value if isinstance(kind, cst.Attribute) else None
+
+
+def _small_statements(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """Every simple statement inside a compound one; what a function or class holds is not run by being there."""
+    for inner in node.children:
+        if isinstance(inner, cst.BaseSmallStatement):
+            yield inner
+        elif not isinstance(inner, cst.FunctionDef | cst.ClassDef | cst.BaseExpression):
+            yield from _small_statements(inner)
+
+
+def _bases(target: cst.BaseExpression) -> Iterator[Parts]:
+    """What a target names; of a computed key the thing that holds it."""
+    if isinstance(target, cst.Tuple | cst.List):
+        for element in target.elements:
+            yield from _bases(element.value)
+        return
+    found = target_parts(target)
+    if found is None and isinstance(target, cst.Subscript | cst.Attribute):
+        yield from _bases(target.value)
+    elif found:
+        yield found
+
+
+def _changed_by_call(call: cst.Call) -> Iterator[Parts]:
+    if isinstance(call.func, cst.Attribute) and call.func.attr.value in _CHANGING:
+        holder = target_parts(call.func.value)
+        if holder:
+            first = call.args[0].value if call.args else None
+            key = text_of(first) if call.func.attr.value == "pop" and first is not None else None
+            yield (*holder, key) if key else holder
