@@ -128,7 +128,7 @@ class Field:
         if self.kind == "choice":
             zh, en = f"{zh}：{'、'.join(self.options())}", f"{en}: {', '.join(self.options())}"
         elif self.least is not None:
-            bounds = f"{self.least:g} … {self.most:g}"
+            bounds = f"{self.least:,} … {self.most:,}"
             zh, en = f"{zh}，范围 {bounds}", f"{en} within {bounds}"
         return BadInput(
             f"{self.name}={shown(value)} 不可用：应为{zh}", f"{self.name}={shown(value)} cannot be used: it takes {en}"

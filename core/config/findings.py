@@ -164,7 +164,7 @@ def _data(case: Case) -> Iterator[Problem]:
             {"pack_to_max_length": False} if few else None,
         )
     if data.get("truncated"):
-        most = min(data["raw_longest"], case.shape.positions if case.shape else data["raw_longest"])
+        most = min(data["raw_longest"], (case.shape and case.shape.positions) or data["raw_longest"])
         length = 1 << (most - 1).bit_length()
         yield problem(
             "max_length",

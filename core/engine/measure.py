@@ -31,6 +31,12 @@ def config_facts(workspace: Workspace, config: Path, data_sha256: str, model: Pa
     return _measure(workspace, (sha256(config), data_sha256, *model_files), ["config", "--config", str(config)])
 
 
+def built(workspace: Workspace, configs: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """The plain values of configs as mmengine builds them, by file; in a process that may not take for ever. Raises WorkFailed."""
+    key = [digest for config in configs for digest in (str(config), sha256(config))]
+    return _measure(workspace, key, ["build", "--config", *map(str, configs)])
+
+
 def machine(workspace: Workspace) -> dict[str, Any]:
     """What a CUDA process sees of this machine now: `cuda`, `flops_per_s`; `name`, `free_mb`, `total_mb`, `bf16` of its GPU.
 

@@ -22,7 +22,7 @@ CONFIG = (("config",), {"help": "a config of the workspace"})
 
 def config_answer(workspace: Workspace, config: configs.Config) -> Answer:
     problems = [problem.to_json() for problem in configs.check(workspace, config)]
-    return {"name": config.name, "path": str(config.file), "preset": config.facts["preset"], "problems": problems}
+    return {"name": config.name, "path": str(config.file), "problems": problems}
 
 
 def configs_list(workspace: Workspace, options: Options) -> Answer:

@@ -59,6 +59,7 @@ def _told(workspace: Workspace, run: Run) -> dict[str, Any] | None:
     left = max(0.0, total - start - plan.iters * each)
     allocated = max((point["memory"] for point in points if point.get("memory")), default=None)
     return {
+        "run": run.id,
         "kind": kind(facts, form.parameters),
         "checkpointing": facts["model"].get("use_activation_checkpointing", True),
         "work": arithmetic(facts, form.parameters),

@@ -3,7 +3,9 @@
 import pytest
 
 from core.config import config as configs
+from core.config import own_recipe
 from core.config import preflight as forecast
+from tests.core.config.test_preflight import MACHINE, changed
 from tests.pages.screen import open_page, texts
 
 
@@ -30,7 +32,7 @@ def test_a_config_is_made(workspace, recipe):
 @pytest.mark.usefixtures("small_model", "dataset")
 def test_a_preset_that_does_not_fit_is_refused(workspace):
     page = open_page("config")
-    page.selectbox(key="config_preset_fast").set_value("internlm2_1_8b_full_custom_pretrain_e1")
+    page.selectbox(key="config_preset_fast_demo_True").set_value("internlm2_1_8b_full_custom_pretrain_e1")
     page.button(key="make_config").click().run()
     assert any("不适用于预设" in error.value for error in page.error)
     assert not configs.every(workspace)
@@ -38,62 +40,129 @@ def test_a_preset_that_does_not_fit_is_refused(workspace):
 
 def field(page, name):
     """The form's widget of a setting."""
-    kinds = (page.number_input, page.text_input, page.text_area, page.toggle)
-    return next(widget for kind in kinds for widget in kind if str(widget.key).endswith(f"-{name}"))
+    kinds = (page.selectbox, page.text_input, page.text_area, page.toggle)
+    return next(widget for kind in kinds for widget in kind if str(widget.key) == f"set-assistant-fast-{name}")
 
 
-def test_a_setting_is_changed_by_the_form_and_nothing_else_is(workspace, config):
+def editor(page):
+    return page.text_area(key="text-assistant-fast")
+
+
+def test_a_setting_goes_into_the_file_at_once_and_nothing_else_does(workspace, config):
     before = config.values()
     page = open_page("config")
-    field(page, "max_epochs").set_value(5)
-    field(page, "lr").set_value("2e-4")
-    field(page, "evaluation_inputs").set_value("你是谁\n\n你好 ")
-    page.button(key="save_settings").click().run()
+    assert field(page, "max_epochs").value == str(before["max_epochs"])
+    field(page, "max_epochs").set_value("5").run()
+    field(page, "lr").set_value("0.0002").run()
+    field(page, "evaluation_inputs").set_value("你是谁\n\n你好 ").run()
+    field(page, "pack_to_max_length").set_value(True).run()
     after = configs.find(workspace, config.name).values()
-    assert after == {**before, "max_epochs": 5, "lr": 2e-4, "evaluation_inputs": ["你是谁", "你好"]}
-    assert field(page, "max_epochs").value == 5
+    assert after == {
+        **before, "max_epochs": 5, "lr": 2e-4, "evaluation_inputs": ["你是谁", "你好"], "pack_to_max_length": True,
+    }  # fmt: skip
+    assert field(page, "max_epochs").value == "5"
+    assert "max_epochs = 5" in editor(page).value
+    assert any("+max_epochs = 5" in code.value for code in page.code)
 
 
-def test_a_setting_out_of_bounds_is_refused_and_stays_as_typed(workspace, config):
+def test_the_method_is_switched_and_back(workspace, config):
+    page = open_page("config")
+    assert field(page, "method").value == "lora"
+    field(page, "method").set_value("full").run()
+    assert configs.find(workspace, config.name).values()["r"] is None
+    assert not any(str(widget.key).endswith("-r") for widget in page.selectbox)
+    field(page, "method").set_value("qlora").run()
+    values = configs.find(workspace, config.name).values()
+    assert (values["method"], values["quantisation"], values["r"]) == ("qlora", "nf4", 64)
+    assert not page.error
+
+
+def test_a_setting_that_does_not_fit_is_refused_and_stays_as_typed(workspace, config):
     before = config.text()
     page = open_page("config")
-    field(page, "lr").set_value("much")
-    page.button(key="save_settings").click().run()
-    assert any("lr" in error.value for error in page.error)
-    assert field(page, "lr").value == "much"
+    field(page, "evaluation_inputs").set_value(" \n ").run()
+    assert any("evaluation" in error.value for error in page.error)
+    assert field(page, "evaluation_inputs").value == " \n "
     assert configs.find(workspace, config.name).text() == before
-
-
-def test_the_file_is_edited_by_hand_and_an_error_names_its_line(workspace, config):
-    page = open_page("config")
-    editor = next(area for area in page.text_area if str(area.key).startswith("text-"))
-    wrong = "lr = 1\nlr = = 2\n"
-    editor.set_value(wrong)
-    page.button(key="save_text").click().run()
-    assert any("第 2 行" in error.value for error in page.error)
-    editor = next(area for area in page.text_area if str(area.key).startswith("text-"))
-    assert editor.value == wrong
-    text = config.text().replace("max_epochs = ", "max_epochs = 1")
-    editor.set_value(text)
-    page.button(key="save_text").click().run()
-    assert configs.find(workspace, config.name).text() == text
+    field(page, "evaluation_inputs").set_value("你是谁").run()
     assert not page.error
+    assert configs.find(workspace, config.name).values()["evaluation_inputs"] == ["你是谁"]
+
+
+def test_the_python_is_edited_and_the_form_follows(workspace, config):
+    page = open_page("config")
+    text = config.text().replace("lr = 0.002", "lr = 0.0005  # mine")
+    assert text != config.text()
+    editor(page).set_value(text).run()
+    assert configs.find(workspace, config.name).text() == text
+    assert field(page, "lr").value == "0.0005"
+    field(page, "batch_size").set_value("4").run()
+    assert "lr = 0.0005  # mine" in editor(page).value
+    page.button(key="undo").click().run()
+    assert editor(page).value == text
+    page.button(key="undo").click().run()
+    assert configs.find(workspace, config.name).text() == config.text().replace("batch_size = 4", "batch_size = 16")
+    page.button(key="redo").click().run()
+    assert configs.find(workspace, config.name).text() == text
+
+
+def test_a_syntax_error_is_shown_at_its_line_and_nothing_is_lost(workspace, config):
+    before = config.text()
+    page = open_page("config")
+    wrong = "lr = 1\nlr = = 2\n"
+    editor(page).set_value(wrong).run()
+    assert any("第 2 行" in error.value for error in page.error)
+    assert any("lr = = 2" in code.value and ">" in code.value for code in page.code)
+    assert configs.find(workspace, config.name).text() == before
+    assert field(page, "lr").disabled
+    again = open_page("config")
+    assert editor(again).value == wrong
+    again.button(key="discard_draft").click().run()
+    assert editor(again).value == before
+    assert not again.error
+
+
+def test_saved_under_another_name_and_as_a_recipe(workspace, config):
+    page = open_page("config")
+    page.text_input(key="save_as_name").set_value("second").run()
+    page.button(key="save_as").click().run()
+    assert page.selectbox(key="config").value == "second"
+    assert configs.find(workspace, "second").text() == config.text()
+    page.text_input(key="recipe_name").set_value("mine").run()
+    page.button(key="save_recipe").click().run()
+    assert [recipe.name for recipe in own_recipe.every(workspace)] == ["mine"]
+    page = open_page("config")
+    page.selectbox(key="config_recipe").set_value("mine").run()
+    page.button(key="make_config").click().run()
+    assert page.selectbox(key="config").value == "assistant-mine"
+
+
+@pytest.mark.usefixtures("config")
+def test_presets_are_searched():
+    page = open_page("config")
+    page.text_input(key="preset_words").set_value("qwen medical").run()
+    assert any("共 589 个" in caption.value for caption in page.caption)
+    shown = page.dataframe[0].value
+    assert 0 < len(shown) < 20
+    assert shown["预设"].str.contains("qwen").all()
 
 
 @pytest.mark.usefixtures("config")
 def test_the_preflight_shows_its_numbers_until_the_config_changes(monkeypatch):
-    facts = {
-        "samples": 275, "tokens": 9000, "longest": 60, "batch_size": 16, "max_epochs": 7, "max_iters": None,
-        "accumulative_counts": 1, "save_steps": 42, "save_total_limit": 3, "evaluation_freq": 21,
-        "evaluation_inputs": 2, "warmup_epochs": 0.21, "flops_per_s": 1e11, "quantised": False, "lora_r": 16,
-        "activation_checkpointing": False,
-    }  # fmt: skip
+    facts = changed(checkpoint__interval=500)
     monkeypatch.setattr(forecast, "config_facts", lambda *_: facts)
+    monkeypatch.setattr(forecast, "machine", lambda *_: MACHINE)
     page = open_page("config")
     page.button(key="run_preflight").click().run()
-    assert "126" in [metric.value for metric in page.metric]
-    field(page, "max_epochs").set_value(5)
-    page.button(key="save_settings").click().run()
+    assert "120" in [metric.value for metric in page.metric]
+    fix = next(button for button in page.button if str(button.key).startswith("fix-"))
+    assert "save_steps=40" in fix.label.replace("\\", "")
+    facts.update(changed())
+    fix.click().run()
+    assert field(page, "save_steps").value == "40"
+    assert page.metric
+    assert not [button for button in page.button if str(button.key).startswith("fix-")]
+    field(page, "max_epochs").set_value("5").run()
     assert not page.metric
 
 

@@ -2,24 +2,60 @@
 
 import pytest
 
+from core.engine.measure import WorkFailed
 from core.training import history
 from core.training import run as runs
 from tests.conftest import ended
+from tests.core.config.test_preflight import changed
 from tests.fakes.model import PARAMETERS
 
 
+@pytest.fixture
+def facts(monkeypatch):
+    """What the engine is made to have measured of every config."""
+    given = changed(max_epochs=1, max_iters=None)
+    monkeypatch.setattr(history, "config_facts", lambda *_: given)
+    return given
+
+
+@pytest.mark.usefixtures("facts")
 def test_nothing(workspace):
     assert history.measured(workspace) == []
 
 
-@pytest.mark.usefixtures("finished_run")
-def test_finished_run(workspace):
-    assert history.measured(workspace) == [{"parameters": PARAMETERS, "tokens": 512.0, "seconds": 0.01}]
+@pytest.mark.usefixtures("facts")
+def test_finished_run(workspace, finished_run):
+    (told,) = history.measured(workspace)
+    assert told["run"] == finished_run.id
+    assert told["kind"] == [PARAMETERS, True, False, False, True]
+    assert told["seconds"] == pytest.approx(0.01)
+    assert 0 <= told["start_seconds"] <= finished_run.job.seconds
+    assert told["predicted_mb"] > 0
+    # 2 questions, 50 tokens before the training and 96 after 10 iterations and at the end.
+    left = finished_run.job.seconds - told["start_seconds"] - 10 * told["seconds"]
+    assert told["token_seconds"] == pytest.approx(max(0, left) / (2 * (50 + 2 * 96)))
+    assert told["allocated_mb"] is None or told["allocated_mb"] > 0
 
 
-@pytest.mark.usefixtures("failed_run")
-def test_failed_and_short_runs_tell_nothing(workspace, config, fake_engine):
-    fake_engine("ok", iters=4)
-    ended(runs.start(workspace, config.name).job)
-    assert len(runs.every(workspace)) == 2
+@pytest.mark.usefixtures("failed_run", "facts")
+def test_failed_runs_tell_nothing(workspace):
+    assert len(runs.every(workspace)) == 1
     assert history.measured(workspace) == []
+
+
+@pytest.mark.usefixtures("finished_run")
+def test_a_run_whose_config_cannot_be_read_tells_nothing(workspace, monkeypatch):
+    def refuse(*_):
+        raise WorkFailed("读不出", "cannot be read")
+
+    monkeypatch.setattr(history, "config_facts", refuse)
+    assert history.measured(workspace) == []
+
+
+@pytest.mark.usefixtures("facts")
+def test_as_many_as_are_looked_at(workspace, config, fake_engine):
+    fake_engine("ok", iters=4)
+    for _ in range(2):
+        ended(runs.start(workspace, config.name).job)
+    newest = runs.every(workspace)[0].id
+    assert [told["run"] for told in history.measured(workspace)][:1] == [newest]
