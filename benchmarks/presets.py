@@ -29,7 +29,7 @@ EDITS: dict[str, Any] = {
     "max_length": 777,
     "pack_to_max_length": False,
     "batch_size": 3,
-    "accumulative_counts": 5,
+    "accumulative_counts": 24,
     "max_epochs": 7,
     "lr": 3.5e-4,
     "r": 24,

@@ -17,14 +17,14 @@ from libcst.codemod.visitors import AddImportsVisitor
 
 from core.engine.config_syntax import (
     NotConstant,
-    Part,
     Parts,
     changed_by_code,
     child,
     constant,
     parts,
     target_parts,
-    text_of,
+    with_entry,
+    without_entry,
 )
 from core.ground.errors import BadInput
 
@@ -94,9 +94,11 @@ class ConfigFile:
             return MISSING
         code = self._code(self._follow(node))
         try:
-            return constant(code, self._look)
+            value = constant(code, self._look)
+            factor = self._factor(path)
         except NotConstant:
             return Source(code)
+        return value if factor == 1 else value * factor
 
     def names(self, path: str) -> str | None:
         """The top-level variable that the value at `path` is taken from, None where it is written out."""
@@ -128,6 +130,13 @@ class ConfigFile:
                 f"{path} 在文件里由代码改动：请直接编辑 Python",
                 f"{path} is changed by code in the file: edit the Python instead",
             )
+        if not isinstance(value, Source) and (factor := self._factor(path)) != 1:
+            if value % factor:
+                raise BadInput(
+                    f"文件里 {path} 还要乘以 {factor}：请用它的倍数",
+                    f"the file multiplies {path} by {factor}: take a multiple of that",
+                )
+            value //= factor
         code = value.code if isinstance(value, Source) else repr(value)
         expression = cst.parse_expression(code)
         node = self._find(steps)
@@ -137,14 +146,14 @@ class ConfigFile:
         if not self.holds(path):
             raise BadInput(f"配置里没有 {path} 可改", f"the config has no place for {path}")
         holder = self._follow(self._find(steps[:-1]))
-        self._replace(holder, _with_entry(holder, steps[-1], expression))
+        self._replace(holder, with_entry(holder, steps[-1], expression))
 
     def delete(self, path: str) -> None:
         """Take the key at `path` out of its dict; nothing happens where it is not there."""
         *before, key = parts(path)
         holder = self._follow(self._find(tuple(before))) if before else None
         if isinstance(holder, cst.Call | cst.Dict) and child(holder, key) is not None:
-            self._replace(holder, _without_entry(holder, key))
+            self._replace(holder, without_entry(holder, key))
 
     def import_name(self, module: str, name: str) -> None:
         """Make sure of `from module import name`."""
@@ -166,7 +175,10 @@ class ConfigFile:
         self._tree = tree
         self._assignments: list[tuple[Parts, cst.BaseExpression]] = []
         lines = [line for line in tree.body if isinstance(line, cst.SimpleStatementLine)]
+        self._multiplied: list[tuple[str, cst.BaseExpression]] = []
         for small in (small for line in lines for small in line.body):
+            if isinstance(small, cst.AugAssign) and isinstance(small.operator, cst.MultiplyAssign):
+                self._multiplied.append((self._code(small.target), small.value))
             if isinstance(small, cst.Assign):
                 targets = [target.target for target in small.targets]
             elif isinstance(small, cst.AnnAssign) and small.value is not None:
@@ -178,6 +190,14 @@ class ConfigFile:
 
     def _code(self, node: cst.CSTNode) -> str:
         return self._tree.code_for_node(node)
+
+    def _factor(self, path: str) -> int:
+        """What the file multiplies the variable at `path` by after it was assigned: `x *= n`. Raises NotConstant."""
+        name, factor = self.names(path) or path, 1
+        for named, node in self._multiplied:
+            if named == name:
+                factor *= constant(self._code(node), self._look)
+        return factor
 
     def _look(self, name: str) -> str:
         """The code that a name was given last, for working out a constant."""
@@ -239,60 +259,3 @@ class ConfigFile:
                 return self._find((node.value, *left), most - 1)
             node, left = child(node, left[0]), left[1:]
         return node
-
-
-def _with_entry(holder: cst.Call | cst.Dict, key: str, value: cst.BaseExpression) -> cst.Call | cst.Dict:
-    """`holder` with `key` added at its end, in the manner of its neighbours."""
-    entries = holder.args if isinstance(holder, cst.Call) else holder.elements
-    if isinstance(holder, cst.Call):
-        no_space = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
-        entry: Any = cst.Arg(keyword=cst.Name(key), value=value, equal=no_space)
-    else:
-        entry = cst.DictElement(key=cst.SimpleString(repr(key)), value=value)
-    last = entries[-1] if entries else None
-    if last is not None and not isinstance(last.comma, cst.Comma):
-        last = last.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
-    elif last is not None:
-        # Over several lines: the new line looks like the one before it, and so does its comma.
-        entry = entry.with_changes(comma=_with_comment_of(last.comma, None))
-        between = entries[-2].comma if len(entries) > 1 else last.comma
-        last = last.with_changes(comma=_with_comment_of(between, last.comma))
-    return _with(holder, [*entries[:-1], *([last] if last is not None else []), entry])
-
-
-def _without_entry(holder: cst.Call | cst.Dict, key: Part) -> cst.Call | cst.Dict:
-    entries = holder.args if isinstance(holder, cst.Call) else holder.elements
-
-    def named(entry: Any) -> Any:
-        if isinstance(entry, cst.Arg):
-            return entry.keyword.value if entry.keyword is not None else None
-        return text_of(entry.key) if isinstance(entry, cst.DictElement) else None
-
-    kept = [entry for entry in entries if named(entry) != key]
-    if kept and kept[-1] is not entries[-1]:
-        ending = entries[-1].comma
-        if isinstance(ending, cst.Comma):
-            kept[-1] = kept[-1].with_changes(comma=_with_comment_of(ending, kept[-1].comma))
-        elif not _comment(kept[-1].comma):
-            kept[-1] = kept[-1].with_changes(comma=ending)
-    return _with(holder, kept)
-
-
-def _with(holder: cst.Call | cst.Dict, entries: list[Any]) -> cst.Call | cst.Dict:
-    return holder.with_changes(**{"args" if isinstance(holder, cst.Call) else "elements": entries})
-
-
-def _comment(comma: Any) -> bool:
-    space = getattr(comma, "whitespace_after", None)
-    return isinstance(space, cst.ParenthesizedWhitespace) and space.first_line.comment is not None
-
-
-def _with_comment_of(comma: cst.Comma, other: Any) -> cst.Comma:
-    """`comma` with the comment behind `other` in place of its own."""
-    space = comma.whitespace_after
-    if not isinstance(space, cst.ParenthesizedWhitespace):
-        return comma
-    line = cst.TrailingWhitespace()
-    if isinstance(other, cst.Comma) and isinstance(other.whitespace_after, cst.ParenthesizedWhitespace):
-        line = other.whitespace_after.first_line
-    return comma.with_changes(whitespace_after=space.with_changes(first_line=line))

@@ -102,8 +102,9 @@ def changed_by_code(statement: cst.CSTNode) -> Iterator[Parts]:
         elif isinstance(small, cst.Expr) and isinstance(small.value, cst.Call):
             yield from _changed_by_call(small.value)
         elif isinstance(small, cst.AugAssign):
-            # `x += [...]` leaves what is there alone; `x *= n` at the top level goes on from what is written.
-            if not simple and not isinstance(small.operator, cst.AddAssign):
+            # `x += [...]` leaves what is there alone; `x *= n` at the top level is worked out.
+            multiplied = simple and isinstance(small.operator, cst.MultiplyAssign)
+            if not multiplied and not isinstance(small.operator, cst.AddAssign):
                 yield from _bases(small.target)
         elif not simple and isinstance(small, cst.Assign):
             for target in small.targets:
@@ -196,3 +197,61 @@ def _changed_by_call(call: cst.Call) -> Iterator[Parts]:
             first = call.args[0].value if call.args else None
             key = text_of(first) if call.func.attr.value == "pop" and first is not None else None
             yield (*holder, key) if key else holder
+
+
+def with_entry(holder: cst.Call | cst.Dict, key: str, value: cst.BaseExpression) -> cst.Call | cst.Dict:
+    """`holder` with `key` added at its end, in the manner of its neighbours."""
+    entries = holder.args if isinstance(holder, cst.Call) else holder.elements
+    if isinstance(holder, cst.Call):
+        no_space = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+        entry: Any = cst.Arg(keyword=cst.Name(key), value=value, equal=no_space)
+    else:
+        entry = cst.DictElement(key=cst.SimpleString(repr(key)), value=value)
+    last = entries[-1] if entries else None
+    if last is not None and not isinstance(last.comma, cst.Comma):
+        last = last.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+    elif last is not None:
+        # Over several lines: the new line looks like the one before it, and so does its comma.
+        entry = entry.with_changes(comma=_with_comment_of(last.comma, None))
+        between = entries[-2].comma if len(entries) > 1 else last.comma
+        last = last.with_changes(comma=_with_comment_of(between, last.comma))
+    return _with(holder, [*entries[:-1], *([last] if last is not None else []), entry])
+
+
+def without_entry(holder: cst.Call | cst.Dict, key: Part) -> cst.Call | cst.Dict:
+    """`holder` without `key`; comments and the way it is laid out stay."""
+    entries = holder.args if isinstance(holder, cst.Call) else holder.elements
+
+    def named(entry: Any) -> Any:
+        if isinstance(entry, cst.Arg):
+            return entry.keyword.value if entry.keyword is not None else None
+        return text_of(entry.key) if isinstance(entry, cst.DictElement) else None
+
+    kept = [entry for entry in entries if named(entry) != key]
+    if kept and kept[-1] is not entries[-1]:
+        ending = entries[-1].comma
+        if isinstance(ending, cst.Comma):
+            kept[-1] = kept[-1].with_changes(comma=_with_comment_of(ending, kept[-1].comma))
+        elif not _comment(kept[-1].comma):
+            kept[-1] = kept[-1].with_changes(comma=ending)
+    return _with(holder, kept)
+
+
+def _with(holder: cst.Call | cst.Dict, entries: list[Any]) -> cst.Call | cst.Dict:
+    return holder.with_changes(**{"args" if isinstance(holder, cst.Call) else "elements": entries})
+
+
+def _comment(comma: Any) -> bool:
+    space = getattr(comma, "whitespace_after", None)
+    return isinstance(space, cst.ParenthesizedWhitespace) and space.first_line.comment is not None
+
+
+def _with_comment_of(comma: cst.Comma, other: Any) -> cst.Comma:
+    """`comma` with the comment behind `other` in place of its own."""
+    space = comma.whitespace_after
+    if not isinstance(space, cst.ParenthesizedWhitespace):
+        return comma
+    line = cst.TrailingWhitespace()
+    if isinstance(other, cst.Comma) and isinstance(other.whitespace_after, cst.ParenthesizedWhitespace):
+        line = other.whitespace_after.first_line
+    return comma.with_changes(whitespace_after=space.with_changes(first_line=line))
