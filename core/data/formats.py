@@ -168,9 +168,14 @@ def converter(
             row = convert(record)
         except Unusable as unusable:
             return None, unusable.text
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            why = f"{type(error).__name__} {error}"[:120]
-            return None, Text(f"不是 {format_} 格式：{why}", f"not {format_}: {why}")
+        except KeyError as error:
+            key = str(error.args[0])[:40]
+            return None, Text(f"不是 {format_} 格式：缺少 {key}", f"not {format_}: there is no {key}")
+        except (TypeError, ValueError, AttributeError):
+            kind = type(record).__name__ if not isinstance(record, dict) else _keys(record)
+            return None, Text(
+                f"不是 {format_} 格式：内容的样子不对（{kind}）", f"not {format_}: it has another shape ({kind})"
+            )
         reason = problem(row)
         if reason:
             return None, reason

@@ -31,6 +31,8 @@ _MAGIC = (
     (b"Rar!", "rar", "RAR"),
     (b"\x7fELF", "elf", "ELF"),
 )
+_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+_JSON = re.compile(r"\s*(?:\{\s*\"|\[\s*[{\[\"])")
 _ALIASES = {"ndjson": "jsonl", "jsonlines": "jsonl", "pq": "parquet", "xlsm": "xlsx", "tab": "tsv", "markdown": "md"}
 
 
@@ -63,11 +65,12 @@ class Source:
                 yield from self._text_records(text)
 
     def _text_records(self, text: io.TextIOWrapper) -> Iterator[Any]:
-        if self.kind in ("csv", "tsv"):
-            first = text.read(1)
+        if self.kind not in ("json", "jsonl"):
+            head = text.read(64)
             text.seek(0)
-            if first in ("{", "["):
+            if _JSON.match(head):
                 raise _wrong_name(self.path, "json", "JSON")
+        if self.kind in ("csv", "tsv"):
             yield from delimited_records(text, "\t" if self.kind == "tsv" else None)
         elif self.kind in ("txt", "md"):
             yield from _paragraphs(text)
@@ -130,7 +133,7 @@ def open_source(path: Path) -> Source:
         )
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(512)
     except OSError as error:
         raise BadInput(
             f"{path.name} 打不开：{error.strerror}", f"{path.name} cannot be opened: {error.strerror}"
@@ -138,6 +141,9 @@ def open_source(path: Path) -> Source:
     if not head:
         raise BadInput(f"{path.name} 里没有数据", f"{path.name} holds no data")
     real = next(((ending, name) for magic, ending, name in _MAGIC if head.startswith(magic)), None)
+    if real is None and _WEB_PAGE.match(head):
+        # What a failed download leaves under the name of a file.
+        real = ("html", "HTML")
     if real and real[0] != kind:
         raise _wrong_name(path, *real)
     if kind in ("xlsx", "parquet"):

@@ -114,6 +114,11 @@ def test_wrong_extension(refuse, tmp_path, content, suffix):
 def test_text_under_another_name(refuse, tmp_path):
     (tmp_path / "x.csv").write_text('[{"question": "a", "answer": "b"}]')
     assert ".json" in refuse("x.csv")
+    (tmp_path / "x.txt").write_text('{"question": "a", "answer": "b"}\n')
+    assert ".json" in refuse("x.txt")
+    for name in ("x.json", "x.csv", "x.txt"):
+        (tmp_path / name).write_text("\n<!DOCTYPE html>\n<html><body>404, not found</body></html>")
+        assert "HTML" in refuse(name)
     (tmp_path / "x.json").write_text("question,answer\na,b\n")
     refuse("x.json")
     (tmp_path / "x.xlsx").write_text("question,answer\na,b\n")
