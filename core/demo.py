@@ -20,6 +20,7 @@ from core.chat.score import score
 from core.config import config as configs
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS, check_nickname
+from core.engine import interpreter
 from core.engine import model as models
 from core.engine.commands import module_command
 from core.export import export
@@ -101,7 +102,7 @@ def run(
     """Do all stages. Returns what `demo --json` prints. Raises StudioError where a stage fails."""
     nickname = check_nickname(nickname)
     progress = Progress(tell)
-    with _stopping_what_runs() as current:
+    with _own_engine(), _stopping_what_runs() as current:
         with progress.stage("model") as watch:
             build = current(models.build_demo(workspace))
             if build and build.wait(on_progress=watch) is not Status.FINISHED:
@@ -144,6 +145,20 @@ def run(
     }
     write_text(trained.path / "demo.json", json.dumps(result, ensure_ascii=False, indent=2))
     return result
+
+
+@contextmanager
+def _own_engine() -> Iterator[None]:
+    """Whatever engine the workspace has: the demo model's code is that of the app's own XTuner."""
+    before = os.environ.get(interpreter.ENVIRONMENT)
+    os.environ[interpreter.ENVIRONMENT] = interpreter.OWN
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[interpreter.ENVIRONMENT]
+        else:
+            os.environ[interpreter.ENVIRONMENT] = before
 
 
 @contextmanager

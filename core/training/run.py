@@ -101,7 +101,7 @@ def start(
 def resume(workspace: Workspace, run: Run) -> Run:
     """Go on with a run from its last whole checkpoint, after those that wait; one that never began begins.
 
-    Raises BadInput where it is live or finished, or has no whole checkpoint.
+    Raises BadInput where it is live or finished, has no whole checkpoint, or its model cannot be used any more.
     """
     with locked(workspace.runs / ".lock"):
         state = run.state()
@@ -111,6 +111,8 @@ def resume(workspace: Workspace, run: Run) -> Run:
             raise BadInput(
                 f"训练 {run.id} 正在进行或排队：先停止它", f"the run {run.id} trains or waits already: stop it first"
             )
+        # Its code may have changed since the run began.
+        models.usable(workspace, run.facts["model"]["name"])
         _launch(workspace, run, run.checkpoint().path if run.begun else None)
     return run
 

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from core import demo
 from core.engine import checkup, interpreter
 from core.engine.commands import Cluster, engine_command, engine_environment, module_command, train_command
 from core.engine.presets import preset_text, presets
 from core.ground.errors import BadInput, WorkFailed
+from core.jobs.job import Status
+from core.training import run as runs
+from tests.conftest import ended
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,27 @@ def test_every_engine_process_runs_in_the_chosen_one(workspace, another_python):
     assert interpreter.versions(workspace)["python"] == engine.versions["python"]
     interpreter.use(workspace, interpreter.candidate(workspace, "own"))
     assert interpreter.python(workspace) == sys.executable
+
+
+def test_a_training_runs_in_the_chosen_one(workspace, another_python, config, fake_engine):
+    """Really: the process that trains is that interpreter, and run.json keeps what it holds."""
+    interpreter.use(workspace, interpreter.candidate(workspace, another_python))
+    fake_engine("ok")
+    run = runs.start(workspace, config.name)
+    assert run.job.spec["argv"][0] == another_python
+    assert ended(run.job) is Status.FINISHED, run.job.log_tail()
+    assert run.facts["versions"]["xtuner"] == "0.2.0"
+    with demo._own_engine():
+        assert interpreter.python(workspace) == sys.executable
+    assert interpreter.python(workspace) == another_python
+
+
+def test_the_thorough_check_is_a_job_in_it(workspace, fake_python):
+    """The engine is taken when all of it loads, by the job and without the page."""
+    chosen = fake_python(**LOADED)
+    job = checkup.start(workspace, interpreter.candidate(workspace, chosen), adopted=True)
+    assert ended(job) is Status.FINISHED, job.log_tail()
+    assert interpreter.python(workspace) == chosen
 
 
 def test_the_environment_goes_before_the_choice(workspace, another_python, fake_python, monkeypatch):

@@ -8,6 +8,7 @@ from core.config import config as configs
 from core.engine import model as models
 from core.engine import trust
 from core.ground.errors import BadInput
+from core.training import run as runs
 from tests.fakes.model import write_model
 
 
@@ -94,3 +95,13 @@ def test_nothing_is_made_of_a_model_without_leave(workspace, linked, dataset):
     made = configs.make(workspace, model="m", dataset=dataset.name)
     trust.withdraw(workspace, "m")
     assert [problem.where for problem in configs.check(workspace, made)] == ["model"]
+
+
+def test_a_run_whose_model_has_changed_its_code_is_not_resumed(workspace, failed_run, small_model):
+    models.delete(workspace, small_model.name)
+    linked = models.link(workspace, write_model(workspace.root.parent / "other"), small_model.name)
+    with pytest.raises(BadInput) as refused:
+        runs.resume(workspace, failed_run)
+    assert "models trust" in str(refused.value)
+    trust.agree(workspace, linked.path)
+    assert runs.resume(workspace, failed_run).job.name == "train-2"
