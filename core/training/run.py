@@ -174,8 +174,9 @@ def running(workspace: Workspace) -> Run | None:
 
 def queued(workspace: Workspace) -> list[Run]:
     """The runs that wait for their turn, the next one first."""
-    runs = [job.directory.parent.parent.name for job in Queue(workspace.queue).waiting()]
-    return [find(workspace, run_id) for run_id in runs]
+    waiting = [job.directory.parent.parent.name for job in Queue(workspace.queue).waiting()]
+    there = {run.id: run for run in every(workspace)}
+    return [there[run_id] for run_id in waiting if run_id in there]
 
 
 def move(workspace: Workspace, run: Run, place: int) -> None:

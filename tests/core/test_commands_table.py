@@ -373,6 +373,41 @@ def test_train_puts_runs_in_order(told, here, finished_run, failed_run):
     assert told("train", "trash") == {"runs": [], "bytes": 0, "emptied": False}
 
 
+def test_train_waits_its_turn(told, here, config, fake_engine, workspace):
+    fake_engine("slow")
+    first = told("train", "start", config.name)
+    fake_engine("ok")
+    # Another learning rate each time: the same thing typed twice at once would be one.
+    runs_waiting = []
+    for lr in ("1e-4", "2e-4"):
+        told("configs", "set", config.name, f"lr={lr}")
+        runs_waiting.append(told("train", "start", config.name))
+    assert [(run["status"], run["place"], run["pid"]) for run in runs_waiting] == [
+        ("PENDING", 1, None),
+        ("PENDING", 2, None),
+    ]
+    moved = told("train", "move", runs_waiting[1]["run"], "1")["runs"]
+    assert [run["run"] for run in moved] == [runs_waiting[1]["run"], runs_waiting[0]["run"]]
+    refused(here("train", "move", first["run"], "1"))
+    refused(here("train", "move", runs_waiting[0]["run"], "0"))
+    cancelled = told("train", "stop", runs_waiting[0]["run"])
+    assert (cancelled["status"], cancelled["exit_code"]) == ("KILLED", None)
+    assert [run["run"] for run in told("train", "queue")["runs"]] == [runs_waiting[1]["run"]]
+    told("train", "stop", first["run"], "--discard")
+    assert runs.find(workspace, runs_waiting[1]["run"]).job.wait(30) is Status.FINISHED
+    again = told("train", "resume", runs_waiting[0]["run"])
+    assert again["status"] in ("RUNNING", "PENDING", "FINISHED")
+
+
+def test_each_machine_is_told_its_command(told, config, fake_engine):
+    fake_engine("ok")
+    words = ["--nproc", "2", "--nnodes", "2", "--addr", "10.0.0.1", "--port", "12345"]
+    answer = told("train", "start", config.name, *words)
+    assert set(answer) == STATE | {"commands"}
+    assert len(answer["commands"]) == 2
+    assert "--node-rank 1 --addr 10.0.0.1 --port 12345" in answer["commands"][1]
+
+
 def test_train_that_fails_and_resumes(here, told, config, fake_engine, workspace):
     fake_engine("oom")
     code, out, err = here("train", "start", config.name, "--wait", "--json")

@@ -14,6 +14,7 @@ from core.engine.commands import (
     engine_environment,
     merge_as_typed,
     module_command,
+    start_as_typed,
     train_command,
 )
 from core.ground.workspace import PROJECT, Workspace
@@ -122,3 +123,32 @@ def test_environment(tmp_path, monkeypatch):
     assert environment["MKL_SERVICE_FORCE_INTEL"] == "1"
     assert environment["MKL_THREADING_LAYER"] == "GNU"
     assert all(isinstance(value, str) for value in environment.values())
+
+
+def test_slurm_starts_a_task_a_process(tmp_path):
+    cluster = Cluster(nproc=8, nnodes=2, launcher="slurm", partition="llm")
+    command = train_command(Workspace(tmp_path), CONFIG, WORK, cluster=cluster, deepspeed="deepspeed_zero3")
+    assert command[:6] == [
+        "srun",
+        "--partition=llm",
+        "--job-name=xtuner",
+        "--nodes=2",
+        "--ntasks-per-node=8",
+        "--gres=gpu:8",
+    ]
+    assert command[6:10] == ["--kill-on-bad-exit=1", sys.executable, "-m", "core.engine.entry"]
+    assert command[-4:] == ["--deepspeed", "deepspeed_zero3", "--launcher", "slurm"]
+    without = train_command(Workspace(tmp_path), CONFIG, WORK, cluster=Cluster(launcher="slurm"), gpu=False)
+    assert not any(word.startswith(("--gres", "--partition")) for word in without)
+    line = as_typed(Path("c.py"), Path("w"), cluster=cluster, deepspeed=None, resume=None)
+    assert line.startswith("srun --partition=llm ")
+    assert line.endswith("xtuner train c.py --work-dir w --launcher slurm")
+
+
+def test_each_machine_has_its_command():
+    cluster = Cluster(nproc=2, nnodes=2, node_rank=1, addr="10.0.0.1", port=12345)
+    assert start_as_typed("my-config", cluster, "deepspeed_zero2") == [
+        f"python -m core train start my-config --nproc 2 --nnodes 2 --node-rank {rank} --addr 10.0.0.1 --port 12345 "
+        "--deepspeed deepspeed_zero2"
+        for rank in (0, 1)
+    ]

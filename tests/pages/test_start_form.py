@@ -1,0 +1,110 @@
+"""Starting a training on several GPUs or machines, and the queue, on the train page."""
+
+import pytest
+
+from core.jobs.job import Status, wait_until
+from core.training import run as runs
+from core.training import space
+from tests.pages.screen import cells, open_page, texts
+
+
+def codes(page):
+    return [code.value for code in page.code]
+
+
+def test_one_process_needs_no_further_fields(workspace, config, fake_engine):
+    assert config.name
+    fake_engine("ok")
+    page = open_page("train")
+    assert not [field for field in page.text_input if field.key == "train_addr"]
+    page.button(key="start_training").click().run()
+    run = runs.find(workspace, "latest")
+    assert (run.cluster.nproc, run.cluster.nnodes, run.facts["deepspeed"]) == (1, 1, None)
+
+
+def test_what_each_setting_saves_is_shown(config):
+    assert config.name
+    page = open_page("train")
+    page.number_input(key="train_nproc").set_value(2).run()
+    page.selectbox(key="train_deepspeed").select("deepspeed_zero3_offload").run()
+    shown = cells(page)
+    for words in ("优化器状态、梯度、权重", "权重放到内存", "deepspeed\\_zero3\\_offload** :material/check:"):
+        assert words in shown
+
+
+def test_every_machine_has_its_command(workspace, config, fake_engine):
+    fake_engine("ok")
+    page = open_page("train")
+    page.number_input(key="train_nnodes").set_value(2).run()
+    page.text_input(key="train_addr").set_value("10.0.0.1").run()
+    page.number_input(key="train_port").set_value(12345).run()
+    page.selectbox(key="train_deepspeed").select("deepspeed_zero2").run()
+    for rank in (0, 1):
+        line = f"python -m core train start {config.name} --nproc 1 --nnodes 2 --node-rank {rank} --addr 10.0.0.1 --port 12345"
+        assert any(code.startswith(line) for code in codes(page)), codes(page)
+        assert any(f"NODE_RANK={rank} ADDR=10.0.0.1 PORT=12345 xtuner train" in code for code in codes(page))
+    page.button(key="start_training").click().run()
+    assert not page.error
+    assert runs.find(workspace, "latest").cluster.addr == "10.0.0.1"
+
+
+def test_an_address_that_cannot_be_is_refused_and_stays(workspace, config, fake_engine):
+    assert config.name
+    fake_engine("ok")
+    page = open_page("train")
+    page.number_input(key="train_nnodes").set_value(2).run()
+    page.text_input(key="train_addr").set_value("not an address").run()
+    assert any("地址" in error.value for error in page.error)
+    page.button(key="start_training").click().run()
+    assert page.text_input(key="train_addr").value == "not an address"
+    assert runs.every(workspace) == []
+
+
+def test_slurm_is_refused_where_it_is_not(workspace, config, monkeypatch, tmp_path):
+    assert config.name
+    monkeypatch.setenv("PATH", str(tmp_path))
+    page = open_page("train")
+    page.number_input(key="train_nproc").set_value(2).run()
+    page.segmented_control(key="train_launcher").set_value("slurm").run()
+    assert any(code.startswith("srun ") for code in codes(page))
+    page.button(key="start_training").click().run()
+    assert any("srun" in error.value for error in page.error)
+    assert runs.every(workspace) == []
+
+
+def test_too_little_disk_is_said_with_figures(workspace, config, monkeypatch):
+    assert config.name
+    monkeypatch.setattr(space, "free_bytes", lambda _: 1_000_000)
+    page = open_page("train")
+    page.button(key="start_training").click().run()
+    assert any("MB" in error.value and "save" in error.value for error in page.error)
+    assert runs.every(workspace) == []
+
+
+@pytest.mark.usefixtures("running_run")
+def test_the_queue_is_put_in_order_and_left(workspace, config, running_run, fake_engine):
+    fake_engine("ok")
+    waiting = [runs.start(workspace, config.name) for _ in range(2)]
+    page = open_page("train", run=running_run.id)
+    assert "排队中的训练" in texts(page)
+    assert page.button(key=f"queue-up-{waiting[0].id}").disabled
+    assert page.button(key=f"queue-down-{waiting[1].id}").disabled
+    page.button(key=f"queue-up-{waiting[1].id}").click().run()
+    assert runs.queued(workspace) == waiting[::-1]
+    page.button(key=f"queue-cancel-{waiting[0].id}").click().run()
+    assert waiting[0].job.wait(30) is Status.KILLED
+    running_run.stop(discard=True)
+    assert waiting[1].job.wait(30) is Status.FINISHED
+    assert "排队中的训练" not in texts(open_page("train"))
+
+
+def test_a_click_on_what_has_its_turn_by_now(workspace, config, running_run, fake_engine):
+    fake_engine("slow")
+    waiting = runs.start(workspace, config.name)
+    other = runs.start(workspace, config.name)
+    page = open_page("train", run=running_run.id)
+    running_run.stop(discard=True)
+    assert wait_until(lambda: waiting.state([]).status is Status.RUNNING, 10)
+    page.button(key=f"queue-down-{waiting.id}").click().run()
+    assert any("不在排队" in error.value for error in page.error)
+    other.stop()
