@@ -30,10 +30,12 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028\u2029\ufeff\u
 # A word with letters of two alphabets that look alike, or of full and of normal width.
 _MIXED = re.compile(r"(?:[A-Za-z][\u0370-\u03ff\u0400-\u04ff\uff21-\uff3a\uff41-\uff5a]"
                     r"|[\u0370-\u03ff\u0400-\u04ff\uff21-\uff3a\uff41-\uff5a][A-Za-z])")  # fmt: skip
-# What a row must hold for any of these to be found in it; looking for letters and words is quicker than a pattern.
-_SUSPECT_LETTERS = frozenset(
-    map(chr, [*range(9), 11, 12, *range(14, 32), 127, 0x200B, 0x2028, 0x2029, 0xFEFF, 0xFFFD])
-) | frozenset(map(chr, [*range(0x370, 0x530), *range(0xFF21, 0xFF5B), *range(0xE000, 0xF900), *b"{[<"]))
+# What a row must hold for any of these to be found in it: one class of characters is searched ten times as quickly.
+_SUSPECT_LETTERS = re.compile(
+    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\\u200b\\u2028\\u2029\\ufeff\\ufffd\\u0370-\\u052f\\uff21-\\uff5a"
+    "\\ue000-\\uf8ff{\\[<]"
+)
+_SUSPECT_BEGINNINGS = re.compile("[GOCQALD通文豆讯]")
 _SUSPECT_WORDS = ("GPT", "OpenAI", "通义", "文心", "Claude", "ChatGLM", "Qwen", "Anthropic", "Gemini", "Llama",
                   "DeepSeek", "豆包", "讯飞")  # fmt: skip
 
@@ -137,7 +139,8 @@ class Checks:
         if key in self._seen:
             return
         self._seen.add(key)
-        if not _SUSPECT_LETTERS.isdisjoint(text) or any(word in text for word in _SUSPECT_WORDS):
+        named = _SUSPECT_BEGINNINGS.search(text) and any(word in text for word in _SUSPECT_WORDS)
+        if named or _SUSPECT_LETTERS.search(text):
             self._look_at(row)
         if len(text) > LONG_CHARACTERS:
             self._note("long", f"{len(text):,}")
