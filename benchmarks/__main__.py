@@ -11,7 +11,7 @@ from benchmarks.measure import say
 
 HERE = Path(__file__).parent
 NOT_BENCHMARKS = {"__init__", "__main__", "measure", "table", "random_model", "identity_probe"}
-BY_NAME_ONLY = {"gpu", "identity"}
+BY_NAME_ONLY = {"gpu", "identity", "export"}
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,127 @@
+"""Merging a model of more than 2 GB: peak memory and time, ours beside XTuner's `convert merge`, on the CPU.
+
+    python -m benchmarks.export --workspace DIR [--keep DIR]
+
+InternLM2's architecture with random weights in half precision and the demo model's tokenizer (of the workspace DIR,
+which must hold the demo model); a random adapter on all layers. Peak memory is the kernel's figure for the process.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure import say, write
+from core.engine.tensors import Planned, Weights, shards, write_shards
+
+HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, HEADS, KV, RANK = 2048, 8192, 12, 92544, 16, 8, 64
+SHARD = 500_000_000
+MATRICES = {
+    "attention.wqkv": ((HEADS + 2 * KV) * (HIDDEN // HEADS), HIDDEN),
+    "attention.wo": (HIDDEN, HIDDEN),
+    "feed_forward.w1": (INTERMEDIATE, HIDDEN),
+    "feed_forward.w3": (INTERMEDIATE, HIDDEN),
+    "feed_forward.w2": (HIDDEN, INTERMEDIATE),
+}
+
+
+def random_like(planned: Planned) -> torch.Tensor:
+    """A random tensor; norms are ones."""
+    if len(planned.shape) == 1:
+        return torch.ones(planned.shape, dtype=planned.dtype)
+    return torch.randn(planned.shape, dtype=torch.float32).mul_(0.02).to(planned.dtype)
+
+
+def make(demo: Path, base: Path, adapter: Path) -> None:
+    """Write the model and the adapter."""
+    shutil.copytree(demo, base, ignore=shutil.ignore_patterns("*.safetensors", "demo_model.json"))
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config |= {
+        "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE, "num_hidden_layers": LAYERS, "torch_dtype": "float16",
+        "vocab_size": VOCABULARY, "num_attention_heads": HEADS, "num_key_value_heads": KV,
+    }  # fmt: skip
+    (base / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    half = torch.float16
+    plan = [Planned("model.tok_embeddings.weight", half, (VOCABULARY, HIDDEN))]
+    for layer in range(LAYERS):
+        at = f"model.layers.{layer}"
+        plan += [Planned(f"{at}.{name}.weight", half, shape) for name, shape in MATRICES.items()]
+        plan += [Planned(f"{at}.{name}.weight", half, (HIDDEN,)) for name in ("attention_norm", "ffn_norm")]
+    plan += [Planned("model.norm.weight", half, (HIDDEN,)), Planned("output.weight", half, (VOCABULARY, HIDDEN))]
+    write_shards(base, shards(plan, SHARD), random_like, lambda _: None)
+    adapter.mkdir()
+    pairs = []
+    for layer in range(LAYERS):
+        for name, (out, width) in MATRICES.items():
+            at = f"base_model.model.model.layers.{layer}.{name}"
+            pairs.append(Planned(f"{at}.lora_A.weight", torch.float32, (RANK, width)))
+            pairs.append(Planned(f"{at}.lora_B.weight", torch.float32, (out, RANK)))
+    write_shards(adapter, {"adapter_model.safetensors": pairs}, random_like, lambda _: None)
+    settings = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": 16, "bias": "none",
+        "target_modules": [name.rpartition(".")[2] for name in MATRICES], "base_model_name_or_path": str(base),
+    }  # fmt: skip
+    (adapter / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def run(*argv: str) -> dict[str, float]:
+    """Seconds and peak resident memory (GB) of an engine process."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "MKL_THREADING_LAYER": "GNU"}
+    began = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-m", *argv], env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{argv[0]} ended with {child.returncode}")
+    return {"seconds": time.perf_counter() - began, "peak_gb": usage.ru_maxrss * 1024 / 1e9}
+
+
+def difference(one: Path, two: Path) -> float:
+    """The largest difference of any tensor."""
+    ours, theirs = Weights(one), Weights(two)
+    assert ours.entries.keys() == theirs.entries.keys()
+    return max(float((ours.read(n).float() - theirs.read(n).float()).abs().max()) for n in ours.entries)
+
+
+def main() -> None:
+    """Make, merge both ways, compare."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--keep", type=Path)
+    options = parser.parse_args()
+    directory = options.keep or Path(tempfile.mkdtemp())
+    base, adapter = directory / "base", directory / "adapter"
+    make(options.workspace / "models" / "demo", base, adapter)
+    largest = max(file.stat().st_size for file in base.glob("*.safetensors"))
+    total = sum(file.stat().st_size for file in base.glob("*.safetensors"))
+    say(f"{total / 1e9:.2f} GB in shards of at most {largest / 1e9:.2f} GB")
+    plan: dict[str, Any] = {
+        "kind": "lora", "checkpoint": None, "base": str(base), "adapter": str(adapter), "merged": str(directory / "ours"),
+        "results": str(directory), "config": None, "dtype": None, "shard_bytes": None, "card": "", "facts": {},
+    }  # fmt: skip
+    (directory / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    figures: dict[str, Any] = {"model_gb": total / 1e9, "largest_shard_gb": largest / 1e9}
+    figures["ours"] = run("core.engine.export_worker", "merge", "--plan", str(directory / "plan.json"))
+    say(f"ours: {figures['ours']}")
+    figures["allowed_peak_gb"] = 1.3 * largest / 1e9 + 1
+    figures["xtuner"] = run(
+        "xtuner.tools.model_converters.merge", str(base), str(adapter), str(directory / "theirs"),
+        "--safe-serialization", "--device", "cpu",
+    )  # fmt: skip
+    say(f"XTuner: {figures['xtuner']}")
+    figures["largest_difference"] = difference(directory / "ours", directory / "theirs")
+    write("export", figures)
+    if options.keep is None:
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
