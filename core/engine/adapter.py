@@ -75,7 +75,8 @@ def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
 
         dumped = sorted(checkpoint.parent.glob("*/vis_data/config.py"))
         return dict(guess_load_checkpoint(str(checkpoint))), dumped[-1].read_text(encoding="utf-8")
-    content = torch.load(checkpoint, map_location="cpu", weights_only=False, pickle_module=_PICKLE, mmap=True)
+    # As text: torch 2.1 maps nothing that is given as a Path.
+    content = torch.load(str(checkpoint), map_location="cpu", weights_only=False, pickle_module=_PICKLE, mmap=True)
     return content["state_dict"], content["meta"]["cfg"]
 
 

@@ -96,7 +96,7 @@ class Weights:
         return torch.frombuffer(block, dtype=entry.dtype).reshape(entry.shape)
 
     def _pytorch(self, file: Path) -> Iterator[Entry]:
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        tensors = torch.load(str(file), map_location="cpu", weights_only=True, mmap=True)
         self._pickled[file] = tensors
         for name, tensor in tensors.items():
             yield Entry(name, file, tensor.dtype, tuple(tensor.shape), None)
