@@ -2,7 +2,7 @@
 
     PAGES_WORKSPACE=DIR python -m benchmarks.pages      DIR: a workspace with a finished run, as `demo` leaves one
 
-Without one, a run of the fake trainer stands for it. Needs Chromium. Own figures to compare with: compressed scripts
+Takes about four minutes on 2 quiet cores. Without one, a run of the fake trainer stands for it. Needs Chromium. Own figures to compare with: compressed scripts
 against those that Streamlit sends by itself, through a tunnel of 100 ms and 4 Mbit/s.
 """
 

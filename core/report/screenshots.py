@@ -96,7 +96,9 @@ def take(workspace: Workspace, run: Run, language: Language, tell: Callable[[flo
                 query = f"shot=1&embed=true&run={run.id}" + ("&lang=en" if language == "en" else "")
                 # The first page is at the root, and nowhere else.
                 where = "" if number == 0 else name
-                _picture(tab, f"{address}/{where}?{query}", mask, partial / f"screen-{name}.png")
+                _picture(
+                    tab, f"{address}/{where}?{query}", mask, partial / f"screen-{name}.png", last_tab=name == "chat"
+                )
     for path in sorted((place / "screens").iterdir()):
         os.replace(path, place / path.name)
     (place / "screens").rmdir()
@@ -104,11 +106,15 @@ def take(workspace: Workspace, run: Run, language: Language, tell: Callable[[flo
     tell(1.0)
 
 
-def _picture(tab: "Page", url: str, mask: Mask, path: Path) -> None:
-    """One page in one picture, however long it is."""
+def _picture(tab: "Page", url: str, mask: Mask, path: Path, *, last_tab: bool = False) -> None:
+    """One page in one picture, however long it is. `last_tab`: of the chat, whose scores say more than an empty box."""
     tab.set_viewport_size({"width": WIDTH, "height": 900})
     tab.goto(url)
     tab.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=PAGE_MS)
+    if last_tab:
+        _settle(tab)
+        for found in tab.get_by_role("tab").all()[-1:]:
+            found.click()
     for _ in range(2):
         # As high as the page is; what comes into view may be drawn only then.
         _settle(tab)

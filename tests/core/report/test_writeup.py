@@ -24,6 +24,7 @@ from tests.core.report.test_outline import png
 
 FILES = ["config.py", "loss.png", "report.html", "report.md", "report.pdf", "report.zip"]
 # Built without a browser, which is quicker; that it is used where it is there is seen in tests/e2e.
+MAKE_PDF = writeup.pdf.make
 needs_pdftotext = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="apt-get install poppler-utils")
 pytestmark = pytest.mark.usefixtures("no_browser")
 
@@ -54,6 +55,17 @@ class Page(HTMLParser):
 @pytest.fixture
 def no_browser(monkeypatch):
     monkeypatch.setenv("CHROMIUM", "")
+
+    def quick(_html, path):
+        path.write_bytes(b"%PDF-")
+
+    # Drawing one takes two seconds, and a few of these tests look at it.
+    monkeypatch.setattr(writeup.pdf, "make", quick)
+
+
+@pytest.fixture
+def real_pdf(no_browser, monkeypatch):  # noqa: ARG001 - after it
+    monkeypatch.setattr(writeup.pdf, "make", MAKE_PDF)
 
 
 def names(report):
@@ -244,6 +256,7 @@ def test_order_and_what_is_left_out(workspace, exported_run):
 
 
 @needs_pdftotext
+@pytest.mark.usefixtures("real_pdf")
 def test_masked_unless_asked_for(workspace, exported_run, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "gpu-node-12")
     outline.change(exported_run, notes="on gpu-node-12 with token=abcdefgh1234")
@@ -263,6 +276,7 @@ def test_masked_unless_asked_for(workspace, exported_run, monkeypatch):
 
 
 @needs_pdftotext
+@pytest.mark.usefixtures("real_pdf")
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_the_pdf_can_be_read(workspace, exported_run, language):
     report = writeup.build(workspace, exported_run, language)
@@ -271,6 +285,7 @@ def test_the_pdf_can_be_read(workspace, exported_run, language):
     assert {"zh": "微调前后", "en": "Before and after"}[language] in done.stdout
 
 
+@pytest.mark.usefixtures("real_pdf")
 def test_a_pdf_that_cannot_be_made_is_a_remark(workspace, exported_run, monkeypatch):
     def broken(_html, path):
         path.write_bytes(b"half")
