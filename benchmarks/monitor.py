@@ -257,13 +257,15 @@ def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="monitor-") as directory:
         root = Path(directory)
         if not options.overhead_only:
-            for points, hours in ((1_000, 0.25), (10_000, 2.5), (100_000, 24.0)):
-                say(f"{points} points, {hours} h")
+            for points in options.points:
+                hours = 24 * points / 100_000
+                say(f"{points} points, {hours:.2f} h")
                 _, run = prepared(root / str(points), points, hours)
                 try:
                     figures[f"points_{points}"] = looked_at(root / str(points), run)
                 finally:
                     run.stop(discard=True)
+                say(json.dumps(figures[f"points_{points}"]))
         if not options.page_only:
             say("overhead")
             workspace, run = prepared(root / "overhead", 10_000, 2.5)
@@ -279,6 +281,7 @@ if __name__ == "__main__":
     for flag in ("--overhead-only", "--page-only", "--watch"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--points", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     chosen = parser.parse_args()
     if chosen.watch:
         watch_for_ever()

@@ -5,6 +5,7 @@ two figures the browser keeps what it shows, a zoom included. Reads no files: th
 """
 
 import csv
+import html
 import io
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -121,11 +122,12 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
                     "type": "scatter",
                     "x": x,
                     "y": y,
-                    "name": line.name,
+                    # Plotly would draw markup in it.
+                    "name": html.escape(line.name, quote=False),
                     "yaxis": axis,
                     "legendgroup": line.name,
                     # A name that several panels share stands in the legend once, for all of them.
-                    "showlegend": line.legend and all(line.name != trace["name"] for trace in traces),
+                    "showlegend": line.legend and all(line.name != trace["legendgroup"] for trace in traces),
                     "connectgaps": False,
                     **look,
                 }
@@ -174,7 +176,7 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
 
 def csv_of(found: go.Figure) -> str:
     """What a figure shows as a table: a row for each place on its horizontal axis, a column for each line."""
-    names = [trace.name or f"y{number}" for number, trace in enumerate(found.data, 1)]
+    names = [html.unescape(trace.name or f"y{number}") for number, trace in enumerate(found.data, 1)]
     rows: dict[Any, dict[str, Any]] = {}
     for name, trace in zip(names, found.data, strict=True):
         for x, y in zip(trace.x, trace.y, strict=True):

@@ -104,6 +104,12 @@ def test_csv_of_a_figure():
     ]
 
 
+def test_a_name_is_no_markup():
+    shown = figure([Line(name="<b>a</b> & b", x=[1], y=[2.0])], "x", "y")
+    assert shown.data[0].name == "&lt;b&gt;a&lt;/b&gt; &amp; b"
+    assert rows(csv_of(shown))[0] == ["x", "<b>a</b> & b"]
+
+
 def test_csv_of_categories():
     shown = go.Figure({"data": [{"type": "bar", "x": ["b", "a"], "y": [1, 2]}]})
     assert rows(csv_of(shown)) == [["x", "y1"], ["a", "2"], ["b", "1"]]
