@@ -35,6 +35,9 @@ def show_run(workspace: Workspace, run: Run) -> bool:
     live = state.status.live
     told = run.job.progress if run.job else {}
     _show_state(state, seen, told.get("updates"), told.get("tokens_per_iter"))
+    if state.status is Status.PENDING:
+        # Nothing of it is there yet, and the queue above has what can be done with it.
+        return True
     _show_alarms(state, seen)
     _show_buttons(workspace, run, live, state.status)
     show_curves(run, seen, told.get("tokens_per_iter"), live)

@@ -45,7 +45,9 @@ def show_curves(run: Run, seen: Seen, tokens_per_iter: float | None, live: bool)
     view, moves = _controls(run, seen, live)
     shown = _held(run, seen, moves)
     if not len(shown.history["iter"]) and not len(shown.machine["seconds"]):
-        st.container(height=260, border=False).info(t("curves.none"), icon=":material/hourglass_empty:")
+        st.container(height=260, border=False).info(
+            t("curves.none" if live else "curves.never"), icon=":material/info:"
+        )
         return
     checkpoints = [found.iter for found in run.checkpoints()]
     signature = (

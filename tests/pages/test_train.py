@@ -261,3 +261,23 @@ def test_runs_side_by_side(workspace, config, finished_run, fake_engine):
     page.button(key=f"delete-{other.id}").click().run()
     assert not page.exception
     assert not page.multiselect
+
+
+def test_a_run_that_waits_its_turn_shows_its_place_alone(workspace, config, running_run, fake_engine):
+    fake_engine("ok")
+    waiting = runs.start(workspace, config.name)
+    page = open_page("train", run=waiting.id)
+    assert "排在第 1 位" in texts(page)
+    assert not page.get("plotly_chart")
+    assert page.button(key=f"delete-{waiting.id}").disabled
+    assert not any(button.label == "停止并保存" for button in page.button)
+    assert open_page("train", run=running_run.id).get("plotly_chart")
+
+
+def test_a_run_that_ended_before_its_first_iteration(failed_run):
+    for file in failed_run.work_dir.rglob("scalars.json"):
+        file.unlink()
+    # A last sample may come until the supervisor is gone.
+    assert wait_until(lambda: not failed_run.job.pids["supervisor"].alive(), 20)
+    failed_run.telemetry.unlink(missing_ok=True)
+    assert any("第一次迭代之前" in info.value for info in open_page("train").info)
