@@ -51,8 +51,12 @@ Figures = dict[str, Any]
 class Bench:
     """One workspace, its model and datasets, and the product's commands on it."""
 
-    def __init__(self, workspace: Workspace, shape: str, results: Path) -> None:
-        self.workspace, self.shape, self.results = workspace, shape, results
+    def __init__(self, workspace: Workspace, shape: str, results: Path, only: list[str] | None = None) -> None:
+        self.workspace, self.shape, self.results, self.only = workspace, shape, results, only
+
+    def wants(self, name: str) -> bool:
+        """Whether a part of a phase is asked for."""
+        return not self.only or name in self.only
 
     def keep(self, phase: str, figures: Figures) -> None:
         """Put what a phase has found so far into the results: a call that is cut off loses only what was not done."""
@@ -209,20 +213,25 @@ def identity(bench: Bench) -> Figures:
     The course's three epochs are 30 optimizer updates; here it may go on for ten times as many, its learning rate
     following the longer schedule, so that there is a time to compare with. What it had after 30 is told.
     """
-    found: Figures = {}
-    with slice_of(SLICE_MB):
-        bench.config("id-fast", "balanced", "fast")
-        shorten(bench, "id-fast")
-        found["fast"] = until_exact(bench, "id-fast", accumulate(bench, "id-fast"))
-    found["fast"]["slice_mb"] = SLICE_MB
-    bench.keep("identity", found)
-    bench.config("id-course", "course", "course", max_epochs=30)
-    shorten(bench, "id-course")
-    found["course"] = course = until_exact(bench, "id-course", accumulate(bench, "id-course"), most=COURSE_SECONDS)
-    if found["fast"]["seconds_to_exact"]:
+    found: Figures = (read_json(bench.results) or {}).get("identity", {})
+    if bench.wants("fast"):
+        with slice_of(SLICE_MB):
+            bench.config("id-fast", "balanced", "fast")
+            shorten(bench, "id-fast")
+            found["fast"] = until_exact(bench, "id-fast", accumulate(bench, "id-fast"))
+        found["fast"]["slice_mb"] = SLICE_MB
+        bench.keep("identity", found)
+    if bench.wants("course"):
+        bench.config("id-course", "course", "course", max_epochs=30)
+        shorten(bench, "id-course")
+        found["course"] = until_exact(bench, "id-course", accumulate(bench, "id-course"), most=COURSE_SECONDS)
+    course, fast = found.get("course", {}), found.get("fast", {})
+    if course and fast.get("seconds_to_exact"):
         took = course["seconds_to_exact"] or course["seconds_given"]
-        found["time_to_identity_ratio"] = took / found["fast"]["seconds_to_exact"]
-        found["ratio_is_a_lower_bound"] = not course["exact"]
+        found["time_to_identity_ratio"] = took / fast["seconds_to_exact"]
+        training = took - course["seconds_to_first_iteration"]
+        found["training_time_to_identity_ratio"] = training / fast["training_seconds_to_exact"]
+        found["ratios_are_lower_bounds"] = not course["exact"]
     return found
 
 
@@ -287,8 +296,9 @@ METHODS: dict[str, tuple[str, str, Callable[[ConfigFile], None] | None, tuple[st
 def methods(bench: Bench) -> Figures:
     """A short run of each method: its speed and memory, and what the preflight had said."""
     found = {}
-    wanted = os.environ.get("METHODS", ",".join(METHODS)).split(",")
-    for name, (dataset, recipe, change, options) in ((name, METHODS[name]) for name in wanted):
+    for name, (dataset, recipe, change, options) in METHODS.items():
+        if not bench.wants(name):
+            continue
         short = {"max_epochs": 1}
         try:
             bench.config(f"m-{name}", dataset if recipe == "fast" else short_course(bench), recipe, change, **short)
@@ -312,6 +322,17 @@ def short_course(bench: Bench) -> str:
 
 def faults(bench: Bench) -> Figures:
     """Out of memory on purpose; then a run that is stopped, whose memory is free again, and that goes on."""
+    found = {}
+    if bench.wants("oom"):
+        found["out_of_memory"] = out_of_memory(bench)
+        bench.keep("faults", found)
+    if bench.wants("stop"):
+        found["stop_and_resume"] = stop_and_resume(bench)
+    return found
+
+
+def out_of_memory(bench: Bench) -> Figures:
+    """More than the card holds, and what the product says of it."""
 
     def greedy(config: ConfigFile) -> None:
         plain_lora(config)
@@ -321,12 +342,17 @@ def faults(bench: Bench) -> Figures:
     shorten(bench, "f-oom")
     _, oom = bench.train("f-oom")
     say(f"oom: {json.dumps(oom, default=str)}")
+    return {key: oom.get(key) for key in ("status", "reason", "foreseen", "problems")}
+
+
+def stop_and_resume(bench: Bench) -> Figures:
+    """Stop and keep after 20 iterations, look at the GPU's memory, go on to the end."""
     bench.config("f-stop", "balanced", "fast")
     before = free_mb()
     started = bench.command("train", "start", "f-stop")
     run = runs.find(bench.workspace, started["run"])
     deadline = time.time() + 180
-    while (run.state().iter < 20) and time.time() < deadline and run.state().status.live:
+    while run.state().iter < 20 and run.state().status.live and time.time() < deadline:
         time.sleep(0.5)
     stopping = time.perf_counter()
     stopped = bench.command("train", "stop", run.id)
@@ -349,10 +375,7 @@ def faults(bench: Bench) -> Figures:
         "last_loss": points[-1]["loss"],
     }
     say(f"stop and resume: {json.dumps(stop)}")
-    return {
-        "out_of_memory": {key: oom.get(key) for key in ("status", "reason", "foreseen", "problems")},
-        "stop_and_resume": stop,
-    }
+    return stop
 
 
 def free_mb() -> int | None:
@@ -474,8 +497,9 @@ def main() -> int:
     parser.add_argument("--workspace", required=True)
     parser.add_argument("--shape", default="1.8b")
     parser.add_argument("--results", type=Path, default=RESULTS / "gpu.json")
+    parser.add_argument("--only", nargs="+", help="parts of phases: fast, course; a method; oom, stop")
     options = parser.parse_args()
-    bench = Bench(Workspace.open(options.workspace), options.shape, options.results)
+    bench = Bench(Workspace.open(options.workspace), options.shape, options.results, options.only)
     bench.prepare()
     failed = 0
     for phase in options.phases:

@@ -48,7 +48,7 @@ def gpu_section(found: Mapping[str, Any]) -> str:
     ]
     if "time_to_identity_ratio" in found:
         least = " (a lower bound: the course's config did not get there in the time it was given)"
-        bound = least if found["identity"].get("ratio_is_a_lower_bound") else ""
+        bound = least if found["identity"].get("ratios_are_lower_bounds") else ""
         lines += [f"**Time to exact answers, course over fast: {found['time_to_identity_ratio']:.1f}**{bound}", ""]
     for phase, figures in found.items():
         if isinstance(figures, Mapping) and phase not in ("device",):
