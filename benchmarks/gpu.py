@@ -139,7 +139,7 @@ class Bench:
             "reason": state["reason"],
             "iters": state["iter"],
             **self.measured(run),
-            "foreseen": {key: foreseen[key] for key in foreseen if key not in ("problems", "tokens", "rows")},
+            "foreseen": {key: value for key, value in foreseen.items() if isinstance(value, int | float | None)},
             "problems": [problem["where"] for problem in foreseen.get("problems", [])],
         }
 
@@ -220,6 +220,8 @@ def identity(bench: Bench) -> Figures:
             shorten(bench, "id-fast")
             found["fast"] = until_exact(bench, "id-fast", accumulate(bench, "id-fast"))
         found["fast"]["slice_mb"] = SLICE_MB
+        # NVML sees what holds the rest of the card, too.
+        del found["fast"]["nvml_peak_mb"]
         bench.keep("identity", found)
     if bench.wants("course"):
         bench.config("id-course", "course", "course", max_epochs=30)
@@ -454,6 +456,7 @@ def finished(bench: Bench, recipe: str) -> Run:
     if not (bench.workspace.configs / name).exists():
         bench.config(name, "balanced", recipe)
     run, figures = bench.train(name)
+    bench.keep("methods", {f"{recipe}_whole_card": figures})
     say(f"{name}: {json.dumps(figures, default=str)}")
     return run
 
