@@ -5,7 +5,6 @@ safetensors library writes a file from tensors that are all in memory. Knows not
 """
 
 import json
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -168,7 +167,6 @@ def write_shards(directory: Path, plan: "dict[str, list[Planned]]", tensor_of: A
                     _write(file, memoryview(flat.view(torch.uint8).numpy()))
                 del value, flat
                 wrote(tensor.bytes)
-            os.fsync(file.fileno())
     if len(plan) > 1:
         index = {
             "metadata": {"total_size": sum(tensor.bytes for part in plan.values() for tensor in part)},
