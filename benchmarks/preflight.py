@@ -13,9 +13,10 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.measure import RESULTS, machine, say, seconds, write
+from benchmarks.measure import RESULTS, say, seconds, write
 from core.config import config as configs
 from core.config.preflight import preflight
 from core.data import dataset as datasets
@@ -106,12 +107,11 @@ def happened(workspace: Workspace, run: Run) -> dict[str, Any]:
     }
 
 
-def measured(workspace: Workspace, model: str, cases: tuple[Case, ...]) -> list[dict[str, Any]]:
+def measured(workspace: Workspace, model: str, cases: tuple[Case, ...]) -> Iterator[dict[str, Any]]:
     """Forecast and train each case in turn."""
     there = {found.name for found in datasets.every(workspace)}
     for recipe in {case[2] for case in cases} - there:
         datasets.make_assistant(workspace, "NICK", recipe, name=recipe)
-    found = []
     for number, (title, recipe, data, settings) in enumerate(cases):
         name = f"preflight-{number}-{os.getpid()}"
         configs.make(workspace, model=model, dataset=data, recipe=recipe, name=name, settings=settings)
@@ -120,9 +120,8 @@ def measured(workspace: Workspace, model: str, cases: tuple[Case, ...]) -> list[
         if run.job.wait() is not Status.FINISHED:
             raise RuntimeError(f"{title}: {run.job.log_tail()[-1500:]}")
         did = happened(workspace, run)
-        found.append({"case": title, "predicted": predicted, "measured": did})
         say(f"{title}: {predicted} -> {did}")
-    return found
+        yield {"case": title, "predicted": predicted, "measured": did}
 
 
 def page() -> str:
@@ -165,13 +164,13 @@ def main() -> int:
             workspace = Workspace.open(options.workspace or scratch)
             if options.model == models.DEMO and (job := models.build_demo(workspace)):
                 job.wait()
-            cases = measured(workspace, options.model, GPU if options.gpu else DEMO)
-            wrong = sum(case["predicted"][key] != case["measured"][key] for case in cases for key in COUNTS)
-            write(
-                "preflight-gpu" if options.gpu else "preflight",
-                {"model": options.model, "wrong": wrong, "cases": cases},
-            )
-            say(f"{machine()['name']}: {wrong} counts wrong")
+            name, found = "preflight-gpu" if options.gpu else "preflight", []
+            for case in measured(workspace, options.model, GPU if options.gpu else DEMO):
+                # After each: a call that is cut off loses only what was not done.
+                found.append(case)
+                wrong = sum(one["predicted"][key] != one["measured"][key] for one in found for key in COUNTS)
+                write(name, {"model": options.model, "wrong": wrong, "cases": found})
+                PAGE.write_text(page(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
     return 1 if wrong else 0
 

@@ -28,6 +28,7 @@ ADVANCED = (
         kind="choice",
         group="machine",
         places=("model.llm.attn_implementation",),
+        optional=True,
         advanced=True,
         options=lambda: ("eager", "sdpa", "flash_attention_2"),
         label=Text("注意力实现", "Attention"),

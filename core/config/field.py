@@ -45,6 +45,8 @@ class Field:
     advanced: bool = False
     # What XTuner takes where the file does not say.
     default: Any = None
+    # Whether it may be left open: the file then says None.
+    optional: bool = False
     # Values that people use, to pick from.
     picks: tuple[Any, ...] = ()
     # For a choice: what there is to choose from, by name.
@@ -93,6 +95,8 @@ class Field:
 
     def check(self, value: Any) -> Any:
         """`value`, of the right type and within bounds; else raises BadInput."""
+        if value is None and self.optional:
+            return None
         if self.kind in ("int", "float") and isinstance(value, bool):
             raise self._refusal(value)
         if self.kind == "float" and isinstance(value, int):

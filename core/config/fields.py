@@ -284,6 +284,7 @@ ESSENTIAL = (
         kind="int",
         group="watch",
         places=("randomness.seed",),
+        optional=True,
         least=0,
         most=2**31 - 1,
         picks=(42,),

@@ -102,7 +102,7 @@ def _commit(workspace: Workspace, name: str, setting: str, key: str, field: Fiel
     refused = st.session_state.setdefault(_REFUSED, {})
     refused.pop(key, None)
     entered = st.session_state[key]
-    if entered is None:
+    if entered is None and not (field and field.optional):
         return
     try:
         configs.change(workspace, name, {setting: _meant(field, entered)})
@@ -130,7 +130,7 @@ def _number(value: float) -> str:
 
 def _meant(field: Field | None, entered: Any) -> Any:
     """What was entered as the value that it stands for; text where it stands for none, for core to refuse."""
-    if field is None or field.kind not in ("int", "float", "list"):
+    if entered is None or field is None or field.kind not in ("int", "float", "list"):
         return entered
     if field.kind == "list":
         return [line.strip() for line in entered.splitlines() if line.strip()]

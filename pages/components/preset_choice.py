@@ -62,16 +62,18 @@ def show_catalogue(workspace: Workspace, model: Model | None) -> None:
     xtuner = interpreter.xtuner_directory(workspace)
     found = search(words or "", xtuner, method=method)
     memory = _memory_mb()
+    if model is not None:
+        found.sort(key=lambda preset: not preset.fits(model.architecture))
     rows = [
         {
             t("config.column_preset"): preset.name,
             t("config.column_model"): preset.model,
             t("config.column_method"): preset.method,
+            t("config.column_fits_model"): _yes(preset.fits(model.architecture) if model else None),
+            t("config.column_fits_machine"): _yes(fits_machine(preset, model, memory)),
             t("config.column_kind"): t(f"config.kind_{preset.kind}"),
             t("config.column_data"): say(preset.data),
             t("config.column_notes"): " · ".join(say(note) for note in preset.notes),
-            t("config.column_fits_model"): _yes(preset.fits(model.architecture) if model else None),
-            t("config.column_fits_machine"): _yes(fits_machine(preset, model, memory)),
         }
         for preset in found
     ]

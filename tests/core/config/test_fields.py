@@ -86,10 +86,15 @@ def test_bounds(field):
     for value in (field.least, field.most, *field.picks):
         assert field.check(kind(value)) == value
     step = 1 if kind is int else 1e-9
-    for value in (kind(field.least - step), kind(field.most + step), True, "1", None, [1], math.nan, math.inf):
+    for value in (kind(field.least - step), kind(field.most + step), True, "1", [1], math.nan, math.inf):
         with pytest.raises(BadInput) as refused:
             field.check(value)
         assert field.name in str(refused.value)
+    if field.optional:
+        assert field.check(None) is None
+    else:
+        with pytest.raises(BadInput):
+            field.check(None)
     if kind is int:
         with pytest.raises(BadInput):
             field.check(float(field.least))
