@@ -143,6 +143,8 @@ def page() -> str:
             memory = f"{said['memory_mb']:.0f} / {did['memory_mb']:.0f} ({_off(said['memory_mb'], did['memory_mb'])})"
             row = [case["case"], *counts, time, memory if did["memory_mb"] else "–", f"{said['took']:.1f} s"]
             parts.append("| " + " | ".join(row) + " |")
+        if told["figures"].get("note"):
+            parts.append(f"\n{told['figures']['note']}")
     return "\n".join(parts) + "\n"
 
 
