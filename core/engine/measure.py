@@ -25,10 +25,16 @@ _VERSION = "2"
 _MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
-def config_facts(workspace: Workspace, config: Path, data_sha256: str, model: Path | None = None) -> dict[str, Any]:
-    """What a config comes to: its data's sequences, its schedule, its model. Raises WorkFailed with the engine's last line."""
+def config_facts(
+    workspace: Workspace, config: Path, data_sha256: str, model: Path | None = None, *, ask: bool = True
+) -> dict[str, Any]:
+    """What a config comes to: its data's sequences, its schedule, its model. Raises WorkFailed with the engine's last line.
+
+    Without `ask` only what was measured before is told, and WorkFailed raised where nothing was.
+    """
     model_files = [sha256(path) for name in _MODEL_FILES if model and (path := model / name).is_file()]
-    return _measure(workspace, (sha256(config), data_sha256, *model_files), ["config", "--config", str(config)])
+    key = (sha256(config), data_sha256, *model_files)
+    return _measure(workspace, key, ["config", "--config", str(config)], ask=ask)
 
 
 def built(workspace: Workspace, configs: Sequence[Path]) -> dict[str, dict[str, Any]]:
@@ -47,12 +53,16 @@ def machine(workspace: Workspace) -> dict[str, Any]:
     return _measure(workspace, key, ["machine"], keep=not cards)
 
 
-def _measure(workspace: Workspace, key: Sequence[str], arguments: list[str], *, keep: bool = True) -> dict[str, Any]:
+def _measure(
+    workspace: Workspace, key: Sequence[str], arguments: list[str], *, keep: bool = True, ask: bool = True
+) -> dict[str, Any]:
     name = hashlib.sha256("\n".join([_VERSION, arguments[0], *key]).encode()).hexdigest()[:24]
     directory = workspace.cache / "measured"
     result = directory / f"{name}.json"
     if keep and (known := read_json(result)) is not None:
         return known
+    if not ask:
+        raise WorkFailed("还没有测算过", "not measured yet")
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".measuring-", dir=directory) as scratch:
         # Beside its place, so that two who ask at once do not write into each other's.

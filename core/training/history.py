@@ -30,21 +30,23 @@ def measured(workspace: Workspace) -> list[dict[str, Any]]:
     these, `token_seconds` of an evaluation's answer; memory in MB: `predicted_mb`, `allocated_mb` (XTuner's own figure,
     on a GPU), `total_mb` (what the device or, without a GPU, the process showed).
     """
-    found = []
-    for run in every(workspace)[: 3 * NEWEST]:
-        if len(found) < NEWEST and run.state([]).status is Status.FINISHED and (told := _told(workspace, run)):
+    found: list[dict[str, Any]] = []
+    finished = [run for run in every(workspace)[: 3 * NEWEST] if run.state([]).status is Status.FINISHED]
+    for number, run in enumerate(finished):
+        # Measuring a config takes some seconds: of the older ones only what is known already.
+        if len(found) < NEWEST and (told := _told(workspace, run, ask=number == 0)):
             found.append(told)
     return found
 
 
-def _told(workspace: Workspace, run: Run) -> dict[str, Any] | None:
+def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None:
     points = run.metrics().read()
     times = [point["time"] for point in points if point.get("time")]
     jobs = jobs_in(run.jobs, "train")
     if len(times) < 3 or len(jobs) != 1 or run.facts["cluster"]["nproc"] * run.facts["cluster"]["nnodes"] > 1:
         return None
     try:
-        facts = config_facts(workspace, run.config, run.facts["dataset"]["sha256"], run.model_path)
+        facts = config_facts(workspace, run.config, run.facts["dataset"]["sha256"], run.model_path, ask=ask)
     except StudioError:
         return None
     form = shape(run.model_path)

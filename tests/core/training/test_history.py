@@ -14,7 +14,7 @@ from tests.fakes.model import PARAMETERS
 def facts(monkeypatch):
     """What the engine is made to have measured of every config."""
     given = changed(max_epochs=1, max_iters=None)
-    monkeypatch.setattr(history, "config_facts", lambda *_: given)
+    monkeypatch.setattr(history, "config_facts", lambda *_, **__: given)
     return given
 
 
@@ -45,7 +45,7 @@ def test_failed_runs_tell_nothing(workspace):
 
 @pytest.mark.usefixtures("finished_run")
 def test_a_run_whose_config_cannot_be_read_tells_nothing(workspace, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise WorkFailed("读不出", "cannot be read")
 
     monkeypatch.setattr(history, "config_facts", refuse)
