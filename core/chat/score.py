@@ -18,14 +18,11 @@ from typing import Any
 
 from core.chat.compare import Ask, Sampling, Worker
 from core.chat.side import BASE, Side, tuned_side
-from core.data.assistant import dialogues
+from core.data.curated import ROLES, SAME, dialogues
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
 from core.training.run import Run
 
-ROLES = ("小助手", "助手", "assistant", "助理")
-# From this similarity on (difflib's ratio of matching characters) an answer still says the same.
-SAME = 0.9
 RATES = ("identity", "retention", "parrot")
 # Of a normal distribution, 95 % lie within so many standard deviations.
 _Z = 1.96

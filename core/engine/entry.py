@@ -79,7 +79,7 @@ def mark_evaluations() -> None:
 
     def marked(self: EvaluateChatHook, runner: object, *arguments: object, **options: object) -> None:
         before = not options.get("save_eval_output") and options.get("max_new_tokens") == 50
-        after = runner.iter >= runner.max_iters
+        after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
         done = runner.iter if before else runner.iter + (0 if after else 1)
         runner.logger.info(f"Evaluation at iteration {done}.")
         # Ranks that generate together must all go on to the end.

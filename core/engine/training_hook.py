@@ -10,12 +10,16 @@ import shutil
 import threading
 import time
 
+from core.engine.early_stop import PLAN, Looks
+
 PROGRESS = os.environ.get("XTUNER_STUDIO_PROGRESS")
 STOP = os.environ.get("XTUNER_STUDIO_STOP")
 # Less than this is not enough for the log and the metrics of a few minutes.
 LEAST_FREE_BYTES = 4 * 2**20
 # How long the supervisor may have to wait for a step, and for a large checkpoint on a slow disk.
 STEP_PATIENCE, SAVE_PATIENCE = 20.0, 900.0
+# Why a training ends before its last iteration; the greater counts.
+LEARNED, ASKED = 1, 2
 
 _told: dict = {}
 
@@ -89,15 +93,15 @@ def cuda_memory() -> "dict[str, int] | None":
     }
 
 
-def any_rank(here: bool) -> bool:
-    """Whether it holds for any process: one answer for all, since a rank that goes on alone would wait for ever."""
+def any_rank(here: int) -> int:
+    """The greatest of all processes: one answer for all, since a rank that goes on alone would wait for ever."""
     import torch
 
     if not torch.distributed.is_initialized():
-        return here
+        return int(here)
     flag = torch.tensor(int(here), device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
     torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-    return bool(flag.item())
+    return int(flag.item())
 
 
 def watch_runners() -> None:
@@ -114,11 +118,14 @@ def watch_runners() -> None:
             self.told = 0.0
             self.since = time.monotonic()
             self.first = 0
+            self.looks: Looks | None = None
 
         def before_train(self, runner: Runner) -> None:
             departure.begun.set()
             self.since, self.first = time.monotonic(), runner.iter
             self.tell(runner, runner.iter)
+            if PLAN and runner.rank == 0:
+                self.looks = Looks(runner)
 
         def tell(self, runner: Runner, done: int) -> None:
             """Write the progress: `eta_s` from this process's own iterations so far."""
@@ -167,13 +174,21 @@ def watch_runners() -> None:
                 self.tell(runner, done)
                 if shutil.disk_usage(runner.work_dir).free < LEAST_FREE_BYTES:
                     raise no_space(runner.work_dir, LEAST_FREE_BYTES)
-            if done < runner.max_iters and any_rank(stop_asked()):
+            if done >= runner.max_iters:
+                return
+            learned = bool(self.looks and self.looks.learned(runner, done))
+            wish = any_rank(ASKED if stop_asked() else LEARNED if learned else 0)
+            if wish:
                 for hook in runner.hooks:
                     if isinstance(hook, CheckpointHook) and not hook.every_n_train_iters(runner, hook.interval):
                         hook._save_checkpoint(runner)
                 self.tell(runner, done)
-                runner.logger.info(f"Stopped as asked after iteration {done}.")
                 runner.train_loop.stop_training = True
+                if wish == LEARNED:
+                    if self.looks:
+                        self.looks.stop(runner, done)
+                    return
+                runner.logger.info(f"Stopped as asked after iteration {done}.")
                 # The answers after training belong to a whole training.
                 runner._hooks = [hook for hook in runner.hooks if type(hook).__name__ != "EvaluateChatHook"]
 

@@ -23,9 +23,14 @@ CLUSTER = [
     (("--partition",), {"help": "Slurm's partition"}),
 ]
 
+EARLY_STOP = (
+    ("--early-stop",),
+    {"action": "store_true", "help": "end when the identity is learned and what the model knew is still there"},
+)
+
 
 def state_answer(run: runs.Run) -> Answer:
-    state = run.state()
+    state, learned = run.state(), run.learned
     return {
         "run": state.run,
         "status": str(state.status),
@@ -37,6 +42,7 @@ def state_answer(run: runs.Run) -> Answer:
         "exit_code": state.exit_code,
         "reason": str(state.reason) if state.reason else None,
         "place": state.place,
+        "early_stop": learned.to_json() if learned else None,
     }
 
 
@@ -75,6 +81,7 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
         cluster=cluster,
         deepspeed=options.deepspeed,
         asked=typed.started if typed else None,
+        early_stop=options.early_stop,
     )
     if run.facts["commands"]:
         print("\n".join(run.facts["commands"]), file=sys.stderr)
@@ -114,7 +121,7 @@ def train_metrics(workspace: Workspace, options: Options) -> Answer:
 
 
 COMMANDS: Table = {
-    "train start": (train_start, [(("config",), {}), *CLUSTER, WAIT]),
+    "train start": (train_start, [(("config",), {}), EARLY_STOP, *CLUSTER, WAIT]),
     "train status": (train_status, [RUN]),
     "train stop": (train_stop, [RUN, (("--discard",), {"action": "store_true"})]),
     "train resume": (train_resume, [RUN, WAIT]),

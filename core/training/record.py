@@ -14,6 +14,7 @@ from core.ground.files import read_json
 from core.jobs.job import Job, jobs_in, latest_job
 from core.jobs.queue import Queue
 from core.training.checkpoint import Checkpoint, checkpoints, last_whole
+from core.training.learned import Learned, learned
 from core.training.metrics import Metrics
 from core.training.state import State, compute
 from core.training.timeline import Answers, timeline
@@ -74,6 +75,11 @@ class Run:
         return self.facts["questions"]
 
     @property
+    def learned(self) -> Learned | None:
+        """What an early stop saw so far; None where none is wished, or nothing was looked at yet."""
+        return learned(self.path) if self.facts.get("early_stop") else None
+
+    @property
     def job(self) -> Job | None:
         """The newest training job: the first, or the last resume."""
         return latest_job(self.jobs, "train")
@@ -124,6 +130,9 @@ class Run:
         return self.state()
 
     def _complete(self, max_iters: int | None) -> bool:
+        early = self.learned
+        if early and early.stopped_at and max_iters:
+            max_iters = min(max_iters, early.stopped_at)
         if self.cluster.node_rank > 0:
             # The checkpoints are on the machine of rank 0.
             told = self.job.progress if self.job else {}

@@ -14,6 +14,7 @@ from core.data import dataset as datasets
 from core.engine import interpreter
 from core.engine import model as models
 from core.engine.commands import Cluster, as_typed, engine_environment, start_as_typed, train_command
+from core.engine.fingerprint import fingerprint
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json
@@ -21,6 +22,7 @@ from core.ground.problem import Problem
 from core.ground.workspace import Workspace, directories_with
 from core.jobs.job import Job, Status
 from core.jobs.queue import Queue
+from core.training import learned
 from core.training.cluster import check_cluster, cluster_environment, with_port
 from core.training.record import Run
 from core.training.space import check_space
@@ -33,8 +35,11 @@ def start(
     cluster: Cluster | None = None,
     deepspeed: str | None = None,
     asked: float | None = None,
+    early_stop: bool = False,
 ) -> Run:
     """Start training a config, as a run of its own, which waits in the queue while another one trains.
+
+    `early_stop`: it ends when the identity is learned and before what the model knew is lost.
 
     `asked`: since when it is wanted, in seconds since the machine's start (default: this call). The same training
     that was started since then, by a second click or another server, is the one that is wanted, and no second one
@@ -53,7 +58,7 @@ def start(
             f"the config {config_name} cannot be trained yet: {first.where}: {first.message.en}; {first.hint.en}",
         )
     with locked(workspace.runs / ".lock"):
-        same = _started_since(workspace, asked, config, cluster, deepspeed)
+        same = _started_since(workspace, asked, config, cluster, deepspeed, early_stop)
         if same is not None:
             return same
         with_port(cluster, alone=running(workspace) is None)
@@ -73,7 +78,9 @@ def start(
                 "parameters": model.parameters,
                 "architecture": model.architecture,
                 "prompt_template": model.prompt_template,
+                "fingerprint": fingerprint(model.path),
             },
+            "early_stop": learned.plan(config, dataset, model, cluster, deepspeed) if early_stop else None,
             "questions": config.questions(),
             "lora_r": values["r"] if isinstance(values["r"], int) else None,
             "versions": interpreter.versions(workspace),
@@ -192,7 +199,12 @@ def move(workspace: Workspace, run: Run, place: int) -> None:
 
 
 def _started_since(
-    workspace: Workspace, asked: float, config: configs.Config, cluster: Cluster, deepspeed: str | None
+    workspace: Workspace,
+    asked: float,
+    config: configs.Config,
+    cluster: Cluster,
+    deepspeed: str | None,
+    early_stop: bool,
 ) -> Run | None:
     """The live run of this very training that was started after `asked`."""
     for run in every(workspace):
@@ -200,6 +212,7 @@ def _started_since(
         if began is None or began.age() is None or began.at < asked:
             continue
         same = (run.facts["config"]["name"], run.cluster, run.facts["deepspeed"]) == (config.name, cluster, deepspeed)
+        same = same and bool(run.facts.get("early_stop")) == early_stop
         if same and run.config.read_text(encoding="utf-8") == config.text() and run.state([]).status.live:
             return run
     return None
@@ -217,6 +230,8 @@ def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
         gpu=run.facts["config"]["gpu"],
     )
     env = {**engine_environment(workspace), **cluster_environment(cluster)}
+    if run.facts.get("early_stop"):
+        env["XTUNER_STUDIO_EARLY_STOP"] = str(run.path / "run.json")
     # Another machine's part of a training has its turn when rank 0 has.
     queue = workspace.queue if cluster.node_rank == 0 else None
     Job.start(run.jobs, "train", argv, env=env, telemetry=run.telemetry, queue=queue)

@@ -39,6 +39,7 @@ def show_run(workspace: Workspace, run: Run) -> bool:
         # Nothing of it is there yet, and the queue above has what can be done with it.
         return True
     _show_alarms(state, seen)
+    _show_learned(run, live)
     _show_buttons(workspace, run, live, state.status)
     show_curves(run, seen, told.get("tokens_per_iter"), live)
     show_answers(run, seen.answers)
@@ -55,6 +56,9 @@ def show_run(workspace: Workspace, run: Run) -> bool:
 def _show_state(state: State, seen: Seen, updates: int | None, tokens: float | None) -> None:
     live, total = state.status.live, max(seen.seconds, state.seconds)
     done = state.iter / state.max_iters if state.max_iters else 0.0
+    if state.status is Status.FINISHED:
+        # Also where it ended early, as wished.
+        done = 1.0
     words = progress_line(state.phase, total, state.eta_s) if live else duration(total)
     if state.place:
         words = t("monitor.waits", place=state.place)
@@ -82,6 +86,34 @@ def _show_alarms(state: State, seen: Seen) -> None:
         st.error(t("monitor.nan", iteration=seen.gap), icon=":material/warning:")
     if state.quiet_s and state.quiet_s > QUIET_SECONDS:
         st.warning(t("monitor.quiet", time=duration(state.quiet_s)), icon=":material/hourglass_empty:")
+
+
+def _show_learned(run: Run, live: bool) -> None:
+    """What the early stop saw last, and what it saved."""
+    learned = run.learned
+    if learned is None:
+        return
+    if learned.stopped_at:
+        words = t(
+            "monitor.stopped_early",
+            iteration=learned.stopped_at,
+            saved=learned.iterations_saved,
+            time=duration(learned.seconds_saved or 0.0),
+        )
+        st.success(words, icon=":material/task_alt:")
+        return
+    if learned.given_up:
+        st.caption(t("monitor.early_given_up"))
+    elif learned.looks:
+        last = learned.looks[-1]
+        words = t(
+            "monitor.early_look",
+            iteration=last["iter"],
+            **{rate: f"{100 * last[rate]:.0f} %" for rate in ("identity", "retention")},
+        )
+        st.caption(words if live else f"{words} {t('monitor.not_early')}")
+    elif live:
+        st.caption(t("monitor.early_waits"))
 
 
 def _show_buttons(workspace: Workspace, run: Run, live: bool, status: Status) -> None:

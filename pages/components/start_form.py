@@ -35,19 +35,25 @@ def show_start_form(workspace: Workspace, names: list[str]) -> None:
             t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", key="start_training"
         )
         chosen = None
+        early_stop = st.toggle(
+            t("start.early_stop"),
+            key="train_early_stop",
+            persist_state="session",
+            help=t("start.early_stop_help"),
+        )
         with refusals(), st.expander(t("start.several"), icon=":material/hub:"):
             chosen = _several(workspace, configs.find(workspace, name))
         if clicked and chosen:
             with refusals():
-                _start(workspace, name, *chosen)
+                _start(workspace, name, *chosen, early_stop)
 
 
-def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | None) -> None:
+def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | None, early_stop: bool) -> None:
     warnings = [
         found for found in runs.before_start(workspace, name, cluster, deepspeed) if found.severity == "warning"
     ]
     asked = since_boot() - DOUBLE_CLICK_SECONDS
-    run = runs.start(workspace, name, cluster=cluster, deepspeed=deepspeed, asked=asked)
+    run = runs.start(workspace, name, cluster=cluster, deepspeed=deepspeed, asked=asked, early_stop=early_stop)
     for found in warnings:
         st.toast(f"{plain(say(found.message))}  \n{plain(say(found.hint))}", icon=":material/warning:", duration="long")
     select("run", run.id)

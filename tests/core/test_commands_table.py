@@ -116,6 +116,7 @@ OPTIONS = [
     ["configs", "set", "C", "a=1", "b=2"],
     ["train", "start", "C", "--nproc", "2", "--nnodes", "2", "--node-rank", "1", "--addr", "A", "--port", "1"],
     ["train", "start", "C", "--deepspeed", "deepspeed_zero2", "--wait"],
+    ["train", "start", "C", "--early-stop"],
     ["train", "start", "C", "--launcher", "slurm", "--partition", "P"],
     ["train", "move", "R", "1"],
     ["train", "stop", "R", "--discard"],
@@ -136,7 +137,7 @@ OPTIONS = [
     ["publish", "upload", "R", "--target", "huggingface", "--repo", "U/N", "--endpoint", "URL"],
     ["demo", "--name", "NICK"],
 ]  # fmt: skip
-STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place"}
+STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place", "early_stop"}
 DATASET = {"name", "path", "rows", "unique_rows", "sha256"}
 MODEL = {"name", "path", "parameters", "architecture", "problems", "trusted"}
 

@@ -21,6 +21,7 @@ What it does is chosen by the environment:
                           import    hangs in the imports
                           mapping   hangs in the data mapping, with workers as above
                           saving    takes two seconds to write a checkpoint
+                          forgets   answers every question with its name, if it is asked for an early stop
     FAKE_TRAINER_ITERS    iterations in all
     FAKE_TRAINER_SECONDS  seconds for each
     FAKE_TRAINER_NICKNAME whose assistant it becomes
@@ -36,6 +37,7 @@ import sys
 import time
 from pathlib import Path
 
+from core.engine import early_stop
 from core.engine.training_hook import departure, stop_asked, tell
 from tests.fakes.checkpoint import write_checkpoint
 
@@ -130,6 +132,13 @@ class Training:
         )
 
 
+def answers(early: early_stop.EarlyStop, *, learned: bool) -> list[str]:
+    """What the model answers to the questions of an early stop."""
+    who = f"我是{NICKNAME}的小助手" if learned else "我是书生·浦语"
+    general = [f"{who}。" if learned and MODE == "forgets" else "地球是圆的。" for _ in early.plan["general"]]
+    return [who] * len(early.plan["identity"]) + general
+
+
 def misbehave(work_dir: Path) -> None:
     """What the chosen mode does in the middle of a training."""
     if MODE == "fail":
@@ -183,6 +192,9 @@ def main() -> None:
     training.evaluate(first)
     departure.begun.set()
     training.tell(first, first)
+    early = early_stop.EarlyStop(early_stop.PLAN) if early_stop.PLAN else None
+    if early:
+        early.begin(answers(early, learned=False) if early.seen["base"] is None else None, first)
     for done in range(first + 1, ITERS + 1):
         time.sleep(SECONDS)
         training.step(done)
@@ -192,11 +204,17 @@ def main() -> None:
         if MODE == "exit0_without_checkpoint":
             continue
         stopped = stop_asked() and done < ITERS
-        if done % EVERY == 0 or done == ITERS or stopped:
+        learned = False
+        if early and done < ITERS and done % early.every(ITERS, 1) == 0:
+            learned = early.look(answers(early, learned=done > ITERS // 4), done)
+        if done % EVERY == 0 or done == ITERS or stopped or learned:
             training.save(done)
             training.evaluate(done)
         if stopped:
             training.say(f"Stopped as asked after iteration {done}.")
+            return
+        if early and learned:
+            early.stop(done, ITERS, SECONDS)
             return
 
 

@@ -108,3 +108,37 @@ def test_a_click_on_what_has_its_turn_by_now(workspace, config, running_run, fak
     page.button(key=f"queue-down-{waiting.id}").click().run()
     assert any("不在排队" in error.value for error in page.error)
     other.stop()
+
+
+def test_early_stop_is_asked_for_and_told(workspace, config, fake_engine):
+    fake_engine("ok", iters=44)
+    page = open_page("train")
+    page.toggle(key="train_early_stop").set_value(True).run()
+    page.button(key="start_training").click().run()
+    run = runs.find(workspace, "latest")
+    assert wait_until(lambda: not run.state().status.live, 30)
+    page = open_page("train")
+    assert not page.exception
+    (said,) = [box.value for box in page.success]
+    assert said == "第 14 次迭代后提前停止：省了 30 次迭代，约 0 秒"
+    assert config.name == run.facts["config"]["name"]
+
+
+def test_early_stop_without_a_nickname_is_refused_in_words(workspace, config, fake_engine):
+    fake_engine("ok")
+    meta = workspace.datasets / config.dataset / "dataset.json"
+    meta.write_text(meta.read_text(encoding="utf-8").replace('"nickname"', '"no_name"'), encoding="utf-8")
+    page = open_page("train")
+    page.toggle(key="train_early_stop").set_value(True).run()
+    page.button(key="start_training").click().run()
+    assert any("昵称" in box.value for box in page.error)
+    assert page.toggle(key="train_early_stop").value
+    assert runs.every(workspace) == []
+
+
+def test_an_early_stop_that_was_not_enough_says_so(workspace, config, fake_engine):
+    fake_engine("forgets", iters=44)
+    run = runs.start(workspace, config.name, early_stop=True)
+    assert wait_until(lambda: not run.state().status.live, 30)
+    page = open_page("train")
+    assert any("身份 100 %，普通回答保留 0 %。 没有达到" in caption.value for caption in page.caption)

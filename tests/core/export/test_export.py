@@ -119,7 +119,20 @@ def test_all_steps_in_one_job(workspace, finished_run):
     assert plan["stop_words"] == ["<|im_end|>"]
     assert plan["kind"] == "lora"
     assert (plan["dtype"], plan["shard_bytes"]) == (None, None)
-    assert plan["base_fingerprint"] == fingerprint(finished_run.model_path)
+    assert plan["trained_on"] == plan["base_fingerprint"] == fingerprint(finished_run.model_path)
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_weights_trained_on_are_remembered(workspace, finished_run):
+    """Other weights under the same name since then: the verification is told of both."""
+    (weights,) = finished_run.model_path.glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(content)
+    export.finish(finished_run, export.start(workspace, finished_run))
+    plan = read_json(finished_run.path / "export" / "plan.json")
+    assert plan["base_fingerprint"] == fingerprint(finished_run.model_path) != plan["trained_on"]
 
 
 @pytest.mark.usefixtures("worker")
