@@ -214,6 +214,7 @@ class Looks:
         took = time.monotonic() - started
         self.spent += took
         self.early.seen["look_seconds"] = round(self.early.seen["look_seconds"] + took, 2)
+        self.early.write()
         return enough
 
     def stop(self, runner: object, done: int) -> None:

@@ -43,6 +43,9 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
     points = run.metrics().read()
     times = [point["time"] for point in points if point.get("time")]
     jobs = jobs_in(run.jobs, "train")
+    if run.learned:
+        # The questions of an early stop take time that no forecast knows, and it ends before its schedule does.
+        return None
     if len(times) < 3 or len(jobs) != 1 or run.facts["cluster"]["nproc"] * run.facts["cluster"]["nnodes"] > 1:
         return None
     try:
