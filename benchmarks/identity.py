@@ -2,8 +2,9 @@
 
     python -m benchmarks.identity --workspace DIR [--name NICK]     trains both there and writes docs/identity.md
 
-Both are trained by the same recipe (`fast`) on the same number of rows; scored by `chat score --all`. A run that is in
-the workspace already is not trained again.
+Both are trained by the same recipe (`fast`) on the same number of rows, with the same number of optimizer updates: once
+as the recipe has it, once with the learning rate five times as high, which overfits. Scored by `chat score --all`. A run
+that is in the workspace already is not trained again.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from benchmarks.measure import say
 PROJECT = Path(__file__).parents[1]
 # As many rows as `balanced` has, nearly.
 N = 136
+# The recipe's learning rate for so small a model is 0.002.
+RATES = ("0.002", "0.01")
 
 
 def command(workspace: str, *words: str) -> dict[str, Any]:
@@ -27,29 +30,32 @@ def command(workspace: str, *words: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def scored(workspace: str, recipe: str, name: str) -> dict[str, Any]:
+def scored(workspace: str, recipe: str, rate: str, name: str) -> dict[str, Any]:
     """Train on the data of a recipe and score every checkpoint."""
     dataset = f"identity-{recipe}"
+    config = dataset if rate == RATES[0] else f"{dataset}-lr-{rate.replace('.', '-')}"
     there = {run["run"] for run in command(workspace, "train", "list")["runs"]}
-    run = next((one for one in there if one.endswith(dataset)), None)
+    run = next((one for one in there if one.endswith(f"-{config}")), None)
     if run is None:
-        more = ["--n", str(N)] if recipe == "course" else []
-        command(workspace, "datasets", "assistant", "--name", name, "--recipe", recipe, "--out", dataset, *more)
-        command(
-            workspace, "configs", "new", "--model", "demo", "--dataset", dataset, "--recipe", "fast", "--out", dataset
-        )
-        run = command(workspace, "train", "start", dataset, "--wait")["run"]
-    say(f"{recipe}: {run}")
+        if dataset not in {one["name"] for one in command(workspace, "datasets", "list")["datasets"]}:
+            more = ["--n", str(N)] if recipe == "course" else []
+            command(workspace, "datasets", "assistant", "--name", name, "--recipe", recipe, "--out", dataset, *more)
+        made = ["--model", "demo", "--dataset", dataset, "--recipe", "fast", "--set", f"lr={rate}", "--out", config]
+        command(workspace, "configs", "new", *made)
+        run = command(workspace, "train", "start", config, "--wait")["run"]
+    say(f"{recipe}, learning rate {rate}: {run}")
     return command(workspace, "chat", "score", run, "--all")
 
 
-def line(recipe: str, found: dict[str, Any]) -> str:
+def line(recipe: str, rate: str, found: dict[str, Any]) -> str:
     """A row of the table: each rate with its 95 % interval."""
     cells = []
     for rate in ("identity", "retention", "parrot"):
         low, high = found["intervals"][rate]
         cells.append(f"{100 * found[rate]['tuned']:.0f} % ({100 * low:.0f} – {100 * high:.0f})")
-    return f"| `{recipe}` | {found['checkpoint']} | {' | '.join(cells)} | {found['verdict'].replace('_', ' ')} |"
+    return (
+        f"| `{recipe}` | {rate} | {found['checkpoint']} | {' | '.join(cells)} | {found['verdict'].replace('_', ' ')} |"
+    )
 
 
 def main() -> None:
@@ -59,21 +65,26 @@ def main() -> None:
     parser.add_argument("--name", default="小明")
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "identity.md")
     options = parser.parse_args()
-    results = {recipe: scored(options.workspace, recipe, options.name) for recipe in ("course", "balanced")}
-    counts = results["course"]["questions"]
-    chosen = ", ".join(f"`{recipe}` {found['checkpoint']}" for recipe, found in results.items())
+    results = {
+        (recipe, rate): scored(options.workspace, recipe, rate, options.name)
+        for rate in RATES
+        for recipe in ("course", "balanced")
+    }
+    counts = results["course", RATES[0]]["questions"]
+    chosen = ", ".join(f"`{recipe}` at {rate} {found['checkpoint']}" for (recipe, rate), found in results.items())
     lines = [
         "# What the two datasets teach",
         "",
         "Made by `python -m benchmarks.identity` on the demo model (InternLM2's architecture, tiny, on a CPU), not on a",
-        "real InternLM2. Both datasets are trained by the same recipe (`fast`) on nearly the same number of rows:",
+        "real InternLM2. Both datasets are trained by the same recipe (`fast`) on nearly the same number of rows and with",
+        "the same number of optimizer updates, with the recipe's learning rate and with one five times as high:",
         "`course` is the course's two conversations over and over, `balanced` many phrasings and general rows beside",
         f"them. Every checkpoint then answers {counts['identity']} identity questions and {counts['retention']} general",
         "ones that were in neither. In brackets: the 95 % interval (Wilson) for so many questions.",
         "",
-        "| data | checkpoint | identity | retention | parrot | diagnosis |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(line(recipe, one) for recipe, found in results.items() for one in found["checkpoints"]),
+        "| data | learning rate | checkpoint | identity | retention | parrot | diagnosis |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(line(recipe, rate, one) for (recipe, rate), found in results.items() for one in found["checkpoints"]),
         "",
         "**identity**: the answer carries nickname and role. **retention**: a general answer is still the base model's.",
         "**parrot**: a general question is answered with the identity. The best checkpoint of each is chosen by identity +",
