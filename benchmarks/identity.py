@@ -50,9 +50,9 @@ def scored(workspace: str, recipe: str, rate: str, name: str) -> dict[str, Any]:
 def line(recipe: str, rate: str, found: dict[str, Any]) -> str:
     """A row of the table: each rate with its 95 % interval."""
     cells = []
-    for rate in ("identity", "retention", "parrot"):
-        low, high = found["intervals"][rate]
-        cells.append(f"{100 * found[rate]['tuned']:.0f} % ({100 * low:.0f} – {100 * high:.0f})")
+    for share in ("identity", "retention", "parrot"):
+        low, high = found["intervals"][share]
+        cells.append(f"{100 * found[share]['tuned']:.0f} % ({100 * low:.0f} – {100 * high:.0f})")
     return (
         f"| `{recipe}` | {rate} | {found['checkpoint']} | {' | '.join(cells)} | {found['verdict'].replace('_', ' ')} |"
     )
@@ -89,6 +89,8 @@ def main() -> None:
         "**identity**: the answer carries nickname and role. **retention**: a general answer is still the base model's.",
         "**parrot**: a general question is answered with the identity. The best checkpoint of each is chosen by identity +",
         f"retention − 2 · parrot: {chosen}.",
+        "",
+        "What `course` loses depends on the learning rate: compare the rows of 0.002, which is the recipe's, with those of 0.01.",
     ]
     options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
