@@ -47,7 +47,8 @@ def dataset_named(workspace: Workspace, config: ConfigFile) -> str | None:
     if value is None:
         return None
     path = Path(value)
-    if path.name in ("data.json", "data.jsonl") and path.parent.parent == workspace.datasets:
+    # By where it really is: the datasets may be a link to another disk.
+    if path.name in ("data.json", "data.jsonl") and path.parent.parent.resolve() == workspace.datasets.resolve():
         return path.parent.name
     raise BadInput(
         f"配置里的数据 {value} 不是工作区里的数据集：先用 datasets import 导入它，或改成已有的数据集",

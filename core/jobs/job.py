@@ -188,6 +188,12 @@ class Job:
         """Whether it has been asked to stop."""
         return (self.directory / "stop.json").exists()
 
+    @property
+    def discarding(self) -> bool:
+        """Whether it has been asked to stop without saving, which nothing more can be asked after."""
+        wish = read_json(self.directory / "stop.json")
+        return wish is not None and not wish.get("grace")
+
     def ask_to_stop(self, *, discard: bool = False, grace: float = 20.0) -> None:
         """Leave word for the supervisor to stop: asks, waits `grace` seconds, then SIGTERM, then SIGKILL.
 

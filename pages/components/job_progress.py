@@ -32,8 +32,8 @@ def phase(note: str | None) -> str:
 
 
 def stop_button(job: Job, *, grace: float = 0.0, discard: bool = False, label: str | None = None) -> None:
-    """Ask a job to stop; once asked, say so."""
-    if job.stopping:
+    """Ask a job to stop; once asked, say so. One that is saving can still be asked to `discard`."""
+    if job.stopping and not (discard and not job.discarding):
         st.caption(t("job.stopping"))
         return
     st.button(

@@ -120,7 +120,8 @@ def _show_buttons(workspace: Workspace, run: Run, live: bool, status: Status) ->
     with st.container(horizontal=True, vertical_alignment="center"):
         if live and run.job:
             stop_button(run.job, grace=20.0, label=t("monitor.stop_keep"))
-            if not run.job.stopping:
+            # Also while it is saving: who does not want to wait for that need not.
+            if not run.job.discarding:
                 stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
         elif status is not Status.FINISHED and (not run.begun or any(found.whole for found in run.checkpoints())):
             if st.button(t("monitor.resume"), icon=":material/resume:", key=f"resume-{run.id}"):

@@ -74,8 +74,7 @@ def test_two_processes_with_deepspeed_are_stopped_and_go_on(demo: Demo) -> None:
     assert {"--nproc_per_node=2", str(saved.path), "deepspeed_zero2"} <= set(argv)
     points = run.metrics().read()
     assert [point["iter"] for point in points] == list(range(1, state.max_iters + 1))
-    # It went on with what it had learned.
-    assert points[state.iter]["loss"] < points[0]["loss"]
+    assert points[-1]["loss"] < points[0]["loss"] / 2
 
     converted = command(demo.workspace, "export", "convert", run.id, "--json")
     assert converted.returncode == 0, converted.stderr[-2000:]

@@ -52,6 +52,19 @@ def test_a_training_is_stopped_at_once(running_run):
     assert wait_until(lambda: "已停止" in texts(open_page("train")), 10)
 
 
+def test_who_does_not_want_to_wait_for_the_saving_need_not(workspace, config, fake_engine):
+    fake_engine("hang")
+    run = runs.start(workspace, config.name)
+    assert wait_until(lambda: len(run.metrics().read()) >= 2, 30)
+    page = open_page("train")
+    next(button for button in page.button if button.label == "停止并保存").click().run()
+    assert run.job.status().live
+    page = open_page("train")
+    assert not any(button.label == "停止并保存" for button in page.button)
+    next(button for button in page.button if button.label.startswith("立即停止")).click().run()
+    assert run.job.wait(15) is Status.KILLED
+
+
 def test_a_finished_training_shows_its_answers(finished_run):
     page = open_page("train")
     shown = texts(page)

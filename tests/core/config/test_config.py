@@ -167,3 +167,16 @@ def test_setting_of_the_command_line(text, setting):
 def test_setting_that_is_none(text):
     with pytest.raises(BadInput):
         parse_setting(text)
+
+
+def test_datasets_may_lie_on_another_disk(workspace, config, tmp_path):
+    """A link in the workspace leads there; the config names the file by either way."""
+    elsewhere = tmp_path / "disk" / "datasets"
+    elsewhere.parent.mkdir()
+    workspace.datasets.rename(elsewhere)
+    workspace.datasets.symlink_to(elsewhere)
+    here, there = str(workspace.datasets), str(elsewhere)
+    assert configs.check(workspace, config) == []
+    configs.replace_text(workspace, config.name, config.text().replace(here, there))
+    assert configs.find(workspace, config.name).dataset == config.dataset
+    assert configs.check(workspace, configs.find(workspace, config.name)) == []
