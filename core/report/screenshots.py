@@ -56,9 +56,11 @@ _MASKED = """words => words.forEach((word, i) => {
   if (i < n) { if (window.__texts[i].data !== word) window.__texts[i].data = word; }
   else if (window.__fields[i - n].value !== word) window.__fields[i - n].value = word;
 })"""
+# 0 in the moment in which a page takes the place of another.
 _HEIGHT = """() => {
   const block = document.querySelector('[data-testid=stMainBlockContainer]');
-  return Math.ceil(block.getBoundingClientRect().bottom + document.querySelector('[data-testid=stMain]').scrollTop);
+  const main = document.querySelector('[data-testid=stMain]');
+  return block && main ? Math.ceil(block.getBoundingClientRect().bottom + main.scrollTop) : 0;
 }"""
 
 
@@ -132,7 +134,7 @@ def _settle(tab: "Page") -> None:
     height, same, deadline = -1, 0, time.monotonic() + 20
     while same < 4 and time.monotonic() < deadline:
         now = tab.evaluate(_HEIGHT)
-        same, height = (same + 1, height) if now == height else (0, now)
+        same, height = (same + 1, height) if now and now == height else (0, now)
         tab.wait_for_timeout(150)
 
 
