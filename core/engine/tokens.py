@@ -25,7 +25,7 @@ from core.jobs.job import Job, jobs_in
 WORKER = "core.engine.token_worker"
 MOST_SECONDS = 900
 # Larger datasets are counted by a sample of about so many rows.
-MOST_COUNTED = 200_000
+MOST_COUNTED = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

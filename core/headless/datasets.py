@@ -242,7 +242,7 @@ COMMANDS: Table = {
             (("dataset",), {}),
             (("--model",), {"required": True}),
             (("--max-length",), {"type": int, "default": 2048}),
-            (("--exact",), {"action": "store_true", "help": "count every row of more than 200,000 too"}),
+            (("--exact",), {"action": "store_true", "help": "count every row of more than 60,000 too"}),
         ],
     ),
     "datasets render": (
