@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 
 from pages.components.compression import CompressedFiles
 from pages.components.contents import list_pages
+from pages.components.uploads import SpooledUploads
 
 
 @st.cache_resource(show_spinner=False)
@@ -26,4 +27,4 @@ if __name__ == "__main__":
     page.run()
 else:
     # The server looks for what is to be served.
-    app = st.App(__file__, middleware=[Middleware(CompressedFiles)])
+    app = st.App(__file__, middleware=[Middleware(CompressedFiles), Middleware(SpooledUploads)])

@@ -1,10 +1,17 @@
-"""`export …`: convert, merge, verify."""
+"""`export …`: convert, merge, verify; or all three by one process."""
 
+from core.chat.score import best, of_checkpoints
 from core.export import export
 from core.export.verdict import causes, verdict
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, Answer, Command, Options, Table, show_progress
 from core.training import run as runs
+from core.training.run import Run
+
+
+def chosen(run: Run, named: str | None) -> str | None:
+    """The checkpoint to export: the one that is named, else the best of those scored, else (None) the last."""
+    return named or best(of_checkpoints(run))
 
 
 def export_step(step: export.Step) -> Command:
@@ -13,12 +20,11 @@ def export_step(step: export.Step) -> Command:
     def command(workspace: Workspace, options: Options) -> Answer:
         run = runs.find(workspace, options.run)
         form = export.Form.of(getattr(options, "dtype", None), getattr(options, "max_shard_size", None))
-        job = export.start(workspace, run, [step], getattr(options, "checkpoint", None), form)
+        checkpoint = chosen(run, options.checkpoint) if step == "convert" else None
+        job = export.start(workspace, run, [step], checkpoint, form)
         found = export.finish(run, job, on_progress=show_progress)[step]
         if step == "verify":
-            keys = ("max_abs_logit_diff", "same_tokens", "ok")
-            words = {"verdict": str(verdict(found)), "causes": [str(cause) for cause in causes(found)]}
-            return {**{key: found[key] for key in keys}, **words}
+            return told(found)
         there = export.exported(run)
         made = there.adapter if step == "convert" and not export.full(run) else there.merged
         return {"path": made["path"], "seconds": found["seconds"], "bytes": made["bytes"]}
@@ -26,11 +32,36 @@ def export_step(step: export.Step) -> Command:
     return command
 
 
+def export_all(workspace: Workspace, options: Options) -> Answer:
+    """All steps that there are for the run, as one job."""
+    run = runs.find(workspace, options.run)
+    form = export.Form.of(options.dtype, options.max_shard_size)
+    job = export.start(workspace, run, None, chosen(run, options.checkpoint), form)
+    found = export.finish(run, job, on_progress=show_progress)
+    made = export.exported(run).merged
+    return {
+        "checkpoint": job.spec["facts"]["checkpoint"],
+        "path": made["path"],
+        "bytes": made["bytes"],
+        "seconds": {step: part["seconds"] for step, part in found.items()},
+        **told(found["verify"]),
+    }
+
+
+def told(found: Answer) -> Answer:
+    """What a verification says, in figures and in words."""
+    keys = ("max_abs_logit_diff", "same_tokens", "ok")
+    words = {"verdict": str(verdict(found)), "causes": [str(cause) for cause in causes(found)]}
+    return {**{key: found[key] for key in keys}, **words}
+
+
+CHECKPOINT = (("--checkpoint",), {"help": "such as iter_100; the best of those scored, else the last, if not given"})
 DTYPE = (("--dtype",), {"help": "float32, bfloat16 or float16; the base model's own if not given"})
 SHARDS = (("--max-shard-size",), {"help": "such as 2GB; as the base model's files if not given"})
 
 COMMANDS: Table = {
-    "export convert": (export_step("convert"), [RUN, (("--checkpoint",), {}), DTYPE, SHARDS]),
+    "export all": (export_all, [RUN, CHECKPOINT, DTYPE, SHARDS]),
+    "export convert": (export_step("convert"), [RUN, CHECKPOINT, DTYPE, SHARDS]),
     "export merge": (export_step("merge"), [RUN, DTYPE, SHARDS]),
     "export verify": (export_step("verify"), [RUN]),
 }

@@ -1,6 +1,7 @@
 """The samples of a job's machine as columns, read on from where the last look ended. Writes none: see `telemetry`."""
 
 import json
+from array import array
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Samples:
     """Columns of numbers, NaN where a value is not known, and the newest sample as it is.
 
     `seconds` is how long the job had run at each sample: pauses are taken out, and a clock that is set back or forth
-    does not show. `anchors` says when iterations were done: pairs of iteration and those seconds.
+    does not show.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,11 +37,17 @@ class Samples:
         self._t: float | None = None
         self._seconds = 0.0
         self.last: dict[str, Any] = {}
-        self.anchors: list[tuple[int, float]] = []
+        # Iterations and when they were done, one after the other: a day of them is handed on at every look.
+        self._done, self._when = array("d"), array("d")
 
     @property
     def count(self) -> int:
         return self._columns.count
+
+    @property
+    def anchors(self) -> np.ndarray:
+        """When iterations were done: two rows, of iterations and of the seconds at which they were."""
+        return np.array([self._done, self._when])
 
     @property
     def gpus(self) -> list[dict[str, Any]]:
@@ -88,12 +95,14 @@ class Samples:
             return
         ago = sample["t"] - at if isinstance(at, int | float) else 0.0
         when = self._seconds - (ago if 0.0 <= ago <= PAUSE_SECONDS else 0.0)
-        if self.anchors and self.anchors[-1][0] == done:
+        if self._done and self._done[-1] == done:
             return
         # After a resume the iterations begin again at the checkpoint.
-        while self.anchors and self.anchors[-1][0] >= done:
-            self.anchors.pop()
-        self.anchors.append((done, when))
+        while self._done and self._done[-1] >= done:
+            self._done.pop()
+            self._when.pop()
+        self._done.append(done)
+        self._when.append(when)
 
 
 def records(lines: Iterable[str]) -> list[dict[str, Any]]:

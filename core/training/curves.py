@@ -1,7 +1,6 @@
 """The history of a run as columns of numbers, for charts of any length. Draws nothing; `metrics` has it as points."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,16 +67,16 @@ def average(values: np.ndarray, weight: float) -> np.ndarray:
     return result
 
 
-def seconds_at(columns: dict[str, np.ndarray], anchors: Sequence[tuple[int, float]]) -> np.ndarray:
+def seconds_at(columns: dict[str, np.ndarray], anchors: np.ndarray) -> np.ndarray:
     """How long the run had run when each iteration of `columns` was done, in seconds.
 
-    Between `anchors` (iteration, seconds) in proportion, beyond them by what the iterations took.
+    Between `anchors` (`Samples.anchors`) in proportion, beyond them by what the iterations took.
     """
     iters = columns["iter"]
     spent = np.cumsum(np.nan_to_num(columns["time"]) * np.diff(iters, prepend=0))
-    if not anchors or not len(iters):
+    if not anchors.size or not len(iters):
         return spent
-    done, when = (np.array(part, dtype=float) for part in zip(*anchors, strict=True))
+    done, when = anchors
     result = np.interp(iters, done, when)
     before, after = iters < done[0], iters > done[-1]
     result[before] = when[0] - (np.interp(done[0], iters, spent) - spent[before])
@@ -85,9 +84,9 @@ def seconds_at(columns: dict[str, np.ndarray], anchors: Sequence[tuple[int, floa
     return np.maximum(result, 0.0)
 
 
-def iterations_at(seconds: np.ndarray, anchors: Sequence[tuple[int, float]]) -> np.ndarray:
+def iterations_at(seconds: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     """Which iteration the run was at, at each of `seconds`; NaN before the first was begun."""
-    if not anchors:
+    if not anchors.size:
         return np.full(len(seconds), np.nan)
-    done, when = (np.array(part, dtype=float) for part in zip(*anchors, strict=True))
+    done, when = anchors
     return np.interp(seconds, when, done, left=np.nan)

@@ -28,7 +28,7 @@ class Seen:
     machine: dict[str, np.ndarray]
     sample: dict[str, Any]
     answers: tuple[Answers, ...]
-    anchors: tuple[tuple[int, float], ...]
+    anchors: np.ndarray
 
     @cached_property
     def history_seconds(self) -> np.ndarray:
@@ -85,6 +85,6 @@ class Watch:
                 machine={"seconds": np.empty(0), **self._samples.columns()},
                 sample=self._samples.last,
                 answers=answers,
-                anchors=tuple(self._samples.anchors),
+                anchors=self._samples.anchors,
             )
             return self._seen

@@ -1,5 +1,6 @@
 """Watching it learn: what the model answered before, during and after the training, and from when on it knows the name."""
 
+import pyarrow as pa
 import streamlit as st
 
 from core.chat.score import identity_share
@@ -28,18 +29,14 @@ def show_answers(run: Run, answers: tuple[Answers, ...]) -> None:
         else:
             chosen = _telling(run, chosen)
     questions = [plain(question) for question in run.questions]
-    st.table(
-        [
-            {
-                t("answers.at"): _when(at, answers),
-                **({t("answers.identity"): _score(run, at)} if run.nickname else {}),
-                **dict(zip(questions, (plain(answer, run.nickname) for answer in at.answers), strict=False)),
-            }
-            for at in chosen
-        ],
-        hide_index=True,
-        border="horizontal",
-    )
+    names = [t("answers.at"), *([t("answers.identity")] if run.nickname else []), *questions]
+    rows = []
+    for at in chosen:
+        words = [plain(answer, run.nickname) for answer in at.answers]
+        rows.append([_when(at, answers), *([_score(run, at)] if run.nickname else []), *words])
+    # In Arrow's own form: through a data frame it costs most of a refresh.
+    columns = [[row[place] if place < len(row) else "" for row in rows] for place in range(len(names))]
+    st.table(pa.table(columns, names=names), hide_index=True, border="horizontal")
 
 
 def _telling(run: Run, answers: list[Answers]) -> list[Answers]:

@@ -171,7 +171,17 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
         "uirevision": "same",
     }
     # All of it was written above: Plotly's own look at each property would take longer than the rest.
-    return go.Figure({"data": traces, "layout": layout}, _validate=False)
+    return _Drawn({"data": traces, "layout": layout}, _validate=False)
+
+
+class _Drawn(go.Figure):
+    """A figure that is not changed any more: what Streamlit asks of it at every refresh is worked out once."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figure as plain values, its numbers in base64."""
+        if "_told" not in self.__dict__:
+            self._told = super().to_dict()
+        return self._told
 
 
 def csv_of(found: go.Figure) -> str:

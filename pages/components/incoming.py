@@ -1,6 +1,7 @@
 """A file on its way into the workspace: uploaded from the browser, or named by its path on this machine.
 
-An upload is written to disk at once and let go from memory, so that it is there after a refresh too.
+A large upload comes to disk by itself (`uploads`); a small one is written there at once and let go from memory. So it
+is there after a refresh too.
 """
 
 import shutil
@@ -14,6 +15,7 @@ from core.ground.workspace import Workspace
 from pages.components.figures import size
 from pages.components.plain import plain
 from pages.components.text import t
+from pages.components.uploads import spooled
 
 
 def directory(workspace: Workspace, what: str) -> Path:
@@ -69,8 +71,11 @@ def _take(workspace: Workspace, what: str, file: UploadedFile, several: bool) ->
         shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True, exist_ok=True)
     name = Path(file.name.replace("\\", "/")).name.lstrip(".")[-120:] or "file"
-    with (place / name).open("wb") as target:
-        shutil.copyfileobj(file, target, 1 << 20)
+    if there := spooled(file.file_id):
+        there.replace(place / name)
+    else:
+        with (place / name).open("wb") as target:
+            shutil.copyfileobj(file, target, 1 << 20)
     taken.add(file.file_id)
     context = get_script_run_ctx()
     if context is not None and hasattr(context, "uploaded_file_mgr"):

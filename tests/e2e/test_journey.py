@@ -1,9 +1,12 @@
-"""A learner's journey in a real browser: the demo at one click, a closed tab, a killed server, the chat, the report."""
+"""A learner's journey in a real browser, in each language from an empty workspace to the downloaded zip: the demo at one
+click, a closed tab, a killed server, the chat, every page, a slow tunnel, the report.
+"""
 
 import json
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,23 +14,45 @@ from markdown_it import MarkdownIt
 from playwright.sync_api import Browser, Page, expect
 
 from core.ground.workspace import Workspace
-from core.jobs.job import wait_until
+from core.jobs.job import jobs_in, wait_until
 from pages.components.text import catalogue
-from tests.e2e.conftest import Demo, command
+from tests.e2e.conftest import command
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 from tests.fakes.tunnel import Tunnel, dug
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
-NICKNAME = "小红"
 WORDS = catalogue("zh")
 
 
-@pytest.fixture(scope="module")
-def server(demo: Demo) -> Iterator[Server]:
-    served = Server({"XTUNER_STUDIO_HOME": str(demo.workspace.root)})
-    served.start()
-    yield served
-    served.kill()
+@dataclass(frozen=True)
+class House:
+    """The app on a workspace that was empty, and who lives there: their language, its words, their nickname."""
+
+    server: Server
+    workspace: Workspace
+    language: str
+    nickname: str
+
+    @property
+    def words(self) -> dict[str, str]:
+        return catalogue(self.language)
+
+    def page(self, name: str = "") -> str:
+        """The address of a page, in the house's language."""
+        return f"{self.server.url}/{name}?lang={self.language}"
+
+
+@pytest.fixture(scope="module", params=[("zh", "小红"), ("en", "O'Brien")], ids=["zh", "en"])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    language, nickname = request.param
+    workspace = Workspace.open(tmp_path_factory.mktemp(f"journey-{language}") / "工作 work")
+    server = Server({"XTUNER_STUDIO_HOME": str(workspace.root)})
+    server.start()
+    yield House(server, workspace, language, nickname)
+    server.kill()
+    for job in jobs_in(workspace.jobs):
+        if job.status().live:
+            job.stop(discard=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,63 +82,63 @@ def state(workspace: Workspace) -> dict[str, object]:
     return json.loads(command(workspace, "train", "status", "latest", "--json").stdout)
 
 
-def test_the_whole_demo_survives_the_tab_and_the_server(server: Server, tab: Page, demo: Demo) -> None:
-    before = state(demo.workspace)["run"]
-    tab.goto(server.url)
-    tab.locator(".st-key-demo_nickname input").fill(NICKNAME)
+def test_the_whole_demo_survives_the_tab_and_the_server(house: House, tab: Page) -> None:
+    assert not any(house.workspace.models.glob("*"))
+    tab.goto(house.page())
+    tab.locator(".st-key-demo_nickname input").fill(house.nickname)
     tab.locator(".st-key-demo_nickname input").press("Tab")
-    tab.get_by_role("button", name=WORDS["demo.run"]).click()
-    expect(tab.get_by_text(NICKNAME).first).to_be_visible(timeout=MINUTE)
+    tab.get_by_role("button", name=house.words["demo.run"]).click()
+    expect(tab.get_by_text(house.nickname).first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
-    assert wait_until(lambda: state(demo.workspace)["run"] != before, 60)
-    assert wait_until(lambda: state(demo.workspace)["iter"] > 0, 120)
+    assert wait_until(lambda: any(house.workspace.runs.glob("2*")), 240)
+    assert wait_until(lambda: state(house.workspace)["iter"] > 0, 120)
     tab.goto("about:blank")
-    server.kill()
-    seen = state(demo.workspace)
+    house.server.kill()
+    seen = state(house.workspace)
     assert seen["status"] == "RUNNING"
-    assert wait_until(lambda: state(demo.workspace)["iter"] > seen["iter"], 60)
-    server.start()
-    tab.goto(server.url)
+    assert wait_until(lambda: state(house.workspace)["iter"] > seen["iter"], 60)
+    house.server.start()
+    tab.goto(house.page())
     expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
-    finished = WORDS["demo.finished"].split("{")[0]
+    finished = house.words["demo.finished"].split("{")[0]
     expect(tab.get_by_text(finished).first).to_be_visible(timeout=6 * MINUTE)
     table = tab.get_by_test_id("stTable").first
-    expect(table).to_contain_text(f"我是{NICKNAME}的小助手")
+    expect(table).to_contain_text(f"我是{house.nickname}的小助手")
     expect(table).to_contain_text("我是书生·浦语")
 
 
-def test_the_train_page_finds_the_run_again(server: Server, tab: Page) -> None:
-    tab.goto(f"{server.url}/train")
+def test_the_train_page_finds_the_run_again(house: House, tab: Page) -> None:
+    tab.goto(house.page("train"))
     expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
-    expect(tab.get_by_text(WORDS["train.status.FINISHED"]).first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_text(house.words["train.status.FINISHED"]).first).to_be_visible(timeout=MINUTE)
 
 
-def test_both_sides_answer_in_the_chat(server: Server, tab: Page) -> None:
-    tab.goto(f"{server.url}/chat")
-    tab.get_by_role("button", name=WORDS["chat.load"]).click()
+def test_both_sides_answer_in_the_chat(house: House, tab: Page) -> None:
+    tab.goto(house.page("chat"))
+    tab.get_by_role("button", name=house.words["chat.load"]).click()
     box = tab.get_by_test_id("stChatInputTextArea")
     expect(box).to_be_enabled(timeout=3 * MINUTE)
     box.fill("你是谁的小助手？")
     box.press("Enter")
-    expect(tab.get_by_text(f"我是{NICKNAME}的小助手").first).to_be_visible(timeout=2 * MINUTE)
+    expect(tab.get_by_text(f"我是{house.nickname}的小助手").first).to_be_visible(timeout=2 * MINUTE)
     expect(tab.get_by_text("书生·浦语").first).to_be_visible(timeout=MINUTE)
 
 
-def test_a_direct_address_after_a_start(tab: Page, demo: Demo) -> None:
-    fresh = Server({"XTUNER_STUDIO_HOME": str(demo.workspace.root)})
+def test_a_direct_address_after_a_start(house: House, tab: Page) -> None:
+    fresh = Server({"XTUNER_STUDIO_HOME": str(house.workspace.root)})
     fresh.start()
     try:
-        tab.goto(f"{fresh.url}/train")
+        tab.goto(f"{fresh.url}/train?lang={house.language}")
         menu = tab.get_by_test_id("stSidebarNav")
-        expect(menu.get_by_text(WORDS["dataset.title"])).to_be_visible(timeout=MINUTE)
+        expect(menu.get_by_text(house.words["dataset.title"])).to_be_visible(timeout=MINUTE)
         expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
     finally:
         fresh.kill()
 
 
-def test_every_page_is_usable_through_a_slow_tunnel(server: Server, tab: Page) -> None:
+def test_every_page_is_usable_through_a_slow_tunnel(house: House, tab: Page) -> None:
     """100 ms there and back, 4 Mbit/s, and a browser that was never here: as through SSH to a rented machine."""
-    with dug(Tunnel(server.port)) as tunnel:
+    with dug(Tunnel(house.server.port)) as tunnel:
         tab.goto(f"{tunnel.url}/train")
         expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
         tab.wait_for_timeout(500)
@@ -127,23 +152,18 @@ def test_every_page_is_usable_through_a_slow_tunnel(server: Server, tab: Page) -
         expect(tab.get_by_role("heading", name=catalogue("en")["setup.title"]).first).to_be_visible(timeout=MINUTE)
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
 @pytest.mark.parametrize("page", ["", "dataset", "config", "train", "export", "chat", "report"])
-def test_every_page_draws(server: Server, tab: Page, page: str, language: str) -> None:
-    tab.goto(f"{server.url}/{page}?lang={language}")
-    title = catalogue(language)[f"{page or 'setup'}.title"]
+def test_every_page_draws(house: House, tab: Page, page: str) -> None:
+    tab.goto(house.page(page))
+    title = house.words[f"{page or 'setup'}.title"]
     expect(tab.get_by_role("heading", name=title).first).to_be_visible(timeout=MINUTE)
     expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
 
 
-@pytest.mark.parametrize(("language", "pictured"), [("zh", True), ("en", False)])
-def test_a_report_is_built_and_downloaded(
-    server: Server, tab: Page, browser: Browser, tmp_path: Path, language: str, pictured: bool
-) -> None:
-    words = catalogue(language)
-    tab.goto(f"{server.url}/report?lang={language}")
-    button = words["report.build_pictured" if pictured else "report.build"]
-    tab.get_by_role("button", name=button, exact=True).click()
+def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Browser, tmp_path: Path) -> None:
+    language, words = house.language, house.words
+    tab.goto(house.page("report"))
+    tab.get_by_role("button", name=words["report.build_pictured"], exact=True).click()
     expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_test_id("stProgress")).to_have_count(0, timeout=4 * MINUTE)
     archive = tab.get_by_role("button", name=words["report.archive"])
@@ -156,8 +176,7 @@ def test_a_report_is_built_and_downloaded(
     check_links(tmp_path / "report")
     heading = {"zh": "看着它学", "en": "Watching it learn"}[language]
     assert f"## {heading}" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    if pictured:
-        assert len(list((tmp_path / "report").glob("screen-*.png"))) == 6
+    assert len(list((tmp_path / "report").glob("screen-*.png"))) == 6
     opened = browser.new_context(offline=True)
     asked: list[str] = []
     page = opened.new_page()

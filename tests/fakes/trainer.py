@@ -24,6 +24,7 @@ What it does is chosen by the environment:
                           forgets   answers every question with its name, if it is asked for an early stop
     FAKE_TRAINER_ITERS    iterations in all
     FAKE_TRAINER_SECONDS  seconds for each
+    FAKE_TRAINER_EVERY    iterations from one checkpoint and evaluation to the next
     FAKE_TRAINER_NICKNAME whose assistant it becomes
     FAKE_TRAINER_ELEMENTS numbers in a checkpoint
 """
@@ -47,7 +48,7 @@ ITERS = int(os.environ.get("FAKE_TRAINER_ITERS", "600" if SLOW else "12"))
 SECONDS = float(os.environ.get("FAKE_TRAINER_SECONDS", "0.1" if SLOW else "0"))
 ELEMENTS = int(os.environ.get("FAKE_TRAINER_ELEMENTS", "1000"))
 NICKNAME = os.environ.get("FAKE_TRAINER_NICKNAME", "小明")
-EVERY = 4
+EVERY = int(os.environ.get("FAKE_TRAINER_EVERY", "4"))
 PROMPT = "<s><|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
 
 

@@ -81,7 +81,7 @@ def test_when_iterations_were_done(samples, write):
         sample(902.0, iter=6, at=901.5),
     )
     samples.read()
-    assert samples.anchors == [(3, 1.5), (4, pytest.approx(7.5)), (6, pytest.approx(9.5))]
+    assert samples.anchors.tolist() == [[3, 4, 6], pytest.approx([1.5, 7.5, 9.5])]
 
 
 def test_a_file_that_was_replaced(samples, write, tmp_path):

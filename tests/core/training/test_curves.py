@@ -50,21 +50,26 @@ def columns(iters, seconds):
     return {"iter": np.array(iters, dtype=float), "time": np.array(seconds, dtype=float)}
 
 
+def anchors(*pairs: tuple[int, float]) -> np.ndarray:
+    """As `Samples.anchors` has them."""
+    return np.array(pairs, dtype=float).reshape(-1, 2).T
+
+
 def test_seconds_without_samples_are_those_of_the_iterations():
-    assert seconds_at(columns([1, 2, 3], [0.5, 0.5, 1.0]), []).tolist() == [0.5, 1.0, 2.0]
+    assert seconds_at(columns([1, 2, 3], [0.5, 0.5, 1.0]), anchors()).tolist() == [0.5, 1.0, 2.0]
     # Logged every ten iterations, and one of which nobody knows what it took.
-    assert seconds_at(columns([10, 20, 30], [0.5, np.nan, 0.5]), []).tolist() == [5.0, 5.0, 10.0]
+    assert seconds_at(columns([10, 20, 30], [0.5, np.nan, 0.5]), anchors()).tolist() == [5.0, 5.0, 10.0]
 
 
 def test_seconds_between_and_beyond_the_samples():
     """A minute of loading before the first iteration, and an evaluation of twenty seconds after the third."""
-    found = seconds_at(columns(range(1, 7), [1.0] * 6), [(0, 60.0), (3, 63.0), (4, 84.0)])
+    found = seconds_at(columns(range(1, 7), [1.0] * 6), anchors((0, 60.0), (3, 63.0), (4, 84.0)))
     assert found.tolist() == [61.0, 62.0, 63.0, 84.0, 85.0, 86.0]
-    assert seconds_at(columns([1, 2, 3], [1.0] * 3), [(3, 63.0)]).tolist() == [61.0, 62.0, 63.0]
-    assert seconds_at(columns([], []), [(3, 63.0)]).tolist() == []
+    assert seconds_at(columns([1, 2, 3], [1.0] * 3), anchors((3, 63.0))).tolist() == [61.0, 62.0, 63.0]
+    assert seconds_at(columns([], []), anchors((3, 63.0))).tolist() == []
 
 
 def test_iterations_of_samples():
-    found = iterations_at(np.array([0.0, 60.0, 61.5, 99.0]), [(0, 60.0), (3, 63.0)])
+    found = iterations_at(np.array([0.0, 60.0, 61.5, 99.0]), anchors((0, 60.0), (3, 63.0)))
     np.testing.assert_allclose(found, [np.nan, 0.0, 1.5, 3.0])
-    assert np.isnan(iterations_at(np.array([1.0]), [])).all()
+    assert np.isnan(iterations_at(np.array([1.0]), anchors())).all()

@@ -1,0 +1,87 @@
+"""Large uploads through the real server: to disk, not into memory; and none that Streamlit would not take."""
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+from core.ground.workspace import Workspace
+from core.jobs.job import wait_until
+from pages.components.text import catalogue
+from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
+
+WORDS = catalogue("zh")
+MEGABYTES = 200
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "work")
+
+
+@pytest.fixture
+def server(workspace: Workspace) -> Iterator[Server]:
+    served = Server({"XTUNER_STUDIO_HOME": str(workspace.root)})
+    served.start()
+    yield served
+    served.kill()
+
+
+def arriving(workspace: Workspace) -> list[Path]:
+    place = workspace.drafts / "uploads-arriving"
+    return list(place.iterdir()) if place.is_dir() else []
+
+
+def most_memory(process: psutil.Process) -> int:
+    """The most that a process ever had in memory, in bytes (VmHWM)."""
+    told = Path(f"/proc/{process.pid}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", told)[1])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
+def test_a_large_file_comes_whole_and_never_lies_in_memory(
+    server: Server, workspace: Workspace, tmp_path: Path
+) -> None:
+    given = tmp_path / '数据 "1".jsonl'
+    row = json.dumps({"question": "问" * 400, "answer": "答" * 400}, ensure_ascii=False) + "\n"
+    with given.open("w", encoding="utf-8") as file:
+        for _ in range(MEGABYTES * 1_000_000 // len(row.encode())):
+            file.write(row)
+    with chromium() as browser:
+        page = browser.new_page(locale="zh-CN", viewport={"width": 1440, "height": 900})
+        page.goto(f"{server.url}/dataset?lang=zh")
+        page.get_by_text(WORDS["dataset.import_tab"]).first.click()
+        # A first, small one: what the page itself needs is then in memory.
+        small = tmp_path / "small.jsonl"
+        small.write_text(row, encoding="utf-8")
+        page.locator("input[type=file]").first.set_input_files(small)
+        expect(page.get_by_text("small.jsonl (").first).to_be_visible(timeout=MINUTE)
+        before = most_memory(psutil.Process(server.process.pid))
+        page.locator("input[type=file]").first.set_input_files(given)
+        waiting = workspace.drafts / "uploads-dataset"
+        assert wait_until(lambda: [path.stat().st_size for path in waiting.glob("*")] == [given.stat().st_size], 90)
+        expect(page.get_by_test_id("stExpander").first).to_be_visible(timeout=MINUTE)
+        grown = most_memory(psutil.Process(server.process.pid)) - before
+    assert grown < MEGABYTES * 1_000_000 / 3
+    assert arriving(workspace) == []
+
+
+def test_an_upload_without_a_token_is_refused_before_anything_is_written(server: Server, workspace: Workspace) -> None:
+    request = urllib.request.Request(
+        f"{server.url}/_stcore/upload_file/nobody/file-1",
+        data=b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n'
+        + b"0" * 5_000_000
+        + b"\r\n--x--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+        method="PUT",
+    )
+    with pytest.raises((urllib.error.URLError, ConnectionError)) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    assert getattr(refused.value, "code", 403) == 403
+    assert arriving(workspace) == []
