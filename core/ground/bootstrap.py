@@ -94,7 +94,8 @@ def setup() -> None:
     print("正在安装依赖（约 6.5 GB，只需一次） / installing what is needed (about 6.5 GB, once) …", flush=True)
     steps = [
         [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", uv_requirement()],
-        [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON, "-r", REQUIREMENTS],
+        # Compiled now: half of XTuner's and pandas' imports is compiling, and some machines keep none of it.
+        [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON, "-r", REQUIREMENTS],
     ]
     if not os.path.exists(PYTHON):
         steps.insert(0, [python, "-m", "venv", VENV])
