@@ -4,10 +4,12 @@
 """
 
 import gc
+import threading
 
 import streamlit as st
 from starlette.middleware import Middleware
 
+from core.ground.workspace import Workspace
 from pages.components.compression import CompressedFiles
 from pages.components.contents import list_pages
 from pages.components.uploads import SpooledUploads
@@ -20,6 +22,13 @@ def forget_the_imports() -> None:
     gc.freeze()
 
 
+def read_ahead() -> None:
+    """What charts need, and the history of the newest run, before someone waits for them."""
+    from pages.components import monitor
+
+    monitor.read_ahead(Workspace.open())
+
+
 if __name__ == "__main__":
     # A person's page is drawn.
     page = list_pages()
@@ -27,4 +36,5 @@ if __name__ == "__main__":
     page.run()
 else:
     # The server looks for what is to be served.
+    threading.Timer(0.5, read_ahead).start()
     app = st.App(__file__, middleware=[Middleware(CompressedFiles), Middleware(SpooledUploads)])
