@@ -1,9 +1,13 @@
-"""Merging a model of more than 2 GB: peak memory and time, ours beside XTuner's `convert merge`, on the CPU.
+"""Exporting, ours beside XTuner's two commands, on the CPU: time on the demo's run, and peak memory on a large model.
 
-    python -m benchmarks.export --workspace DIR [--keep DIR]
+    python -m benchmarks.export --workspace DIR [--keep DIR] [--demo-only]
 
-InternLM2's architecture with random weights in half precision and the demo model's tokenizer (of the workspace DIR,
-which must hold the demo model); a random adapter on all layers. Peak memory is the kernel's figure for the process.
+DIR is a workspace with the demo's run. The large model is InternLM2's architecture with random weights in half
+precision, more than 2 GB, and the demo model's tokenizer; a random adapter on all layers. Peak memory is the kernel's
+figure for the process.
+
+    demo    convert + merge + verify by `export all` against `pth_to_hf` + `merge`, which verify nothing, in turn
+    ours, xtuner    the merge of the large model
 """
 
 import argparse
@@ -19,8 +23,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import say, write
+from benchmarks.measure import RESULTS, interleaved, machine, say, write
+from core.engine.commands import engine_environment
 from core.engine.tensors import Planned, Weights, shards, write_shards
+from core.ground.files import read_json
+from core.ground.workspace import PROJECT, Workspace
+from core.training import run as runs
 
 HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, HEADS, KV, RANK = 2048, 8192, 12, 92544, 16, 8, 64
 SHARD = 500_000_000
@@ -84,6 +92,29 @@ def run(*argv: str) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began, "peak_gb": usage.ru_maxrss * 1024 / 1e9}
 
 
+def demo(workspace: Path, scratch: Path, rounds: int) -> dict[str, Any]:
+    """Both ways from the checkpoint of the newest run to a merged model, in turn."""
+    found = runs.every(Workspace.open(workspace))[0]
+    environment = {**os.environ, **engine_environment(Workspace.open(workspace)), "MKL_THREADING_LAYER": "GNU"}
+    tools, base = "xtuner.tools.model_converters", str(found.model_path)
+
+    def command(*argv: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", *argv], env=environment, cwd=PROJECT, capture_output=True, text=True, check=True
+        )
+
+    def ours() -> None:
+        command("core", "export", "all", found.id, "--workspace", str(workspace), "--json")
+
+    def theirs() -> None:
+        shutil.rmtree(scratch, ignore_errors=True)
+        adapter, merged = str(scratch / "adapter"), str(scratch / "merged")
+        command(f"{tools}.pth_to_hf", str(found.config), str(found.checkpoint().path), adapter, "--fp32")
+        command(f"{tools}.merge", base, adapter, merged, "--safe-serialization", "--device", "cpu")
+
+    return interleaved(theirs, ours, rounds)
+
+
 def difference(one: Path, two: Path) -> float:
     """The largest difference of any tensor."""
     ours, theirs = Weights(one), Weights(two)
@@ -91,13 +122,24 @@ def difference(one: Path, two: Path) -> float:
     return max(float((ours.read(n).float() - theirs.read(n).float()).abs().max()) for n in ours.entries)
 
 
+def kept() -> dict[str, Any]:
+    """What this machine's results have already."""
+    return (read_json(RESULTS / machine()["name"] / "export.json") or {}).get("figures", {})
+
+
 def main() -> None:
     """Make, merge both ways, compare."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--demo-only", action="store_true")
     options = parser.parse_args()
     directory = options.keep or Path(tempfile.mkdtemp())
+    figures: dict[str, Any] = {"demo": demo(options.workspace, directory / "xtuner", 3)}
+    say(f"demo: {figures['demo']}")
+    if options.demo_only:
+        write("export", {**kept(), **figures})
+        return
     base, adapter = directory / "base", directory / "adapter"
     make(options.workspace / "models" / "demo", base, adapter)
     largest = max(file.stat().st_size for file in base.glob("*.safetensors"))
@@ -108,7 +150,7 @@ def main() -> None:
         "results": str(directory), "config": None, "dtype": None, "shard_bytes": None, "card": "", "facts": {},
     }  # fmt: skip
     (directory / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    figures: dict[str, Any] = {"model_gb": total / 1e9, "largest_shard_gb": largest / 1e9}
+    figures |= {"model_gb": total / 1e9, "largest_shard_gb": largest / 1e9}
     figures["ours"] = run("core.engine.export_worker", "merge", "--plan", str(directory / "plan.json"))
     say(f"ours: {figures['ours']}")
     figures["allowed_peak_gb"] = 1.3 * largest / 1e9 + 1

@@ -13,7 +13,9 @@ from pages.components.checklist import remind
 from pages.components.contents import for_a_picture, link_to, make_up_for_the_menu
 from pages.components.plain import plain
 from pages.components.problems import show_refusal
-from pages.components.text import language_switch, t
+from pages.components.text import language, language_switch, t
+
+HTML_LANGUAGES = {"zh": "zh-CN", "en": "en"}
 
 
 def open_page(name: str) -> Workspace:
@@ -39,6 +41,11 @@ def open_page(name: str) -> Workspace:
         _what_runs(workspace)
         st.caption(t("frame.workspace"))
         st.caption(plain(str(workspace.root)))
+        # Streamlit says that every page is English, and a screen reader would read Chinese so.
+        st.html(
+            f"<script>document.documentElement.lang = '{HTML_LANGUAGES[language()]}'</script>",
+            unsafe_allow_javascript=True,
+        )
     return workspace
 
 

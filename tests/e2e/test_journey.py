@@ -108,9 +108,17 @@ def test_the_whole_demo_survives_the_tab_and_the_server(house: House, tab: Page)
 
 
 def test_the_train_page_finds_the_run_again(house: House, tab: Page) -> None:
+    frames: list[object] = []
+    tab.on("websocket", lambda socket: socket.on("framereceived", frames.append))
     tab.goto(house.page("train"))
     expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_text(house.words["train.status.FINISHED"]).first).to_be_visible(timeout=MINUTE)
+    expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
+    tab.wait_for_timeout(1_000)
+    frames.clear()
+    # A finished run is not asked for again: two refreshes would fit.
+    tab.wait_for_timeout(4_500)
+    assert frames == []
 
 
 def test_both_sides_answer_in_the_chat(house: House, tab: Page) -> None:
@@ -156,6 +164,7 @@ def test_every_page_is_usable_through_a_slow_tunnel(house: House, tab: Page) -> 
 def test_every_page_draws(house: House, tab: Page, page: str) -> None:
     tab.goto(house.page(page))
     title = house.words[f"{page or 'setup'}.title"]
+    expect(tab.locator("html")).to_have_attribute("lang", {"zh": "zh-CN", "en": "en"}[house.language], timeout=MINUTE)
     expect(tab.get_by_role("heading", name=title).first).to_be_visible(timeout=MINUTE)
     expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
 

@@ -170,3 +170,18 @@ def test_every_format_through_xtuner(workspace, made, tmp_path):
     assert "".join(token.text for token in shown[0].tokens).count(QUESTION) == 1
     texts = next(dataset for dataset, _ in made if dataset.name == "corpus")
     assert statistics.count(workspace, texts, kept).lengths.tolist() == found["corpus"]["lengths"]
+    # What is not as it should be: a second <s>, and a system turn that evaluation has not, has otherwise, or alone has.
+    doubled = rendering.render(workspace, kept, [single("", "<s>书里的话"), single("", "书里的话")], "")
+    assert [[problem.message.en for problem in row.problems] for row in doubled] == [
+        ["token 2 is a second beginning-of-sequence in a row"],
+        [],
+    ]
+    both = [{"conversation": TWO}, single(QUESTION, ANSWER)]
+    for system, flagged in (
+        ("", ["the row has a system prompt that evaluation and chat do not send", None]),
+        ("系统 {y}", [None, "evaluation and chat send a system prompt that the row does not have"]),
+        ("另一个", ["the row has a system prompt that evaluation and chat do not send",
+                    "evaluation and chat send a system prompt that the row does not have"]),
+    ):  # fmt: skip
+        said = rendering.render(workspace, kept, both, kept.prompt_template, system=system)
+        assert [next((problem.message.en for problem in row.problems), None) for row in said] == flagged
