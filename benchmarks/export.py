@@ -32,6 +32,11 @@ from core.training import run as runs
 
 HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, HEADS, KV, RANK = 2048, 8192, 12, 92544, 16, 8, 64
 SHARD = 500_000_000
+# XTuner asks torch for this on a machine without CUDA, in vain; then the tool runs as its command does.
+BF16 = (
+    "import torch, runpy, sys; torch.cpu.is_bf16_supported = lambda: False; sys.argv[0] = 'x'; "
+    "runpy.run_module('{}', run_name='__main__')"
+)
 MATRICES = {
     "attention.wqkv": ((HEADS + 2 * KV) * (HIDDEN // HEADS), HIDDEN),
     "attention.wo": (HIDDEN, HIDDEN),
@@ -100,17 +105,19 @@ def demo(workspace: Path, scratch: Path, rounds: int) -> dict[str, Any]:
 
     def command(*argv: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", *argv], env=environment, cwd=PROJECT, capture_output=True, text=True, check=True
+            [sys.executable, *argv], env=environment, cwd=PROJECT, capture_output=True, text=True, check=True
         )
 
     def ours() -> None:
-        command("core", "export", "all", found.id, "--workspace", str(workspace), "--json")
+        command("-m", "core", "export", "all", found.id, "--workspace", str(workspace), "--json")
 
     def theirs() -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         adapter, merged = str(scratch / "adapter"), str(scratch / "merged")
-        command(f"{tools}.pth_to_hf", str(found.config), str(found.checkpoint().path), adapter, "--fp32")
-        command(f"{tools}.merge", base, adapter, merged, "--safe-serialization", "--device", "cpu")
+        command(
+            "-c", BF16.format(f"{tools}.pth_to_hf"), str(found.config), str(found.checkpoint().path), adapter, "--fp32"
+        )
+        command("-m", f"{tools}.merge", base, adapter, merged, "--safe-serialization", "--device", "cpu")
 
     return interleaved(theirs, ours, rounds)
 

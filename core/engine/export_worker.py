@@ -295,3 +295,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # Taking torch and transformers down piece by piece takes most of a second, and frees what ends anyway.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

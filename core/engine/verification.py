@@ -62,6 +62,8 @@ def verify(
         best = [logit[p.shape[1] - 1 : -1].argmax(-1).tolist() for logit, p in zip(told, prompts, strict=True)]
         return answers if best == answers else _generated(model, prompts, ends, tokenizer)
 
+    # The modules stay: to look through them each time that something is let go takes longer than all else.
+    gc.freeze()
     with torch.inference_mode():
         progress.tell(0.1)
         alone = load(merged)
