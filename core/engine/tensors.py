@@ -83,16 +83,16 @@ class Weights:
         if not entry.bytes:
             return torch.empty(entry.shape, dtype=entry.dtype)
         # By reading, not by mapping: pages of a mapped file count as memory of the process.
-        block = bytearray(entry.bytes)
+        block = torch.empty(entry.bytes, dtype=torch.uint8)
         with entry.file.open("rb", buffering=0) as file:
             file.seek(entry.offset)
-            view, at = memoryview(block), 0
-            while at < len(block):
+            view, at = memoryview(block.numpy()), 0
+            while at < len(view):
                 count = file.readinto(view[at:])
                 if not count:
                     raise OSError(f"{entry.file} is cut short")
                 at += count
-        return torch.frombuffer(block, dtype=entry.dtype).reshape(entry.shape)
+        return block.view(entry.dtype).reshape(entry.shape)
 
     def _pytorch(self, file: Path) -> Iterator[Entry]:
         tensors = torch.load(str(file), map_location="cpu", weights_only=True, mmap=True)
