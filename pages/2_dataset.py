@@ -60,7 +60,7 @@ columns[3].metric(
     border=True,
     height="stretch",
 )
-st.caption(f"SHA-256 `{dataset.sha256}` · {plain(str(dataset.data))}")
+st.caption(f"SHA-256 {dataset.sha256} · {plain(str(dataset.data))}")
 
 rows_tab, checks_tab, statistics_tab, tokens_tab, versions_tab = st.tabs(
     [t(f"dataset.tab_{name}") for name in ("rows", "checks", "statistics", "seen", "versions")]

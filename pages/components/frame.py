@@ -15,6 +15,13 @@ from pages.components.plain import plain
 from pages.components.problems import show_refusal
 from pages.components.text import language, language_switch, t
 
+# The word of what is chosen has the primary colour, which must carry white words too, and so is too dark on dark ground.
+CHOSEN = """<style>
+[data-testid=stTab][aria-selected=true] p, [data-testid=stSliderThumbValue] p,
+button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMaterial]) {
+    color: color-mix(in srgb, currentColor 65%, CanvasText);
+}
+</style>"""
 HTML_LANGUAGES = {"zh": "zh-CN", "en": "en"}
 
 
@@ -42,10 +49,8 @@ def open_page(name: str) -> Workspace:
         st.caption(t("frame.workspace"))
         st.caption(plain(str(workspace.root)))
         # Streamlit says that every page is English, and a screen reader would read Chinese so.
-        st.html(
-            f"<script>document.documentElement.lang = '{HTML_LANGUAGES[language()]}'</script>",
-            unsafe_allow_javascript=True,
-        )
+        words = f"<script>document.documentElement.lang = '{HTML_LANGUAGES[language()]}'</script>"
+        st.html(words + CHOSEN, unsafe_allow_javascript=True)
     return workspace
 
 
