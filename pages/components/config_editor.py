@@ -35,7 +35,9 @@ def show_editor(workspace: Workspace, config: Config) -> None:
     text = config.text() if draft is None else draft
     if st.session_state.get(key) != text:
         st.session_state[key] = text
-    st.text_area(
+    # A program is read by its columns.
+    st.html("<style>.st-key-config_text textarea { font-family: monospace; font-size: 0.8rem; tab-size: 4; }</style>")
+    st.container(key="config_text").text_area(
         t("config.text"),
         height=460,
         key=key,

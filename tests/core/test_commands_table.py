@@ -69,6 +69,7 @@ COMMANDS = [
     "train delete",
     "train restore",
     "train trash",
+    "export all",
     "export convert",
     "export merge",
     "export verify",
