@@ -56,7 +56,7 @@ def test_a_large_file_comes_whole_and_never_lies_in_memory(
     with chromium() as browser:
         page = browser.new_page(locale="zh-CN", viewport={"width": 1440, "height": 900})
         page.goto(f"{server.url}/dataset?lang=zh")
-        page.get_by_text(WORDS["dataset.import_tab"]).first.click()
+        page.get_by_text(WORDS["dataset.tab_import"]).first.click()
         # A first, small one: what the page itself needs is then in memory.
         small = tmp_path / "small.jsonl"
         small.write_text(row, encoding="utf-8")
