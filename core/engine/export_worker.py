@@ -296,6 +296,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    # Taking torch and transformers down piece by piece takes most of a second, and frees what ends anyway.
     print(end="", flush=True)
-    os._exit(0)
+    os._exit(0)  # Taking torch down piece by piece takes most of a second, and frees what ends anyway.
