@@ -1,6 +1,6 @@
 """How long a training takes: from an earlier one on this machine where there is one, else from its measured arithmetic.
 
-    start + iterations x (fixed + tokens x per token) + answers x questions x tokens of an answer x seconds each
+    start + iterations x (fixed + tokens x per token) + checkpoints + answers x questions x tokens x seconds each
 
 Estimates; the counts are `schedule`'s.
 """
@@ -19,6 +19,11 @@ MAPS, PROCESS_SECONDS, ROW_SECONDS = 7, 0.07, 1.2e-5
 # Half of a large matrix product's speed is what a training reaches of it; 4-bit weights are unpacked at each use.
 REACHED, UNPACKING = 0.5, 1.3
 ITERATION_SECONDS = 0.02
+# On a GPU a small step takes as long as it takes to start its kernels, for each layer (measured on one H100: 0.011 with
+# every weight trained, 0.016 with an adapter; of an answer's token 0.0017).
+LAYER_SECONDS, LAYER_TOKEN_SECONDS = 0.013, 0.0017
+# What torch.save writes in a second (22.7 GB in some 80 s, measured there).
+SAVED_BYTES_PER_S = 300e6
 # Before the training an answer has 50 tokens at most (EvaluateChatHook).
 FIRST_ANSWER = 50
 
@@ -43,24 +48,40 @@ def duration(
     schedule: Schedule,
     machine: dict[str, Any],
     measured: Sequence[dict[str, Any]] = (),
+    checkpoint_bytes: int = 0,
 ) -> Duration:
     """The time of a training. `measured` are earlier runs on this machine: `history.measured`."""
     count = shape.parameters if shape else 0
-    work = arithmetic(facts, count)
+    work = arithmetic(facts, count) / (REACHED * machine["flops_per_s"])
     own = _like_it(facts, count, measured)
     mapping = prepare(facts)
     if own is None:
-        each = work / (REACHED * machine["flops_per_s"]) + ITERATION_SECONDS
+        each = work + ITERATION_SECONDS
         token = 2 * count / (REACHED * machine["flops_per_s"]) + 0.012
+        if machine.get("cuda") and shape:
+            each = max(each, shape.layers * LAYER_SECONDS)
+            token = max(token, shape.layers * LAYER_TOKEN_SECONDS)
         start = STARTING_SECONDS + count * 2 / DISK_BYTES_PER_S + mapping
         # The last words come sooner than the limit.
         said = 0.6
     else:
-        each = own["seconds"] * (work / own["work"] if own.get("work") else 1.0)
+        each = _scaled(own["seconds"], (own.get("work") or 0.0) / (REACHED * machine["flops_per_s"]), work)
         token, said = own["token_seconds"], 1.0
         start = own["start_seconds"] - own["prepare_seconds"] + mapping
     answer = token * said * answered_tokens(facts["evaluation"], schedule)
-    return Duration(start=start, train=schedule.iters * each, answer=answer, calibrated=own is not None)
+    # What an earlier run took for its checkpoints is among its answers.
+    saving = len(schedule.saves) * checkpoint_bytes / SAVED_BYTES_PER_S if own is None else 0.0
+    return Duration(start=start, train=schedule.iters * each + saving, answer=answer, calibrated=own is not None)
+
+
+def _scaled(seconds: float, own_work: float, work: float) -> float:
+    """Seconds of an iteration, from those of an earlier one and what the arithmetic of both takes.
+
+    What is beyond the arithmetic, the starting of kernels, is the same for both.
+    """
+    if own_work <= 0:
+        return seconds
+    return seconds * work / own_work if own_work >= seconds else seconds - own_work + work
 
 
 def arithmetic(facts: dict[str, Any], parameters: int) -> float:

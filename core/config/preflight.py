@@ -102,11 +102,11 @@ def preflight(
     form = shape(model.path, tuple((facts["model"].get("lora") or {}).get("target_modules") or ()))
     cuda = bool(here["cuda"])
     takes = memory(form, facts, cuda=cuda) if form else None
-    time = duration(form, facts, plan, here, measured)
+    size = checkpoint_bytes(form, facts)
+    time = duration(form, facts, plan, here, measured, size)
     allocated, total = _corrected(takes, facts, form, measured)
     free = float(here["free_mb"]) if cuda else psutil.virtual_memory().available / 2**20
     disk = shutil.disk_usage(workspace.root).free
-    size = checkpoint_bytes(form, facts)
     case = Case(
         facts=facts,
         schedule=plan,
