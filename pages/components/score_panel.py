@@ -18,6 +18,8 @@ from pages.components.problems import refusals, show_end
 from pages.components.text import language, t
 
 COLOURS = {"identity": "#3f7fe0", "retention": "#3aa17e", "parrot": "#e08a3c"}
+# Identity and retention often lie on one another: the one is seen within the other.
+MARKS = (("circle", 7), ("diamond-open", 14), ("x", 8))
 
 
 def scoring_job(run: Run) -> Job | None:
@@ -82,16 +84,18 @@ def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
                 name=t(f"comparison.{rate}"),
                 x=steps,
                 y=[getattr(scores, rate)["tuned"] for scores in scored.values()],
-                marker="circle",
+                marker=symbol,
+                size=size,
+                joined=True,
                 colour=COLOURS[rate],
             )
-            for rate in RATES
+            for rate, (symbol, size) in zip(RATES, MARKS, strict=True)
         ]
         points = run.metrics().read()
         loss = Line(name=t("curves.loss"), x=[p["iter"] for p in points], y=[p["loss"] for p in points], faint=True)
         return stacked(
             [
-                Panel(title=t("chat.rates"), lines=rates, span=(0.0, 1.05)),
+                Panel(title=t("chat.rates"), lines=rates, span=(-0.05, 1.05)),
                 Panel(title=t("curves.loss"), lines=[loss], height=160),
             ],
             t("curves.iteration"),
