@@ -1,4 +1,5 @@
-"""A hub on 127.0.0.1 that takes a model: the parts of Hugging Face's interface that its client uses to send files.
+"""A hub on 127.0.0.1 that takes a model: the parts of Hugging Face's and ModelScope's interfaces that their clients use
+to send files.
 
 Wants a token that may write, keeps what is sent in memory, and can break a connection.
 """
@@ -39,7 +40,12 @@ def serve(hub: UploadHub) -> Iterator[UploadHub]:
             pass
 
         def do_GET(self) -> None:  # noqa: N802
-            if self.allowed():
+            path = urlsplit(self.path).path
+            if not self.allowed():
+                return
+            if "/v1/" in path:
+                self.modelscope(path)
+            else:
                 siblings = []
                 for name, content in hub.files.items():
                     blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
@@ -55,7 +61,18 @@ def serve(hub: UploadHub) -> Iterator[UploadHub]:
             if not self.allowed():
                 return
             path = urlsplit(self.path).path
-            if path == "/api/repos/create":
+            if path == "/api/v1/models" and hub.created:
+                # The client asks for a public one before every file; the name is taken.
+                self.tell({"Code": 10010101001, "Success": False, "Message": "the name is taken"}, 400)
+            elif path == "/api/v1/models":
+                hub.created.append(json.loads(body))
+                self.tell({"Code": 200, "Success": True, "Data": {"Name": "model", "Path": "me"}})
+            elif path.startswith("/api/v1/repos/models/me/model/commit/"):
+                for told in json.loads(body)["actions"]:
+                    large = told["type"] == "lfs"
+                    hub.files[told["path"]] = hub.large[told["sha256"]] if large else base64.b64decode(told["content"])
+                self.tell({"Code": 200, "Success": True, "Data": {"CommitId": COMMIT}})
+            elif path == "/api/repos/create":
                 hub.created.append(json.loads(body))
                 self.tell({"url": "https://huggingface.co/me/model", "name": "me/model", "id": "me/model"})
             elif path == "/api/validate-yaml":
@@ -102,6 +119,21 @@ def serve(hub: UploadHub) -> Iterator[UploadHub]:
             hub.large[self.path.rpartition("/")[2]] = body
             hub.put.append(self.path)
             self.tell({})
+
+        def modelscope(self, path: str) -> None:
+            """What ModelScope tells of the repository, once there is one."""
+            if not hub.created:
+                self.tell({"Code": 404, "Success": False, "Message": "not found"}, 404)
+            elif path.endswith("/repo/files"):
+                files = [
+                    {"Path": name, "Name": name, "Size": len(content), "Type": "blob",
+                     "Sha256": hashlib.sha256(content).hexdigest()}
+                    for name, content in hub.files.items()
+                ]  # fmt: skip
+                self.tell({"Code": 200, "Success": True, "Data": {"Files": files}})
+            else:
+                told = {"Name": "model", "Path": "me", "Id": 1}
+                self.tell({"Code": 200, "Success": True, "Data": told, "success": True, "data": told})
 
         def allowed(self) -> bool:
             if self.headers.get("Authorization") == f"Bearer {TOKEN}":

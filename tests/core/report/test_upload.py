@@ -38,17 +38,20 @@ def test_a_repository_that_cannot_be(package, repository):
                 upload.plan(package, target, repository)
 
 
-def test_sent_once_and_the_token_is_left_nowhere(workspace, exported_run, hub, package):
-    plan = upload.plan(package, "huggingface", "me/model", private=True, endpoint=hub.address)
+@pytest.mark.parametrize("target", ["huggingface", "modelscope"])
+def test_sent_once_and_the_token_is_left_nowhere(workspace, exported_run, hub, target):
+    package = publish.package(workspace, exported_run, target)
+    plan = upload.plan(package, target, "me/model", private=True, endpoint=hub.address)
     hub.failures = 1
     job = upload.start(exported_run, package, plan, TOKEN)
-    assert job.wait(60) is Status.FINISHED, job.log_tail()
+    assert job.wait(90) is Status.FINISHED, job.log_tail()
     assert {name: (package.path / name).read_bytes() for name in package.files} == hub.files
-    assert hub.created[0]["private"] is True
+    assert len(hub.created) == 1
+    assert hub.created[0]["private"] is True if target == "huggingface" else hub.created[0]["Visibility"] == 1
     first = list(hub.put)
     # Again: what is there by its hash is not sent a second time.
     again = upload.start(exported_run, package, plan, TOKEN)
-    assert again.wait(60) is Status.FINISHED, again.log_tail()
+    assert again.wait(90) is Status.FINISHED, again.log_tail()
     assert hub.put == first
     assert "sent" not in again.log_tail()
     for path in workspace.root.rglob("*"):
