@@ -31,7 +31,8 @@ def measured(workspace: Workspace) -> list[dict[str, Any]]:
     on a GPU), `total_mb` (what the device or, without a GPU, the process showed).
     """
     found: list[dict[str, Any]] = []
-    finished = [run for run in every(workspace)[: 3 * NEWEST] if run.state([]).status is Status.FINISHED]
+    newest = every(workspace)[: 3 * NEWEST]
+    finished = [run for run in newest if run.state([]).status is Status.FINISHED and _comparable(run)]
     for number, run in enumerate(finished):
         # Measuring a config takes some seconds: of the older ones only what is known already.
         if len(found) < NEWEST and (told := _told(workspace, run, ask=number == 0)):
@@ -39,14 +40,19 @@ def measured(workspace: Workspace) -> list[dict[str, Any]]:
     return found
 
 
+def _comparable(run: Run) -> bool:
+    """Whether the run was one process, in one go: the questions of an early stop take time that no forecast knows, and
+    it ends before its schedule does.
+    """
+    alone = run.facts["cluster"]["nproc"] * run.facts["cluster"]["nnodes"] == 1
+    return alone and not run.learned and len(jobs_in(run.jobs, "train")) == 1
+
+
 def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None:
     points = run.metrics().read()
     times = [point["time"] for point in points if point.get("time")]
     jobs = jobs_in(run.jobs, "train")
-    if run.learned:
-        # The questions of an early stop take time that no forecast knows, and it ends before its schedule does.
-        return None
-    if len(times) < 3 or len(jobs) != 1 or run.facts["cluster"]["nproc"] * run.facts["cluster"]["nnodes"] > 1:
+    if len(times) < 3:
         return None
     try:
         facts = config_facts(workspace, run.config, run.facts["dataset"]["sha256"], run.model_path, ask=ask)

@@ -3,6 +3,7 @@
 import pytest
 
 from core.engine.measure import WorkFailed
+from core.ground.files import write_json
 from core.training import history
 from core.training import run as runs
 from tests.conftest import ended
@@ -59,3 +60,22 @@ def test_as_many_as_are_looked_at(workspace, config, fake_engine):
         ended(runs.start(workspace, config.name).job)
     newest = runs.every(workspace)[0].id
     assert [told["run"] for told in history.measured(workspace)][:1] == [newest]
+
+
+def test_the_newest_run_that_can_be_compared_is_the_one_that_is_measured(workspace, config, fake_engine, monkeypatch):
+    asked = []
+
+    def ask(_workspace, path, *_, ask):
+        asked.append((path.parent.name, ask))
+        return changed(max_epochs=1, max_iters=None)
+
+    monkeypatch.setattr(history, "config_facts", ask)
+    fake_engine("ok", iters=4)
+    alone = runs.start(workspace, config.name)
+    ended(alone.job)
+    several = runs.start(workspace, config.name)
+    ended(several.job)
+    record = several.path / "run.json"
+    write_json(record, several.facts | {"cluster": several.facts["cluster"] | {"nproc": 2}})
+    assert [told["run"] for told in history.measured(workspace)] == [alone.id]
+    assert asked == [(alone.id, True)]
