@@ -56,11 +56,15 @@ _MASKED = """words => words.forEach((word, i) => {
   if (i < n) { if (window.__texts[i].data !== word) window.__texts[i].data = word; }
   else if (window.__fields[i - n].value !== word) window.__fields[i - n].value = word;
 })"""
-# 0 in the moment in which a page takes the place of another.
+# 0 in the moment in which a page takes the place of another. A page with a line to type in has another frame, which
+# scrolls to its end and keeps that line below what it shows.
 _HEIGHT = """() => {
   const block = document.querySelector('[data-testid=stMainBlockContainer]');
-  const main = document.querySelector('[data-testid=stMain]');
-  return block && main ? Math.ceil(block.getBoundingClientRect().bottom + main.scrollTop) : 0;
+  const main = document.querySelector('[data-testid=stMain], [data-testid=stAppScrollToBottomContainer]');
+  const line = document.querySelector('[data-testid=stBottom]');
+  if (!block || !main) return 0;
+  const shown = block.getBoundingClientRect();
+  return Math.ceil(line ? shown.height + line.getBoundingClientRect().height : shown.bottom + main.scrollTop);
 }"""
 
 
