@@ -182,7 +182,9 @@ def test_every_page_draws(house: House, tab: Page, page: str) -> None:
 def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Browser, tmp_path: Path) -> None:
     language, words = house.language, house.words
     tab.goto(house.page("report"))
-    tab.get_by_role("button", name=words["report.build_pictured"], exact=True).click()
+    # Pictures of all pages take two minutes: in one language.
+    pictured = language == "zh"
+    tab.get_by_role("button", name=words["report.build_pictured" if pictured else "report.build"], exact=True).click()
     expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_test_id("stProgress")).to_have_count(0, timeout=4 * MINUTE)
     archive = tab.get_by_role("button", name=words["report.archive"])
@@ -195,7 +197,7 @@ def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Brow
     check_links(tmp_path / "report")
     heading = {"zh": "看着它学", "en": "Watching it learn"}[language]
     assert f"## {heading}" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    assert len(list((tmp_path / "report").glob("screen-*.png"))) == 6
+    assert len(list((tmp_path / "report").glob("screen-*.png"))) == (6 if pictured else 0)
     opened = browser.new_context(offline=True)
     asked: list[str] = []
     page = opened.new_page()
