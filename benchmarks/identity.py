@@ -90,6 +90,9 @@ def main() -> None:
         "**parrot**: a general question is answered with the identity. The best checkpoint of each is chosen by identity +",
         f"retention − 2 · parrot: {chosen}.",
         "",
+        "One training of each. Trained again on another machine, rates moved by more than these intervals, which are of the "
+        "questions alone.",
+        "",
         "What `course` loses depends on the learning rate: compare the rows of 0.002, which is the recipe's, with those of 0.01.",
     ]
     options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,4 +1,5 @@
-"""The first estimate of a time, against what trainings of InternLM2's 1.8 B architecture took on one H100."""
+"""The first estimate of a time, against the three H100 trainings (InternLM2's 1.8 B architecture) that its
+constants were taken from: that it still fits them, not that it foretells others."""
 
 import pytest
 
