@@ -3,12 +3,15 @@
 `make run`, or `streamlit run app.py`. Lists the pages; each page is complete without this file.
 """
 
+import contextlib
 import gc
 import threading
+from collections.abc import AsyncIterator
 
 import streamlit as st
 from starlette.middleware import Middleware
 
+from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from pages.components.compression import CompressedFiles
 from pages.components.contents import list_pages
@@ -26,7 +29,16 @@ def read_ahead() -> None:
     """What charts need, and the history of the newest run, before someone waits for them."""
     from pages.components import monitor
 
-    monitor.read_ahead(Workspace.open())
+    # Where the workspace cannot be used, each page says so.
+    with contextlib.suppress(StudioError):
+        monitor.read_ahead(Workspace.open())
+
+
+@contextlib.asynccontextmanager
+async def serving(_: st.App) -> AsyncIterator[None]:
+    """While the server serves; a thread of its own reads ahead, and keeps nobody from ending it."""
+    threading.Thread(target=read_ahead, daemon=True).start()
+    yield
 
 
 if __name__ == "__main__":
@@ -36,5 +48,4 @@ if __name__ == "__main__":
     page.run()
 else:
     # The server looks for what is to be served.
-    threading.Timer(0.5, read_ahead).start()
-    app = st.App(__file__, middleware=[Middleware(CompressedFiles), Middleware(SpooledUploads)])
+    app = st.App(__file__, lifespan=serving, middleware=[Middleware(CompressedFiles), Middleware(SpooledUploads)])

@@ -52,12 +52,13 @@ def duration(
 ) -> Duration:
     """The time of a training. `measured` are earlier runs on this machine: `history.measured`."""
     count = shape.parameters if shape else 0
-    work = arithmetic(facts, count) / (REACHED * machine["flops_per_s"])
+    speed = REACHED * machine["flops_per_s"]
+    work = arithmetic(facts, count) / speed
     own = _like_it(facts, count, measured)
     mapping = prepare(facts)
     if own is None:
         each = work + ITERATION_SECONDS
-        token = 2 * count / (REACHED * machine["flops_per_s"]) + 0.012
+        token = 2 * count / speed + 0.012
         if machine.get("cuda") and shape:
             each = max(each, shape.layers * LAYER_SECONDS)
             token = max(token, shape.layers * LAYER_TOKEN_SECONDS)
@@ -65,7 +66,7 @@ def duration(
         # The last words come sooner than the limit.
         said = 0.6
     else:
-        each = _scaled(own["seconds"], (own.get("work") or 0.0) / (REACHED * machine["flops_per_s"]), work)
+        each = _scaled(own["seconds"], (own.get("work") or 0.0) / speed, work)
         token, said = own["token_seconds"], 1.0
         start = own["start_seconds"] - own["prepare_seconds"] + mapping
     answer = token * said * answered_tokens(facts["evaluation"], schedule)

@@ -32,7 +32,8 @@ _TOP, _BOTTOM, _BETWEEN = 92, 48, 34
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One line: where `y` is None or NaN it has a gap. `faint` lines stand behind the others; a `marker` (one of
-    Plotly's symbols) draws points alone, `joined` with the line through them; `weight` is its share of the figure's points beside those of the others.
+    Plotly's symbols) draws points alone, `joined` with the line through them; `weight` is its share of the figure's
+    points beside those of the others.
     """
 
     name: str
@@ -117,12 +118,10 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
             colour = line.colour or (FAINT if line.faint else colours_of.setdefault(line.name, next(colours)))
             look: dict[str, Any] = {"mode": "lines", "line": {"width": 1.2 if line.faint else 2, "color": colour}}
             if line.marker:
-                points = {"symbol": line.marker, "size": line.size, "color": colour}
-                look = (
-                    {**look, "mode": "lines+markers", "marker": points}
-                    if line.joined
-                    else {"mode": "markers", "marker": points}
-                )
+                look |= {
+                    "mode": "lines+markers" if line.joined else "markers",
+                    "marker": {"symbol": line.marker, "size": line.size, "color": colour},
+                }
             traces.append(
                 {
                     "type": "scatter",

@@ -73,14 +73,14 @@ class SpooledUploads:
 async def _written(request: Request, file_id: str) -> bytes:
     """Read the request to the workspace; a request of the same form with nothing in its file."""
     name = "file"
-    async with request.form(max_files=2) as form:
-        given = [value for value in form.values() if isinstance(value, UploadFile)]
-        if given:
-            name = re.sub(r'[\r\n"]', "'", given[0].filename or name)
-            try:
+    try:
+        async with request.form(max_files=2) as form:
+            given = [value for value in form.values() if isinstance(value, UploadFile)]
+            if given:
+                name = re.sub(r'[\r\n"]', "'", given[0].filename or name)
                 _HERE[file_id] = await to_thread.run_sync(_keep, given[0], file_id)
-            except OSError as error:
-                raise HTTPException(507, detail=f"{error.strerror}: {error.filename}") from error
+    except OSError as error:
+        raise HTTPException(507, detail=f"{error.strerror}: {error.filename}") from error
     boundary = re.search(r'boundary="?([^";]+)', request.headers["content-type"])
     line = f"--{boundary[1] if boundary else ''}"
     kind = f'Content-Disposition: form-data; name="file"; filename="{name}"'
@@ -95,8 +95,13 @@ def _keep(given: UploadFile, file_id: str) -> Path:
             if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
                 old.unlink()
     path = place / file_id
-    with path.open("wb") as target:
-        shutil.copyfileobj(given.file, target, 1 << 20)
+    try:
+        with path.open("wb") as target:
+            shutil.copyfileobj(given.file, target, 1 << 20)
+    except OSError:
+        # What did not fit is of no use, and takes the room of others.
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
