@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.measure import say
 
 HERE = Path(__file__).parent
-NOT_BENCHMARKS = {"__init__", "__main__", "measure", "table", "random_model", "identity_probe"}
+NOT_BENCHMARKS = {"__init__", "__main__", "measure", "table", "random_model", "identity_probe", "tab"}
 BY_NAME_ONLY = {"gpu", "identity", "export"}
 
 

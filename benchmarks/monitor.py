@@ -9,7 +9,7 @@ and a real browser looks at it through a real server:
                      what the server takes when nobody looks
     refresh_kb       what one refresh sends to the browser: the median and the most
 
-    python -m benchmarks.monitor [--overhead-only | --page-only]
+    python -m benchmarks.monitor [--overhead-only | --page-only] [--rounds N]
 """
 
 import argparse
@@ -45,7 +45,7 @@ from core.training.run import Run
 from tests.fakes.model import write_model
 
 CHROMIUM = "/usr/bin/chromium"
-TICKS = 10
+TICKS = 20
 Figures = dict[str, Any]
 
 
@@ -167,7 +167,7 @@ def looked_at(root: Path, run: Run) -> Figures:
         browser.close()
         time.sleep(3)
         at_rest, resting = server.cpu_times(), time.time()
-        time.sleep(TICKS)
+        time.sleep(TICKS * 2)
         rested = server.cpu_times()
         idle = (rested.user + rested.system - at_rest.user - at_rest.system) / (time.time() - resting)
     bursts = grouped(frames)
@@ -197,72 +197,71 @@ def grouped(frames: list[tuple[float, int]], apart: float = 0.8) -> list[int]:
     return bursts or [0]
 
 
-def overhead(root: Path, rounds: int) -> Figures:
-    """The same computation on all cores as a job: unwatched (no telemetry, no page) and watched (both), in turn."""
+def overhead(root: Path, run: Run, rounds: int) -> Figures:
+    """The same computation on all cores as a job: unwatched (no telemetry, no tab) and watched (both), in turn."""
     work = (
         "import numpy as np, time\n"
         "a = np.random.default_rng(0).normal(size=(1200, 1200))\n"
         "began = time.perf_counter()\n"
-        "for _ in range(400): a = np.tanh(a @ a / 1200)\n"
+        "for _ in range(300): a = np.tanh(a @ a / 1200)\n"
         "print(time.perf_counter() - began)\n"
     )
     taken: dict[str, list[float]] = {"off": [], "on": []}
-    shares: list[float] = []
+    # Percent of the machine's cores that the server takes when nobody looks and when one does, and the supervisor.
+    shares: dict[str, list[float]] = {"server_at_rest": [], "server": [], "supervisor": []}
 
-    def off() -> None:
-        job = Job.start(root / "jobs", "work", [sys.executable, "-c", work])
-        job.wait()
-        taken["off"].append(float(job.log_tail().split()[-1]))
+    with served(root) as (address, server):
 
-    def on() -> None:
-        watcher = subprocess.Popen([sys.executable, "-m", "benchmarks.monitor", "--watch"], cwd=PROJECT)
-        try:
-            time.sleep(6)
-            began, before = time.time(), cpu(watcher.pid)
-            job = Job.start(root / "jobs", "work", [sys.executable, "-c", work], telemetry=root / "telemetry.jsonl")
-            supervisor = job.pids["supervisor"].pid
-            at_start = cpu(supervisor)
-            last = at_start
+        def compute(way: str, **watched: Path) -> None:
+            job = Job.start(root / "jobs", "work", [sys.executable, "-c", work], **watched)
+            supervisor = psutil.Process(job.pids["supervisor"].pid)
+            looks = []
             while job.status().live:
-                last = cpu(supervisor) or last
-                time.sleep(0.2)
-            spent = cpu(watcher.pid) - before + last - at_start
-            shares.append(100 * spent / (time.time() - began) / (psutil.cpu_count() or 1))
-            taken["on"].append(float(job.log_tail().split()[-1]))
-        finally:
-            watcher.terminate()
-            watcher.wait(10)
+                with contextlib.suppress(psutil.Error):
+                    looks.append((time.time(), cpu(server), cpu(supervisor)))
+                time.sleep(0.5)
+            taken[way].append(float(job.log_tail().split()[-1]))
+            seconds, *spent = (b - a for a, b in zip(looks[0], looks[-1], strict=True))
+            names = ("server", "supervisor") if way == "on" else ("server_at_rest",)
+            for name, cpu_seconds in zip(names, spent, strict=False):
+                shares[name].append(100 * cpu_seconds / seconds / (psutil.cpu_count() or 1))
 
-    interleaved(off, on, rounds)
+        def off() -> None:
+            compute("off")
+
+        def on() -> None:
+            tab = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.tab", address, "train", f"run={run.id}"], cwd=PROJECT
+            )
+            try:
+                time.sleep(5)
+                compute("on", telemetry=root / "telemetry.jsonl")
+            finally:
+                tab.terminate()
+                tab.wait(10)
+
+        # The first look reads all history: no part of watching.
+        on()
+        for figures in (taken["on"], *shares.values()):
+            figures.clear()
+        interleaved(off, on, rounds)
+    watching = [on - off + beside for off, on, beside in zip(*shares.values(), strict=True)]
     return {
         "slowdown_percent": spread([100 * (b / a - 1) for a, b in zip(taken["off"], taken["on"], strict=True)]),
+        "slowdown_of_medians_percent": 100 * (statistics.median(taken["on"]) / statistics.median(taken["off"]) - 1),
         "seconds": taken,
-        # The bound of what it can take from a training that keeps every core busy.
-        "cpu_percent_of_machine": spread(shares),
+        # What it can take from a training that keeps every core busy: what the server takes more, and the supervisor.
+        "cpu_percent_of_machine": {
+            "watching": spread(watching),
+            **{name: spread(share) for name, share in shares.items()},
+        },
     }
 
 
-def cpu(pid: int) -> float:
-    """CPU seconds of a process so far; 0 for one that is gone."""
-    with contextlib.suppress(psutil.Error):
-        times = psutil.Process(pid).cpu_times()
-        return times.user + times.system
-    return 0.0
-
-
-def watch_for_ever() -> None:
-    """Draw the page of the newest run every two seconds, as a server does for an open tab."""
-    import gc
-
-    from tests.pages.screen import open_page
-
-    page = open_page("train")
-    gc.collect()
-    gc.freeze()
-    while True:
-        began = time.monotonic()
-        page.run()
-        time.sleep(max(0.0, 2.0 - (time.monotonic() - began)))
+def cpu(process: psutil.Process) -> float:
+    """CPU seconds of a process so far."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def main(options: argparse.Namespace) -> None:
@@ -281,9 +280,9 @@ def main(options: argparse.Namespace) -> None:
                 say(json.dumps(figures[f"points_{points}"]))
         if not options.page_only:
             say("overhead")
-            workspace, run = prepared(root / "overhead", 10_000, 2.5)
+            _, run = prepared(root / "overhead", 10_000, 2.5)
             try:
-                figures["overhead"] = overhead(workspace.root, options.rounds)
+                figures["overhead"] = overhead(root / "overhead", run, options.rounds)
             finally:
                 run.stop(discard=True)
     write("monitor", figures)
@@ -291,12 +290,8 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    for flag in ("--overhead-only", "--page-only", "--watch"):
+    for flag in ("--overhead-only", "--page-only"):
         parser.add_argument(flag, action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--points", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    chosen = parser.parse_args()
-    if chosen.watch:
-        watch_for_ever()
-    else:
-        main(chosen)
+    main(parser.parse_args())

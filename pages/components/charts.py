@@ -4,6 +4,7 @@ A figure holds at most some 1,500 points however long its lines are, in float32,
 two figures the browser keeps what it shows, a zoom included. Reads no files: the numbers are given.
 """
 
+import base64
 import csv
 import html
 import io
@@ -176,17 +177,27 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
         "uirevision": "same",
     }
     # All of it was written above: Plotly's own look at each property would take longer than the rest.
-    return _Drawn({"data": traces, "layout": layout}, _validate=False)
+    return _Drawn(traces, layout)
 
 
 class _Drawn(go.Figure):
-    """A figure that is not changed any more: what Streamlit asks of it at every refresh is worked out once."""
+    """A figure that is not changed any more: what Streamlit asks of it at every refresh is there as plain values, where
+    Plotly would look for numbers in every corner of it.
+    """
+
+    def __init__(self, traces: list[dict[str, Any]], layout: dict[str, Any]) -> None:
+        super().__init__({"data": traces, "layout": layout}, _validate=False)
+        plain = [{**trace, "x": _base64(trace["x"]), "y": _base64(trace["y"])} for trace in traces]
+        self._told = {"data": plain, "layout": layout}
 
     def to_dict(self) -> dict[str, Any]:
         """The figure as plain values, its numbers in base64."""
-        if "_told" not in self.__dict__:
-            self._told = super().to_dict()
         return self._told
+
+
+def _base64(numbers: np.ndarray) -> dict[str, str]:
+    """Numbers in float32 as Plotly's scripts read them."""
+    return {"dtype": "f4", "bdata": base64.b64encode(numbers).decode("ascii")}
 
 
 def csv_of(found: go.Figure) -> str:
