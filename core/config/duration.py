@@ -1,10 +1,12 @@
 """How long a training takes: from an earlier one on this machine where there is one, else from its measured arithmetic.
 
     start + iterations x (fixed + tokens x per token) + checkpoints + answers x questions x tokens x seconds each
+    + 2 s before each further epoch, where processes load the data
 
 Estimates; the counts are `schedule`'s.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,8 @@ ITERATION_SECONDS = 0.02
 LAYER_SECONDS, LAYER_TOKEN_SECONDS = 0.013, 0.0017
 # What torch.save writes in a second (22.7 GB in some 80 s, measured there).
 SAVED_BYTES_PER_S = 300e6
+# What mmengine's loop waits before each further epoch; `engine.entry` takes it away where no processes load the data.
+PAUSE_SECONDS = 2.0
 # Before the training an answer has 50 tokens at most (EvaluateChatHook).
 FIRST_ANSWER = 50
 
@@ -72,7 +76,8 @@ def duration(
     answer = token * said * answered_tokens(facts["evaluation"], schedule)
     # What an earlier run took for its checkpoints is among its answers.
     saving = len(schedule.saves) * checkpoint_bytes / SAVED_BYTES_PER_S if own is None else 0.0
-    return Duration(start=start, train=schedule.iters * each + saving, answer=answer, calibrated=own is not None)
+    train = schedule.iters * each + saving + pauses(facts, schedule)
+    return Duration(start=start, train=train, answer=answer, calibrated=own is not None)
 
 
 def _scaled(seconds: float, own_work: float, work: float) -> float:
@@ -96,6 +101,11 @@ def arithmetic(facts: dict[str, Any], parameters: int) -> float:
     per_weight += 2 if model.get("use_activation_checkpointing", True) else 0
     unpacking = UNPACKING if (model.get("llm") or {}).get("quantization_config") else 1.0
     return per_weight * parameters * facts["data"]["padded_tokens"] * unpacking
+
+
+def pauses(facts: dict[str, Any], schedule: Schedule) -> float:
+    """What a training waits between its epochs, in seconds."""
+    return PAUSE_SECONDS * (math.ceil(schedule.epochs) - 1) if facts["num_workers"] else 0.0
 
 
 def answered_tokens(evaluation: dict[str, Any] | None, schedule: Schedule) -> int:

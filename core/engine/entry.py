@@ -11,10 +11,13 @@ import re
 import signal
 import sys
 import time
+import types
 
 from core.engine.training_hook import Interrupted, departure, stop_asked, tell, watch_runners
 
 _PR_SET_PDEATHSIG = 1
+# In place of the module `time` where nothing is to be waited for.
+UNHURRIED = types.SimpleNamespace(sleep=lambda _seconds: None)
 
 
 def die_with_parent() -> None:
@@ -93,6 +96,21 @@ def mark_evaluations() -> None:
     EvaluateChatHook._generate_samples = marked
 
 
+def waste_no_time_between_epochs() -> None:
+    """Have mmengine wait for 2 s before each further epoch only where processes load the data, which may hang without
+    it; with a few rows and many epochs the wait would be half of a training."""
+    from mmengine.runner import loops
+
+    batches = loops._InfiniteDataloaderIterator
+    following = batches.__next__
+
+    def at_once(self: object) -> object:
+        loops.time = time if self._dataloader.num_workers else UNHURRIED
+        return following(self)
+
+    batches.__next__ = at_once
+
+
 def single_precision(ds_config: dict) -> dict:
     """DeepSpeed's settings without half precision, which it refuses on a CPU and XTuner asks for there."""
     for kind in ("fp16", "bf16"):
@@ -115,6 +133,7 @@ def main() -> None:
         train.auto_dtype_of_deepspeed_config = single_precision
     watch_runners()
     mark_evaluations()
+    waste_no_time_between_epochs()
     if "--work-dir" in sys.argv:
         name_after_the_last(sys.argv[sys.argv.index("--work-dir") + 1])
     tell(note="prepare", done=0.0)

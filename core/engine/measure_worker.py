@@ -32,6 +32,7 @@ def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
     found = {
         "data": data(file, built, by_xtuner),
         "batch_size": loader.get("batch_size", 1),
+        "num_workers": loader.get("num_workers", 0),
         "drop_last": bool(loader.get("drop_last", False)),
         "accumulative_counts": optim.get("accumulative_counts", 1),
         "max_epochs": (built.get("train_cfg") or {}).get("max_epochs"),

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from core.config.duration import answered_tokens, arithmetic, kind, prepare
+from core.config.duration import answered_tokens, arithmetic, kind, pauses, prepare
 from core.config.memory import memory
 from core.config.schedule import schedule
 from core.engine.measure import config_facts
@@ -67,7 +67,7 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
     total = jobs[0].seconds
     start = max(0.0, total - sum(times)) if start is None else start
     answered = answered_tokens(facts["evaluation"], plan)
-    left = max(0.0, total - start - plan.iters * each)
+    left = max(0.0, total - start - plan.iters * each - pauses(facts, plan))
     allocated = max((point["memory"] for point in points if point.get("memory")), default=None)
     return {
         "run": run.id,

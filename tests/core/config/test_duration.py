@@ -63,3 +63,11 @@ def test_an_earlier_run_that_was_bound_by_its_kernels_is_not_scaled_by_the_token
     cpu = {"cuda": False, "flops_per_s": 1e11}
     bound = {**earlier, "seconds": 60.0}
     assert duration(INTERNLM2, told, plan(10, 1, 1), cpu, [bound]).train == pytest.approx(1200.0)
+
+
+def test_where_processes_load_the_data_the_loop_waits_before_each_further_epoch():
+    told = facts()
+    told["data"] |= {"padded_tokens": 617, "rows": 282}
+    told["evaluation"] = None
+    alone = duration(INTERNLM2, told, plan(36, 1, 1), H100)
+    assert duration(INTERNLM2, {**told, "num_workers": 2}, plan(36, 1, 1), H100).train == pytest.approx(alone.train + 2)

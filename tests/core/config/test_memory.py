@@ -31,6 +31,7 @@ def facts(*, r=64, bits=4, checkpointing=True, batch=1, longest=2048, dropout=0.
         llm["quantization_config"] = {"load_in_4bit": True}
     return {
         "batch_size": batch,
+        "num_workers": 0,
         "data": {"longest": longest},
         "wrapper": "AmpOptimWrapper",
         "optimizer": {"type": "AdamW"},

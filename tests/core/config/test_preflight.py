@@ -21,6 +21,7 @@ FACTS = {
         "template": "internlm2_chat",
     },
     "batch_size": 16,
+    "num_workers": 0,
     "drop_last": False,
     "accumulative_counts": 1,
     "max_epochs": 12,
