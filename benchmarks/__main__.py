@@ -1,26 +1,33 @@
 """All benchmarks of this machine, one after the other: `make bench`, or `python -m benchmarks [NAME ...]`.
 
-The ones that need a GPU (`gpu`) run where there is one, by name.
+The demo comes first, where it is among them, and what it leaves is the workspace of all that follow. Those that need a
+GPU (`gpu`), or train for many minutes (`identity`), run by name.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks.measure import say
 
 HERE = Path(__file__).parent
 NOT_BENCHMARKS = {"__init__", "__main__", "measure", "table", "random_model", "identity_probe", "tab"}
-BY_NAME_ONLY = {"gpu", "identity", "export"}
+BY_NAME_ONLY = {"gpu", "identity"}
 
 
 def main(names: list[str]) -> int:
     """Run the benchmarks `names`, or all; how many failed."""
-    there = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NOT_BENCHMARKS)
+    there = {path.stem for path in HERE.glob("*.py")} - NOT_BENCHMARKS
+    chosen = sorted(names or there - BY_NAME_ONLY, key=lambda name: (name != "demo", name))
     failed = 0
-    for name in names or [name for name in there if name not in BY_NAME_ONLY]:
-        say(f"== {name}")
-        failed += subprocess.call([sys.executable, "-m", f"benchmarks.{name}"], cwd=HERE.parent) != 0
+    with tempfile.TemporaryDirectory() as scratch:
+        given = {"BENCHMARK_WORKSPACE": scratch} if "demo" in chosen else {}
+        for name in chosen:
+            say(f"== {name}")
+            command = [sys.executable, "-m", f"benchmarks.{name}"]
+            failed += subprocess.call(command, cwd=HERE.parent, env={**os.environ, **given}) != 0
     return failed
 
 

@@ -1,8 +1,8 @@
 """A dataset of a million rows (about 500 MB of JSON lines) imported, checked and counted, beside a plain load of the
 same file by Hugging Face `datasets`; and the course's 7,502 rows. Each in a process of its own, whose most memory is told.
 
-`ROWS=n python -m benchmarks.dataset` takes another number of rows, `ROUNDS=n` of turns (3); `MODEL=DIR`, the directory of
-a model, has its tokenizer count the rows for the statistics, too.
+`ROWS=n python -m benchmarks.dataset` takes another number of rows, `ROUNDS=n` of turns (3). In a workspace with the demo
+model (`BENCHMARK_WORKSPACE=DIR`), its tokenizer counts the rows for the statistics, too.
 """
 
 import json
@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import interleaved, say, spread, write
+from benchmarks.measure import WORKSPACE, interleaved, say, spread, write
 from core.ground.workspace import PROJECT
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
-MODEL = os.environ.get("MODEL")
+MODEL = WORKSPACE and WORKSPACE / "models" / "demo"
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 WORDS = "数据 模型 训练 学习 语言 问题 回答 今天 天气 北京 上海 因为 所以 然后 我们 可以 方法 结果 the model data answer".split()
 IMPORT = """
@@ -101,7 +101,7 @@ def main() -> None:
                 if MODEL:
                     models = Path(place) / "models"
                     models.mkdir(exist_ok=True)
-                    (models / "demo").symlink_to(Path(MODEL).absolute())
+                    (models / "demo").symlink_to(MODEL.absolute())
                     name = next((Path(place) / "datasets").iterdir()).name
                     took, most, _ = run(STATISTICS, place, name)
                     say(f"statistics: {took:.1f} s, {most:.0f} MB")

@@ -1,6 +1,6 @@
 """Exporting, ours beside XTuner's two commands, on the CPU: time on the demo's run, and peak memory on a large model.
 
-    python -m benchmarks.export --workspace DIR [--keep DIR] [--demo-only]
+    BENCHMARK_WORKSPACE=DIR python -m benchmarks.export [--keep DIR] [--demo-only]
 
 DIR is a workspace with the demo's run. The large model is InternLM2's architecture with random weights in half
 precision, more than 2 GB, and the demo model's tokenizer; a random adapter on all layers. Peak memory is the kernel's
@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import RESULTS, interleaved, machine, say, write
+from benchmarks.measure import RESULTS, WORKSPACE, interleaved, machine, say, write
 from core.engine.commands import engine_environment
 from core.engine.tensors import Planned, Weights, shards, write_shards
 from core.ground.files import read_json
@@ -137,18 +137,19 @@ def kept() -> dict[str, Any]:
 def main() -> None:
     """Make, merge both ways, compare."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--demo-only", action="store_true")
     options = parser.parse_args()
+    if WORKSPACE is None:
+        raise SystemExit("BENCHMARK_WORKSPACE: a workspace with the demo's run is needed")
     directory = options.keep or Path(tempfile.mkdtemp())
-    figures: dict[str, Any] = {"demo": demo(options.workspace, directory / "xtuner", 3)}
+    figures: dict[str, Any] = {"demo": demo(WORKSPACE, directory / "xtuner", 3)}
     say(f"demo: {figures['demo']}")
     if options.demo_only:
         write("export", {**kept(), **figures})
         return
     base, adapter = directory / "base", directory / "adapter"
-    make(options.workspace / "models" / "demo", base, adapter)
+    make(WORKSPACE / "models" / "demo", base, adapter)
     largest = max(file.stat().st_size for file in base.glob("*.safetensors"))
     total = sum(file.stat().st_size for file in base.glob("*.safetensors"))
     say(f"{total / 1e9:.2f} GB in shards of at most {largest / 1e9:.2f} GB")

@@ -1,12 +1,14 @@
 """What all benchmarks stand on: two ways of doing a thing timed in turn in one run, and a results file per machine.
 
     python -m benchmarks.<name>      runs one and writes benchmarks/results/<machine>/<name>.json
+    BENCHMARK_WORKSPACE=DIR python -m benchmarks.<name>      the same, in a workspace with the demo's run
 
 A figure that depends on the machine is compared within one run, as a ratio with its spread; absolute times are kept
 for the reader. Asserts nothing: speed is not tested, it is told.
 """
 
 import json
+import os
 import platform
 import re
 import statistics
@@ -24,6 +26,9 @@ from core.ground.files import read_json, write_json
 from core.ground.gpu import gpus
 
 RESULTS = Path(__file__).parent / "results"
+# A workspace with the demo's run, which `make bench` makes first and gives to all that follow.
+_GIVEN = os.environ.get("BENCHMARK_WORKSPACE")
+WORKSPACE = Path(_GIVEN) if _GIVEN else None
 
 
 def seconds(work: Callable[[], object]) -> float:

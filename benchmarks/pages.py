@@ -1,9 +1,9 @@
 """The pages: how soon the app is there, what a page costs the server, what an open tab costs, what a tunnel carries.
 
-    PAGES_WORKSPACE=DIR python -m benchmarks.pages      DIR: a workspace with a finished run, as `demo` leaves one
+    BENCHMARK_WORKSPACE=DIR python -m benchmarks.pages      DIR: a workspace with a finished run, as `demo` leaves one
 
-Takes about four minutes on 2 quiet cores. Without one, a run of the fake trainer stands for it. Needs Chromium. Own figures to compare with: compressed scripts
-against those that Streamlit sends by itself, through a tunnel of 100 ms and 4 Mbit/s.
+Takes about four minutes on 2 quiet cores. Without a workspace, a run of the fake trainer stands for it. Needs Chromium.
+Compressed scripts are timed against those that Streamlit sends by itself, through a tunnel of 100 ms and 4 Mbit/s.
 """
 
 import gc
@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 from playwright.sync_api import Browser, Page
 
-from benchmarks.measure import interleaved, say, seconds, spread, write
+from benchmarks.measure import WORKSPACE, interleaved, say, seconds, spread, write
 from tests.e2e.server import MINUTE, Server, chromium
 from tests.fakes.tunnel import Tunnel, dug
 from tests.pages.screen import NUMBERS, open_page
@@ -149,8 +149,7 @@ def through_a_tunnel(browser: Browser, server: Server) -> dict[str, Any]:
 def main() -> None:
     """Measure everything and keep it."""
     with tempfile.TemporaryDirectory() as scratch:
-        given = os.environ.get("PAGES_WORKSPACE")
-        workspace = Path(given) if given else fake_workspace(Path(scratch))
+        workspace = WORKSPACE or fake_workspace(Path(scratch))
         say("start of the app")
         figures: dict[str, Any] = {"start_s": start_of_the_app(workspace)}
         say("server time of each page")
