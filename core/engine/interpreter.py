@@ -7,6 +7,7 @@ The app itself always stays in its own. Asks an interpreter what it holds by run
 keeps the answer until its packages change; loads nothing of it. Whether it will do is for `checkup`.
 """
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -29,6 +30,9 @@ ENVIRONMENT = "XTUNER_STUDIO_ENGINE"
 OWN = "own"
 WORKER = PROJECT / "core" / "engine" / "inspect_worker.py"
 LOOK_SECONDS = 60.0
+# One that did not answer is not asked again by every page that is drawn.
+REFUSED_SECONDS = 20.0
+_REFUSED: dict[str, tuple[BadInput, float]] = {}
 # Releases with the course's command line: `xtuner train / convert / chat`.
 OLDEST, NEWEST = (0, 1, 21), (0, 2, 0)
 
@@ -85,7 +89,14 @@ def look(workspace: Workspace, chosen: str) -> Engine:
     kept = _facts_file(workspace, chosen)
     facts = read_json(kept)
     if not isinstance(facts, dict) or facts.get("mtime") != _mtime(Path(facts["site"])):
-        facts = _ask(chosen)
+        refused, until = _REFUSED.get(chosen, (None, 0.0))
+        if refused and time.monotonic() < until:
+            raise refused
+        try:
+            facts = _ask(chosen)
+        except BadInput as error:
+            _REFUSED[chosen] = error, time.monotonic() + REFUSED_SECONDS
+            raise
         facts["mtime"] = _mtime(Path(facts["site"]))
         write_json(kept, facts)
     return Engine(
@@ -128,6 +139,7 @@ def candidate(workspace: Workspace, entered: str | Path) -> Engine:
             f"{text or 'the path'} is neither a Python interpreter nor an environment with bin/python: e.g. "
             "/root/.conda/envs/xtuner0121/bin/python",
         )
+    _REFUSED.pop(place, None)
     found = look(workspace, place)
     why = unfit(found)
     if why is not None:
@@ -175,7 +187,7 @@ def interpreter_at(entered: str) -> str | None:
     """
     place = Path(os.path.abspath(Path(entered).expanduser()))
     for path in (place, place / "bin" / "python", place / "bin" / "python3"):
-        if path.is_file() and os.access(path, os.X_OK):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
             return str(path)
     return None
 
@@ -185,14 +197,18 @@ def nearby() -> list[str]:
     home = Path.home()
     roots = {home / ".conda" / "envs", home / ".virtualenvs", Path("/opt/conda/envs"), Path("/root/.conda/envs")}
     roots |= {home / name / "envs" for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge")}
-    places = [path for root in sorted(roots) if root.is_dir() for path in sorted(root.iterdir())]
-    listed = home / ".conda" / "environments.txt"
-    if listed.is_file():
-        places += [Path(line) for line in listed.read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    places = []
+    # What another user keeps for himself, such as /root, is passed over.
+    for root in sorted(roots):
+        with contextlib.suppress(OSError):
+            places += sorted(root.iterdir())
+    with contextlib.suppress(OSError):
+        listed = (home / ".conda" / "environments.txt").read_text(encoding="utf-8", errors="replace")
+        places += [Path(line) for line in listed.splitlines() if line]
     found = dict.fromkeys(
         str(place / "bin" / "python")
         for place in places
-        if (place / "bin" / "python").exists() and any(place.glob("lib/python3*/site-packages/xtuner-*"))
+        if os.path.exists(place / "bin" / "python") and any(place.glob("lib/python3*/site-packages/xtuner-*"))
     )
     return list(found)
 

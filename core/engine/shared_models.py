@@ -1,5 +1,6 @@
 """Models that lie on this machine already: the course's shared copies, and what hub clients have kept. Offers, links none.
 
+Asks through `os.path`, which takes a directory that may not be entered, such as /root for another user, for none.
 `XTUNER_STUDIO_MODELS` names further directories to look in, separated by colons.
 """
 
@@ -30,7 +31,7 @@ def roots() -> list[Path]:
     """The directories to look in that there are."""
     more = os.environ.get("XTUNER_STUDIO_MODELS", "").split(os.pathsep)
     found = dict.fromkeys(Path(root).expanduser() for root in (*more, *_ROOTS) if root)
-    return [root for root in found if root.is_dir()]
+    return [root for root in found if os.path.isdir(root)]
 
 
 def on_this_machine() -> list[Path]:
@@ -39,7 +40,7 @@ def on_this_machine() -> list[Path]:
     for path in _candidates():
         if len(found) >= MOST:
             break
-        if (path / "config.json").is_file():
+        if os.path.isfile(path / "config.json"):
             found.setdefault(path.resolve(), path)
     course = COURSE_MODEL.rpartition("/")[2]
     return sorted(found.values(), key=lambda path: (path.name != course, "internlm2" not in path.name, str(path)))
@@ -52,7 +53,7 @@ def named(name: str) -> Path | None:
     organisation, model = name.split("/")
     for root in roots():
         for path in (root / organisation / model, root / model):
-            if (path / "config.json").is_file():
+            if os.path.isfile(path / "config.json"):
                 return path
     return next((path for path in on_this_machine() if path.name == model), None)
 
@@ -70,6 +71,7 @@ def _candidates() -> Iterator[Path]:
 def _directories(path: Path) -> list[Path]:
     """The directories in a directory, none where it cannot be read."""
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))[:200]
+        entries = sorted(path.iterdir())
     except OSError:
         return []
+    return [entry for entry in entries if not entry.name.startswith(".") and os.path.isdir(entry)][:200]

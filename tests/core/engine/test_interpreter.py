@@ -17,6 +17,7 @@ from core.ground.errors import BadInput, WorkFailed
 from core.jobs.job import Status
 from core.training import run as runs
 from tests.conftest import ended
+from tests.core.engine.closed import close
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,36 @@ def test_environments_of_the_machine_are_found(tmp_path, monkeypatch):
     assert [path for path in interpreter.nearby() if path.startswith(str(tmp_path))] == [
         str(tmp_path / "miniconda3" / "envs" / "with" / "bin" / "python")
     ]
+
+
+def test_environments_of_another_user_are_passed_over(tmp_path, monkeypatch, workspace):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    theirs = tmp_path / "theirs"
+    (theirs / "envs" / "x" / "bin").mkdir(parents=True)
+    (tmp_path / ".conda").mkdir()
+    (tmp_path / ".conda" / "environments.txt").write_text(f"{theirs / 'envs' / 'x'}\n")
+    (tmp_path / "miniconda3").symlink_to(theirs)
+    close(monkeypatch, theirs)
+    close(monkeypatch, tmp_path / "miniconda3")
+    assert not [path for path in interpreter.nearby() if path.startswith(str(tmp_path))]
+    with pytest.raises(BadInput):
+        interpreter.candidate(workspace, theirs / "envs" / "x")
+
+
+def test_one_that_did_not_answer_is_not_asked_by_every_page(workspace, tmp_path):
+    asked = tmp_path / "asked"
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho x >> '{asked}'\nexit 3\n")
+    program.chmod(0o755)
+    for _ in range(3):
+        with pytest.raises(BadInput) as refused:
+            interpreter.look(workspace, str(program))
+        assert "exit code 3" in str(refused.value)
+    assert asked.read_text() == "x\n"
+    # Who names it anew has mended it, perhaps.
+    with pytest.raises(BadInput):
+        interpreter.candidate(workspace, program)
+    assert asked.read_text() == "x\nx\n"
 
 
 LOADED = {

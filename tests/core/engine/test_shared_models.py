@@ -1,6 +1,7 @@
 """Models that the machine shares are found, the course's first, each once."""
 
 from core.engine import shared_models
+from tests.core.engine.closed import close
 from tests.fakes.model import write_model
 
 
@@ -33,3 +34,14 @@ def test_a_directory_that_cannot_be_read_is_passed_over(monkeypatch, tmp_path):
     monkeypatch.setenv("XTUNER_STUDIO_MODELS", str(tmp_path))
     monkeypatch.setattr(shared_models.Path, "iterdir", lambda _self: (_ for _ in ()).throw(PermissionError()))
     assert shared_models.on_this_machine() == []
+
+
+def test_what_another_user_keeps_for_himself_is_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    theirs, mine = tmp_path / "root", tmp_path / "mine"
+    write_model(theirs / "share" / "internlm2-chat-1_8b")
+    model = write_model(mine / "qwen")
+    monkeypatch.setenv("XTUNER_STUDIO_MODELS", f"{theirs / 'share'}:{mine}:{theirs}")
+    close(monkeypatch, theirs)
+    assert [path for path in shared_models.on_this_machine() if path.is_relative_to(tmp_path)] == [model]
+    assert shared_models.named("internlm/internlm2-chat-1_8b") is None
