@@ -77,7 +77,7 @@ def start(workspace: Workspace, source: Source, name: str | None = None, token: 
     name = name or source.name
     place, partial = workspace.model(name), _partial(workspace, name)
     token = (token or "").strip()
-    if token and not _private(source.endpoint):
+    if token and not is_private(source.endpoint):
         raise BadInput(
             f"访问令牌不能经 http 发送：{source.endpoint} 请改用 https 地址",
             f"a token is not sent over http: give {source.endpoint} as an https address",
@@ -161,7 +161,7 @@ def _address(entered: str) -> str:
     return entered.strip().rstrip("/")
 
 
-def _private(endpoint: str) -> bool:
+def is_private(endpoint: str) -> bool:
     """Whether nobody on the way can read what is sent."""
     parts = urlsplit(endpoint)
     return parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1")

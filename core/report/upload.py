@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.engine.commands import module_command
-from core.engine.download import TOKEN, Source
+from core.engine.download import ENDPOINTS, TOKEN, Source, is_private
 from core.ground.errors import BadInput
 from core.ground.files import locked, write_json
 from core.jobs.job import Job, latest_job
@@ -54,7 +54,8 @@ def plan(
     """What an upload of `package` would do; sends nothing. Raises BadInput for a repository that cannot be."""
     address = None
     if target in TOKEN_VARIABLES:
-        source = Source.of(target, repository, endpoint=endpoint)
+        # The hub itself, never the mirror that downloads come from: the token that may write goes there.
+        source = Source.of(target, repository, endpoint=endpoint or ENDPOINTS[target][0])
         repository, address = source.repository, source.endpoint
     elif not repository or repository.count("/") != 1:
         raise BadInput(
@@ -85,7 +86,7 @@ def start(run: Run, package: Report, chosen: Plan, token: str) -> Job:
             f"a token of {chosen.target} that may write is needed: make one on its site, and give it here or in the "
             f"environment variable {TOKEN_VARIABLES[chosen.target]}",
         )
-    if chosen.endpoint.startswith("http://") and not chosen.endpoint.startswith("http://127.0.0.1"):
+    if not is_private(chosen.endpoint):
         raise BadInput(
             "访问令牌不能经 http 发送：请用 https 地址", "a token is not sent over http: give an https address"
         )

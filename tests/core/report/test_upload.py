@@ -68,6 +68,11 @@ def test_a_token_that_may_not_write(exported_run, hub, package):
     assert hub.files == {}
 
 
+def test_the_token_goes_to_the_hub_that_is_named_not_to_a_mirror(package, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example.org")
+    assert upload.plan(package, "huggingface", "me/model").endpoint == "https://huggingface.co"
+
+
 def test_refused_before_anything_is_sent(exported_run, hub, package):
     plan = upload.plan(package, "huggingface", "me/model", endpoint=hub.address)
     with pytest.raises(BadInput) as refused:
@@ -76,8 +81,9 @@ def test_refused_before_anything_is_sent(exported_run, hub, package):
     with pytest.raises(BadInput) as refused:
         upload.start(exported_run, package, upload.plan(package, "openxlab", "me/model"), TOKEN)
     assert "git" in str(refused.value)
-    far = upload.plan(package, "huggingface", "me/model", endpoint="http://example.org")
-    with pytest.raises(BadInput):
-        upload.start(exported_run, package, far, TOKEN)
+    for address in ("http://example.org", "http://127.0.0.1.example.org", "http://127.0.0.10.example.org:80"):
+        far = upload.plan(package, "huggingface", "me/model", endpoint=address)
+        with pytest.raises(BadInput):
+            upload.start(exported_run, package, far, TOKEN)
     assert not (exported_run.path / "upload.json").exists()
     assert json.dumps(plan.to_json())
