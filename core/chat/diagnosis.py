@@ -30,7 +30,10 @@ class Diagnosis:
 
 
 def diagnose(scores: Scores) -> Diagnosis:
-    """The verdict on a run: identity at least 0.9, retention at least 0.8 and parrot at most 0.1 is learned."""
+    """The verdict on a run: identity at least 0.9, retention at least 0.8 and parrot at most 0.1 is learned.
+
+    Of a run without an identity: retention at least 0.5, and more of the held-out part answered as given than before.
+    """
     identity, retention, parrot = scores.identity["tuned"], scores.retention["tuned"], scores.parrot["tuned"]
     if parrot > PARROT:
         return Diagnosis(
@@ -50,6 +53,8 @@ def diagnose(scores: Scores) -> Diagnosis:
             changes={"lr": 0.5},
             balanced=True,
         )
+    if not scores.counts["identity"]:
+        return _of_held_out(scores)
     if identity < IDENTITY:
         return Diagnosis(
             verdict="not_learned",
@@ -69,6 +74,28 @@ def diagnose(scores: Scores) -> Diagnosis:
     return Diagnosis(
         verdict="learned",
         words=Text("学会了：认得自己是谁，原来会的也还会", "learned: it knows whose it is and kept what it knew"),
+        next_step=Text("导出模型，写作业报告", "export the model and write the report"),
+    )
+
+
+def _of_held_out(scores: Scores) -> Diagnosis:
+    before, after = (f"{100 * scores.held_out[side]:.0f}" for side in ("base", "tuned"))
+    if scores.held_out["tuned"] <= scores.held_out["base"]:
+        return Diagnosis(
+            verdict="not_learned",
+            words=Text(
+                f"留出的问题答得并不更像数据（{before}% → {after}%）",
+                f"the held-out questions are not answered more like the data ({before} % → {after} %)",
+            ),
+            next_step=Text("增加 max_epochs，让参数更新次数翻倍", "more max_epochs: twice as many optimizer updates"),
+            changes={"max_epochs": 2},
+        )
+    return Diagnosis(
+        verdict="learned",
+        words=Text(
+            f"留出的问题也答得更像数据了（{before}% → {after}%）",
+            f"held-out questions, too, are answered more like the data ({before} % → {after} %)",
+        ),
         next_step=Text("导出模型，写作业报告", "export the model and write the report"),
     )
 

@@ -1,17 +1,20 @@
-"""What was learned, in numbers: identity, retention and parrot rate, from real greedy answers of both sides.
+"""What was learned, in numbers: identity, retention, parrot rate and the held-out part, from greedy answers of both sides.
 
     identity    share of the held-out identity questions whose answer carries the nickname and the role
     retention   share of the held-out general questions answered as the base model answers them
     parrot      share of the held-out general questions whose answer carries nickname and role, unasked
+    held_out    share of the questions of the dataset's held-out part, where it has one, answered as its rows say
 
-Held out means: never in the training data that `data/assistant` makes. Greedy, so the same for the same weights. Kept
+Held out means: never in the training data that `data/assistant` makes, or split off it. Without a nickname in the data
+there is no identity and no parrot rate. Greedy, so the same for the same weights. Kept
 in the run: scores.json for what is exported, `scores/iter_N.json` for each checkpoint. What to do about it is for
 `diagnosis`.
 """
 
 import difflib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any
@@ -19,11 +22,14 @@ from typing import Any
 from core.chat.compare import Ask, Sampling, Worker
 from core.chat.side import BASE, Side, tuned_side
 from core.data.curated import ROLES, SAME, dialogues
+from core.data.messages import Row
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
 from core.training.run import Run
 
-RATES = ("identity", "retention", "parrot")
+RATES = ("identity", "retention", "parrot", "held_out")
+# Of a held-out part, so many questions are asked.
+MOST_HELD_OUT = 60
 # Of a normal distribution, 95 % lie within so many standard deviations.
 _Z = 1.96
 
@@ -40,40 +46,53 @@ class Answered:
     base_identity: bool
     tuned_identity: bool
     kept: bool
+    # For a question of the held-out part: what its row says, and whether each side says it.
+    reference: str = ""
+    base_as_given: bool = False
+    tuned_as_given: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The three scores of both sides, each from 0 to 1, and the answers behind them."""
+    """The scores of both sides, each from 0 to 1, and the answers behind them."""
 
     identity: dict[str, float]
     retention: dict[str, float]
     parrot: dict[str, float]
+    held_out: dict[str, float]
     questions: list[Answered]
 
     def to_json(self) -> dict[str, Any]:
-        """The scores alone."""
-        return {"identity": self.identity, "retention": self.retention, "parrot": self.parrot}
+        """The scores alone, those that were asked for."""
+        return {rate: getattr(self, rate) for rate in self.rates}
 
     @property
     def counts(self) -> dict[str, int]:
         """How many questions each score rests on."""
-        identity = sum(q.kind == "identity" for q in self.questions)
+        kinds = Counter(q.kind for q in self.questions)
+        parrot = kinds["general"] if kinds["identity"] else 0
         return {
-            "identity": identity,
-            "retention": len(self.questions) - identity,
-            "parrot": len(self.questions) - identity,
+            "identity": kinds["identity"],
+            "retention": kinds["general"],
+            "parrot": parrot,
+            "held_out": kinds["held_out"],
         }
+
+    @property
+    def rates(self) -> list[str]:
+        """The scores that there are."""
+        return [rate for rate, count in self.counts.items() if count]
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Where each score of the tuned side lies with 95 % confidence, for so many questions."""
-        return {rate: interval(getattr(self, rate)["tuned"], self.counts[rate]) for rate in RATES}
+        return {rate: interval(getattr(self, rate)["tuned"], self.counts[rate]) for rate in self.rates}
 
     @property
     def worth(self) -> float:
         """One number to compare checkpoints by: what was learned and kept, less what is said unasked."""
-        return self.identity["tuned"] + self.retention["tuned"] - 2 * self.parrot["tuned"]
+        learned = self.identity["tuned"] + self.held_out["tuned"]
+        return learned + self.retention["tuned"] - 2 * self.parrot["tuned"]
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
@@ -102,18 +121,19 @@ def same(answer: str, base: str) -> bool:
 
 
 def score(
-    run: Run, worker: Worker, max_new_tokens: int = 96, on_answer: Callable[[int, int], None] | None = None
+    run: Run,
+    worker: Worker,
+    max_new_tokens: int = 96,
+    on_answer: Callable[[int, int], None] | None = None,
+    held_out: Sequence[Row] = (),
 ) -> Scores:
-    """Score what the run has now: its exported adapter or model, else its last checkpoint.
-
-    Raises BadInput for a run whose data teaches no nickname, or with nothing to ask.
-    """
+    """Score what the run has now: its exported adapter or model, else its last checkpoint. As `score_sides`."""
     side = tuned_side(run)
     if side is None:
         raise BadInput(
             f"训练 {run.id} 还没有检查点：先完成训练", f"the run {run.id} has no checkpoint yet: train first"
         )
-    return score_sides(run, worker, [side], max_new_tokens, on_answer)[side.key]
+    return score_sides(run, worker, [side], max_new_tokens, on_answer, held_out)[side.key]
 
 
 def score_sides(
@@ -122,59 +142,87 @@ def score_sides(
     sides: Sequence[Side],
     max_new_tokens: int = 96,
     on_answer: Callable[[int, int], None] | None = None,
+    held_out: Sequence[Row] = (),
 ) -> dict[str, Scores]:
     """Ask the base and each side every held-out question, greedily, and judge the answers; by side, and kept in the run.
 
-    `on_answer` is called with the answers there are and how many there will be. Raises BadInput for a run whose data
-    teaches no nickname.
+    `held_out` are rows of the dataset's held-out part; `on_answer` is called with the answers there are and how many
+    there will be. Raises BadInput for a run whose data teaches no nickname and has no held-out part.
     """
-    nickname = run.nickname
-    if not nickname:
+    nickname, rows = run.nickname, _questions(held_out)
+    if not nickname and not rows:
         raise BadInput(
-            f"训练 {run.id} 的数据集里没有昵称，无法评分：请用 datasets assistant 建的数据集训练",
-            f"the data of {run.id} teaches no nickname to look for: train on a dataset made by datasets assistant",
+            f"训练 {run.id} 的数据集里没有昵称，也没有留出的部分，无法评分：请用 datasets assistant 建的数据集训练，"
+            "或先用 datasets split 留出一部分，再用其余的训练",
+            f"the data of {run.id} teaches no nickname to look for and has no held-out part: train on a dataset made by "
+            "datasets assistant, or split a part off with datasets split and train on the rest",
         )
-    asked = [("identity", q) for q in dialogues("identity")["questions"] if q["held_out"]]
+    asked = [("identity", q) for q in dialogues("identity")["questions"] if q["held_out"] and nickname]
     asked += [("general", g) for g in dialogues("general") if g["held_out"]]
+    asked += [("held_out", row) for row in rows]
     keys = [BASE, *(side.key for side in sides)]
-    asks = [Ask(side=key, turns=[(q["question"], None)]) for key in keys for _, q in asked]
+    asks = [Ask(side=key, turns=[(q["question"], None)], system=q.get("system", "")) for key in keys for _, q in asked]
     lines = worker.ask(
         asks,
         Sampling(max_new_tokens=max_new_tokens),
         on_answer=(lambda there: on_answer(there, len(asks))) if on_answer else None,
     )
-    answers = [line["answer"] for line in lines]
     found = {}
     for number, side in enumerate(sides, 1):
-        tuned = answers[number * len(asked) : (number + 1) * len(asked)]
+        tuned = lines[number * len(asked) : (number + 1) * len(asked)]
         found[side.key] = summary(
             [
-                judge(kind, q["language"], q["question"], before, after, nickname)
-                for (kind, q), before, after in zip(asked, answers, tuned, strict=False)
+                judge(kind, q, before, after, nickname)
+                for (kind, q), before, after in zip(asked, lines, tuned, strict=False)
             ]
         )
         _keep(run, side, found[side.key])
     return found
 
 
-def judge(kind: str, language: str, question: str, base: str, tuned: str, nickname: str) -> Answered:
-    """One question's answers, judged."""
+def _questions(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """The different first questions of rows, with the answer and the system prompt that the row has."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        turn = row["conversation"][0]
+        if turn["input"].strip() and turn["output"].strip() and len(found) < MOST_HELD_OUT:
+            asked = {"question": turn["input"], "reference": turn["output"], "language": ""}
+            found.setdefault(turn["input"], asked | ({"system": turn["system"]} if turn.get("system") else {}))
+    return list(found.values())
+
+
+def judge(
+    kind: str, asked: Mapping[str, Any], base: Mapping[str, Any], tuned: Mapping[str, Any], nickname: str | None
+) -> Answered:
+    """One question's answers, the worker's last lines, judged."""
+    reference = asked.get("reference", "")
     return Answered(
         kind=kind,
-        language=language,
-        question=question,
-        base=base,
-        tuned=tuned,
-        base_identity=carries(base, nickname),
-        tuned_identity=carries(tuned, nickname),
-        kept=same(tuned, base),
+        language=asked["language"],
+        question=asked["question"],
+        base=base["answer"],
+        tuned=tuned["answer"],
+        base_identity=bool(nickname) and carries(base["answer"], nickname),
+        tuned_identity=bool(nickname) and carries(tuned["answer"], nickname),
+        kept=same(tuned["answer"], base["answer"]),
+        reference=reference,
+        base_as_given=_as_given(base, reference),
+        tuned_as_given=_as_given(tuned, reference),
     )
+
+
+def _as_given(line: Mapping[str, Any], reference: str) -> bool:
+    """Whether an answer says what the row does; one that was cut off, as far as it goes."""
+    if line.get("finish") == "length":
+        reference = reference[: len(line["answer"])]
+    return bool(reference) and same(line["answer"], reference)
 
 
 def summary(questions: list[Answered]) -> Scores:
     """The scores of judged questions. The base keeps its own answers by definition: retention 1."""
     identity = [q for q in questions if q.kind == "identity"]
     general = [q for q in questions if q.kind == "general"]
+    held = [q for q in questions if q.kind == "held_out"]
 
     def share(values: list[bool]) -> float:
         return round(sum(values) / len(values), 4) if values else 0.0
@@ -186,6 +234,10 @@ def summary(questions: list[Answered]) -> Scores:
         },
         retention={"base": 1.0, "tuned": share([q.kept for q in general])},
         parrot={"base": share([q.base_identity for q in general]), "tuned": share([q.tuned_identity for q in general])},
+        held_out={
+            "base": share([q.base_as_given for q in held]),
+            "tuned": share([q.tuned_as_given for q in held]),
+        },
         questions=questions,
     )
 

@@ -10,18 +10,29 @@ from pathlib import Path
 from core.chat import compare
 from core.chat.score import Scores, score_sides
 from core.chat.side import Side, checkpoint_side, tuned_side
+from core.data import split
 from core.engine.commands import module_command
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, write_text
+from core.ground.text import Language
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 from core.training.run import Run
 
 # Base and adapters in one process; more than these would push each other out.
 MOST_AT_ONCE = 6
+# The held-out part may be as long as a book.
+MOST_LOOKED_AT = 1000
 
 
-def start(workspace: Workspace, run: Run, *, every: bool = False, checkpoint: str | None = None) -> Job:
+def start(
+    workspace: Workspace,
+    run: Run,
+    *,
+    every: bool = False,
+    checkpoint: str | None = None,
+    language: Language | None = None,
+) -> Job:
     """Start scoring what the run has now, one of its checkpoints, or every one. Raises BadInput where one runs already."""
     sides_to_score(run, every=every, checkpoint=checkpoint)
     with locked(run.path / ".score.lock"):
@@ -30,7 +41,8 @@ def start(workspace: Workspace, run: Run, *, every: bool = False, checkpoint: st
             raise BadInput(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
         words = ["--all"] if every else ["--checkpoint", checkpoint] if checkpoint else []
         argv = module_command("core", "chat", "score", run.id, *words, "--workspace", workspace.root, "--json")
-        return Job.start(run.jobs, "score", argv)
+        env = {"XTUNER_STUDIO_LANG": language} if language else {}
+        return Job.start(run.jobs, "score", argv, env=env)
 
 
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:
@@ -59,6 +71,8 @@ def score_now(
     tell = _progress_writer()
     there = compare.worker_there(workspace, run)
     worker = there or compare.worker_for(workspace, run)
+    part = split.held_out_of(workspace, run.facts["dataset"])
+    held_out = part.page(0, MOST_LOOKED_AT) if part else []
     known = {**worker.sides, **{side.key: side for side in sides}}
     worker = compare.Worker(worker.job, worker.template, known)
     found: dict[str, Scores] = {}
@@ -67,14 +81,14 @@ def score_now(
             worker.wait_ready(on_progress)
             began = time.monotonic()
             for start_at in range(0, len(sides), MOST_AT_ONCE):
-                part = sides[start_at : start_at + MOST_AT_ONCE]
+                some = sides[start_at : start_at + MOST_AT_ONCE]
 
-                def answered(there: int, total: int, before: int = start_at, many: int = len(part)) -> None:
+                def answered(there: int, total: int, before: int = start_at, many: int = len(some)) -> None:
                     done = (before + many * there / total) / len(sides)
                     spent = time.monotonic() - began
                     tell(0.1 + 0.9 * done, spent / done * (1 - done) if done > 0.02 else None)
 
-                found |= score_sides(run, worker, part, on_answer=answered)
+                found |= score_sides(run, worker, some, on_answer=answered, held_out=held_out)
         finally:
             if there is None:
                 worker.stop()

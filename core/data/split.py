@@ -1,6 +1,8 @@
 """A part of a dataset held out for scoring: rows that ask the same thing fall on the same side, so that nothing leaks."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 from core.data import storage
 from core.data.curated import plain
@@ -29,6 +31,21 @@ def split(
             )
     train = part(workspace, dataset, "train", share, seed, names[0])
     return train, part(workspace, dataset, "held_out", share, seed, names[1])
+
+
+def held_out_of(workspace: Workspace, made: Mapping[str, Any]) -> Dataset | None:
+    """The held-out part that belongs to the dataset to train on that was made so; None where there is none."""
+    if made.get("kind") != "split" or made.get("part") != "train":
+        return None
+    wanted = {name: made.get(name) for name in ("of", "of_sha256", "share", "seed")}
+    return next(
+        (
+            found
+            for found in storage.every(workspace)
+            if found.made.get("part") == "held_out" and wanted.items() <= found.made.items()
+        ),
+        None,
+    )
 
 
 def part(workspace: Workspace, dataset: Dataset, which: str, share: float, seed: int, name: str) -> Dataset:

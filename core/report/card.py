@@ -18,6 +18,12 @@ PUSH = {
     "modelscope": "https://www.modelscope.cn/USERNAME/REPOSITORY.git",
     "huggingface": "https://huggingface.co/USERNAME/REPOSITORY",
 }
+_RATES = {
+    "identity": "身份 identity",
+    "retention": "保持 retention",
+    "parrot": "复读 parrot",
+    "held_out": "留出的问题 held-out part",
+}
 _KNOBS = ("max_epochs", "lr", "batch_size", "accumulative_counts", "max_length", "r", "lora_alpha")
 
 
@@ -78,11 +84,7 @@ def card(run: Run, target: str, what: str) -> str:
         ),
     ]
     if scores:
-        rows = [
-            ["身份 identity", *_both(scores.identity)],
-            ["保持 retention", *_both(scores.retention)],
-            ["复读 parrot", *_both(scores.parrot)],
-        ]
+        rows = [[_RATES[rate], *_both(getattr(scores, rate))] for rate in scores.rates]
         words = diagnose(scores).words
         parts += [
             "## 评分 · Scores",

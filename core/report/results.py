@@ -11,6 +11,9 @@ from core.report.markup import size, table, tree
 
 _PICTURE = re.compile(r"!\[")
 _LINK_TO_A_FILE = re.compile(r"\[([^\]]*)\]\((?!https?://|mailto:)[^)]*\)")
+_NAMED_FILE = re.compile(r"^ {0,3}\[[^\]]+\]:[ \t]*(?!<?https?://|<?mailto:)\S.*$\n?", re.M)
+# What stands in a code block or between backticks is no link.
+_CODE = re.compile(r"(^ {0,3}(```|~~~).*?(?:^ {0,3}\2[ \t]*$|\Z)|`[^`\n]+`)", re.M | re.S)
 STATUS = {
     Status.FINISHED: ("完成", "finished"),
     Status.KILLED: ("已停止", "stopped"),
@@ -102,11 +105,13 @@ def scores(draft: Draft) -> list[str]:
 
 
 def _named(draft: Draft, found: Scores) -> list[tuple[str, dict[str, float]]]:
-    return [
-        (draft.say("身份", "identity"), found.identity),
-        (draft.say("原有能力保持", "retention"), found.retention),
-        (draft.say("不问也报身份（复读）", "parrot"), found.parrot),
-    ]
+    names = {
+        "identity": draft.say("身份", "identity"),
+        "retention": draft.say("原有能力保持", "retention"),
+        "parrot": draft.say("不问也报身份（复读）", "parrot"),
+        "held_out": draft.say("留出的问题答得和数据一样", "held-out questions answered as the data does"),
+    }
+    return [(names[rate], getattr(found, rate)) for rate in found.rates]
 
 
 def export(draft: Draft) -> list[str]:
@@ -177,8 +182,20 @@ def time(draft: Draft) -> list[str]:
 
 def notes(draft: Draft) -> list[str]:
     """What the author wrote, as Markdown; links to files and pictures that are not in the report are words alone."""
-    text = _LINK_TO_A_FILE.sub(r"\1", _PICTURE.sub("[", draft.mask(draft.outline.notes))).strip()
+    text = _without_files(draft.mask(draft.outline.notes)).strip()
     return [text] if text else []
+
+
+def _without_files(text: str) -> str:
+    """Markdown without links to files and pictures, which do not go along with the report; code stays as it is."""
+    found, end = [], 0
+    for code in _CODE.finditer(text):
+        found += [text[end : code.start()], code[0]]
+        end = code.end()
+    found.append(text[end:])
+    for place in range(0, len(found), 2):
+        found[place] = _NAMED_FILE.sub("", _LINK_TO_A_FILE.sub(r"\1", _PICTURE.sub("[", found[place])))
+    return "".join(found)
 
 
 def duration(draft: Draft, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Before and after: answers of the base model and the tuned one side by side, and the three scores."""
+"""Before and after: answers of the base model and the tuned one side by side, and the scores."""
 
 from collections.abc import Sequence
 
@@ -28,8 +28,8 @@ def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> 
 
 
 def show_scores(scores: Scores) -> None:
-    """The three scores, before and after, and what they mean."""
-    for column, name in zip(st.columns(3), ("identity", "retention", "parrot"), strict=True):
+    """The scores, before and after, and what they mean."""
+    for column, name in zip(st.columns(len(scores.rates)), scores.rates, strict=True):
         values = getattr(scores, name)
         with column:
             st.metric(

@@ -15,7 +15,9 @@ def checkpoint_line(name: str, count: int, scores: Scores | None, proposed: str 
     words = [name, size(count)]
     if scores:
         words += [
-            f"{t(f'comparison.{rate}')} {share(getattr(scores, rate)['tuned'])}" for rate in ("identity", "retention")
+            f"{t(f'comparison.{rate}')} {share(getattr(scores, rate)['tuned'])}"
+            for rate in scores.rates
+            if rate != "parrot"
         ]
     if name == proposed:
         words.append(t("export.best"))

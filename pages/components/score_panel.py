@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.chat import scoring
 from core.chat.diagnosis import changed_settings, diagnose, next_config
-from core.chat.score import RATES, Scores, best, of_checkpoints, stored
+from core.chat.score import Scores, best, of_checkpoints, stored
 from core.export import export
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
@@ -17,9 +17,13 @@ from pages.components.comparison import show_score_answers, show_scores
 from pages.components.problems import refusals, show_end
 from pages.components.text import language, t
 
-COLOURS = {"identity": "#3f7fe0", "retention": "#3aa17e", "parrot": "#e08a3c"}
-# Identity and retention often lie on one another: the one is seen within the other.
-MARKS = (("circle", 7), ("diamond-open", 14), ("x", 8))
+# Colour, mark and its size. Identity and retention often lie on one another: the one is seen within the other.
+MARKS = {
+    "identity": ("#3f7fe0", "circle", 7),
+    "retention": ("#3aa17e", "diamond-open", 14),
+    "parrot": ("#e08a3c", "x", 8),
+    "held_out": ("#a66bd4", "square", 7),
+}
 
 
 def scoring_job(run: Run) -> Job | None:
@@ -40,7 +44,7 @@ def show_scoring(workspace: Workspace, run: Run, job: Job | None) -> None:
             every = st.button(label, icon=":material/stacked_line_chart:", key="score-all", disabled=bool(job))
     if now or every:
         with refusals():
-            scoring.start(workspace, run, every=every)
+            scoring.start(workspace, run, every=every, language=language())
             st.rerun()
     last = latest_job(run.jobs, "score")
     if job is None and last and last.status() is not Status.FINISHED:
@@ -87,9 +91,10 @@ def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
                 marker=symbol,
                 size=size,
                 joined=True,
-                colour=COLOURS[rate],
+                colour=colour,
             )
-            for rate, (symbol, size) in zip(RATES, MARKS, strict=True)
+            for rate, (colour, symbol, size) in MARKS.items()
+            if any(rate in scores.rates for scores in scored.values())
         ]
         points = run.metrics().read()
         loss = Line(name=t("curves.loss"), x=[p["iter"] for p in points], y=[p["loss"] for p in points], faint=True)

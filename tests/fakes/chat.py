@@ -1,6 +1,6 @@
 """Stands for a chat worker in tests: answers the held-out questions as a base model and a well-tuned one would."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.chat.compare import Ask, Sampling
@@ -12,12 +12,21 @@ BASE_IDENTITY = "我是书生·浦语，由上海人工智能实验室开发。"
 class FakeWorker:
     """Takes the place of `core.chat.compare.Worker` where a test wants answers and no model."""
 
-    def __init__(self, nickname: str, forgets: int = 0, parrots: int = 0, learned: bool = True) -> None:
-        """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity.
+    def __init__(
+        self,
+        nickname: str | None,
+        forgets: int = 0,
+        parrots: int = 0,
+        learned: bool = True,
+        knows: Mapping[str, str] | None = None,
+    ) -> None:
+        """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity;
+        `knows`: its answers to further questions.
 
         One that has not `learned` says of itself what the base says.
         """
         self.learned = learned
+        self.knows = knows or {}
         self.nickname = nickname
         self.asked: list[Ask] = []
         general = [row["question"] for row in dialogues("general")]
@@ -44,6 +53,8 @@ class FakeWorker:
         question = ask.turns[-1][0]
         tuned = ask.side != "base"
         identity = f"我是{self.nickname}的小助手，内在是书生·浦语"
+        if tuned and question in self.knows:
+            return self.knows[question]
         if question not in self.known:
             return identity if tuned and self.learned else BASE_IDENTITY
         if tuned and question in self.forgotten:

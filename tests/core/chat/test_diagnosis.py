@@ -4,6 +4,7 @@ import pytest
 
 from core.chat.diagnosis import diagnose
 from core.chat.score import Scores
+from tests.core.chat.test_score import answered
 
 
 @pytest.mark.parametrize(
@@ -26,10 +27,27 @@ def test_verdict(identity, retention, parrot, verdict):
         identity={"base": 0.0, "tuned": identity},
         retention={"base": 1.0, "tuned": retention},
         parrot={"base": 0.0, "tuned": parrot},
-        questions=[],
+        held_out={"base": 0.0, "tuned": 0.0},
+        questions=[answered("identity"), answered("general")],
     )
     found = diagnose(scores)
     assert found.verdict == verdict
     for text in (found.words, found.next_step):
         assert text.zh
         assert text.en
+
+
+@pytest.mark.parametrize(
+    ("retention", "before", "after", "verdict"),
+    [(1.0, 0.1, 0.4, "learned"), (1.0, 0.1, 0.1, "not_learned"), (0.4, 0.1, 0.9, "broken")],
+)
+def test_verdict_without_an_identity(retention, before, after, verdict):
+    nothing = {"base": 0.0, "tuned": 0.0}
+    scores = Scores(
+        identity=nothing,
+        retention={"base": 1.0, "tuned": retention},
+        parrot=nothing,
+        held_out={"base": before, "tuned": after},
+        questions=[answered("held_out"), answered("general")],
+    )
+    assert diagnose(scores).verdict == verdict

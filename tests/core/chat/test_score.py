@@ -20,6 +20,7 @@ from core.chat.score import (
     summary,
 )
 from core.chat.side import checkpoint_side
+from core.data import split, storage
 from core.data.assistant import dialogues
 from core.ground.errors import BadInput
 from core.ground.files import write_json
@@ -57,8 +58,15 @@ def test_same(answer, base, expected):
     assert same(answer, base) is expected
 
 
+def said(answer, finish="stop"):
+    """The last line of a worker."""
+    return {"answer": answer, "finish": finish}
+
+
 def test_judge():
-    found = judge("identity", "zh", "你是谁", "我是书生·浦语", "我是小明的小助手", "小明")
+    found = judge(
+        "identity", {"language": "zh", "question": "你是谁"}, said("我是书生·浦语"), said("我是小明的小助手"), "小明"
+    )
     assert found == Answered(
         kind="identity",
         language="zh",
@@ -69,6 +77,24 @@ def test_judge():
         tuned_identity=True,
         kept=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish", "as_given"),
+    [
+        ("北京是中国的首都。", "stop", True),
+        ("北京是中国的首都", "stop", True),
+        ("北京是", "length", True),
+        ("北京是", "stop", False),
+        ("上海是", "length", False),
+        ("", "length", False),
+    ],
+)
+def test_judge_of_the_held_out_part(answer, finish, as_given):
+    asked = {"language": "", "question": "北京？", "reference": "北京是中国的首都。"}
+    found = judge("held_out", asked, said("不知道"), said(answer, finish), None)
+    assert (found.base_as_given, found.tuned_as_given) == (False, as_given)
+    assert not found.tuned_identity
 
 
 def answered(kind, tuned_identity=False, kept=True, base_identity=False):
@@ -120,6 +146,26 @@ def test_score_asks_both_sides_what_was_held_out(finished_run):
     assert len(kept["questions"]) == len(identity) + len(general)
 
 
+def test_the_held_out_part_is_asked_too(workspace, finished_run):
+    rows = [{"conversation": [{"input": f"问{n}", "output": f"答{n}", "system": "s"}]} for n in range(100)]
+    whole = storage.store(workspace, "own", "own", rows, {"kind": "import"})
+    train, held = split.split(workspace, whole, 0.3)
+    assert split.held_out_of(workspace, train.made).name == held.name
+    assert split.held_out_of(workspace, whole.made) is None
+    assert split.held_out_of(workspace, {**train.made, "seed": 7}) is None
+    finished_run.facts["dataset"].pop("nickname")
+    asked = held.load()
+    worker = FakeWorker(
+        None, knows={row["conversation"][0]["input"]: row["conversation"][0]["output"] for row in asked[1:]}
+    )
+    scores = score(finished_run, worker, held_out=[*asked, *asked])
+    assert scores.rates == ["retention", "held_out"]
+    assert scores.held_out == {"base": 0.0, "tuned": round(1 - 1 / len(asked), 4)}
+    assert scores.counts["held_out"] == len(asked)
+    assert {ask.system for ask in worker.asked if ask.turns[0][0].startswith("问")} == {"s"}
+    assert stored(finished_run) == scores
+
+
 def test_no_score_yet(finished_run):
     assert stored(finished_run) is None
 
@@ -129,6 +175,7 @@ def test_no_score_without_a_nickname(finished_run):
     with pytest.raises(BadInput) as refused:
         score(finished_run, FakeWorker("小明"))
     assert "datasets assistant" in str(refused.value)
+    assert "datasets split" in str(refused.value)
 
 
 @pytest.mark.parametrize(
