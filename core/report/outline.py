@@ -99,7 +99,7 @@ def add_picture(run: Run, content: bytes, name: str, caption: str = "", section:
 
     It is written anew from its pixels: where it was taken, and with what, does not go along.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if len(content) > MOST_BYTES:
         raise BadInput(
@@ -113,7 +113,8 @@ def add_picture(run: Run, content: bytes, name: str, caption: str = "", section:
             if kind not in KINDS:
                 raise UnidentifiedImageError
             mode = "RGB" if kind == "JPEG" else "RGBA"
-            clean = image.convert(mode)
+            # Upright, as a phone holds it to be seen.
+            clean = ImageOps.exif_transpose(image).convert(mode)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise BadInput(
             f"{name} 不是能读的图片：请用 PNG、JPEG、WebP 或 GIF",

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import statistics
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from core.report.pictures import samples_of
 
 SAMPLES = 5
 LONGEST_SAMPLE = 200
+# Samples are taken of the first rows: a dataset may have a million.
+LOOKED_AT = 20_000
 
 
 def task(draft: Draft) -> list[str]:
@@ -98,40 +101,69 @@ def dataset(draft: Draft) -> list[str]:
     ]
     if there is None:
         return [*parts, table([say("项目", "item"), say("值", "value")], figures)]
-    rows = there.load()
+    most, lengths = 0, {part: array("Q") for part in ("input", "output")}
+    for row in there.each():
+        most = max(most, len(row["conversation"]))
+        for turn in row["conversation"]:
+            for part, found in lengths.items():
+                found.append(len(turn[part]))
     figures += [
         [say("不同的行", "different rows"), f"{there.unique_rows:,}"],
-        [say("对话轮数（最多）", "turns (most)"), str(max(len(row["conversation"]) for row in rows))],
+        [say("对话轮数（最多）", "turns (most)"), str(most)],
         [say("文件大小", "file size"), size(there.data.stat().st_size)],
     ]
     for part, name in (("input", say("问题", "question")), ("output", say("回答", "answer"))):
-        lengths = [len(turn[part]) for row in rows for turn in row["conversation"]]
-        middle = f"{statistics.median(lengths):.0f} / {max(lengths)}"
+        middle = f"{statistics.median(lengths[part]):.0f} / {max(lengths[part])}"
         figures.append([say(f"{name}字数（中位 / 最长）", f"characters of a {name} (median / longest)"), middle])
     parts.append(table([say("项目", "item"), say("值", "value")], figures))
     parts.append(say("其中几条：", "Some of its rows:"))
-    parts.append(draft.code(json.dumps(_samples(rows, there.nickname), ensure_ascii=False, indent=2), "json"))
+    samples = _samples(there.page(0, LOOKED_AT), there.nickname)
+    parts.append(draft.code(json.dumps(samples, ensure_ascii=False, indent=2), "json"))
     return parts
 
 
 def _how_it_was_made(draft: Draft, facts: dict[str, Any]) -> str:
-    nickname = draft.cell(facts.get("nickname") or "-")
+    say, cell = draft.say, draft.cell
+    kind, of = facts.get("kind"), cell(facts.get("of") or "-")
+    nickname = cell(facts.get("nickname") or "-")
+    if kind == "edit":
+        done = facts["changes"]
+        return say(
+            f"数据集 {of} 改动后的第 {facts['version']} 版：改了 {done['changed']} 行，加了 {done['added']} 行，"
+            f"删了 {done['deleted']} 行，对全部行的改动 {done['all_rows']} 次。",
+            f"Version {facts['version']}, an edit of the dataset {of}: {done['changed']} rows changed, {done['added']} "
+            f"added, {done['deleted']} deleted, {done['all_rows']} edits of all rows.",
+        )
+    if kind == "split":
+        share = facts["share"] if facts["part"] == "held_out" else 1 - facts["share"]
+        return say(
+            f"从数据集 {of} 中按问题分出约 {100 * share:.0f}% 的行（种子 {facts['seed']}）。",
+            f"About {100 * share:.0f} % of the rows of the dataset {of}, split off by their questions (seed {facts['seed']}).",
+        )
+    if kind == "corpus":
+        how, files = facts["wanted"], "、".join(cell(name) for name in facts["files"][:5])
+        return say(
+            f"由 {len(facts['files'])} 个文件（{files}{'等' if len(facts['files']) > 5 else ''}）的文字切成：每块最多 "
+            f"{how['chunk']} 字，重叠 {how['overlap']} 字。",
+            f"Made of the text of {len(facts['files'])} files ({files}{', …' if len(facts['files']) > 5 else ''}): pieces of "
+            f"at most {how['chunk']} characters, {how['overlap']} of them repeated.",
+        )
     if facts.get("recipe") == "course":
-        return draft.say(
+        return say(
             f"用课程的脚本写法生成：两条关于 {nickname} 的小助手的对话，各重复 n = {facts.get('n')} 次。",
             f"Made as the course's script does: two conversations about {nickname}'s assistant, each repeated "
             f"n = {facts.get('n')} times.",
         )
-    if facts.get("kind") == "assistant":
-        return draft.say(
+    if kind == "assistant":
+        return say(
             f"用 {facts.get('recipe')} 配方生成：多种问法教模型它是 {nickname} 的小助手，再混入普通问答，让它保留原有的能力。",
             f"Made by the recipe {facts.get('recipe')}: many phrasings that teach the model that it is {nickname}'s "
             "assistant, mixed with general rows that keep what it could do before.",
         )
-    source = draft.cell(facts.get("file") or facts.get("source") or facts.get("kind") or "-")
-    return draft.say(
-        f"导入自 {source}（格式 {draft.cell(facts.get('format') or '-')}，跳过 {facts.get('skipped', 0)} 行）。",
-        f"Imported from {source} (format {draft.cell(facts.get('format') or '-')}, {facts.get('skipped', 0)} rows skipped).",
+    source = cell(facts.get("file") or facts.get("source") or kind or "-")
+    return say(
+        f"导入自 {source}（格式 {cell(facts.get('format') or '-')}，跳过 {facts.get('skipped', 0)} 行）。",
+        f"Imported from {source} (format {cell(facts.get('format') or '-')}, {facts.get('skipped', 0)} rows skipped).",
     )
 
 

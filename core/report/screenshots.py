@@ -69,8 +69,12 @@ _HEIGHT = """() => {
 
 
 def taken(run: Run, language: Language) -> list[Picture]:
-    """The pictures that were taken of the pages, in the order of the work."""
+    """The pictures that were taken of the pages in `language`, in the order of the work; none where they show what the
+    report masks now."""
     there = outline.directory(run)
+    how = read_json(there / "screens.json") or {}
+    if how.get("language") != language or (outline.load(run).masked and not how.get("masked")):
+        return []
     found = []
     for name, (caption, section) in PAGES.items():
         if (there / f"screen-{name}.png").is_file():
@@ -91,7 +95,8 @@ def discard(run: Run) -> None:
 
 def take(workspace: Workspace, run: Run, language: Language, tell: Callable[[float], None] = lambda _: None) -> None:
     """Take a picture of every page about `run`. Raises BadInput without Chromium, WorkFailed where a page fails."""
-    program, mask = browser.needed(), Mask(workspace, on=outline.load(run).masked)
+    program, masked = browser.needed(), outline.load(run).masked
+    mask = Mask(workspace, on=masked)
     place = outline.directory(run)
     with new_directory(place / "screens", replace=True) as partial, _served(workspace) as address:
         locale = "zh-CN" if language == "zh" else "en-US"
@@ -108,7 +113,7 @@ def take(workspace: Workspace, run: Run, language: Language, tell: Callable[[flo
     for path in sorted((place / "screens").iterdir()):
         os.replace(path, place / path.name)
     (place / "screens").rmdir()
-    write_json(place / "screens.json", {"taken": time.time(), "language": language})
+    write_json(place / "screens.json", {"taken": time.time(), "language": language, "masked": masked})
     tell(1.0)
 
 

@@ -15,6 +15,8 @@ from pages.components.problems import refusals
 from pages.components.text import t
 
 _KEEP = "–"
+# A config and a recipe are text of some pages.
+_MOST_MB = 2
 
 
 def show_outgoing(workspace: Workspace, config: Config) -> None:
@@ -49,7 +51,7 @@ def show_incoming(workspace: Workspace, models: list[str], data: list[str]) -> N
     """Import a config file or a recipe file; share and delete one's own recipes."""
     left, right = st.columns(2, gap="large")
     with left, refusals():
-        file = st.file_uploader(t("config.import_file"), type=["py"], key="import_config")
+        file = st.file_uploader(t("config.import_file"), type=["py"], key="import_config", max_upload_size=_MOST_MB)
         st.caption(t("config.import_help"))
         model = st.selectbox(t("config.import_model"), [_KEEP, *models], key="import_model")
         dataset = st.selectbox(t("config.import_dataset"), [_KEEP, *data], key="import_dataset")
@@ -65,7 +67,7 @@ def show_incoming(workspace: Workspace, models: list[str], data: list[str]) -> N
             st.toast(t("config.made", name=made.name), icon=DONE)
             st.rerun()
     with right, refusals():
-        file = st.file_uploader(t("config.import_recipe"), type=["json"], key="import_recipe")
+        file = st.file_uploader(t("config.import_recipe"), type=["json"], key="import_recipe", max_upload_size=_MOST_MB)
         if st.button(t("config.import_recipe_do"), key="do_import_recipe", disabled=file is None):
             made = own_recipe.take(workspace, decoded(file.getvalue(), file.name))
             st.toast(t("config.recipe_saved", name=made.name), icon=DONE)
@@ -81,10 +83,12 @@ def show_incoming(workspace: Workspace, models: list[str], data: list[str]) -> N
                     key=f"share-{recipe.name}",
                     icon=":material/share:",
                 )
-                st.button(
-                    t("config.remove"),
-                    key=f"remove-{recipe.name}",
-                    icon=":material/delete:",
-                    on_click=own_recipe.remove,
-                    args=(workspace, recipe.name),
-                )
+                with st.popover(t("config.remove"), icon=":material/delete:"):
+                    st.markdown(t("config.remove_sure", name=recipe.name))
+                    st.button(
+                        t("config.remove"),
+                        key=f"remove-{recipe.name}",
+                        type="primary",
+                        on_click=own_recipe.remove,
+                        args=(workspace, recipe.name),
+                    )

@@ -10,6 +10,7 @@ from core.report.outline import Outline
 from core.training.run import Run
 from pages.components.problems import refusals
 from pages.components.text import say, t
+from pages.components.uploads import content
 
 
 def show_content(run: Run) -> None:
@@ -65,6 +66,7 @@ def _pictures(run: Run, chosen: Outline) -> None:
             t("report.pictures_add"),
             type=["png", "jpg", "jpeg", "webp", "gif"],
             accept_multiple_files=True,
+            max_upload_size=outline.MOST_BYTES // 10**6,
             help=t("report.pictures_help"),
             key=f"uploaded-{run.id}",
         )
@@ -72,7 +74,7 @@ def _pictures(run: Run, chosen: Outline) -> None:
         if st.form_submit_button(t("report.pictures_keep"), icon=":material/add_photo_alternate:") and files:
             with refusals():
                 for file in files:
-                    outline.add_picture(run, file.getvalue(), file.name, section=section)
+                    outline.add_picture(run, content(file), file.name, section=section)
                 st.rerun()
     for picture in chosen.pictures:
         with st.container(border=True):

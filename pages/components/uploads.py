@@ -2,7 +2,7 @@
 
 A layer before Streamlit's own upload route: that one still checks the XSRF token, the session and the size, and only
 when it asks for the body is the file read, past the memory, to the workspace; Streamlit is given an empty file of the
-same name. Who wants the content asks `spooled`. Small uploads go by untouched.
+same name. Who wants the content asks `spooled`, or `content` where it fits in memory. Small uploads go by untouched.
 """
 
 import contextlib
@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 
 from anyio import to_thread
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import Headers
+from starlette.datastructures import UploadFile as GivenFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.ground.workspace import Workspace
 
@@ -31,6 +33,17 @@ def spooled(file_id: str) -> Path | None:
     """Where the content of an upload lies, for the caller to move away; None for one that is in memory."""
     path = _HERE.pop(file_id, None)
     return path if path is not None and path.is_file() else None
+
+
+def content(file: UploadedFile) -> bytes:
+    """All of an upload, wherever it lies; for what may not be large. Asked once, as `spooled` is."""
+    there = spooled(file.file_id)
+    if there is None:
+        return file.getvalue()
+    try:
+        return there.read_bytes()
+    finally:
+        there.unlink(missing_ok=True)
 
 
 class SpooledUploads:
@@ -75,7 +88,7 @@ async def _written(request: Request, file_id: str) -> bytes:
     name = "file"
     try:
         async with request.form(max_files=2) as form:
-            given = [value for value in form.values() if isinstance(value, UploadFile)]
+            given = [value for value in form.values() if isinstance(value, GivenFile)]
             if given:
                 name = re.sub(r'[\r\n"]', "'", given[0].filename or name)
                 _HERE[file_id] = await to_thread.run_sync(_keep, given[0], file_id)
@@ -87,7 +100,7 @@ async def _written(request: Request, file_id: str) -> bytes:
     return f"{line}\r\n{kind}\r\nContent-Type: application/octet-stream\r\n\r\n\r\n{line}--\r\n".encode()
 
 
-def _keep(given: UploadFile, file_id: str) -> Path:
+def _keep(given: GivenFile, file_id: str) -> Path:
     place = Workspace.open().drafts / "uploads-arriving"
     place.mkdir(parents=True, exist_ok=True)
     for old in place.iterdir():

@@ -50,6 +50,14 @@ def test_a_picture_is_kept_as_pixels_alone(finished_run, kind):
     assert not path.exists()
 
 
+def test_a_picture_of_a_phone_stands_upright(finished_run):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn to the right, to be seen
+    added = outline.add_picture(finished_run, png(kind="JPEG", exif=exif), "a.jpg").pictures[0]
+    with Image.open(finished_run.path / "writeup" / added.file) as image:
+        assert image.size == (30, 40)
+
+
 @pytest.mark.parametrize("content", [b"", b"<svg onload=alert(1)>", png()[:60], b"%PDF-1.4"])
 def test_what_is_no_picture_is_refused(finished_run, content):
     with pytest.raises(BadInput) as refused:

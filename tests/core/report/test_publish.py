@@ -138,6 +138,12 @@ def test_base_as_the_hub_calls_it(exported_run, name, target, base):
     assert (f"base_model: {base}" in card.card(exported_run, target, "adapter")) == ("/" in base)
 
 
+def test_the_app_needs_what_everyone_can_install(exported_run):
+    exported_run.facts["versions"] |= {"torch": "2.1.2+cu121", "transformers": "4.48.0"}
+    lines = publish.requirements(exported_run, "merged").splitlines()
+    assert {"torch==2.1.2", "transformers==4.48.0"} <= set(lines)
+
+
 def test_card_tells_the_scores(exported_run):
     text = card.card(exported_run, "huggingface", "merged")
     scores = json.loads((exported_run.path / "scores.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
-from core.report import outline, writeup
+from core.report import outline, screenshots, writeup
 from core.report.draft import TITLES, Draft
 from core.report.page import page
 from core.training import run as runs
@@ -244,6 +244,57 @@ def test_links_of_the_markdown_and_the_archive(workspace, exported_run, tmp_path
         assert link.startswith("https://") or (tmp_path / "unpacked" / link).is_file()
     loads = Page((report.path / "report.html").read_text(encoding="utf-8")).loads
     assert {value[:22] for value in loads} == {"data:image/png;base64,", "https://example.org"}
+
+
+def test_code_in_the_notes_stays_and_a_file_that_is_named_below_is_no_link(workspace, exported_run):
+    notes = "`handlers[name](x)` and\n\n```python\ncall[1](y)\n```\n\n[the log][1], [home][2]\n\n[1]: log.txt\n[2]: https://example.org"
+    outline.change(exported_run, notes=notes)
+    text = markdown(workspace, exported_run)
+    assert "`handlers[name](x)`" in text
+    assert "call[1](y)" in text
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    assert 'href="https://example.org"' in html
+    assert "log.txt" not in html
+
+
+CHANGES = {"changed": 1, "added": 2, "deleted": 3, "all_rows": 4}
+WANTED = {"chunk": 1000, "overlap": 100}
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ({"kind": "edit", "recipe": "course", "of": "小明", "version": 2, "changes": CHANGES}, "小明 改动后的第 2 版：改了 1 行"),
+        ({"kind": "split", "of": "a", "part": "training", "share": 0.1, "seed": 0}, "数据集 a 中按问题分出约 90%"),
+        ({"kind": "split", "of": "a", "part": "held_out", "share": 0.1, "seed": 0}, "数据集 a 中按问题分出约 10%"),
+        ({"kind": "corpus", "files": ["书.txt"], "wanted": WANTED}, "由 1 个文件（书.txt）的文字切成：每块最多 1000 字"),
+        ({"kind": "import", "file": "a.csv", "format": "qa", "skipped": 3}, "导入自 a.csv（格式 qa，跳过 3 行）"),
+        ({"kind": "assistant", "recipe": "course", "n": 750, "nickname": "小明"}, "各重复 n = 750 次"),
+    ],
+    ids=["edit", "training part", "held-out part", "corpus", "import", "course"],
+)  # fmt: skip
+def test_how_the_dataset_was_made(workspace, exported_run, made, told):
+    kept = {name: exported_run.facts["dataset"][name] for name in ("name", "sha256", "rows")}
+    exported_run.facts["dataset"] = {**kept, **made}
+    text = markdown(workspace, exported_run)
+    assert told in text
+    assert "None" not in text.partition("SHA-256")[0]
+
+
+def test_pictures_of_the_pages_are_those_of_the_language_and_masked(exported_run):
+    place = outline.directory(exported_run)
+    place.mkdir(exist_ok=True)
+    (place / "screen-train.png").write_bytes(png())
+    for how, shown in (
+        ({"language": "zh", "masked": True}, {"zh": 1, "en": 0}),
+        ({"language": "zh", "masked": False}, {"zh": 0, "en": 0}),
+        ({"language": "en"}, {"zh": 0, "en": 0}),
+    ):
+        write_json(place / "screens.json", {"taken": 1.0, **how})
+        assert {language: len(screenshots.taken(exported_run, language)) for language in ("zh", "en")} == shown
+    outline.change(exported_run, masked=False)
+    write_json(place / "screens.json", {"taken": 1.0, "language": "zh", "masked": False})
+    assert len(screenshots.taken(exported_run, "zh")) == 1
 
 
 def test_order_and_what_is_left_out(workspace, exported_run):
