@@ -15,6 +15,7 @@ from core.engine import model as models
 from core.engine.commands import module_command
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_json
+from core.ground.text import Language
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 
@@ -82,11 +83,12 @@ def generate(
     return Replay(model=model, pairs=tuple(pairs), dropped=dropped, made=made)
 
 
-def start(workspace: Workspace, model: str) -> Job:
-    """Generate as a job; one that runs already goes on. Raises BadInput where the model cannot be used."""
+def start(workspace: Workspace, model: str, language: Language | None = None) -> Job:
+    """Generate as a job, which says in `language` why it fails; one that runs already goes on. Raises BadInput where the model cannot be used."""
     models.usable(workspace, model)
     last = latest_job(workspace.jobs, "replay")
     if last and last.status().live:
         return last
     argv = module_command("core", "datasets", "replay", f"--model={model}", "--workspace", workspace.root, "--json")
-    return Job.start(workspace.jobs, "replay", argv, facts={"model": model})
+    env = {"XTUNER_STUDIO_LANG": language} if language else {}
+    return Job.start(workspace.jobs, "replay", argv, env=env, facts={"model": model})

@@ -8,11 +8,15 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+# One that gave no answer in 5 s is not asked again for this long.
+_SILENCE_SECONDS = 60.0
+_silent_until = 0.0
 _VGPU_GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
 # `|   0  NVIDIA A100-SXM...  00000000:89:00.0 | 36666MiB / 40950MiB    0% /  50% |`
 _VGPU_LINE = re.compile(
@@ -106,12 +110,15 @@ def vgpu_slices() -> list[dict[str, Any]]:
     """What `vgpu-smi` says of the slices of this machine: `index`, `used_mb`, `total_mb`, `utilisation` and `share`
     of the card's computing power in percent. Empty where there is no such program, or it says nothing that is known.
     """
+    global _silent_until
     program = shutil.which("vgpu-smi")
-    if program is None:
+    if program is None or time.monotonic() < _silent_until:
         return []
     try:
         said = subprocess.run([program], capture_output=True, text=True, errors="replace", timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
+        # One that hangs must not hold up each page.
+        _silent_until = time.monotonic() + _SILENCE_SECONDS
         return []
 
     def number(text: str | None) -> int | None:

@@ -17,7 +17,7 @@ from pages.components.incoming import choose_file
 from pages.components.kept_form import keep, restore
 from pages.components.plain import plain
 from pages.components.problems import refusals, show_refusal
-from pages.components.text import say, t
+from pages.components.text import language, say, t
 
 USUAL = {"corpus_chunk": 1000, "corpus_overlap": 100, "corpus_clean": True, "corpus_name": "", "corpus_path": ""}
 PREVIEWED = 4
@@ -108,4 +108,11 @@ def start_corpus(workspace: Workspace, files: list[Path], wanted: Wanted, name: 
     argv += ["--keep"] if uploaded else []
     argv += ["--workspace", str(workspace.root), "--json"]
     artefacts = [workspace.dataset(name) / "dataset.json"]
-    return Job.start(workspace.jobs, "corpus", argv, artefacts=artefacts, facts={"name": name, "file": files[0].name})
+    return Job.start(
+        workspace.jobs,
+        "corpus",
+        argv,
+        env={"XTUNER_STUDIO_LANG": language()},
+        artefacts=artefacts,
+        facts={"name": name, "file": files[0].name},
+    )

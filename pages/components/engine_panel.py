@@ -10,7 +10,7 @@ from core.ground.workspace import Workspace
 from pages.components.figures import size
 from pages.components.plain import DONE, plain, tick
 from pages.components.problems import refusals, show_refusal
-from pages.components.text import t
+from pages.components.text import language, t
 
 # The course's environment, and what its install lacks today: newer packages do not go with it.
 INSTALL = """conda create -n xtuner0121 python=3.10 -y
@@ -57,7 +57,7 @@ def show_checkup(workspace: Workspace, engine: Engine, *, busy: bool) -> None:
         disabled=busy,
     ):
         with refusals():
-            checkup.start(workspace, engine)
+            checkup.start(workspace, engine, language=language())
             st.rerun()
     if found is not None:
         show_command_line(found)
@@ -115,7 +115,7 @@ def _show_choice(workspace: Workspace, *, busy: bool) -> None:
             t("engine.use"), icon=":material/swap_horiz:", width="stretch", key="engine_use", disabled=busy
         ):
             with refusals():
-                checkup.start(workspace, interpreter.candidate(workspace, path), adopted=True)
+                checkup.start(workspace, interpreter.candidate(workspace, path), adopted=True, language=language())
                 st.rerun()
     if (workspace.settings / "engine.json").exists() and st.button(
         t("engine.back"), icon=":material/undo:", key="engine_own"

@@ -10,7 +10,7 @@ from pages.components.contents import BY_NAME, link_to
 from pages.components.models_panel import demo_button
 from pages.components.problems import refusals
 from pages.components.sections import open_section
-from pages.components.text import t
+from pages.components.text import language, t
 
 
 def show_guide(workspace: Workspace, found: Assignment, *, busy: bool) -> None:
@@ -50,5 +50,5 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool) -> None:
 def _check_button(workspace: Workspace, *, busy: bool) -> None:
     if st.button(t("engine.check"), type="primary", icon=":material/fact_check:", key="guide_check", disabled=busy):
         with refusals():
-            checkup.start(workspace, interpreter.in_use(workspace))
+            checkup.start(workspace, interpreter.in_use(workspace), language=language())
             st.rerun()

@@ -22,7 +22,7 @@ from pages.components.incoming import choose_file
 from pages.components.kept_form import keep, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
-from pages.components.text import say, t
+from pages.components.text import language, say, t
 
 # Larger files are imported by a job of their own, with a progress bar.
 MOST_INLINE = 8 << 20
@@ -153,6 +153,7 @@ def start_import(workspace: Workspace, file: Path, wanted: Wanted, name: str, up
         workspace.jobs,
         "import",
         argv,
+        env={"XTUNER_STUDIO_LANG": language()},
         artefacts=[workspace.dataset(name) / "dataset.json"],
         facts={"name": name, "file": file.name},
     )

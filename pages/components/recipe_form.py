@@ -14,7 +14,7 @@ from pages.components.conversation_rows import show_as_chat
 from pages.components.kept_form import forget, keep, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
-from pages.components.text import t
+from pages.components.text import language, t
 
 FORM = "assistant"
 TIMES_COURSE = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3750, 5000, 10000]
@@ -118,16 +118,16 @@ def _choices(recipe: str) -> None:
 def _templates(recipe: str) -> None:
     st.caption(t("dataset.templates_intro"))
     base = _base()
-    for language in LANGUAGES if recipe == "balanced" else ("zh",):
-        if language not in base.languages and recipe == "balanced":
+    for spoken in LANGUAGES if recipe == "balanced" else ("zh",):
+        if spoken not in base.languages and recipe == "balanced":
             continue
         for kind in KINDS:
-            if language == "zh":
+            if spoken == "zh":
                 st.text_input(t(f"dataset.question_{kind}"), key=f"dataset_question_{kind}", persist_state="session")
             st.text_area(
-                t(f"dataset.answer_{kind}") + ("" if recipe == "course" else f" · {t(f'dataset.language_{language}')}"),
-                key=f"dataset_answer_{language}.{kind}",
-                placeholder=base.template(language, kind),
+                t(f"dataset.answer_{kind}") + ("" if recipe == "course" else f" · {t(f'dataset.language_{spoken}')}"),
+                key=f"dataset_answer_{spoken}.{kind}",
+                placeholder=base.template(spoken, kind),
                 height=80,
                 persist_state="session",
             )
@@ -165,7 +165,7 @@ def _general(workspace: Workspace) -> None:
         name = st.selectbox(t("choice.model"), whole, key="replay_model")
         if st.button(t("dataset.replay_start"), key="start_replay", icon=":material/play_arrow:"):
             with refusals():
-                replay.start(workspace, name)
+                replay.start(workspace, name, language())
                 st.rerun()
 
 

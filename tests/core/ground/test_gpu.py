@@ -179,6 +179,16 @@ def test_a_vgpu_smi_that_says_nothing_known(tmp_path, monkeypatch, script):
     assert gpu.vgpu_slices() == []
 
 
+def test_a_vgpu_smi_that_hangs_is_not_waited_for_again(tmp_path, monkeypatch):
+    asked = tmp_path / "asked"
+    vgpu_smi(tmp_path, monkeypatch, f"echo x >> '{asked}'; exec sleep 60")
+    run = gpu.subprocess.run
+    monkeypatch.setattr(gpu.subprocess, "run", lambda *given, **options: run(*given, **{**options, "timeout": 0.5}))
+    monkeypatch.setattr(gpu, "_silent_until", 0.0)
+    assert [gpu.vgpu_slices() for _ in range(3)] == [[], [], []]
+    assert asked.read_text() == "x\n"
+
+
 def test_no_vgpu_smi(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpu.vgpu_slices() == []
