@@ -14,8 +14,9 @@ from typing import Any
 from core.config.schedule import Schedule
 from core.engine.model_shape import Shape
 
-# Importing XTuner and loading a small model, measured on 2 cores; a disk reads about this much of a model a second.
-STARTING_SECONDS, DISK_BYTES_PER_S = 22.0, 800e6
+# Importing XTuner and loading a small model, measured on 2 cores; what CUDA adds to it, on one H100; a disk reads about
+# this much of a model a second.
+STARTING_SECONDS, CUDA_SECONDS, DISK_BYTES_PER_S = 7.0, 15.0, 800e6
 # A map over the data starts processes, seven times, and goes through the rows.
 MAPS, PROCESS_SECONDS, ROW_SECONDS = 7, 0.07, 1.2e-5
 # Half of a large matrix product's speed is what a training reaches of it; 4-bit weights are unpacked at each use.
@@ -66,7 +67,8 @@ def duration(
         if machine.get("cuda") and shape:
             each = max(each, shape.layers * LAYER_SECONDS)
             token = max(token, shape.layers * LAYER_TOKEN_SECONDS)
-        start = STARTING_SECONDS + count * 2 / DISK_BYTES_PER_S + mapping
+        begin = STARTING_SECONDS + (CUDA_SECONDS if machine.get("cuda") else 0.0)
+        start = begin + count * 2 / DISK_BYTES_PER_S + mapping
         # The last words come sooner than the limit.
         said = 0.6
     else:
