@@ -123,12 +123,8 @@ def make(
                 f"{files[0].name} holds no text to use" + (f": {first['name']} {first['reason'].en}" if first else ""),
             )
         hashes = [sha256(file) for file in files]
-        sources = [str(file.absolute()) for file in files]
-        if keep:
-            (new.directory / "source").mkdir()
-            for number, file in enumerate(files):
-                sources[number] = f"source/{number}-{file.name}"
-                file.replace(new.directory / sources[number])
+        kept = [f"{number}-{file.name}" for number, file in enumerate(files)]
+        sources = [f"source/{name}" for name in kept] if keep else [str(file.absolute()) for file in files]
         made = {
             "kind": "corpus",
             "format": "text",
@@ -153,6 +149,9 @@ def make(
                 "told": {**asdict(told), "skipped": []},
             },
         )
+        if keep:
+            for file, name_in_it in zip(files, kept, strict=True):
+                new.take_in(file, name_in_it)
     return storage.find(workspace, new.made["name"]), told, problems
 
 

@@ -7,6 +7,7 @@ import io
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -84,7 +85,7 @@ def _archived(path: Path) -> Iterator[Document]:
                 with archive.open(member) as packed, target.open("wb") as file:
                     while block := packed.read(1 << 20):
                         file.write(block)
-            except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError, RuntimeError) as error:
+            except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, EOFError, RuntimeError) as error:
                 yield Document(name=name, reason=_why(error))
                 continue
             yield _read(target, name)

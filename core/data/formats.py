@@ -118,8 +118,8 @@ def detect(records: list[Any]) -> str | None:
         if not isinstance(record, dict):
             continue
         chat = chat_key(record)
-        if chat:
-            turns = listed(record[chat])
+        turns = listed(record[chat]) if chat else None
+        if isinstance(turns, list):
             if chat == "conversation" and turns and isinstance(turns[0], dict) and "output" in turns[0]:
                 return "xtuner"
             if chat == "messages":

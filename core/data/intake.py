@@ -140,8 +140,8 @@ def import_file(
             "skipped": count,
             **({"columns": asdict(wanted.columns)} if wanted.columns else {}),
             **({"fill": asdict(wanted.fill)} if wanted.fill else {}),
-            "source": _kept(file, new.directory) if keep else str(file.absolute()),
-            "source_sha256": sha256(file) if not keep else sha256(new.directory / "source" / file.name),
+            "source": f"source/{file.name}" if keep else str(file.absolute()),
+            "source_sha256": sha256(file),
         }
         problems = new.finish(made)
         report = Report(
@@ -164,6 +164,8 @@ def import_file(
                 "seconds": report.seconds,
             },
         )
+        if keep:
+            new.take_in(file, file.name)
     return storage.find(workspace, new.made["name"]), report
 
 
@@ -194,14 +196,6 @@ def _text(record: Any) -> str:
         return json.dumps(record, ensure_ascii=False, default=str)[:_SHOWN_TEXT]
     except (ValueError, RecursionError):
         return ""
-
-
-def _kept(file: Path, directory: Path) -> str:
-    """Move the file into the dataset that is being made; its place there."""
-    target = directory / "source" / file.name
-    target.parent.mkdir()
-    file.replace(target)
-    return f"source/{file.name}"
 
 
 def rows_of(file: Path, wanted: Wanted) -> Iterator[Row]:

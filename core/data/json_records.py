@@ -45,10 +45,11 @@ def line_records(file: BinaryIO | TextIO, decode_errors: str = "strict") -> Iter
     """The value of each line that is not blank, or Unreadable."""
     number = 0
     while line := file.readline(MOST_CHARACTERS):
-        if isinstance(line, bytes):
-            line = line.decode("utf-8", errors=decode_errors)
+        # Before it is decoded: the end of such a block may be within a character.
         if len(line) >= MOST_CHARACTERS:
             raise too_long(number + 1)
+        if isinstance(line, bytes):
+            line = line.decode("utf-8", errors=decode_errors)
         if not line.strip():
             continue
         number += 1
@@ -186,7 +187,8 @@ class _Window:
                     else Text("不是合法的 JSON：文件在这一行中断了", "not valid JSON: the file ends within this row")
                 )
                 return Unreadable(reason, self.text[self.at : self.at + max(2000, min(place + 200, _TEXT_SHOWN))])
-            except RecursionError as error:
+            except (RecursionError, ValueError) as error:
+                # Nested too deep, or a number of thousands of digits.
                 return Unreadable(_reason(error), self.text[self.at : self.at + 200])
 
     def skip_to_next(self, gap: str) -> bool:

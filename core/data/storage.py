@@ -79,11 +79,25 @@ class Making:
         self.directory = directory
         self.checks = Checks()
         self.made: dict[str, Any] = {}
+        self._taken: list[tuple[Path, Path]] = []
         self._writer = RowsWriter(directory, array_always=array_always)
 
     def add(self, row: Row) -> None:
         """The next row."""
         self.checks.add(row, self._writer.add(row))
+
+    def take_in(self, file: Path, name: str) -> None:
+        """Move a file to `source/<name>` in the dataset; where nothing comes of it, the file is put back."""
+        target = self.directory / "source" / name
+        target.parent.mkdir(exist_ok=True)
+        self._taken.append((file, target))
+        shutil.move(file, target)
+
+    def put_back(self) -> None:
+        """Move what was taken in to where it came from."""
+        for file, target in self._taken:
+            if target.exists() and not file.exists():
+                shutil.move(target, file)
 
     def finish(self, made: dict[str, Any]) -> list[Finding]:
         """Close the files and write dataset.json; what the checks found."""
@@ -117,8 +131,8 @@ def making(workspace: Workspace, name: str | None, stem: str, *, array_always: b
     new = not workspace.datasets.exists()
     workspace.datasets.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".making.", suffix=".partial", dir=workspace.datasets))
+    begun = Making(partial, array_always=array_always)
     try:
-        begun = Making(partial, array_always=array_always)
         yield begun
         os.chmod(partial, 0o755)
         begun.made["name"] = _move(partial, workspace, name, stem, taken)
@@ -127,6 +141,8 @@ def making(workspace: Workspace, name: str | None, stem: str, *, array_always: b
             f"数据集写不下来（{error.strerror}）：请检查磁盘空间", f"the dataset cannot be written ({error.strerror})"
         ) from error
     finally:
+        # No longer there to be put back where the dataset was made.
+        begun.put_back()
         shutil.rmtree(partial, ignore_errors=True)
         if new:
             # As it was before, where nothing came of it.

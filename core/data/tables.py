@@ -6,6 +6,7 @@ A cell that holds a spreadsheet formula is no text to train on: its row is told 
 import csv
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +20,8 @@ MOST_UNPACKED = 1 << 30
 MOST_RATIO = 200
 # What runs a program or fetches an address when the sheet is opened: =F(…), =cmd|…, +A1+…, @F(…).
 _FORMULA = re.compile(r"\s*(?:=\s*[\w.@+\-]+\s*[(|!:]|=\s*[A-Za-z]{1,3}\$?\d|[+\-@]\s*[A-Za-z][\w.]*\s*[(|!])")
+# What openpyxl raises over a sheet that is not as it should be.
+_DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, OSError, EOFError)
 _DELIMITERS = ",\t;|，"
 _LONG_HEADER = 40
 
@@ -73,7 +76,7 @@ def sheet_records(path: Path) -> Iterator[Any]:
                 yield from _named(header, iter([first]))
             yield from _named(header, rows)
             return
-    except (ValueError, KeyError, TypeError, SyntaxError, OSError, zipfile.BadZipFile) as error:
+    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     finally:
         book.close()

@@ -30,7 +30,14 @@ def plan(iters: int, saves: int, answers: int) -> Schedule:
     ("how", "tokens", "schedule", "most_tokens", "checkpoint", "measured"),
     [
         ({"bits": None, "batch": 16, "checkpointing": False}, 617, plan(126, 3, 8), 96, 206_905_344, 108.8 - 12),
-        ({"r": 0, "bits": None, "batch": 16, "checkpointing": False}, 617, plan(36, 1, 4), 32, 22_669_320_192, 129.0 - 2),
+        (
+            {"r": 0, "bits": None, "batch": 16, "checkpointing": False},
+            617,
+            plan(36, 1, 4),
+            32,
+            22_669_320_192,
+            129.0 - 2,
+        ),
         ({}, 2048, plan(64, 1, 3), 32, 827_621_376, 69.2),
     ],
     ids=["lora", "full", "qlora, packed"],

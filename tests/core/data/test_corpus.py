@@ -85,6 +85,20 @@ def test_corpus(workspace, tmp_path):
     assert versions.remake(workspace, made)[1]
 
 
+def test_a_zip_with_a_damaged_member_gives_the_others(workspace, tmp_path):
+    good = "".join(f"第{number}句话说的是另一件事情。" for number in range(400))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bad.txt", "".join(f"{number * number} 坏。" for number in range(3000)))
+        archive.writestr("good.txt", good)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[2000:2060] = bytes(255 - value for value in content[2000:2060])
+    (tmp_path / "a.zip").write_bytes(content)
+    made, told, _ = corpus.make(workspace, [tmp_path / "a.zip"])
+    assert made.rows > 0
+    assert told.documents == 1
+    assert [left["name"] for left in told.skipped] == ["bad.txt"]
+
+
 def test_zip(workspace, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("书/一.txt", "这是一本书里的一段话，足够长，可以用来训练。")

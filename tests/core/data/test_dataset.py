@@ -1,13 +1,15 @@
 """A dataset is there whole or not at all, and one that is there is never touched."""
 
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from core.data import corpus, intake, storage
 from core.data import dataset as datasets
-from core.ground.errors import BadInput
+from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import sha256
 
 
@@ -98,3 +100,27 @@ def test_import_of_nothing_leaves_nothing(workspace, tmp_path):
     with pytest.raises(BadInput):
         datasets.import_file(workspace, file)
     assert os.listdir(workspace.root) == []
+
+
+@pytest.mark.parametrize("last", ["_move", "write_json"])
+def test_a_file_that_was_to_be_kept_is_where_it_was_when_the_last_step_fails(workspace, tmp_path, monkeypatch, last):
+    file, text = tmp_path / "mine.jsonl", '{"question": "问", "answer": "答"}\n'
+    file.write_text(text, encoding="utf-8")
+    document = tmp_path / "book.txt"
+    document.write_text("一句话。" * 40, encoding="utf-8")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storage, last, full)
+    with pytest.raises(WorkFailed):
+        intake.import_file(workspace, file, keep=True)
+    with pytest.raises(WorkFailed):
+        corpus.make(workspace, [document], keep=True)
+    assert file.read_text(encoding="utf-8") == text
+    assert document.is_file()
+    assert not workspace.datasets.exists()
+    monkeypatch.undo()
+    made, _ = intake.import_file(workspace, file, keep=True)
+    assert (made.path / made.made["source"]).read_text(encoding="utf-8") == text
+    assert not file.exists()

@@ -72,6 +72,33 @@ def test_deep_nesting(refuse, tmp_path, text, suffix):
     refuse(f"x.{suffix}")
 
 
+@pytest.mark.parametrize("turns", ['{"human": "a", "assistant": "b"}', "12", "true", "[12]", '[["a"]]'])
+def test_a_conversation_that_is_none(refuse, tmp_path, turns):
+    for key in ("conversation", "messages", "conversations"):
+        (tmp_path / "x.jsonl").write_text(f'{{"{key}": {turns}}}\n', encoding="utf-8")
+        refuse("x.jsonl")
+
+
+@pytest.mark.parametrize("first", ["", '{"question": "q", "answer": "a"}\n'])
+def test_a_long_line_of_chinese_cut_within_a_character(refuse, tmp_path, first):
+    for shift in ("", "x", "xx"):
+        with (tmp_path / "x.jsonl").open("w", encoding="utf-8") as file:
+            file.write(first + shift + "中" * (MOST_CHARACTERS // 2) + "\n")
+        assert "16 MB" in refuse("x.jsonl")
+
+
+def test_a_number_of_thousands_of_digits(refuse, workspace, tmp_path):
+    number = "9" * 5000
+    for name in ("x.json", "x.jsonl"):
+        (tmp_path / name).write_text(f'[{{"question": {number}}}]' if name == "x.json" else f'{{"a": {number}}}\n')
+        refuse(name)
+    text = f'[\n {{"question": "q", "answer": "a"}},\n {{"question": {number}, "answer": "b"}},\n {{"question": "r", "answer": "c"}}\n]'
+    (tmp_path / "x.json").write_text(text)
+    made, report = datasets.import_file(workspace, tmp_path / "x.json")
+    assert made.rows == 2
+    assert [left["row"] for left in report.skipped] == [2]
+
+
 def test_deep_nesting_of_one_row(workspace, tmp_path):
     deep = "[" * 20_000 + "]" * 20_000
     (tmp_path / "x.jsonl").write_text('{"question": "a", "answer": "b"}\n' + f'{{"question": {deep}}}\n')
@@ -148,6 +175,40 @@ def test_damaged_tables(refuse, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.xlsx", "w") as archive:
         archive.writestr("xl/workbook.xml", '<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>')
     refuse("x.xlsx")
+
+
+def rewritten(path, name, change):
+    """The archive with one of its members changed."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members.items():
+            archive.writestr(member, change(content) if member == name else content)
+
+
+def damaged(path, name):
+    """The archive with the packed bytes of one member turned round in their middle."""
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(name)
+        start = member.header_offset + 30 + len(name)
+    content = bytearray(path.read_bytes())
+    middle = start + member.compress_size // 3
+    content[middle : middle + 40] = bytes(255 - value for value in content[middle : middle + 40])
+    path.write_bytes(content)
+
+
+def test_a_sheet_that_is_damaged_within(refuse, tmp_path):
+    book = openpyxl.Workbook()
+    for number in range(2000):
+        book.active.append([f"问 {number}", f"答 {number * number}"])
+    book.save(tmp_path / "x.xlsx")
+    damaged(tmp_path / "x.xlsx", "xl/worksheets/sheet1.xml")
+    refuse("x.xlsx")
+    book.save(tmp_path / "y.xlsx")
+    rewritten(
+        tmp_path / "y.xlsx", "xl/worksheets/sheet1.xml", lambda text: text.replace(b"<v>1</v>", b"<v>99999999</v>")
+    )
+    refuse("y.xlsx")
 
 
 def test_what_is_no_file_of_data(workspace):
