@@ -10,6 +10,7 @@ import sys
 from typing import Any, NoReturn
 
 from core.ground.errors import StudioError
+from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.headless import chat, configs, datasets, engine, export, machine, models, report, shelf, training
 from core.headless.command import Table
@@ -57,7 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(str(error).replace("\n", " "), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print(
+            Text("不再等待：后台运行的继续", "no longer waiting: what runs in the background goes on"), file=sys.stderr
+        )
         return 1
     if options.json:
         print(json.dumps(answer, ensure_ascii=False, allow_nan=False))

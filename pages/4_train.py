@@ -45,4 +45,7 @@ show_runs(workspace)
 with st.popover(t("train.command"), icon=":material/terminal:"):
     for line in (run.facts["command"], *run.facts.get("commands", [])):
         st.code(line, language="bash", wrap_lines=True)
+    if run.facts.get("commands"):
+        st.caption(t("train.resume_on_each"))
+        st.code("python -m core train resume latest", language="bash")
 link_to("export", t("train.to_export"), ":material/arrow_forward:")

@@ -23,6 +23,7 @@ _PARTITION = re.compile(r"[\w.,-]{1,200}")
 Launcher = Literal["pytorch", "slurm"]
 LAUNCHERS: tuple[Launcher, ...] = ("pytorch", "slurm")
 DEFAULT_PORT = 29500
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Cluster:
     nproc: int = 1
     nnodes: int = 1
     node_rank: int = 0
-    addr: str = "127.0.0.1"
+    addr: str = LOOPBACK
     port: int | None = None
     launcher: Launcher = "pytorch"
     partition: str | None = None

@@ -13,7 +13,7 @@ import sys
 import time
 import types
 
-from core.engine.training_hook import Interrupted, departure, stop_asked, tell, watch_runners
+from core.engine.training_hook import Interrupted, departure, stop_asked, tell, telling, watch_runners
 
 _PR_SET_PDEATHSIG = 1
 # In place of the module `time` where nothing is to be waited for.
@@ -85,11 +85,12 @@ def mark_evaluations() -> None:
         after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
         done = runner.iter if before else runner.iter + (0 if after else 1)
         runner.logger.info(f"Evaluation at iteration {done}.")
-        # Ranks that generate together must all go on to the end.
-        if not torch.distributed.is_initialized() and criterion not in self.stop_criteria:
+        # Ranks that generate together must all go on to the end, however long that takes.
+        if runner.world_size == 1 and criterion not in self.stop_criteria:
             self.stop_criteria.append(criterion)
         try:
-            generate(self, runner, *arguments, **options)
+            with telling("evaluate"):
+                generate(self, runner, *arguments, **options)
         except Interrupted:
             runner.logger.info("The answers were given up for the wish to stop.")
 

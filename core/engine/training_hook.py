@@ -9,6 +9,8 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from core.engine.early_stop import PLAN, Looks
 
@@ -40,6 +42,17 @@ def tell(**facts: object) -> None:
         os.replace(partial, PROGRESS)
     except OSError:
         pass
+
+
+@contextmanager
+def telling(note: str) -> Iterator[None]:
+    """Tell that it is at something for which the supervisor is to wait, and afterwards what was told before."""
+    before = dict(_told)
+    tell(**{**before, "note": note, "patience": SAVE_PATIENCE})
+    try:
+        yield
+    finally:
+        tell(**before)
 
 
 def _rank_here() -> int:
@@ -122,6 +135,10 @@ def watch_runners() -> None:
 
         def before_train(self, runner: Runner) -> None:
             departure.begun.set()
+            first, last = -any_rank(-runner.iter), any_rank(runner.iter)
+            if first != last:
+                # Each would train other weights.
+                raise RuntimeError(f"The processes begin at different iterations: {first} and {last}")
             self.since, self.first = time.monotonic(), runner.iter
             self.tell(runner, runner.iter)
             if PLAN and runner.rank == 0:
@@ -204,22 +221,26 @@ def watch_runners() -> None:
 
     def save_with_care(self: CheckpointHook, runner: Runner) -> None:
         """Save where there is room for it: mmengine deletes the oldest checkpoint before it writes the new one."""
-        before = dict(_told)
-        tell(**{**before, "note": "save", "patience": SAVE_PATIENCE})
         needed, free = checkpoint_bytes(runner), shutil.disk_usage(runner.work_dir).free
-        if self.max_keep_ckpts > 1 and len(self.keep_ckpt_ids) == self.max_keep_ckpts:
-            # The oldest makes room, and the one before this stays.
+        # One that is the only one is deleted after, where there is room for both.
+        only = None
+        if self.max_keep_ckpts == 1 and list(self.keep_ckpt_ids) not in ([], [runner.iter + 1]):
+            only = None if any_rank(free < needed) else self.keep_ckpt_ids.pop()
+        if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+            # The oldest makes room.
             free += needed
         if any_rank(free < needed):
             raise no_space(runner.work_dir, needed)
-        try:
-            save(self, runner)
-        except (OSError, RuntimeError) as error:
-            if not is_full(error, runner.work_dir):
-                raise
-            remove(os.path.join(runner.work_dir, f"iter_{runner.iter + 1}.pth"))
-            raise no_space(runner.work_dir, needed) from error
-        tell(**before)
+        with telling("save"):
+            try:
+                save(self, runner)
+            except (OSError, RuntimeError) as error:
+                if not is_full(error, runner.work_dir):
+                    raise
+                remove(os.path.join(runner.work_dir, f"iter_{runner.iter + 1}.pth"))
+                raise no_space(runner.work_dir, needed) from error
+            if only is not None and runner.rank == 0:
+                remove(os.path.join(runner.work_dir, f"iter_{only}.pth"))
 
     CheckpointHook._save_checkpoint = save_with_care
 

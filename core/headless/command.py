@@ -29,7 +29,7 @@ class ProgressLine:
         told = job.progress
         eta = told.get("eta_s")
         line = f"{job.name}: {told.get('note', '')} {100 * told.get('done', 0):.0f} %" + (
-            f", {eta:.0f} s left" if eta else ""
+            f", {eta:.0f} s" if eta else ""
         )
         self.show(line, last=not job.status().live)
 

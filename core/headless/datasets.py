@@ -44,7 +44,7 @@ def telling(what: str) -> Callable[[float, float], None]:
         if write:
             write({"done": done, "note": what, "eta_s": eta})
         elif now - began > QUIET_SECONDS and sys.stderr.isatty():
-            show_progress.show(f"{what} {100 * done:.0f} %, {eta:.0f} s left", last=done >= 1)
+            show_progress.show(f"{what} {100 * done:.0f} %, {eta:.0f} s", last=done >= 1)
 
     return tell
 

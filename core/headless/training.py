@@ -3,20 +3,21 @@
 import os
 import sys
 
-from core.engine.commands import LAUNCHERS, Cluster
-from core.ground.errors import WorkFailed
+from core.engine.commands import LAUNCHERS, LOOPBACK, Cluster
+from core.ground.errors import BadInput, WorkFailed
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, WAIT, Answer, Options, Table, show_progress
 from core.jobs.job import Status
 from core.jobs.process import Identity
 from core.training import run as runs
 from core.training import shelf
+from core.training.cluster import own_address
 
 CLUSTER = [
     (("--nproc",), {"type": int, "default": 1, "help": "processes on each machine, one a GPU"}),
     (("--nnodes",), {"type": int, "default": 1, "help": "machines"}),
     (("--node-rank",), {"type": int, "default": 0, "help": "which of the machines this one is, from 0"}),
-    (("--addr",), {"default": "127.0.0.1", "help": "the address of the machine of rank 0"}),
+    (("--addr",), {"help": "the address of the machine of rank 0 (default: this one's)"}),
     (("--port",), {"type": int, "help": "a free port there (default: 29500, or any free one on one machine)"}),
     (("--deepspeed",), {"help": "XTuner's settings: deepspeed_zero1, deepspeed_zero2, …"}),
     (("--launcher",), {"choices": LAUNCHERS, "default": "pytorch"}),
@@ -61,11 +62,16 @@ def followed(run: runs.Run, wait: bool) -> Answer:
 
 
 def train_start(workspace: Workspace, options: Options) -> Answer:
+    if options.nnodes > 1 and options.node_rank > 0 and options.addr is None:
+        raise BadInput(
+            "缺少 --addr：填 0 号机器的 IP 地址，那里的 train start 会打印完整的命令",
+            "--addr is missing: give the address of the machine of rank 0, whose train start prints the whole command",
+        )
     cluster = Cluster(
         nproc=options.nproc,
         nnodes=options.nnodes,
         node_rank=options.node_rank,
-        addr=options.addr,
+        addr=options.addr or (own_address() if options.nnodes > 1 else LOOPBACK),
         port=options.port,
         launcher=options.launcher,
         partition=options.partition,

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from core.ground.text import Text
 
+# What torchrun says of a process that was ended: most often for want of memory, unless the kernel knows better.
+RANK_KILLED = "rank killed"
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -44,10 +47,23 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "memory",
-        r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|^MemoryError\b|DataLoader worker \(pid.* (?:exited unexpectedly|signal: Killed)"
-        r"|Signal 9 \(SIGKILL\) received by PID|exitcode\s*: -9\b|Cannot allocate memory",
+        r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|(?m:^\S*MemoryError\b)|DataLoader worker \(pid.* (?:exited unexpectedly|signal: Killed)"
+        r"|Cannot allocate memory",
         "内存不足，进程被系统结束：减小 batch_size，少开进程，或关闭其他程序",
         "memory ran out and a process was ended: lower batch_size, take fewer processes, or close other programs",
+    ),
+    _cause(
+        RANK_KILLED,
+        r"Signal 9 \(SIGKILL\) received by PID|exitcode\s*: -9\b",
+        "内存不足，进程被系统结束：减小 batch_size，少开进程，或关闭其他程序",
+        "memory ran out and a process was ended: lower batch_size, take fewer processes, or close other programs",
+    ),
+    _cause(
+        "different iterations",
+        r"The processes begin at different iterations: (\d+) and (\d+)",
+        "各台机器从不同的迭代开始（{0} 和 {1}）：把 0 号机器最后的检查点拷到每台机器，都用“继续”（train resume）启动",
+        "the machines begin at different iterations ({0} and {1}): copy the last checkpoint of the machine of rank 0 to "
+        "each, and resume on all of them (train resume)",
     ),
     _cause(
         "warm-up",

@@ -197,8 +197,11 @@ class Job:
     def ask_to_stop(self, *, discard: bool = False, grace: float = 20.0) -> None:
         """Leave word for the supervisor to stop: asks, waits `grace` seconds, then SIGTERM, then SIGKILL.
 
-        With `discard`, the command is not given time to save; such a wish replaces one that gives it.
+        With `discard`, the command is not given time to save; such a wish replaces one that gives it. A job that has
+        ended meanwhile has ended as it did.
         """
+        if self.exit is not None:
+            return
         wish = read_json(self.directory / "stop.json")
         if wish is None or (discard and wish.get("grace")):
             write_json(

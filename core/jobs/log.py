@@ -109,7 +109,7 @@ def copy(path: Path, most: int = 32 << 20) -> bytes:
             end = file.read()
     except FileNotFoundError:
         return b""
-    return head + f"\n\n… {size - most} bytes, see {path} …\n\n".encode() + end
+    return head + f"\n\n… {size - most} B: {path} …\n\n".encode() + end
 
 
 def _first_line(text: str) -> tuple[int, str] | None:

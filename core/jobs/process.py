@@ -73,7 +73,7 @@ def end_descendants(grace: float = 0.0) -> int:
     ended = 0
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + patience
-        while below := [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]:
+        while below := [p for p in psutil.Process().children(recursive=True) if _lives(p)]:
             ended = max(ended, len(below))
             for process in below:
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -84,6 +84,14 @@ def end_descendants(grace: float = 0.0) -> int:
             time.sleep(0.05)
     reap()
     return ended
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process still runs: one may be gone, or a zombie, since it was listed."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def marked(variable: str, value: str) -> list[Identity]:

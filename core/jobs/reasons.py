@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.ground.text import Text
-from core.jobs.causes import CAUSES
+from core.jobs.causes import CAUSES, RANK_KILLED
 from core.jobs.job import Job, Status
 
 # First the end, then, where that holds no error (other processes may have gone on talking), more of it.
@@ -87,6 +87,9 @@ def _said(job: Job) -> Text | None:
     size = job.log.stat().st_size if job.log.exists() else 0
     for most in _PIECES:
         found = known_cause(job.log_tail(most))
+        if found and found[0] == RANK_KILLED and (job.exit or {}).get("oom_kills") == 0:
+            # The kernel ended none for want of memory.
+            return _by_signal("SIGKILL")
         if found or size <= most:
             return found[1] if found else None
     return None
@@ -123,11 +126,15 @@ def _from_outside(ended: dict[str, Any]) -> Text | None:
         )
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        return Text(
-            f"进程被外部信号 {name} 结束（不是因为内存不足）：可以从最后一个检查点继续",
-            f"the process was ended from outside by {name}, not because memory ran out: resume from the last checkpoint",
-        )
+        return _by_signal(name)
     return None
+
+
+def _by_signal(name: str) -> Text:
+    return Text(
+        f"进程被外部信号 {name} 结束（不是因为内存不足）：可以从最后一个检查点继续",
+        f"the process was ended from outside by {name}, not because memory ran out: resume from the last checkpoint",
+    )
 
 
 def _last_error(job: Job) -> Text | None:

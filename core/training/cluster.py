@@ -55,6 +55,17 @@ def with_port(cluster: Cluster, *, alone: bool) -> Cluster:
     return cluster
 
 
+def own_address() -> str:
+    """The address under which others most likely reach this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # An address of documentation: nothing is sent, the kernel only looks up the route.
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+
+
 def cluster_environment(cluster: Cluster) -> dict[str, str]:
     """On several machines: the network interface that leads to rank 0, where the user has not named one.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from core.config.fields import BY_NAME
-from core.engine.config_file import ConfigFile
+from core.engine.config_file import ConfigFile, Source
 from core.ground.errors import BadInput
 from core.jobs.job import jobs_in
 from core.training.curves import Curves, average
@@ -96,7 +96,9 @@ def _settings(text: str) -> dict[str, Any]:
     except BadInput:
         # Edited by hand until it was no Python: the diff still shows what it is.
         return {}
-    return {name: field.read(config) for name, field in BY_NAME.items()}
+    values = {name: field.read(config) for name, field in BY_NAME.items()}
+    # Code is told as it is written.
+    return {name: value.code if isinstance(value, Source) else value for name, value in values.items()}
 
 
 def _last(column: np.ndarray) -> float | None:

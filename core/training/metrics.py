@@ -64,6 +64,10 @@ class Metrics:
         return self._points
 
 
+# More than two lines of a history.
+_LAST_BYTES = 4096
+
+
 def glance(work_dir: Path, most: int = 40) -> list[float]:
     """At most about `most` losses over the whole history, read at a few places of the files: cheap for any length."""
     files = [file for file in sorted(work_dir.glob(_FILES)) if file.stat().st_size]
@@ -75,10 +79,20 @@ def glance(work_dir: Path, most: int = 40) -> list[float]:
                 file.seek(max(0, size * number // places - 1))
                 if number:
                     file.readline()
-                point = records([file.readline().decode("utf-8", errors="replace")])
-                if point and isinstance(point[0].get("iter"), int) and isinstance(point[0].get("loss"), int | float):
-                    found = [old for old in found if old[0] < point[0]["iter"]] + [(point[0]["iter"], point[0]["loss"])]
+                found = _after(found, file.readline())
+            file.seek(max(0, size - _LAST_BYTES))
+            # The last whole line.
+            for line in file.read().splitlines(keepends=True)[-2:]:
+                found = _after(found, line if line.endswith(b"\n") else b"")
     return [loss for _, loss in found if math.isfinite(loss)]
+
+
+def _after(found: list[tuple[int, float]], line: bytes) -> list[tuple[int, float]]:
+    """The losses with the one in a line, which takes the place of those that are not before it."""
+    point = records([line.decode("utf-8", errors="replace")])
+    if point and isinstance(point[0].get("iter"), int) and isinstance(point[0].get("loss"), int | float):
+        return [old for old in found if old[0] < point[0]["iter"]] + [(point[0]["iter"], point[0]["loss"])]
+    return found
 
 
 def smoothed(values: Sequence[float | None], weight: float = 0.9) -> list[float | None]:

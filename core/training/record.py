@@ -119,7 +119,14 @@ class Run:
     def state(self, points: list[dict[str, Any]] | None = None) -> State:
         """Where it stands now. `points` are its metrics, read here if not given."""
         points = self.metrics().read() if points is None else points
-        return compute(self.id, self.job, points, complete=self._complete, place=self._place)
+        return compute(
+            self.id,
+            self.job,
+            points,
+            complete=self._complete,
+            place=self._place,
+            follows=self.cluster.node_rank > 0,
+        )
 
     def stop(self, *, discard: bool = False) -> State:
         """Stop it: with `discard` at once, else after the step and its checkpoint. Returns when nothing of it is left."""

@@ -92,7 +92,10 @@ def start(
                 resume=None,
                 gpu=config.facts["gpu"],
             ),
-            "commands": start_as_typed(config.name, cluster, deepspeed) if cluster.nnodes > 1 else [],
+            # Slurm starts all of them itself.
+            "commands": start_as_typed(config.name, cluster, deepspeed)
+            if cluster.nnodes > 1 and cluster.launcher == "pytorch"
+            else [],
             "cluster": asdict(cluster),
             "deepspeed": deepspeed,
         }
@@ -120,8 +123,19 @@ def resume(workspace: Workspace, run: Run) -> Run:
             )
         # Its code may have changed since the run began.
         models.usable(workspace, run.facts["model"]["name"])
-        _launch(workspace, run, run.checkpoint().path if run.begun else None)
+        _launch(workspace, run, _to_go_on_from(run) if run.begun else None)
     return run
+
+
+def _to_go_on_from(run: Run) -> Path:
+    """The last whole checkpoint. Raises BadInput where there is none, on a further machine with the way to get it."""
+    if run.cluster.node_rank and not any(found.whole for found in run.checkpoints()):
+        raise BadInput(
+            f"检查点只在 0 号机器上：把那里最后的 iter_N.pth 拷到 {run.work_dir}（已有同名目录时并入），再在每台机器上继续",
+            f"the checkpoints are on the machine of rank 0: copy its last iter_N.pth to {run.work_dir} (into the directory "
+            "of that name, where there is one), then resume on every machine",
+        )
+    return run.checkpoint().path
 
 
 def before_start(

@@ -40,15 +40,21 @@ def compute(
     *,
     complete: Callable[[int | None], bool],
     place: Callable[[Job], int | None],
+    follows: bool = False,
 ) -> State:
     """The state of a run, from its newest job and its metrics. `complete`: whether the checkpoint after so many
-    iterations (None: any) is there; `place`: a waiting job's place in the queue."""
+    iterations (None: any) is there; `place`: a waiting job's place in the queue; `follows`: whether the machine of rank 0
+    decides when it ends."""
     told = job.progress if job else {}
     status = job.status() if job else Status.CRASHED
     why = reason(job) if job else Text("训练没有启动", "the training never started")
     if status is Status.FINISHED and not complete(told.get("max_iters")):
-        status = Status.FAILED
-        why = Text("进程正常退出，但没有最后的检查点", "the process ended well but left no final checkpoint")
+        status = Status.KILLED if follows else Status.FAILED
+        why = (
+            Text("0 号机器停止了训练", "the machine of rank 0 stopped the training")
+            if follows
+            else Text("进程正常退出，但没有最后的检查点", "the process ended well but left no final checkpoint")
+        )
     if status is Status.KILLED and told.get("max_iters") and complete(told["max_iters"]):
         # The wish to stop came after the last step.
         status, why = Status.FINISHED, None

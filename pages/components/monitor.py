@@ -129,11 +129,16 @@ def _show_buttons(workspace: Workspace, run: Run, live: bool, status: Status) ->
             # Also while it is saving: who does not want to wait for that need not.
             if not run.job.discarding:
                 stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
-        elif status is not Status.FINISHED and (not run.begun or any(found.whole for found in run.checkpoints())):
+        elif status is not Status.FINISHED and _can_go_on(run):
             if st.button(t("monitor.resume"), icon=":material/resume:", key=f"resume-{run.id}"):
                 with refusals():
                     runs.resume(workspace, run)
                     st.rerun()
+
+
+def _can_go_on(run: Run) -> bool:
+    """Whether there is something to go on from; on a further machine it has to be brought, which resuming says."""
+    return not run.begun or run.cluster.node_rank > 0 or any(found.whole for found in run.checkpoints())
 
 
 def _last(seen: Seen, name: str) -> float | None:

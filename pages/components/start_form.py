@@ -1,6 +1,5 @@
 """The form that starts a training: the config, and for several GPUs or machines how they share the work."""
 
-import socket
 from dataclasses import replace
 
 import streamlit as st
@@ -13,6 +12,7 @@ from core.ground.clock import since_boot
 from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 from core.training import run as runs
+from core.training.cluster import own_address
 from core.training.sharing import Share, shares
 from pages.components.choice import choose, select
 from pages.components.figures import size
@@ -107,7 +107,7 @@ def _meeting(cluster: Cluster) -> Cluster:
     one, two, three = st.columns([1, 2, 1])
     rank = int(_number(one, "node_rank", 0, cluster.nnodes - 1, 0))
     addr = two.text_input(
-        t("start.addr"), _own_address(), key="train_addr", persist_state="session", help=t("start.addr_help")
+        t("start.addr"), own_address(), key="train_addr", persist_state="session", help=t("start.addr_help")
     ).strip()
     port = int(_number(three, "port", 1, 65_535, DEFAULT_PORT))
     return replace(cluster, node_rank=rank, addr=addr, port=port)
@@ -171,14 +171,3 @@ def _as_typed(config: Config, cluster: Cluster, deepspeed: str | None) -> str:
     return as_typed(
         config.file, work_dir, cluster=cluster, deepspeed=deepspeed, resume=None, gpu=config.facts.get("gpu", True)
     )
-
-
-def _own_address() -> str:
-    """The address under which others most likely reach this machine."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # An address of documentation: nothing is sent, the kernel only looks up the route.
-            probe.connect(("192.0.2.1", 9))
-            return probe.getsockname()[0]
-        except OSError:
-            return "127.0.0.1"

@@ -11,6 +11,7 @@ import pytest
 from core import __main__ as command_line
 from core.engine import commands
 from core.ground.workspace import PROJECT
+from core.headless import training as commands_of_training
 from core.jobs.job import Status
 from core.training import run as runs
 from tests.fakes.model import write_model
@@ -408,6 +409,16 @@ def test_each_machine_is_told_its_command(told, config, fake_engine):
     assert set(answer) == STATE | {"commands"}
     assert len(answer["commands"]) == 2
     assert "--node-rank 1 --addr 10.0.0.1 --port 12345" in answer["commands"][1]
+
+
+def test_the_machine_of_rank_0_has_an_address_that_others_reach(here, told, config, fake_engine, monkeypatch):
+    fake_engine("ok")
+    monkeypatch.setattr(commands_of_training, "own_address", lambda: "10.1.2.3")
+    answer = told("train", "start", config.name, "--nnodes", "2")
+    assert all("--addr 10.1.2.3" in line for line in answer["commands"])
+    code, out, err = here("train", "start", config.name, "--nnodes", "2", "--node-rank", "1", "--json")
+    assert (code, out) == (2, "")
+    assert "--addr" in err
 
 
 def test_train_that_fails_and_resumes(here, told, config, fake_engine, workspace):

@@ -109,9 +109,9 @@ def hosts() -> Iterator[list[tuple[str, str]]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
-def test_two_hosts_train_together(demo: Demo, hosts: list[tuple[str, str]], tmp_path: Path) -> None:
+def test_two_hosts_train_together_stop_and_go_on(demo: Demo, hosts: list[tuple[str, str]], tmp_path: Path) -> None:
     """Each host has a workspace of its own and runs the command that the first one's `train start` names."""
-    new_config(demo, "two-hosts", "max_epochs=1")
+    new_config(demo, "two-hosts", "max_epochs=12", "evaluation_freq=1000", "save_steps=1000")
     workspaces = [Workspace.open(tmp_path / name) for name, _ in hosts]
     for workspace in workspaces:
         for what in ("models", "datasets", "configs"):
@@ -131,14 +131,32 @@ def test_two_hosts_train_together(demo: Demo, hosts: list[tuple[str, str]], tmp_
     second = on(1, *answer["commands"][1].split()[3:], "--json")
     assert second.returncode == 0, second.stderr[-2000:]
     runs = [find(workspace, "latest") for workspace in workspaces]
-    try:
-        for run in runs:
+
+    def over(*expected: Status) -> None:
+        for run, status in zip(runs, expected, strict=True):
             job: Job = run.job
             assert wait_until(lambda job=job: not job.status().live, MINUTES)
-            assert run.state().status is Status.FINISHED, job.log_tail(6000)
+            assert run.state().status is status, job.log_tail(6000)
+
+    try:
+        assert wait_until(lambda: runs[0].job.progress.get("iter", 0) > 2, MINUTES), runs[0].job.log_tail(6000)
+        assert on(0, "train", "stop", "latest").returncode == 0
+        over(Status.KILLED, Status.KILLED)
+        assert "0 号机器" in runs[1].state().reason.zh
+        stopped_at = runs[0].checkpoint()
+        # The checkpoint is on the first host alone, and the other says so.
+        lacking = on(1, "train", "resume", "latest")
+        assert lacking.returncode == 2
+        assert str(runs[1].work_dir) in lacking.stderr
+        shutil.copyfile(stopped_at.path, runs[1].work_dir / stopped_at.path.name)
+        for number in (0, 1):
+            resumed = on(number, "train", "resume", "latest")
+            assert resumed.returncode == 0, resumed.stderr[-2000:]
+        over(Status.FINISHED, Status.FINISHED)
     finally:
         for run in runs:
             run.job.stop(discard=True)
+    assert [point["iter"] for point in runs[0].metrics().read()] == list(range(1, runs[0].state().max_iters + 1))
     assert runs[0].state().iter == runs[1].state().iter == runs[0].state().max_iters
     # Half of the rows each: they did train as one.
     whole = find(demo.workspace, demo.answer["run"]).state().iters_per_epoch

@@ -86,6 +86,51 @@ def test_what_a_full_disk_says(tmp_path, monkeypatch):
     assert "No space left on device: 5 MB are needed" in str(error)
 
 
+LIMITED = """
+import json, os, sys, torch
+from torch.utils.data import DataLoader
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from core.engine import training_hook
+room, work_dir = sys.argv[1] == "room", sys.argv[2]
+training_hook.watch_runners()
+training_hook.shutil.disk_usage = lambda _: type("Usage", (), {"free": 10**9})
+# Without room there is enough for the first alone.
+training_hook.checkpoint_bytes = lambda runner: 1 if room or runner.iter < 2 else 10**12
+class Net(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Linear(1, 1)
+    def forward(self, x, mode="loss"):
+        return {"loss": self.one(x).sum()}
+there = []
+save = Runner.save_checkpoint
+def seen(self, *arguments, **options):
+    there.append(sorted(name for name in os.listdir(work_dir) if name.startswith("iter_")))
+    return save(self, *arguments, **options)
+Runner.save_checkpoint = seen
+runner = Runner(
+    Net(), work_dir, DataLoader([{"x": torch.ones(1)}] * 4), optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+    train_cfg=dict(by_epoch=False, max_iters=6), log_level="ERROR",
+    default_hooks=dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=2, max_keep_ckpts=1)),
+)
+runner.train()
+print(json.dumps(there))
+"""
+
+
+@pytest.mark.parametrize("room", ["room", "no room"])
+def test_the_only_checkpoint_is_deleted_after_the_next_is_written_where_there_is_room(tmp_path, room):
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, room, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    there = json.loads(done.stdout.splitlines()[-1])
+    kept = [["iter_2.pth"], ["iter_4.pth"]] if room == "room" else [[], []]
+    assert there == [[], *kept]
+    assert sorted(path.name for path in tmp_path.glob("iter_*")) == ["iter_6.pth"]
+
+
 def test_what_was_begun_is_taken_away(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "directory" / "x").mkdir(parents=True)

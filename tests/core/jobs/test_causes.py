@@ -90,7 +90,7 @@ CASES = [
     ("memory", "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you "
      "tried to allocate 16777216000 bytes. Error code 12 (Cannot allocate memory)", "batch_size"),
     ("memory", "RuntimeError: DataLoader worker (pid 123) is killed by signal: Killed.", "other programs"),
-    ("memory", TORCHRUN.format(code=-9, last="Signal 9 (SIGKILL) received by PID 4244"), "fewer processes"),
+    ("rank killed", TORCHRUN.format(code=-9, last="Signal 9 (SIGKILL) received by PID 4244"), "fewer processes"),
     (
         "warm-up",
         "ValueError: end should be larger than begin, but got begin=0, end=0\n\nDuring handling of the above exception, "
@@ -172,6 +172,13 @@ CASES = [
     ("communication", "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:2251, unhandled system error, NCCL version 2.21.5", "NCCL_SOCKET_IFNAME"),
     ("communication", "[rank1]: RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:38441", "another one failed"),
     ("communication", "RuntimeError: Gloo connectFullMesh failed with [../third_party/gloo/gloo/transport/tcp/pair.cc:144] no error", "GLOO_SOCKET_IFNAME"),
+    ("memory", "Traceback (most recent call last):\n  File x\nMemoryError", "memory ran out"),
+    (
+        "memory",
+        "Traceback (most recent call last):\n  File x\nnumpy.core._exceptions._ArrayMemoryError: Unable to allocate 8.0 GiB",
+        "memory ran out",
+    ),
+    ("different iterations", "RuntimeError: The processes begin at different iterations: 0 and 40", "(0 and 40)"),
     ("native crash", TORCHRUN.format(code=-11, last="Signal 11 (SIGSEGV) received by PID 4244"), "native library"),
 ]  # fmt: skip
 

@@ -87,6 +87,15 @@ def test_stop_of_a_command_that_heeds_nothing(start, tmp_path):
     assert not alive(pid)
 
 
+def test_a_wish_to_stop_that_comes_too_late_changes_nothing(start):
+    job = start("import sys; print('MemoryError'); sys.exit(3)")
+    job.wait(PATIENCE)
+    job.ask_to_stop()
+    job.ask_to_stop(discard=True)
+    assert job.status() is Status.FAILED
+    assert not job.stopping
+
+
 def test_stopping_what_is_over_changes_nothing(start):
     job = start("pass")
     ended(job)

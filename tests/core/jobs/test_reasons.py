@@ -81,6 +81,15 @@ def test_killed_without_a_word(ended, evidence, words):
     assert words in reason(job).en
 
 
+@pytest.mark.parametrize(
+    ("kills", "words"), [(0, "from outside by SIGKILL, not because"), (1, "memory ran out"), (None, "memory ran out")]
+)
+def test_a_rank_that_was_killed(ended, kills, words):
+    job = ended("torch.distributed.elastic...: exitcode  : -9 (pid: 4244)\nSignal 9 (SIGKILL) received by PID 4244")
+    write_json(job.directory / "exit.json", {**job.exit, "oom_kills": kills})
+    assert words in reason(job).en
+
+
 def test_a_signal_from_outside(ended):
     assert "SIGTERM" in reason(ended(returncode=-15)).en
 

@@ -1,6 +1,7 @@
 """Runs side by side: what they reached, and in what their configs differ."""
 
 import json
+import re
 
 import pytest
 
@@ -39,6 +40,14 @@ def test_two_runs(finished_run, other_run):
     assert "+lr = 0.001" in diff
     assert diff.startswith(f"--- {finished_run.id}")
     json.dumps(found.facts, allow_nan=False)
+
+
+def test_a_setting_that_is_code_is_told_as_it_is_written(finished_run, other_run):
+    text = other_run.config.read_text(encoding="utf-8")
+    other_run.config.write_text(re.sub(r"(?m)^lr = .*", "lr = float(os.environ['LR'])", text), encoding="utf-8")
+    found = compare([finished_run, other_run])
+    assert found.settings["lr"][1] == "float(os.environ['LR'])"
+    json.dumps(found.settings)
 
 
 def test_a_run_that_told_nothing(failed_run):
