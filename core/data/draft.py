@@ -1,28 +1,27 @@
 """Edits of a dataset that are not yet a version: each kept on disk the moment it is made, and each undone again.
 
 `drafts/<dataset>.jsonl` has one edit a line. A row is known by its number in the dataset (from 1), an added one by a
-negative number. Shows the edited rows; making a version of them is for `versions`.
+negative number. Every edit is made to what is in the file then: another tab may have made some of its own.
+Shows the edited rows; making a version of them is for `versions`.
 """
 
 import bisect
 import json
-import os
-import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from core.data.checks import CONTROL
+from core.data.edits import PARTS, Part, changed, edit_of, line_of, may_empty, pattern_of
 from core.data.messages import Row, problem
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
+from core.ground.files import locked, write_text
 from core.ground.text import Text
 from core.ground.workspace import Workspace
-
-Part = Literal["all", "input", "output", "system"]
-_PARTS = ("system", "input", "output")
 
 
 @dataclass(slots=True)
@@ -36,18 +35,13 @@ class Draft:
     _of_all: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     _deleted: list[int] = field(default_factory=list)
     _added: list[int] = field(default_factory=list)
+    _cut_off: bool = False
 
     @classmethod
     def open(cls, workspace: Workspace, dataset: Dataset) -> "Draft":
         """The draft of a dataset; empty where nothing was edited."""
         draft = cls(dataset, workspace.drafts / f"{dataset.name}.jsonl")
-        try:
-            lines = draft.path.read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            lines = []
-        # A line that was cut off when the machine went down is no edit.
-        draft.edits = [edit for line in lines if line.strip() and (edit := _edit(line)) is not None]
-        draft._sort()
+        draft._read()
         return draft
 
     def __len__(self) -> int:
@@ -61,7 +55,7 @@ class Draft:
     @property
     def stamp(self) -> str:
         """Changes with every edit."""
-        return f"{self.dataset.sha256}-{len(self.edits)}-{hash(json.dumps(self.edits[-1:]))}"
+        return f"{self.dataset.sha256}-{len(self.edits)}-{hash(json.dumps(self.edits))}"
 
     def page(self, first: int, count: int) -> list[tuple[int, Row]]:
         """`count` of the edited rows from the place `first` on (0 is the first), each with its number."""
@@ -103,35 +97,44 @@ class Draft:
 
     def set(self, number: int, row: Row) -> None:
         """Put `row` in the place of another; one that cannot be trained on yet is kept too, and told at the end."""
-        if self.row(number) != row:
-            self._note({"edit": "set", "row": number, "value": row})
+        self.change(number, lambda _: row)
+
+    def change(self, number: int, how: Callable[[Row], Row]) -> None:
+        """Put what `how` makes of a row, as it is by now, in its place. Raises BadInput where the row is gone."""
+        with self._latest():
+            before = self.row(number)
+            after = how(before)
+            if after != before:
+                self._note({"edit": "set", "row": number, "value": after})
 
     def add(self, row: Row) -> int:
         """Add a row at the end; its number."""
-        number = -1 - sum(edit["edit"] == "add" for edit in self.edits)
-        self._note({"edit": "add", "row": number, "value": row})
+        with self._latest():
+            used = [number for edit in self.edits for number in (edit.get("row", 0), *edit.get("rows", ()))]
+            number = min([0, *used]) - 1
+            self._note({"edit": "add", "row": number, "value": row})
         return number
 
     def delete(self, numbers: list[int]) -> None:
         """Take rows out."""
-        there = [number for number in numbers if self.place_of(number) is not None]
-        if there:
-            self._note({"edit": "delete", "rows": there})
+        with self._latest():
+            self._delete(numbers)
 
     def replace(self, find: str, put: str, part: Part = "all", *, case: bool = True) -> int:
         """Replace a text in all rows; in how many rows it was. Raises BadInput for nothing to find."""
         if not find:
             raise BadInput("要查找的文字是空的", "there is nothing to find")
         edit = {"edit": "replace", "find": find, "put": put, "part": part, "case": case}
-        count = self.matches(find, part, case=case)
-        if count:
-            self._note(edit)
+        with self._latest():
+            count = self.matches(find, part, case=case)
+            if count:
+                self._note(edit)
         return count
 
     def matches(self, find: str, part: Part = "all", *, case: bool = True) -> int:
         """How many rows hold a text."""
-        pattern = _pattern({"find": find, "case": case})
-        parts = _PARTS if part == "all" else (part,)
+        pattern = pattern_of({"find": find, "case": case})
+        parts = PARTS if part == "all" else (part,)
         return sum(
             any(pattern.search(turn.get(part) or "") for turn in row["conversation"] for part in parts)
             for _, row in self.each()
@@ -141,60 +144,91 @@ class Draft:
         """Remove control characters and repeated rows; how many rows had some, and how many were repeats."""
         seen: set[int] = set()
         repeats, marked = [], 0
-        for number, row in self.each():
-            texts = [turn.get(part) or "" for turn in row["conversation"] for part in _PARTS]
-            marked += any(CONTROL.search(text) for text in texts)
-            key = hash(CONTROL.sub("", "\0".join(texts)))
-            if key in seen:
-                repeats.append(number)
-            seen.add(key)
-        if marked:
-            self._note({"edit": "clean"})
-        self.delete(repeats)
+        with self._latest():
+            for number, row in self.each():
+                texts = [turn.get(part) or "" for turn in row["conversation"] for part in PARTS]
+                marked += any(CONTROL.search(text) for text in texts)
+                key = hash(CONTROL.sub("", "\0".join(texts)))
+                if key in seen:
+                    repeats.append(number)
+                seen.add(key)
+            if marked:
+                self._note({"edit": "clean"})
+            self._delete(repeats)
         return marked, len(repeats)
 
     def undo(self) -> bool:
-        """Take the last edit back; whether there was one."""
-        if not self.edits:
-            return False
-        self.edits.pop()
-        self._write()
-        return True
+        """Take back the last edit that is known here; whether there was one."""
+        known = self.edits[-1:]
+        self._take_back(known)
+        return bool(known)
 
     def discard(self) -> None:
-        """Take all edits back."""
-        self.edits.clear()
-        self._write()
+        """Take back the edits that are known here; one that was made in another tab meanwhile stays."""
+        self._take_back(self.edits)
 
-    def problems(self, most: int = 20) -> list[tuple[int, Text]]:
-        """The edited rows that cannot be trained on, by number and reason."""
-        touched = {edit["row"] for edit in self.edits if "row" in edit}
-        of_all = bool(self._of_all)
+    def problems(self, most: int = 20, *, everywhere: bool = True) -> list[tuple[int, Text]]:
+        """The edited rows that cannot be trained on, by number and reason.
+
+        Not `everywhere`: of those that were edited one by one, which is quick however many rows there are.
+        """
+        if everywhere and any(may_empty(edit) for _, edit in self._of_all):
+            rows = self.each()
+        else:
+            # Each has its value among the edits, so that no row is read.
+            rows = ((number, self._edited(number, None)) for number in sorted(self._of_row))
         found = []
-        rows = self.each() if of_all else ((n, self.row(n)) for n in sorted(touched) if self.place_of(n) is not None)
         for number, row in rows:
             reason = problem(row)
-            if reason:
+            if reason and self.place_of(number) is not None:
                 found.append((number, reason))
                 if len(found) == most:
                     break
         return found
 
-    def _note(self, edit: dict[str, Any]) -> None:
-        self.edits.append(edit)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(edit, ensure_ascii=False) + "\n")
+    @contextmanager
+    def _latest(self) -> Iterator[None]:
+        """For the time of the block: the draft as it is on disk, which nobody else changes."""
+        with locked(self.path.with_name(f".{self.path.name}.lock")):
+            self._read()
+            yield
+
+    def _read(self) -> None:
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+        except FileNotFoundError:
+            lines = []
+        # A line that was cut off when the machine went down is no edit.
+        self.edits = [edit for line in lines if line.strip() and (edit := edit_of(line)) is not None]
+        self._cut_off = bool(lines and lines[-1])
         self._sort()
 
-    def _write(self) -> None:
-        if self.edits:
-            partial = self.path.with_suffix(".partial")
-            partial.write_text("".join(json.dumps(e, ensure_ascii=False) + "\n" for e in self.edits), encoding="utf-8")
-            os.replace(partial, self.path)
-        else:
-            self.path.unlink(missing_ok=True)
+    def _note(self, edit: dict[str, Any]) -> None:
+        self.edits.append(edit)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if self._cut_off else "") + line_of(edit))
+        self._cut_off = False
         self._sort()
+
+    def _delete(self, numbers: list[int]) -> None:
+        there = [number for number in numbers if self.place_of(number) is not None]
+        if there:
+            self._note({"edit": "delete", "rows": there})
+
+    def _take_back(self, edits: list[dict[str, Any]]) -> None:
+        gone = Counter(map(line_of, edits))
+        with self._latest():
+            kept = []
+            for line in map(line_of, reversed(self.edits)):
+                if gone[line]:
+                    gone[line] -= 1
+                else:
+                    kept.append(line)
+            if kept:
+                write_text(self.path, "".join(reversed(kept)))
+            else:
+                self.path.unlink(missing_ok=True)
+            self._read()
 
     def _sort(self) -> None:
         of_row: dict[int, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
@@ -233,31 +267,5 @@ class Draft:
             if "value" in edit:
                 row = edit["value"]
             elif row is not None:
-                row = _changed(row, edit)
+                row = changed(row, edit)
         return row
-
-
-def _changed(row: Row, edit: dict[str, Any]) -> Row:
-    """A row after an edit of all rows."""
-    if edit["edit"] == "clean":
-        pattern, put, parts = CONTROL, "", _PARTS
-    else:
-        pattern, put = _pattern(edit), edit["put"].replace("\\", "\\\\")
-        parts = _PARTS if edit["part"] == "all" else (edit["part"],)
-    turns = [
-        {key: pattern.sub(put, value) if key in parts else value for key, value in turn.items()}
-        for turn in row["conversation"]
-    ]
-    return {"conversation": turns}
-
-
-def _pattern(edit: dict[str, Any]) -> re.Pattern[str]:
-    return re.compile(re.escape(edit["find"]), 0 if edit["case"] else re.IGNORECASE)
-
-
-def _edit(line: str) -> dict[str, Any] | None:
-    try:
-        edit = json.loads(line)
-    except ValueError:
-        return None
-    return edit if isinstance(edit, dict) and "edit" in edit else None

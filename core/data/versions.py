@@ -8,7 +8,8 @@ from typing import Any
 
 from core.data import assistant, corpus, intake, split, storage
 from core.data.assistant import Assistant
-from core.data.draft import Draft, Part
+from core.data.draft import Draft
+from core.data.edits import Part
 from core.data.intake import Wanted
 from core.data.placeholders import Fill
 from core.data.shapes import Columns

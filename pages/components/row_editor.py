@@ -7,21 +7,30 @@ import streamlit as st
 from core.data import versions
 from core.data.dataset import Dataset
 from core.data.draft import Draft
+from core.data.edits import Part
 from core.data.messages import Row, problem, single
 from core.ground.errors import StudioError
+from core.ground.text import Text
 from core.ground.workspace import Workspace
 from pages.components.choice import select
 from pages.components.conversation_rows import row_name, show_as_chat, show_as_table
+from pages.components.kept_form import forget, keep, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import say, t
 
 ON_A_PAGE = 12
 PARTS = ("all", "input", "output", "system")
+# Of more rows, what takes a look at each of them is not done at every click.
+MOST_LOOKED_AT = 50_000
+REPLACE, VERSION = "replace", "version"
+USUAL = {"find_text": "", "put_text": "", "replace_part": "all", "replace_case": True}
 
 
 def show_rows(workspace: Workspace, dataset: Dataset) -> None:
     """The rows as they are with the edits, what can be done with them, and the one that is edited."""
+    restore(workspace, REPLACE, USUAL)
+    restore(workspace, VERSION, {"version_name": ""})
     draft = Draft.open(workspace, dataset)
     _bar(workspace, draft)
     top = st.columns([3, 2], vertical_alignment="bottom")
@@ -36,8 +45,12 @@ def show_rows(workspace: Workspace, dataset: Dataset) -> None:
             label_visibility="collapsed",
             persist_state="session",
         )
-    with top[1].popover(t("rows.replace"), icon=":material/find_replace:", width="stretch"):
-        _replace_form(draft)
+    popover = top[1].popover(
+        t("rows.replace"), icon=":material/find_replace:", width="stretch", key="replace_rows", on_change="rerun"
+    )
+    with popover:
+        _replace_form(draft, counted=bool(popover.open))
+    keep(workspace, REPLACE, list(USUAL))
     pages = max(1, -(-draft.rows // ON_A_PAGE))
     page = st.pagination(pages, key=f"rows-{dataset.name}") if pages > 1 else 1
     rows = draft.page((page - 1) * ON_A_PAGE, ON_A_PAGE)
@@ -56,31 +69,44 @@ def _bar(workspace: Workspace, draft: Draft) -> None:
     with st.container(border=True):
         st.markdown(f":material/edit: {t('rows.edited', count=len(draft), **told)}")
         columns = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
-        name = columns[0].text_input(t("rows.version_name"), key="version_name", placeholder=t("rows.version_example"))
+        name = columns[0].text_input(
+            t("rows.version_name"),
+            key="version_name",
+            placeholder=t("rows.version_example"),
+            persist_state="session",
+        )
+        keep(workspace, VERSION, ["version_name"])
         columns[1].button(
             t("rows.undo"), icon=":material/undo:", key="undo_edit", width="stretch", on_click=_anew, args=(draft.undo,)
         )
-        columns[2].button(
-            t("rows.discard"),
-            icon=":material/delete_sweep:",
-            key="discard_edits",
-            width="stretch",
-            on_click=_anew,
-            args=(draft.discard,),
-        )
+        with columns[2].popover(t("rows.discard"), icon=":material/delete_sweep:", width="stretch"):
+            st.markdown(t("rows.discard_sure", count=len(draft)))
+            st.button(t("rows.discard"), key="discard_edits", type="primary", on_click=_anew, args=(draft.discard,))
         if columns[3].button(
             t("rows.save"), icon=":material/save:", key="save_version", type="primary", width="stretch"
         ):
             with refusals():
                 made = versions.save(workspace, draft, name.strip() or None)
+                forget(workspace, VERSION, ["version_name"])
                 select("dataset", made.name)
                 st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
                 st.rerun()
-        for number, reason in draft.problems(5):
+        for number, reason in _problems(draft, draft.stamp):
             st.warning(f"**{row_name(number)}** · {plain(say(reason))}", icon=":material/warning:")
 
 
-def _replace_form(draft: Draft) -> None:
+@st.cache_data(max_entries=8, show_spinner=False)
+def _problems(_draft: Draft, stamp: str) -> list[tuple[int, Text]]:  # noqa: ARG001
+    """The first rows that cannot be trained on; of very many, those in all rows are told when they are saved."""
+    return _draft.problems(5, everywhere=_draft.rows <= MOST_LOOKED_AT)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _matches(_draft: Draft, stamp: str, find: str, part: Part, case: bool) -> int:  # noqa: ARG001
+    return _draft.matches(find, part, case=case)
+
+
+def _replace_form(draft: Draft, *, counted: bool) -> None:
     find = st.text_input(t("rows.find"), key="find_text", persist_state="session")
     put = st.text_input(t("rows.put"), key="put_text", persist_state="session")
     part = st.selectbox(
@@ -90,12 +116,18 @@ def _replace_form(draft: Draft) -> None:
         key="replace_part",
         persist_state="session",
     )
-    case = st.toggle(t("rows.case"), True, key="replace_case")
-    if find:
-        st.caption(t("rows.matches", count=draft.matches(find, part, case=case)))
+    case = st.toggle(t("rows.case"), key="replace_case", persist_state="session")
+    if (
+        find
+        and counted
+        and (draft.rows <= MOST_LOOKED_AT or st.button(t("rows.count"), key="count_matches", icon=":material/search:"))
+    ):
+        with st.spinner(t("checks.looking"), show_time=True):
+            count = _matches(draft, draft.stamp, find, part, case)
+        st.caption(t("rows.matches", count=count))
     if st.button(t("rows.replace_all"), key="replace_all", icon=":material/find_replace:", disabled=not find):
-        with refusals():
-            draft.replace(find, put, part, case=case)
+        with refusals(), st.spinner(t("checks.looking"), show_time=True):
+            st.toast(t("rows.replaced", count=draft.replace(find, put, part, case=case)))
             _anew()
             st.rerun()
 
@@ -222,19 +254,29 @@ def _field(dataset: Dataset, draft: Draft, number: int, place: int, part: str, t
 
 
 def _typed(draft: Draft, number: int, place: int, part: str, key: str) -> None:
-    turns = [dict(turn) for turn in draft.row(number)["conversation"]]
     text = st.session_state[key]
-    if part == "system" and not text:
-        turns[place].pop("system", None)
-    else:
-        turns[place] = {**({"system": text} if part == "system" else {}), **turns[place], part: text}
-    draft.set(number, {"conversation": turns})
+
+    def with_text(row: Row) -> Row:
+        turns = [dict(turn) for turn in row["conversation"]]
+        # Another tab may have taken turns away meanwhile: what was typed is not lost for that.
+        turns += [{"input": "", "output": ""} for _ in range(place + 1 - len(turns))]
+        if part == "system" and not text:
+            turns[place].pop("system", None)
+        else:
+            turns[place] = {**({"system": text} if part == "system" else {}), **turns[place], part: text}
+        return {"conversation": turns}
+
+    with refusals():
+        draft.change(number, with_text)
 
 
 def _turns(draft: Draft, number: int, change: int) -> None:
-    turns: list[Any] = list(draft.row(number)["conversation"])
-    turns = [*turns, {"input": "", "output": ""}] if change > 0 else turns[:-1]
-    draft.set(number, {"conversation": turns})
+    def changed(row: Row) -> Row:
+        turns: list[Any] = list(row["conversation"])
+        return {"conversation": [*turns, {"input": "", "output": ""}] if change > 0 else turns[:-1] or turns}
+
+    with refusals():
+        draft.change(number, changed)
 
 
 def _add(dataset: Dataset, draft: Draft) -> None:

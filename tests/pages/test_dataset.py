@@ -225,6 +225,69 @@ def test_find_and_replace(workspace, dataset):
     assert "小明" not in made.data.read_text(encoding="utf-8")
 
 
+def test_all_edits_are_discarded_only_when_that_is_confirmed(workspace, dataset):
+    draft = Draft.open(workspace, dataset)
+    draft.delete([1])
+    draft.delete([2])
+    page = open_page("dataset")
+    (asked,) = [popover for popover in page.get("popover") if "全部放弃" in popover.proto.popover.label]
+    assert any("2 处改动" in words.value for words in asked.markdown)
+    assert [button.key for button in asked.button] == ["discard_edits"]
+    page.button(key="discard_edits").click().run()
+    assert not Draft.open(workspace, dataset)
+
+
+def test_two_tabs_on_one_row(workspace, dataset):
+    here, there = open_page("dataset"), open_page("dataset")
+    for page in (here, there):
+        page.selectbox(key=f"edited-{dataset.name}").set_value(2).run()
+    here.text_area(key=f"row-{dataset.name}-2-0-input-0").set_value("新的问题").run()
+    there.text_area(key=f"row-{dataset.name}-2-0-output-0").set_value("新的回答").run()
+    assert Draft.open(workspace, dataset).row(2)["conversation"] == [{"input": "新的问题", "output": "新的回答"}]
+    here.button(key="delete_row").click().run()
+    there.text_area(key=f"row-{dataset.name}-2-0-output-0").set_value("又改").run()
+    assert not there.exception
+    assert any("没有第 2 行" in error.value for error in there.error)
+
+
+def test_rows_are_searched_only_where_somebody_looks(dataset, monkeypatch):
+    page = open_page("dataset")
+    page.text_input(key="find_text").set_value("小明").run()
+    assert "行里有" not in texts(page)
+    page.session_state["replace_rows"] = True
+    page.run()
+    found = sum("小明" in json.dumps(row, ensure_ascii=False) for row in dataset.load())
+    assert f"{found} 行里有" in texts(page)
+    monkeypatch.setattr("pages.components.row_editor.MOST_LOOKED_AT", 1)
+    page.session_state["replace_rows"] = True
+    page.text_input(key="find_text").set_value("助手").run()
+    assert "行里有" not in texts(page)
+    page.session_state["replace_rows"] = True
+    page.button(key="count_matches").click().run()
+    assert "行里有" in texts(page)
+
+
+def test_a_refresh_keeps_what_was_typed_about_rows(workspace, dataset):
+    Draft.open(workspace, dataset).delete([1])
+    page = open_page("dataset")
+    page.text_input(key="find_text").set_value("小明")
+    page.text_input(key="put_text").set_value("小红")
+    page.toggle(key="replace_case").set_value(False)
+    page.text_input(key="version_name").set_value("mine").run()
+    again = open_page("dataset")
+    assert [again.text_input(key=key).value for key in ("find_text", "put_text", "version_name")] == [
+        "小明",
+        "小红",
+        "mine",
+    ]
+    assert again.toggle(key="replace_case").value is False
+    again.button(key="save_version").click().run()
+    assert not again.exception
+    made = datasets.find(workspace, "mine")
+    Draft.open(workspace, made).delete([1])
+    assert open_page("dataset", dataset="mine").text_input(key="version_name").value == ""
+
+
 def test_a_dataset_is_made_again_and_split(workspace, dataset):
     page = open_page("dataset")
     page.button(key="remake").click().run()

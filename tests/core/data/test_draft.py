@@ -1,6 +1,7 @@
 """Edits are kept the moment they are made, undone one by one, and become a version that leaves the older one alone."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,6 +73,66 @@ def test_half_a_line_is_no_edit(workspace, ten):
     with draft.path.open("a") as file:
         file.write('{"edit": "set", "row": 2, "val')
     assert questions(Draft.open(workspace, ten))[:2] == ["一", "问题2"]
+    Draft.open(workspace, ten).set(3, single("三", "叁"))
+    assert questions(Draft.open(workspace, ten))[:3] == ["一", "问题2", "三"]
+
+
+def test_two_tabs_edit_one_dataset(workspace, ten):
+    here, there = Draft.open(workspace, ten), Draft.open(workspace, ten)
+    here.set(1, single("一", "壹"))
+    there.set(2, single("二", "贰"))
+    # Each part of one row by another tab: neither knows of the other's edit before its own.
+    here.change(3, lambda row: {"conversation": [{**row["conversation"][0], "input": "三"}]})
+    there.change(3, lambda row: {"conversation": [{**row["conversation"][0], "output": "叁"}]})
+    assert (here.add(single("四", "肆")), there.add(single("五", "伍"))) == (-1, -2)
+    there.delete([-2])
+    assert here.add(single("六", "陆")) == -3
+    now = Draft.open(workspace, ten)
+    assert questions(now)[:3] + questions(now)[-2:] == ["一", "二", "三", "四", "六"]
+    assert now.row(3) == single("三", "叁")
+    there.delete([4])
+    with pytest.raises(BadInput):
+        here.set(4, single("x", "y"))
+
+
+def test_what_another_tab_does_meanwhile_is_not_taken_back(workspace, ten):
+    here = Draft.open(workspace, ten)
+    here.set(1, single("一", "壹"))
+    here.set(2, single("二", "贰"))
+    Draft.open(workspace, ten).set(3, single("三", "叁"))
+    assert here.undo()
+    assert questions(here)[:3] == ["一", "问题2", "三"]
+    stale = Draft.open(workspace, ten)
+    Draft.open(workspace, ten).set(4, single("四", "肆"))
+    made = versions.save(workspace, stale)
+    assert [row["conversation"][0]["input"] for row in made.load()][:4] == ["一", "问题2", "三", "问题4"]
+    left = Draft.open(workspace, ten)
+    assert (len(left), questions(left)[:4]) == (1, ["问题1", "问题2", "问题3", "四"])
+    left.discard()
+    assert not left.path.exists()
+
+
+def test_edits_of_many_tabs_are_all_kept(workspace, ten):
+    tabs = [Draft.open(workspace, ten) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        numbers = [number for found in pool.map(lambda tab: [tab.add(single("q", "a")) for _ in range(20)], tabs)
+                   for number in found]  # fmt: skip
+    assert sorted(numbers) == list(range(-160, 0))
+    assert len(Draft.open(workspace, ten)) == 160
+
+
+def test_problems_are_looked_for_where_they_can_be(workspace, ten, monkeypatch):
+    draft = Draft.open(workspace, ten)
+    draft.set(1, single("一", " "))
+    draft.replace("问题", "Q")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ten), "each", lambda *_: pytest.fail("every row was read"))
+        assert [number for number, _ in draft.problems()] == [1]
+    draft.replace("回答2", " ")
+    assert [number for number, _ in draft.problems()] == [1, 2]
+    assert [number for number, _ in draft.problems(everywhere=False)] == [1]
+    draft.delete([1, 2])
+    assert draft.problems() == []
 
 
 def test_version(workspace, ten):
