@@ -15,7 +15,9 @@ ALIKE = 0.85
 # Shorter ones are phrasings of one thing; beyond so many rows it takes too long.
 LEAST = 24
 MOST_TEXTS = 10_000
-_MOST_CHARACTERS = 2000
+# Of a longer text, so many of its beginning and of its end, unless the whole of it is to count.
+_AT_EACH_END = 1000
+_AT_ONCE = 4096
 _MOST_IN_A_BUCKET = 8
 _MARKS = re.compile(r"[\W_]+")
 _random = np.random.default_rng(20240101)
@@ -25,14 +27,16 @@ _ADD = _random.integers(0, 2**32, HASHES, dtype=np.uint64)
 
 def signature(text: str) -> np.ndarray:
     """The min-hashes of a text: HASHES numbers of 32 bits; case, space and marks do not count."""
-    points = np.frombuffer(_MARKS.sub("", text[:_MOST_CHARACTERS]).casefold().encode("utf-32-le", "replace"), np.uint32)
+    points = np.frombuffer(_MARKS.sub("", text).casefold().encode("utf-32-le", "replace"), np.uint32)
     points = points.astype(np.uint64)
     if len(points) < 3:
         points = np.concatenate([points, np.zeros(3 - len(points), np.uint64)])
     pieces = np.unique((points[:-2] * np.uint64(0x9E3779B1) + points[1:-1]) * np.uint64(0x85EBCA6B) + points[2:])
     mixed = (pieces ^ (pieces >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashed = (mixed[:, None] >> np.uint64(16)) * _MULTIPLY + _ADD
-    return (hashed >> np.uint64(32)).astype(np.uint32).min(axis=0)
+    parts = (mixed[at : at + _AT_ONCE, None] >> np.uint64(16) for at in range(0, len(mixed), _AT_ONCE))
+    return np.min([((part * _MULTIPLY + _ADD) >> np.uint64(32)).min(axis=0) for part in parts], axis=0).astype(
+        np.uint32
+    )
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Likeness:
     """Takes in texts by number, and tells which earlier one a text is like. `most` texts are remembered."""
 
     most: int = MOST_TEXTS
+    whole: bool = False
     _numbers: list[int] = field(default_factory=list)
     _signatures: list[np.ndarray] = field(default_factory=list)
     _buckets: dict[tuple[int, bytes], list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -51,6 +56,8 @@ class Likeness:
         """
         if len(self._numbers) >= self.most or len(text) < LEAST:
             return None
+        if not self.whole and len(text) > 2 * _AT_EACH_END:
+            text = text[:_AT_EACH_END] + text[-_AT_EACH_END:]
         found, rows = signature(text), HASHES // BANDS
         keys = [(band, found[band * rows : (band + 1) * rows].tobytes()) for band in range(BANDS)]
         near = {place for key in keys for place in self._buckets.get(key, ())}

@@ -1,12 +1,14 @@
 """Documents become clean overlapping pieces; what cannot be read is told, what means harm is refused."""
 
 import os
+import random
+import re
 import zipfile
 
 import pytest
 from fpdf import FPDF
 
-from core.data import corpus, versions
+from core.data import corpus, storage, versions
 from core.data.corpus import Told, Wanted, chunks
 from core.data.documents import documents
 from core.ground.errors import BadInput
@@ -69,8 +71,66 @@ def test_pieces_overlap_and_end_with_sentences():
         begin = other[: other.index("。") + 1]
         assert begin in one
     assert "".join(dict.fromkeys("".join(found).split("。"))) == "".join(dict.fromkeys(text.split("。")))
-    assert chunks("字" * 1000, 100, 10) == ["字" * 100] * 10
+    assert chunks("字" * 1000, 100, 0) == ["字" * 100] * 10
     assert chunks(" \n \n", 100, 10) == []
+
+
+def test_pieces_of_english_end_with_sentences_and_overlap():
+    text = "".join(f"Dr. J. Smith trained model {number} at 3.5 volts, e.g. by hand. " for number in range(40)).strip()
+    found = chunks(text, 200, 80)
+    assert len(found) > 10
+    assert all(len(piece) <= 200 and piece.endswith("by hand.") and piece.startswith("Dr. J. ") for piece in found)
+    for one, other in zip(found, found[1:], strict=False):
+        assert one.endswith(other[: other.index("hand.") + 5])
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        # Sentences longer than the overlap: from a word on, from a clause on; without either, the last characters.
+        (" ".join(f"word{number} and more words to make it quite long indeed." for number in range(60)), r"\S+"),
+        (
+            "".join(f"第{number}句很长，里面有好几个分句，一个接着一个，直到最后才停。" for number in range(60)),
+            "(第|里面|一个|直到)",
+        ),
+        ("".join(chr(0x4E00 + number) for number in range(3000)), ""),
+        (" ".join(f"token{number}" for number in range(600)), "token"),
+    ],
+)
+def test_every_piece_begins_with_the_end_of_the_one_before(text, starts):
+    found = chunks(text, 120, 20)
+    words = set(text.split())
+    assert all(len(piece) <= 120 for piece in found)
+    for one, other in zip(found, found[1:], strict=False):
+        shared = next(size for size in range(20, 0, -1) if one.endswith(other[:size].rstrip()))
+        assert shared >= 4
+        assert re.match(starts, other)
+        if " " in text:
+            assert {*one.split(), *other.split()} <= words
+    # Nothing is lost: each piece goes on where the one before ended.
+    whole, place = re.sub(r"\s", "", text), 0
+    for piece in found:
+        bare = re.sub(r"\s", "", piece)
+        at = whole.find(bare, max(0, place - 20))
+        assert 0 <= at <= place
+        place = at + len(bare)
+    assert place == len(whole)
+
+
+def test_a_long_preamble_makes_no_duplicates(workspace, tmp_path):
+    words = random.Random(0)
+
+    def sentences(count):
+        return "".join("".join(chr(words.randrange(0x4E00, 0x9FA0)) for _ in range(19)) + "。" for _ in range(count))
+
+    preamble = sentences(150)
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(preamble + sentences(150), encoding="utf-8")
+    (tmp_path / "c.txt").write_text((tmp_path / "a.txt").read_text(encoding="utf-8") + "完。", encoding="utf-8")
+    files = [tmp_path / f"{name}.txt" for name in "abc"]
+    made, told, _ = corpus.make(workspace, files, Wanted(chunk=20_000, overlap=0))
+    assert (made.rows, told.duplicates) == (2, 1)
+    assert not [found for found in storage.check(made) if found.kind == "near"]
 
 
 def test_corpus(workspace, tmp_path):
