@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from core.data.curated import is_identity
 from core.data.likeness import Likeness
@@ -93,6 +92,11 @@ _KINDS = {
         Text("与第 {} 行同一个问题、不同的回答", "answers row {}'s question differently"),
         Text("只留一个", "keep one of the two"),
     ),
+    "order": Kind(
+        "warning",
+        Text("轮次的顺序不对：{}", "its turns were out of order: {}"),
+        Text("看看这一行还通不通，不通就改好或删去", "see whether the row still makes sense; if not, mend or delete it"),
+    ),
     "near": Kind(
         "warning",
         Text("与第 {} 行几乎一样", "is nearly the same as row {}"),
@@ -162,6 +166,10 @@ class Checks:
         if alike:
             self._note("near", alike)
 
+    def mended(self, how: Text) -> None:
+        """The turns of the last row were out of order, and this was done about it."""
+        self._note("order", how)
+
     def findings(self) -> list[Finding]:
         """Every problem, errors first; at most twenty of a kind, and how many more there are."""
         if 0 < self._empty_count < self.rows / 10:
@@ -230,12 +238,13 @@ class Checks:
                     shown = f"U+{ord(found[0]):04X}" if kind == "control" else found[0]
                     self._note(kind, _around(text, found) if kind == "mixed" else shown)
 
-    def _note(self, kind: str, value: Any, row: int | None = None) -> None:
+    def _note(self, kind: str, value: Text | str | int, row: int | None = None) -> None:
         self._counts[kind] += 1
         if self._counts[kind] > MOST_OF_A_KIND:
             return
         known, row = _KINDS[kind], row or self.rows
-        message = Text(known.message.zh.replace("{}", str(value)), known.message.en.replace("{}", str(value)))
+        zh, en = (value.zh, value.en) if isinstance(value, Text) else (str(value), str(value))
+        message = Text(known.message.zh.replace("{}", zh), known.message.en.replace("{}", en))
         self._found.append(
             Finding(kind=kind, row=row, severity=known.severity, where=f"row {row}", message=message, hint=known.hint)
         )

@@ -20,6 +20,7 @@ from core.data.messages import Row, problem
 from core.data.shapes import (
     ANSWER,
     CONVERT,
+    MENDED,
     QUESTION,
     SYSTEM,
     Columns,
@@ -151,7 +152,10 @@ def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
 def converter(
     format_: str, head: list[Any], columns: Columns | None = None
 ) -> Callable[[Any], tuple[Row | None, Text | None]]:
-    """What turns a record of `format_` into a row, or says why it is none."""
+    """What turns a record of `format_` into a row and, where its turns were out of order, says what was done about it.
+
+    For a record that is no row it says why.
+    """
     convert = CONVERT[format_]
     if columns is not None:
         chosen = columns
@@ -176,10 +180,12 @@ def converter(
             return None, Text(
                 f"不是 {format_} 格式：内容的样子不对（{kind}）", f"not {format_}: it has another shape ({kind})"
             )
+        mended = row.pop(MENDED, None)
         reason = problem(row)
         if reason:
             return None, reason
-        return (_with_loss(row) if loss else row), None
+        told = Text("；".join(text.zh for text in mended), "; ".join(text.en for text in mended)) if mended else None
+        return (_with_loss(row) if loss else row), told
 
     return checked
 

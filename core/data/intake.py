@@ -122,13 +122,13 @@ def import_file(
     count = 0
     with storage.making(workspace, name, "imported") as new:
         for number, record in enumerate(chain(head, records), 1):
-            row, reason = convert(record)
+            row, told = convert(record)
             if row is None:
                 count += 1
                 if len(skipped) < MOST_SKIPPED:
-                    skipped.append({"row": number, "reason": reason, "text": _text(record)})
+                    skipped.append({"row": number, "reason": told, "text": _text(record)})
             else:
-                new.add(wanted.fill.row(row) if wanted.fill else row)
+                new.add(wanted.fill.row(row) if wanted.fill else row, told)
             if tell and number % _EVERY == 0:
                 _tell(tell, source, began)
         if new.checks.rows == 0:

@@ -2,6 +2,7 @@
 
 Roles: user, human and what a tool returned (observation, tool) ask; assistant, gpt, bot and a call of a tool answer.
 A greeting before the first question and a last question without an answer are left out; turns of one role are joined.
+A row that was mended so says it under MENDED, which is taken off before the row is used.
 """
 
 import json
@@ -27,6 +28,11 @@ _ROLES = {
     **dict.fromkeys("system developer 系统".split(), "system"),
 }
 _NO_OUTPUT = "<nooutput>"
+MENDED = "mended"
+_GREETING = Text("开头的回答前面没有问题，已略去", "an answer before the first question was left out")
+_QUESTIONS = Text("连着的几个问题合成了一个", "questions in a row were joined")
+_ANSWERS = Text("连着的几个回答合成了一个", "answers in a row were joined")
+_UNANSWERED = Text("最后的问题没有回答，已略去", "the last question has no answer and was left out")
 
 
 class Unusable(Exception):
@@ -70,7 +76,7 @@ def _from_xtuner(record: dict[str, Any]) -> Row:
 def _from_chat(record: Any) -> Row:
     """Any list of turns: {role, content}, {from, value} or {human, assistant}."""
     if isinstance(record, list):
-        return {"conversation": _turns(record, "")}
+        return _conversation(record, "")
     key = chat_key(record)
     if key is None:
         raise Unusable("没有 messages 或 conversations", "there is no messages or conversations")
@@ -82,26 +88,30 @@ def _from_chat(record: Any) -> Row:
     if tools and tools != "[]":
         described = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
         system = f"{system}\n\n{described}" if system else described
-    return {"conversation": _turns(turns, system)}
+    return _conversation(turns, system)
 
 
-def _turns(messages: list[Any], system: str) -> list[dict[str, Any]]:
+def _conversation(messages: list[Any], system: str) -> Row:
     turns: list[dict[str, Any]] = []
     asked: list[str] = []
     answered = False
+    mended: list[Text] = []
     for number, message in enumerate(messages, 1):
         for who, content, loss in _said(message, number):
             if who == "ask":
                 if answered:
                     asked, answered = [content], False
                 else:
+                    if asked:
+                        mended.append(_QUESTIONS)
                     asked.append(content)
             elif who == "system":
                 system = f"{system}\n{content}" if system else content
             elif not turns and not asked:
                 # A greeting before anybody asked; XTuner leaves it out too.
-                continue
+                mended.append(_GREETING)
             elif answered and loss is None:
+                mended.append(_ANSWERS)
                 turns[-1]["output"] += f"\n{content}"
             else:
                 turn = {"system": system} if system else {}
@@ -113,7 +123,9 @@ def _turns(messages: list[Any], system: str) -> list[dict[str, Any]]:
                 system, answered = "", True
     if not turns:
         raise Unusable("没有一问一答", "there is no question with an answer")
-    return turns
+    if not answered:
+        mended.append(_UNANSWERED)
+    return {"conversation": turns, MENDED: list(dict.fromkeys(mended))} if mended else {"conversation": turns}
 
 
 def _said(message: Any, number: int) -> list[tuple[str, str, bool | None]]:
@@ -174,7 +186,7 @@ def _from_qa(record: Any) -> Row:
     if question is None or answer is None:
         raise Unusable("没有问题和回答两列", "there are no columns for the question and the answer")
     if isinstance(record[question], list) and isinstance(record[answer], list):
-        return {"conversation": _turns([*record[question], *record[answer]], "")}
+        return _conversation([*record[question], *record[answer]], "")
     return _with_past(record, record[question], record[answer])
 
 

@@ -23,6 +23,7 @@ from core.data.messages import Row
 from core.data.rows_file import ARRAY, RowsWriter, read_rows
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
+from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with, free_name
 
 
@@ -82,9 +83,11 @@ class Making:
         self._taken: list[tuple[Path, Path]] = []
         self._writer = RowsWriter(directory, array_always=array_always)
 
-    def add(self, row: Row) -> None:
-        """The next row."""
+    def add(self, row: Row, mended: Text | None = None) -> None:
+        """The next row, and what was done to its turns where their order was not right."""
         self.checks.add(row, self._writer.add(row))
+        if mended:
+            self.checks.mended(mended)
 
     def take_in(self, file: Path, name: str) -> None:
         """Move a file to `source/<name>` in the dataset; where nothing comes of it, the file is put back."""

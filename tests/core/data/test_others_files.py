@@ -88,6 +88,43 @@ def test_record(tmp_path, name):
     assert one(tmp_path, record)[1] == wanted
 
 
+def test_turns_out_of_order_are_told_by_row(workspace, tmp_path):
+    talks = [
+        [HUMAN, GPT],
+        [GPT, HUMAN, GPT],
+        [HUMAN, GPT, HUMAN],
+        [HUMAN, HUMAN, GPT],
+        [HUMAN, GPT, GPT],
+        [GPT, HUMAN, HUMAN, HUMAN, GPT, GPT, HUMAN],
+        [{"from": "system", "value": "S"}, HUMAN, GPT, HUMAN, GPT],
+    ]
+    # The texts differ, else they are repeats of one row.
+    lines = [{"conversations": [{**turn, "value": f"{turn['value']}{number}"} for turn in talk]}
+             for number, talk in enumerate(talks)]  # fmt: skip
+    (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    made, report = intake.import_file(workspace, tmp_path / "x.jsonl")
+    told = {found.row: found for found in report.problems if found.kind == "order"}
+    assert list(told) == [2, 3, 4, 5, 6]
+    assert "开头的回答" in told[2].message.zh
+    assert "last question" in told[3].message.en
+    assert "问题合成了一个" in told[4].message.zh
+    assert "answers in a row" in told[5].message.en
+    assert told[6].message.zh.count("；") == 3
+    assert all(found.hint.zh and found.hint.en for found in told.values())
+    assert all(set(row) == {"conversation"} for row in made.load())
+    assert [found.kind for found in intake.stored_report(made)[1]] == ["order"] * 5
+    assert read(tmp_path / "x.jsonl").rows == made.load()
+
+
+def test_many_rows_out_of_order_are_counted(workspace, tmp_path):
+    rows = [{"messages": [{"role": "user", "content": f"{number}"}, {"role": "assistant", "content": "a"},
+                          {"role": "user", "content": "b"}]} for number in range(500)]  # fmt: skip
+    (tmp_path / "x.json").write_text(json.dumps(rows), encoding="utf-8")
+    _, report = intake.import_file(workspace, tmp_path / "x.json")
+    assert len(report.problems) == 21
+    assert "480" in report.problems[-1].message.zh
+
+
 @pytest.mark.parametrize("wrapper", [
     lambda rows: {"data": rows}, lambda rows: {"version": 1, "train": rows},
     lambda _: {"question": ["问", "c"], "answer": ["答", "d"]}, lambda rows: dict(zip("ab", rows, strict=True)),
