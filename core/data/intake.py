@@ -54,7 +54,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peek:
-    """The beginning of a file: the format found (None: none), its columns, some rows, what is wrong with others."""
+    """The beginning of a file: the format found (None: none), its columns, some rows, what is wrong with others.
+
+    `left_out` are the sheets of an Excel file that are not read.
+    """
 
     format: str | None
     encoding: str | None
@@ -63,6 +66,7 @@ class Peek:
     rows: list[Row]
     skipped: list[dict[str, Any]]
     placeholders: list[str]
+    left_out: list[str]
 
 
 def peek(file: Path, wanted: Wanted | None = None) -> Peek:
@@ -90,6 +94,7 @@ def peek(file: Path, wanted: Wanted | None = None) -> Peek:
         rows=[wanted.fill.row(row) for row in rows] if wanted.fill else rows,
         skipped=skipped,
         placeholders=placeholders(rows),
+        left_out=source.table.left_out,
     )
 
 
@@ -143,7 +148,7 @@ def import_file(
             "source": f"source/{file.name}" if keep else str(file.absolute()),
             "source_sha256": sha256(file),
         }
-        problems = new.finish(made)
+        problems = [*new.finish(made), *_of_sheets(source.table.left_out)]
         report = Report(
             format=chosen,
             encoding=source.encoding.name if source.encoding else None,
@@ -180,6 +185,19 @@ def stored_report(dataset: Dataset) -> tuple[list[dict[str, Any]], list[Finding]
         for found in kept["problems"]
     ]
     return skipped, problems
+
+
+def _of_sheets(left_out: list[str]) -> list[Finding]:
+    """That sheets of an Excel file were not read."""
+    if not left_out:
+        return []
+    names = [name[:40] for name in left_out[:10]]
+    message = Text(
+        f"只读了第一个有内容的工作表，没有读：{'、'.join(names)}",
+        f"only the first sheet that holds anything was read; not read: {', '.join(names)}",
+    )
+    hint = Text("要用它们，就各存成一个文件再导入", "to use them, save each as a file of its own and import it")
+    return [Finding(kind="sheets", severity="warning", where="rows", message=message, hint=hint)]
 
 
 def _tell(tell: Tell, source: Source, began: float) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from core.data.encoding import Encoding, encoding_of
 from core.data.json_records import MOST_CHARACTERS, is_one_value, line_records, too_long, value_records
-from core.data.tables import delimited_records, parquet_records, sheet_records
+from core.data.tables import Table, delimited_records, parquet_records, sheet_records
 from core.ground.errors import BadInput
 
 KINDS = ("json", "jsonl", "csv", "tsv", "xlsx", "parquet", "txt", "md")
@@ -44,22 +44,23 @@ class Source:
     kind: str
     size: int
     encoding: Encoding | None = None
+    table: Table = field(default_factory=Table)
     _file: BinaryIO | None = field(default=None, repr=False)
 
     @property
     def done(self) -> float:
-        """The share that has been read, 0 to 1; 0 for tables that are read by a library."""
+        """The share that has been read, 0 to 1; by rows for tables that are read by a library."""
         try:
-            return min(1.0, self._file.tell() / self.size) if self._file else 0.0
+            return min(1.0, self._file.tell() / self.size) if self._file else self.table.done
         except ValueError:
             return 1.0
 
     def records(self) -> Iterator[Any]:
         """Each record of the file, or Unreadable in its place. Raises BadInput where the file cannot be read on."""
         if self.kind == "xlsx":
-            yield from sheet_records(self.path)
+            yield from sheet_records(self.path, self.table)
         elif self.kind == "parquet":
-            yield from parquet_records(self.path)
+            yield from parquet_records(self.path, self.table)
         else:
             with self._opened() as text:
                 yield from self._text_records(text)

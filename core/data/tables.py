@@ -8,6 +8,8 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,9 +23,20 @@ MOST_RATIO = 200
 # What runs a program or fetches an address when the sheet is opened: =F(…), =cmd|…, +A1+…, @F(…).
 _FORMULA = re.compile(r"\s*(?:=\s*[\w.@+\-]+\s*[(|!:]|=\s*[A-Za-z]{1,3}\$?\d|[+\-@]\s*[A-Za-z][\w.]*\s*[(|!])")
 # What openpyxl raises over a sheet that is not as it should be.
-_DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, OSError, EOFError)
+_DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, OSError, EOFError,
+            zipfile.BadZipFile, zlib.error)  # fmt: skip
 _DELIMITERS = ",\t;|，"
 _LONG_HEADER = 40
+# A sheet that has nothing in so many rows counts as empty.
+_LOOKED_AT = 100
+
+
+@dataclass(slots=True)
+class Table:
+    """What is told while a table is read: the share that has been, 0 to 1, and the sheets that are not read."""
+
+    done: float = 0.0
+    left_out: list[str] = field(default_factory=list)
 
 
 def delimited_records(text: TextIO, delimiter: str | None) -> Iterator[Any]:
@@ -53,8 +66,8 @@ def headed(first: list[str]) -> list[str]:
     return names
 
 
-def sheet_records(path: Path) -> Iterator[Any]:
-    """Each row of the first sheet of an Excel file that has any."""
+def sheet_records(path: Path, table: Table) -> Iterator[Any]:
+    """Each row of the first sheet of an Excel file that has any; `table` is filled on the way."""
     check_archive(path)
     import openpyxl
 
@@ -63,27 +76,45 @@ def sheet_records(path: Path) -> Iterator[Any]:
     except Exception as error:
         raise _unreadable(path, error) from error
     try:
-        for sheet in book.worksheets:
-            # What the sheet says of its own size is not believed.
+        for place, sheet in enumerate(book.worksheets):
+            # What the sheet says of its own size is not believed, and only told.
+            said = sheet.max_row or 0
             sheet.reset_dimensions()
-            rows = (list(row) for row in sheet.iter_rows(values_only=True))
+            rows = _counted(sheet.iter_rows(values_only=True), said, table)
             first = next((row for row in rows if any(cell is not None for cell in row)), None)
             if first is None:
                 continue
+            table.left_out = [other.title for other in book.worksheets[place + 1 :] if _holds_any(other)]
             header = headed([_cell(cell) for cell in first])
             if not header:
                 header = ["question", "answer"]
                 yield from _named(header, iter([first]))
             yield from _named(header, rows)
             return
-    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise _unreadable(path, error) from error
     finally:
         book.close()
 
 
-def parquet_records(path: Path) -> Iterator[Any]:
-    """Each row of a Parquet file, read a batch at a time."""
+def _counted(rows: Iterator[Any], said: int, table: Table) -> Iterator[list[Any]]:
+    for number, row in enumerate(rows, 1):
+        # Some programs write a size of one row for every sheet.
+        table.done = min(1.0, number / said) if said > 1 else 0.0
+        yield list(row)
+
+
+def _holds_any(sheet: Any) -> bool:
+    """Whether a sheet holds something; one that is damaged may."""
+    try:
+        sheet.reset_dimensions()
+        return any(cell is not None for row in islice(sheet.iter_rows(values_only=True), _LOOKED_AT) for cell in row)
+    except _DAMAGED:
+        return True
+
+
+def parquet_records(path: Path, table: Table) -> Iterator[Any]:
+    """Each row of a Parquet file, read a batch at a time; `table` is filled on the way."""
     import pyarrow
     import pyarrow.parquet
 
@@ -95,7 +126,10 @@ def parquet_records(path: Path) -> Iterator[Any]:
                 f"{path.name} 的一个行组解压后超过 1 GB：请拆分后再导入",
                 f"a row group of {path.name} comes to over 1 GB: split the file",
             )
+        read = 0
         for batch in file.iter_batches(batch_size=1000):
+            read += batch.num_rows
+            table.done = read / file.metadata.num_rows
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error

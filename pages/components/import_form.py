@@ -78,6 +78,9 @@ def _look(file: Path) -> tuple[Peek, Wanted]:
         author = right.text_input(t("dataset.fill_author"), key="fill_author", persist_state="session")
         wanted = Wanted(format=format_, columns=columns, fill=Fill(name=name.strip(), author=author.strip()))
         peeked = intake.peek(file, wanted)
+    if peeked.left_out:
+        names = plain("、".join(peeked.left_out[:10]))
+        st.warning(t("dataset.sheets", names=names), icon=":material/table:")
     if peeked.format is None:
         st.warning(t("dataset.format_unknown"), icon=":material/help:")
         return peeked, wanted

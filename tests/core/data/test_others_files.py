@@ -11,6 +11,7 @@ from core.data import intake
 from core.data.formats import read
 from core.data.placeholders import Fill, placeholders
 from core.data.shapes import Columns
+from core.data.source import open_source
 from core.ground.errors import BadInput
 
 
@@ -208,6 +209,38 @@ def test_xlsx(tmp_path):
     reading = read(tmp_path / "x.xlsx")
     assert [row["conversation"] for row in reading.rows] == [turns(("1加1等于几", "2")), turns(("几点", "3.5"))]
     assert [skipped["row"] for skipped in reading.skipped] == [3, 4]
+
+
+def test_sheets_that_are_not_read_are_told(workspace, tmp_path):
+    book = openpyxl.Workbook()
+    for name in ("第一", "第二", "空的", "第三"):
+        book.create_sheet(name)
+        if name != "空的":
+            book[name].append(["问题", "回答"])
+            book[name].append([f"{name}问", "答"])
+    book.save(tmp_path / "x.xlsx")
+    assert intake.peek(tmp_path / "x.xlsx").left_out == ["第二", "第三"]
+    made, report = intake.import_file(workspace, tmp_path / "x.xlsx")
+    assert made.load() == [{"conversation": turns(("第一问", "答"))}]
+    (told,) = report.problems
+    assert "第二、第三" in told.message.zh
+    assert intake.stored_report(made)[1] == [told]
+
+
+def test_how_far_a_table_was_read(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["question", "answer"])
+    for number in range(3999):
+        book.active.append([f"{number}", "a"])
+    book.save(tmp_path / "x.xlsx")
+    rows = [{"question": f"{number}", "answer": "a"} for number in range(4000)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
+    for name in ("x.xlsx", "x.parquet"):
+        source = open_source(tmp_path / name)
+        seen = [source.done for _ in source.records()]
+        assert seen == sorted(seen)
+        assert seen[1999] == pytest.approx(0.5, abs=0.01)
+        assert seen[-1] == 1
 
 
 def test_broken_element_of_an_array_loses_nothing_else(tmp_path):
