@@ -78,14 +78,23 @@ def pieces(
     """The rows that come of documents; `told` is filled on the way. Raises BadInput for a file that is refused whole."""
     likeness, seen = Likeness(most=MOST_PIECES, whole=True), set()
     for number, file in enumerate(files):
-        read = [document for document in documents(file) if _noted(document, told)]
+        read = []
+        for document in documents(file):
+            if _noted(document, told):
+                read.append(document)
+            if tell:
+                # To read a file counts as half of the work; to cut it is the other half.
+                tell((number + document.done / 2) / len(files), 0.0)
         # Of many documents of one file, lines that stand in most of them are a site's or a publisher's, not the text's.
         shared = _repeated_lines(["\n".join(d.pages) for d in read]) if wanted.boilerplate else set()
-        for document in read:
+        for before, document in enumerate(read):
             text = cleaned(document, wanted, shared, told)
             told.characters += len(text)
             cut = chunks(text, wanted.chunk, wanted.overlap)
             for place, piece in enumerate(cut):
+                if tell:
+                    share = (before + (place + 1) / len(cut)) / len(read)
+                    tell((number + (1 + share) / 2) / len(files), 0.0)
                 if wanted.deduplicate and (piece in seen or likeness.add(told.pieces + 1, piece) is not None):
                     told.duplicates += 1
                     continue
@@ -98,8 +107,6 @@ def pieces(
                     )
                 last = place == len(cut) - 1
                 yield {"conversation": [{"input": "", "output": piece, "need_eos_token": last}]}
-            if tell:
-                tell((number + 1) / len(files), 0.0)
 
 
 def make(

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -28,11 +28,15 @@ _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A document's name and its text in pages (one, where it has none); or why it could not be read."""
+    """A document's name and its text in pages (one, where it has none); or why it could not be read.
+
+    `done` is the share of its file that has been read with it.
+    """
 
     name: str
     pages: tuple[str, ...] = ()
     reason: Text | None = None
+    done: float = 1.0
 
 
 def documents(path: Path) -> Iterator[Document]:
@@ -69,7 +73,7 @@ def _archived(path: Path) -> Iterator[Document]:
                     f"{path.name} holds {name[:80]!r}, which reaches out of the archive: it is not opened",
                 )
         for number, member in enumerate(members):
-            name = _name(member)
+            name, done = _name(member), (number + 1) / len(members)
             inside = PurePosixPath(name)
             # What a system puts into archives beside the documents.
             if inside.name.startswith(".") or "__MACOSX" in inside.parts:
@@ -77,7 +81,7 @@ def _archived(path: Path) -> Iterator[Document]:
             kind = inside.suffix.lower().lstrip(".")
             if kind not in KINDS or member.file_size > MOST_BYTES or member.flag_bits & 1:
                 why = Text("加了密", "it is encrypted") if member.flag_bits & 1 else Text("不支持这种文件", "not read")
-                yield Document(name=name, reason=why)
+                yield Document(name=name, reason=why, done=done)
                 continue
             # Under a name of ours: its own never becomes a path.
             target = Path(directory) / f"{number}.{kind}"
@@ -86,9 +90,9 @@ def _archived(path: Path) -> Iterator[Document]:
                     while block := packed.read(1 << 20):
                         file.write(block)
             except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, EOFError, RuntimeError) as error:
-                yield Document(name=name, reason=_why(error))
+                yield Document(name=name, reason=_why(error), done=done)
                 continue
-            yield _read(target, name)
+            yield replace(_read(target, name), done=done)
             target.unlink()
 
 

@@ -159,6 +159,18 @@ def test_a_zip_with_a_damaged_member_gives_the_others(workspace, tmp_path):
     assert [left["name"] for left in told.skipped] == ["bad.txt"]
 
 
+def test_progress_within_a_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(10):
+            archive.writestr(f"{number}.txt", f"这是第{number}个文件里的一段话，足够长，可以用来训练。")
+    (tmp_path / "b.txt").write_text("这是另外一个文件里的一段话，也足够长，可以用来训练。", encoding="utf-8")
+    told = []
+    list(corpus.pieces([tmp_path / "a.zip", tmp_path / "b.txt"], Wanted(), Told(), lambda done, _: told.append(done)))
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)
+    assert len({share for share in told if share < 0.5}) >= 18
+
+
 def test_zip(workspace, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("书/一.txt", "这是一本书里的一段话，足够长，可以用来训练。")
