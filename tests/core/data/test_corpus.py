@@ -162,7 +162,7 @@ def test_a_zip_with_a_damaged_member_gives_the_others(workspace, tmp_path):
 def test_progress_within_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for number in range(10):
-            archive.writestr(f"{number}.txt", f"这是第{number}个文件里的一段话，足够长，可以用来训练。")
+            archive.writestr(f"{number}.txt", "".join(chr(0x4E00 + 60 * number + place) for place in range(60)))
     (tmp_path / "b.txt").write_text("这是另外一个文件里的一段话，也足够长，可以用来训练。", encoding="utf-8")
     told = []
     list(corpus.pieces([tmp_path / "a.zip", tmp_path / "b.txt"], Wanted(), Told(), lambda done, _: told.append(done)))
