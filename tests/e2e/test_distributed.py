@@ -111,7 +111,7 @@ def hosts() -> Iterator[list[tuple[str, str]]]:
 
 def test_two_hosts_train_together_stop_and_go_on(demo: Demo, hosts: list[tuple[str, str]], tmp_path: Path) -> None:
     """Each host has a workspace of its own and runs the command that the first one's `train start` names."""
-    new_config(demo, "two-hosts", "max_epochs=12", "evaluation_freq=1000", "save_steps=1000")
+    new_config(demo, "two-hosts", "max_epochs=4", "evaluation_freq=1000", "save_steps=1000")
     workspaces = [Workspace.open(tmp_path / name) for name, _ in hosts]
     for workspace in workspaces:
         for what in ("models", "datasets", "configs"):
