@@ -134,7 +134,7 @@ def make(
                 f"{files[0].name} holds no text to use" + (f": {first['name']} {first['reason'].en}" if first else ""),
             )
         hashes = [sha256(file) for file in files]
-        kept = [f"{number}-{file.name}" for number, file in enumerate(files)]
+        kept = [f"{number}-{storage.short_name(file.name)}" for number, file in enumerate(files)]
         sources = [f"source/{name}" for name in kept] if keep else [str(file.absolute()) for file in files]
         made = {
             "kind": "corpus",

@@ -26,6 +26,9 @@ from core.ground.files import read_json, write_json
 from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with, free_name
 
+# Bytes of a file's name.
+MOST_NAME = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -151,6 +154,13 @@ def making(workspace: Workspace, name: str | None, stem: str, *, array_always: b
             # As it was before, where nothing came of it.
             with contextlib.suppress(OSError):
                 workspace.datasets.rmdir()
+
+
+def short_name(name: str) -> str:
+    """A file's name, so short that a disk takes it with something before it: 255 bytes is what they take. Keeps its ending."""
+    ending = Path(name).suffix if len(Path(name).suffix) <= 10 else ""
+    stem = name.removesuffix(ending).encode(errors="ignore")[: MOST_NAME - len(ending.encode(errors="ignore"))]
+    return stem.decode(errors="ignore") + ending
 
 
 def is_taken(name: str | None) -> BadInput:

@@ -4,13 +4,17 @@ A large upload comes to disk by itself (`uploads`); a small one is written there
 is there after a refresh too.
 """
 
+import filecmp
 import shutil
+from collections.abc import Iterator
+from itertools import count, islice, takewhile
 from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from core.data.storage import short_name
 from core.ground.workspace import Workspace
 from pages.components.figures import size
 from pages.components.plain import plain
@@ -24,12 +28,14 @@ def directory(workspace: Workspace, what: str) -> Path:
 
 
 def choose_file(workspace: Workspace, what: str, kinds: list[str], *, several: bool = False) -> tuple[list[Path], bool]:
-    """The files that are chosen, and whether they are uploads (ours to move). `what` names the form."""
+    """The files that are chosen, and whether they are uploads (ours to move).
+
+    `what` names the form, which keeps `<what>_from` and `<what>_path` with its other fields.
+    """
     if (
         st.segmented_control(
             t("dataset.from"),
             ("upload", "path"),
-            default="upload",
             format_func=lambda value: t(f"dataset.from_{value}"),
             key=f"{what}_from",
             required=True,
@@ -70,13 +76,24 @@ def _take(workspace: Workspace, what: str, file: UploadedFile, several: bool) ->
     if not several:
         shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True, exist_ok=True)
-    name = Path(file.name.replace("\\", "/")).name.lstrip(".")[-120:] or "file"
+    first = place / (short_name(Path(file.name.replace("\\", "/")).name.lstrip(".")) or "file")
+    earlier = list(takewhile(Path.exists, _numbered(first)))
+    given = next(islice(_numbered(first), len(earlier), None))
     if there := spooled(file.file_id):
-        there.replace(place / name)
+        there.replace(given)
     else:
-        with (place / name).open("wb") as target:
+        with given.open("wb") as target:
             shutil.copyfileobj(file, target, 1 << 20)
+    if any(filecmp.cmp(there, given, shallow=False) for there in earlier):
+        # The same file once more, such as after a refresh.
+        given.unlink()
     taken.add(file.file_id)
     context = get_script_run_ctx()
     if context is not None and hasattr(context, "uploaded_file_mgr"):
         context.uploaded_file_mgr.remove_file(session_id=context.session_id, file_id=file.file_id)
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """The path, then with numbers: two books may both be called 1.txt."""
+    yield path
+    yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))

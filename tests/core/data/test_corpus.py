@@ -159,6 +159,16 @@ def test_a_zip_with_a_damaged_member_gives_the_others(workspace, tmp_path):
     assert [left["name"] for left in told.skipped] == ["bad.txt"]
 
 
+def test_a_kept_file_of_a_long_name(workspace, tmp_path):
+    file = tmp_path / ("书" * 80 + "名.txt")
+    file = file.with_name("x" * (255 - len(file.name.encode())) + file.name)
+    file.write_text("这是一本书里的一段话，足够长，可以用来训练。", encoding="utf-8")
+    made, _, _ = corpus.make(workspace, [file], keep=True)
+    (kept,) = (made.path / "source").iterdir()
+    assert kept.name.endswith(".txt")
+    assert corpus.sources_of(made) == [kept]
+
+
 def test_progress_within_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for number in range(10):
