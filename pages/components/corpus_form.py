@@ -19,7 +19,14 @@ from pages.components.plain import plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, say, t
 
-USUAL = {"corpus_chunk": 1000, "corpus_overlap": 100, "corpus_clean": True, "corpus_name": "", "corpus_path": ""}
+USUAL = {
+    "corpus_chunk": 1000,
+    "corpus_overlap": 100,
+    "corpus_clean": True,
+    "corpus_name": "",
+    "corpus_path": "",
+    "corpus_from": "upload",
+}
 PREVIEWED = 4
 # Larger documents are not read for a look.
 MOST_PREVIEWED = 8 << 20

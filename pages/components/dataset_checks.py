@@ -12,6 +12,7 @@ from core.data.dataset import Dataset
 from core.data.draft import Draft
 from core.data.messages import single
 from core.ground.workspace import Workspace
+from pages.components.kept_form import keep, restore
 from pages.components.plain import plain
 from pages.components.problems import show_problems
 from pages.components.row_editor import edit_row
@@ -68,19 +69,26 @@ def _show_skipped(workspace: Workspace, dataset: Dataset, skipped: list[dict[str
     st.caption(t("checks.skipped_help"))
     pages = -(-len(skipped) // ON_A_PAGE)
     page = st.pagination(pages, key=f"skipped-{dataset.name}") if pages > 1 else 1
-    for left in skipped[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]:
+    shown = skipped[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]
+    form = f"mend-{dataset.name}-{dataset.sha256[:8]}-{page}"
+    usual = {}
+    for left in shown:
+        key = f"{dataset.name}-{left['row']}"
+        usual[f"mend-q-{key}"], usual[f"mend-a-{key}"] = _guess(left.get("text", ""))
+    restore(workspace, form, usual)
+    for left in shown:
         number = left["row"]
         with st.expander(f"{t('problems.row', number=number)} · {plain(say(left['reason']))}"):
             if left.get("text"):
                 st.code(left["text"], language=None, wrap_lines=True)
-            question, answer = _guess(left.get("text", ""))
             key = f"{dataset.name}-{number}"
-            asked = st.text_area(t("rows.question"), question, key=f"mend-q-{key}", height=80)
-            answered = st.text_area(t("rows.answer"), answer, key=f"mend-a-{key}", height=80)
+            asked = st.text_area(t("rows.question"), key=f"mend-q-{key}", height=80, persist_state="session")
+            answered = st.text_area(t("rows.answer"), key=f"mend-a-{key}", height=80, persist_state="session")
             if st.button(t("checks.mend"), key=f"mend-{key}", icon=":material/add:", disabled=not answered.strip()):
                 Draft.open(workspace, dataset).add(single(asked, answered))
                 st.toast(t("checks.mended"))
                 st.rerun()
+    keep(workspace, form, list(usual))
 
 
 def _guess(text: str) -> tuple[str, str]:

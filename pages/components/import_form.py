@@ -26,7 +26,14 @@ from pages.components.text import language, say, t
 
 # Larger files are imported by a job of their own, with a progress bar.
 MOST_INLINE = 8 << 20
-USUAL = {"dataset_format": "auto", "fill_name": "", "fill_author": "", "import_name": "", "dataset_path": ""}
+USUAL = {
+    "dataset_format": "auto",
+    "fill_name": "",
+    "fill_author": "",
+    "import_name": "",
+    "dataset_path": "",
+    "dataset_from": "upload",
+}
 
 
 def show_import_form(workspace: Workspace) -> None:
@@ -36,7 +43,7 @@ def show_import_form(workspace: Workspace) -> None:
     peeked, wanted = None, Wanted()
     if files:
         try:
-            peeked, wanted = _look(files[0])
+            peeked, wanted = _look(workspace, files[0])
         except StudioError as error:
             show_refusal(error)
     st.text_input(
@@ -55,7 +62,7 @@ def show_import_form(workspace: Workspace) -> None:
     _show_last(workspace)
 
 
-def _look(file: Path) -> tuple[Peek, Wanted]:
+def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
     """Show the beginning of a file as it will be read; what was chosen about it."""
     format_ = st.selectbox(
         t("dataset.format"),
@@ -67,7 +74,7 @@ def _look(file: Path) -> tuple[Peek, Wanted]:
     peeked = intake.peek(file, Wanted(format=format_))
     columns = None
     if format_ in ("auto", "qa") and peeked.format in (None, "qa") and len(peeked.columns) > 1:
-        columns = _columns(peeked)
+        columns = _columns(workspace, peeked)
     wanted = Wanted(format=format_, columns=columns)
     if columns:
         peeked = intake.peek(file, wanted)
@@ -99,27 +106,29 @@ def _look(file: Path) -> tuple[Peek, Wanted]:
     return peeked, wanted
 
 
-def _columns(peeked: Peek) -> Columns | None:
+def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
     """Which column is the question and which the answer: as guessed, for the user to correct."""
     guess = peeked.guessed
-    names = peeked.columns
+    names, others = peeked.columns, ["", *peeked.columns]
     st.caption(t("dataset.columns_intro"))
-    places = st.columns(3)
-    key = "-".join(names)[:200]
-    question = places[0].selectbox(
-        t("dataset.column_question"), names, index=names.index(guess.question) if guess else 0, key=f"q-{key}"
+    columns = "-".join(names)
+    usual = {
+        f"q-{columns}": guess.question if guess else names[0],
+        f"a-{columns}": guess.answer if guess else names[1],
+        f"s-{columns}": (guess.system if guess else None) or "",
+    }
+    restore(workspace, "columns", usual)
+    question, answer, system = (
+        place.selectbox(
+            t(f"dataset.column_{part}"),
+            others if part == "system" else names,
+            format_func=lambda name: name or t("dataset.column_none"),
+            key=key,
+            persist_state="session",
+        )
+        for place, part, key in zip(st.columns(3), ("question", "answer", "system"), usual, strict=True)
     )
-    answer = places[1].selectbox(
-        t("dataset.column_answer"), names, index=names.index(guess.answer) if guess else 1, key=f"a-{key}"
-    )
-    others = ["", *names]
-    system = places[2].selectbox(
-        t("dataset.column_system"),
-        others,
-        index=others.index(guess.system) if guess and guess.system else 0,
-        format_func=lambda name: name or t("dataset.column_none"),
-        key=f"s-{key}",
-    )
+    keep(workspace, "columns", list(usual))
     chosen = Columns(question=question, answer=answer, system=system or None)
     # What is found by itself also knows the past of a conversation.
     return None if peeked.format == "qa" and chosen == guess else chosen

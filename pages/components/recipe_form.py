@@ -77,13 +77,15 @@ def show_recipe_form(workspace: Workspace) -> None:
                     made = assistants.make(workspace, chosen, st.session_state["dataset_name"].strip() or None)
                     select("dataset", made.name)
                     st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
-            st.button(
-                t("dataset.usual"),
-                icon=":material/restart_alt:",
-                key="usual_recipe",
-                on_click=forget,
-                args=(workspace, FORM, [key for key in USUAL if key != "dataset_nickname"]),
-            )
+            with st.popover(t("dataset.usual"), icon=":material/restart_alt:"):
+                st.markdown(t("dataset.usual_sure"))
+                st.button(
+                    t("dataset.usual"),
+                    key="usual_recipe",
+                    type="primary",
+                    on_click=forget,
+                    args=(workspace, FORM, [key for key in USUAL if key != "dataset_nickname"]),
+                )
     with right:
         _preview(chosen)
     keep(workspace, FORM, list(USUAL))

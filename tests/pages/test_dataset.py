@@ -55,6 +55,8 @@ def test_a_refresh_loses_nothing_that_was_typed():
     assert again.text_input(key="dataset_nickname").value == "小红"
     assert again.select_slider(key="dataset_n").value == 20
     assert any("我是小红家的" in text.value for text in again.text)
+    (asked,) = [popover for popover in again.get("popover") if "恢复" in popover.proto.popover.label]
+    assert [button.key for button in asked.button] == ["usual_recipe"]
     again.button(key="usual_recipe").click().run()
     assert again.radio(key="dataset_recipe").value == "balanced"
     assert again.text_input(key="dataset_nickname").value == "小红"
@@ -110,6 +112,8 @@ def test_a_file_is_imported_and_its_bad_rows_are_mended(workspace):
     assert "缺少 output" in cells(page)
     assert page.text_area(key="mend-q-imported-2").value == "问二"
     page.text_area(key="mend-a-imported-2").set_value("答二").run()
+    page = open_page("dataset")
+    assert page.text_area(key="mend-a-imported-2").value == "答二"
     page.button(key="mend-imported-2").click().run()
     page.button(key="save_version").click().run()
     mended = datasets.find(workspace, "imported-v2")
@@ -126,6 +130,8 @@ def test_placeholders_are_filled_and_columns_corrected(workspace, tmp_path):
     key = "编号-甲-乙"
     page.selectbox(key=f"q-{key}").set_value("甲")
     page.selectbox(key=f"a-{key}").set_value("乙").run()
+    page = open_page("dataset")
+    assert [page.selectbox(key=f"{part}-{key}").value for part in "qas"] == ["甲", "乙", ""]
     page.text_input(key="fill_name").set_value("小红").run()
     assert any("我是小红" in text.value for text in page.text)
     page.button(key="import_dataset").click().run()
@@ -141,6 +147,31 @@ def test_an_upload_is_still_there_after_a_refresh():
     assert "x\\.jsonl" in texts(page)
     page.button(key="dataset_clear").click().run()
     assert "x\\.jsonl" not in texts(page)
+
+
+def test_documents_of_one_name_are_both_there(workspace):
+    page = open_page("dataset")
+    first = ("1.txt", "第一本书。".encode(), "text/plain")
+    second = ("1.txt", "第二本书。".encode(), "text/plain")
+    page.file_uploader(key="corpus_file").set_value([first, second]).run()
+    place = workspace.drafts / "uploads-corpus"
+    assert {path.name: path.read_text(encoding="utf-8") for path in place.iterdir()} == {
+        "1.txt": "第一本书。",
+        "1-2.txt": "第二本书。",
+    }
+    again = open_page("dataset")
+    again.file_uploader(key="corpus_file").set_value([second]).run()
+    assert {path.name for path in place.iterdir()} == {"1.txt", "1-2.txt"}
+
+
+def test_a_file_of_a_long_name_is_imported(workspace):
+    name = "很长的名字" * 30 + ".jsonl"
+    page = upload(open_page("dataset"), name, b'{"question": "a", "answer": "b"}\n')
+    page.button(key="import_dataset").click().run()
+    assert not page.error
+    (made,) = datasets.every(workspace)
+    assert made.made["file"].endswith(".jsonl")
+    assert len(made.made["file"].encode()) <= 200
 
 
 def test_a_large_file_is_imported_by_a_job(workspace, tmp_path):
