@@ -7,7 +7,6 @@ import io
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -62,7 +61,7 @@ def documents(path: Path) -> Iterator[Document]:
 def _archived(path: Path) -> Iterator[Document]:
     check_archive(path)
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as directory:
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = [member for member in archive.infolist() if not member.filename.endswith("/")]
         for member in members:
             name = _name(member)
             inside = PurePosixPath(name.replace("\\", "/"))
@@ -89,7 +88,7 @@ def _archived(path: Path) -> Iterator[Document]:
                 with archive.open(member) as packed, target.open("wb") as file:
                     while block := packed.read(1 << 20):
                         file.write(block)
-            except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, EOFError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001 - each way of packing raises what it likes over damage
                 yield Document(name=name, reason=_why(error), done=done)
                 continue
             yield replace(_read(target, name), done=done)
