@@ -122,7 +122,7 @@ def run(
         with progress.stage("export") as watch:
             verified = export.finish(trained, current(export.start(workspace, trained)), on_progress=watch)["verify"]
         with progress.stage("score") as watch:
-            worker = compare.worker_for(workspace, trained)
+            worker = compare.worker_for(workspace, trained, own=True)
             current(worker.job)
             try:
                 worker.wait_ready(on_progress=watch)

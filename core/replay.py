@@ -52,7 +52,7 @@ def generate(
     questions.sort(key=lambda question: hashlib.sha256(plain(question).encode()).digest())
     questions = questions[:count]
     there = {job.name for job in compare.jobs_in(workspace.jobs, "chat") if job.status().live}
-    worker = compare.worker_for(workspace, model=model)
+    worker = compare.worker_for(workspace, model=model, own=True)
     pairs, dropped, began = [], 0, time.monotonic()
     try:
         worker.wait_ready()

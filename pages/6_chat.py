@@ -56,7 +56,8 @@ with chat_tab:
     columns = choose_sides(known, names, run)
     sampling, remember, mark = choose_sampling(conversation, demo=models.look(run.model_path).demo)
     show_kept(workspace, run, conversation, names)
-    dialogue.show_past(workspace, conversation, names, mark=mark, may_ask=ready)
+    again = dialogue.asked_again(conversation, may_ask=bool(columns)) if ready else None
+    dialogue.show_past(conversation, names, mark=mark, may_ask=ready)
     place = st.container()
 
 if ready:
@@ -67,8 +68,8 @@ if ready:
         st.button(t("chat.unload"), icon=":material/eject:", on_click=worker.stop, key="unload_chat")
     picked = dialogue.suggested(QUESTIONS)
     typed = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000)
-    question = typed or picked or dialogue.asked_again()
-    if question and not columns:
+    question = typed or picked or again
+    if not columns:
         st.warning(t("chat.no_columns"), icon=":material/warning:")
     elif question:
         with place:
@@ -77,3 +78,6 @@ if ready:
             except StudioError as error:
                 show_refusal(error)
                 load_button(workspace, run)
+elif lost := dialogue.not_asked():
+    st.warning(t("chat.not_asked"), icon=":material/warning:")
+    st.code(lost, language=None, wrap_lines=True)

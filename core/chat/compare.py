@@ -23,6 +23,7 @@ from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, jobs_in, wait_until
+from core.jobs.process import Identity
 from core.jobs.reasons import reason
 from core.training.run import Run
 
@@ -160,11 +161,18 @@ class Worker:
 
 
 def worker_for(
-    workspace: Workspace, run: Run | None = None, model: str | None = None, *, device: Device = "auto"
+    workspace: Workspace,
+    run: Run | None = None,
+    model: str | None = None,
+    *,
+    device: Device = "auto",
+    own: bool = False,
 ) -> Worker:
     """The chat worker for a run (base, tuned and others) or a model alone; one that runs already, else a new one.
 
-    Raises BadInput where the run has nothing to ask yet, NoRoom where there is no memory for it now.
+    One that is this process's `own`, for a score say, is shared with nobody for as long as the process lives.
+    Raises BadInput where the run has nothing to ask yet or another process has a worker of its own, NoRoom where there
+    is no memory for it now.
     """
     if run is None and model is None:
         raise BadInput("请选择一个训练或模型", "choose a run or a model")
@@ -180,6 +188,11 @@ def worker_for(
         live = _live(workspace, chosen.path)
         if live is not None:
             return Worker(live, template, asked)
+        if any(_owned(job) for job in jobs_in(workspace.jobs, "chat") if job.status().live):
+            raise BadInput(
+                "评分、重放或演示正在用模型：等它结束再加载",
+                "a score, a replay or the demo uses the models: load them when it has ended",
+            )
         # One at a time holds the memory of one.
         stop_all(workspace)
         check_room(workspace, chosen, device)
@@ -188,6 +201,8 @@ def worker_for(
         if tuned and tuned.adapter:
             argv += ["--adapter", str(tuned.adapter)]
         facts = {"model": chosen.name, "path": str(Path(chosen.path).resolve())}
+        if own and (process := Identity.of(os.getpid())):
+            facts["owner"] = process.to_json()
         job = Job.start(workspace.jobs, "chat", argv, env=engine_environment(workspace), facts=facts)
     return Worker(job, template, asked)
 
@@ -199,10 +214,16 @@ def worker_there(workspace: Workspace, run: Run) -> Worker | None:
 
 
 def _live(workspace: Workspace, base: Path) -> Job | None:
-    """The live worker that holds this base model."""
+    """The live worker that holds this base model and is nobody's own."""
     wanted = str(base.resolve())
     found = (job for job in reversed(jobs_in(workspace.jobs, "chat")) if _base_of(job) == wanted)
-    return next((job for job in found if job.status().live and not job.stopping), None)
+    return next((job for job in found if job.status().live and not job.stopping and not _owned(job)), None)
+
+
+def _owned(job: Job) -> bool:
+    """Whether the process whose own a worker is still lives."""
+    owner = Identity.from_json((job.spec.get("facts") or {}).get("owner"))
+    return owner is not None and owner.alive()
 
 
 def _base_of(job: Job) -> str | None:

@@ -1,5 +1,6 @@
 """What scores mean: not learned, learned, over-learned, broken; what to change next, and the config with that change."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from core.config import config as configs
 from core.config.config import Config
 from core.config.fields import BY_NAME
 from core.data import dataset as datasets
+from core.engine import model as models
 from core.engine.config_file import ConfigFile
 from core.ground.text import Text
 from core.ground.workspace import Workspace, free_name
@@ -117,19 +119,18 @@ def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
 def next_config(workspace: Workspace, run: Run, found: Diagnosis) -> Config:
     """The run's config with what the diagnosis changes, as a new one. Raises BadInput where model or data are gone."""
     facts = run.facts["config"]
-    model, dataset = run.facts["model"]["name"], run.facts["dataset"]["name"]
+    model = models.find(workspace, run.facts["model"]["name"]).name
+    datasets.find(workspace, run.facts["dataset"]["name"])
     name = free_name(workspace.configs, f"{facts['name'][:56]}-next")
     if _takes_other_data(run, found):
         data = datasets.make_assistant(workspace, run.nickname or "", "balanced")
         return configs.make(workspace, model=model, dataset=data.name, recipe="fast", name=name)
-    made = configs.make(
-        workspace, model=model, dataset=dataset, preset=facts["preset"], recipe=facts["recipe"], name=name
-    )
     # As the run had it, by hand or not, but for the change.
     file = ConfigFile(run.config.read_text(encoding="utf-8"))
     for setting, (_, new) in changed_settings(run, found).items():
         file.set(BY_NAME[setting].place(file), new)
-    return configs.replace_text(workspace, made.name, file.text)
+    base = (run.path / "base.py").read_text(encoding="utf-8")
+    return configs.store(workspace, name, file.text, base, {**facts, "created": time.time()})
 
 
 def _takes_other_data(run: Run, found: Diagnosis) -> bool:

@@ -244,11 +244,15 @@ def summary(questions: list[Answered]) -> Scores:
 
 def stored(run: Run) -> Scores | None:
     """The scores of what a run has now (exported, else its last checkpoint); None if there are none."""
-    found = read_json(run.path / "scores.json")
-    if found is not None and (run.adapter_stamp is None or found["adapter"] == run.adapter_stamp):
-        return summary([Answered(**question) for question in found["questions"]])
     side = tuned_side(run)
-    return of_checkpoints(run).get(side.checkpoint) if side and side.checkpoint else None
+    if side is None:
+        return None
+    if side.checkpoint and _stamp(run, side.checkpoint):
+        return of_checkpoints(run).get(side.checkpoint)
+    # Its checkpoint is gone: what was told of the export, if it is that one still.
+    found = read_json(run.path / "scores.json")
+    same_one = found is not None and found["adapter"] == run.adapter_stamp and found["checkpoint"] == side.checkpoint
+    return summary([Answered(**question) for question in found["questions"]]) if same_one else None
 
 
 def of_checkpoints(run: Run) -> dict[str, Scores]:

@@ -70,7 +70,7 @@ def score_now(
     """Score these sides with the chat worker that is loaded, or one that is loaded for it and ended afterwards."""
     tell = _progress_writer()
     there = compare.worker_there(workspace, run)
-    worker = there or compare.worker_for(workspace, run)
+    worker = there or compare.worker_for(workspace, run, own=True)
     part = split.held_out_of(workspace, run.facts["dataset"])
     held_out = part.page(0, MOST_LOOKED_AT) if part else []
     known = {**worker.sides, **{side.key: side for side in sides}}

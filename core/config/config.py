@@ -157,8 +157,14 @@ def questions_for(dataset: Dataset) -> list[str]:
 
 
 def change(workspace: Workspace, name: str, settings: Mapping[str, Any]) -> Config:
-    """Change settings of a config by name. Raises BadInput where one does not fit; then nothing is written."""
+    """Change settings of a config by name. Raises BadInput where one does not fit, or a text that is no Python yet waits
+    in the editor; then nothing is written."""
     with _writing(workspace, name) as config:
+        if config.versions.draft is not None:
+            raise BadInput(
+                f"配置 {name} 的编辑器里有还不是 Python 的文字：先改好它或撤销，再改设置",
+                f"the editor of the config {name} holds a text that is no Python yet: mend or undo it, then change settings",
+            )
         file = ConfigFile(config.text())
         _apply_settings(workspace, file, settings)
         config.versions.write(file.text)

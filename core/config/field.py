@@ -118,6 +118,8 @@ class Field:
         if not self.there(config):
             return False
         value = self.read(config)
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            return False
         return not isinstance(value, Source) and (value is None or isinstance(value, _TYPES[self.kind] | int))
 
     def _no_place(self) -> BadInput:

@@ -98,6 +98,11 @@ def preflight(
         reason = facts["data"]["error"]
         message = Text(f"训练数据读不出来：{reason}", f"the training data cannot be read: {reason}")
         return Preflight(problems=[*problems, _unreadable("dataset", message)])
+    if not facts["max_iters"] and not facts["max_epochs"]:
+        message = Text(
+            "没有写训练多久：缺少 max_epochs 或 max_iters", "it does not say how long: no max_epochs, no max_iters"
+        )
+        return Preflight(problems=[*problems, _unreadable("train_cfg", message)])
     plan = schedule(facts, facts["data"]["samples"], processes)
     form = shape(model.path, tuple((facts["model"].get("lora") or {}).get("target_modules") or ()))
     cuda = bool(here["cuda"])

@@ -19,6 +19,20 @@ from core.engine.decoding import Decoder, Draw, Row, sampled
 # Rows that are answered together.
 MOST_ROWS = 32
 MOST_ADAPTERS = 8
+# What must be left free beside a further model: a training takes it at its next evaluation.
+BESIDE_BYTES = 1e9
+
+
+def weights_of(path: Path) -> int:
+    """Bytes of a model's weights on disk."""
+    return sum(f.stat().st_size for p in ("*.safetensors", "pytorch_model*.bin") for f in path.glob(p))
+
+
+def available_bytes() -> int:
+    """Memory that a process can still take, as the kernel sees it (`MemAvailable`)."""
+    with open("/proc/meminfo") as file:
+        found = next(line for line in file if line.startswith("MemAvailable"))
+    return int(found.split()[1]) * 1024
 
 
 class Answer:
@@ -76,10 +90,19 @@ class Worker:
         self.decoders = {self.base: self.load(base)}
         self.adapters: dict[str, None] = {}
 
-    def load(self, path: Path) -> Decoder:
-        """A model from its directory."""
+    def load(self, path: Path, *, beside: bool = False) -> Decoder:
+        """A model from its directory. Raises MemoryError where it is to stand `beside` the base and has no room."""
+        if beside:
+            self.look_for_room(path)
         model = AutoModelForCausalLM.from_pretrained(path, torch_dtype="auto", trust_remote_code=True)
         return self.ready(model, str(path))
+
+    def look_for_room(self, path: Path) -> None:
+        """Raise MemoryError where what is free does not hold one more model and what a training beside may take."""
+        needed = 1.1 * weights_of(path) + BESIDE_BYTES
+        free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else available_bytes()
+        if free < needed:
+            raise MemoryError(f"{needed / 1e9:.1f} GB > {free / 1e9:.1f} GB")
 
     def ready(self, model: Any, name: str) -> Decoder:
         """A model on its device, with our way of decoding where it fits."""
@@ -94,7 +117,7 @@ class Worker:
             key = _stamp(row["model"])
             if key not in self.decoders:
                 self.drop_models(but={self.base})
-                self.decoders[key] = self.load(Path(row["model"]))
+                self.decoders[key] = self.load(Path(row["model"]), beside=True)
             return self.decoders[key], None
         if not row.get("adapter"):
             return self.decoders[self.base], None
@@ -122,6 +145,7 @@ class Worker:
         """The base with an adapter of a special kind merged into it."""
         from peft import PeftModel
 
+        self.look_for_room(Path(self.base))
         model = AutoModelForCausalLM.from_pretrained(self.base, torch_dtype="auto", trust_remote_code=True)
         return self.ready(PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(), name)
 

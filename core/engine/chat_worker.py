@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from core.engine.answering import Worker
+from core.engine.answering import Worker, weights_of
 
 PROGRESS = os.environ["XTUNER_STUDIO_PROGRESS"]
 
@@ -138,7 +138,7 @@ def main() -> None:
     if options.device == "cuda" and not gpu:
         sys.exit("There is no GPU here: load the models on the CPU.")
     device = "cuda" if gpu else "cpu"
-    size = sum(f.stat().st_size for p in ("*.safetensors", "pytorch_model*.bin") for f in options.base.glob(p))
+    size = weights_of(options.base)
     if gpu:
         free, _ = torch.cuda.mem_get_info()
         if free < 1.1 * size + 300e6:

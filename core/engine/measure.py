@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.engine import interpreter
 from core.engine.commands import engine_command, engine_environment
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, sha256
@@ -56,7 +57,8 @@ def machine(workspace: Workspace) -> dict[str, Any]:
 def _measure(
     workspace: Workspace, key: Sequence[str], arguments: list[str], *, keep: bool = True, ask: bool = True
 ) -> dict[str, Any]:
-    name = hashlib.sha256("\n".join([_VERSION, arguments[0], *key]).encode()).hexdigest()[:24]
+    with_what = interpreter.python(workspace)
+    name = hashlib.sha256("\n".join([_VERSION, with_what, arguments[0], *key]).encode()).hexdigest()[:24]
     directory = workspace.cache / "measured"
     result = directory / f"{name}.json"
     if keep and (known := read_json(result)) is not None:
@@ -71,7 +73,9 @@ def _measure(
         found = read_json(told)
         if found is None:
             raise WorkFailed(f"引擎无法读取：{last}", f"the engine cannot read it: {last}")
-        os.replace(told, result)
+        if "error" not in found.get("data", {}):
+            # What is missing may be there the next time.
+            os.replace(told, result)
     return found
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +70,15 @@ class Exported:
 
 def full(run: Run) -> bool:
     """Whether the run trained the whole model: then convert gives the model that stands alone, and nothing is merged."""
-    return ConfigFile(run.config.read_text(encoding="utf-8")).get("model.lora") is MISSING
+    # As mmengine built it, where it did: the text may leave it to code, or to another file.
+    built = sorted(run.work_dir.glob("*/vis_data/config.py"))
+    file = built[-1] if built else run.config
+    return _trains_all(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _trains_all(config: Path, _changed: int) -> bool:
+    return ConfigFile(config.read_text(encoding="utf-8")).get("model.lora") in (MISSING, None)
 
 
 def steps_of(run: Run) -> tuple[Step, ...]:

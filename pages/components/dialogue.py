@@ -23,18 +23,22 @@ from pages.components.text import t
 PER_SECOND = 15
 _URL = "conversation"
 _EDITED = "question_edited"
+_AGAIN = "question_again"
 
 
 def current(workspace: Workspace, run: Run) -> Conversation:
     """The conversation of the URL, else the one that this tab had with the run, else an empty one."""
-    for wanted in (st.query_params.get(_URL), st.session_state.get(f"conversation-{run.id}")):
+    known = st.session_state.get(f"conversation-{run.id}")
+    for wanted in (st.query_params.get(_URL), known):
         # An address may hold anything, a name that is none among it.
         with suppress(StudioError):
             found = conversations.load(workspace, wanted) if wanted else None
             if found and found.run == run.id:
                 keep(found)
                 return found
-    begin_anew(run)
+    if known is None:
+        begin_anew(run)
+    # Nothing was said in it yet: it has no file, but perhaps a system prompt on the screen.
     return Conversation(id=st.session_state[f"conversation-{run.id}"], run=run.id)
 
 
@@ -63,14 +67,24 @@ def suggested(groups: Mapping[str, Sequence[str]]) -> str | None:
     return st.session_state.pop("question_picked", None)
 
 
-def asked_again() -> str | None:
-    """The question of an earlier exchange that is to be asked again, as it was or edited."""
-    return st.session_state.pop("question_again", None)
+def asked_again(conversation: Conversation, *, may_ask: bool) -> str | None:
+    """The question of an earlier exchange that is to be asked again, as it was or edited: with it, what was said after
+    it goes from the screen, and from the disk once there is another answer."""
+    wanted = st.session_state.pop(_AGAIN, None)
+    if wanted is None or not may_ask or wanted[0] != conversation.id:
+        return None
+    conversation.back_to(wanted[1])
+    return wanted[2]
 
 
-def show_past(
-    workspace: Workspace, conversation: Conversation, names: Mapping[str, str], *, mark: bool, may_ask: bool
-) -> None:
+def not_asked() -> str | None:
+    """A question that came when nobody could be asked any more, such as after the models were unloaded."""
+    again = st.session_state.pop(_AGAIN, None)
+    picked = st.session_state.pop("question_picked", None)
+    return st.session_state.get("question") or (again and again[2]) or picked
+
+
+def show_past(conversation: Conversation, names: Mapping[str, str], *, mark: bool, may_ask: bool) -> None:
     """Everything said so far; with `may_ask`, the last question can be asked again and each be edited."""
     for number, exchange in enumerate(conversation.exchanges):
         _show_question(exchange.question)
@@ -82,7 +96,7 @@ def show_past(
                 _show_answer(said["answer"], base if mark and side != "base" else "")
                 _show_figures(said)
         if may_ask:
-            _buttons(workspace, conversation, number)
+            _buttons(conversation, number)
 
 
 def answer(
@@ -142,14 +156,12 @@ def answer(
     st.rerun()
 
 
-def _buttons(workspace: Workspace, conversation: Conversation, number: int) -> None:
+def _buttons(conversation: Conversation, number: int) -> None:
     """Ask a question again, or edit it first; what was said after it goes."""
     key = f"{conversation.id}-{number}"
 
     def again(question: str) -> None:
-        conversation.back_to(number)
-        conversation.save(workspace)
-        st.session_state["question_again"] = question
+        st.session_state[_AGAIN] = (conversation.id, number, question)
         st.session_state.pop(_EDITED, None)
 
     def edit() -> None:

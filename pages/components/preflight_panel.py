@@ -95,12 +95,15 @@ def _parts(found: Preflight) -> None:
 
 
 def _problems(workspace: Workspace, config: Config, problems: list[Problem]) -> None:
+    # While a text that is no Python yet waits in the editor, it comes first.
+    typing = config.versions.draft is not None
     mendable = [problem for problem in problems if problem.fix]
     if len(mendable) > 1:
         st.button(
             t("preflight.fix_all"),
             icon=":material/build:",
             key="fix_all",
+            disabled=typing,
             on_click=_fix,
             args=(
                 workspace,
@@ -118,6 +121,7 @@ def _problems(workspace: Workspace, config: Config, problems: list[Problem]) -> 
                 t("preflight.fix", settings=plain(said)),
                 icon=":material/build:",
                 key=f"fix-{number}-{problem.where}",
+                disabled=typing,
                 on_click=_fix,
                 args=(workspace, config.name, problem.fix),
             )

@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.engine import answering
 from core.engine.adapter import read_adapter
 from core.engine.answering import Answer, plainly
 from core.engine.decoding import Decoder, Draw, Row
@@ -71,6 +72,16 @@ def main():
         if not answer.finish and answer.take(token):
             texts.append(answer.text)
     print()
+    worker = object.__new__(answering.Worker)
+    worker.base, worker.device = str(BASE), "cpu"
+    found = []
+    for available in (10**12, answering.weights_of(BASE)):
+        answering.available_bytes = lambda available=available: available
+        try:
+            worker.look_for_room(BASE)
+            found.append("room")
+        except MemoryError:
+            found.append("none")
     print(
         json.dumps(
             {
@@ -82,6 +93,7 @@ def main():
                 "seed": [twins[0] == twins[1] == again[0], other[0] != again[0]],
                 "differ": base[0] != tuned[0],
                 "forgotten": forgotten,
+                "room": found,
                 "texts": texts,
             }
         )

@@ -34,6 +34,10 @@ def test_an_adapter_is_taken_off(cases: dict[str, Any]) -> None:
     assert cases["forgotten"] == []
 
 
+def test_a_further_model_is_loaded_where_there_is_room_for_it(cases: dict[str, Any]) -> None:
+    assert cases["room"] == ["room", "none"]
+
+
 def test_never_half_a_character_and_stop_words_of_several_tokens(cases: dict[str, Any]) -> None:
     assert cases["texts"][-1] == "小助手😀𠮷，"
     assert not any("\ufffd" in text for text in cases["texts"])

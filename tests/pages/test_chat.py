@@ -174,6 +174,42 @@ def test_a_question_is_asked_again_and_edited(workspace):
 
 
 @pytest.mark.usefixtures("loaded")
+def test_a_system_prompt_is_there_for_the_first_question(workspace):
+    page = open_page("chat")
+    box = next(area for area in page.text_area if area.key.startswith("system-"))
+    box.set_value("你是诗人").run()
+    assert next(area for area in page.text_area if area.key == box.key).value == "你是诗人"
+    page.chat_input[0].set_value("你是谁").run()
+    talk = conversations.every(workspace, runs.find(workspace, "latest").id)[0]
+    assert talk.system == "你是诗人"
+    assert "你是诗人" in talk.exchanges[0].answers["base"]["answer"]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_asking_again_takes_nothing_away_before_there_is_an_answer(workspace):
+    page = open_page("chat")
+    for question in ("你是谁", "再见"):
+        page.chat_input[0].set_value(question).run()
+    talk = conversations.every(workspace, runs.find(workspace, "latest").id)[0]
+    columns = next(one for one in page.multiselect if one.key.startswith("columns-"))
+    columns.set_value([]).run()
+    page.button(key=f"retry-{talk.id}-0").click().run()
+    assert [e.question for e in conversations.load(workspace, talk.id).exchanges] == ["你是谁", "再见"]
+    assert any("至少一列" in warning.value for warning in page.warning)
+
+
+def test_a_question_that_comes_after_the_models_are_gone_is_told(workspace, loaded):
+    page = open_page("chat")
+    page.chat_input[0].set_value("你是谁").run()
+    talk = conversations.every(workspace, runs.find(workspace, "latest").id)[0]
+    loaded.job.stop(discard=True)
+    page.button(key=f"retry-{talk.id}-0").click().run()
+    assert any("没有问出去" in warning.value for warning in page.warning)
+    assert [code.value for code in page.code][-1] == "你是谁"
+    assert len(conversations.load(workspace, talk.id).exchanges) == 1
+
+
+@pytest.mark.usefixtures("loaded")
 def test_a_conversation_is_deleted(workspace):
     page = open_page("chat")
     page.chat_input[0].set_value("你是谁").run()

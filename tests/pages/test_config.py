@@ -1,10 +1,13 @@
 """The config page: made by a recipe, edited by form and by hand, checked."""
 
+import re
+
 import pytest
 
 from core.config import config as configs
 from core.config import own_recipe
 from core.config import preflight as forecast
+from core.ground.errors import BadInput
 from tests.core.config.test_preflight import MACHINE, changed
 from tests.pages.screen import open_page, texts
 
@@ -115,11 +118,24 @@ def test_a_syntax_error_is_shown_at_its_line_and_nothing_is_lost(workspace, conf
     assert any("lr = = 2" in code.value and ">" in code.value for code in page.code)
     assert configs.find(workspace, config.name).text() == before
     assert field(page, "lr").disabled
+    # Nor by another tab, or the command line.
+    with pytest.raises(BadInput):
+        configs.change(workspace, config.name, {"lr": 0.001})
     again = open_page("config")
     assert editor(again).value == wrong
     again.button(key="discard_draft").click().run()
     assert editor(again).value == before
     assert not again.error
+
+
+def test_questions_that_are_no_texts_are_for_the_editor(workspace, config):
+    page = open_page("config")
+    text = re.sub(r"(?s)evaluation_inputs = \[.*?\]", "evaluation_inputs = ['你好', 5]", config.text(), count=1)
+    assert text != config.text()
+    editor(page).set_value(text).run()
+    assert not page.exception
+    assert not field(page, "lr").disabled
+    assert configs.find(workspace, config.name).text() == text
 
 
 def test_saved_under_another_name_and_as_a_recipe(workspace, config):

@@ -60,6 +60,19 @@ def test_another_adapter_of_the_same_base_takes_the_same_worker(worker, workspac
     assert compare.worker_for(workspace, exported_run).job == worker.job
 
 
+def test_what_a_score_uses_is_its_own_while_it_lives(workspace, exported_run, chat, monkeypatch):  # noqa: ARG001
+    score = compare.worker_for(workspace, exported_run, own=True).wait_ready()
+    assert compare.worker_there(workspace, exported_run) is None
+    trust.agree(workspace, write_model(workspace.model("other")))
+    for more in ({"run": exported_run}, {"model": "other"}, {"run": exported_run, "own": True}):
+        with pytest.raises(BadInput):
+            compare.worker_for(workspace, **more)
+    assert score.job.status().live
+    # Killed, it owns nothing any more.
+    monkeypatch.setattr(compare, "_owned", lambda _job: False)
+    assert compare.worker_there(workspace, exported_run).job == score.job
+
+
 def test_another_base_takes_another_worker(worker, workspace, exported_run):
     trust.agree(workspace, write_model(workspace.model("other")))
     other = compare.worker_for(workspace, model="other")

@@ -207,6 +207,14 @@ def test_every_checkpoint_is_scored_and_the_best_is_chosen(finished_run):
     assert best({}) is None
 
 
+def test_a_run_that_went_on_has_no_score_of_what_it_was(finished_run):
+    side = checkpoint_side(finished_run, finished_run.checkpoint("iter_12"))
+    score_sides(finished_run, FakeWorker("小明"), [side])
+    assert stored(finished_run) is not None
+    shutil.copy(finished_run.checkpoint("iter_12").path, finished_run.work_dir / "iter_40.pth")
+    assert stored(finished_run) is None
+
+
 def test_a_checkpoint_written_anew_has_no_score(finished_run):
     score_sides(finished_run, FakeWorker("小明"), [checkpoint_side(finished_run, finished_run.checkpoint("iter_8"))])
     assert list(of_checkpoints(finished_run)) == ["iter_8"]

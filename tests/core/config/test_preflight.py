@@ -240,6 +240,12 @@ def test_engine_that_cannot_read_it(workspace, config, monkeypatch):
     assert problem.message.en == "the engine cannot read it"
 
 
+def test_a_config_that_does_not_say_how_long_is_a_problem(workspace, config, facts):
+    facts["max_iters"] = facts["max_epochs"] = None
+    found = preflight(workspace, config)
+    assert [problem.where for problem in found.problems] == ["train_cfg"]
+
+
 def test_data_that_cannot_be_read_is_a_problem(workspace, config, facts):
     facts["data"] = {"error": "the dataset tatsu-lab/alpaca is on a hub, not on this machine"}
     (problem,) = preflight(workspace, config).problems

@@ -219,6 +219,18 @@ def make_full(run):
     run.config.write_text(text[:start] + text[text.index("    ),\n", start) + 7 :], encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("built", "whole"),
+    [("model = dict(lora=None)", True), ("model = dict(llm=dict())", True), ("model = dict(lora=dict(r=4))", False)],
+)
+def test_what_was_trained_is_what_mmengine_built(finished_run, built, whole):
+    """Whatever the text says, which may leave it to code or to another file."""
+    place = finished_run.work_dir / "20990101_000000" / "vis_data" / "config.py"
+    place.parent.mkdir(parents=True)
+    place.write_text(f"{built}\n")
+    assert export.full(finished_run) is whole
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_full_fine_tune_is_not_merged(workspace, finished_run):
     assert export.steps_of(finished_run) == ("convert", "merge", "verify")
