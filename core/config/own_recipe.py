@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.config.recipe import RECIPES
 from core.engine.config_file import ConfigFile
 from core.ground.errors import BadInput
 from core.ground.files import write_json
@@ -36,14 +37,14 @@ class OwnRecipe:
 
 def save(workspace: Workspace, config: "Config", name: str, about: str = "") -> OwnRecipe:
     """Keep a config as a recipe. Raises BadInput where the name is taken."""
-    text = config.text()
+    text, base = config.text(), config.base_text()
     for path, said in ((str(workspace.models), "models"), (str(workspace.datasets), "datasets")):
-        text = text.replace(path, said)
+        text, base = text.replace(path, said), base.replace(path, said)
     made = OwnRecipe(
         name=name,
         about=about,
         preset=config.facts["preset"],
-        base=config.base_text(),
+        base=base,
         text=text,
         created=time.time(),
     )
@@ -71,7 +72,7 @@ def find(workspace: Workspace, name: str) -> OwnRecipe:
     """The user's recipe `name`. Raises BadInput where there is none."""
     found = {recipe.name: recipe for recipe in every(workspace)}
     if name not in found:
-        known = ["course", "fast", "pretrain", *found]
+        known = [*RECIPES, *found]
         raise BadInput(
             f"没有配方 {name}：可用 {'、'.join(known)}", f"there is no recipe {name}: use one of {', '.join(known)}"
         )
@@ -98,7 +99,7 @@ def remove(workspace: Workspace, name: str) -> None:
 
 def _keep(workspace: Workspace, made: OwnRecipe) -> OwnRecipe:
     path = workspace.recipe(made.name)
-    if path.exists() or made.name in ("course", "fast", "pretrain"):
+    if path.exists() or made.name in RECIPES:
         raise BadInput(
             f"配方 {made.name} 已存在：请换一个名称", f"the recipe {made.name} is there already: choose another name"
         )

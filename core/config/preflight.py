@@ -27,6 +27,9 @@ from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 
+# Problems with these leave nothing to measure.
+_NEEDED = {"config.py", "model", "dataset"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
@@ -80,7 +83,8 @@ def preflight(
 ) -> Preflight:
     """Forecast the training of `config` by `processes` processes. `measured` are earlier runs: `history.measured`."""
     problems = configs.check(workspace, config)
-    if any(problem.severity == "error" for problem in problems):
+    # What is out of bounds is told with all the rest; without a model or data there is nothing to measure.
+    if any(problem.severity == "error" and problem.where in _NEEDED for problem in problems):
         return Preflight(problems=problems)
     dataset, model = datasets.find(workspace, config.dataset), configs.model_of(workspace, config)
     try:

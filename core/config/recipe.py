@@ -3,8 +3,10 @@
     course    exactly the course's edits of its preset, nothing else
     fast      few unique rows learned in a fraction of the time, watched while they are
     pretrain  continued pre-training on texts, with an adapter, so that it fits where full training does not
+    preset    any preset as it is (full tuning, DPO, a reward model …), with your model and data where it has places for
+              them; the rest is for the editor
 
-On a machine without a GPU each gets what XTuner needs there. Writes no file.
+On a machine without a GPU each gets what XTuner needs there, but for `preset`. Writes no file.
 """
 
 import math
@@ -20,14 +22,14 @@ from core.engine.model import Model
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
-RecipeName = Literal["course", "fast", "pretrain"]
-RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain")
+RecipeName = Literal["course", "fast", "pretrain", "preset"]
+RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
 DATASET = "train_dataloader.dataset"
 # Below this a model is a toy like our demo model, whose few weights need a larger step.
 TINY_PARAMETERS = 50_000_000
 FAST_UPDATES = 120
 FAST_UPDATES_TINY = 200
-RANKS = {"course": 64, "fast": 16, "pretrain": 64}
+RANKS = {"course": 64, "fast": 16, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
 _ASKED = Text("训练中要问的问题", "what is asked during the training")
 _LOCAL = Text("读取本地 JSON 文件", "read a local JSON file")
@@ -40,13 +42,16 @@ _WARM = Text("预热至少要有一次迭代", "the warm-up needs an iteration a
 
 def check_preset(preset: ConfigFile, name: str, recipe: RecipeName) -> None:
     """Raise BadInput where a preset is not one that `recipe` fits: one dataset, and LoRA unless it is for texts."""
+    if recipe == "preset":
+        return
     one = one_dataset(preset)
     texts = preset.get(f"{DATASET}.template_map_fn") is None
     if not one or texts != (recipe == "pretrain") or (not texts and preset.get("model.lora") is MISSING):
         wanted = "full_custom_pretrain" if recipe == "pretrain" else "qlora"
         raise BadInput(
-            f"配方 {recipe} 不适用于预设 {name}：请选名字里有 {wanted} 的单数据集预设",
-            f"the recipe {recipe} does not fit the preset {name}: choose one on one dataset with {wanted} in its name",
+            f"配方 {recipe} 不适用于预设 {name}：请选名字里有 {wanted} 的单数据集预设，或用配方 preset 原样使用它",
+            f"the recipe {recipe} does not fit the preset {name}: choose one on one dataset with {wanted} in its name, or "
+            "take it as it is with the recipe preset",
         )
 
 
@@ -65,6 +70,9 @@ def edits(
 
     `fit` is what suits the GPU that is here; without it the preset's own method and precision stay.
     """
+    if recipe == "preset":
+        yield from task_edits(preset, model, data, questions)
+        return
     yield from _task_edits(preset, model, data, questions)
     tiny = model.parameters < TINY_PARAMETERS
     if recipe == "fast":

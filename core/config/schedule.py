@@ -57,7 +57,8 @@ def _saves(hook: dict[str, Any], iters: int) -> tuple[int, ...]:
         # The loop counts iterations and calls an epoch's end once, after the last one.
         return (iters,) if last or hook.get("interval", -1) == 1 else ()
     step, begin = hook.get("interval", -1), hook.get("save_begin", 0)
-    found = set(range(begin + step, iters + 1, step)) if step > 0 else set()
+    # From `save_begin` itself on, where there is one.
+    found = set(range(begin or step, iters + 1, step)) if step > 0 else set()
     return tuple(sorted(found | ({iters} if last else set())))
 
 

@@ -113,7 +113,7 @@ OPTIONS = [
     ["recipes", "export", "R", "--out", "FILE"],
     *(
         ["configs", "new", "--model", "M", "--dataset", "D", "--preset", "P", "--recipe", recipe, "--out", "C", "--set", "a=1", "b=2"]
-        for recipe in ("course", "fast", "pretrain")
+        for recipe in ("course", "fast", "pretrain", "preset")
     ),
     ["configs", "set", "C", "a=1", "b=2"],
     ["train", "start", "C", "--nproc", "2", "--nnodes", "2", "--node-rank", "1", "--addr", "A", "--port", "1"],

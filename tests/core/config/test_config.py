@@ -180,3 +180,23 @@ def test_datasets_may_lie_on_another_disk(workspace, config, tmp_path):
     configs.replace_text(workspace, config.name, config.text().replace(here, there))
     assert configs.find(workspace, config.name).dataset == config.dataset
     assert configs.check(workspace, configs.find(workspace, config.name)) == []
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "internlm2_chat_1_8b_full_alpaca_e3",
+        "internlm2_chat_1_8b_dpo_full",
+        "internlm2_chat_1_8b_reward_full_ultrafeedback",
+    ],
+)
+def test_any_preset_as_it_is(workspace, small_model, dataset, preset):
+    with pytest.raises(BadInput) as refused:
+        configs.make(workspace, model=small_model.name, dataset=dataset.name, preset=preset, recipe="fast")
+    assert "recipe preset" in refused.value.text.en
+    made = configs.make(workspace, model=small_model.name, dataset=dataset.name, preset=preset, recipe="preset")
+    assert str(small_model.path) in made.text()
+    base = made.base_text().splitlines()
+    changed = [line for line in made.text().splitlines() if line not in base]
+    assert len(changed) < 20
+    assert configs.find(workspace, made.name).facts["recipe"] == "preset"

@@ -104,7 +104,7 @@ def test_nothing_is_wrong_with_the_fast_recipe(workspace, config, facts):
         ({"checkpoint__interval": 500}, "saved_at", (120,)),
         ({"checkpoint__save_last": False}, "saved_at", (40, 80, 120)),
         ({"checkpoint__interval": 50, "checkpoint__save_last": False}, "saved_at", (50, 100)),
-        ({"checkpoint__save_begin": 30}, "saved_at", (70, 110, 120)),
+        ({"checkpoint__save_begin": 30}, "saved_at", (30, 70, 110, 120)),
         ({"checkpoint__max_keep_ckpts": 1}, "checkpoints", 1),
         ({"checkpoint__max_keep_ckpts": -1, "checkpoint__interval": 10}, "checkpoints", 12),
         ({}, "evaluated_at", (0, 20, 40, 60, 80, 100, 120, 120)),
