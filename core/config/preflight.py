@@ -26,6 +26,7 @@ from core.ground.errors import StudioError
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
+from core.jobs.reasons import known_cause
 
 # Problems with these leave nothing to measure.
 _NEEDED = {"config.py", "model", "dataset"}
@@ -99,8 +100,9 @@ def preflight(
         message = Text("不是监督微调或增量预训练的配置", "not a config of supervised tuning or pre-training")
         return Preflight(problems=[*problems, _unreadable("config.py", message)])
     if "error" in facts["data"]:
-        reason = facts["data"]["error"]
-        message = Text(f"训练数据读不出来：{reason}", f"the training data cannot be read: {reason}")
+        told = facts["data"]["error"]
+        _, reason = known_cause(told) or ("", Text(told, told))
+        message = Text(f"训练数据读不出来：{reason.zh}", f"the training data cannot be read: {reason.en}")
         return Preflight(problems=[*problems, _unreadable("dataset", message)])
     if not facts["max_iters"] and not facts["max_epochs"]:
         message = Text(

@@ -179,6 +179,14 @@ CASES = [
         "memory ran out",
     ),
     ("different iterations", "RuntimeError: The processes begin at different iterations: 0 and 40", "(0 and 40)"),
+    ("no answers", "no row has an answer to learn from", "datasets check"),
+    ("data on a hub", "the dataset tatsu-lab/alpaca is on a hub, not on this machine", "tatsu-lab/alpaca in the config"),
+    ("data on a hub", "the tokenizer internlm/x is not on this machine", "internlm/x in the config"),
+    ("path", "there is no data file /x/data.json", "/x/data.json"),
+    ("no JSON", "/x/data.txt is neither JSON nor JSON Lines: Expecting value", "/x/data.txt is neither"),
+    ("another base", "The checkpoint is not of this model: it has no tensor model.norm.weight.", "model.norm.weight"),
+    ("another base", "The adapter does not fit this base model: it has no weight model.x.", "it has no weight model.x"),
+    ("no adapter", "ValueError: This checkpoint holds no LoRA tensors.", "the whole model was trained"),
     ("native crash", TORCHRUN.format(code=-11, last="Signal 11 (SIGSEGV) received by PID 4244"), "native library"),
 ]  # fmt: skip
 
