@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from core.ground.files import read_json, write_json
+from core.ground.files import locked, read_json, write_json
 from core.ground.workspace import Workspace, check_name
 
 
@@ -25,6 +25,8 @@ class Conversation:
     run: str | None = None
     system: str = ""
     exchanges: list[Exchange] = field(default_factory=list)
+    # How many exchanges its file had when it was read.
+    read: int = field(default=0, compare=False)
 
     @property
     def title(self) -> str:
@@ -49,8 +51,20 @@ class Conversation:
         del self.exchanges[number:]
         return question
 
+    def add(self, workspace: Workspace, exchange: Exchange) -> None:
+        """Append an exchange and keep it, after what another tab has added since this one was read."""
+        name = check_name(self.id, "对话", "conversation")
+        with locked(workspace.conversations / f".{name}.lock"):
+            there = load(workspace, self.id)
+            self.exchanges += there.exchanges[self.read :] if there else []
+            self.exchanges.append(exchange)
+            self.save(workspace)
+            self.read = len(self.exchanges)
+
     def save(self, workspace: Workspace) -> None:
-        write_json(workspace.conversations / f"{check_name(self.id, '对话', 'conversation')}.json", asdict(self))
+        told = asdict(self)
+        del told["read"]
+        write_json(workspace.conversations / f"{check_name(self.id, '对话', 'conversation')}.json", told)
 
 
 def new_conversation(run: str | None) -> Conversation:
@@ -68,6 +82,7 @@ def load(workspace: Workspace, conversation_id: str) -> Conversation | None:
         run=found["run"],
         system=found.get("system", ""),
         exchanges=[Exchange(**exchange) for exchange in found["exchanges"]],
+        read=len(found["exchanges"]),
     )
 
 

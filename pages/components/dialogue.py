@@ -150,8 +150,7 @@ def answer(
             if row in final or texts[row]
         }
         if said:
-            conversation.exchanges.append(Exchange(question=question, answers=said))
-            conversation.save(workspace)
+            conversation.add(workspace, Exchange(question=question, answers=said))
     # Drawn anew from what was kept: marked, with its figures and buttons.
     st.rerun()
 

@@ -21,6 +21,20 @@ def test_kept_and_loaded(workspace):
     assert [path.name for path in workspace.conversations.iterdir()] == [f"{talk.id}.json"]
 
 
+def test_two_tabs_lose_nothing_of_each_other(workspace):
+    talk = new_conversation("r")
+    talk.add(workspace, Exchange(question="1"))
+    one, other = load(workspace, talk.id), load(workspace, talk.id)
+    one.add(workspace, Exchange(question="2"))
+    other.add(workspace, Exchange(question="3"))
+    assert [e.question for e in load(workspace, talk.id).exchanges] == ["1", "2", "3"]
+    again = load(workspace, talk.id)
+    again.back_to(1)
+    again.add(workspace, Exchange(question="4"))
+    assert [e.question for e in load(workspace, talk.id).exchanges] == ["1", "4"]
+    assert [path.name for path in workspace.conversations.glob("*.json")] == [f"{talk.id}.json"]
+
+
 def test_each_side_hears_its_own_answers():
     talk = Conversation(
         id="x",
