@@ -53,8 +53,7 @@ class Conversation:
 
     def add(self, workspace: Workspace, exchange: Exchange) -> None:
         """Append an exchange and keep it, after what another tab has added since this one was read."""
-        name = check_name(self.id, "对话", "conversation")
-        with locked(workspace.conversations / f".{name}.lock"):
+        with locked(workspace.conversations / ".lock"):
             there = load(workspace, self.id)
             self.exchanges += there.exchanges[self.read :] if there else []
             self.exchanges.append(exchange)

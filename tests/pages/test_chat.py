@@ -213,9 +213,9 @@ def test_a_question_that_comes_after_the_models_are_gone_is_told(workspace, load
 def test_a_conversation_is_deleted(workspace):
     page = open_page("chat")
     page.chat_input[0].set_value("你是谁").run()
-    assert len(list(workspace.conversations.iterdir())) == 1
+    assert len(list(workspace.conversations.glob("*.json"))) == 1
     page.button(key="delete-chat").click().run()
-    assert not list(workspace.conversations.iterdir())
+    assert not list(workspace.conversations.glob("*.json"))
     assert not page.text
 
 
