@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
-from pages.components.compression import CompressedFiles
+from pages.components.compression import CompressedFiles, compress_ahead
 from pages.components.contents import list_pages
 from pages.components.uploads import SpooledUploads
 
@@ -32,6 +32,7 @@ def read_ahead() -> None:
     # Where the workspace cannot be used, each page says so.
     with contextlib.suppress(StudioError):
         monitor.read_ahead(Workspace.open())
+    compress_ahead()
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ import gzip
 import mimetypes
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import brotli
 from anyio import to_thread
@@ -52,6 +52,13 @@ def compressed(path: Path, encoding: Encoding) -> bytes | None:
         return None
     content = path.read_bytes()
     return brotli.compress(content, quality=7) if encoding == "br" else gzip.compress(content, 9, mtime=0)
+
+
+def compress_ahead() -> None:
+    """The program of the charts, which is by far the largest, before someone waits for it."""
+    for path in Path(file_util.get_static_dir()).resolve().glob("static/js/*lotly*.js"):
+        for encoding in get_args(Encoding):
+            compressed(path, encoding)
 
 
 def _encoding(scope: Scope) -> Encoding | None:

@@ -8,7 +8,7 @@ import brotli
 import pytest
 from streamlit import file_util
 
-from pages.components.compression import CompressedFiles
+from pages.components.compression import CompressedFiles, compress_ahead, compressed
 
 
 def ask(path: str, headers: dict[str, str]) -> tuple[dict[str, str], bytes]:
@@ -62,3 +62,9 @@ def test_a_script_is_sent_compressed_and_may_be_kept(script, takes, encoding):
 )
 def test_everything_else_is_left_to_streamlit(script, path, headers):
     assert ask(path.replace("SCRIPT", script.name), headers) == ({}, b"from Streamlit")
+
+
+def test_the_program_of_the_charts_is_compressed_before_it_is_asked_for():
+    compressed.cache_clear()
+    compress_ahead()
+    assert compressed.cache_info().currsize >= 2
