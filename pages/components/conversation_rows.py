@@ -1,9 +1,10 @@
-"""Rows of a dataset on the screen: as a chat, or as a table."""
+"""Rows of a dataset on the screen: as a chat, or as a table; and the way to one in the editor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from core.data.dataset import Dataset
 from core.data.messages import Row
 from pages.components.plain import plain
 from pages.components.text import t
@@ -47,3 +48,17 @@ def show_as_table(rows: Sequence[tuple[int, Row]], nickname: str | None = None) 
 def row_name(number: int) -> str:
     """How a row is called: its number, or as a new one."""
     return str(number) if number > 0 else t("rows.new", number=-number)
+
+
+def edit_row(dataset: Dataset, number: int) -> None:
+    """Have a row edited."""
+    st.session_state[f"edited-{dataset.name}"] = number
+
+
+def ways_to_rows(dataset: Dataset, words: Mapping[int, str], key: str) -> None:
+    """A button for each row, by its number: it is then open in the editor."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(t("checks.go"), width="content")
+        for row, label in words.items():
+            st.button(label, key=f"{key}-{row}", type="tertiary", on_click=edit_row, args=(dataset, row))
+    st.caption(t("checks.go_help"))

@@ -12,10 +12,10 @@ from core.data.dataset import Dataset
 from core.data.draft import Draft
 from core.data.messages import single
 from core.ground.workspace import Workspace
+from pages.components.conversation_rows import ways_to_rows
 from pages.components.kept_form import keep, restore
 from pages.components.plain import plain
 from pages.components.problems import show_problems
-from pages.components.row_editor import edit_row
 from pages.components.text import say, t
 
 # Larger datasets are checked when they are made, and again only when it is asked for.
@@ -44,17 +44,7 @@ def show_checks(workspace: Workspace, dataset: Dataset) -> None:
         show_problems(problems)
         rows = list(dict.fromkeys(found.row for found in problems if found.row))[:8]
         if rows:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(t("checks.go"), width="content")
-                for row in rows:
-                    st.button(
-                        t("problems.row", number=row),
-                        key=f"go-{row}",
-                        type="tertiary",
-                        on_click=edit_row,
-                        args=(dataset, row),
-                    )
-            st.caption(t("checks.go_help"))
+            ways_to_rows(dataset, {row: t("problems.row", number=row) for row in rows}, "go")
     if skipped and dataset.made["kind"] == "import":
         _show_skipped(workspace, dataset, skipped)
     elif skipped:

@@ -9,6 +9,7 @@ from core.data.statistics import Statistics
 from core.engine.model import Model
 from core.ground.workspace import Workspace
 from pages.components.charts import COLOURS, show_chart
+from pages.components.conversation_rows import ways_to_rows
 from pages.components.figures import share
 from pages.components.problems import refusals
 from pages.components.text import t
@@ -60,7 +61,9 @@ def _show(dataset: Dataset, model: Model, found: Statistics) -> None:
         )
         longest = found.longest(limit)
         if longest:
-            st.caption(t("dataset.longest", rows="、".join(f"{row} ({count:,})" for row, count in longest[:8])))
+            words = {row: f"{t('problems.row', number=row)} ({count:,})" for row, count in longest[:8]}
+            st.caption(t("dataset.longest"))
+            ways_to_rows(dataset, words, "longest")
     else:
         st.caption(t("dataset.cut_nothing", limit=limit))
     show_chart(

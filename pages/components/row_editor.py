@@ -13,7 +13,7 @@ from core.ground.errors import StudioError
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 from pages.components.choice import select
-from pages.components.conversation_rows import row_name, show_as_chat, show_as_table
+from pages.components.conversation_rows import edit_row, row_name, show_as_chat, show_as_table
 from pages.components.kept_form import forget, keep, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
@@ -154,11 +154,6 @@ def _chats(dataset: Dataset, draft: Draft, rows: list[tuple[int, Row]]) -> None:
                     args=(draft.delete, [number]),
                 )
             show_as_chat([row])
-
-
-def edit_row(dataset: Dataset, number: int) -> None:
-    """Have a row edited."""
-    st.session_state[f"edited-{dataset.name}"] = number
 
 
 def _choose_row(dataset: Dataset, draft: Draft, rows: list[tuple[int, Row]]) -> None:

@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from core.data import dataset as datasets
+from core.data import statistics
 from core.data.assistant import Assistant, course_rows
 from core.data.draft import Draft
+from core.data.statistics import Statistics
 from core.jobs.job import Status, latest_job, wait_until
 from tests.conftest import PATIENCE
 from tests.pages.screen import cells, open_page, texts
@@ -327,3 +330,17 @@ def test_a_dataset_is_made_again_and_split(workspace, dataset):
     parts = [datasets.find(workspace, f"assistant-{part}").rows for part in ("train", "heldout")]
     assert sum(parts) == dataset.rows
     assert min(parts) > 0
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_row_that_is_too_long_is_opened_in_the_editor(dataset, monkeypatch):
+    lengths = np.array([40] * dataset.rows)
+    lengths[2] = 5000
+    counted = Statistics(
+        rows=dataset.rows, counted=dataset.rows, total=int(lengths.sum()), p50=40, p95=40, max=5000, lengths=lengths
+    )
+    monkeypatch.setattr(statistics, "kept", lambda *_: counted)
+    page = open_page("dataset", dataset=dataset.name)
+    assert "5,000" in page.button(key="longest-3").label
+    page.button(key="longest-3").click().run()
+    assert page.session_state[f"edited-{dataset.name}"] == 3
