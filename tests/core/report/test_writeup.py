@@ -147,11 +147,12 @@ ODD = [
 
 
 def test_nickname_is_shown_as_it_is(workspace, exported_run):
-    scores = read_json(exported_run.path / "scores.json")
+    kept = next((exported_run.path / "scores").glob("*.json"))
+    scores = read_json(kept)
     for nickname in ODD:
         exported_run.facts["dataset"]["nickname"] = nickname
         scores["questions"][0].update(base=nickname, tuned=f"我是{nickname}的小助手")
-        write_json(exported_run.path / "scores.json", scores)
+        write_json(kept, scores)
         text = markdown(workspace, exported_run)
         shown = Page(page(text, "x", {}, "zh"))
         assert shown.loads == []
@@ -160,9 +161,10 @@ def test_nickname_is_shown_as_it_is(workspace, exported_run):
 
 
 def test_answer_of_several_lines_stays_in_its_cell(workspace, exported_run):
-    scores = read_json(exported_run.path / "scores.json")
+    kept = next((exported_run.path / "scores").glob("*.json"))
+    scores = read_json(kept)
     scores["questions"][0]["tuned"] = "一\n\n| 二 |\r\n```\n三"
-    write_json(exported_run.path / "scores.json", scores)
+    write_json(kept, scores)
     text = markdown(workspace, exported_run)
     shown = Page(page(text, "x", {}, "zh"))
     assert "一 | 二 | ``` 三" in shown.texts
