@@ -22,6 +22,12 @@ button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMa
     color: color-mix(in srgb, currentColor 65%, CanvasText);
 }
 </style>"""
+# Streamlit's own words on an upload are English in every language; those take their place to the eye.
+UPLOAD = """<style>
+[data-testid=stFileUploaderDropzone] button p, [data-testid=stFileUploaderDropzoneInstructions] span { font-size: 0; }
+[data-testid=stFileUploaderDropzone] button p::after { content: "UPLOAD"; font-size: 0.875rem; }
+[data-testid=stFileUploaderDropzoneInstructions] span::after { content: "DROP"; font-size: 0.875rem; }
+</style>"""
 HTML_LANGUAGES = {"zh": "zh-CN", "en": "en"}
 
 
@@ -39,6 +45,8 @@ def open_page(name: str) -> Workspace:
     except StudioError as error:
         show_refusal(error)
         st.stop()
+    if language() != "en":
+        st.html(UPLOAD.replace("UPLOAD", t("frame.upload")).replace("DROP", t("frame.drop")))
     if alone:
         return workspace
     with st.expander(t("frame.lesson"), icon=":material/school:"):
