@@ -26,7 +26,7 @@ from core.engine.commands import module_command
 from core.export import export
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, write_text
-from core.ground.text import Language
+from core.ground.text import Language, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
 from core.jobs.reasons import reason
@@ -92,8 +92,7 @@ def start(workspace: Workspace, nickname: str, language: Language | None = None)
                 f"the run {training.id} is training: wait, or stop it",
             )
         argv = module_command("core", "demo", f"--name={nickname}", "--workspace", workspace.root, "--json")
-        env = {"XTUNER_STUDIO_LANG": language} if language else {}
-        return Job.start(workspace.jobs, "demo", argv, env=env, facts={"nickname": nickname})
+        return Job.start(workspace.jobs, "demo", argv, env=speaking(language), facts={"nickname": nickname})
 
 
 def run(

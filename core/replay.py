@@ -15,7 +15,7 @@ from core.engine import model as models
 from core.engine.commands import module_command
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_json
-from core.ground.text import Language
+from core.ground.text import Language, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 
@@ -90,5 +90,4 @@ def start(workspace: Workspace, model: str, language: Language | None = None) ->
     if last and last.status().live:
         return last
     argv = module_command("core", "datasets", "replay", f"--model={model}", "--workspace", workspace.root, "--json")
-    env = {"XTUNER_STUDIO_LANG": language} if language else {}
-    return Job.start(workspace.jobs, "replay", argv, env=env, facts={"model": model})
+    return Job.start(workspace.jobs, "replay", argv, env=speaking(language), facts={"model": model})

@@ -18,6 +18,8 @@ from core.training.run import Run
 Verdict = Literal["learned", "not_learned", "over_learned", "broken"]
 # As the product promises.
 IDENTITY, RETENTION, PARROT = 0.9, 0.8, 0.1
+_MORE_UPDATES = Text("增加 max_epochs，让参数更新次数翻倍", "more max_epochs: twice as many optimizer updates")
+_EXPORT = Text("导出模型，写作业报告", "export the model and write the report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ def diagnose(scores: Scores) -> Diagnosis:
         return Diagnosis(
             verdict="not_learned",
             words=Text("身份还没有学牢", "the identity is not learned yet"),
-            next_step=Text("增加 max_epochs，让参数更新次数翻倍", "more max_epochs: twice as many optimizer updates"),
+            next_step=_MORE_UPDATES,
             changes={"max_epochs": 2},
         )
     if retention < RETENTION:
@@ -76,7 +78,7 @@ def diagnose(scores: Scores) -> Diagnosis:
     return Diagnosis(
         verdict="learned",
         words=Text("学会了：认得自己是谁，原来会的也还会", "learned: it knows whose it is and kept what it knew"),
-        next_step=Text("导出模型，写作业报告", "export the model and write the report"),
+        next_step=_EXPORT,
     )
 
 
@@ -89,7 +91,7 @@ def _of_held_out(scores: Scores) -> Diagnosis:
                 f"留出的问题答得并不更像数据（{before}% → {after}%）",
                 f"the held-out questions are not answered more like the data ({before} % → {after} %)",
             ),
-            next_step=Text("增加 max_epochs，让参数更新次数翻倍", "more max_epochs: twice as many optimizer updates"),
+            next_step=_MORE_UPDATES,
             changes={"max_epochs": 2},
         )
     return Diagnosis(
@@ -98,7 +100,7 @@ def _of_held_out(scores: Scores) -> Diagnosis:
             f"留出的问题也答得更像数据了（{before}% → {after}%）",
             f"held-out questions, too, are answered more like the data ({before} % → {after} %)",
         ),
-        next_step=Text("导出模型，写作业报告", "export the model and write the report"),
+        next_step=_EXPORT,
     )
 
 

@@ -14,7 +14,7 @@ from core.data import split
 from core.engine.commands import module_command
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, write_text
-from core.ground.text import Language
+from core.ground.text import Language, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 from core.training.run import Run
@@ -41,8 +41,7 @@ def start(
             raise BadInput(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
         words = ["--all"] if every else ["--checkpoint", checkpoint] if checkpoint else []
         argv = module_command("core", "chat", "score", run.id, *words, "--workspace", workspace.root, "--json")
-        env = {"XTUNER_STUDIO_LANG": language} if language else {}
-        return Job.start(run.jobs, "score", argv, env=env)
+        return Job.start(run.jobs, "score", argv, env=speaking(language))
 
 
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:

@@ -131,7 +131,7 @@ def making(workspace: Workspace, name: str | None, stem: str, *, array_always: b
     Without a `name` it gets the first free one that begins with `stem`; see `making.made["name"]` afterwards.
     Raises BadInput for a name that cannot be used or is taken, WorkFailed where the disk is full.
     """
-    taken = BadInput(f"数据集 {name} 已存在：请换一个名称", f"the dataset {name} is there already: choose another name")
+    taken = is_taken(name)
     if name is not None and workspace.dataset(name).exists():
         raise taken
     new = not workspace.datasets.exists()

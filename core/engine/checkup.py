@@ -17,7 +17,7 @@ from core.ground import environment
 from core.ground.environment import Check
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, read_json, write_json
-from core.ground.text import Language, Text
+from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 
@@ -137,8 +137,9 @@ def start(workspace: Workspace, engine: Engine, *, adopted: bool = False, langua
             raise BadInput("引擎正在检查：等它结束", "an engine is being checked: wait for it")
         verb = ["use", engine.python] if adopted else ["check"]
         argv = module_command("core", "engine", *verb, "--workspace", workspace.root, "--json")
-        env = {"XTUNER_STUDIO_LANG": language} if language else {}
-        return Job.start(workspace.jobs, JOB, argv, env=env, facts={"python": engine.python, "adopted": adopted})
+        return Job.start(
+            workspace.jobs, JOB, argv, env=speaking(language), facts={"python": engine.python, "adopted": adopted}
+        )
 
 
 def _file(workspace: Workspace, python: str) -> Path:

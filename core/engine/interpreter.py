@@ -91,7 +91,7 @@ def look(workspace: Workspace, chosen: str) -> Engine:
     if not isinstance(facts, dict) or facts.get("mtime") != _mtime(Path(facts["site"])):
         refused, until = _REFUSED.get(chosen, (None, 0.0))
         if refused and time.monotonic() < until:
-            raise refused
+            raise refused.with_traceback(None)
         try:
             facts = _ask(chosen)
         except BadInput as error:

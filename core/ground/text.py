@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Language = Literal["zh", "en"]
+_LANGUAGE = "XTUNER_STUDIO_LANG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,12 @@ class Text:
         return self.in_(environment_language())
 
 
+def speaking(language: Language | None) -> dict[str, str]:
+    """What to put into the environment of a command that is to speak `language`; None: as it finds it."""
+    return {_LANGUAGE: language} if language else {}
+
+
 def environment_language() -> Language:
     """The command line's language: `XTUNER_STUDIO_LANG`, else Chinese in a Chinese locale, else English."""
-    chosen = os.environ.get("XTUNER_STUDIO_LANG") or os.environ.get("LC_ALL") or os.environ.get("LANG")
+    chosen = os.environ.get(_LANGUAGE) or os.environ.get("LC_ALL") or os.environ.get("LANG")
     return "zh" if (chosen or "").lower().startswith("zh") else "en"

@@ -11,6 +11,10 @@ from core.ground.text import Text
 
 # What torchrun says of a process that was ended: most often for want of memory, unless the kernel knows better.
 RANK_KILLED = "rank killed"
+_NO_MEMORY = (
+    "内存不足，进程被系统结束：减小 batch_size，少开进程，或关闭其他程序",
+    "memory ran out and a process was ended: lower batch_size, take fewer processes, or close other programs",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,12 @@ CAUSES: tuple[Cause, ...] = (
         "memory",
         r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|(?m:^\S*MemoryError\b)|DataLoader worker \(pid.* (?:exited unexpectedly|signal: Killed)"
         r"|Cannot allocate memory",
-        "内存不足，进程被系统结束：减小 batch_size，少开进程，或关闭其他程序",
-        "memory ran out and a process was ended: lower batch_size, take fewer processes, or close other programs",
+        *_NO_MEMORY,
     ),
     _cause(
         RANK_KILLED,
         r"Signal 9 \(SIGKILL\) received by PID|exitcode\s*: -9\b",
-        "内存不足，进程被系统结束：减小 batch_size，少开进程，或关闭其他程序",
-        "memory ran out and a process was ended: lower batch_size, take fewer processes, or close other programs",
+        *_NO_MEMORY,
     ),
     _cause(
         "different iterations",

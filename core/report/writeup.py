@@ -17,7 +17,7 @@ from pylopdf_fonts_zh_cn import sans_path
 from core.engine.commands import module_command
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, write_text
-from core.ground.text import Language, Text
+from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 from core.report import outline as outlines
@@ -73,7 +73,7 @@ def start(workspace: Workspace, run: Run, language: Language, *, with_screenshot
             run.jobs,
             "report",
             argv,
-            env={"XTUNER_STUDIO_LANG": language},
+            env=speaking(language),
             artefacts=[run.path / "report" / "report.md"],
         )
 

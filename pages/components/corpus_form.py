@@ -11,6 +11,7 @@ from core.data.documents import KINDS
 from core.data.storage import is_taken
 from core.engine.commands import module_command
 from core.ground.errors import StudioError
+from core.ground.text import speaking
 from core.ground.workspace import Workspace, free_name
 from core.jobs.job import Job
 from pages.components.incoming import choose_file
@@ -119,7 +120,7 @@ def start_corpus(workspace: Workspace, files: list[Path], wanted: Wanted, name: 
         workspace.jobs,
         "corpus",
         argv,
-        env={"XTUNER_STUDIO_LANG": language()},
+        env=speaking(language()),
         artefacts=artefacts,
         facts={"name": name, "file": files[0].name},
     )

@@ -14,6 +14,7 @@ from core.data.source import KINDS
 from core.data.storage import is_taken
 from core.engine.commands import module_command
 from core.ground.errors import StudioError
+from core.ground.text import speaking
 from core.ground.workspace import Workspace, free_name
 from core.jobs.job import Job
 from pages.components.choice import select
@@ -165,7 +166,7 @@ def start_import(workspace: Workspace, file: Path, wanted: Wanted, name: str, up
         workspace.jobs,
         "import",
         argv,
-        env={"XTUNER_STUDIO_LANG": language()},
+        env=speaking(language()),
         artefacts=[workspace.dataset(name) / "dataset.json"],
         facts={"name": name, "file": file.name},
     )
