@@ -21,6 +21,7 @@ PARTS = [
     "built_config",
     "training_data",
     "training_hook",
+    "optimization",
     "early_stop",
     "adapter",
     "tensors",

@@ -9,10 +9,10 @@ from typing import Any
 
 from core.config.case import Case, problem, said
 from core.config.obstacles import disk, machine, space
-from core.config.schedule import Schedule
+from core.config.schedule import FEW_UPDATES
+from core.config.warmup import short_warmup
 from core.ground.problem import Problem
 
-FEW_UPDATES = 30
 TINY_PARAMETERS = 50_000_000
 # Learning rates that people train with: least, most, and one to take instead.
 _RATES = {"adapter": (1e-5, 3e-3, 2e-4), "full": (1e-6, 1e-4, 2e-5)}
@@ -29,19 +29,9 @@ def findings(case: Case) -> list[Problem]:
 
 def _schedule(case: Case) -> Iterator[Problem]:
     plan, facts = case.schedule, case.facts
-    if any(end <= begin for begin, end in plan.ramps):
-        least = _least_warmup(plan)
-        fix = {"warmup_ratio": least} if least else {"max_epochs": math.ceil(FEW_UPDATES / plan.per_epoch)}
-        yield problem(
-            "warmup_ratio",
-            ("预热的迭代数为零，XTuner 会因此报错退出", "the warm-up has zero iterations, of which XTuner dies"),
-            (
-                f"把 {said(fix)}，或增大 max_epochs",
-                f"set {said(fix)}, or more epochs",
-            ),
-            fix,
-            "error",
-        )
+    warm = short_warmup(plan)
+    if warm:
+        yield warm
     if plan.updates < FEW_UPDATES:
         fix = _more_updates(case)
         yield problem(
@@ -201,14 +191,3 @@ def _more_updates(case: Case) -> dict[str, Any]:
     if per_epoch * facts["max_epochs"] < FEW_UPDATES:
         fix["max_epochs"] = math.ceil(FEW_UPDATES / per_epoch)
     return fix
-
-
-def _least_warmup(plan: Schedule) -> float | None:
-    """The least share, to a thousandth, whose warm-up has an iteration; None where the run has no room for one."""
-    if plan.iters < 2:
-        return None
-    share = math.ceil(1000 / plan.iters) / 1000
-    epochs = plan.iters / plan.per_epoch
-    while int(share * epochs * plan.per_epoch) < 1:
-        share = round(share + 0.001, 3)
-    return share if share < 0.9 else None

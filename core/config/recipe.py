@@ -37,7 +37,10 @@ _ROWS = Text("数据已经是 XTuner 的格式", "the rows are in XTuner's form 
 _ONE_PROCESS = Text("数据少，一个进程最快", "little data: one process is fastest")
 _EVERY_LOSS = Text("每次迭代都有损失值", "a loss for every iteration")
 _REPEAT = Text("可以重现", "it can be repeated")
-_WARM = Text("预热至少要有一次迭代", "the warm-up needs an iteration at least")
+_WARM = Text(
+    "预热至少要有两次迭代：只有一次时学习率一直停在起点",
+    "the warm-up needs two iterations at least: with one the learning rate stays where it begins",
+)
 
 
 def check_preset(preset: ConfigFile, name: str, recipe: RecipeName) -> None:
@@ -180,8 +183,6 @@ def _fast_edits(preset: ConfigFile, model: Model, rows: int, gpu: bool, fit: Fit
         value="",
         why=Text("训练、评测、聊天用同一种提示", "one prompt for training, evaluation and chat"),
     )
-    if int(0.03 * total) == 0 or total < 40:
-        yield Edit(path="warmup_ratio", value=0.1, why=_WARM)
     yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
     yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "nothing is packed"))
     yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
@@ -199,6 +200,7 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     tiny = model.parameters < TINY_PARAMETERS
     # About 4 bytes of JSON for a token, 512 tokens for a pack.
     packs = max(1, data.stat().st_size // 2048)
+    epochs = min(10, math.ceil(60 / packs))
     why = Text(
         "只训练适配器：全量训练在小显存上放不下", "an adapter alone: full training does not fit in little memory"
     )
@@ -215,10 +217,10 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     )
     yield Edit(
         path="max_epochs",
-        value=min(10, math.ceil(60 / packs)),
+        value=epochs,
         why=Text("语料少就多看几遍", "a small corpus is seen several times"),
     )
-    yield Edit(path="warmup_ratio", value=0.1, why=_WARM)
+    yield Edit(path="warmup_ratio", value=0.1 if packs * epochs >= 40 else 0.3, why=_WARM)
     yield Edit(path="lr", value=2e-3 if tiny else 2e-4, why=Text("适配器的学习率", "the learning rate of an adapter"))
     yield Edit(path="save_steps", value=50, why=Text("训练途中也有检查点", "checkpoints on the way"))
     yield Edit(path="evaluation_freq", value=20, why=Text("看着它学", "watch it learn"))

@@ -7,6 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+# With fewer updates a training hardly teaches anything.
+FEW_UPDATES = 30
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -19,8 +22,8 @@ class Schedule:
     answers: tuple[int, ...]
     kept: int
     epochs: float
-    # (where it begins, where it ends), in iterations, of each learning rate scheduler.
-    ramps: tuple[tuple[int, int], ...]
+    # Of each learning rate scheduler: where it begins and ends, in iterations, and how many it must have.
+    ramps: tuple[tuple[int, int, int], ...]
 
     @property
     def evaluations(self) -> int:
@@ -76,8 +79,10 @@ def _answers(
     return (0, *sorted(on_the_way), iters)
 
 
-def _ramp(scheduler: dict[str, Any], per_epoch: int) -> tuple[int, int]:
+def _ramp(scheduler: dict[str, Any], per_epoch: int) -> tuple[int, int, int]:
     begin, end = scheduler.get("begin", 0), scheduler.get("end")
     by_epoch = scheduler.get("by_epoch", True)
     scale = per_epoch if by_epoch and scheduler.get("convert_to_iter_based") else 1
-    return int(begin * scale), 1 << 60 if end is None else int(end * scale)
+    # A warm-up of one iteration never comes to its end: `optimization.check_warmup`.
+    warms = scheduler.get("type") == "LinearLR" and scheduler.get("start_factor", 1 / 3) < 1
+    return int(begin * scale), 1 << 60 if end is None else int(end * scale), 2 if warms else 1

@@ -41,8 +41,9 @@ def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
             {
                 key: part
                 for key, part in scheduler.items()
-                if key in ("begin", "end", "convert_to_iter_based", "by_epoch")
+                if key in ("begin", "end", "convert_to_iter_based", "by_epoch", "start_factor")
             }
+            | {"type": named(scheduler.get("type"))}
             for scheduler in listed(built.get("param_scheduler"))
         ],
         "checkpoint": (built.get("default_hooks") or {}).get("checkpoint"),

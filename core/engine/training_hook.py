@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.engine.early_stop import PLAN, Looks
+from core.engine.optimization import check_warmup, updates
 
 PROGRESS = os.environ.get("XTUNER_STUDIO_PROGRESS")
 STOP = os.environ.get("XTUNER_STUDIO_STOP")
@@ -133,6 +134,9 @@ def watch_runners() -> None:
             self.first = 0
             self.looks: Looks | None = None
 
+        def before_run(self, runner: Runner) -> None:
+            check_warmup(runner)
+
         def before_train(self, runner: Runner) -> None:
             departure.begun.set()
             first, last = -any_rank(-runner.iter), any_rank(runner.iter)
@@ -155,7 +159,7 @@ def watch_runners() -> None:
                 iter=done,
                 max_iters=runner.max_iters,
                 iters_per_epoch=len(runner.train_dataloader),
-                updates=self.updates(runner, done),
+                **updates(runner, done),
                 tokens_per_iter=self.tokens_per_iter(runner),
                 cuda=cuda_memory(),
                 done=done / runner.max_iters,
@@ -163,15 +167,6 @@ def watch_runners() -> None:
                 patience=STEP_PATIENCE + 3 * (each or 0.0),
             )
             self.told = time.monotonic()
-
-        def updates(self, runner: Runner, done: int) -> "int | None":
-            """How often the weights were changed so far: DeepSpeed counts it, mmengine's wrapper once every so often."""
-            counted = getattr(runner.model, "global_steps", None)
-            if isinstance(counted, int):
-                return counted
-            every = getattr(runner.optim_wrapper, "_accumulative_counts", None)
-            # What is left over at the very end makes one more.
-            return every and done // every + (done >= runner.max_iters and done % every > 0)
 
         def tokens_per_iter(self, runner: Runner) -> "float | None":
             """Tokens that an iteration goes through on average, padding not counted."""

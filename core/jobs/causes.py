@@ -69,9 +69,9 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "warm-up",
-        r"end should be larger than begin",
-        "预热的迭代数为零：增大 max_epochs 或 warmup_ratio",
-        "the warm-up has zero iterations: raise max_epochs or warmup_ratio",
+        r"end should be larger than begin|The warm-up has one iteration",
+        "预热不到两次迭代，学习率升不起来：把 warmup_ratio 设为 0.1，或增大 max_epochs",
+        "the warm-up is less than two iterations, the learning rate cannot rise: set warmup_ratio=0.1, or more epochs",
     ),
     _cause(
         "bitsandbytes",

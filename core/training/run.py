@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.config import config as configs
+from core.config.warmup import check_warmup
 from core.data import dataset as datasets
 from core.engine import interpreter
 from core.engine import model as models
@@ -150,6 +151,9 @@ def before_start(
     problems = configs.check(workspace, config)
     if any(found.severity == "error" for found in problems):
         return problems
+    cluster = cluster or Cluster()
+    rows = datasets.find(workspace, config.dataset).rows
+    problems += check_warmup(config, rows, cluster.nproc * cluster.nnodes)
     values, model = config.values(), models.find(workspace, config.model)
     like = (config.model, values["r"] if isinstance(values["r"], int) else None, deepspeed)
     measured = next(

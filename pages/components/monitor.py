@@ -1,5 +1,7 @@
 """A run as it trains: where it stands, its curves, its answers, its machine, its log; stop it, or go on with it."""
 
+from typing import Any
+
 import streamlit as st
 
 from core.ground.workspace import Workspace
@@ -40,7 +42,7 @@ def show_run(workspace: Workspace, run: Run) -> bool:
     state = run.state(seen.points)
     live = state.status.live
     told = run.job.progress if run.job else {}
-    _show_state(state, seen, told.get("updates"), told.get("tokens_per_iter"))
+    _show_state(state, seen, told)
     if state.status is Status.PENDING:
         # Nothing of it is there yet, and the queue above has what can be done with it.
         return True
@@ -59,7 +61,7 @@ def show_run(workspace: Workspace, run: Run) -> bool:
     return live
 
 
-def _show_state(state: State, seen: Seen, updates: int | None, tokens: float | None) -> None:
+def _show_state(state: State, seen: Seen, told: dict[str, Any]) -> None:
     live, total = state.status.live, max(seen.seconds, state.seconds)
     done = state.iter / state.max_iters if state.max_iters else 0.0
     if state.status is Status.FINISHED:
@@ -69,10 +71,10 @@ def _show_state(state: State, seen: Seen, updates: int | None, tokens: float | N
     if state.place:
         words = t("monitor.waits", place=state.place)
     st.progress(min(1.0, done), text=words)
-    pace = _last(seen, "time")
+    pace, tokens = _last(seen, "time"), told.get("tokens_per_iter")
     figures = {
         "iteration": f"{state.iter} / {state.max_iters or '?'}",
-        "update": number(updates, "d"),
+        "update": number(told.get("updates"), "d"),
         "epoch": f"{state.iter / state.iters_per_epoch:.2f}" if state.iters_per_epoch else number(None),
         "loss": number(state.loss, ".4f"),
         "lr": number(_last(seen, "lr"), ".2e"),
@@ -82,6 +84,8 @@ def _show_state(state: State, seen: Seen, updates: int | None, tokens: float | N
     with st.container(horizontal=True, gap="medium"):
         for name, value in figures.items():
             st.metric(t(f"monitor.{name}"), value, width="content")
+    if told.get("skipped"):
+        st.caption(t("monitor.skipped", count=told["skipped"]))
 
 
 def _show_alarms(state: State, seen: Seen) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.preflight import COUNTS, forecast, happened
 from core.config import config as configs
+from core.config.preflight import preflight
 from core.jobs.job import Status
 from core.training import run as runs
 from tests.e2e.conftest import engine
@@ -78,6 +79,22 @@ def test_a_packed_training_whose_accumulation_does_not_divide(demo):
     assert run.job.wait() is Status.FINISHED, run.job.log_tail()
     did = happened(demo.workspace, run)
     assert {key: said[key] for key in COUNTS} == {key: did[key] for key in COUNTS}
+
+
+def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(demo):
+    """Packed, so that only measuring tells: XTuner itself would train at a 100,000th of the learning rate."""
+    name = json.loads((demo.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
+    configs.save_as(demo.workspace, name, "short-warmup")
+    settings = {"pack_to_max_length": True, "max_length": 256, "batch_size": 2, "max_epochs": 1, "map_num_proc": 1}
+    plan = preflight(demo.workspace, configs.change(demo.workspace, "short-warmup", settings))
+    config = configs.change(demo.workspace, "short-warmup", {"warmup_ratio": round(1.5 / plan.iters, 3)})
+    (problem,) = [found for found in preflight(demo.workspace, config).problems if found.where == "warmup_ratio"]
+    assert "一次迭代" in problem.message.zh
+    run = runs.start(demo.workspace, config.name)
+    assert run.job.wait() is Status.FAILED
+    assert "warmup_ratio" in run.state().reason.zh
+    configs.change(demo.workspace, config.name, problem.fix)
+    assert not [found for found in preflight(demo.workspace, config).problems if found.where == "warmup_ratio"]
 
 
 def test_sequences_are_those_of_xtuner(demo, tmp_path):

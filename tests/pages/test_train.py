@@ -5,6 +5,7 @@ import json
 import pytest
 
 from core.config import config as configs
+from core.ground.files import read_json, write_json
 from core.jobs.job import Status, wait_until
 from core.training import run as runs
 from tests.pages.screen import cells, open_page, texts
@@ -74,6 +75,14 @@ def test_a_finished_training_shows_its_answers(finished_run):
     table = cells(page)
     assert "书生·浦语" in table
     assert ":green-background[小明]" in table
+
+
+def test_updates_that_were_skipped_are_told(finished_run):
+    page = open_page("train")
+    assert not any("跳过" in caption.value for caption in page.caption)
+    progress = finished_run.job.directory / "progress.json"
+    write_json(progress, read_json(progress) | {"skipped": 3})
+    assert any("3 次更新" in caption.value for caption in open_page("train").caption)
 
 
 def test_a_failed_training_says_why_and_can_be_resumed(failed_run, fake_engine):

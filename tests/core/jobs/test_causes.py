@@ -97,6 +97,11 @@ CASES = [
         'another exception occurred:\n\nValueError: class `LinearLR` in mmengine/optim/scheduler/lr_scheduler.py: end should be larger than begin',
         "warmup_ratio",
     ),
+    (
+        "warm-up",
+        "RuntimeError: The warm-up has one iteration: the learning rate would stay at 1e-05 of what is set",
+        "warmup_ratio=0.1",
+    ),
     ("bitsandbytes", "RuntimeError: No GPU found. A GPU is needed for quantization.", "config anew"),
     ("bitsandbytes", "ValueError: bitsandbytes was compiled without GPU support.", "plain LoRA"),
     ("bitsandbytes", "RuntimeError: CUDA is required but not available for bitsandbytes. Please consider installing", "LoRA"),

@@ -15,7 +15,7 @@ from tests.conftest import ended
 @pytest.fixture
 def other_run(workspace, config, fake_engine):
     """A second run, of a changed config and with a loss that ends in NaN."""
-    configs.change(workspace, config.name, {"lr": 0.001, "max_epochs": 3})
+    configs.change(workspace, config.name, {"lr": 0.001, "max_epochs": 8})
     fake_engine("nan")
     run = runs.start(workspace, config.name)
     ended(run.job)
@@ -34,7 +34,7 @@ def test_two_runs(finished_run, other_run):
     assert other["loss"] is None
     assert other["loss_least"] is not None
     assert found.settings["lr"][1] == 0.001
-    assert found.settings["max_epochs"][1] == 3
+    assert found.settings["max_epochs"][1] == 8
     assert "seed" not in found.settings
     diff = found.diffs[other_run.id]
     assert "+lr = 0.001" in diff
