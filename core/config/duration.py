@@ -13,6 +13,7 @@ from typing import Any
 
 from core.config.schedule import Schedule
 from core.engine.model_shape import Shape
+from core.engine.presets import zero_settings
 
 # Importing XTuner and loading a small model, measured on 2 cores; what CUDA adds to it, on one H100; a disk reads about
 # this much of a model a second.
@@ -25,6 +26,8 @@ ITERATION_SECONDS = 0.02
 # On a GPU a small step takes as long as it takes to start its kernels, for each layer (measured on one H100: 0.011 with
 # every weight trained, 0.016 with an adapter; of an answer's token 0.0017).
 LAYER_SECONDS, LAYER_TOKEN_SECONDS = 0.013, 0.0017
+# Where ZeRO-3 gathers each layer's weights as it comes to it (one run on that card, of one process).
+GATHERED_LAYER_SECONDS, GATHERED_TOKEN_SECONDS = 0.036, 0.009
 # What torch.save writes in a second (22.7 GB in some 80 s, measured there).
 SAVED_BYTES_PER_S = 300e6
 # What mmengine's loop waits before each further epoch; `engine.entry` takes it away where no processes load the data.
@@ -65,8 +68,9 @@ def duration(
         each = work + ITERATION_SECONDS
         token = 2 * count / speed + 0.012
         if machine.get("cuda") and shape:
-            each = max(each, shape.layers * LAYER_SECONDS)
-            token = max(token, shape.layers * LAYER_TOKEN_SECONDS)
+            gathers = bool(facts.get("deepspeed")) and zero_settings(facts["deepspeed"])[0] == 3
+            each = max(each, shape.layers * (GATHERED_LAYER_SECONDS if gathers else LAYER_SECONDS))
+            token = max(token, shape.layers * (GATHERED_TOKEN_SECONDS if gathers else LAYER_TOKEN_SECONDS))
         begin = STARTING_SECONDS + (CUDA_SECONDS if machine.get("cuda") else 0.0)
         start = begin + count * 2 / DISK_BYTES_PER_S + mapping
         # The last words come sooner than the limit.
@@ -128,6 +132,7 @@ def kind(facts: dict[str, Any], parameters: int) -> list[Any]:
         bool(quantised.get("load_in_4bit")),
         bool(quantised.get("load_in_8bit")),
         facts["wrapper"] == "OptimWrapper",
+        facts.get("deepspeed"),
     ]
 
 

@@ -82,6 +82,7 @@ class Setup:
     bits: int | None
     mixed: bool
     weight_bytes: float
+    deepspeed: bool
     checkpointing: bool
     attention: str | None
     optimizer: str
@@ -94,13 +95,16 @@ class Setup:
         bits = 4 if quantised.get("load_in_4bit") else 8 if quantised.get("load_in_8bit") else None
         named = str((llm.get("torch_dtype") or {}).get("$name", "")) if isinstance(llm.get("torch_dtype"), dict) else ""
         half = named.endswith(("float16", "bfloat16"))
+        # It casts the whole model, and needs no autocast.
+        deepspeed = cuda and bool(facts.get("deepspeed"))
         return cls(
             rank=int(lora.get("r") or 0),
             dropout=float(lora.get("lora_dropout") or 0),
             bits=bits,
-            mixed=cuda and facts["wrapper"] != "OptimWrapper",
+            mixed=cuda and (deepspeed or facts["wrapper"] != "OptimWrapper"),
             # With an adapter XTuner keeps what is not quantised in single precision, whatever the dtype.
-            weight_bytes=2 if half and not lora else 4,
+            weight_bytes=2 if deepspeed or (half and not lora) else 4,
+            deepspeed=deepspeed,
             checkpointing=model.get("use_activation_checkpointing", True),
             attention=llm.get("attn_implementation"),
             optimizer=facts["optimizer"]["type"],
@@ -111,8 +115,9 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
     rest = shape.head + shape.embedding + shape.other
     if setup.bits:
         each = _NF4 if setup.bits == 4 else _INT8
-        formula = f"{shape.linear:,} × {each:g} B + {rest:,} × 4 B"
-        size = shape.linear * each + rest * 4
+        whole = 2 if setup.deepspeed else 4
+        formula = f"{shape.linear:,} × {each:g} B + {rest:,} × {whole} B"
+        size = shape.linear * each + rest * whole
     else:
         size = (shape.linear + rest) * setup.weight_bytes
         formula = f"{shape.parameters:,} × {setup.weight_bytes:g} B"
@@ -137,7 +142,8 @@ def _trained(shape: Shape, setup: Setup) -> list[Part]:
         size = count * (each + each + states)
     else:
         count, each = shape.parameters, setup.weight_bytes
-        states *= each / 4
+        # DeepSpeed's optimizer works in single precision, on a copy of its own.
+        states = states + 4 if setup.deepspeed else states * each / 4
         formula = f"{count:,} × ({each:g} + {states:g}) B"
         label = Text("梯度和优化器", "gradients, optimizer")
         size = count * (each + states)

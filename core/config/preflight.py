@@ -22,12 +22,16 @@ from core.config.schedule import schedule
 from core.data import dataset as datasets
 from core.engine.measure import config_facts, machine
 from core.engine.model_shape import Shape, shape
+from core.engine.presets import check_deepspeed
 from core.ground.errors import StudioError
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.jobs.reasons import known_cause
 
+# What the process that looks at the GPU takes itself while it looks: CUDA's context and a matrix product (688 MB on an
+# H100, 690 on an H200). A training's own is in what it needs.
+PROBE_MB = 650
 # Problems with these leave nothing to measure.
 _NEEDED = {"config.py", "model", "dataset"}
 
@@ -80,9 +84,18 @@ class Preflight:
 
 
 def preflight(
-    workspace: Workspace, config: Config, measured: Sequence[dict[str, Any]] = (), *, processes: int = 1
+    workspace: Workspace,
+    config: Config,
+    measured: Sequence[dict[str, Any]] = (),
+    *,
+    processes: int = 1,
+    deepspeed: str | None = None,
 ) -> Preflight:
-    """Forecast the training of `config` by `processes` processes. `measured` are earlier runs: `history.measured`."""
+    """Forecast the training of `config` by `processes` processes, with one of XTuner's `deepspeed` settings.
+
+    `measured` are earlier runs: `history.measured`. Raises BadInput for settings that XTuner does not have.
+    """
+    check_deepspeed(deepspeed)
     problems = configs.check(workspace, config)
     # What is out of bounds is told with all the rest; without a model or data there is nothing to measure.
     if any(problem.severity == "error" and problem.where in _NEEDED for problem in problems):
@@ -92,7 +105,10 @@ def preflight(
         # Two processes that mostly import, side by side.
         with ThreadPoolExecutor(1) as beside:
             asked = beside.submit(machine, workspace)
-            facts = config_facts(workspace, config.file, dataset.sha256, model.path)
+            facts = {
+                **config_facts(workspace, config.file, dataset.sha256, model.path),
+                "deepspeed": deepspeed,
+            }
             here = asked.result()
     except StudioError as error:
         return Preflight(problems=[*problems, _unreadable("config.py", error.text)])
@@ -116,7 +132,9 @@ def preflight(
     size = checkpoint_bytes(form, facts)
     time = duration(form, facts, plan, here, measured, size)
     allocated, total = _corrected(takes, facts, form, measured)
-    free = float(here["free_mb"]) if cuda else psutil.virtual_memory().available / 2**20
+    free = (
+        float(min(here["free_mb"] + PROBE_MB, here["total_mb"])) if cuda else psutil.virtual_memory().available / 2**20
+    )
     disk = shutil.disk_usage(workspace.root).free
     case = Case(
         facts=facts,

@@ -65,6 +65,15 @@ def deepspeed_settings() -> tuple[str, ...]:
     return tuple(path.stem for path in sorted((xtuner_directory() / "configs" / "deepspeed").glob("*.json")))
 
 
+def check_deepspeed(name: str | None) -> None:
+    """Raises BadInput for DeepSpeed settings that XTuner does not have."""
+    if name is not None and name not in deepspeed_settings():
+        raise BadInput(
+            f"没有 DeepSpeed 设置 {name}：可用 {'、'.join(deepspeed_settings())}",
+            f"there are no DeepSpeed settings {name}: use one of {', '.join(deepspeed_settings())}",
+        )
+
+
 @cache
 def zero_settings(name: str) -> tuple[int, bool, bool]:
     """Of one of XTuner's DeepSpeed settings: the stage of ZeRO, whether the optimizer's states go to the host's

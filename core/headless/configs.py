@@ -72,7 +72,8 @@ def configs_diff(workspace: Workspace, options: Options) -> Answer:
 
 def configs_preflight(workspace: Workspace, options: Options) -> Answer:
     config = configs.find(workspace, options.config)
-    return preflight(workspace, config, history.measured(workspace), processes=options.nproc).to_json()
+    measured = history.measured(workspace)
+    return preflight(workspace, config, measured, processes=options.nproc, deepspeed=options.deepspeed).to_json()
 
 
 def configs_copy(workspace: Workspace, options: Options) -> Answer:
@@ -145,7 +146,10 @@ COMMANDS: Table = {
     "configs set": (configs_set, [CONFIG, (("settings",), {"nargs": "+", "metavar": "k=v"})]),
     "configs undo": (configs_undo, [CONFIG, (("--redo",), {"action": "store_true"})]),
     "configs diff": (configs_diff, [CONFIG]),
-    "configs preflight": (configs_preflight, [CONFIG, (("--nproc",), {"type": int, "default": 1})]),
+    "configs preflight": (
+        configs_preflight,
+        [CONFIG, (("--nproc",), {"type": int, "default": 1}), (("--deepspeed",), {})],
+    ),
     "configs copy": (configs_copy, [(("preset",), {}), (("directory",), {"nargs": "?", "default": "."})]),
     "configs import": (
         configs_import,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import psutil
 
 from core.engine.commands import DEFAULT_PORT, Cluster
-from core.engine.presets import deepspeed_settings
+from core.engine.presets import check_deepspeed
 from core.ground.errors import BadInput
 from core.ground.gpu import gpus
 
@@ -18,11 +18,7 @@ _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 def check_cluster(cluster: Cluster, deepspeed: str | None) -> None:
     """Raise BadInput for DeepSpeed settings that XTuner does not have, and for processes that could not train here."""
-    if deepspeed is not None and deepspeed not in deepspeed_settings():
-        raise BadInput(
-            f"没有 DeepSpeed 设置 {deepspeed}：可用 {'、'.join(deepspeed_settings())}",
-            f"there are no DeepSpeed settings {deepspeed}: use one of {', '.join(deepspeed_settings())}",
-        )
+    check_deepspeed(deepspeed)
     if cluster.launcher == "slurm":
         if shutil.which("srun") is None:
             raise BadInput(

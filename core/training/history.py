@@ -55,7 +55,10 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
     if len(times) < 3:
         return None
     try:
-        facts = config_facts(workspace, run.config, run.facts["dataset"]["sha256"], run.model_path, ask=ask)
+        facts = {
+            **config_facts(workspace, run.config, run.facts["dataset"]["sha256"], run.model_path, ask=ask),
+            "deepspeed": run.facts["deepspeed"],
+        }
     except StudioError:
         return None
     form = shape(run.model_path)

@@ -54,7 +54,7 @@ def test_an_earlier_run_that_was_bound_by_its_kernels_is_not_scaled_by_the_token
     told["data"] |= {"padded_tokens": 617, "rows": 282}
     told["evaluation"] = None
     earlier = {
-        "kind": [INTERNLM2.parameters, True, False, False, False],
+        "kind": [INTERNLM2.parameters, True, False, False, False, None],
         "checkpointing": False,
         "work": 4 * INTERNLM2.parameters * 617,
         "seconds": 0.4,

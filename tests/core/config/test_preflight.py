@@ -10,7 +10,7 @@ from core.config.duration import arithmetic, kind, prepare
 from core.config.preflight import preflight
 from core.config.schedule import schedule
 from core.engine.model_shape import shape
-from core.ground.errors import WorkFailed
+from core.ground.errors import BadInput, WorkFailed
 from tests.core.config.test_memory import INTERNLM2
 
 NAME = "$name"
@@ -44,6 +44,7 @@ FACTS = {
     "seed": 42,
     "known_kind": True,
 }  # fmt: skip
+WARM = {"type": "LinearLR", "start_factor": 1e-5, "by_epoch": True, "begin": 0, "convert_to_iter_based": True}
 MACHINE = {"cuda": False, "flops_per_s": 1e11, "flash": False}
 CARD = {
     "cuda": True,
@@ -135,6 +136,7 @@ def test_keys(workspace, config, dataset, facts):
     ("changes", "place", "severity"),
     [
         ({"schedulers": [{"by_epoch": True, "begin": 0, "end": 0.05, "convert_to_iter_based": True}]}, "warmup_ratio", "error"),
+        ({"schedulers": [{**WARM, "end": 0.19}]}, "warmup_ratio", "error"),
         ({"accumulative_counts": 16}, "accumulative_counts", "warning"),
         ({"checkpoint__interval": 121}, "save_steps", "warning"),
         ({"evaluation__every_n_iters": 121}, "evaluation_freq", "warning"),
@@ -205,6 +207,30 @@ def test_a_sequence_longer_than_the_model_takes(workspace, config, facts, monkey
     monkeypatch.setattr(module, "shape", lambda *_: INTERNLM2)
     problem = where(told(workspace, config, facts, data__longest=50_000))["max_length"]
     assert problem.fix == {"max_length": 32768}
+
+
+@pytest.mark.parametrize(("ratio", "word"), [(0.001, "零"), (0.01, "只有一次")])
+def test_a_warmup_is_mended_to_two_iterations(workspace, config, facts, ratio, word):
+    problem = where(told(workspace, config, facts, schedulers=[{**WARM, "end": 12 * ratio}]))["warmup_ratio"]
+    assert word in problem.message.zh
+    share = problem.fix["warmup_ratio"]
+    assert int(share * 12 * 10) == 2
+    assert "warmup_ratio" not in where(told(workspace, config, facts, schedulers=[{**WARM, "end": 12 * share}]))
+
+
+def test_deepspeed_casts_the_whole_model(workspace, config, facts, monkeypatch):
+    monkeypatch.setattr(module, "shape", lambda *_: INTERNLM2)
+    facts.update(changed(wrapper="AmpOptimWrapper", model__llm={"torch_dtype": {NAME: "torch.bfloat16"}}))
+    facts["here"].update(CARD)
+    alone = preflight(workspace, config)
+    with_it = preflight(workspace, config, deepspeed="deepspeed_zero2")
+    # Half of the weights, and none of the copies.
+    weights = INTERNLM2.parameters * 2 / 2**20
+    assert weights < alone.estimated_memory_mb - with_it.estimated_memory_mb < 2.2 * weights
+    slow = preflight(workspace, config, deepspeed="deepspeed_zero3")
+    assert slow.estimated_seconds > 1.5 * with_it.estimated_seconds
+    with pytest.raises(BadInput, match="zero9"):
+        preflight(workspace, config, deepspeed="zero9")
 
 
 def test_earlier_runs_correct_time_and_memory(workspace, config, facts):

@@ -28,7 +28,7 @@ def test_nothing(workspace):
 def test_finished_run(workspace, finished_run):
     (told,) = history.measured(workspace)
     assert told["run"] == finished_run.id
-    assert told["kind"] == [PARAMETERS, True, False, False, True]
+    assert told["kind"] == [PARAMETERS, True, False, False, True, None]
     assert told["seconds"] == pytest.approx(0.01)
     assert 0 <= told["start_seconds"] <= finished_run.job.seconds
     assert told["predicted_mb"] > 0
@@ -36,6 +36,13 @@ def test_finished_run(workspace, finished_run):
     left = finished_run.job.seconds - told["start_seconds"] - 10 * told["seconds"]
     assert told["token_seconds"] == pytest.approx(max(0, left) / (2 * (50 + 2 * 96)))
     assert told["allocated_mb"] is None or told["allocated_mb"] > 0
+
+
+@pytest.mark.usefixtures("facts")
+def test_a_run_with_deepspeed_is_of_another_kind(workspace, finished_run):
+    write_json(finished_run.path / "run.json", finished_run.facts | {"deepspeed": "deepspeed_zero3"})
+    (told,) = history.measured(workspace)
+    assert told["kind"][-1] == "deepspeed_zero3"
 
 
 @pytest.mark.usefixtures("failed_run", "facts")
