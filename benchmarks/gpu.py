@@ -6,6 +6,7 @@ Phases, each adding its part to the results (default `benchmarks/results/gpu.jso
 
     identity   `fast` (in 8 GB) and `course` until the two course answers are exact, greedily
     methods    QLoRA, LoRA, full, DeepSpeed ZeRO-2 and ZeRO-3: seconds an iteration, tokens/s, memory; against the preflight
+    several    two GPUs: plain data parallel, ZeRO-2, ZeRO-3; stop and resume
     faults     out of memory on purpose, with the reason found; stop, GPU memory free again, resume
     export     convert + merge + verify against XTuner's two commands
     chat       what base and tuned answer after `fast`
@@ -22,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ MODEL = "internlm2-1.8b-random"
 # The learner's part of a card.
 SLICE_MB = 8192
 # How long the course's config may take to reach exact answers.
-COURSE_SECONDS = 520.0
+COURSE_SECONDS = 900.0
 PATIENCE = 560.0
 
 Figures = dict[str, Any]
@@ -61,7 +62,9 @@ class Bench:
     def keep(self, phase: str, figures: Figures) -> None:
         """Put what a phase has found so far into the results: a call that is cut off loses only what was not done."""
         kept = read_json(self.results) or {}
-        kept |= {"device": machine(), "shape": self.shape, phase: {**kept.get(phase, {}), **figures}}
+        here = machine()
+        kept = {"device": here, "shape": self.shape, **kept}
+        kept[phase] = {**kept.get(phase, {}), **figures, "gpus": ", ".join(here["gpus"])}
         if "time_to_identity_ratio" in figures:
             kept["time_to_identity_ratio"] = figures["time_to_identity_ratio"]
         write_json(self.results, kept)
@@ -124,7 +127,8 @@ class Bench:
         foreseen: Figures = {}
         if foresee:
             took = time.perf_counter()
-            foreseen = self.command("configs", "preflight", name)
+            asked = [word for word in options if word in ("--nproc", "--deepspeed") or word in options[1::2]]
+            foreseen = self.command("configs", "preflight", name, *asked)
             foreseen["preflight_seconds"] = time.perf_counter() - took
         began = time.time()
         started = self.command("train", "start", name, *options)
@@ -157,6 +161,8 @@ class Bench:
             "tokens_per_second": told["tokens_per_iter"] / each if told.get("tokens_per_iter") else None,
             "allocated_mb": max((point["memory"] for point in points if point.get("memory")), default=None),
             "nvml_peak_mb": max(cards, default=None),
+            "updates": told.get("updates"),
+            "skipped_updates": told.get("skipped"),
             "first_loss": points[0]["loss"],
             "last_loss": points[-1]["loss"],
         }
@@ -284,33 +290,55 @@ def full(config: ConfigFile) -> None:
     config.set("lr", 2e-5)
 
 
-METHODS: dict[str, tuple[str, str, Callable[[ConfigFile], None] | None, tuple[str, ...]]] = {
+Method = tuple[str, str, Callable[[ConfigFile], None] | None, tuple[str, ...]]
+METHODS: dict[str, Method] = {
     # name: dataset, recipe, change, options of `train start`
     "qlora_fast": ("balanced", "fast", None, ()),
     "qlora_course": ("course", "course", None, ()),
+    "qlora_course_in_8_gb": ("course", "course", None, ()),
     "lora_fast": ("balanced", "fast", plain_lora, ()),
     "full_fast": ("balanced", "fast", full, ()),
     "zero2_fast": ("balanced", "fast", plain_lora, ("--deepspeed", "deepspeed_zero2")),
     "zero3_fast": ("balanced", "fast", plain_lora, ("--deepspeed", "deepspeed_zero3")),
 }
+SEVERAL: dict[str, Method] = {
+    "two_qlora": ("course", "course", None, ("--nproc", "2")),
+    "two_lora": ("balanced", "fast", plain_lora, ("--nproc", "2")),
+    "two_zero2": ("balanced", "fast", plain_lora, ("--nproc", "2", "--deepspeed", "deepspeed_zero2")),
+    "two_zero3": ("balanced", "fast", plain_lora, ("--nproc", "2", "--deepspeed", "deepspeed_zero3")),
+}
 
 
-def methods(bench: Bench) -> Figures:
+def methods(bench: Bench, phase: str = "methods", ways: Mapping[str, Method] = METHODS) -> Figures:
     """A short run of each method: its speed and memory, and what the preflight had said."""
     found = {}
-    for name, (dataset, recipe, change, options) in METHODS.items():
+    for name, (dataset, recipe, change, options) in ways.items():
         if not bench.wants(name):
             continue
-        # `fast` needs two epochs for a warm-up of an iteration.
-        short = {"max_epochs": 2 if recipe == "fast" else 1}
+        # A warm-up of a few iterations.
+        short = {"max_epochs": (2 if recipe == "fast" else 1) * (2 if "--nproc" in options else 1), "warmup_ratio": 0.1}
         try:
-            bench.config(f"m-{name}", dataset if recipe == "fast" else short_course(bench), recipe, change, **short)
-            shorten(bench, f"m-{name}")
-            _, found[name] = bench.train(f"m-{name}", *options)
+            sliced = name.endswith("in_8_gb")
+            with slice_of(SLICE_MB) if sliced else contextlib.nullcontext():
+                bench.config(f"m-{name}", dataset if recipe == "fast" else short_course(bench), recipe, change, **short)
+                shorten(bench, f"m-{name}")
+                _, found[name] = bench.train(f"m-{name}", *options)
+            if sliced:
+                # NVML sees what holds the rest of the card, too.
+                found[name].pop("nvml_peak_mb", None)
         except RuntimeError as error:
             found[name] = {"error": str(error)}
         say(f"{name}: {json.dumps(found[name], default=str)}")
-        bench.keep("methods", found)
+        bench.keep(phase, found)
+    return found
+
+
+def several(bench: Bench) -> Figures:
+    """The same on two GPUs; and one run there that is stopped, and goes on."""
+    found = methods(bench, "several", SEVERAL)
+    if bench.wants("stop"):
+        bench.config("s-stop", "balanced", "fast", plain_lora, warmup_ratio=0.1)
+        found["stop_and_resume"] = stop_and_resume(bench, "s-stop", *SEVERAL["two_zero2"][-1])
     return found
 
 
@@ -330,7 +358,8 @@ def faults(bench: Bench) -> Figures:
         found["out_of_memory"] = out_of_memory(bench)
         bench.keep("faults", found)
     if bench.wants("stop"):
-        found["stop_and_resume"] = stop_and_resume(bench)
+        bench.config("f-stop", "balanced", "fast")
+        found["stop_and_resume"] = stop_and_resume(bench, "f-stop")
     return found
 
 
@@ -341,19 +370,18 @@ def out_of_memory(bench: Bench) -> Figures:
         plain_lora(config)
         config.set("model.use_activation_checkpointing", False)
 
-    # Epochs enough for a warm-up of an iteration: the first one is to fail of memory, not of that.
-    bench.config("f-oom", short_course(bench), "course", greedy, batch_size=32, max_epochs=30)
+    # A warm-up of a few iterations: it is to fail of memory, not of that.
+    bench.config("f-oom", short_course(bench), "course", greedy, batch_size=32, max_epochs=30, warmup_ratio=0.1)
     shorten(bench, "f-oom")
     _, oom = bench.train("f-oom")
     say(f"oom: {json.dumps(oom, default=str)}")
     return {key: oom.get(key) for key in ("status", "reason", "foreseen", "problems")}
 
 
-def stop_and_resume(bench: Bench) -> Figures:
+def stop_and_resume(bench: Bench, name: str, *options: str) -> Figures:
     """Stop and keep after 20 iterations, look at the GPU's memory, go on to the end."""
-    bench.config("f-stop", "balanced", "fast")
     before = free_mb()
-    started = bench.command("train", "start", "f-stop")
+    started = bench.command("train", "start", name, *options)
     run = runs.find(bench.workspace, started["run"])
     deadline = time.time() + 180
     while run.state().iter < 20 and run.state().status.live and time.time() < deadline:
@@ -486,6 +514,7 @@ def telemetry(bench: Bench) -> Figures:  # noqa: ARG001
 PHASES: dict[str, Callable[[Bench], Figures]] = {
     "identity": identity,
     "methods": methods,
+    "several": several,
     "faults": faults,
     "export": export,
     "chat": chat,

@@ -34,13 +34,14 @@ HEAD = PROJECT / "benchmarks" / "preflight_head.md"
 Case = tuple[str, str, str, dict[str, Any]]
 # Name, recipe, dataset, settings. Each differs in what is counted: packing, accumulation that does not divide, limits.
 DEMO: tuple[Case, ...] = (
-    ("fast", "fast", "balanced", {"max_epochs": 3}),
+    ("fast", "fast", "balanced", {"max_epochs": 3, "warmup_ratio": 0.1}),
     ("fast, longer", "fast", "balanced", {"max_epochs": 6, "evaluation_freq": 50}),
     ("odd accumulation", "fast", "balanced", {"batch_size": 7, "accumulative_counts": 4, "max_epochs": 2, "save_steps": 25}),
     ("packed", "fast", "balanced", {"pack_to_max_length": True, "max_length": 256, "batch_size": 2, "max_epochs": 4,
                                     "warmup_ratio": 0.1, "shuffle_before_pack": True, "map_num_proc": 3}),
-    ("one checkpoint", "fast", "balanced", {"max_epochs": 2, "save_steps": 1000, "save_total_limit": 1}),
-    ("activation checkpointing", "fast", "balanced", {"max_epochs": 3, "use_activation_checkpointing": True}),
+    ("one checkpoint", "fast", "balanced", {"max_epochs": 2, "save_steps": 1000, "save_total_limit": 1, "warmup_ratio": 0.1}),
+    ("activation checkpointing", "fast", "balanced", {"max_epochs": 3, "use_activation_checkpointing": True,
+                                                     "warmup_ratio": 0.1}),
 )  # fmt: skip
 _SHORT = {"max_new_tokens": 32, "evaluation_freq": 20, "seed": 1, "map_num_proc": 1, "log_interval": 1}
 GPU: tuple[Case, ...] = (
@@ -84,9 +85,11 @@ def happened(workspace: Workspace, run: Run) -> dict[str, Any]:
     points = run.metrics().read()
     checkpoints = [found for found in run.checkpoints() if found.whole]
     code = (
-        "import sys, torch\n"
-        "states = torch.load(sys.argv[1], map_location='cpu', weights_only=False)['optimizer']['state']\n"
-        "print(int(next(iter(states.values()))['step']))"
+        "import math, sys, torch\n"
+        "told = torch.load(sys.argv[1], map_location='cpu', weights_only=False)['optimizer']\n"
+        "taken = int(next(iter(told['state'].values()))['step'])\n"
+        "scale = told.get('loss_scaler', {}).get('scale', 2**16)\n"
+        "print(taken, round(16 - math.log2(scale)))"
     )
     steps = subprocess.run(
         [engine_command(workspace, "x")[0], "-c", code, str(checkpoints[-1].path)],
@@ -95,10 +98,14 @@ def happened(workspace: Workspace, run: Run) -> dict[str, Any]:
         text=True,
         check=True,
     )
+    taken, skipped = map(int, steps.stdout.split()[-2:])
     own = next((told for told in history.measured(workspace) if told["run"] == run.id), {})
     return {
         "iterations": max(point["iter"] for point in points),
-        "updates": int(steps.stdout.split()[-1]),
+        # Each gradient that overflows halves the scale, which begins at 2^16, and skips an update.
+        "updates": taken + skipped,
+        "skipped": skipped,
+        "told": [run.job.progress.get("updates"), run.job.progress.get("skipped")],
         "evaluations": len(re.findall(r"Evaluation at iteration \d+", log)),
         "checkpoints": len(checkpoints),
         "seconds": run.job.seconds,
@@ -138,6 +145,8 @@ def page() -> str:
         for case in cases:
             said, did = case["predicted"], case["measured"]
             counts = [f"{said[key]} / {did[key]}{'' if said[key] == did[key] else ' (!)'}" for key in COUNTS]
+            if did.get("skipped"):
+                counts[COUNTS.index("updates")] += f" ({did['skipped']} of them skipped)"
             first = "" if said["calibrated"] else " (not calibrated)"
             time = f"{said['seconds']:.0f} / {did['seconds']:.0f} ({_off(said['seconds'], did['seconds'])}){first}"
             memory = f"{said['memory_mb']:.0f} / {did['memory_mb']:.0f} ({_off(said['memory_mb'], did['memory_mb'])})"
