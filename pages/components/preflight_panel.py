@@ -50,11 +50,13 @@ def _show(workspace: Workspace, config: Config, found: Preflight) -> None:
             "free": size((found.free_memory_mb or 0) * 2**20),
             "device": found.device,
         }
-        columns = st.columns(4)
-        for number, (name, value) in enumerate(figures.items()):
-            columns[number % 4].metric(
-                t(f"preflight.{name}"), value, border=True, height="stretch", help=t(f"preflight.{name}_help")
-            )
+        # Row by row: on a narrow screen, where columns come one below the other, in the same order.
+        shown = list(figures.items())
+        for first in range(0, len(shown), 4):
+            for column, (name, value) in zip(st.columns(4), shown[first : first + 4], strict=True):
+                column.metric(
+                    t(f"preflight.{name}"), value, border=True, height="stretch", help=t(f"preflight.{name}_help")
+                )
         _points(found)
         _parts(found)
     _problems(workspace, config, found.problems)
