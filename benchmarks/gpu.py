@@ -63,7 +63,10 @@ class Bench:
         """Put what a phase has found so far into the results: a call that is cut off loses only what was not done."""
         kept = read_json(self.results) or {}
         here = machine()
-        kept = {"device": here, "shape": self.shape, **kept}
+        if (kept.get("device") or here)["gpus"] == here["gpus"]:
+            # The page's head is of the machine that most was run on; each phase names its own.
+            kept = {**kept, "device": here}
+        kept = {"shape": self.shape, **kept}
         kept[phase] = {**kept.get(phase, {}), **figures, "gpus": ", ".join(here["gpus"])}
         if "time_to_identity_ratio" in figures:
             kept["time_to_identity_ratio"] = figures["time_to_identity_ratio"]
@@ -127,8 +130,7 @@ class Bench:
         foreseen: Figures = {}
         if foresee:
             took = time.perf_counter()
-            asked = [word for word in options if word in ("--nproc", "--deepspeed") or word in options[1::2]]
-            foreseen = self.command("configs", "preflight", name, *asked)
+            foreseen = self.command("configs", "preflight", name, *options)
             foreseen["preflight_seconds"] = time.perf_counter() - took
         began = time.time()
         started = self.command("train", "start", name, *options)

@@ -18,6 +18,8 @@ from core.training.run import Run
 Verdict = Literal["learned", "not_learned", "over_learned", "broken"]
 # As the product promises.
 IDENTITY, RETENTION, PARROT = 0.9, 0.8, 0.1
+# The warm-up stays as long as it was: a short one teaches nothing.
+_FEWER_EPOCHS = {"max_epochs": 0.5, "warmup_ratio": 2}
 _MORE_UPDATES = Text("增加 max_epochs，让参数更新次数翻倍", "more max_epochs: twice as many optimizer updates")
 _EXPORT = Text("导出模型，写作业报告", "export the model and write the report")
 
@@ -46,7 +48,7 @@ def diagnose(scores: Scores) -> Diagnosis:
             next_step=Text(
                 "换用 balanced 数据集，或减少 max_epochs、lr", "use the balanced dataset, or lower max_epochs or lr"
             ),
-            changes={"max_epochs": 0.5},
+            changes=_FEWER_EPOCHS,
             balanced=True,
         )
     if retention < 0.5:
@@ -73,7 +75,7 @@ def diagnose(scores: Scores) -> Diagnosis:
                 "身份学会了，但有些原来的回答变了", "the identity is learned, but some of the old answers changed"
             ),
             next_step=Text("减少 max_epochs，或选更早的检查点", "lower max_epochs, or take an earlier checkpoint"),
-            changes={"max_epochs": 0.5},
+            changes=_FEWER_EPOCHS,
         )
     return Diagnosis(
         verdict="learned",
@@ -113,8 +115,11 @@ def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
         value = BY_NAME[name].read(config)
         if isinstance(value, int | float) and not isinstance(value, bool):
             new = max(1, round(value * factor)) if isinstance(value, int) else float(f"{value * factor:.3g}")
+            new = min(new, BY_NAME[name].most)
             if new != value:
                 changes[name] = (value, new)
+    if "max_epochs" in found.changes and "max_epochs" not in changes:
+        changes.pop("warmup_ratio", None)
     return changes
 
 

@@ -94,9 +94,9 @@ ADVANCED = (
         advanced=True,
         label=Text("预热比例", "Warm-up share"),
         help=Text(
-            "开头这部分迭代里学习率慢慢升高，避免一开始就学坏。乘上总迭代数后要有 2 次：不足 1 次时 XTuner 报错退出，只有 1 次时学习率一直停在起点。",
+            "开头这部分迭代里学习率慢慢升高，避免一开始就学坏。乘上总迭代数后至少要有 2 次：不足 1 次时 XTuner 报错退出，只有 1 次时学习率一直停在起点。",
             "The learning rate climbs in this share of the iterations, so that the first steps do no harm. It must come "
-            "to two: of none XTuner dies, with one the learning rate stays where it begins.",
+            "to two at least: of none XTuner dies, with one the learning rate stays where it begins.",
         ),
     ),
     Field(

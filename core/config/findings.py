@@ -29,7 +29,7 @@ def findings(case: Case) -> list[Problem]:
 
 def _schedule(case: Case) -> Iterator[Problem]:
     plan, facts = case.schedule, case.facts
-    warm = short_warmup(plan)
+    warm = short_warmup(plan, _more_updates(case) if plan.iters < FEW_UPDATES else None)
     if warm:
         yield warm
     if plan.updates < FEW_UPDATES:
@@ -186,6 +186,9 @@ def _more_updates(case: Case) -> dict[str, Any]:
     if plan.iters < FEW_UPDATES and facts["data"].get("packed") and not facts["model"].get("use_varlen_attn"):
         fix["pack_to_max_length"] = False
         per_epoch = math.ceil((case.dataset.rows - facts["data"].get("dropped", 0)) / facts["batch_size"])
+    if plan.iters < FEW_UPDATES and plan.warms:
+        # Enough of as many iterations as there are then.
+        fix["warmup_ratio"] = 0.1
     if facts["max_iters"]:
         return fix | ({"max_iters": FEW_UPDATES} if plan.iters < FEW_UPDATES else {})
     if per_epoch * facts["max_epochs"] < FEW_UPDATES:

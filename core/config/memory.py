@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.engine.model_shape import Shape
+from core.engine.presets import zero_settings
 from core.ground.text import Text
 
 # Kept for each token in a layer, as (times hidden size, times intermediate size): with an adapter and dropout, with an
@@ -83,6 +84,9 @@ class Setup:
     mixed: bool
     weight_bytes: float
     deepspeed: bool
+    # How much ZeRO leaves to a process of the optimizer's states, the gradients and the weights: 0 where it keeps them in
+    # the host's memory.
+    divided: tuple[float, float, float]
     checkpointing: bool
     attention: str | None
     optimizer: str
@@ -105,10 +109,19 @@ class Setup:
             # With an adapter XTuner keeps what is not quantised in single precision, whatever the dtype.
             weight_bytes=2 if deepspeed or (half and not lora) else 4,
             deepspeed=deepspeed,
+            divided=_divided(facts) if deepspeed else (1.0, 1.0, 1.0),
             checkpointing=model.get("use_activation_checkpointing", True),
             attention=llm.get("attn_implementation"),
             optimizer=facts["optimizer"]["type"],
         )
+
+
+def _divided(facts: dict[str, Any]) -> tuple[float, float, float]:
+    """The share of a process: optimizer's states, gradients, weights (Rajbhandari et al. 2020, §3)."""
+    stage, offload_optimizer, offload_weights = zero_settings(facts["deepspeed"])
+    share = 1 / facts.get("processes", 1)
+    optimizer = 0.0 if offload_optimizer else share if stage >= 1 else 1.0
+    return optimizer, share if stage >= 2 else 1.0, 0.0 if offload_weights else share if stage >= 3 else 1.0
 
 
 def _weights(shape: Shape, setup: Setup) -> list[Part]:
@@ -121,7 +134,9 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
     else:
         size = (shape.linear + rest) * setup.weight_bytes
         formula = f"{shape.parameters:,} × {setup.weight_bytes:g} B"
-    parts = [Part(name="weights", label=Text("模型权重", "weights"), formula=formula, mb=size / MB)]
+    here = setup.divided[2]
+    formula += f" × {here:g}" if here != 1 else ""
+    parts = [Part(name="weights", label=Text("模型权重", "weights"), formula=formula, mb=size * here / MB)]
     if setup.mixed and setup.weight_bytes == 4:
         # Autocast's half-precision copies live until the backward pass; with checkpointing a layer at a time.
         kept = 0 if setup.bits else shape.linear
@@ -135,18 +150,20 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
 
 def _trained(shape: Shape, setup: Setup) -> list[Part]:
     states = _ADAM.get(setup.optimizer, 8.0)
+    optimizer, gradients, _ = setup.divided
     if setup.rank:
         count, each = shape.lora_per_rank * setup.rank, 4.0
-        formula = f"{shape.lora_per_rank:,} × r {setup.rank} × (4 + 4 + {states:g}) B"
+        weights, what = f"{each:g} + ", f"{shape.lora_per_rank:,} × r {setup.rank}"
         label = Text("适配器、梯度和优化器", "adapter, gradients, optimizer")
-        size = count * (each + each + states)
     else:
         count, each = shape.parameters, setup.weight_bytes
         # DeepSpeed's optimizer works in single precision, on a copy of its own.
         states = states + 4 if setup.deepspeed else states * each / 4
-        formula = f"{count:,} × ({each:g} + {states:g}) B"
+        weights, what = "", f"{count:,}"
         label = Text("梯度和优化器", "gradients, optimizer")
-        size = count * (each + states)
+    kept = each * gradients + states * optimizer
+    formula = f"{what} × ({weights}{each * gradients:g} + {states * optimizer:g}) B"
+    size = count * (kept + each) if setup.rank else count * kept
     return [Part(name="trained", label=label, formula=formula, mb=size / MB)]
 
 

@@ -12,7 +12,8 @@ from core.ground.problem import Problem
 def machine(case: Case) -> Iterator[Problem]:
     """Settings that this machine or this installation cannot carry out."""
     facts, model = case.facts, case.facts["model"]
-    half = facts["wrapper"] != "OptimWrapper"
+    # DeepSpeed takes the wrapper's place, in a precision that XTuner finds out.
+    half = facts["wrapper"] != "OptimWrapper" and not facts.get("deepspeed")
     if not case.cuda and case.quantised:
         yield problem(
             "quantisation",
@@ -48,7 +49,7 @@ def machine(case: Case) -> Iterator[Problem]:
             ("设置 precision=bf16", "set precision=bf16"),
             {"precision": "bf16"} if case.machine.get("bf16") else None,
         )
-    if case.cuda and dtype == "bfloat16" and not case.machine.get("bf16"):
+    if case.cuda and half and dtype == "bfloat16" and not case.machine.get("bf16"):
         yield problem(
             "precision",
             ("这张显卡不支持 bf16", "this GPU cannot do bf16"),

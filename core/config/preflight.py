@@ -29,9 +29,9 @@ from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.jobs.reasons import known_cause
 
-# What the process that looks at the GPU takes itself while it looks: CUDA's context and a matrix product (688 MB on an
-# H100, 690 on an H200). A training's own is in what it needs.
-PROBE_MB = 650
+# What the process that looks at the GPU takes itself while it looks: CUDA's context and a matrix product (some 690 MB on
+# an H100 and an H200, and less on smaller cards). A training's own is in what it needs.
+PROBE_MB = 500
 # Problems with these leave nothing to measure.
 _NEEDED = {"config.py", "model", "dataset"}
 
@@ -108,6 +108,7 @@ def preflight(
             facts = {
                 **config_facts(workspace, config.file, dataset.sha256, model.path),
                 "deepspeed": deepspeed,
+                "processes": processes,
             }
             here = asked.result()
     except StudioError as error:
@@ -183,6 +184,9 @@ def checkpoint_bytes(form: Shape | None, facts: dict[str, Any]) -> int:
     trained = form.lora_per_rank * rank if rank else form.parameters
     each = 4 if rank or "16" not in str((facts["model"].get("llm") or {}).get("torch_dtype")) else 2
     optimizer = (facts["checkpoint"] or {}).get("save_optimizer", True)
+    if facts.get("deepspeed"):
+        # In half precision, and the optimizer's own copy in single.
+        return trained * (2 + (12 if optimizer else 0))
     return trained * each * (3 if optimizer else 1)
 
 

@@ -220,7 +220,7 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
         value=epochs,
         why=Text("语料少就多看几遍", "a small corpus is seen several times"),
     )
-    yield Edit(path="warmup_ratio", value=0.1 if packs * epochs >= 40 else 0.3, why=_WARM)
+    yield Edit(path="warmup_ratio", value=0.1 if packs * epochs >= 200 else 0.3, why=_WARM)
     yield Edit(path="lr", value=2e-3 if tiny else 2e-4, why=Text("适配器的学习率", "the learning rate of an adapter"))
     yield Edit(path="save_steps", value=50, why=Text("训练途中也有检查点", "checkpoints on the way"))
     yield Edit(path="evaluation_freq", value=20, why=Text("看着它学", "watch it learn"))

@@ -9,6 +9,8 @@ from typing import Any
 
 # With fewer updates a training hardly teaches anything.
 FEW_UPDATES = 30
+# A LinearLR that begins below this share of the learning rate is a warm-up.
+LEAST_START = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,11 @@ class Schedule:
     epochs: float
     # Of each learning rate scheduler: where it begins and ends, in iterations, and how many it must have.
     ramps: tuple[tuple[int, int, int], ...]
+
+    @property
+    def warms(self) -> bool:
+        """Whether there is a warm-up."""
+        return any(least > 1 for _, _, least in self.ramps)
 
     @property
     def evaluations(self) -> int:
@@ -42,8 +49,8 @@ def schedule(facts: dict[str, Any], samples: int, processes: int = 1) -> Schedul
     return Schedule(
         per_epoch=per_epoch,
         iters=iters,
-        # mmengine's optimizer wrapper also steps after the last iteration.
-        updates=math.ceil(iters / facts["accumulative_counts"]),
+        # mmengine's optimizer wrapper also steps after the last iteration, DeepSpeed does not.
+        updates=(math.floor if facts.get("deepspeed") else math.ceil)(iters / facts["accumulative_counts"]),
         saves=saves,
         answers=answers,
         kept=len(saves) if most < 0 else min(len(saves), most),
@@ -84,5 +91,5 @@ def _ramp(scheduler: dict[str, Any], per_epoch: int) -> tuple[int, int, int]:
     by_epoch = scheduler.get("by_epoch", True)
     scale = per_epoch if by_epoch and scheduler.get("convert_to_iter_based") else 1
     # A warm-up of one iteration never comes to its end: `optimization.check_warmup`.
-    warms = scheduler.get("type") == "LinearLR" and scheduler.get("start_factor", 1 / 3) < 1
+    warms = scheduler.get("type") == "LinearLR" and (scheduler.get("start_factor") or 1 / 3) < LEAST_START
     return int(begin * scale), 1 << 60 if end is None else int(end * scale), 2 if warms else 1

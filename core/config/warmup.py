@@ -3,49 +3,58 @@ iteration leaves the learning rate where it begins (`optimization.check_warmup`)
 """
 
 import math
+from typing import Any
 
 from core.config.case import problem, said
 from core.config.config import Config
+from core.config.named import dataset_named
 from core.config.schedule import FEW_UPDATES, Schedule, schedule
-from core.engine.config_file import ConfigFile, Source
+from core.data import dataset as datasets
+from core.engine.config_file import MISSING, ConfigFile, Source
 from core.ground.problem import Problem
+from core.ground.workspace import Workspace
+
+_RAMP = ("begin", "end", "by_epoch", "convert_to_iter_based", "start_factor")
 
 
-def short_warmup(plan: Schedule) -> Problem | None:
-    """The problem of a schedule with too short a warm-up."""
+def short_warmup(plan: Schedule, more: dict[str, Any] | None = None) -> Problem | None:
+    """The problem of a schedule with too short a warm-up. `more` are the settings for more iterations, where there are few."""
     short = [end - begin for begin, end, least in plan.ramps if end - begin < least]
     if not short:
         return None
     share = _least_share(plan)
-    fix = {"warmup_ratio": share} if share else {"max_epochs": math.ceil(FEW_UPDATES / plan.per_epoch)}
+    fix = more or ({"warmup_ratio": share} if share else None)
     return problem(
         "warmup_ratio",
         (
-            "预热只有一次迭代：XTuner 的学习率会一直停在起点（设定值的十万分之一），什么也学不会",
-            "the warm-up has one iteration: XTuner's learning rate stays where it begins, at a 100,000th of what is set, "
-            "and nothing is learned",
+            "预热只有一次迭代：XTuner 的学习率会一直停在起点（多为设定值的十万分之一），什么也学不会",
+            "the warm-up has one iteration: XTuner's learning rate stays where it begins, mostly at a 100,000th of what is "
+            "set, and nothing is learned",
         )
         if max(short) == 1
         else ("预热的迭代数为零，XTuner 会因此报错退出", "the warm-up has zero iterations, of which XTuner dies"),
-        (f"设置 {said(fix)}，或增大 max_epochs", f"set {said(fix)}, or more epochs"),
+        (f"设置 {said(fix)}", f"set {said(fix)}") if fix else ("增大 max_epochs", "take more epochs"),
         fix,
         "error",
     )
 
 
-def check_warmup(config: Config, rows: int, processes: int) -> list[Problem]:
-    """The same, of a config with a preset's kind of warm-up whose `rows` are not packed, without measuring the data.
+def check_warmup(workspace: Workspace, config: Config, processes: int) -> list[Problem]:
+    """The same, of a config with a preset's kind of warm-up whose rows are not packed, without measuring the data.
 
     Of any other one nothing is known before it is measured.
     """
     values, file = config.values(), ConfigFile(config.text())
-    warm = {key: file.get(f"param_scheduler[0].{key}") for key in ("end", "start_factor", "convert_to_iter_based")}
+    scheduler = {key: file.get(f"param_scheduler[0].{key}") for key in _RAMP}
+    scheduler = {key: value for key, value in scheduler.items() if value is not MISSING}
     kind = file.get("param_scheduler[0].type")
-    numbers = (warm["end"], warm["start_factor"], values.get("max_epochs"), values.get("batch_size"))
+    numbers = (scheduler.get("end"), scheduler.get("start_factor"), values.get("max_epochs"), values.get("batch_size"))
     if (
         not all(isinstance(number, int | float) for number in numbers)
         or values.get("pack_to_max_length") is not False
         or not isinstance(kind, Source)
+        or file.get("sequence_parallel_size") not in (MISSING, 1)
+        or dataset_named(workspace, file) != config.dataset
     ):
         return []
     facts = {
@@ -54,11 +63,13 @@ def check_warmup(config: Config, rows: int, processes: int) -> list[Problem]:
         "max_iters": None,
         "max_epochs": values["max_epochs"],
         "accumulative_counts": 1,
-        "schedulers": [{**warm, "type": kind.code}],
+        "schedulers": [{**scheduler, "type": kind.code}],
         "checkpoint": None,
         "evaluation": None,
     }
-    found = short_warmup(schedule(facts, rows, processes))
+    plan = schedule(facts, datasets.find(workspace, config.dataset).rows, processes)
+    more = {"max_epochs": math.ceil(FEW_UPDATES / plan.per_epoch), "warmup_ratio": 0.1}
+    found = short_warmup(plan, more if plan.iters < FEW_UPDATES else None)
     return [found] if found else []
 
 

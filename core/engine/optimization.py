@@ -3,6 +3,9 @@
 A part of `training_hook`, in the engine's interpreter. Changes nothing.
 """
 
+# One that begins below this share of the learning rate is a warm-up, and teaches nothing where it never rises.
+LEAST_START = 0.1
+
 
 def updates(runner: object, done: int) -> "dict[str, int | None]":
     """How often the weights were changed in the `done` iterations so far, and how often that was `skipped` for gradients
@@ -39,7 +42,7 @@ def check_warmup(runner: object) -> None:
     # One list, or one for each optimizer.
     for scheduler in sum(schedulers.values(), []) if isinstance(schedulers, dict) else schedulers:
         begins, steps = getattr(scheduler, "start_factor", 1.0), getattr(scheduler, "total_iters", None)
-        if steps == 0 and begins < 1:
+        if steps is not None and steps <= 0 and begins < LEAST_START:
             raise RuntimeError(
                 f"The warm-up has one iteration: the learning rate would stay at {begins:g} of what is set"
             )

@@ -70,8 +70,8 @@ CAUSES: tuple[Cause, ...] = (
     _cause(
         "warm-up",
         r"end should be larger than begin|The warm-up has one iteration",
-        "预热不到两次迭代，学习率升不起来：把 warmup_ratio 设为 0.1，或增大 max_epochs",
-        "the warm-up is less than two iterations, the learning rate cannot rise: set warmup_ratio=0.1, or more epochs",
+        "预热不到两次迭代，学习率升不起来：增大 warmup_ratio 或 max_epochs，预检会给出合适的值",
+        "the warm-up is less than two iterations, the learning rate cannot rise: raise warmup_ratio or max_epochs, the preflight names a value",
     ),
     _cause(
         "bitsandbytes",

@@ -152,8 +152,7 @@ def before_start(
     if any(found.severity == "error" for found in problems):
         return problems
     cluster = cluster or Cluster()
-    rows = datasets.find(workspace, config.dataset).rows
-    problems += check_warmup(config, rows, cluster.nproc * cluster.nnodes)
+    problems += check_warmup(workspace, config, cluster.nproc * cluster.nnodes)
     values, model = config.values(), models.find(workspace, config.model)
     like = (config.model, values["r"] if isinstance(values["r"], int) else None, deepspeed)
     measured = next(

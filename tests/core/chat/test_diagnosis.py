@@ -2,8 +2,10 @@
 
 import pytest
 
-from core.chat.diagnosis import diagnose
+from core.chat.diagnosis import diagnose, next_config
 from core.chat.score import Scores
+from core.config import config as configs
+from core.config.warmup import check_warmup
 from tests.core.chat.test_score import answered
 
 
@@ -51,3 +53,20 @@ def test_verdict_without_an_identity(retention, before, after, verdict):
         questions=[answered("held_out"), answered("general")],
     )
     assert diagnose(scores).verdict == verdict
+
+
+def test_half_of_the_epochs_is_not_half_of_the_warmup(workspace, finished_run):
+    """What is changed for a model that has learned too much still trains."""
+    nothing = {"base": 0.0, "tuned": 0.0}
+    scores = Scores(
+        identity={"base": 0.0, "tuned": 1.0},
+        retention={"base": 1.0, "tuned": 0.7},
+        parrot=nothing,
+        held_out=nothing,
+        questions=[answered("identity"), answered("general")],
+    )
+    made = next_config(workspace, finished_run, diagnose(scores))
+    before = configs.find(workspace, finished_run.facts["config"]["name"]).values()
+    assert made.values()["max_epochs"] == round(before["max_epochs"] / 2)
+    assert made.values()["warmup_ratio"] == 2 * before["warmup_ratio"]
+    assert check_warmup(workspace, made, 1) == []

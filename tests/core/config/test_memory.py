@@ -115,3 +115,20 @@ def test_shape_of_a_model_on_disk(tmp_path):
     like_llama = shape(tmp_path)
     assert like_llama.linear == 4 * 8 * 8 + 3 * 8 * 16
     assert like_llama.lora_per_rank == 4 * 16 + 3 * 24
+
+
+def test_zero_divides_what_it_splits_and_offloads():
+    """Full training: 2 bytes of weights, 2 of gradients, 12 of optimizer for each parameter, over the processes."""
+    whole = facts(r=0, bits=None, dtype="bfloat16")
+
+    def parts(setting, processes):
+        told = memory(INTERNLM2, {**whole, "deepspeed": setting, "processes": processes}, cuda=True)
+        found = {part.name: part.mb * 2**20 / INTERNLM2.parameters for part in told.parts}
+        return round(found["weights"], 3), round(found["trained"], 3)
+
+    assert parts("deepspeed_zero2", 1) == (2, 14)
+    assert parts("deepspeed_zero1", 4) == (2, 5)
+    assert parts("deepspeed_zero2", 4) == (2, 3.5)
+    assert parts("deepspeed_zero3", 4) == (0.5, 3.5)
+    assert parts("deepspeed_zero2_offload", 1) == (2, 2)
+    assert parts("deepspeed_zero3_offload", 2) == (0, 1)

@@ -218,6 +218,17 @@ def test_a_warmup_is_mended_to_two_iterations(workspace, config, facts, ratio, w
     assert "warmup_ratio" not in where(told(workspace, config, facts, schedulers=[{**WARM, "end": 12 * share}]))
 
 
+@pytest.mark.parametrize(("samples", "epochs"), [(1, 1), (1, 2), (16, 5), (40, 9)])
+def test_where_there_are_few_iterations_the_fix_takes_more_of_them(workspace, config, facts, samples, epochs):
+    few = {"data__samples": samples, "max_epochs": epochs, "batch_size": 16}
+    fix = where(told(workspace, config, facts, schedulers=[{**WARM, "end": epochs * 0.03}], **few))["warmup_ratio"].fix
+    assert fix["warmup_ratio"] == 0.1
+    mended = few | {"max_epochs": fix["max_epochs"]}
+    found = told(workspace, config, facts, schedulers=[{**WARM, "end": fix["max_epochs"] * 0.1}], **mended)
+    assert "warmup_ratio" not in where(found)
+    assert found.iters >= 30
+
+
 def test_deepspeed_casts_the_whole_model(workspace, config, facts, monkeypatch):
     monkeypatch.setattr(module, "shape", lambda *_: INTERNLM2)
     facts.update(changed(wrapper="AmpOptimWrapper", model__llm={"torch_dtype": {NAME: "torch.bfloat16"}}))
@@ -229,6 +240,12 @@ def test_deepspeed_casts_the_whole_model(workspace, config, facts, monkeypatch):
     assert weights < alone.estimated_memory_mb - with_it.estimated_memory_mb < 2.2 * weights
     slow = preflight(workspace, config, deepspeed="deepspeed_zero3")
     assert slow.estimated_seconds > 1.5 * with_it.estimated_seconds
+    # DeepSpeed steps only where the accumulation is full.
+    facts["accumulative_counts"] = 16
+    assert (
+        preflight(workspace, config).optimizer_updates,
+        preflight(workspace, config, deepspeed="deepspeed_zero2").optimizer_updates,
+    ) == (8, 7)
     with pytest.raises(BadInput, match="zero9"):
         preflight(workspace, config, deepspeed="zero9")
 

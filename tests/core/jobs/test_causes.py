@@ -100,7 +100,7 @@ CASES = [
     (
         "warm-up",
         "RuntimeError: The warm-up has one iteration: the learning rate would stay at 1e-05 of what is set",
-        "warmup_ratio=0.1",
+        "warmup_ratio",
     ),
     ("bitsandbytes", "RuntimeError: No GPU found. A GPU is needed for quantization.", "config anew"),
     ("bitsandbytes", "ValueError: bitsandbytes was compiled without GPU support.", "plain LoRA"),
