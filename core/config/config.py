@@ -108,7 +108,7 @@ def make(
     chosen_model, chosen_data = models.usable(workspace, model), datasets.find(workspace, dataset)
     questions = questions_for(chosen_data)
     own = own_recipe.find(workspace, recipe) if recipe not in recipes.RECIPES else None
-    gpu = bool(gpus())
+    gpu = bool(cards := len(gpus()))
     if own is not None:
         preset_name, base = own.preset, own.base
         config = ConfigFile(own.text)
@@ -128,6 +128,7 @@ def make(
                 rows=chosen_data.rows,
                 questions=questions,
                 gpu=gpu,
+                cards=cards,
                 fit=fit_here(workspace, chosen_model, chosen_data, recipes.RANKS[recipe]) if gpu else None,
             )
         )

@@ -67,11 +67,13 @@ def edits(
     rows: int,
     questions: list[str],
     gpu: bool,
+    cards: int = 1,
     fit: Fit | None = None,
 ) -> Iterator[Edit]:
     """All edits of `recipe` to `preset`, for a dataset file of `rows` rows and the questions to evaluate with.
 
-    `fit` is what suits the GPU that is here; without it the preset's own method and precision stay.
+    `fit` is what suits the GPU that is here; without it the preset's own method and precision stay. `cards` is how many
+    GPUs may share the rows.
     """
     if recipe == "preset":
         yield from task_edits(preset, model, data, questions)
@@ -79,7 +81,7 @@ def edits(
     yield from _task_edits(preset, model, data, questions)
     tiny = model.parameters < TINY_PARAMETERS
     if recipe == "fast":
-        yield from _fast_edits(preset, model, rows, gpu, None if tiny else fit)
+        yield from _fast_edits(preset, model, rows, gpu, cards, None if tiny else fit)
     if recipe == "pretrain":
         yield from _pretrain_edits(model, data, gpu)
     if recipe != "course" and fit and gpu and not tiny:
@@ -125,7 +127,7 @@ def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[st
     yield Edit(path=f"{DATASET}.dataset_map_fn", value=None, why=_ROWS)
 
 
-def _fast_edits(preset: ConfigFile, model: Model, rows: int, gpu: bool, fit: Fit | None) -> Iterator[Edit]:
+def _fast_edits(preset: ConfigFile, model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None) -> Iterator[Edit]:
     """Enough updates on short rows, and answers on the way."""
     tiny = model.parameters < TINY_PARAMETERS
     batch = fit.batch_size if fit else 16 if tiny else 4
@@ -183,6 +185,9 @@ def _fast_edits(preset: ConfigFile, model: Model, rows: int, gpu: bool, fit: Fit
         value="",
         why=Text("训练、评测、聊天用同一种提示", "one prompt for training, evaluation and chat"),
     )
+    # Each of several cards takes its share of the iterations.
+    if cards > 1:
+        yield Edit(path="warmup_ratio", value=0.1 if total // cards >= 20 else 0.3, why=_WARM)
     yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
     yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "nothing is packed"))
     yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)

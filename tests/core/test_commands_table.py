@@ -404,6 +404,8 @@ def test_train_waits_its_turn(told, here, config, fake_engine, workspace):
 
 def test_each_machine_is_told_its_command(told, config, fake_engine):
     fake_engine("ok")
+    # Four processes have a quarter of the iterations each.
+    told("configs", "set", config.name, "warmup_ratio=0.1")
     words = ["--nproc", "2", "--nnodes", "2", "--addr", "10.0.0.1", "--port", "12345"]
     answer = told("train", "start", config.name, *words)
     assert set(answer) == STATE | {"commands"}

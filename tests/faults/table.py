@@ -54,8 +54,10 @@ In a real browser, with the real engine, `tests/e2e/test_journey.py` closes the 
 real engine, on the demo model and CPUs, `tests/e2e/test_distributed.py` trains with two processes and DeepSpeed ZeRO-2,
 stops, resumes and converts from the checkpoint directory, and trains on two hosts in network namespaces. Tried by
 hand there: a disk that was full at the second checkpoint (stopped with iter_4 whole; resumed after making room, it ended with
-exactly the loss of a run that was not interrupted), and `--launcher slurm` with a stand-in for srun on one machine. Not run so far: several
-GPUs with NCCL, a real Slurm, a workspace on NFS (`flock` is asked of local disks only).
+exactly the loss of a run that was not interrupted), and `--launcher slurm` with a stand-in for srun on one machine. On two H200s (NCCL,
+the 1.8 B architecture, random weights) a training with ZeRO-2 was stopped at iteration 30 in 5.6 s, the memory of the GPU was
+as free as before, and it went on to its end in one line of iterations. Not run so far: several machines with GPUs, a real
+Slurm, a workspace on NFS (`flock` is asked of local disks only).
 """
 COLUMNS = ("status", "seconds", "stop_seconds", "left", "kept", "resumed")
 

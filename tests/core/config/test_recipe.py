@@ -1,6 +1,7 @@
 """What a recipe makes of a preset: the course's is the course's edits and nothing else."""
 
 import difflib
+import math
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,16 @@ def test_other_presets_that_fit():
     config, _ = made("course", preset="qwen1_5_1_8b_chat_qlora_alpaca_e3", gpu=True)
     assert config.get("pretrained_model_name_or_path") == "/models/m"
     assert config.get("train_dataloader.dataset.dataset_map_fn") is None
+
+
+@pytest.mark.parametrize("cards", [1, 2, 3, 4, 8, 16])
+@pytest.mark.parametrize("rows", [30, 282, 3000])
+def test_fast_warms_up_on_as_many_cards_as_there_are(rows, cards):
+    preset = ConfigFile(preset_text(FALLBACK["fast"]))
+    model = Model(name="m", path=Path("/models/m"), parameters=REAL)
+    common = {"model": model, "data": Path("/data.json"), "questions": QUESTIONS, "gpu": True}
+    apply(preset, list(recipes.edits("fast", preset, rows=rows, cards=cards, **common)))
+    batch, epochs, end = (preset.get(name) for name in ("batch_size", "max_epochs", "param_scheduler[0].end"))
+    per_epoch = math.ceil(math.ceil(rows / cards) / batch)
+    assert int(end * per_epoch) >= 2
+    assert end / epochs == pytest.approx(0.03) if cards == 1 else round(end / epochs, 3) in (0.1, 0.3)
