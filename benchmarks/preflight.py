@@ -114,6 +114,11 @@ def happened(workspace: Workspace, run: Run) -> dict[str, Any]:
     }
 
 
+def taken_and_skipped(did: dict[str, Any]) -> list[int]:
+    """Of a run's updates, those that were made, and those that were skipped."""
+    return [did["updates"] - did["skipped"], did["skipped"]]
+
+
 def measured(workspace: Workspace, model: str, cases: tuple[Case, ...]) -> Iterator[dict[str, Any]]:
     """Forecast and train each case in turn."""
     there = {found.name for found in datasets.every(workspace)}
@@ -180,6 +185,8 @@ def main() -> int:
                 # After each: a call that is cut off loses only what was not done.
                 found.append(case)
                 wrong = sum(one["predicted"][key] != one["measured"][key] for one in found for key in COUNTS)
+                # What the training page told of the updates, against the last checkpoint.
+                wrong += sum(one["measured"]["told"] != taken_and_skipped(one["measured"]) for one in found)
                 write(name, {"model": options.model, "wrong": wrong, "cases": found})
                 PAGE.write_text(page(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.engine.model_shape import Shape
-from core.engine.presets import zero_settings
+from core.engine.presets import zero_divisors, zero_settings
 from core.ground.text import Text
 
 # Kept for each token in a layer, as (times hidden size, times intermediate size): with an adapter and dropout, with an
@@ -117,11 +117,10 @@ class Setup:
 
 
 def _divided(facts: dict[str, Any]) -> tuple[float, float, float]:
-    """The share of a process: optimizer's states, gradients, weights (Rajbhandari et al. 2020, §3)."""
+    """What is left on the GPU of a process, as a share: of the optimizer's states, the gradients, the weights."""
     stage, offload_optimizer, offload_weights = zero_settings(facts["deepspeed"])
-    share = 1 / facts.get("processes", 1)
-    optimizer = 0.0 if offload_optimizer else share if stage >= 1 else 1.0
-    return optimizer, share if stage >= 2 else 1.0, 0.0 if offload_weights else share if stage >= 3 else 1.0
+    optimizer, gradients, weights = (1 / divisor for divisor in zero_divisors(stage, facts.get("processes", 1)))
+    return 0.0 if offload_optimizer else optimizer, gradients, 0.0 if offload_weights else weights
 
 
 def _weights(shape: Shape, setup: Setup) -> list[Part]:
@@ -134,9 +133,9 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
     else:
         size = (shape.linear + rest) * setup.weight_bytes
         formula = f"{shape.parameters:,} × {setup.weight_bytes:g} B"
-    here = setup.divided[2]
-    formula += f" × {here:g}" if here != 1 else ""
-    parts = [Part(name="weights", label=Text("模型权重", "weights"), formula=formula, mb=size * here / MB)]
+    share = setup.divided[2]
+    formula += f" × {share:g}" if share != 1 else ""
+    parts = [Part(name="weights", label=Text("模型权重", "weights"), formula=formula, mb=size * share / MB)]
     if setup.mixed and setup.weight_bytes == 4:
         # Autocast's half-precision copies live until the backward pass; with checkpointing a layer at a time.
         kept = 0 if setup.bits else shape.linear

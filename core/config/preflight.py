@@ -29,8 +29,8 @@ from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.jobs.reasons import known_cause
 
-# What the process that looks at the GPU takes itself while it looks: CUDA's context and a matrix product (some 690 MB on
-# an H100 and an H200, and less on smaller cards). A training's own is in what it needs.
+# What the process that looks at the GPU takes itself while it looks: CUDA's context and a matrix product. A training's
+# own is in what it needs. Rather less than the 690 MB that it was on an H100, for cards where it is less.
 PROBE_MB = 500
 # Problems with these leave nothing to measure.
 _NEEDED = {"config.py", "model", "dataset"}

@@ -48,7 +48,8 @@ def check_warmup(workspace: Workspace, config: Config, processes: int) -> list[P
     scheduler = {key: file.get(f"param_scheduler[0].{key}") for key in _RAMP}
     scheduler = {key: value for key, value in scheduler.items() if value is not MISSING}
     kind = file.get("param_scheduler[0].type")
-    numbers = (scheduler.get("end"), scheduler.get("start_factor"), values.get("max_epochs"), values.get("batch_size"))
+    numbers = [scheduler.get("begin", 0), scheduler.get("end"), scheduler.get("start_factor")]
+    numbers += [values.get("max_epochs"), values.get("batch_size")]
     if (
         not all(isinstance(number, int | float) for number in numbers)
         or values.get("pack_to_max_length") is not False

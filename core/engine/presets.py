@@ -83,6 +83,14 @@ def zero_settings(name: str) -> tuple[int, bool, bool]:
     return int(zero["stage"]), "offload_optimizer" in zero, "offload_param" in zero
 
 
+def zero_divisors(stage: int, processes: int) -> tuple[int, ...]:
+    """By how many processes a stage of ZeRO divides the optimizer's states, the gradients and the weights.
+
+    Rajbhandari et al. 2020, §3: 1 the first of them, 2 the second too, 3 all.
+    """
+    return tuple(processes if stage >= least else 1 for least in (1, 2, 3))
+
+
 def matching(pattern: str | None, xtuner: Path | None = None) -> list[str]:
     """The presets whose name holds `pattern`, or matches it as a wildcard; all without one."""
     if not pattern:

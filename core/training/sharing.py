@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.config.config import Config
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.engine.model import Model
-from core.engine.presets import deepspeed_settings, zero_settings
+from core.engine.presets import deepspeed_settings, zero_divisors, zero_settings
 from core.training.space import trained_parameters
 
 
@@ -49,9 +49,8 @@ def _share(
     name: str | None, zero: tuple[int, bool, bool], weights: int, gradients: int, optimizer: int, processes: int
 ) -> Share:
     stage, offload_optimizer, offload_weights = zero
-    optimizer //= processes if stage >= 1 else 1
-    gradients //= processes if stage >= 2 else 1
-    weights //= processes if stage >= 3 else 1
+    parts = zip((optimizer, gradients, weights), zero_divisors(stage, processes), strict=True)
+    optimizer, gradients, weights = (size // divisor for size, divisor in parts)
     host = (optimizer if offload_optimizer else 0) + (weights if offload_weights else 0)
     return Share(
         name=name,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.preflight import COUNTS, forecast, happened
+from benchmarks.preflight import COUNTS, forecast, happened, taken_and_skipped
 from core.config import config as configs
 from core.config.preflight import preflight
 from core.jobs.job import Status
@@ -61,6 +61,7 @@ def test_the_demo_did_what_its_preflight_says(demo):
     said = forecast(demo.workspace, config)
     did = happened(demo.workspace, runs.find(demo.workspace, demo.answer["run"]))
     assert {key: said[key] for key in COUNTS} == {key: did[key] for key in COUNTS}
+    assert did["told"] == taken_and_skipped(did)
     assert said["calibrated"]
 
 
@@ -79,6 +80,7 @@ def test_a_packed_training_whose_accumulation_does_not_divide(demo):
     assert run.job.wait() is Status.FINISHED, run.job.log_tail()
     did = happened(demo.workspace, run)
     assert {key: said[key] for key in COUNTS} == {key: did[key] for key in COUNTS}
+    assert did["told"] == taken_and_skipped(did)
 
 
 def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(demo):
