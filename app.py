@@ -13,9 +13,9 @@ from starlette.middleware import Middleware
 
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
-from pages.components.compression import CompressedFiles, compress_ahead
 from pages.components.contents import list_pages
-from pages.components.uploads import SpooledUploads
+from pages.components.server.compression import CompressedFiles, compress_ahead
+from pages.components.server.uploads import SpooledUploads
 
 
 @st.cache_resource(show_spinner=False)
@@ -27,7 +27,7 @@ def forget_the_imports() -> None:
 
 def read_ahead() -> None:
     """What charts need, and the history of the newest run, before someone waits for them."""
-    from pages.components import monitor
+    from pages.components.train import monitor
 
     # Where the workspace cannot be used, each page says so.
     with contextlib.suppress(StudioError):

@@ -88,8 +88,8 @@ class Ours:
     """Our decoding."""
 
     def __init__(self, model: Any, adapter: Path, *, graphs: bool | None = None) -> None:
-        from core.engine.adapter import read_adapter
-        from core.engine.decoding import Decoder, Draw, Row
+        from core.engine.workers.adapter import read_adapter
+        from core.engine.workers.decoding import Decoder, Draw, Row
 
         self.decoder, self.row, self.draw = Decoder(model, graphs=graphs), Row, Draw()
         if not self.decoder.usable:

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.measure import RESULTS, WORKSPACE, interleaved, machine, say, write
 from core.engine.commands import engine_environment
-from core.engine.tensors import Planned, Weights, shards, write_shards
+from core.engine.workers.tensors import Planned, Weights, shards, write_shards
 from core.ground.files import read_json
 from core.ground.workspace import PROJECT, Workspace
 from core.training import run as runs
@@ -159,7 +159,7 @@ def main() -> None:
     }  # fmt: skip
     (directory / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     figures |= {"model_gb": total / 1e9, "largest_shard_gb": largest / 1e9}
-    figures["ours"] = run("core.engine.export_worker", "merge", "--plan", str(directory / "plan.json"))
+    figures["ours"] = run("core.engine.workers.export_worker", "merge", "--plan", str(directory / "plan.json"))
     say(f"ours: {figures['ours']}")
     figures["allowed_peak_gb"] = 1.3 * largest / 1e9 + 1
     figures["xtuner"] = run(

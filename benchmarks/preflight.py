@@ -18,13 +18,13 @@ from typing import Any
 
 from benchmarks.measure import RESULTS, say, seconds, write
 from core.config import config as configs
-from core.config.preflight import preflight
 from core.data import dataset as datasets
-from core.engine import model as models
 from core.engine.commands import engine_command, engine_environment
+from core.forecast.preflight import preflight
 from core.ground.files import read_json
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import Status
+from core.models import model as models
 from core.training import history
 from core.training import run as runs
 from core.training.record import Run

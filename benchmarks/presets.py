@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import say, seconds, write
-from core.config.fields import BY_NAME
+from core.config.settings.fields import BY_NAME
 from core.engine import measure
 from core.engine.catalogue import catalogue
 from core.engine.config_file import ConfigFile

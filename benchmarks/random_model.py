@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from core.engine.demo_model import import_modeling, save
-from core.engine.demo_text import EOS, Dialogues, build_tokenizer
+from core.engine.workers.demo_model import import_modeling, save
+from core.engine.workers.demo_text import EOS, Dialogues, build_tokenizer
 
 DIALOGUES = Path(__file__).parents[1] / "core" / "data" / "dialogues"
 # InternLM2-Chat-1.8B's config.json; and one that a CPU can carry.

@@ -13,23 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.chat import compare
-from core.chat.compare import Ask, Sampling
+from core.chat import worker_client
 from core.chat.diagnosis import diagnose
 from core.chat.score import score
+from core.chat.worker_client import Ask, Sampling
 from core.config import config as configs
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS, check_nickname
 from core.engine import interpreter
-from core.engine import model as models
 from core.engine.commands import module_command
+from core.engine.failures.reasons import reason
 from core.export import export
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, write_text
 from core.ground.text import Language, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
-from core.jobs.reasons import reason
+from core.models import model as models
 from core.report import writeup
 from core.training import run as runs
 
@@ -121,7 +121,7 @@ def run(
         with progress.stage("export") as watch:
             verified = export.finish(trained, current(export.start(workspace, trained)), on_progress=watch)["verify"]
         with progress.stage("score") as watch:
-            worker = compare.worker_for(workspace, trained, own=True)
+            worker = worker_client.worker_for(workspace, trained, own=True)
             current(worker.job)
             try:
                 worker.wait_ready(on_progress=watch)

@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.chat import compare
-from core.chat.compare import Ask, Sampling
-from core.data.curated import plain, replay_questions
-from core.engine import model as models
+from core.chat import worker_client
+from core.chat.worker_client import Ask, Sampling
+from core.data.dialogues.curated import plain, replay_questions
 from core.engine.commands import module_command
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_json
 from core.ground.text import Language, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
+from core.models import model as models
 
 MOST_TOKENS = 256
 # Asked together, so that progress can be told.
@@ -51,8 +51,8 @@ def generate(
     # The same ones whatever the count, well mixed.
     questions.sort(key=lambda question: hashlib.sha256(plain(question).encode()).digest())
     questions = questions[:count]
-    there = {job.name for job in compare.jobs_in(workspace.jobs, "chat") if job.status().live}
-    worker = compare.worker_for(workspace, model=model, own=True)
+    there = {job.name for job in worker_client.jobs_in(workspace.jobs, "chat") if job.status().live}
+    worker = worker_client.worker_for(workspace, model=model, own=True)
     pairs, dropped, began = [], 0, time.monotonic()
     try:
         worker.wait_ready()

@@ -3,23 +3,24 @@
 import streamlit as st
 
 from core.report.assignment import assignment
-from pages.components import busy_panel, demo_panel
 from pages.components.checklist import show_checklist
 from pages.components.contents import for_a_picture
-from pages.components.engine_panel import show_engine
 from pages.components.frame import open_page
-from pages.components.guide import show_guide
 from pages.components.live import while_live
-from pages.components.machine import show_machine
-from pages.components.model_sources import show_sources
-from pages.components.models_panel import show_models
-from pages.components.sections import choose_section
+from pages.components.setup import busy as running
+from pages.components.setup import demo
+from pages.components.setup.engine import show_engine
+from pages.components.setup.guide import show_guide
+from pages.components.setup.machine import show_machine
+from pages.components.setup.models import show_models
+from pages.components.setup.sections import choose_section
+from pages.components.setup.sources import show_sources
+from pages.components.setup.trust import ask_for_leave, mention_who_waits
+from pages.components.setup.tunnel import show_tunnel
 from pages.components.text import t
-from pages.components.trust_panel import ask_for_leave, mention_who_waits
-from pages.components.tunnel import show_tunnel
 
 workspace = open_page("setup")
-found, live = assignment(workspace), busy_panel.live_jobs(workspace)
+found, live = assignment(workspace), running.live_jobs(workspace)
 busy = bool(live)
 
 left, right = st.columns([3, 2], gap="large")
@@ -28,8 +29,8 @@ with left, st.container(border=True):
 with right:
     show_checklist(found)
 
-while_live(busy, lambda: busy_panel.show_live(workspace, live))
-busy_panel.show_failures(workspace)
+while_live(busy, lambda: running.show_live(workspace, live))
+running.show_failures(workspace)
 
 if for_a_picture():
     st.subheader(t("setup.section.models"), anchor=False)
@@ -44,7 +45,7 @@ if section == "models":
 else:
     mention_who_waits(workspace)
 if section == "demo":
-    demo_panel.show_demo(workspace, busy="demo" in live)
+    demo.show_demo(workspace, busy="demo" in live)
 elif section == "models":
     show_models(workspace)
     show_sources(workspace, busy=busy)

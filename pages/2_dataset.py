@@ -3,25 +3,25 @@
 import streamlit as st
 
 from core.data import dataset as datasets
-from core.engine import model as models
 from core.ground.errors import StudioError
+from core.models import model as models
 from pages.components.choice import choose
 from pages.components.contents import link_to
-from pages.components.corpus_form import show_corpus_form
-from pages.components.dataset_checks import show_checks
-from pages.components.dataset_jobs import live_jobs, show_ended, show_live
-from pages.components.dataset_statistics import show_statistics
-from pages.components.dataset_versions import show_versions
+from pages.components.dataset.assistant_form import show_recipe_form
+from pages.components.dataset.checks import show_checks
+from pages.components.dataset.corpus import show_corpus_form
+from pages.components.dataset.import_form import show_import_form
+from pages.components.dataset.jobs import live_jobs, show_ended, show_live
+from pages.components.dataset.row_editor import show_rows
+from pages.components.dataset.statistics import show_statistics
+from pages.components.dataset.token_view import show_tokens
+from pages.components.dataset.versions import show_versions
 from pages.components.figures import size
 from pages.components.frame import open_page
-from pages.components.import_form import show_import_form
 from pages.components.live import while_live
 from pages.components.plain import plain
 from pages.components.problems import show_refusal
-from pages.components.recipe_form import show_recipe_form
-from pages.components.row_editor import show_rows
 from pages.components.text import t
-from pages.components.token_view import show_tokens
 
 workspace = open_page("dataset")
 

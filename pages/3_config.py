@@ -4,16 +4,16 @@ import streamlit as st
 
 from core.config import config as configs
 from core.data import dataset as datasets
-from core.engine import model as models
+from core.models import model as models
 from pages.components.choice import choose
-from pages.components.config_editor import show_editor, syntax_error
-from pages.components.config_exchange import show_incoming, show_outgoing
-from pages.components.config_form import show_settings
+from pages.components.config.editor import show_editor, syntax_error
+from pages.components.config.exchange import show_incoming, show_outgoing
+from pages.components.config.form import show_settings
+from pages.components.config.preflight import show_preflight
+from pages.components.config.preset_choice import show_catalogue, show_new
 from pages.components.contents import link_to, nothing_yet
 from pages.components.frame import open_page
 from pages.components.plain import plain
-from pages.components.preflight_panel import show_preflight
-from pages.components.preset_choice import show_catalogue, show_new
 from pages.components.problems import refusals
 from pages.components.text import language, t
 

@@ -7,12 +7,12 @@ from pages.components.choice import choose_run
 from pages.components.contents import link_to, nothing_yet
 from pages.components.frame import open_page
 from pages.components.live import while_live
-from pages.components.monitor import show_run
-from pages.components.queue_panel import show_queue
-from pages.components.run_list import show_runs
-from pages.components.run_shelf import show_shelf, show_undo
-from pages.components.start_form import show_start_form
 from pages.components.text import t
+from pages.components.train.monitor import show_run
+from pages.components.train.queue import show_queue
+from pages.components.train.runs import show_runs
+from pages.components.train.shelf import show_shelf, show_undo
+from pages.components.train.start_form import show_start_form
 
 workspace = open_page("train")
 found = [config.name for config in configs.every(workspace)]

@@ -10,8 +10,8 @@ from core.export import export
 from core.jobs.job import Status, latest_job
 from pages.components.choice import choose_run
 from pages.components.contents import link_to, nothing_yet
-from pages.components.export_form import checkpoint_line, choose_form
-from pages.components.export_result import show_export, show_export_progress
+from pages.components.export.form import checkpoint_line, choose_form
+from pages.components.export.result import show_export, show_export_progress
 from pages.components.frame import open_page
 from pages.components.live import while_live
 from pages.components.problems import refusals, show_end

@@ -4,18 +4,18 @@ import streamlit as st
 
 from core.chat.side import sides, tuned_side
 from core.data.assistant import COURSE_QUESTIONS
-from core.engine import model as models
 from core.ground.errors import StudioError
-from pages.components import dialogue
-from pages.components.chat_settings import choose_sampling, choose_sides, show_kept, side_names
-from pages.components.chat_worker_panel import load_button, offer_loading, show_loading, worker_of
+from core.models import model as models
+from pages.components.chat import dialogue
+from pages.components.chat.scores import scoring_job, show_found, show_scoring
+from pages.components.chat.settings import choose_sampling, choose_sides, show_kept, side_names
+from pages.components.chat.worker import load_button, offer_loading, show_loading, worker_of
 from pages.components.choice import choose_run
 from pages.components.contents import link_to, nothing_yet
 from pages.components.frame import open_page
 from pages.components.job_progress import show_progress
 from pages.components.live import while_live
 from pages.components.problems import show_refusal
-from pages.components.score_panel import scoring_job, show_found, show_scoring
 from pages.components.text import t
 
 QUESTIONS = {

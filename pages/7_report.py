@@ -3,14 +3,14 @@
 import streamlit as st
 
 from core.report import writeup
-from pages.components import report_view
 from pages.components.choice import choose_run
 from pages.components.contents import nothing_yet
 from pages.components.frame import open_page
 from pages.components.job_progress import show_progress
 from pages.components.live import while_live
-from pages.components.publish_panel import show_publish, uploading
-from pages.components.report_content import show_content
+from pages.components.report import view
+from pages.components.report.content import show_content
+from pages.components.report.publish import show_publish, uploading
 from pages.components.text import t
 
 workspace = open_page("report")
@@ -19,7 +19,7 @@ if run is None:
     nothing_yet(t("report.no_run"), "train")
     st.stop()
 
-job, sending = report_view.building(run), uploading(run)
+job, sending = view.building(run), uploading(run)
 if job or sending:
     # One timer for both; when one is over, the page is drawn anew.
     while_live(True, lambda: [show_progress(live) for live in (job, sending) if live].count(False) == 0)
@@ -28,19 +28,19 @@ report_tab, content_tab, shots_tab, publish_tab = st.tabs(
     [t("report.tab_report"), t("report.tab_content"), t("report.tab_shots"), t("report.tab_publish")], key="report_tab"
 )
 with report_tab:
-    report_view.show_build(workspace, run, busy=job is not None)
+    view.show_build(workspace, run, busy=job is not None)
     report = writeup.there(run)
     if report is None:
         st.info(t("report.none"), icon=":material/info:")
     else:
-        report_view.show_downloads(report, run.id)
-        report_view.show_report(report)
+        view.show_downloads(report, run.id)
+        view.show_report(report)
 
 with content_tab:
     show_content(run)
 
 with shots_tab:
-    report_view.show_screenshots(run)
+    view.show_screenshots(run)
 
 with publish_tab:
     show_publish(workspace, run, busy=sending is not None)

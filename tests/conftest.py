@@ -17,11 +17,11 @@ from core.config.config import Config
 from core.data import dataset as datasets
 from core.data.dataset import Dataset
 from core.engine import commands
-from core.engine import model as models
-from core.engine.model import Model
 from core.ground.files import write_json, write_text
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, wait_until
+from core.models import model as models
+from core.models.model import Model
 from core.training import run as runs
 from core.training.run import Run
 from tests.fakes.chat import FakeWorker

@@ -7,12 +7,12 @@ from typing import Any, Literal
 from core.chat.score import Scores
 from core.config import config as configs
 from core.config.config import Config
-from core.config.fields import BY_NAME
+from core.config.settings.fields import BY_NAME
 from core.data import dataset as datasets
-from core.engine import model as models
 from core.engine.config_file import ConfigFile
 from core.ground.text import Text
 from core.ground.workspace import Workspace, free_name
+from core.models import model as models
 from core.training.run import Run
 
 Verdict = Literal["learned", "not_learned", "over_learned", "broken"]

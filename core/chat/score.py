@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any
 
-from core.chat.compare import Ask, Sampling, Worker
 from core.chat.side import BASE, Side, tuned_side
-from core.data.curated import ROLES, SAME, dialogues
-from core.data.messages import Row
+from core.chat.worker_client import Ask, Sampling, Worker
+from core.data.dialogues.curated import ROLES, SAME, dialogues
+from core.data.row import Row
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
 from core.training.run import Run

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.chat import compare
+from core.chat import worker_client
 from core.chat.score import Scores, score_sides
 from core.chat.side import Side, checkpoint_side, tuned_side
 from core.data import split
@@ -68,12 +68,12 @@ def score_now(
 ) -> dict[str, Scores]:
     """Score these sides with the chat worker that is loaded, or one that is loaded for it and ended afterwards."""
     tell = _progress_writer()
-    there = compare.worker_there(workspace, run)
-    worker = there or compare.worker_for(workspace, run, own=True)
+    there = worker_client.worker_there(workspace, run)
+    worker = there or worker_client.worker_for(workspace, run, own=True)
     part = split.held_out_of(workspace, run.facts["dataset"])
     held_out = part.page(0, MOST_LOOKED_AT) if part else []
     known = {**worker.sides, **{side.key: side for side in sides}}
-    worker = compare.Worker(worker.job, worker.template, known)
+    worker = worker_client.Worker(worker.job, worker.template, known)
     found: dict[str, Scores] = {}
     with _stopped_by_term():
         try:

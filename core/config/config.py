@@ -14,19 +14,17 @@ from typing import Any
 
 from core.config import own_recipe
 from core.config import recipe as recipes
-from core.config.edit import apply
-from core.config.fields import BY_NAME
 from core.config.fit import fit_here
 from core.config.named import dataset_named, model_named, place_dataset, place_model
 from core.config.proposal import propose
+from core.config.settings.edit import apply
+from core.config.settings.fields import BY_NAME
 from core.config.versions import Versions
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS
 from core.data.dataset import Dataset
 from core.engine import interpreter
-from core.engine import model as models
 from core.engine.config_file import ConfigFile, read
-from core.engine.model import Model
 from core.engine.presets import preset_text
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json, write_text
@@ -34,6 +32,8 @@ from core.ground.gpu import gpus
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with, free_name
+from core.models import model as models
+from core.models.model import Model
 
 # Settings that are a thing of the workspace rather than a value: in the file they are paths.
 NAMED = ("model", "dataset")

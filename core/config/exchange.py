@@ -7,18 +7,18 @@ import time
 from pathlib import Path
 
 from core.config.config import Config, find, questions_for, store
-from core.config.edit import apply
 from core.config.named import dataset_named, model_named
 from core.config.recipe import task_edits
+from core.config.settings.edit import apply
 from core.data import dataset as datasets
 from core.engine import interpreter
-from core.engine import model as models
 from core.engine.config_file import ConfigFile
 from core.engine.presets import preset_text, presets
 from core.ground.errors import BadInput
 from core.ground.files import write_text
 from core.ground.gpu import gpus
 from core.ground.workspace import Workspace, free_name
+from core.models import model as models
 
 
 def copy_name(preset: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 from core.config.memory import memory
 from core.data.dataset import Dataset
 from core.engine import measure
-from core.engine.model import Model
-from core.engine.model_shape import Shape, knows_sdpa, shape
 from core.ground.errors import WorkFailed
 from core.ground.text import Text
 from core.ground.workspace import Workspace
+from core.models.model import Model
+from core.models.shape import Shape, knows_sdpa, shape
 
 # Of the free memory: the rest is for what the formula does not see.
 ROOM = 0.88

@@ -7,9 +7,9 @@ The bytes that one layer keeps for a token were counted on XTuner's InternLM2 wi
 from dataclasses import dataclass
 from typing import Any
 
-from core.engine.model_shape import Shape
 from core.engine.presets import zero_divisors, zero_settings
 from core.ground.text import Text
+from core.models.shape import Shape
 
 # Kept for each token in a layer, as (times hidden size, times intermediate size): with an adapter and dropout, with an
 # adapter alone, training every weight.

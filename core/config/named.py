@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.config.edit import Edit
-from core.config.method import DATASET, LLM, one_dataset, template, to_template
 from core.config.recipe import task_edits
+from core.config.settings.edit import Edit
+from core.config.settings.method import DATASET, LLM, one_dataset, template, to_template
 from core.data import dataset as datasets
-from core.engine import model as models
 from core.engine.config_file import ConfigFile
 from core.ground.errors import BadInput
 from core.ground.text import Text
 from core.ground.workspace import Workspace
+from core.models import model as models
 
 _MODEL = f"{LLM}.pretrained_model_name_or_path"
 _FILES = (f"{DATASET}.dataset.data_files.train", f"{DATASET}.dataset.data_files")

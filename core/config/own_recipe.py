@@ -6,16 +6,13 @@
 import json
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.config.recipe import RECIPES
 from core.engine.config_file import ConfigFile
 from core.ground.errors import BadInput
 from core.ground.files import write_json
 from core.ground.workspace import Workspace
-
-if TYPE_CHECKING:
-    from core.config.config import Config
 
 FORMAT = "xtuner-studio-recipe"
 
@@ -35,15 +32,17 @@ class OwnRecipe:
         return {"format": FORMAT, "version": 1, **asdict(self)}
 
 
-def save(workspace: Workspace, config: "Config", name: str, about: str = "") -> OwnRecipe:
-    """Keep a config as a recipe. Raises BadInput where the name is taken."""
-    text, base = config.text(), config.base_text()
+def save(workspace: Workspace, name: str, about: str = "", *, preset: str, text: str, base: str) -> OwnRecipe:
+    """Keep a config as a recipe: the name of its preset, its text, and the preset's (`base`).
+
+    Raises BadInput where the name is taken.
+    """
     for path, said in ((str(workspace.models), "models"), (str(workspace.datasets), "datasets")):
         text, base = text.replace(path, said), base.replace(path, said)
     made = OwnRecipe(
         name=name,
         about=about,
-        preset=config.facts["preset"],
+        preset=preset,
         base=base,
         text=text,
         created=time.time(),

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from core.engine.catalogue import FAMILIES, PresetName, catalogue
-from core.engine.model import Model
 from core.engine.presets import COURSE_PRESET
+from core.models.model import Model
 
 # For a model that XTuner has no preset of: the course's, whose edits fit any causal model.
 FALLBACK = {"course": COURSE_PRESET, "fast": COURSE_PRESET, "pretrain": "internlm2_1_8b_full_custom_pretrain_e1"}

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from core.config.edit import Edit
 from core.config.fit import Fit
-from core.config.method import HOOK, WRAPPER, one_dataset, quantised, template, to_template
+from core.config.settings.edit import Edit
+from core.config.settings.method import HOOK, WRAPPER, one_dataset, quantised, template, to_template
 from core.engine.config_file import MISSING, ConfigFile, Source
-from core.engine.model import Model
 from core.ground.errors import BadInput
 from core.ground.text import Text
+from core.models.model import Model
 
 RecipeName = Literal["course", "fast", "pretrain", "preset"]
 RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")

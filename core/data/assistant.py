@@ -12,8 +12,8 @@ from itertools import cycle, islice
 from typing import Any, Literal
 
 from core.data import storage
-from core.data.curated import dialogues, held_out, plain
-from core.data.messages import Row, single
+from core.data.dialogues.curated import dialogues, held_out, plain
+from core.data.row import Row, single
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import read_json

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from core.data.curated import is_identity
+from core.data.dialogues.curated import is_identity
 from core.data.likeness import Likeness
-from core.data.messages import Row
+from core.data.row import Row
 from core.ground.problem import Problem
 from core.ground.text import Text
 

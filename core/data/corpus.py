@@ -14,9 +14,9 @@ from typing import Any
 
 from core.data import storage
 from core.data.checks import CONTROL, Finding
-from core.data.documents import Document, documents
+from core.data.files.documents import Document, documents
 from core.data.likeness import Likeness
-from core.data.messages import Row
+from core.data.row import Row
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import sha256, write_json

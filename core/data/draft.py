@@ -16,7 +16,7 @@ from typing import Any
 
 from core.data.checks import CONTROL
 from core.data.edits import PARTS, Part, changed, edit_of, line_of, may_empty, pattern_of
-from core.data.messages import Row, problem
+from core.data.row import Row, problem
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import locked, write_text

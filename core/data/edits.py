@@ -5,7 +5,7 @@ import re
 from typing import Any, Literal
 
 from core.data.checks import CONTROL
-from core.data.messages import Row
+from core.data.row import Row
 
 Part = Literal["all", "input", "output", "system"]
 PARTS = ("system", "input", "output")

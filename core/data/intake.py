@@ -11,13 +11,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from core.data import formats, storage
+from core.data import storage
 from core.data.checks import Finding
-from core.data.json_records import Unreadable
-from core.data.messages import Row
-from core.data.placeholders import Fill, placeholders
-from core.data.shapes import Columns
-from core.data.source import Source, open_source
+from core.data.files import formats
+from core.data.files.json_records import Unreadable
+from core.data.files.placeholders import Fill, placeholders
+from core.data.files.shapes import Columns
+from core.data.files.source import Source, open_source
+from core.data.row import Row
 from core.data.storage import Dataset
 from core.ground.files import sha256, write_json
 from core.ground.text import Text

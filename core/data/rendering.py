@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.data.messages import Row
-from core.engine import tokens
-from core.engine.model import Model
+from core.data import tokens
+from core.data.row import Row
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
+from core.models.model import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from core.data.assistant import Assistant
-from core.data.messages import Row
+from core.data.row import Row
 from core.ground.errors import StudioError
 
 # The course's own settings: rows packed to 2048 tokens, one pack a step, 16 steps an update, 3 epochs.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.data.messages import Row
+from core.data.row import Row
 
 ARRAY, LINES, INDEX = "data.json", "data.jsonl", "data.index"
 MOST_IN_ARRAY = 20_000

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.data import storage
-from core.data.curated import plain
-from core.data.messages import Row
+from core.data.dialogues.curated import plain
+from core.data.row import Row
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.data import tokens
 from core.data.storage import Dataset
-from core.engine import tokens
-from core.engine.model import Model
-from core.engine.tokens import MOST_COUNTED, Lengths
+from core.data.tokens import MOST_COUNTED, Lengths
 from core.ground.workspace import Workspace
 from core.jobs.job import Job
+from core.models.model import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

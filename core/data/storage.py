@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.checks import Checks, Finding
-from core.data.messages import Row
+from core.data.row import Row
 from core.data.rows_file import ARRAY, RowsWriter, read_rows
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json

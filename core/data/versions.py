@@ -10,9 +10,9 @@ from core.data import assistant, corpus, intake, split, storage
 from core.data.assistant import Assistant
 from core.data.draft import Draft
 from core.data.edits import Part
+from core.data.files.placeholders import Fill
+from core.data.files.shapes import Columns
 from core.data.intake import Wanted
-from core.data.placeholders import Fill
-from core.data.shapes import Columns
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import read_json, sha256

@@ -17,7 +17,7 @@ from core.engine import interpreter
 from core.ground.errors import BadInput
 from core.ground.workspace import PROJECT, Workspace
 
-ENTRY = "core.engine.entry"
+ENTRY = "core.engine.workers.entry"
 _ADDRESS = re.compile(r"[\w.:%-]{1,253}")
 _PARTITION = re.compile(r"[\w.,-]{1,200}")
 Launcher = Literal["pytorch", "slurm"]

@@ -28,7 +28,7 @@ from core.ground.workspace import PROJECT, Workspace
 
 ENVIRONMENT = "XTUNER_STUDIO_ENGINE"
 OWN = "own"
-WORKER = PROJECT / "core" / "engine" / "inspect_worker.py"
+WORKER = PROJECT / "core" / "engine" / "workers" / "inspect_worker.py"
 LOOK_SECONDS = 60.0
 # One that did not answer is not asked again by every page that is drawn.
 REFUSED_SECONDS = 20.0

@@ -84,7 +84,7 @@ def _run(workspace: Workspace, arguments: list[str]) -> str:
     limit = MOST_SECONDS if arguments[0] != "build" else MOST_BUILD_SECONDS
     try:
         done = subprocess.run(
-            engine_command(workspace, "core.engine.measure_worker", *arguments),
+            engine_command(workspace, "core.engine.workers.measure_worker", *arguments),
             env={**os.environ, **engine_environment(workspace)},
             stdin=subprocess.DEVNULL,
             capture_output=True,

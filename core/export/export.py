@@ -12,16 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from core.engine import model as models
 from core.engine.commands import engine_command, engine_environment
 from core.engine.config_file import MISSING, ConfigFile
-from core.engine.fingerprint import fingerprint
+from core.engine.failures.reasons import reason
 from core.export.card import card
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked, read_json, size_of, write_json
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
-from core.jobs.reasons import reason
+from core.models import model as models
+from core.models.fingerprint import fingerprint
 from core.training.run import Run
 
 Step = Literal["convert", "merge", "verify"]
@@ -154,7 +154,7 @@ def start(
         return Job.start(
             run.jobs,
             "export",
-            engine_command(workspace, "core.engine.export_worker", *steps, "--plan", file),
+            engine_command(workspace, "core.engine.workers.export_worker", *steps, "--plan", file),
             env=engine_environment(workspace),
             artefacts=[*artefacts, *(run.path / "export" / f"{step}.json" for step in steps)],
             facts={"steps": list(steps), "checkpoint": chosen.name if chosen else None},

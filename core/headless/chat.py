@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from core.chat import compare, scoring
-from core.chat.compare import Ask, Sampling
+from core.chat import scoring, worker_client
 from core.chat.diagnosis import diagnose
 from core.chat.score import Scores, best
+from core.chat.worker_client import Ask, Sampling
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, Answer, Options, Table, show_progress
@@ -18,8 +18,8 @@ def chat_ask(workspace: Workspace, options: Options) -> Answer:
     run = None if options.model and not options.run else runs.find(workspace, options.run or "latest")
     if options.max_new_tokens < 1:
         raise BadInput("--max-new-tokens 至少为 1", "--max-new-tokens is 1 at least")
-    there = compare.worker_there(workspace, run) if run else None
-    worker = there or compare.worker_for(workspace, run, options.model, device=options.device)
+    there = worker_client.worker_there(workspace, run) if run else None
+    worker = there or worker_client.worker_for(workspace, run, options.model, device=options.device)
     sides = ["base", "tuned", *options.side] if run else ["base"]
     missing = [side for side in sides if side not in worker.sides]
     try:

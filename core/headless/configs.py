@@ -5,13 +5,13 @@ from pathlib import Path
 
 from core.config import config as configs
 from core.config import exchange, own_recipe
-from core.config.field import parse_setting
-from core.config.preflight import preflight
 from core.config.recipe import RECIPES
+from core.config.settings.field import parse_setting
 from core.engine import interpreter
 from core.engine.catalogue import catalogue
 from core.engine.config_file import read
 from core.engine.presets import matching
+from core.forecast.preflight import preflight
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table
@@ -100,7 +100,15 @@ def recipes_list(workspace: Workspace, _: Options) -> Answer:
 
 
 def recipes_save(workspace: Workspace, options: Options) -> Answer:
-    made = own_recipe.save(workspace, configs.find(workspace, options.config), options.name, options.about)
+    config = configs.find(workspace, options.config)
+    made = own_recipe.save(
+        workspace,
+        options.name,
+        options.about,
+        preset=config.facts["preset"],
+        text=config.text(),
+        base=config.base_text(),
+    )
     return {"name": made.name, "path": str(workspace.recipe(made.name))}
 
 

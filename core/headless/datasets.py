@@ -10,14 +10,14 @@ from core import replay
 from core.data import assistant, corpus, intake, rendering, split, statistics, versions
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_N, Assistant
-from core.data.formats import FORMATS
-from core.data.placeholders import Fill
-from core.data.shapes import Columns
+from core.data.files.formats import FORMATS
+from core.data.files.placeholders import Fill
+from core.data.files.shapes import Columns
 from core.demo import progress_writer
-from core.engine import model as models
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table, show_progress
+from core.models import model as models
 
 QUIET_SECONDS = 2.0
 

@@ -2,13 +2,15 @@
 
 import os
 
-from core.engine import download, shared_models, trust
-from core.engine import model as models
+from core.engine.failures.reasons import reason
 from core.ground.errors import WorkFailed
 from core.ground.workspace import Workspace
 from core.headless.command import Answer, Options, Table, show_progress
 from core.jobs.job import Status
-from core.jobs.reasons import reason
+from core.models import model as models
+from core.models import shared as shared_models
+from core.models import trust
+from core.models.hub import download
 
 NAME = (("name",), {})
 # On the command line, to name a model is to choose it, and its code with it.

@@ -5,14 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-from core.engine.download import TOKEN, why
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import write_json
 from core.ground.text import environment_language
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, RUN, Answer, Options, Table, show_progress
 from core.jobs.job import Status
-from core.report import outline, publish, upload, writeup
+from core.models.hub.download import TOKEN, why
+from core.publish import package as packages
+from core.publish import upload
+from core.report import outline, writeup
 from core.training import run as runs
 from core.training.run import Run
 
@@ -67,13 +69,13 @@ def _read(file: str) -> bytes:
 
 def publish_package(workspace: Workspace, options: Options) -> Answer:
     out = Path(options.out) if options.out else None
-    made = publish.package(workspace, runs.find(workspace, options.run), options.target, out, what=options.what)
+    made = packages.package(workspace, runs.find(workspace, options.run), options.target, out, what=options.what)
     return {"path": str(made.path), "files": made.files}
 
 
 def publish_upload(workspace: Workspace, options: Options) -> Answer:
     run = runs.find(workspace, options.run)
-    package = publish.there(run, options.target, options.what) or publish.package(
+    package = packages.there(run, options.target, options.what) or packages.package(
         workspace, run, options.target, what=options.what
     )
     plan = upload.plan(package, options.target, options.repo, private=options.private, endpoint=options.endpoint)
@@ -92,8 +94,8 @@ def publish_upload(workspace: Workspace, options: Options) -> Answer:
     return {**answer, "sent": True, "address": upload.address(options.target, plan.repository)}
 
 
-WHAT = (("--what",), {"choices": publish.WHATS, "default": "merged"})
-TARGET = (("--target",), {"choices": publish.TARGETS, "required": True})
+WHAT = (("--what",), {"choices": packages.WHATS, "default": "merged"})
+TARGET = (("--target",), {"choices": packages.TARGETS, "required": True})
 
 COMMANDS: Table = {
     "report build": (

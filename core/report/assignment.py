@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from core.chat.score import stored
 from core.config import config as configs
 from core.data import dataset as datasets
-from core.engine import checkup, interpreter, trust
-from core.engine import model as models
+from core.engine import checkup, interpreter
 from core.export.export import exported
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.jobs.job import Status
+from core.models import model as models
+from core.models import trust
 from core.report import writeup
 from core.training import run as runs
 

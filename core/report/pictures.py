@@ -12,7 +12,7 @@ from pylopdf_fonts_zh_cn import sans_path
 
 from core.ground.text import Language, Text
 from core.jobs.samples import Samples
-from core.training.metrics import smoothed
+from core.training.curves import average
 from core.training.run import Run
 
 COLOURS = ("#0b5ed7", "#c2571a", "#1b8a5a", "#7a4fb5", "#b83a4b")
@@ -22,8 +22,8 @@ FAINT = "#9ec5fe"
 def loss_chart(points: Sequence[dict[str, Any]], path: Path, language: Language) -> Path:
     """Draw raw and smoothed loss over iterations to the PNG `path`; a value that is no number is a gap."""
     steps = [point["iter"] for point in points]
-    losses = [math.nan if point["loss"] is None else point["loss"] for point in points]
-    smooth = [math.nan if value is None else value for value in smoothed([point["loss"] for point in points])]
+    losses = np.array([math.nan if point["loss"] is None else point["loss"] for point in points])
+    smooth = average(losses, 0.9)
     with _figure(path, (9, 4.5)) as figure:
         axes = figure.add_subplot()
         axes.plot(steps, losses, color=FAINT, linewidth=1, label=Text("原始", "raw").in_(language))

@@ -9,12 +9,12 @@ from array import array
 from pathlib import Path
 from typing import Any
 
-from core.data.messages import Row
-from core.engine import model as models
+from core.data.row import Row
 from core.engine.commands import convert_as_typed, merge_as_typed
 from core.ground.text import Text
-from core.report.draft import Draft
+from core.models import model as models
 from core.report.markup import size, table, tree
+from core.report.material import Draft
 from core.report.pictures import samples_of
 
 SAMPLES = 5

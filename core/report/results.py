@@ -6,8 +6,8 @@ from core.chat.diagnosis import diagnose
 from core.chat.score import Scores, stored
 from core.ground.files import read_json
 from core.jobs.job import Status, jobs_in
-from core.report.draft import Draft
 from core.report.markup import size, table, tree
+from core.report.material import Draft
 
 _PICTURE = re.compile(r"!\[")
 _LINK_TO_A_FILE = re.compile(r"\[([^\]]*)\]\((?!https?://|mailto:)[^)]*\)")

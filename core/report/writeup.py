@@ -22,9 +22,9 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 from core.report import outline as outlines
 from core.report import pdf, pictures, preparation, results, screenshots
-from core.report.draft import TITLES, Draft
 from core.report.markup import picture
 from core.report.mask import Mask
+from core.report.material import TITLES, Draft
 from core.report.outline import Outline, Picture
 from core.report.page import page
 from core.training.run import Run

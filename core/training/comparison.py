@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from core.config.fields import BY_NAME
+from core.config.settings.fields import BY_NAME
 from core.engine.config_file import ConfigFile, Source
 from core.ground.errors import BadInput
 from core.jobs.job import jobs_in

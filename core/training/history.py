@@ -7,15 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from core.config.duration import answered_tokens, arithmetic, kind, pauses, prepare
 from core.config.memory import memory
-from core.config.schedule import schedule
 from core.engine.measure import config_facts
-from core.engine.model_shape import shape
+from core.forecast.duration import answered_tokens, arithmetic, kind, pauses, prepare
+from core.forecast.schedule import schedule
 from core.ground.errors import StudioError
 from core.ground.files import read_json, read_lines_from
 from core.ground.workspace import Workspace
 from core.jobs.job import Status, jobs_in
+from core.models.shape import shape
 from core.training.run import Run, every
 
 # As many of the newest finished runs are looked at: the machine is that of today.

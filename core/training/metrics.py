@@ -5,7 +5,6 @@ Reads only what is new since the last look; a resumed run's directories make one
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,17 +92,6 @@ def _after(found: list[tuple[int, float]], line: bytes) -> list[tuple[int, float
     if point and isinstance(point[0].get("iter"), int) and isinstance(point[0].get("loss"), int | float):
         return [old for old in found if old[0] < point[0]["iter"]] + [(point[0]["iter"], point[0]["loss"])]
     return found
-
-
-def smoothed(values: Sequence[float | None], weight: float = 0.9) -> list[float | None]:
-    """Exponential moving average with the start's bias taken out (as TensorBoard does); gaps stay gaps."""
-    # Here, since a command that only says where a run stands need not load it.
-    import numpy as np
-
-    from core.training.curves import average
-
-    result = average(np.array([np.nan if value is None else value for value in values], dtype=float), weight)
-    return [None if math.isnan(value) else value for value in result.tolist()]
 
 
 def _finite(value: Any) -> Any:

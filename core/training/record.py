@@ -14,7 +14,7 @@ from core.ground.files import read_json
 from core.jobs.job import Job, jobs_in, latest_job
 from core.jobs.queue import Queue
 from core.training.checkpoint import Checkpoint, checkpoints, last_whole
-from core.training.learned import Learned, learned
+from core.training.early_stop import Learned, learned
 from core.training.metrics import Metrics
 from core.training.state import State, compute
 from core.training.timeline import Answers, timeline

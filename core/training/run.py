@@ -10,12 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.config import config as configs
-from core.config.warmup import check_warmup
 from core.data import dataset as datasets
 from core.engine import interpreter
-from core.engine import model as models
 from core.engine.commands import Cluster, as_typed, engine_environment, start_as_typed, train_command
-from core.engine.fingerprint import fingerprint
+from core.forecast.space import check_space
+from core.forecast.warmup import check_warmup
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json
@@ -23,10 +22,11 @@ from core.ground.problem import Problem
 from core.ground.workspace import Workspace, directories_with
 from core.jobs.job import Job, Status
 from core.jobs.queue import Queue
-from core.training import learned
+from core.models import model as models
+from core.models.fingerprint import fingerprint
 from core.training.cluster import check_cluster, cluster_environment, with_port
+from core.training.early_stop import plan as early_stop_plan
 from core.training.record import Run
-from core.training.space import check_space
 
 
 def start(
@@ -81,7 +81,7 @@ def start(
                 "prompt_template": model.prompt_template,
                 "fingerprint": fingerprint(model.path),
             },
-            "early_stop": learned.plan(config, dataset, model, cluster, deepspeed) if early_stop else None,
+            "early_stop": early_stop_plan(config, dataset, model, cluster, deepspeed) if early_stop else None,
             "questions": config.questions(),
             "lora_r": values["r"] if isinstance(values["r"], int) else None,
             "versions": interpreter.versions(workspace),

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from core.engine.failures.reasons import reason
 from core.ground.text import Text
 from core.jobs.job import Job, Status
-from core.jobs.reasons import reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from core.engine.failures.reasons import reason
 from core.ground.errors import StudioError
 from core.ground.problem import Problem
 from core.jobs.job import Job, Status
-from core.jobs.reasons import reason
 from pages.components.plain import plain
 from pages.components.text import language, say, t
 

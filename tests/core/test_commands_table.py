@@ -575,4 +575,4 @@ def test_stopped_by_the_keyboard(here, monkeypatch, workspace):  # noqa: ARG001
 
 
 def test_the_real_trainer_is_what_is_started():
-    assert commands.ENTRY == "core.engine.entry"
+    assert commands.ENTRY == "core.engine.workers.entry"

@@ -8,10 +8,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.engine import answering
-from core.engine.adapter import read_adapter
-from core.engine.answering import Answer, plainly
-from core.engine.decoding import Decoder, Draw, Row
+from core.engine.workers import answering
+from core.engine.workers.adapter import read_adapter
+from core.engine.workers.answering import Answer, plainly
+from core.engine.workers.decoding import Decoder, Draw, Row
 
 WORKSPACE, RUN = map(Path, sys.argv[1:3])
 BASE = WORKSPACE / "models" / "demo"

@@ -13,8 +13,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from core.engine.export_worker import Export, Progress
-from core.engine.model_directory import read_json, write_json
+from core.engine.workers.export_worker import Export, Progress
+from core.engine.workers.model_directory import read_json, write_json
 
 WORKSPACE, RUN, OUT = map(Path, sys.argv[1:4])
 BASE = WORKSPACE / "models" / "demo"

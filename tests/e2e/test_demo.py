@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from core.data.assistant import COURSE_QUESTIONS, dialogues
-from core.engine.model import DIALOGUES
 from core.engine.presets import prompt_templates, xtuner_directory
 from core.ground.files import size_of
+from core.models.model import DIALOGUES
 from core.training.run import find
 from tests.e2e.conftest import NICKNAME, Demo, command, engine
 
@@ -103,7 +103,7 @@ def test_export_equals_xtuners_own_two_commands(demo: Demo, tmp_path: Path) -> N
     plan = json.loads((run.path / "export" / "plan.json").read_text(encoding="utf-8"))
     plan |= {"dtype": "float16", "merged": str(tmp_path / "ours"), "results": str(tmp_path)}
     (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    engine(demo.workspace, "-m", "core.engine.export_worker", "merge", "--plan", str(tmp_path / "plan.json"))
+    engine(demo.workspace, "-m", "core.engine.workers.export_worker", "merge", "--plan", str(tmp_path / "plan.json"))
     assert (
         float(engine(demo.workspace, "-c", _COMPARE_TENSORS, str(tmp_path / "ours"), str(tmp_path / "merged"))) == 0.0
     )
@@ -140,7 +140,7 @@ def dataset_of(demo: Demo) -> Path:
 def test_the_same_seed_builds_the_same_model(demo: Demo, tmp_path: Path) -> None:
     def weights(name: str, seed: int) -> bytes:
         options = ["--dialogues", str(DIALOGUES), "--out", str(tmp_path / name), "--steps", "3", "--seed", str(seed)]
-        engine(demo.workspace, "-m", "core.engine.demo_model", *options)
+        engine(demo.workspace, "-m", "core.engine.workers.demo_model", *options)
         return (tmp_path / name / "model.safetensors").read_bytes()
 
     assert weights("one", 0) == weights("again", 0) != weights("other", 1)

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.preflight import COUNTS, forecast, happened, taken_and_skipped
 from core.config import config as configs
-from core.config.preflight import preflight
+from core.forecast.preflight import preflight
 from core.jobs.job import Status
 from core.training import run as runs
 from tests.e2e.conftest import engine

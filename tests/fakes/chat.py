@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from core.chat.compare import Ask, Sampling
+from core.chat.worker_client import Ask, Sampling
 from core.data.assistant import dialogues
 
 BASE_IDENTITY = "我是书生·浦语，由上海人工智能实验室开发。"
 
 
 class FakeWorker:
-    """Takes the place of `core.chat.compare.Worker` where a test wants answers and no model."""
+    """Takes the place of `core.chat.worker_client.Worker` where a test wants answers and no model."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Stands for `core.engine.entry` in tests: a small real process that writes what XTuner writes, and trains nothing.
+"""Stands for `core.engine.workers.entry` in tests: a small real process that writes what XTuner writes, and trains nothing.
 
     python -m tests.fakes.trainer CONFIG --work-dir DIR [--resume CHECKPOINT] [--deepspeed D] [--launcher L]
 
@@ -38,8 +38,8 @@ import sys
 import time
 from pathlib import Path
 
-from core.engine import early_stop
-from core.engine.training_hook import departure, stop_asked, tell
+from core.engine.workers import early_stop
+from core.engine.workers.training_hook import departure, stop_asked, tell
 from tests.fakes.checkpoint import write_checkpoint
 
 MODE = os.environ.get("FAKE_TRAINER", "ok")

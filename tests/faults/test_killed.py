@@ -14,7 +14,7 @@ from core.jobs.job import Status, wait_until
 from core.jobs.process import Identity
 from core.training import run as runs
 from tests.conftest import PATIENCE, ended
-from tests.core.jobs.conftest import alive, number_in
+from tests.core.conftest import alive, number_in
 from tests.core.training.test_run import elsewhere
 from tests.faults.conftest import left_of
 from tests.pages.screen import open_page

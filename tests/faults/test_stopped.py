@@ -7,7 +7,7 @@ import pytest
 from core.jobs.job import Status, wait_until
 from core.training import run as runs
 from tests.conftest import PATIENCE
-from tests.core.jobs.conftest import alive, number_in
+from tests.core.conftest import alive, number_in
 
 
 def stopped(run, **how):

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.chat import compare, memory, scoring
 from core.chat import conversation as conversations
+from core.chat import room, scoring, worker_client
 from core.chat.score import score_sides
 from core.config import config as configs
 from core.jobs.job import Status, jobs_in, latest_job, wait_until
@@ -21,11 +21,11 @@ from tests.pages.screen import cells, open_page, texts
 def loaded(workspace, exported_run, monkeypatch):
     """A chat worker that speaks the protocol and answers with its prompt."""
     monkeypatch.setattr(
-        compare,
+        worker_client,
         "engine_command",
         lambda _workspace, _module, *words: [sys.executable, "-m", "tests.fakes.chat_worker", *map(str, words)],
     )
-    return compare.worker_for(workspace, exported_run).wait_ready()
+    return worker_client.worker_for(workspace, exported_run).wait_ready()
 
 
 @pytest.mark.usefixtures("workspace")
@@ -44,10 +44,12 @@ def test_a_run_can_be_asked_before_it_is_exported():
 
 
 def test_the_models_are_loaded_at_a_click(workspace, exported_run, monkeypatch):
-    monkeypatch.setattr(compare, "engine_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(
+        worker_client, "engine_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
+    )
     page = open_page("chat")
     page.button(key="load_chat").click().run()
-    worker = compare.worker_there(workspace, exported_run)
+    worker = worker_client.worker_there(workspace, exported_run)
     assert not worker.ready
     assert page.get("progress")
     assert not page.chat_input
@@ -220,7 +222,7 @@ def test_a_conversation_is_deleted(workspace):
 
 
 def test_no_room_says_why(exported_run, monkeypatch):  # noqa: ARG001
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=5e8))
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=5e8))
     page = open_page("chat")
     page.button(key="load_chat").click().run()
     assert any("内存只剩" in error.value for error in page.error)

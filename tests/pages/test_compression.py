@@ -8,7 +8,7 @@ import brotli
 import pytest
 from streamlit import file_util
 
-from pages.components.compression import CompressedFiles, compress_ahead, compressed
+from pages.components.server.compression import CompressedFiles, compress_ahead, compressed
 
 
 def ask(path: str, headers: dict[str, str]) -> tuple[dict[str, str], bytes]:

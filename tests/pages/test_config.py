@@ -6,9 +6,9 @@ import pytest
 
 from core.config import config as configs
 from core.config import own_recipe
-from core.config import preflight as forecast
+from core.forecast import preflight as forecast
 from core.ground.errors import BadInput
-from tests.core.config.test_preflight import MACHINE, changed
+from tests.core.forecast.test_preflight import MACHINE, changed
 from tests.pages.screen import open_page, texts
 
 

@@ -292,7 +292,7 @@ def test_rows_are_searched_only_where_somebody_looks(dataset, monkeypatch):
     page.run()
     found = sum("小明" in json.dumps(row, ensure_ascii=False) for row in dataset.load())
     assert f"{found} 行里有" in texts(page)
-    monkeypatch.setattr("pages.components.row_editor.MOST_LOOKED_AT", 1)
+    monkeypatch.setattr("pages.components.dataset.row_editor.MOST_LOOKED_AT", 1)
     page.session_state["replace_rows"] = True
     page.text_input(key="find_text").set_value("助手").run()
     assert "行里有" not in texts(page)

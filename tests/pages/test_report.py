@@ -5,7 +5,8 @@ import pytest
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.jobs.job import Status, latest_job, wait_until
-from core.report import outline, upload, writeup
+from core.publish import upload
+from core.report import outline, writeup
 from tests.core.report.test_outline import png
 from tests.pages.screen import open_page, texts
 

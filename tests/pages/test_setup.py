@@ -7,11 +7,12 @@ from dataclasses import asdict
 import pytest
 import streamlit as st
 
-from core.engine import checkup, download, interpreter
-from core.engine import model as models
+from core.engine import checkup, interpreter
 from core.ground.errors import BadInput
 from core.ground.files import write_json
 from core.jobs.job import Job, Status
+from core.models import model as models
+from core.models.hub import download
 from core.training.run import Run
 from tests.fakes.model import write_model
 from tests.pages.screen import cells, open_page, texts

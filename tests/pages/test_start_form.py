@@ -2,9 +2,9 @@
 
 import pytest
 
+from core.forecast import space
 from core.jobs.job import Status, wait_until
 from core.training import run as runs
-from core.training import space
 from tests.pages.screen import cells, open_page, texts
 
 

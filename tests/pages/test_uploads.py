@@ -5,7 +5,7 @@ from pathlib import Path
 from streamlit.proto.Common_pb2 import FileURLs
 from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 
-from pages.components import uploads
+from pages.components.server import uploads
 
 
 def uploaded(file_id: str, data: bytes) -> UploadedFile:

@@ -5,7 +5,7 @@ import pytest
 from core.chat.diagnosis import diagnose, next_config
 from core.chat.score import Scores
 from core.config import config as configs
-from core.config.warmup import check_warmup
+from core.forecast.warmup import check_warmup
 from tests.core.chat.test_score import answered
 
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from core.config import config as configs
-from core.config.field import parse_setting
+from core.config.settings.field import parse_setting
 from core.data import dataset as datasets
 from core.engine.config_file import Source
 from core.ground.errors import BadInput

@@ -99,7 +99,9 @@ def test_a_draft_is_kept_until_it_is_right(workspace, config):
 
 def test_own_recipe_goes_to_another_and_back(workspace, config, small_model):
     configs.change(workspace, config.name, {"lr": 7e-3})
-    mine = own_recipe.save(workspace, configs.find(workspace, config.name), "mine", "quick")
+    config = configs.find(workspace, config.name)
+    texts = {"preset": config.facts["preset"], "text": config.text(), "base": config.base_text()}
+    mine = own_recipe.save(workspace, "mine", "quick", **texts)
     shared = json.dumps(mine.to_json(), ensure_ascii=False)
     assert str(workspace.root) not in shared
     taken = own_recipe.take(workspace, shared, "theirs")

@@ -4,7 +4,7 @@ import pytest
 
 from core.config.fit import fit
 from core.config.memory import memory
-from core.engine.model_shape import Shape, shape
+from core.models.shape import Shape, shape
 from tests.fakes.model import write_safetensors
 
 H, I, L, V = 2048, 8192, 24, 92544  # noqa: E741

@@ -1,12 +1,12 @@
 """XTuner's presets through the form: a sample here, all of them in `python -m benchmarks.presets`."""
 
 from benchmarks import presets as benchmark
-from core.config.fields import FIELDS
 from core.config.proposal import propose
+from core.config.settings.fields import FIELDS
 from core.engine.catalogue import FAMILIES, catalogue, search
 from core.engine.config_file import ConfigFile
-from core.engine.model import Model
 from core.engine.presets import COURSE_PRESET, preset_text, presets
+from core.models.model import Model
 
 # Of each kind some, and those whose files work values out.
 SAMPLE = sorted(

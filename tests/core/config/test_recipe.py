@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from core.config import recipe as recipes
-from core.config.edit import apply
 from core.config.proposal import FALLBACK
+from core.config.settings.edit import apply
 from core.engine.config_file import MISSING, ConfigFile, Source
-from core.engine.model import Model
 from core.engine.presets import COURSE_PRESET, preset_text
 from core.ground.errors import BadInput
+from core.models.model import Model
 
 REAL = 1_800_000_000
 QUESTIONS = ["请介绍一下你自己", "你在实战营做什么"]

@@ -9,7 +9,7 @@ import pytest
 from core.data import dataset as datasets
 from core.data import versions
 from core.data.assistant import Assistant, balanced_rows, check_nickname, course_rows, make
-from core.data.curated import dialogues, held_out, plain, replay_questions
+from core.data.dialogues.curated import dialogues, held_out, plain, replay_questions
 from core.data.repetition import effect
 from core.ground.errors import BadInput
 

@@ -4,7 +4,7 @@ import pytest
 
 from core.data.assistant import balanced_rows, course_rows
 from core.data.checks import check
-from core.data.messages import single
+from core.data.row import single
 
 
 def test_balanced_dataset_is_clean():

@@ -10,7 +10,7 @@ from fpdf import FPDF
 
 from core.data import corpus, storage, versions
 from core.data.corpus import Told, Wanted, chunks
-from core.data.documents import documents
+from core.data.files.documents import documents
 from core.ground.errors import BadInput
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"

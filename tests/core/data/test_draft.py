@@ -8,7 +8,7 @@ import pytest
 from core.data import dataset as datasets
 from core.data import split, versions
 from core.data.draft import Draft
-from core.data.messages import single
+from core.data.row import single
 from core.data.storage import store
 from core.ground.errors import BadInput
 

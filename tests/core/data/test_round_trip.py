@@ -19,11 +19,11 @@ from core.data import corpus, rendering, statistics, storage
 from core.data import dataset as datasets
 from core.data.assistant import Assistant
 from core.data.corpus import Wanted
-from core.data.messages import single
-from core.engine import model as models
+from core.data.row import single
 from core.engine.commands import engine_environment
 from core.ground.files import write_json
 from core.ground.workspace import PROJECT
+from core.models import model as models
 
 QUESTION, ANSWER = "你好 <b>&\t“引号” 😀", "嗨，\n第二行 {x} \\n"
 PAIR = {"input": QUESTION, "output": ANSWER}

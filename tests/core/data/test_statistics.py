@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.data.statistics import every_of
-from core.engine.tokens import MOST_COUNTED
+from core.data.tokens import MOST_COUNTED
 
 
 @pytest.mark.parametrize("rows", [1, MOST_COUNTED])

@@ -27,7 +27,7 @@ def test_train_in_one_process():
     assert train_command(WORKSPACE, CONFIG, WORK, cluster=Cluster()) == [
         sys.executable,
         "-m",
-        "core.engine.entry",
+        "core.engine.workers.entry",
         "/a b/config 'x'.py",
         "--work-dir",
         "/a b/work;dir",
@@ -37,7 +37,13 @@ def test_train_in_one_process():
 def test_deepspeed_in_one_process_is_started_by_torchrun_too():
     """By itself it asks for mpi4py: `No module named 'mpi4py'`."""
     command = train_command(WORKSPACE, CONFIG, WORK, cluster=Cluster(), deepspeed="deepspeed_zero3")
-    assert command[2:7] == ["torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", "core.engine.entry"]
+    assert command[2:7] == [
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=1",
+        "-m",
+        "core.engine.workers.entry",
+    ]
     assert command[-2:] == ["--launcher", "pytorch"]
     assert command[command.index("--deepspeed") + 1] == "deepspeed_zero3"
 
@@ -57,7 +63,7 @@ def test_train_with_everything():
         "--master_addr=10.0.0.1",
         "--master_port=12345",
         "-m",
-        "core.engine.entry",
+        "core.engine.workers.entry",
         "/a b/config 'x'.py",
         "--work-dir",
         "/a b/work;dir",
@@ -136,7 +142,7 @@ def test_slurm_starts_a_task_a_process(tmp_path):
         "--ntasks-per-node=8",
         "--gres=gpu:8",
     ]
-    assert command[6:10] == ["--kill-on-bad-exit=1", sys.executable, "-m", "core.engine.entry"]
+    assert command[6:10] == ["--kill-on-bad-exit=1", sys.executable, "-m", "core.engine.workers.entry"]
     assert command[-4:] == ["--deepspeed", "deepspeed_zero3", "--launcher", "slurm"]
     without = train_command(Workspace(tmp_path), CONFIG, WORK, cluster=Cluster(launcher="slurm"), gpu=False)
     assert not any(word.startswith(("--gres", "--partition")) for word in without)

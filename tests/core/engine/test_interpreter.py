@@ -17,7 +17,7 @@ from core.ground.errors import BadInput, WorkFailed
 from core.jobs.job import Status
 from core.training import run as runs
 from tests.conftest import ended
-from tests.core.engine.closed import close
+from tests.core.models.hub.closed import close
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_every_engine_process_runs_in_the_chosen_one(workspace, another_python):
     assert engine.python == another_python
     interpreter.use(workspace, engine)
     assert interpreter.in_use(workspace).python == another_python
-    assert engine_command(workspace, "core.engine.chat_worker", "x")[0] == another_python
+    assert engine_command(workspace, "core.engine.workers.chat_worker", "x")[0] == another_python
     for cluster in (Cluster(), Cluster(nproc=2)):
         assert train_command(workspace, Path("c.py"), Path("w"), cluster=cluster)[0] == another_python
     assert module_command("core", "demo")[0] == sys.executable

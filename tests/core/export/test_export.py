@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from core.engine.fingerprint import fingerprint
 from core.export import export
 from core.export.export import Form, exported
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
+from core.models.fingerprint import fingerprint
 from tests.conftest import ended
 
 

@@ -16,7 +16,7 @@ from core.ground.workspace import PROJECT
 from core.jobs import job as job_module
 from core.jobs.job import Job, Status, jobs_in, latest_job, wait_until
 from tests.conftest import ended
-from tests.core.jobs.conftest import PATIENCE, alive, number_in, tell_pid
+from tests.core.conftest import PATIENCE, alive, number_in, tell_pid
 
 
 def test_finished(start, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from core.jobs.job import wait_until
 from core.jobs.process import Identity
-from tests.core.jobs.conftest import alive
+from tests.core.conftest import alive
 
 
 @pytest.fixture

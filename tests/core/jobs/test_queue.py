@@ -10,7 +10,7 @@ import pytest
 from core.jobs.job import Job, Status, wait_until
 from core.jobs.queue import Queue
 from tests.conftest import ended, stop_jobs
-from tests.core.jobs.conftest import PATIENCE, alive, number_in
+from tests.core.conftest import PATIENCE, alive, number_in
 
 FOREVER = "import time\nwhile True: time.sleep(60)"
 

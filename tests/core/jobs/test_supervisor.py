@@ -15,7 +15,7 @@ from core.ground.files import read_json, write_json
 from core.ground.workspace import PROJECT
 from core.jobs.job import Job, Status, wait_until
 from tests.conftest import ended
-from tests.core.jobs.conftest import PATIENCE, alive, number_in
+from tests.core.conftest import PATIENCE, alive, number_in
 
 ORPHAN = """
 import subprocess, sys, time

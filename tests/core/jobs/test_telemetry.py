@@ -10,7 +10,7 @@ import pytest
 from core.jobs import telemetry
 from core.jobs.job import Status, wait_until
 from core.jobs.telemetry import Sampler
-from tests.core.jobs.conftest import PATIENCE
+from tests.core.conftest import PATIENCE
 
 CARD = {"index": 0, "instance": None, "slice": None, "name": "A100", "used_mb": 900, "total_mb": 81920,
         "utilisation": 37, "temperature": 51, "power_w": 120}  # fmt: skip

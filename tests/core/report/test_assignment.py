@@ -1,7 +1,7 @@
 """The assignment is ticked from what is on disk, in the course's order."""
 
 from core.engine import checkup, interpreter
-from core.engine import model as models
+from core.models import model as models
 from core.report.assignment import IN_THE_WRITEUP, PAGES, assignment
 from core.training.run import Run
 from tests.fakes.model import write_model

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
 from core.report import outline, screenshots, writeup
-from core.report.draft import TITLES, Draft
+from core.report.material import TITLES, Draft
 from core.report.page import page
 from core.training import run as runs
 from tests.core.report.test_outline import png

@@ -73,3 +73,19 @@ def test_iterations_of_samples():
     found = iterations_at(np.array([0.0, 60.0, 61.5, 99.0]), anchors((0, 60.0), (3, 63.0)))
     np.testing.assert_allclose(found, [np.nan, 0.0, 1.5, 3.0])
     assert np.isnan(iterations_at(np.array([1.0]), anchors())).all()
+
+
+def test_average_against_its_definition():
+    values = np.array([5.0, 3.0, 4.0, 1.0])
+    for weight in (0.0, 0.5, 0.9):
+        for end in range(1, 5):
+            weights = weight ** np.arange(end - 1, -1, -1)
+            assert average(values, weight)[end - 1] == pytest.approx((weights * values[:end]).sum() / weights.sum())
+
+
+def test_average_of_gaps_nothing_and_huge_values():
+    nan = float("nan")
+    np.testing.assert_allclose(average(np.array([1.0, nan, 1.0, nan]), 0.9), [1.0, nan, 1.0, nan])
+    np.testing.assert_allclose(average(np.array([nan, 2.0]), 0.9), [nan, 2.0])
+    assert average(np.array([]), 0.9).size == 0
+    assert np.isfinite(average(np.array([1e300, 1e300]), 0.9)).all()

@@ -7,7 +7,7 @@ from core.ground.files import write_json
 from core.training import history
 from core.training import run as runs
 from tests.conftest import ended
-from tests.core.config.test_preflight import changed
+from tests.core.forecast.test_preflight import changed
 from tests.fakes.model import PARAMETERS
 
 

@@ -1,11 +1,8 @@
 """The loss history is read on as it grows, whatever stands in it."""
 
 import json
-import math
 
-import pytest
-
-from core.training.metrics import Metrics, glance, smoothed
+from core.training.metrics import Metrics, glance
 
 
 def add(work_dir, stamp, *records, end="\n"):
@@ -66,27 +63,6 @@ def test_garbage_is_passed_over(tmp_path):
     add(tmp_path, "a", point(1), *garbage, point(2))
     add(tmp_path, "b", point(2), *garbage)
     assert [p["iter"] for p in Metrics(tmp_path).read()] == [1, 2]
-
-
-def test_smoothed_constant_stays_constant():
-    assert smoothed([3.0] * 50) == pytest.approx([3.0] * 50)
-
-
-def test_smoothed_against_its_definition():
-    values = [5.0, 3.0, 4.0, 1.0]
-    for weight in (0.0, 0.5, 0.9):
-        for end in range(1, 5):
-            weights = [weight ** (end - 1 - at) for at in range(end)]
-            mean = sum(w * v for w, v in zip(weights, values, strict=False)) / sum(weights)
-            assert smoothed(values, weight)[end - 1] == pytest.approx(mean)
-
-
-def test_smoothed_with_gaps():
-    result = smoothed([1.0, None, 1.0, None])
-    assert result == [pytest.approx(1.0), None, pytest.approx(1.0), None]
-    assert smoothed([None, 2.0]) == [None, pytest.approx(2.0)]
-    assert smoothed([]) == []
-    assert all(math.isfinite(value) for value in smoothed([1e300, 1e300]))
 
 
 def test_a_glance_at_a_long_history(tmp_path):

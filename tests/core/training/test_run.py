@@ -18,7 +18,7 @@ from core.ground.workspace import PROJECT
 from core.jobs.job import Status, wait_until
 from core.training import run as runs
 from tests.conftest import PATIENCE, ended
-from tests.core.jobs.conftest import alive, number_in
+from tests.core.conftest import alive, number_in
 
 # What another process runs, with the trainer of the tests.
 START = """

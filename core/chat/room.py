@@ -1,0 +1,72 @@
+"""Whether the models of a chat have room now, measured, also beside a training; and in words why not.
+
+Asks the system and the driver. On a slice of a GPU only a CUDA process sees what is free: the worker looks again.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+
+from core.ground.errors import BadInput
+from core.ground.gpu import gpus
+from core.ground.workspace import Workspace
+from core.models.model import Model
+from core.training import run as runs
+
+Device = Literal["auto", "cuda", "cpu"]
+# Beside the weights: the libraries (in memory), CUDA's own part and the caches (on a card).
+_BESIDE = {"cpu": 1.0e9, "cuda": 1.0e9}
+# What a training may still take at its next evaluation or checkpoint must stay free.
+_FOR_TRAINING = {"cpu": 0.5e9, "cuda": 1.5e9}
+
+
+class NoRoom(BadInput):
+    """There is not enough free memory for the chat now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What the chat takes and what is free, in bytes, on `device`; `training` is the run that trains now."""
+
+    device: Literal["cuda", "cpu"]
+    needed: float
+    free: float
+    training: str | None
+
+    @property
+    def fits(self) -> bool:
+        return self.free >= self.needed
+
+
+def room(workspace: Workspace, model: Model, device: Device = "auto") -> Room:
+    """How much room there is for `model` on `device`: a GPU where there is one, for `auto`."""
+    cards = gpus() if device != "cpu" else []
+    where: Literal["cuda", "cpu"] = "cuda" if cards else "cpu"
+    training = runs.running(workspace)
+    needed = 1.15 * model.bytes + _BESIDE[where] + (_FOR_TRAINING[where] if training else 0.0)
+    free = float(psutil.virtual_memory().available)
+    if cards:
+        known = [c for c in cards if c["total_mb"] is not None and c["used_mb"] is not None]
+        # What the driver does not tell, the worker finds out.
+        free = (known[0]["total_mb"] - known[0]["used_mb"]) * 2**20 if known else float("inf")
+    return Room(device=where, needed=needed, free=free, training=training.id if training else None)
+
+
+def check_room(workspace: Workspace, model: Model, device: Device = "auto") -> Room:
+    """As `room`; raises NoRoom, with what to do, where it does not fit."""
+    found = room(workspace, model, device)
+    if found.fits:
+        return found
+    needed, free = f"{found.needed / 1e9:.1f} GB", f"{found.free / 1e9:.1f} GB"
+    kind_zh, kind = ("显存", "GPU memory") if found.device == "cuda" else ("内存", "memory")
+    why_zh, why = "", ""
+    if found.training:
+        why_zh, why = f"训练 {found.training} 正在进行，", f"the run {found.training} is training, and "
+    do_zh, do = ("等它结束", "wait until it has ended") if found.training else ("关闭其他程序", "close other programs")
+    if found.device == "cuda":
+        do_zh, do = f"{do_zh}，或改在 CPU 上加载", f"{do}, or load it on the CPU"
+    raise NoRoom(
+        f"{why_zh}{kind_zh}只剩 {free}，对话模型需要 {needed}：{do_zh}",
+        f"{why}only {free} of {kind} are free where the chat takes {needed}: {do}",
+    )

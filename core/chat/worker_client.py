@@ -1,0 +1,262 @@
+"""Asks the base model and the tuned one, or others, the same thing, through a chat worker that holds them all.
+
+Starts the worker as a job of the workspace, finds one that runs already, talks to it. What is asked as text is
+built from the run's prompt template, the same as in training. A worker holds a base model; who else is asked is named
+with each question, and loaded when it is.
+"""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.chat.room import Device, NoRoom, check_room
+from core.chat.side import BASE, Side, sides, tuned_side
+from core.engine.commands import engine_command, engine_environment
+from core.engine.failures.reasons import reason
+from core.engine.presets import PromptTemplate, prompt_templates
+from core.ground.errors import BadInput, WorkFailed
+from core.ground.files import locked
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, jobs_in, wait_until
+from core.jobs.process import Identity
+from core.models import model as models
+from core.training.run import Run
+
+LOADING_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One question to one side, by its key: the conversation so far, its last answer None."""
+
+    side: str
+    turns: Sequence[tuple[str, str | None]]
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How answers are drawn; temperature 0 is greedy."""
+
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 0.9
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A chat worker by its job, the template that its model was tuned with, and who can be asked."""
+
+    job: Job
+    template: PromptTemplate
+    sides: Mapping[str, Side] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        return self.job.status().live and self.job.progress.get("note") == "ready"
+
+    def wait_ready(self, on_progress: Callable[[Job], None] | None = None) -> "Worker":
+        """Wait until the models are loaded. Raises WorkFailed with the reason where they cannot be."""
+
+        def settled() -> bool:
+            if on_progress:
+                on_progress(self.job)
+            return self.ready or not self.job.status().live
+
+        wait_until(settled, LOADING_SECONDS)
+        if not self.ready:
+            if room := no_room(self.job):
+                raise room
+            why = reason(self.job)
+            raise WorkFailed(
+                f"对话模型没有加载成功：{why.zh if why else '超时'}。日志：{self.job.log}",
+                f"the chat models could not be loaded: {why.en if why else 'time ran out'}. Log: {self.job.log}",
+            )
+        return self
+
+    def stream(self, asks: Sequence[Ask], sampling: Sampling | None = None) -> Iterator[dict[str, Any]]:
+        """The worker's lines as they come: `queued` (how many go before), `row` and the text so far, `row` and figures.
+
+        Closing the iterator stops the answer. Raises WorkFailed where the worker fails or dies.
+        """
+        yield from self._lines(asks, sampling or Sampling(), stream=True)
+
+    def ask(
+        self,
+        asks: Sequence[Ask],
+        sampling: Sampling | None = None,
+        on_answer: Callable[[int], None] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The answers in the order asked: `answer`, `tokens`, `ttft_ms`, `tokens_per_s`, `finish`.
+
+        `on_answer` is called with how many there are each time that one is whole.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        for line in self._lines(asks, sampling or Sampling(), stream=False):
+            if "row" in line:
+                found[line["row"]] = line
+                if on_answer:
+                    on_answer(len(found))
+        return [{key: value for key, value in found[row].items() if key != "row"} for row in range(len(asks))]
+
+    def stop(self) -> None:
+        """End the worker and give back its memory."""
+        self.job.stop(discard=True)
+
+    def _lines(self, asks: Sequence[Ask], sampling: Sampling, *, stream: bool) -> Iterator[dict[str, Any]]:
+        request = {
+            "rows": [self._row(ask) for ask in asks],
+            "stop_words": list(self.template.stop_words),
+            "max_new_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stream": stream,
+        }
+        descriptor = os.open(self.job.directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                # Through the open directory, since a socket's path may have 107 bytes at most.
+                connection.connect(f"/proc/self/fd/{descriptor}/socket")
+                with connection.makefile("rw", encoding="utf-8") as file:
+                    file.write(json.dumps(request, ensure_ascii=False) + "\n")
+                    file.flush()
+                    for text in file:
+                        line = json.loads(text)
+                        if line.get("done"):
+                            return
+                        if "error" in line:
+                            raise _failed(line)
+                        yield line
+            raise self._gone()
+        except OSError as error:
+            raise self._gone() from error
+        finally:
+            os.close(descriptor)
+
+    def _row(self, ask: Ask) -> dict[str, Any]:
+        side = self.sides.get(ask.side) or Side(key=ask.side)
+        return {
+            "side": ask.side,
+            "prompt": self.template.prompt(list(ask.turns), ask.system),
+            "adapter": str(side.adapter) if side.adapter else None,
+            "model": str(side.model) if side.model else None,
+        }
+
+    def _gone(self) -> WorkFailed:
+        """That the worker has ended, with the reason once it is known."""
+        wait_until(lambda: not self.job.status().live, 3)
+        why = reason(self.job)
+        return WorkFailed(
+            f"对话进程已退出（{why.zh if why else '连接中断'}）：请重新加载。日志：{self.job.log}",
+            f"the chat process has ended ({why.en if why else 'the connection broke'}): load it again. "
+            f"Log: {self.job.log}",
+        )
+
+
+def worker_for(
+    workspace: Workspace,
+    run: Run | None = None,
+    model: str | None = None,
+    *,
+    device: Device = "auto",
+    own: bool = False,
+) -> Worker:
+    """The chat worker for a run (base, tuned and others) or a model alone; one that runs already, else a new one.
+
+    One that is this process's `own`, for a score say, is shared with nobody for as long as the process lives.
+    Raises BadInput where the run has nothing to ask yet or another process has a worker of its own, NoRoom where there
+    is no memory for it now.
+    """
+    if run is None and model is None:
+        raise BadInput("请选择一个训练或模型", "choose a run or a model")
+    chosen = models.usable(workspace, model or run.facts["model"]["name"])
+    template = run.template if run else prompt_templates()[chosen.prompt_template]
+    asked = sides(workspace, run) if run is not None else {BASE: Side(key=BASE)}
+    if run is not None and len(asked) == 1:
+        raise BadInput(
+            f"训练 {run.id} 还没有可以对话的检查点：先完成训练（全量微调还要先导出）",
+            f"the run {run.id} has nothing to chat with yet: train it first (and export a full fine-tune)",
+        )
+    with locked(workspace.jobs / ".chat.lock"):
+        live = _live(workspace, chosen.path)
+        if live is not None:
+            return Worker(live, template, asked)
+        if any(_owned(job) for job in jobs_in(workspace.jobs, "chat") if job.status().live):
+            raise BadInput(
+                "评分、重放或演示正在用模型：等它结束再加载",
+                "a score, a replay or the demo uses the models: load them when it has ended",
+            )
+        # One at a time holds the memory of one.
+        stop_all(workspace)
+        check_room(workspace, chosen, device)
+        argv = engine_command(workspace, "core.engine.workers.chat_worker", "--base", chosen.path, "--device", device)
+        tuned = tuned_side(run) if run else None
+        if tuned and tuned.adapter:
+            argv += ["--adapter", str(tuned.adapter)]
+        facts = {"model": chosen.name, "path": str(Path(chosen.path).resolve())}
+        if own and (process := Identity.of(os.getpid())):
+            facts["owner"] = process.to_json()
+        job = Job.start(workspace.jobs, "chat", argv, env=engine_environment(workspace), facts=facts)
+    return Worker(job, template, asked)
+
+
+def worker_there(workspace: Workspace, run: Run) -> Worker | None:
+    """The chat worker for a run that is loaded or being loaded; None where there is none."""
+    live = _live(workspace, run.model_path)
+    return Worker(live, run.template, sides(workspace, run)) if live else None
+
+
+def _live(workspace: Workspace, base: Path) -> Job | None:
+    """The live worker that holds this base model and is nobody's own."""
+    wanted = str(base.resolve())
+    found = (job for job in reversed(jobs_in(workspace.jobs, "chat")) if _base_of(job) == wanted)
+    return next((job for job in found if job.status().live and not job.stopping and not _owned(job)), None)
+
+
+def _owned(job: Job) -> bool:
+    """Whether the process whose own a worker is still lives."""
+    owner = Identity.from_json((job.spec.get("facts") or {}).get("owner"))
+    return owner is not None and owner.alive()
+
+
+def _base_of(job: Job) -> str | None:
+    return (job.spec.get("facts") or {}).get("path")
+
+
+def no_room(job: Job) -> NoRoom | None:
+    """What the worker found where it saw too little memory on the GPU, in words."""
+    if job.status().live:
+        return None
+    found = re.search(r"NO ROOM: the models take ([\d.]+) GB and ([\d.]+) GB are free", job.log_tail())
+    if found is None:
+        return None
+    return NoRoom(
+        f"显存只剩 {found[2]} GB，对话模型需要 {found[1]} GB：等训练结束，或改在 CPU 上加载",
+        f"only {found[2]} GB of GPU memory are free where the chat takes {found[1]} GB: wait for the training to end, "
+        "or load it on the CPU",
+    )
+
+
+def _failed(line: dict[str, Any]) -> WorkFailed:
+    if line.get("memory"):
+        return WorkFailed(
+            f"内存不足，这个问题没有回答完（模型还在）：缩短问题或对话，或少比较一列。{line['error'][:200]}",
+            "memory ran out for this question (the models are still loaded): shorten it, or compare fewer. "
+            f"{line['error'][:200]}",
+        )
+    return WorkFailed(f"对话出错：{line['error']}", f"the chat failed: {line['error']}")
+
+
+def stop_all(workspace: Workspace) -> int:
+    """End every chat worker of the workspace; how many there were."""
+    live = [job for job in jobs_in(workspace.jobs, "chat") if job.status().live]
+    for job in live:
+        job.stop(discard=True)
+    return len(live)

@@ -1,0 +1,300 @@
+"""The settings of a config that matter for the task, in the order of the form; the rest are in `advanced_fields`.
+
+The form, the command line and the check are drawn from here. A help text says what follows from a value.
+"""
+
+from core.config.settings import method
+from core.config.settings.advanced_fields import ADVANCED
+from core.config.settings.field import Field
+from core.config.settings.method import HOOK
+from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.presets import prompt_templates, system_templates
+from core.ground.text import Text
+
+
+def _system(config: ConfigFile) -> str | Source | None:
+    """The system prompt of the evaluation, one of XTuner's own as its text; None without a place for it."""
+    for place in (f"{HOOK}.system", "SYSTEM"):
+        found = config.get(place)
+        if isinstance(found, Source) and found.code.startswith("SYSTEM_TEMPLATE."):
+            return system_templates().get(found.code.removeprefix("SYSTEM_TEMPLATE."), found)
+        if found is not MISSING:
+            return found
+    return "" if config.holds(f"{HOOK}.system") else None
+
+
+def _to_system(config: ConfigFile, text: str) -> method.Changes:
+    place = f"{HOOK}.system"
+    yield (config.names(place) or place) if config.holds(place) else "SYSTEM", text
+
+
+ESSENTIAL = (
+    Field(
+        name="method",
+        kind="choice",
+        group="task",
+        label=Text("训练方式", "Method"),
+        help=Text(
+            "qlora 把原权重压成 4 比特、只训练适配器，最省显存；lora 不压缩，快一些但 1.8B 约多占 5 GB；full 训练全部权重，"
+            "1.8B 需要 30 GB 左右，而且容易忘掉原来会的东西。",
+            "qlora squeezes the weights to 4 bits and trains an adapter: least memory. lora leaves them whole: faster, "
+            "some 5 GB more for 1.8B. full trains every weight: about 30 GB for 1.8B, and it forgets more easily.",
+        ),
+        options=lambda: method.METHODS,
+        look=method.method,
+        edits=method.to_method,
+    ),
+    Field(
+        name="task",
+        kind="choice",
+        group="task",
+        label=Text("训练内容", "Task"),
+        help=Text(
+            "sft 用一问一答教模型怎样回答；pretrain 是增量预训练，让模型接着读纯文本，学到的是知识和文风，不是对话。",
+            "sft teaches answers by questions and answers. pretrain goes on reading plain texts: it gives knowledge and "
+            "style, not dialogue.",
+        ),
+        options=lambda: method.TASKS,
+        look=method.task,
+        edits=method.to_task,
+    ),
+    Field(
+        name="prompt_template",
+        kind="choice",
+        group="task",
+        label=Text("对话模板", "Prompt template"),
+        help=Text(
+            "把问题包成模型见过的样子。与模型不符时，训练等于教它一种它不认识的语言，聊天时也用不上。",
+            "Wraps a question as the model knows it. One that is not the model's own teaches it a foreign form, which "
+            "the chat then does not use.",
+        ),
+        options=lambda: tuple(prompt_templates()),
+        look=method.template,
+        edits=method.to_template,
+        default="default",
+    ),
+    Field(
+        name="max_length",
+        kind="int",
+        group="data",
+        places=("train_dataloader.dataset.max_length", "max_length"),
+        least=16,
+        most=1_000_000,
+        picks=(256, 512, 1024, 2048, 4096),
+        label=Text("最大长度", "Maximum length"),
+        help=Text(
+            "一条样本最多多少 token，多出的会被截掉，答案的结尾就学不到。加倍约使激活显存加倍。",
+            "Most tokens of a row; the rest is cut off, and with it the end of the answer. Twice the length takes about "
+            "twice the memory for activations.",
+        ),
+    ),
+    Field(
+        name="pack_to_max_length",
+        kind="bool",
+        group="data",
+        places=("train_dataloader.dataset.pack_to_max_length", "pack_to_max_length"),
+        applies=method.one_dataset,
+        default=True,
+        label=Text("打包成长序列", "Pack rows"),
+        help=Text(
+            "把多条短样本接成一条长序列，数据多时更快；样本又少又短时，几十条并成一条，更新次数所剩无几。",
+            "Joins short rows into long ones: faster with much data. With few short rows dozens become one, and hardly "
+            "any update is left.",
+        ),
+    ),
+    Field(
+        name="batch_size",
+        kind="int",
+        group="learning",
+        places=("train_dataloader.batch_size", "batch_size"),
+        least=1,
+        most=4096,
+        picks=(1, 2, 4, 8, 16, 32),
+        label=Text("批大小（每卡）", "Batch size (per GPU)"),
+        help=Text(
+            "一次迭代看几条样本。加倍后每步更稳、迭代减半，激活显存也加倍：显存溢出时先减它。",
+            "Rows of one iteration. Twice as many make a step steadier, halve the iterations and double the memory for "
+            "activations: the first thing to lower when memory runs out.",
+        ),
+    ),
+    Field(
+        name="accumulative_counts",
+        kind="int",
+        group="learning",
+        places=("optim_wrapper.accumulative_counts", "accumulative_counts"),
+        least=1,
+        most=4096,
+        picks=(1, 2, 4, 8, 16),
+        label=Text("梯度累积", "Gradient accumulation"),
+        help=Text(
+            "几次迭代才更新一次参数，不占显存。16 意味着 96 次迭代只更新 6 次：数据少时设为 1，否则学不会。",
+            "Iterations for one optimizer update; takes no memory. At 16, 96 iterations are 6 updates: with little data "
+            "take 1, or nothing is learned.",
+        ),
+    ),
+    Field(
+        name="max_epochs",
+        kind="int",
+        group="learning",
+        places=("train_cfg.max_epochs", "max_epochs"),
+        least=1,
+        most=10_000,
+        picks=(1, 2, 3, 5, 10),
+        applies=lambda config: config.get("train_cfg.max_epochs") is not MISSING,
+        label=Text("训练轮数", "Epochs"),
+        help=Text(
+            "整个数据集看几遍，时间随之成倍。太少学不会；几条样本重复太多遍，模型会对什么问题都答这几句。",
+            "How often the dataset is seen; the time grows with it. Too few teach nothing; a few rows seen too often "
+            "become the answer to every question.",
+        ),
+    ),
+    Field(
+        name="lr",
+        kind="float",
+        group="learning",
+        places=("optim_wrapper.optimizer.lr", "lr"),
+        least=1e-8,
+        most=0.1,
+        picks=(1e-5, 2e-5, 1e-4, 2e-4, 4e-4, 1e-3),
+        label=Text("学习率", "Learning rate"),
+        help=Text(
+            "每次更新走多大一步。太大时损失乱跳甚至变成 NaN，太小时学不会。LoRA 用 1e-4 到 1e-3，全量训练用 1e-5 到 5e-5。",
+            "The size of a step. Too large and the loss jumps or becomes NaN, too small and nothing is learned. LoRA "
+            "takes 1e-4 to 1e-3, full training 1e-5 to 5e-5.",
+        ),
+    ),
+    Field(
+        name="r",
+        kind="int",
+        group="adapter",
+        places=("model.lora.r", "lora.r"),
+        least=1,
+        most=1024,
+        picks=(8, 16, 32, 64, 128),
+        label=Text("LoRA 秩 r", "LoRA rank r"),
+        help=Text(
+            "适配器能记多少：16 够学一个身份，64 以上用于新知识。加倍则适配器文件和优化器状态加倍。",
+            "How much the adapter can hold: 16 is enough for an identity, 64 and more for knowledge. Twice the rank is "
+            "twice the file and the optimizer's memory.",
+        ),
+    ),
+    Field(
+        name="lora_alpha",
+        kind="int",
+        group="adapter",
+        places=("model.lora.lora_alpha", "lora.lora_alpha"),
+        least=1,
+        most=4096,
+        picks=(16, 32, 64, 128),
+        label=Text("LoRA alpha", "LoRA alpha"),
+        help=Text(
+            "适配器的力度是 alpha / r：调大 r 而不调 alpha，适配器反而变弱。常取 r 的两倍。",
+            "The adapter acts with alpha / r: a larger r with the same alpha makes it weaker. Often twice r.",
+        ),
+    ),
+    Field(
+        name="lora_dropout",
+        kind="float",
+        group="adapter",
+        places=("model.lora.lora_dropout", "lora.lora_dropout"),
+        least=0.0,
+        most=0.9,
+        picks=(0.0, 0.05, 0.1),
+        label=Text("LoRA dropout", "LoRA dropout"),
+        help=Text(
+            "训练时随机关掉的比例，防止死记硬背；更新次数少时设 0 或 0.05，否则学得更慢。",
+            "The share switched off at random, against learning by heart. With few updates take 0 or 0.05, or it learns "
+            "more slowly.",
+        ),
+    ),
+    Field(
+        name="quantisation",
+        kind="choice",
+        group="adapter",
+        label=Text("权重量化", "Quantisation"),
+        help=Text(
+            "nf4 把原权重压到 4 比特，显存最省，每步略慢；int8 居中；none 不压缩。量化要 CUDA，也不能用于全量训练。",
+            "nf4 keeps the weights in 4 bits: least memory, each step a little slower. int8 is between, none leaves "
+            "them whole. It needs CUDA, and an adapter to train.",
+        ),
+        options=lambda: method.QUANTISATIONS,
+        look=method.quantisation,
+        edits=method.to_quantisation,
+        default="none",
+    ),
+    Field(
+        name="save_steps",
+        kind="int",
+        group="watch",
+        places=("default_hooks.checkpoint.interval", "save_steps"),
+        least=1,
+        most=1_000_000,
+        picks=(20, 50, 100, 500),
+        label=Text("保存间隔（迭代）", "Checkpoint every (iterations)"),
+        help=Text(
+            "大于总迭代数就只在最后存一次：途中出错要从头再来，也不能选更早的检查点。",
+            "More than the whole run means one checkpoint, at the end: after a crash it starts from nothing, and there "
+            "is no earlier one to choose.",
+        ),
+    ),
+    Field(
+        name="evaluation_freq",
+        kind="int",
+        group="watch",
+        places=(f"{HOOK}.every_n_iters", "evaluation_freq"),
+        least=1,
+        most=1_000_000,
+        picks=(10, 20, 50, 100, 500),
+        label=Text("评测间隔（迭代）", "Evaluate every (iterations)"),
+        help=Text(
+            "每隔多少次迭代让模型当场回答评测问题。太密拖慢训练，大于总迭代数就看不到它怎么学会的。",
+            "How often the model answers the questions on the way. Too often slows the training; beyond the whole run "
+            "you do not see it learn.",
+        ),
+    ),
+    Field(
+        name="evaluation_inputs",
+        kind="list",
+        group="watch",
+        places=(f"{HOOK}.evaluation_inputs", "evaluation_inputs"),
+        default=[],
+        label=Text("评测问题", "Evaluation questions"),
+        help=Text(
+            "训练前、途中和训练后都会问，每行一个。放一个与训练数据无关的问题，可以看出它有没有变成复读机。",
+            "Asked before, during and after the training, one a line. One that the data does not hold shows whether "
+            "the model has become a parrot.",
+        ),
+    ),
+    Field(
+        name="SYSTEM",
+        kind="text",
+        group="watch",
+        look=_system,
+        edits=_to_system,
+        default="",
+        label=Text("系统提示词", "System prompt"),
+        help=Text(
+            "只用于评测。应与训练数据和聊天里的一致（本应用都留空），否则评测看到的不是聊天时的模型。",
+            "Of the evaluation only. It should be that of the data and the chat (empty here), or the evaluation does "
+            "not show the model that you will talk to.",
+        ),
+    ),
+    Field(
+        name="seed",
+        kind="int",
+        group="watch",
+        places=("randomness.seed",),
+        optional=True,
+        least=0,
+        most=2**31 - 1,
+        picks=(42,),
+        label=Text("随机种子", "Seed"),
+        help=Text(
+            "固定后，同样的配置得到几乎同样的结果；不填则每次不同，出了好结果也难重现。",
+            "Once fixed, the same config gives nearly the same result; empty, each run differs and a good one is hard "
+            "to repeat.",
+        ),
+    ),
+)
+FIELDS = (*ESSENTIAL, *ADVANCED)
+BY_NAME = {field.name: field for field in FIELDS}

@@ -1,0 +1,58 @@
+"""Our own collections of questions and answers, read from the JSON files beside this one, and which of them the scores keep for themselves."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from core.data.row import Row
+
+DIALOGUES = Path(__file__).parent
+# By which an answer says that it is somebody's assistant.
+ROLES = ("小助手", "助手", "assistant", "助理")
+# From this similarity on (difflib's ratio of matching characters) an answer still says the same.
+SAME = 0.9
+# Longer questions are none of the curated ones.
+_LONGEST = 80
+_MARKS = re.compile(r"[\W_]+")
+
+
+@cache
+def dialogues(name: str) -> Any:
+    """One collection: `identity`, `identity_more`, `general`, `open_questions`, `styles` or `spelling`."""
+    return json.loads((DIALOGUES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def plain(question: str) -> str:
+    """A question without case, space and marks: what makes two the same question."""
+    return _MARKS.sub("", question).casefold()
+
+
+@cache
+def held_out() -> frozenset[str]:
+    """The questions that the scores ask, plain. No dataset that we make holds one."""
+    asked = dialogues("identity")["questions"] + dialogues("general")
+    return frozenset(plain(question["question"]) for question in asked if question["held_out"])
+
+
+def replay_questions() -> list[dict[str, str]]:
+    """General questions (`language`, `question`) for the base model to answer: open ones and ours, none held out."""
+    ours = [{"language": g["language"], "question": g["question"]} for g in dialogues("general") if not g["held_out"]]
+    return [
+        question for question in dialogues("open_questions") + ours if plain(question["question"]) not in held_out()
+    ]
+
+
+def is_identity(row: Row, nickname: str | None = None) -> bool:
+    """Whether a row teaches who the assistant is: an identity question, or an answer that carries the nickname."""
+    turn = row["conversation"][0]
+    if nickname and nickname in turn["output"]:
+        return True
+    return len(turn["input"]) < _LONGEST and plain(turn["input"]) in _identity_questions()
+
+
+@cache
+def _identity_questions() -> frozenset[str]:
+    asked = dialogues("identity")["questions"] + dialogues("identity_more")
+    return frozenset(plain(question["question"]) for question in asked)

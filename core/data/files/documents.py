@@ -1,0 +1,223 @@
+"""Documents as plain text: txt, md, PDF, Word (docx), HTML, or a zip of them. Knows nothing of training.
+
+A document that cannot be read is told with its reason; an archive that reaches out of itself is refused whole.
+"""
+
+import io
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from core.data.files.encoding import encoding_of
+from core.data.files.tables import check_archive
+from core.ground.errors import BadInput, StudioError
+from core.ground.text import Text
+
+KINDS = ("txt", "md", "pdf", "docx", "html", "htm")
+MOST_BYTES = 200 << 20
+MOST_PAGES = 5000
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document's name and its text in pages (one, where it has none); or why it could not be read.
+
+    `done` is the share of its file that has been read with it.
+    """
+
+    name: str
+    pages: tuple[str, ...] = ()
+    reason: Text | None = None
+    done: float = 1.0
+
+
+def documents(path: Path) -> Iterator[Document]:
+    """The documents of a file: one, or all that a zip holds. Raises BadInput for what is no document at all."""
+    if not path.is_file():
+        raise BadInput(f"没有文件 {path}：请检查路径", f"there is no file {path}: check the path")
+    kind = path.suffix.lower().lstrip(".")
+    if kind == "zip":
+        yield from _archived(path)
+        return
+    if kind not in KINDS:
+        raise BadInput(
+            f"不支持 {path.suffix or '没有后缀的'} 文件 {path.name}：请用 {'、'.join(KINDS)} 或它们的 zip",
+            f"{path.suffix or 'nameless'} files such as {path.name} are not read: use {', '.join(KINDS)} or a zip of them",
+        )
+    if path.stat().st_size > MOST_BYTES:
+        raise BadInput(
+            f"{path.name} 超过 {MOST_BYTES >> 20} MB：请拆分", f"{path.name} is over {MOST_BYTES >> 20} MB: split it"
+        )
+    yield _read(path, path.name)
+
+
+def _archived(path: Path) -> Iterator[Document]:
+    check_archive(path)
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as directory:
+        members = [member for member in archive.infolist() if not member.filename.endswith("/")]
+        for member in members:
+            name = _name(member)
+            inside = PurePosixPath(name.replace("\\", "/"))
+            link = (member.external_attr >> 16) & 0o170000 == 0o120000
+            if inside.is_absolute() or ".." in inside.parts or re.match(r"[A-Za-z]:", name) or link:
+                raise BadInput(
+                    f"{path.name} 里的 {name[:80]} 指向压缩包之外，不予打开",
+                    f"{path.name} holds {name[:80]!r}, which reaches out of the archive: it is not opened",
+                )
+        for number, member in enumerate(members):
+            name, done = _name(member), (number + 1) / len(members)
+            inside = PurePosixPath(name)
+            # What a system puts into archives beside the documents.
+            if inside.name.startswith(".") or "__MACOSX" in inside.parts:
+                continue
+            kind = inside.suffix.lower().lstrip(".")
+            if kind not in KINDS or member.file_size > MOST_BYTES or member.flag_bits & 1:
+                why = Text("加了密", "it is encrypted") if member.flag_bits & 1 else Text("不支持这种文件", "not read")
+                yield Document(name=name, reason=why, done=done)
+                continue
+            # Under a name of ours: its own never becomes a path.
+            target = Path(directory) / f"{number}.{kind}"
+            try:
+                with archive.open(member) as packed, target.open("wb") as file:
+                    while block := packed.read(1 << 20):
+                        file.write(block)
+            except Exception as error:  # noqa: BLE001 - each way of packing raises what it likes over damage
+                yield Document(name=name, reason=_why(error), done=done)
+                continue
+            yield replace(_read(target, name), done=done)
+            target.unlink()
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """A member's name; Chinese Windows writes it in GB18030 without saying so."""
+    if member.flag_bits & 0x800:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("gb18030")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return member.filename
+
+
+def _read(path: Path, name: str) -> Document:
+    kind = path.suffix.lower().lstrip(".")
+    try:
+        pages = {"pdf": _pdf, "docx": _docx, "html": _html, "htm": _html}.get(kind, _text)(path)
+    except StudioError as error:
+        return Document(name=name, reason=error.text)
+    except Exception as error:  # noqa: BLE001 - what a damaged file makes a reader raise cannot be listed
+        return Document(name=name, reason=_why(error))
+    if not any(page.strip() for page in pages):
+        why = Text("里面没有文字（扫描件要先做文字识别）", "it holds no text (a scan needs text recognition first)")
+        return Document(name=name, reason=why)
+    return Document(name=name, pages=tuple(pages))
+
+
+def _text(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        if b"\0" in (head := file.read(4096)) and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise BadInput(f"{path.name} 不是文字", f"{path.name} is no text")
+    encoding = encoding_of(path)
+    text = path.read_text(encoding=encoding.name, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return [_FRONT_MATTER.sub("", text) if path.suffix.lower() == ".md" else text]
+
+
+def _pdf(path: Path) -> list[str]:
+    import logging
+
+    from pypdf import PdfReader
+
+    logging.getLogger("pypdf").setLevel(logging.ERROR)
+    reader = PdfReader(path)
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise BadInput("PDF 有密码：先去掉密码", "the PDF has a password: remove it first")
+    if len(reader.pages) > MOST_PAGES:
+        raise BadInput(f"超过 {MOST_PAGES} 页：请拆分", f"it has over {MOST_PAGES} pages: split it")
+    return [page.extract_text() or "" for page in reader.pages]
+
+
+def _docx(path: Path) -> list[str]:
+    """The paragraphs of a Word document, those of tables included; read without building the tree."""
+    check_archive(path)
+    with zipfile.ZipFile(path) as archive:
+        data = archive.open("word/document.xml")
+        # A type definition is what entity bombs are made of; Word writes none.
+        head = data.read(4096)
+        if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
+            raise BadInput("Word 文件里有实体定义，不予打开", "the Word file defines entities and is not opened")
+        lines, words = [], []
+        for event, element in ElementTree.iterparse(_Joined(head, data), events=("start", "end")):
+            if event == "end":
+                if element.tag == _WORD + "t":
+                    words.append(element.text or "")
+                elif element.tag in (_WORD + "tab", _WORD + "br"):
+                    words.append("\t" if element.tag.endswith("tab") else "\n")
+                elif element.tag == _WORD + "p":
+                    lines.append("".join(words))
+                    words = []
+                    element.clear()
+        return ["\n".join(lines)]
+
+
+class _Joined(io.RawIOBase):
+    """A stream whose beginning was read already."""
+
+    def __init__(self, head: bytes, rest: zipfile.ZipExtFile) -> None:
+        self.head, self.rest = head, rest
+
+    def read(self, size: int = -1) -> bytes:
+        if self.head:
+            head, self.head = self.head, b""
+            return head
+        return self.rest.read(size)
+
+
+def _html(path: Path) -> list[str]:
+    reader = _Page()
+    reader.feed(_text(path)[0])
+    reader.close()
+    return ["".join(reader.parts)]
+
+
+class _Page(HTMLParser):
+    """The text of a web page without its menus, scripts and forms. Goes through the tags in turn, so depth is no matter."""
+
+    SKIPPED = {"script", "style", "nav", "footer", "aside", "form", "noscript", "svg", "template", "iframe", "button"}
+    BLOCKS = set(
+        "p div br li tr h1 h2 h3 h4 h5 h6 section article table ul ol pre blockquote dt dd header main".split()
+    )
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self.skipping: list[str] = []
+        self.title = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+        if tag in self.SKIPPED:
+            self.skipping.append(tag)
+        elif tag in self.BLOCKS:
+            self.parts.append("\n")
+        self.title = tag == "title"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.skipping:
+            del self.skipping[self.skipping.index(tag) :]
+        elif tag in self.BLOCKS:
+            self.parts.append("\n")
+        self.title = False
+
+    def handle_data(self, data: str) -> None:
+        if not self.skipping and not self.title:
+            self.parts.append(re.sub(r"\s+", " ", data))
+
+
+def _why(error: Exception) -> Text:
+    why = f"{type(error).__name__} {error}".replace("\n", " ")[:160]
+    return Text(f"读不出来，文件可能已损坏：{why}", f"cannot be read, it may be damaged: {why}")

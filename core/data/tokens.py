@@ -1,0 +1,144 @@
+"""Asks the engine for tokens, in a process of its own: lengths of a dataset's rows, and rows token by token.
+
+What is asked of the tokenizer is in `token_worker`; what it means for a learner is for `data`. Results are kept by
+content.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.engine.commands import engine_command, engine_environment
+from core.ground.errors import WorkFailed
+from core.ground.files import read_json, write_text
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, jobs_in
+from core.models.model import Model
+
+WORKER = "core.engine.workers.token_worker"
+MOST_SECONDS = 900
+# Larger datasets are counted by a sample of about so many rows.
+MOST_COUNTED = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """The tokens of the rows that were counted: all where `every` is 1, else every so many-th of `rows`."""
+
+    rows: int
+    every: int
+    lengths: array
+
+    @property
+    def total(self) -> int:
+        """Tokens of all rows; an estimate where only a sample was counted."""
+        return round(sum(self.lengths) * self.rows / max(1, len(self.lengths)))
+
+
+def kept_lengths(workspace: Workspace, model: Model, sha256: str, template: str, every: int = 1) -> Lengths | None:
+    """What was counted before of the data with this hash; None if nothing was."""
+    path = _result(workspace, model, sha256, template, every)
+    facts = read_json(Path(f"{path}.json"))
+    if facts is None or not path.is_file():
+        return None
+    lengths = array("I")
+    lengths.frombytes(path.read_bytes())
+    return Lengths(rows=facts["rows"], every=facts["every"], lengths=lengths)
+
+
+def count(workspace: Workspace, model: Model, data: Path, sha256: str, template: str, *, every: int = 1) -> Lengths:
+    """Tokens of each row of `data`, with the model's tokenizer, as in training. Raises WorkFailed."""
+    known = kept_lengths(workspace, model, sha256, template, every)
+    if known is None:
+        _run(workspace, _arguments(workspace, model, data, sha256, template, every))
+        known = kept_lengths(workspace, model, sha256, template, every)
+    if known is None:
+        raise WorkFailed("没有得到 token 数", "there is no count of tokens")
+    return known
+
+
+def start_count(workspace: Workspace, model: Model, data: Path, sha256: str, template: str, *, every: int = 1) -> Job:
+    """Count as a job, which a closed tab does not end; one that counts the same already goes on."""
+    facts = {"sha256": sha256, "model": model.name, "template": template, "every": every}
+    live = next(
+        (job for job in jobs_in(workspace.jobs, "tokens") if job.status().live and job.spec["facts"] == facts), None
+    )
+    if live:
+        return live
+    arguments = _arguments(workspace, model, data, sha256, template, every)
+    return Job.start(
+        workspace.jobs,
+        "tokens",
+        engine_command(workspace, WORKER, *arguments),
+        env=engine_environment(workspace),
+        artefacts=[_result(workspace, model, sha256, template, every)],
+        facts=facts,
+    )
+
+
+def render(workspace: Workspace, model: Model, rows: Sequence[Any], template: str) -> list[dict[str, Any]]:
+    """Each row's tokens as `{tokens: [{id, text, trained}], doubled_bos: [places], bos: [ids]}`. Raises WorkFailed."""
+    text = json.dumps(list(rows), ensure_ascii=False)
+    key = _key(model, hashlib.sha256(text.encode()).hexdigest(), template)
+    result = workspace.cache / "tokens" / f"{key}.rows.json"
+    known = read_json(result)
+    if known is None:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as directory:
+            data = Path(directory) / "rows.json"
+            write_text(data, text)
+            _run(
+                workspace, ["render", "--model", model.path, "--data", data, "--template", template, "--result", result]
+            )
+        known = read_json(result)
+    if known is None:
+        raise WorkFailed("没有得到 token", "there are no tokens")
+    return known["rows"]
+
+
+def _arguments(workspace: Workspace, model: Model, data: Path, sha256: str, template: str, every: int) -> list[Any]:
+    result = _result(workspace, model, sha256, template, every)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    return [
+        "count", "--model", model.path, "--data", data, "--template", template, "--result", result, "--every", every
+    ]  # fmt: skip
+
+
+def _result(workspace: Workspace, model: Model, sha256: str, template: str, every: int) -> Path:
+    return workspace.cache / "tokens" / f"{_key(model, sha256, template, str(every))}.lengths"
+
+
+def _key(model: Model, *more: str) -> str:
+    """What a result depends on: the tokenizer's files, and what was asked."""
+    path = model.path.resolve()
+    files = sorted(file for file in path.glob("token*") if file.is_file())
+    stamps = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return hashlib.sha256("\n".join([str(path), *stamps, *more]).encode()).hexdigest()[:24]
+
+
+def _run(workspace: Workspace, arguments: list[Any]) -> None:
+    try:
+        done = subprocess.run(
+            engine_command(workspace, WORKER, *arguments),
+            env={**os.environ, **engine_environment(workspace)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=MOST_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise WorkFailed(
+            f"统计 token 超过 {MOST_SECONDS} 秒，已停止", f"counting tokens took more than {MOST_SECONDS} s"
+        ) from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
+        raise WorkFailed(f"引擎的分词器出错：{last}", f"the engine's tokenizer failed: {last}")

@@ -1,0 +1,162 @@
+"""Why a job did not finish, in words that a learner understands: from its log, how it ended, and what the machine says.
+
+Reads the end of the log first, where a program says why it died, and of a log of any size only a bounded piece.
+"""
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+from core.engine.failures.causes import CAUSES, RANK_KILLED
+from core.ground.text import Text
+from core.jobs.job import Job, Status
+
+# First the end, then, where that holds no error (other processes may have gone on talking), more of it.
+_PIECES = (64_000, 2_000_000)
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+_ERROR = re.compile(r"(\[rank\d+\]: ?)?(?!.*ChildFailedError)[\w.]*(Error|Exception)(:|$)")
+# Ordinary entries of the log, and the answers in them, which may say anything.
+_ORDINARY = re.compile(r"(\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d - mmengine - (INFO|WARNING|DEBUG) - ")
+_SAID_BESIDE = re.compile(r"\S*(torch|python|srun|slurm)\S*: |\[|[EFW]\d{4}|Killed|Traceback")
+_NEARLY_FULL_BYTES = 2 * 2**20
+
+
+def reason(job: Job) -> Text | None:
+    """Why `job` did not finish; None while it runs and when it did."""
+    status = job.status()
+    if status.live or status is Status.FINISHED:
+        return None
+    ended = job.exit
+    if status is Status.KILLED:
+        if (ended or {}).get("returncode", 0) is None:
+            return Text("开始之前就从排队中取消了", "taken out of the queue before it began")
+        return Text("按要求停止", "stopped as asked")
+    if ended is None:
+        return _lost(job)
+    return (
+        _said(job)
+        or _from_outside(ended)
+        or _last_error(job)
+        or _nothing_made(job, ended)
+        or Text(
+            f"以退出码 {ended['returncode']} 结束：{_end(job)}",
+            f"it ended with code {ended['returncode']}: {_end(job)}",
+        )
+    )
+
+
+def known_cause(log: str) -> tuple[str, Text] | None:
+    """The name of what is known to cause the errors in a log, and what to tell; None where nothing is known.
+
+    Ordinary entries do not count as errors.
+    """
+    errors = errors_of(log)
+    for cause in CAUSES:
+        found = list(cause.pattern.finditer(errors))
+        if found:
+            groups = [part.strip(" .")[:200] for part in found[-1].groups() if part]
+            return cause.name, Text(_filled(cause.text.zh, groups), _filled(cause.text.en, groups))
+    return None
+
+
+def errors_of(log: str) -> str:
+    """The part of a log that tells of errors: from the first traceback on, else what is no ordinary entry of it."""
+    traceback = _TRACEBACK.search(log)
+    if traceback:
+        log = log[log.rfind("\n", 0, traceback.start()) + 1 :]
+    kept, ordinary, frame = [], False, False
+    for line in map(_without_rank, log.splitlines()):
+        if _ORDINARY.match(line):
+            # Its following lines, a config or an answer, belong to it, up to the next thing that is said.
+            ordinary = True
+        elif _ERROR.match(line) or _SAID_BESIDE.match(line):
+            ordinary = False
+        # A line of source under a frame of a traceback says nothing of what happened.
+        frame = line.startswith("  File ") or (frame and line.startswith("    "))
+        if not ordinary and not (frame and line.startswith("    ")):
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def _without_rank(line: str) -> str:
+    return re.sub(r"^\[rank\d+\]: ?", "", line)
+
+
+def _said(job: Job) -> Text | None:
+    size = job.log.stat().st_size if job.log.exists() else 0
+    for most in _PIECES:
+        found = known_cause(job.log_tail(most))
+        if found and found[0] == RANK_KILLED and (job.exit or {}).get("oom_kills") == 0:
+            # The kernel ended none for want of memory.
+            return _by_signal("SIGKILL")
+        if found or size <= most:
+            return found[1] if found else None
+    return None
+
+
+def _lost(job: Job) -> Text:
+    if not job.begun:
+        return Text(
+            "还在排队时监督进程被强行结束（或机器重启）：点“继续”重新排队",
+            "its supervisor was killed while it waited (or the machine restarted): resume puts it into the queue again",
+        )
+    return Text(
+        "监督进程被强行结束（机器重启，或内存不足），训练进程已随之清理：可以从最后一个检查点继续",
+        "its supervisor was killed (a reboot, or memory ran out) and the training ended with it: resume from the last "
+        "checkpoint",
+    )
+
+
+def _from_outside(ended: dict[str, Any]) -> Text | None:
+    """What ended it where its log does not say: a full disk, the kernel, somebody's signal."""
+    free, kills, code = ended.get("free_bytes"), ended.get("oom_kills"), ended["returncode"]
+    if code and free is not None and free < _NEARLY_FULL_BYTES:
+        return next(cause.text for cause in CAUSES if cause.name == "disk full")
+    if code == -signal.SIGKILL and kills:
+        return Text(
+            "内存不足，内核结束了训练进程：减小 batch_size 或 max_length，或关闭其他程序，再从最后的检查点继续",
+            "memory ran out and the kernel ended the training: lower batch_size or max_length or close other programs, "
+            "then resume from the last checkpoint",
+        )
+    if code == -signal.SIGKILL and kills is None:
+        return Text(
+            "进程被强行结束，多半是内存不足：减小 batch_size，或关闭其他程序",
+            "the process was killed, most likely because memory ran out: lower batch_size or close other programs",
+        )
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return _by_signal(name)
+    return None
+
+
+def _by_signal(name: str) -> Text:
+    return Text(
+        f"进程被外部信号 {name} 结束（不是因为内存不足）：可以从最后一个检查点继续",
+        f"the process was ended from outside by {name}, not because memory ran out: resume from the last checkpoint",
+    )
+
+
+def _last_error(job: Job) -> Text | None:
+    for line in reversed(job.log_tail().splitlines()):
+        if _ERROR.match(line):
+            return Text(f"出错：{line[:300]}", line[:300])
+    return None
+
+
+def _nothing_made(job: Job, ended: dict[str, Any]) -> Text | None:
+    missing = [path for path in job.spec.get("artefacts", []) if not Path(path).exists()]
+    if ended["returncode"] == 0:
+        return Text(f"没有留下应有的文件：{missing}", f"it did not leave what it should: {missing}")
+    return None
+
+
+def _end(job: Job) -> str:
+    """What one of our own commands prints last is its message."""
+    return next((line.strip()[:300] for line in reversed(job.log_tail().splitlines()) if line.strip()), "-")
+
+
+def _filled(text: str, groups: list[str]) -> str:
+    filled = text.format(*groups, *[""] * 6)
+    # What was not caught leaves no holes.
+    return re.sub(r"（\s*）|\(\s*\)", "", re.sub(r" +([：:，,;；)）])", r"\1", re.sub(r" {2,}", " ", filled)))

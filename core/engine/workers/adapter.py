@@ -1,0 +1,167 @@
+"""LoRA adapters and where they come from: XTuner's checkpoints, files or DeepSpeed's directories, and PEFT's directories.
+
+A part of the workers; imports torch alone, and XTuner only for what DeepSpeed wrote. Reads; merging and running an
+adapter is for others.
+"""
+
+import ast
+import json
+import pickle
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.engine.workers.tensors import Weights
+
+# What a plain adapter's tensors are called in PEFT's files.
+PREFIX = "base_model.model."
+# PEFT's settings that make an adapter more than pairs of matrices; so do its `use_…`, but for `use_rslora`.
+_SPECIAL = {
+    "modules_to_save",
+    "fan_in_fan_out",
+    "alpha_pattern",
+    "lora_bias",
+    "trainable_token_indices",
+    "target_parameters",
+    "layer_replication",
+    "alora_invocation_tokens",
+}
+
+
+class _Stub:
+    """Stands for an object of mmengine in a checkpoint, of which we need nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        pass
+
+    def append(self, _: Any) -> None:
+        """Take an item of a pickled list."""
+
+    extend = append
+
+
+class _TensorsOnly(pickle.Unpickler):
+    """Reads tensors and plain values, and runs nobody's code; so mmengine, seconds to import, is not needed."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        plain = module == "builtins" and name in ("set", "frozenset", "complex", "slice", "bytes", "bytearray", "range")
+        if plain or module == "collections" or module.partition(".")[0] in ("torch", "_codecs"):
+            return super().find_class(module, name)
+        return _Stub
+
+
+_PICKLE = types.SimpleNamespace(Unpickler=_TensorsOnly, load=pickle.load, loads=pickle.loads, __name__="pickle")
+
+
+def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
+    """The trained tensors and the config's text of a checkpoint file, or of a directory written by DeepSpeed.
+
+    A file is mapped, not read: the optimizer's state beside the weights takes no memory.
+    """
+    if checkpoint.is_dir():
+        if not hasattr(torch.cpu, "is_bf16_supported"):
+            # XTuner asks torch for it on a machine without CUDA.
+            torch.cpu.is_bf16_supported = lambda: False
+        from xtuner.model.utils import guess_load_checkpoint
+
+        dumped = sorted(checkpoint.parent.glob("*/vis_data/config.py"))
+        return dict(guess_load_checkpoint(str(checkpoint))), dumped[-1].read_text(encoding="utf-8")
+    # As text: torch 2.1 maps nothing that is given as a Path.
+    content = torch.load(str(checkpoint), map_location="cpu", weights_only=False, pickle_module=_PICKLE, mmap=True)
+    return content["state_dict"], content["meta"]["cfg"]
+
+
+def lora_settings(config_text: str) -> "dict[str, Any] | None":
+    """The LoRA settings of a config as mmengine dumps it (assignments of literals); None for a full fine-tune."""
+    for node in ast.parse(config_text).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "model":
+            for part in node.value.keywords:
+                if part.arg == "lora" and isinstance(part.value, ast.Call):
+                    return {k.arg: ast.literal_eval(k.value) for k in part.value.keywords if k.arg != "type"}
+    return None
+
+
+def full_tensors(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """The tensors of a fully fine-tuned model by their names in the model."""
+    return {name.removeprefix("llm."): tensor for name, tensor in tensors.items() if name.startswith("llm.")}
+
+
+@dataclass
+class Adapter:
+    """An adapter in memory: PEFT's settings, and its tensors by PEFT's names."""
+
+    settings: "dict[str, Any]"
+    tensors: "dict[str, torch.Tensor]"
+
+    @property
+    def pairs(self) -> "dict[str, tuple[torch.Tensor, torch.Tensor]]":
+        """A (r × in) and B (out × r) by the name of the weight that they change, `model.….weight`."""
+        found = {}
+        for name, a in self.tensors.items():
+            if name.endswith(".lora_A.weight"):
+                b = self.tensors[name.replace(".lora_A.", ".lora_B.")]
+                found[name.removeprefix(PREFIX).replace(".lora_A.weight", ".weight")] = (a, b)
+        return found
+
+    def scale(self, a: torch.Tensor) -> float:
+        """What B·A is multiplied by: alpha / r (Hu et al. 2021), alpha / √r for rsLoRA (Kalajdzievski 2023)."""
+        rank = a.shape[0]
+        return self.settings.get("lora_alpha", 8) / (rank**0.5 if self.settings.get("use_rslora") else rank)
+
+    @property
+    def special(self) -> "str | None":
+        """What makes it more than pairs of matrices on linear layers, by PEFT's name for it; None where nothing does."""
+        for setting, value in self.settings.items():
+            if value and (setting in _SPECIAL or (setting.startswith("use_") and setting != "use_rslora")):
+                return setting
+        if self.settings.get("peft_type", "LORA") != "LORA":
+            return str(self.settings["peft_type"])
+        if self.settings.get("bias", "none") != "none":
+            return "bias"
+        other = [name for name in self.tensors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
+        return other[0] if other else None
+
+
+def read_adapter(source: Path) -> Adapter:
+    """The adapter of a directory of PEFT's, or of a checkpoint of XTuner's. Raises ValueError where there is none."""
+    if (source / "adapter_config.json").is_file():
+        settings = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
+        if (source / "adapter_model.safetensors").is_file():
+            weights = Weights(source)
+            return Adapter(settings, {entry.name: weights.read(entry.name) for entry in weights})
+        return Adapter(settings, torch.load(source / "adapter_model.bin", map_location="cpu", weights_only=True))
+    tensors, config_text = read_checkpoint(source)
+    settings = lora_settings(config_text)
+    if settings is None:
+        raise ValueError("This checkpoint holds no LoRA adapter: the run trained the full model.")
+    kept = {
+        name.removeprefix("llm.").replace(".default", ""): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"llm.{PREFIX}") and (".lora_" in name or ".modules_to_save." in name)
+    }
+    kept = {name.replace(".modules_to_save.", "."): tensor.detach().contiguous() for name, tensor in kept.items()}
+    if not any(".lora_" in name for name in kept):
+        raise ValueError("This checkpoint holds no LoRA tensors.")
+    names = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in kept if ".lora_" in name})
+    return Adapter({"peft_type": "LORA", "task_type": "CAUSAL_LM", **settings, "target_modules": names}, kept)
+
+
+def check_fit(adapter: Adapter, base: Weights) -> None:
+    """Raise ValueError with the first tensor of the adapter that the base model has no place for."""
+    for name, (a, b) in adapter.pairs.items():
+        entry, shape = base.entries.get(name), (b.shape[0], a.shape[1])
+        if entry is None:
+            raise ValueError(f"The adapter does not fit this base model: it has no weight {name}.")
+        if entry.shape != shape:
+            raise ValueError(
+                f"The adapter does not fit this base model: {name} is {entry.shape}, the adapter's is {shape}."
+            )

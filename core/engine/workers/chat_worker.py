@@ -1,0 +1,172 @@
+"""Answers prompts: one copy of the base model's weights, an adapter of its own for each row, all rows in one batch.
+
+Runs in the engine's interpreter as `python -m core.engine.workers.chat_worker --base DIR`; imported by nobody. Listens on the
+Unix socket `socket` in its job's directory, one request a connection; those that come meanwhile wait their turn:
+
+    {"rows": [{"prompt": text, "adapter": directory or checkpoint or null, "model": directory or null}, …],
+     "stop_words": […], "max_new_tokens": n, "temperature": 0 for greedy, "top_p": p, "seed": n, "stream": bool}
+
+and answers in lines: `{"queued": n}` while n others go before it, `{"row", "text"}` as the text grows (with `stream`),
+then for each row `{"row", "answer", "tokens", "ttft_ms", "tokens_per_s", "finish": "stop"|"length"}`, at last
+`{"done": true}`, or `{"error": text, "memory": bool}`. A row's `model` is a whole model in place of the base, held
+beside it. Knows nothing of conversations or templates: a prompt is text. Ends after `--idle` seconds unasked.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.engine.workers.answering import Worker, weights_of
+
+PROGRESS = os.environ["XTUNER_STUDIO_PROGRESS"]
+
+
+class Gone(Exception):
+    """Whoever asked has closed the connection."""
+
+
+class Server:
+    """Takes connections on a thread of its own, and answers one request after the other on the main one."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.busy = worker, False
+        self.waiting: queue.Queue[Any] = queue.Queue()
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # A socket's path may have 107 bytes at most; through the open directory it is short wherever that is.
+        descriptor = os.open(os.path.dirname(PROGRESS), os.O_RDONLY | os.O_DIRECTORY)
+        path = f"/proc/self/fd/{descriptor}/socket"
+        if os.path.lexists(path):
+            os.unlink(path)
+        self.socket.bind(path)
+        os.chmod(path, 0o600)
+        self.socket.listen(64)
+
+    def take(self) -> None:
+        """Accept for ever; whoever has to wait is told so."""
+        while True:
+            connection, _ = self.socket.accept()
+            before = self.waiting.qsize() + self.busy
+            if before:
+                with contextlib.suppress(OSError):
+                    connection.sendall(json.dumps({"queued": before}).encode() + b"\n")
+            self.waiting.put(connection)
+
+    def serve(self, idle: float) -> None:
+        """Answer until nobody has asked for `idle` seconds."""
+        threading.Thread(target=self.take, daemon=True).start()
+        while True:
+            try:
+                connection = self.waiting.get(timeout=idle)
+            except queue.Empty:
+                return
+            self.busy = True
+            # An asker who has gone is noticed at the latest when what is left for it is flushed at the end.
+            with contextlib.suppress(OSError), connection, connection.makefile("rw", encoding="utf-8") as stream:
+                self.answer(connection, stream)
+            self.busy = False
+
+    def answer(self, connection: socket.socket, stream: Any) -> None:
+        """Answer one request."""
+
+        def send(line: "dict[str, Any]") -> None:
+            try:
+                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+                stream.flush()
+            except OSError as error:
+                raise Gone from error
+
+        def check() -> None:
+            """Raise Gone where nobody listens any more."""
+            with contextlib.suppress(BlockingIOError):
+                if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    raise Gone
+
+        try:
+            request = json.loads(stream.readline())
+            self.worker.answer(request, send, check, time.perf_counter())
+            send({"done": True})
+        except Gone:
+            print("The asker has gone.", flush=True)
+        except Exception as error:
+            # An answer that fails (memory runs out, a bad request) must not take the loaded model with it.
+            text = f"{type(error).__name__}: {error}"
+            memory = "OutOfMemory" in text or "MemoryError" in text or "can't allocate memory" in text
+            print(text, flush=True)
+            if memory:
+                self.worker.drop_models(but={self.worker.base})
+                self.worker.decoders[self.worker.base].batches.clear()
+            with contextlib.suppress(Gone):
+                send({"error": text, "memory": memory})
+
+
+def tell(done: float, note: str, **facts: Any) -> None:
+    """Replace the progress file."""
+    partial = PROGRESS + ".partial"
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump({"done": done, "note": note, **facts}, file)
+    os.replace(partial, PROGRESS)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    """Load, then serve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--adapter", action="append", default=[], help="load it now, not at the first question")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    parser.add_argument("--idle", type=float, default=1800.0)
+    options = parser.parse_args()
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        # Where memory runs out, the chat goes first and not the training.
+        file.write("500")
+    gpu = torch.cuda.is_available() and options.device != "cpu"
+    if options.device == "cuda" and not gpu:
+        sys.exit("There is no GPU here: load the models on the CPU.")
+    device = "cuda" if gpu else "cpu"
+    size = weights_of(options.base)
+    if gpu:
+        free, _ = torch.cuda.mem_get_info()
+        if free < 1.1 * size + 300e6:
+            sys.exit(f"NO ROOM: the models take {1.1 * size / 1e9 + 0.3:.1f} GB and {free / 1e9:.1f} GB are free.")
+    elif size < 200e6:
+        # Threads of so small products wait for each other longer than they compute, the more so beside a training.
+        torch.set_num_threads(1)
+    before, loaded = resident(), threading.Event()
+
+    def watch() -> None:
+        """Loading is told by how much of the model is in memory."""
+        while not loaded.wait(0.3):
+            there = torch.cuda.memory_allocated() if gpu else resident() - before
+            tell(0.2 + 0.6 * min(1.0, there / max(size, 1)), "load", device=device)
+
+    threading.Thread(target=watch, daemon=True).start()
+    worker = Worker(options.base, device)
+    loaded.set()
+    tell(0.85, "warm", device=device)
+    rows = [{"prompt": "你好", "adapter": adapter} for adapter in (None, *options.adapter)]
+    # The first question finds everything set up: the adapters, and on a GPU the graph for both columns.
+    request = {"rows": rows, "max_new_tokens": 2, "stop_words": []}
+    worker.answer(request, lambda _: None, lambda: None, time.perf_counter())
+    server = Server(worker)
+    quick = worker.decoders[worker.base]
+    tell(1.0, "ready", device=device, quick=quick.usable, graphs=quick.graphs, why=quick.why)
+    server.serve(options.idle)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Trains: XTuner's own `xtuner.tools.train`, started so that it works here and can be watched and stopped.
+
+Runs in the engine's interpreter as `python -m core.engine.workers.entry CONFIG [xtuner train's options]`; imported by
+nobody. Adds to XTuner: what it lacks on a machine without a GPU, a progress file, and "finish the step, save,
+exit" when asked to stop. Changes no file of XTuner and nothing of what is trained.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import sys
+import time
+import types
+
+from core.engine.workers.training_hook import Interrupted, departure, stop_asked, tell, telling, watch_runners
+
+_PR_SET_PDEATHSIG = 1
+# In place of the module `time` where nothing is to be waited for.
+UNHURRIED = types.SimpleNamespace(sleep=lambda _seconds: None)
+
+
+def die_with_parent() -> None:
+    """End with the process that started this one: a rank must not outlive torchrun, whatever ends that."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def make_cpu_work() -> None:
+    """Give XTuner 0.2.0 what it asks of torch on a machine without CUDA, where torch 2.5 does not have it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    if not hasattr(torch.cpu, "is_bf16_supported"):
+        torch.cpu.is_bf16_supported = lambda: False
+    # mmengine picks a card for every rank, also with the gloo backend,
+    torch.cuda.set_device = lambda _device: None
+    # and names one to plain data parallel, which takes none on a CPU.
+    from mmengine.runner import runner
+
+    wrapper = runner.MMDistributedDataParallel
+
+    def on_cpu(*arguments: object, **options: object) -> object:
+        return wrapper(*arguments, **{**options, "device_ids": None})
+
+    runner.MMDistributedDataParallel = on_cpu
+
+
+def name_after_the_last(work_dir: str) -> None:
+    """Give this training's directory of logs a time stamp after those that are there, whatever the clock says: by
+    their names they make one history."""
+    from mmengine._strategy import base
+    from mmengine.runner import runner
+
+    def shared(stamp: object, *arguments: object, **options: object) -> object:
+        there = os.listdir(work_dir) if os.path.isdir(work_dir) else []
+        found = [name for name in there if re.fullmatch(r"\d{8}_\d{6}", name)]
+        if stamp.dim() == 0 and stamp.is_floating_point() and found:
+            last = time.mktime(time.strptime(max(found), "%Y%m%d_%H%M%S"))
+            stamp.fill_(max(float(stamp), last + 1))
+        return broadcast(stamp, *arguments, **options)
+
+    broadcast = runner.broadcast
+    runner.broadcast = base.broadcast = shared
+
+
+def mark_evaluations() -> None:
+    """Log the iteration before each evaluation's answers, which XTuner itself does not say, and give them up when
+    asked to stop."""
+    import torch
+    from xtuner.engine.hooks import EvaluateChatHook
+
+    generate = EvaluateChatHook._generate_samples
+
+    def criterion(ids: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        if stop_asked():
+            raise Interrupted
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    def marked(self: EvaluateChatHook, runner: object, *arguments: object, **options: object) -> None:
+        before = not options.get("save_eval_output") and options.get("max_new_tokens") == 50
+        after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
+        done = runner.iter if before else runner.iter + (0 if after else 1)
+        runner.logger.info(f"Evaluation at iteration {done}.")
+        # Ranks that generate together must all go on to the end, however long that takes.
+        if runner.world_size == 1 and criterion not in self.stop_criteria:
+            self.stop_criteria.append(criterion)
+        try:
+            with telling("evaluate"):
+                generate(self, runner, *arguments, **options)
+        except Interrupted:
+            runner.logger.info("The answers were given up for the wish to stop.")
+
+    EvaluateChatHook._generate_samples = marked
+
+
+def waste_no_time_between_epochs() -> None:
+    """Have mmengine wait for 2 s before each further epoch only where processes load the data, which may hang without
+    it; with a few rows and many epochs the wait would be half of a training."""
+    from mmengine.runner import loops
+
+    batches = loops._InfiniteDataloaderIterator
+    following = batches.__next__
+
+    def at_once(self: object) -> object:
+        loops.time = time if self._dataloader.num_workers else UNHURRIED
+        return following(self)
+
+    batches.__next__ = at_once
+
+
+def single_precision(ds_config: dict) -> dict:
+    """DeepSpeed's settings without half precision, which it refuses on a CPU and XTuner asks for there."""
+    for kind in ("fp16", "bf16"):
+        if kind in ds_config:
+            ds_config[kind]["enabled"] = False
+    return ds_config
+
+
+def main() -> None:
+    """Train as `xtuner.tools.train` does, with the same options."""
+    die_with_parent()
+    departure.start()
+    tell(note="import", done=0.0)
+    import torch
+
+    make_cpu_work()
+    from xtuner.tools import train
+
+    if not torch.cuda.is_available():
+        train.auto_dtype_of_deepspeed_config = single_precision
+    watch_runners()
+    mark_evaluations()
+    waste_no_time_between_epochs()
+    if "--work-dir" in sys.argv:
+        name_after_the_last(sys.argv[sys.argv.index("--work-dir") + 1])
+    tell(note="prepare", done=0.0)
+    sys.argv[0] = "xtuner.tools.train"
+    train.main()
+
+
+if __name__ == "__main__":
+    main()

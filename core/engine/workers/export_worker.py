@@ -1,0 +1,300 @@
+"""Turns a checkpoint into an adapter, merges it into its base model, and verifies the merge; each step or all.
+
+Runs in the engine's interpreter as `python -m core.engine.workers.export_worker STEP... --plan FILE`; imported by nobody.
+One process does all steps, so that nothing is imported twice, and convert and merge import torch alone. Each result
+is written beside its place and renamed, its config last: it is there whole or not at all.
+
+The plan (JSON): `kind` ("lora" or "full"), the paths `checkpoint`, `base`, `adapter`, `merged`, `results`, `config`,
+`dtype` and `shard_bytes` (null: as the base has it), `base_fingerprint` and `trained_on`, `prompts`, `stop_words`,
+`card` (text for README.md) and `facts` (kept with the result).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
+from core.engine.workers.model_directory import adapter_digest, check_code, fresh, read_json, replace, write_json
+from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
+
+PROGRESS = os.environ.get("XTUNER_STUDIO_PROGRESS")
+STEPS = ("convert", "merge", "verify")
+# Roughly how long each takes, for the progress bar.
+_PARTS = {"convert": 1, "merge": 5, "verify": 4}
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".index.json")
+_NOT_COPIED = ("README.md", "demo_model.json", "export.json", "config.json")
+# Shards of weights that were not in safetensors.
+_SHARD_BYTES = 2_000_000_000
+
+
+class Progress:
+    """The progress file: `done` from 0 to 1 over all steps, `note`, `eta_s`, and `bytes` written so far."""
+
+    def __init__(self, steps: "list[str]") -> None:
+        self.steps, self.started, self.told = steps, time.monotonic(), 0.0
+        self.step, self.bytes = "", 0
+
+    def begin(self, step: str) -> None:
+        """A step begins."""
+        self.step = step
+        self.tell(0.0, force=True)
+        print(step, flush=True)
+
+    def tell(self, part: float, *, force: bool = False) -> None:
+        """So much of the step is done, from 0 to 1; written at most ten times a second."""
+        if not PROGRESS or (not force and time.monotonic() - self.told < 0.1):
+            return
+        self.told = time.monotonic()
+        all_parts = sum(_PARTS[step] for step in self.steps)
+        before = sum(_PARTS[step] for step in self.steps[: self.steps.index(self.step)])
+        done = (before + part * _PARTS[self.step]) / all_parts
+        spent = self.told - self.started
+        partial = PROGRESS + ".partial"
+        with open(partial, "w", encoding="utf-8") as file:
+            eta = spent / done * (1 - done) if done > 0.05 else None
+            json.dump({"done": done, "note": self.step, "eta_s": eta, "bytes": self.bytes}, file)
+        os.replace(partial, PROGRESS)
+
+
+class Export:
+    """One export by its plan."""
+
+    def __init__(self, plan: "dict[str, Any]", progress: Progress) -> None:
+        self.plan, self.progress = plan, progress
+        self.base, self.adapter, self.merged = (Path(plan[key]) for key in ("base", "adapter", "merged"))
+        self.dtype = getattr(torch, plan["dtype"]) if plan.get("dtype") else None
+        self.overflowed: dict[str, int] = {}
+
+    def convert(self) -> "dict[str, Any]":
+        """The adapter of the checkpoint in PEFT's form, as `xtuner convert pth_to_hf --fp32` writes it.
+
+        Of a full fine-tune, the whole model: it needs no merge.
+        """
+        checkpoint = Path(self.plan["checkpoint"])
+        if self.plan["kind"] == "full":
+            return self.convert_full(checkpoint)
+        adapter = read_adapter(checkpoint)
+        check_fit(adapter, Weights(self.base))
+        partial = fresh(self.adapter)
+        plan = [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in adapter.tensors.items()]
+        write_shards(
+            partial, {"adapter_model.safetensors": plan}, lambda t: adapter.tensors[t.name].contiguous(), self.wrote
+        )
+        digest = adapter_digest(partial)
+        there = read_json(self.adapter / "export.json")
+        if there.get("sha256") == digest == adapter_digest(self.adapter) and there["checkpoint"] == str(checkpoint):
+            # The same once more: what was made of it stays good.
+            shutil.rmtree(partial)
+            return {"sha256": digest, "unchanged": True}
+        settings = {
+            "peft_type": "LORA",
+            "auto_mapping": None,
+            "base_model_name_or_path": str(self.base),
+            "revision": None,
+            "task_type": "CAUSAL_LM",
+            "inference_mode": True,
+            "fan_in_fan_out": False,
+            "init_lora_weights": True,
+            "rank_pattern": {},
+            "alpha_pattern": {},
+            "modules_to_save": None,
+            **adapter.settings,
+        }
+        write_json(partial / "adapter_config.json", settings)
+        (partial / "README.md").write_text(self.plan["card"], encoding="utf-8")
+        self.copy_config(partial)
+        self.sign(partial, checkpoint=str(checkpoint), sha256=digest)
+        replace(partial, self.adapter)
+        return {"sha256": digest}
+
+    def convert_full(self, checkpoint: Path) -> "dict[str, Any]":
+        """The fully fine-tuned model as a directory that stands alone: the checkpoint's tensors, the base's other files."""
+        tensors = full_tensors(read_checkpoint(checkpoint)[0])
+        base = Weights(self.base)
+        missing = [entry.name for entry in base if entry.name not in tensors]
+        if missing:
+            sys.exit(f"The checkpoint is not of this model: it has no tensor {missing[0]}.")
+        plan = [Planned(e.name, self.dtype_of(e.dtype), tuple(tensors[e.name].shape)) for e in base]
+        return self.write_model(
+            plan, lambda planned: self.cast(planned.name, tensors[planned.name], planned.dtype), "full", checkpoint
+        )
+
+    def merge(self) -> "dict[str, Any]":
+        """Base + adapter as one model: W + scale · B·A, tensor by tensor; through PEFT where it takes more than that."""
+        adapter, base = read_adapter(self.adapter), Weights(self.base)
+        if adapter.special:
+            print(f"Merged through PEFT: {adapter.special} is not merged tensor by tensor.", flush=True)
+            return self.merge_through_peft(adapter.special)
+        check_fit(adapter, base)
+        pairs = adapter.pairs
+        plan = [Planned(entry.name, self.dtype_of(entry.dtype), entry.shape) for entry in base]
+
+        def tensor_of(planned: Planned) -> torch.Tensor:
+            tensor = self.cast(planned.name, base.read(planned.name), planned.dtype)
+            if planned.name in pairs:
+                # As PEFT does it: the delta in single precision onto the weight in its own, rounded once.
+                a, b = (part.float() for part in pairs[planned.name])
+                delta = (b @ a).mul_(adapter.scale(a))
+                tensor = self.cast(planned.name, delta.add_(tensor.float()), planned.dtype)
+            return tensor
+
+        return self.write_model(plan, tensor_of, "tensors")
+
+    def merge_through_peft(self, special: str) -> "dict[str, Any]":
+        """The fallback for adapters that are more than pairs of matrices; holds the whole model in memory."""
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
+
+        dtype = self.dtype or "auto"
+        model = AutoModelForCausalLM.from_pretrained(self.base, torch_dtype=dtype, trust_remote_code=True)
+        model = PeftModel.from_pretrained(model, str(self.adapter)).merge_and_unload()
+        tensors = model.state_dict()
+        for name, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                self.overflowed[name] = int((~torch.isfinite(tensor)).sum())
+        plan = [Planned(e.name, tensors[e.name].dtype, tuple(tensors[e.name].shape)) for e in Weights(self.base)]
+        return self.write_model(plan, lambda planned: tensors[planned.name].cpu(), f"peft: {special}")
+
+    def write_model(
+        self, plan: "list[Planned]", tensor_of: Any, method: str, checkpoint: "Path | None" = None
+    ) -> "dict[str, Any]":
+        """Write the model's directory: weights first, what makes it look like a model last."""
+        started, total = self.progress.bytes, sum(tensor.bytes for tensor in plan)
+        room = shutil.disk_usage(self.merged.parent).free
+        if room < total + (64 << 20):
+            sys.exit(f"No space left on device: the model takes {total / 1e9:.1f} GB and {room / 1e9:.1f} GB are free.")
+        partial = fresh(self.merged)
+
+        def wrote(count: int) -> None:
+            self.wrote(count)
+            self.progress.tell((self.progress.bytes - started) / total)
+
+        layout = shards(plan, self.plan["shard_bytes"]) if self.plan.get("shard_bytes") else self.as_base(plan)
+        write_shards(partial, layout, tensor_of, wrote)
+        for file in self.base.iterdir():
+            named = file.name.startswith(".") or file.name in _NOT_COPIED or file.name.endswith(_WEIGHTS)
+            if file.is_file() and not named:
+                shutil.copyfile(file, partial / file.name)
+        (partial / "README.md").write_text(self.plan["card"], encoding="utf-8")
+        config = read_json(self.base / "config.json")
+        floats = {str(tensor.dtype).removeprefix("torch.") for tensor in plan if tensor.dtype.is_floating_point}
+        config["torch_dtype"] = self.plan.get("dtype") or (floats.pop() if len(floats) == 1 else config["torch_dtype"])
+        check_code(partial, config)
+        facts = {"checkpoint": str(checkpoint)} if checkpoint else {"adapter": str(self.adapter)}
+        if not checkpoint:
+            facts["adapter_sha256"] = adapter_digest(self.adapter)
+        if self.overflowed:
+            name, count = max(self.overflowed.items(), key=lambda item: item[1])
+            print(f"{count} values of {name} do not fit {config['torch_dtype']}.", flush=True)
+        self.copy_config(partial)
+        self.sign(
+            partial, **facts, method=method, dtype=config["torch_dtype"], chosen_dtype=self.plan.get("dtype"),
+            files=list(layout), overflowed=self.overflowed,
+        )  # fmt: skip
+        write_json(partial / "config.json", config)
+        replace(partial, self.merged)
+        return {"method": method, "dtype": config["torch_dtype"], "overflowed": sum(self.overflowed.values())}
+
+    def as_base(self, plan: "list[Planned]") -> "dict[str, list[Planned]]":
+        """Tensors by file as the base has them, where its files are safetensors."""
+        entries = Weights(self.base).entries
+        if any(entry.offset is None for entry in entries.values()):
+            return shards(plan, _SHARD_BYTES)
+        layout: dict[str, list[Planned]] = {}
+        for tensor in plan:
+            layout.setdefault(entries[tensor.name].file.name, []).append(tensor)
+        return dict(sorted(layout.items()))
+
+    def dtype_of(self, dtype: torch.dtype) -> torch.dtype:
+        """What a tensor of `dtype` is written as: only numbers with a fraction take the chosen one."""
+        return self.dtype if self.dtype and dtype.is_floating_point else dtype
+
+    def cast(self, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """`tensor` as `dtype`; counts the values that it cannot hold."""
+        if tensor.dtype == dtype:
+            return tensor
+        result = tensor.to(dtype)
+        most = torch.finfo(dtype).max
+        if most < torch.finfo(tensor.dtype).max and not all_within(tensor, most):
+            lost = int((torch.isinf(result) & torch.isfinite(tensor)).sum())
+            if lost:
+                self.overflowed[name] = self.overflowed.get(name, 0) + lost
+        return result
+
+    def wrote(self, count: int) -> None:
+        """So many bytes more are on disk."""
+        self.progress.bytes += count
+
+    def copy_config(self, directory: Path) -> None:
+        """XTuner's config beside the result, where `pth_to_hf` puts it too."""
+        if self.plan.get("config") and Path(self.plan["config"]).is_file():
+            shutil.copyfile(self.plan["config"], directory / "xtuner_config.py")
+
+    def sign(self, directory: Path, **facts: Any) -> None:
+        """How it was made, beside it."""
+        made = {"base": str(self.base), "base_fingerprint": self.plan.get("base_fingerprint"), **facts}
+        write_json(directory / "export.json", {**made, **self.plan.get("facts", {}), "made": time.time()})
+
+    def verify(self) -> "dict[str, Any]":
+        """Whether the merged model answers as base + adapter; see `verification`."""
+        from core.engine.workers.verification import verify
+
+        def reference() -> Any:
+            """What makes the checkpoint's own model of the base, for a full fine-tune."""
+            return full_tensors(read_checkpoint(Path(self.plan["checkpoint"]))[0])
+
+        full = self.plan["kind"] == "full"
+        found = verify(self.plan, read_json(self.merged / "export.json"), reference if full else None, self.progress)
+        if not full:
+            made = read_json(self.merged / "export.json")
+            if made.get("adapter_sha256") and made["adapter_sha256"] != adapter_digest(self.adapter):
+                found["causes"].insert(0, {"kind": "stale_adapter"})
+            if made.get("base_fingerprint") and made["base_fingerprint"] != self.plan.get("base_fingerprint"):
+                found["causes"].insert(0, {"kind": "base_changed"})
+        if self.plan.get("trained_on") and self.plan["trained_on"] != self.plan["base_fingerprint"]:
+            found["causes"].insert(0, {"kind": "not_trained_on"})
+        found["ok"] = found["ok"] and not found["causes"]
+        return found
+
+
+def main() -> None:
+    """Carry out the steps named on the command line, in order; what each found goes to `STEP.json` in `results`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("steps", nargs="+", choices=STEPS)
+    parser.add_argument("--plan", type=Path, required=True)
+    options = parser.parse_args()
+    plan = json.loads(options.plan.read_text(encoding="utf-8"))
+    results = Path(plan["results"])
+    results.mkdir(parents=True, exist_ok=True)
+    # Asked to stop, what is half written is taken away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped as asked."))
+    steps = [step for step in STEPS if step in options.steps]
+    progress = Progress(steps)
+    work = Export(plan, progress)
+    try:
+        for step in steps:
+            progress.begin(step)
+            started = time.time()
+            try:
+                found = getattr(work, step)()
+            except ValueError as error:
+                sys.exit(str(error))
+            write_json(results / f"{step}.json", {**found, "seconds": time.time() - started, "made": time.time()})
+        progress.tell(1.0, force=True)
+    finally:
+        for out in (work.adapter, work.merged):
+            shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # Taking torch down piece by piece takes most of a second, and frees what ends anyway.

@@ -1,0 +1,183 @@
+"""Counts and shows tokens with the very functions that XTuner prepares a training's rows with; loads no model weights.
+
+Runs in the engine's interpreter, imported by nobody:
+
+    python -m core.engine.workers.token_worker count  --model DIR --data FILE --template NAME --result FILE [--every N]
+    python -m core.engine.workers.token_worker render --model DIR --data FILE --template NAME --result FILE [--max-length N]
+
+`count` writes the length of every N-th row as 32-bit numbers, and beside them FILE.json with the totals. `render`
+writes each row's tokens: number, text, whether it is trained on. XTuner's `template_map_fn` and `encode_fn` are loaded
+from their files: importing the whole of XTuner takes a minute on a small machine.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import time
+import types
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK = 2000
+MOST_KNOWN = 200_000
+
+
+def load_xtuner() -> "tuple[Any, Any, Any]":
+    """XTuner's `dataset.utils`, `template_map_fn` and `PROMPT_TEMPLATE`, without the packages around them."""
+    spec = importlib.util.find_spec("xtuner")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    for name in ("xtuner", "xtuner.utils", "xtuner.dataset", "xtuner.dataset.map_fns"):
+        module = types.ModuleType(name)
+        module.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
+        sys.modules[name] = module
+    constants = importlib.import_module("xtuner.utils.constants")
+    for name in ("DEFAULT_IMAGE_TOKEN", "IGNORE_INDEX", "IMAGE_TOKEN_INDEX"):
+        setattr(sys.modules["xtuner.utils"], name, getattr(constants, name))
+    encoding = importlib.import_module("xtuner.dataset.utils")
+    mapping = importlib.import_module("xtuner.dataset.map_fns.template_map_fn")
+    templates = importlib.import_module("xtuner.utils.templates")
+    return encoding, mapping.template_map_fn, templates.PROMPT_TEMPLATE
+
+
+def rows_of(data: Path) -> "Iterator[dict[str, Any]]":
+    """The rows of an array or of lines."""
+    if data.suffix == ".jsonl":
+        with data.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
+    else:
+        yield from json.loads(data.read_text(encoding="utf-8"))
+
+
+def tell(done: float, began: float) -> None:
+    """Replace the job's progress file, where we are a job."""
+    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
+    if path:
+        spent = time.monotonic() - began
+        eta = spent * (1 - done) / done if done > 0.01 else None
+        with open(path + ".partial", "w", encoding="utf-8") as file:
+            json.dump({"done": done, "note": "tokens", "eta_s": eta}, file)
+        os.replace(path + ".partial", path)
+
+
+def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
+    """The length of every row as `encode_fn` makes it; the same text is encoded once."""
+    bos, eos = (len(ids) for ids in encoding.get_bos_eos_token_ids(tokenizer))
+    known: dict[str, int] = {}
+    lengths = array("I")
+    size, began = max(1, options.data.stat().st_size), time.monotonic()
+    seen = 0
+    block: list[Any] = []
+
+    def flush() -> None:
+        texts = {text for row in block for turn in row for text in (turn["input"], turn["output"], turn["sep"])}
+        new = [text for text in texts if text not in known]
+        if len(known) + len(new) > MOST_KNOWN:
+            known.clear()
+            new = list(texts)
+        if new:
+            encoded = tokenizer(new, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            known.update(zip(new, map(len, encoded), strict=True))
+        for row in block:
+            total, needs_bos = 0, True
+            for turn in row:
+                total += known[turn["input"]] + known[turn["output"]] + (bos if needs_bos else 0)
+                needs_bos = turn["need_eos_token"]
+                total += (eos if needs_bos else 0) + (known[turn["sep"]] if turn["sep"] else 0)
+            lengths.append(total)
+        block.clear()
+
+    read = 0
+    for number, row in enumerate(rows_of(options.data)):
+        seen += 1
+        read += sum(len(turn["input"]) + len(turn["output"]) for turn in row["conversation"]) * 3
+        if number % options.every:
+            continue
+        block.append(prepared(row, apply, template))
+        if len(block) >= BLOCK:
+            flush()
+            tell(min(0.99, read / size), began)
+    flush()
+    with open(f"{options.result}.partial", "wb") as file:
+        lengths.tofile(file)
+    os.replace(f"{options.result}.partial", options.result)
+    write(Path(f"{options.result}.json"), {"rows": seen, "counted": len(lengths), "every": options.every})
+
+
+def prepared(row: Any, apply: Any, template: Any) -> "list[dict[str, Any]]":
+    """The turns of a row as `encode_fn` takes them; a text without a template as it is."""
+    if template is None:
+        return [{"sep": "", "need_eos_token": True, **turn} for turn in row["conversation"]]
+    return apply(row, template)["conversation"]
+
+
+def render(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
+    """The tokens of every row, and which of them the loss is taken of."""
+    bos, _ = encoding.get_bos_eos_token_ids(tokenizer)
+    shown = []
+    for row in rows_of(options.data):
+        turns = prepared(row, apply, template)
+        encoded = encoding.encode_fn({"conversation": turns}, tokenizer, 10**9, True, False)
+        ids, labels = encoded["input_ids"], encoded["labels"]
+        texts = pieces(tokenizer, ids)
+        tokens = [
+            {"id": token, "text": text, "trained": label != -100}
+            for token, text, label in zip(ids, texts, labels, strict=True)
+        ]
+        doubled = [i for i in range(1, len(ids)) if bos and ids[i] == bos[0] and ids[i - 1] == bos[0]]
+        shown.append({"tokens": tokens, "doubled_bos": doubled, "bos": bos})
+    write(options.result, {"rows": shown})
+
+
+def pieces(tokenizer: Any, ids: "list[int]") -> "list[str]":
+    """The text of each token; of a character in several tokens, the last has it and the others are empty."""
+    special = set(tokenizer.all_special_ids)
+    found, pending = [], []
+    for token in ids:
+        if token in special:
+            found.append(tokenizer.convert_ids_to_tokens(token))
+            pending = []
+            continue
+        pending.append(token)
+        text = tokenizer.decode(pending, clean_up_tokenization_spaces=False)
+        if text.endswith("\ufffd") and len(pending) < 5:
+            found.append("")
+            continue
+        found.append(text)
+        pending = []
+    return found
+
+
+def write(path: Path, value: Any) -> None:
+    partial = f"{path}.partial"
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False)
+    os.replace(partial, path)
+
+
+def main() -> None:
+    """Count or render, and write the result."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("count", "render"))
+    for option in ("model", "data", "result"):
+        parser.add_argument(f"--{option}", type=Path, required=True)
+    parser.add_argument("--template", default="")
+    parser.add_argument("--every", type=int, default=1)
+    options = parser.parse_args()
+    tell(0.0, time.monotonic())
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=True)
+    encoding, apply, templates = load_xtuner()
+    template = templates[options.template] if options.template else None
+    (count if options.what == "count" else render)(options, tokenizer, encoding, apply, template)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Models from a hub: a download as a job, resumed where it stopped, checked before it becomes `models/<name>`.
+
+What has come so far lies in `models/.<name>.download` with `download.json`, which says what it is of. The work is
+`download_worker`'s, through the hubs' own clients. A token goes to that process alone and is kept nowhere.
+"""
+
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from core.engine.commands import module_command
+from core.engine.failures.reasons import reason
+from core.ground.errors import BadInput
+from core.ground.files import locked, read_json, write_json
+from core.ground.text import Text
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, jobs_in
+from core.models.trust import DEMO
+
+JOB = "download"
+TOKEN = "XTUNER_STUDIO_TOKEN"
+# Each hub with its own address first, then mirrors.
+ENDPOINTS = {
+    "modelscope": ("https://www.modelscope.cn", "https://www.modelscope.ai"),
+    "huggingface": ("https://huggingface.co", "https://hf-mirror.com"),
+}
+REVISIONS = {"modelscope": "master", "huggingface": "main"}
+# The course's model as each hub calls it.
+COURSE = {
+    "modelscope": "Shanghai_AI_Laboratory/internlm2-chat-1_8b",
+    "huggingface": "internlm/internlm2-chat-1_8b",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a model comes from."""
+
+    hub: str
+    repository: str
+    revision: str
+    endpoint: str
+
+    @classmethod
+    def of(cls, hub: str, repository: str, revision: str | None = None, endpoint: str | None = None) -> "Source":
+        """What a user asks for, checked. Raises BadInput that names the field."""
+        if hub not in ENDPOINTS:
+            raise BadInput(
+                f"没有来源 {hub}：用 {'、'.join(ENDPOINTS)}", f"there is no hub {hub}: use {', '.join(ENDPOINTS)}"
+            )
+        repository = repository.strip().strip("/")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", repository, re.ASCII) or ".." in repository:
+            raise BadInput(
+                f"模型名称 {repository[:80]!r} 不可用：写成“组织/模型”，例如 {COURSE[hub]}",
+                f"the model {repository[:80]!r} cannot be: write ORGANISATION/MODEL, such as {COURSE[hub]}",
+            )
+        revision = (revision or "").strip() or REVISIONS[hub]
+        if not re.fullmatch(r"[\w][\w./-]{0,99}", revision, re.ASCII) or ".." in revision:
+            raise BadInput(f"版本 {revision[:80]!r} 不可用", f"the revision {revision[:80]!r} cannot be")
+        own = os.environ.get("HF_ENDPOINT") if hub == "huggingface" else None
+        return cls(
+            hub=hub, repository=repository, revision=revision, endpoint=_address(endpoint or own or ENDPOINTS[hub][0])
+        )
+
+    @property
+    def name(self) -> str:
+        """The model's own name, without its organisation."""
+        return self.repository.rpartition("/")[2]
+
+
+def start(workspace: Workspace, source: Source, name: str | None = None, token: str | None = None) -> Job:
+    """Start a download, or go on with the one of the same source. Raises BadInput where the name is taken."""
+    name = name or source.name
+    place, partial = workspace.model(name), _partial(workspace, name)
+    token = (token or "").strip()
+    if token and not is_private(source.endpoint):
+        raise BadInput(
+            f"访问令牌不能经 http 发送：{source.endpoint} 请改用 https 地址",
+            f"a token is not sent over http: give {source.endpoint} as an https address",
+        )
+    with locked(workspace.jobs / ".download.lock"):
+        if place.exists() or place.is_symlink() or name == DEMO:
+            raise BadInput(
+                f"模型 {name} 已存在：请换一个名称", f"the model {name} is there already: choose another name"
+            )
+        if any(job.status().live for job in jobs_in(workspace.jobs, JOB)):
+            raise BadInput(
+                "已有一个下载正在进行：等它结束，或先停止它", "a download is running: wait for it, or stop it first"
+            )
+        begun = read_json(partial / "download.json")
+        if partial.exists() and begun != asdict(source):
+            what = begun.get("repository", "?") if isinstance(begun, dict) else "?"
+            raise BadInput(
+                f"{name} 有未完成的下载（{what}）：先继续或丢弃它，或换一个名称",
+                f"there is an unfinished download of {name} ({what}): go on with it or discard it, or choose another name",
+            )
+        write_json(partial / "download.json", asdict(source))
+        argv = module_command("core.models.hub.worker", partial, place)
+        return Job.start(
+            workspace.jobs,
+            JOB,
+            argv,
+            artefacts=[place / "config.json"],
+            facts={"name": name, **asdict(source)},
+            secrets={TOKEN: token} if token else {},
+        )
+
+
+def latest(workspace: Workspace) -> Job | None:
+    """The newest download."""
+    found = jobs_in(workspace.jobs, JOB)
+    return found[-1] if found else None
+
+
+def unfinished(workspace: Workspace) -> dict[str, Source]:
+    """Downloads that were begun and are neither done nor discarded, by the model's name."""
+    found = {}
+    for path in sorted(workspace.models.glob(".*.download")):
+        begun = read_json(path / "download.json")
+        if isinstance(begun, dict) and set(begun) == set(Source.__dataclass_fields__):
+            found[path.name[1 : -len(".download")]] = Source(**begun)
+    return found
+
+
+def discard(workspace: Workspace, name: str) -> None:
+    """Delete what has come of a download. Raises BadInput where it runs or there is none."""
+    workspace.model(name)
+    with locked(workspace.jobs / ".download.lock"):
+        running = [job for job in jobs_in(workspace.jobs, JOB) if job.status().live]
+        if any(job.spec.get("facts", {}).get("name") == name for job in running):
+            raise BadInput(f"{name} 正在下载：先停止它", f"{name} is being downloaded: stop it first")
+        if not _partial(workspace, name).exists():
+            raise BadInput(f"{name} 没有未完成的下载", f"there is no unfinished download of {name}")
+        shutil.rmtree(_partial(workspace, name))
+
+
+def why(job: Job) -> Text | None:
+    """Why a download did not finish, in the worker's own words where it had any; None while it runs and when it did."""
+    found = reason(job)
+    said: Any = job.progress.get("problem")
+    if found is not None and isinstance(said, dict) and not job.stopping:
+        return Text(said["zh"], said["en"])
+    return found
+
+
+def _partial(workspace: Workspace, name: str) -> Path:
+    return workspace.models / f".{name}.download"
+
+
+def _address(entered: str) -> str:
+    parts = urlsplit(entered.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise BadInput(
+            f"地址 {entered[:80]!r} 不可用：写成 https://主机",
+            f"the address {entered[:80]!r} cannot be: write https://HOST",
+        )
+    return entered.strip().rstrip("/")
+
+
+def is_private(endpoint: str) -> bool:
+    """Whether nobody on the way can read what is sent."""
+    parts = urlsplit(endpoint)
+    return parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1")

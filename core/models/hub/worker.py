@@ -1,0 +1,179 @@
+"""Fetches one model from a hub: `python -m core.models.hub.worker PARTIAL PLACE`, started by `download` as a job.
+
+Lists the files, fetches each through the hub's own client, which resumes a file that was cut short, checks each by
+the hash that the hub tells, and makes PARTIAL into PLACE when all are right. Runs in the app's own interpreter.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.ground.files import read_json, write_json, write_text
+from core.models.hub.clients import HUBS, File, Problem, prepare, refusal, unreachable, wanted
+from core.models.weights import examine
+
+TRIES = 4
+
+
+def right(path: Path, file: File) -> bool:
+    """Whether the file on disk is the hub's: its size, and its hash where the hub tells one."""
+    if not path.is_file() or (file.size and path.stat().st_size != file.size):
+        return False
+    with path.open("rb") as opened:
+        if file.sha256:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+        if file.sha1:
+            # As git names a file: "blob SIZE\0" and its content.
+            digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+            for block in iter(lambda: opened.read(1 << 20), b""):
+                digest.update(block)
+            return digest.hexdigest() == file.sha1
+    return True
+
+
+@contextmanager
+def watched(partial: Path, files: list[File], now: dict[str, Any]) -> Iterator[None]:
+    """Tell the progress twice a second, from what is on disk: whatever client fetches, that is what has come."""
+    total = sum(file.size for file in files)
+    over = threading.Event()
+    started, first = time.time(), on_disk(partial)
+
+    def watch() -> None:
+        while True:
+            there = min(total, on_disk(partial))
+            rate = (there - first) / max(1e-6, time.time() - started)
+            tell(
+                note="download",
+                file=now.get("file"),
+                bytes=there,
+                total=total,
+                rate=rate,
+                done=there / total if total else 0.0,
+                eta_s=(total - there) / rate if rate > 0 else None,
+            )
+            if over.wait(0.5):
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def on_disk(partial: Path) -> int:
+    """Bytes that have come: whole files, and those that are still being fetched."""
+    found = 0
+    for path in partial.rglob("*"):
+        if not path.name.endswith((".metadata", ".lock", "download.json", "CACHEDIR.TAG")):
+            try:
+                found += path.stat().st_size if path.is_file() else 0
+            except OSError:
+                continue
+    return found
+
+
+def patiently(work: Callable[[], Any], progress: Callable[[], int]) -> Any:
+    """Do `work`, and again after a lost connection; the patience begins anew whenever something has come."""
+    tried, before = 0, progress()
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            refused = refusal(error)
+            if refused is not None:
+                raise refused from error
+            if progress() > before:
+                tried, before = 0, progress()
+            tried += 1
+            if tried >= TRIES:
+                raise unreachable(error) from error
+            print(f"{type(error).__name__}; trying again", flush=True)
+            time.sleep(min(30.0, 0.5 * 2**tried))
+
+
+def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[File]:
+    """Fetch and check every file. Raises Problem."""
+    tell(note="connect", done=0.0)
+    found, fetch = patiently(lambda: HUBS[source["hub"]](source, token, partial), lambda: 0)
+    files = wanted(found)
+    if not any(file.path == "config.json" for file in files):
+        raise Problem(
+            "仓库里没有 config.json，不是可以微调的模型", "no config.json in the repository: no model to fine-tune"
+        )
+    missing = sum(file.size for file in files) - on_disk(partial)
+    free = shutil.disk_usage(partial).free
+    if missing > free:
+        raise Problem(
+            f"磁盘空间不足：还需要 {missing / 1e9:.1f} GB，只剩 {free / 1e9:.1f} GB",
+            f"too little disk: {missing / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+        )
+    now: dict[str, Any] = {}
+    with watched(partial, files, now):
+        for file in sorted(files, key=lambda file: file.size):
+            now["file"], path = file.path, partial / file.path
+            for attempt in (1, 2):
+                if not right(path, file):
+                    path.unlink(missing_ok=True)
+                    patiently(lambda file=file: fetch(file), lambda: on_disk(partial))
+                if right(path, file):
+                    break
+                if attempt == 2:
+                    raise Problem(
+                        f"{file.path} 与校验和不符：丢弃后重新下载，或换一个来源",
+                        f"{file.path} does not fit its checksum: discard the download and begin anew, or take another "
+                        "source",
+                    )
+                # A client that takes a wrong file for the whole one would not fetch it again.
+                shutil.rmtree(partial / ".cache", ignore_errors=True)
+                path.unlink(missing_ok=True)
+            print(f"{file.path} {file.size} {file.sha256 or file.sha1 or '-'}", flush=True)
+    return files
+
+
+def tell(**facts: Any) -> None:
+    """Replace the progress file of our job."""
+    if path := os.environ.get("XTUNER_STUDIO_PROGRESS"):
+        write_text(Path(path), json.dumps(facts, ensure_ascii=False))
+
+
+def main() -> None:
+    """Fetch the model that `download.json` in PARTIAL names."""
+    partial, place = Path(sys.argv[1]), Path(sys.argv[2])
+    token = prepare(partial)
+    source = read_json(partial / "download.json")
+    try:
+        files = fetch_all(partial, source, token)
+        problems = examine(partial)[2]
+        if problems:
+            first = problems[0]
+            raise Problem(f"{first.where}：{first.message.zh}", f"{first.where}: {first.message.en}")
+    except Problem as problem:
+        tell(note="download", done=0.0, problem={"zh": problem.zh, "en": problem.en})
+        print(problem.en, flush=True)
+        sys.exit(1)
+    shutil.rmtree(partial / ".cache", ignore_errors=True)
+    write_json(
+        partial / "download.json",
+        {
+            **source,
+            "fetched": time.time(),
+            "files": [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in files],
+        },
+    )
+    os.rename(partial, place)
+    tell(note="done", done=1.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""The models of a workspace: `models/<name>` is a link to a model directory, or the demo model built on the spot.
+
+Tells whether a directory is whole by reading headers and sizes; loads no weights and imports no torch.
+"""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.engine.commands import engine_environment, module_command
+from core.ground.errors import BadInput
+from core.ground.files import locked
+from core.ground.problem import Problem
+from core.ground.workspace import PROJECT, Workspace
+from core.jobs.job import Job, Status, latest_job
+from core.models import shared as shared_models
+from core.models import trust
+from core.models.trust import DEMO
+from core.models.weights import examine
+
+DIALOGUES = PROJECT / "core" / "data" / "dialogues"
+# The prompt template of each architecture that XTuner has presets and templates for.
+_TEMPLATES = {
+    "InternLM2ForCausalLM": "internlm2_chat",
+    "InternLM3ForCausalLM": "internlm2_chat",
+    "Qwen2ForCausalLM": "qwen_chat",
+    "LlamaForCausalLM": "llama3_chat",
+    "MistralForCausalLM": "mistral",
+    "GemmaForCausalLM": "gemma",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What the files of a model directory say."""
+
+    name: str
+    path: Path
+    architecture: str | None = None
+    parameters: int = 0
+    bytes: int = 0
+    dtype: str | None = None
+    layers: int = 0
+    hidden_size: int = 0
+    vocab_size: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        return not any(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def demo(self) -> bool:
+        return (self.path / "demo_model.json").exists()
+
+    @property
+    def prompt_template(self) -> str:
+        """XTuner's name of the template that its architecture was tuned with."""
+        return _TEMPLATES.get(self.architecture or "", "default")
+
+    @property
+    def linked_to(self) -> Path | None:
+        """Where the link points; None for a model that lies in the workspace itself."""
+        return self.path.readlink() if self.path.is_symlink() else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "parameters": self.parameters,
+            "architecture": self.architecture,
+            "problems": [problem.to_json() for problem in self.problems],
+        }
+
+
+def every(workspace: Workspace) -> list[Model]:
+    """All models of the workspace, by name, the broken ones with their problems."""
+    return [
+        look(path)
+        for path in sorted(workspace.models.glob("*"))
+        if not path.name.startswith(".") and path.suffix != ".partial"
+    ]
+
+
+def find(workspace: Workspace, name: str) -> Model:
+    """The model `name`. Raises BadInput where there is none."""
+    path = workspace.model(name)
+    if not path.exists() and not path.is_symlink():
+        raise BadInput(
+            f"没有模型 {name}：先用 models demo 建示例模型，或用 models link 链接本地模型",
+            f"there is no model {name}: make the demo model with models demo, or link one with models link",
+        )
+    return look(path)
+
+
+def usable(workspace: Workspace, name: str) -> Model:
+    """The model `name`, whole and with leave to run its code. Raises BadInput with what is in the way."""
+    model = find(workspace, name)
+    _refuse_broken(model, f"模型 {name} 不完整", f"the model {name} is not whole")
+    code = trust.code(workspace, model.path)
+    if not code.trusted:
+        files = ", ".join(code.asked)
+        why = (
+            ("在同意之后变了", "has changed since you agreed to it")
+            if code.changed
+            else ("还没有同意运行", "waits for your leave")
+        )
+        raise BadInput(
+            f"模型 {name} 自带的代码（{files}）{why[0]}：在“准备”页查看后同意，或用 models trust {name}",
+            f"the code that comes with the model {name} ({files}) {why[1]}: look at it on the Setup page and agree, or "
+            f"use models trust {name}",
+        )
+    return model
+
+
+def link(workspace: Workspace, directory: str | Path, name: str | None = None) -> Model:
+    """Link a model directory into the workspace, as the course does; also by the hub's name of a shared copy.
+
+    Raises BadInput where it is not whole. Gives no leave to run its code: that is `trust.agree`.
+    """
+    target = Path(directory).expanduser().absolute()
+    if not target.is_dir():
+        target = shared_models.named(str(directory)) or target
+    if not target.is_dir():
+        raise BadInput(f"没有目录 {target}：请检查路径", f"there is no directory {target}: check the path")
+    place = workspace.model(name or target.name)
+    _refuse_broken(look(target), f"{target} 不是完整的模型", f"{target} is not a whole model")
+    workspace.models.mkdir(exist_ok=True)
+    try:
+        place.symlink_to(target.resolve(), target_is_directory=True)
+    except FileExistsError:
+        raise BadInput(
+            f"模型 {place.name} 已存在：请换一个名称", f"the model {place.name} is there already: choose another name"
+        ) from None
+    return look(place)
+
+
+def unlink(workspace: Workspace, name: str) -> Path:
+    """Take the link away and leave what it points to alone. Returns that. Raises BadInput for what is no link."""
+    place = find(workspace, name).path
+    if not place.is_symlink():
+        raise BadInput(
+            f"{place} 不是链接，是模型本身：要删除它请用 models delete {name}",
+            f"{place} is no link but the model itself: to delete it use models delete {name}",
+        )
+    target = place.readlink()
+    place.unlink()
+    trust.withdraw(workspace, name)
+    return target
+
+
+def delete(workspace: Workspace, name: str) -> None:
+    """Delete a model that lies in the workspace itself: the demo model, a download. Raises BadInput for a link."""
+    place = find(workspace, name).path
+    if place.is_symlink():
+        raise BadInput(
+            f"{place} 是链接：用 models unlink {name} 取消链接，原文件不会被删除",
+            f"{place} is a link: use models unlink {name}, which leaves the files alone",
+        )
+    # Out of the way in one step: what is half deleted must not pass for a model.
+    away = place.with_name(f".{name}.deleted")
+    shutil.rmtree(away, ignore_errors=True)
+    place.rename(away)
+    shutil.rmtree(away)
+    trust.withdraw(workspace, name)
+
+
+def tree(path: Path) -> str:
+    """A directory as `tree` draws it, as the course's screenshot does; a link with what it points to. Hidden files left out."""
+    lines = [f"{path.name} -> {path.readlink()}" if path.is_symlink() else path.name]
+    counts = [0, 0]
+
+    def draw(directory: Path, before: str) -> None:
+        there = sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
+        for entry in there:
+            last = entry == there[-1]
+            to = f" -> {entry.readlink()}" if entry.is_symlink() else ""
+            lines.append(f"{before}{'└── ' if last else '├── '}{entry.name}{to}")
+            deeper = entry.is_dir() and not entry.is_symlink()
+            counts[not deeper] += 1
+            if deeper:
+                draw(entry, before + ("    " if last else "│   "))
+
+    if path.is_dir():
+        draw(path, "")
+    return "\n".join([*lines, "", f"{counts[0]} directories, {counts[1]} files"])
+
+
+def build_demo(workspace: Workspace) -> Job | None:
+    """Start building the demo model; the build that runs already where there is one, None where the model is there."""
+    with locked(workspace.jobs / ".demo_model.lock"):
+        place = workspace.model(DEMO)
+        if place.exists() and look(place).whole:
+            return None
+        running = latest_job(workspace.jobs, "demo_model")
+        if running and running.status().live:
+            return running
+        if place.exists():
+            raise BadInput(
+                f"{place} 不是完整的示例模型：请移走它再试",
+                f"{place} is not a whole demo model: move it away and try again",
+            )
+        workspace.models.mkdir(exist_ok=True)
+        # The progress file is named to the command by its environment.
+        argv = module_command("core.engine.workers.demo_model", "--dialogues", DIALOGUES, "--out", place)
+        return Job.start(
+            workspace.jobs,
+            "demo_model",
+            argv,
+            env=engine_environment(workspace),
+            artefacts=[place / "model.safetensors"],
+        )
+
+
+def demo_status(workspace: Workspace) -> Status | None:
+    """Where the newest build of the demo model stands, None if there never was one."""
+    job = latest_job(workspace.jobs, "demo_model")
+    return job.status() if job else None
+
+
+def look(path: Path) -> Model:
+    """What the model directory at `path` holds, and every problem that its files show."""
+    config, weights, problems = examine(path)
+    return Model(
+        name=path.name,
+        path=path,
+        architecture=next(iter(config.get("architectures") or []), None),
+        parameters=weights.parameters,
+        bytes=weights.bytes,
+        dtype=config.get("torch_dtype") or weights.dtype,
+        layers=config.get("num_hidden_layers", 0),
+        hidden_size=config.get("hidden_size", 0),
+        vocab_size=config.get("vocab_size", 0),
+        problems=problems,
+    )
+
+
+def _refuse_broken(model: Model, zh: str, en: str) -> None:
+    if not model.whole:
+        worst = next(problem for problem in model.problems if problem.severity == "error")
+        raise BadInput(
+            f"{zh}：{worst.where}：{worst.message.zh}。{worst.hint.zh}",
+            f"{en}: {worst.where}: {worst.message.en}; {worst.hint.en}",
+        )

@@ -1,0 +1,120 @@
+"""How a model's parameters are spread over its tensors, read from the headers of its files: what takes memory in training.
+
+Loads no weights. Where only `.bin` files are there, the shape is worked out from config.json as for a Llama.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from core.ground.files import read_json
+from core.models.weights import safetensors_header
+
+# XTuner tunes every linear layer but these (`find_all_linear_names`).
+_NOT_TUNED = ("lm_head", "output_layer")
+_HEADS = (*_NOT_TUNED, "output", "embed_out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Counts of parameters; `lora_per_rank` are those of an adapter of rank 1 on every linear layer that XTuner tunes."""
+
+    linear: int
+    head: int
+    embedding: int
+    other: int
+    lora_per_rank: int
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    vocabulary: int
+    positions: int
+    attention: str
+    dtype: str | None
+
+    @property
+    def parameters(self) -> int:
+        return self.linear + self.head + self.embedding + self.other
+
+
+def shape(model: Path, targets: tuple[str, ...] = ()) -> Shape | None:
+    """The shape of a model; `targets` are the layers to tune where a config names them. None where it cannot be told."""
+    config = read_json(model / "config.json")
+    if not isinstance(config, dict):
+        return None
+    hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")
+    vocabulary = config.get("vocab_size", 0)
+    intermediate = config.get("intermediate_size") or 4 * (hidden or 0)
+    if not hidden or not layers:
+        return None
+    tensors = _tensors(model) or _like_llama(config, hidden, layers, vocabulary, intermediate)
+    linear = head = embedding = other = per_rank = 0
+    for name, size in tensors.items():
+        module = name.removesuffix(".weight").rpartition(".")[2]
+        if len(size) != 2 or not name.endswith(".weight"):
+            other += prod(size)
+            continue
+        if "embed" in name or module == "wte":
+            embedding += prod(size)
+            continue
+        if module in _HEADS:
+            head += prod(size)
+        else:
+            linear += prod(size)
+        if module in targets if targets else module not in _NOT_TUNED:
+            per_rank += sum(size)
+    return Shape(
+        linear=linear,
+        head=head,
+        embedding=embedding,
+        other=other,
+        lora_per_rank=per_rank,
+        layers=layers,
+        hidden=hidden,
+        intermediate=intermediate,
+        heads=config.get("num_attention_heads") or max(1, hidden // 128),
+        vocabulary=vocabulary,
+        positions=config.get("max_position_embeddings") or 0,
+        # InternLM2's own code takes eager unless told otherwise; the models of transformers take sdpa.
+        attention=config.get("attn_implementation") or ("eager" if config.get("auto_map") else "sdpa"),
+        dtype=config.get("torch_dtype"),
+    )
+
+
+def knows_sdpa(model: Path) -> bool:
+    """Whether the model's own code, or transformers' where it has none, can do attention by `sdpa`."""
+    own = list(model.glob("modeling_*.py"))
+    return not own or any("sdpa" in path.read_text(encoding="utf-8", errors="replace") for path in own)
+
+
+def _tensors(model: Path) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for path in sorted(model.glob("*.safetensors")):
+        header = safetensors_header(path)
+        if header is None:
+            return {}
+        found |= {name: tensor["shape"] for name, tensor in header.items()}
+    return found
+
+
+def _like_llama(
+    config: dict[str, Any], hidden: int, layers: int, vocabulary: int, intermediate: int
+) -> dict[str, list[int]]:
+    heads = config.get("num_attention_heads") or 1
+    narrow = hidden * (config.get("num_key_value_heads") or heads) // heads
+    layer = {
+        "q": [hidden, hidden],
+        "k": [narrow, hidden],
+        "v": [narrow, hidden],
+        "o": [hidden, hidden],
+        "gate": [intermediate, hidden],
+        "up": [intermediate, hidden],
+        "down": [hidden, intermediate],
+    }
+    found = {f"layers.{n}.{name}.weight": size for n in range(layers) for name, size in layer.items()}
+    found["embed.weight"] = [vocabulary, hidden]
+    if not config.get("tie_word_embeddings"):
+        found["lm_head.weight"] = [vocabulary, hidden]
+    return found

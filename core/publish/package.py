@@ -1,0 +1,164 @@
+"""The package to publish: merged model or adapter, model card, a small chat app with its requirements, git-lfs attributes.
+
+Makes a directory that is ready to be pushed; sends nothing: that is for `upload`.
+"""
+
+import importlib.metadata
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Literal, get_args
+
+from core.export.export import exported
+from core.ground.errors import BadInput
+from core.ground.files import new_directory, write_text
+from core.ground.workspace import Workspace
+from core.publish.card import base_of, card
+from core.report.mask import Mask
+from core.training.run import Run
+
+Target = Literal["openxlab", "modelscope", "huggingface"]
+What = Literal["merged", "adapter"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+WHATS: tuple[What, ...] = get_args(What)
+# What git-lfs keeps: weights, tokenizers, and whatever else of a model is large.
+_LARGE = ("*.safetensors", "*.bin", "*.model", "*.pt", "*.pth", "tokenizer.json")
+_APP = Path(__file__).with_name("deploy") / "app.py.txt"
+# Weights are linked where the disk can: a learner's has no room for another copy.
+_WEIGHTS = (".safetensors", ".bin")
+# Written by us, with this machine's paths in them.
+_MASKED = ("xtuner_config.py", "adapter_config.json")
+_LEFT_OUT = ("export.json", "*.partial", "README.md", ".cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package on disk: its directory and its files, by their paths within it."""
+
+    path: Path
+    files: list[str]
+
+
+def package(
+    workspace: Workspace, run: Run, target: Target, out: Path | None = None, *, what: What = "merged"
+) -> Package:
+    """Make the package of a run for `target`. Raises BadInput where `what` is not there yet, or `out` is taken."""
+    if target not in TARGETS or what not in WHATS:
+        raise BadInput(
+            f"没有目标 {target}（{what}）：可用 {'、'.join(TARGETS)}，{'、'.join(WHATS)}",
+            f"there is no target {target} ({what}): use {', '.join(TARGETS)} and {', '.join(WHATS)}",
+        )
+    source = _source(run, what)
+    path = (out or place(run, target, what)).absolute()
+    try:
+        with new_directory(path) as partial:
+            shutil.copytree(
+                source,
+                partial,
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns(*_LEFT_OUT),
+                copy_function=_linked_or_copied,
+            )
+            _mask(workspace, partial)
+            write_text(partial / "app.py", app(run, what))
+            write_text(partial / "requirements.txt", requirements(run, what))
+            write_text(
+                partial / ".gitattributes", "".join(f"{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in _LARGE)
+            )
+            write_text(partial / "README.md", Mask(workspace)(card(run, target, what)))
+    except FileExistsError:
+        raise BadInput(
+            f"{path} 已存在：请换一个目录，或先删除它",
+            f"{path} is there already: choose another directory, or delete it",
+        ) from None
+    except OSError as error:
+        raise BadInput(
+            f"写不到 {path}（{error.strerror}）：请换一个目录",
+            f"{path} cannot be written to ({error.strerror}): choose another directory",
+        ) from error
+    return at(path)
+
+
+def place(run: Run, target: Target, what: What = "merged") -> Path:
+    """Where the package of a run usually lies."""
+    return run.path / (f"package-{target}" if what == "merged" else f"package-{target}-adapter")
+
+
+def there(run: Run, target: Target, what: What = "merged") -> Package | None:
+    """The package that was made, None where none was."""
+    path = place(run, target, what)
+    return at(path) if (path / "README.md").is_file() else None
+
+
+def discard(run: Run, target: Target, what: What = "merged") -> None:
+    """Delete a package; the model that it was made of stays."""
+    shutil.rmtree(place(run, target, what), ignore_errors=True)
+
+
+def at(path: Path) -> Package:
+    """The package in a directory, by its files."""
+    files = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
+    return Package(path=path, files=sorted(files))
+
+
+def app(run: Run, what: What) -> str:
+    """The chat app, as Python."""
+    template = run.template
+    return Template(_APP.read_text(encoding="utf-8")).substitute(
+        adapter=what == "adapter",
+        base=repr(base_of(run, "huggingface")),
+        instruction=repr(template.instruction),
+        stop_words=repr(list(template.stop_words)),
+        title=repr(title(run)),
+    )
+
+
+def requirements(run: Run, what: What) -> str:
+    """What the app needs, in the versions that the run was trained with where they are known."""
+    versions = {**run.facts["versions"], "streamlit": importlib.metadata.version("streamlit")}
+    needed = ["streamlit", "torch", "transformers", *(["peft"] if what == "adapter" else [])]
+    # Without the build that only this machine's index has: 2.5.1+cu121 is 2.5.1.
+    lines = [f"{name}=={versions[name].partition('+')[0]}" if versions.get(name) else name for name in needed]
+    return "\n".join([*lines, "safetensors", "einops", "sentencepiece"]) + "\n"
+
+
+def title(run: Run) -> str:
+    """What the published model is called."""
+    return f"{run.nickname}的小助手" if run.nickname else run.id
+
+
+def _source(run: Run, what: What) -> Path:
+    found = exported(run)
+    if what == "merged":
+        if found.merged is None:
+            raise BadInput(
+                f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
+            )
+        return run.merged
+    if found.adapter is None:
+        raise BadInput(
+            f"训练 {run.id} 还没有转换出适配器：先 export convert",
+            f"the run {run.id} has no adapter yet: export convert first",
+        )
+    return run.adapter
+
+
+def _linked_or_copied(source: str, target: str) -> None:
+    if source.endswith(_WEIGHTS):
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            # Another disk, or one that has no links.
+            pass
+    shutil.copy2(source, target)
+
+
+def _mask(workspace: Workspace, directory: Path) -> None:
+    mask = Mask(workspace)
+    for name in _MASKED:
+        file = directory / name
+        if file.is_file():
+            write_text(file, mask(file.read_text(encoding="utf-8")))

@@ -1,0 +1,118 @@
+"""Sends a package to a hub: first what would be sent, then, when asked in earnest, as a job through the hub's own client.
+
+A token goes to that job alone and is kept nowhere. OpenXLab's own client is gone: there it is git.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.engine.commands import module_command
+from core.ground.errors import BadInput
+from core.ground.files import locked, write_json
+from core.jobs.job import Job, latest_job
+from core.models.hub.download import ENDPOINTS, TOKEN, Source, is_private
+from core.publish.card import push_lines
+from core.publish.package import Package, Target
+from core.training.run import Run
+
+JOB = "upload"
+# Where each hub's own tools look for a token.
+TOKEN_VARIABLES = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would be sent where: the files with their bytes, and the same by hand, with git."""
+
+    target: Target
+    repository: str
+    endpoint: str | None
+    private: bool
+    files: list[dict[str, Any]]
+    by_git: list[str]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file["bytes"] for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "repository": self.repository,
+            "endpoint": self.endpoint,
+            "private": self.private,
+            "bytes": self.bytes,
+            "files": self.files,
+            "by_git": self.by_git,
+        }
+
+
+def plan(
+    package: Package, target: Target, repository: str, *, private: bool = False, endpoint: str | None = None
+) -> Plan:
+    """What an upload of `package` would do; sends nothing. Raises BadInput for a repository that cannot be."""
+    address = None
+    if target in TOKEN_VARIABLES:
+        # The hub itself, never the mirror that downloads come from: the token that may write goes there.
+        source = Source.of(target, repository, endpoint=endpoint or ENDPOINTS[target][0])
+        repository, address = source.repository, source.endpoint
+    elif not repository or repository.count("/") != 1:
+        raise BadInput(
+            f"仓库 {repository!r} 不可用：写成“用户/仓库”", f"the repository {repository!r} cannot be: write USER/NAME"
+        )
+    files = [{"path": name, "bytes": (package.path / name).stat().st_size} for name in package.files]
+    return Plan(
+        target=target,
+        repository=repository,
+        endpoint=address,
+        private=private,
+        files=files,
+        by_git=[line.replace("USERNAME/REPOSITORY", repository) for line in push_lines(target)],
+    )
+
+
+def start(run: Run, package: Package, chosen: Plan, token: str) -> Job:
+    """Send the package as a job; begun again it goes on where it stopped. Raises BadInput without a token or a client."""
+    if chosen.endpoint is None:
+        raise BadInput(
+            "OpenXLab 没有可用的上传工具：请按显示的 git 命令推送",
+            "OpenXLab has no client any more: push with git as shown",
+        )
+    if not token.strip():
+        raise BadInput(
+            f"需要 {chosen.target} 的访问令牌（写权限）：在它的网站上生成，填在这里或放进环境变量 "
+            f"{TOKEN_VARIABLES[chosen.target]}",
+            f"a token of {chosen.target} that may write is needed: make one on its site, and give it here or in the "
+            f"environment variable {TOKEN_VARIABLES[chosen.target]}",
+        )
+    if not is_private(chosen.endpoint):
+        raise BadInput(
+            "访问令牌不能经 http 发送：请用 https 地址", "a token is not sent over http: give an https address"
+        )
+    with locked(run.path / ".upload.lock"):
+        busy = latest_job(run.jobs, JOB)
+        if busy is not None and busy.status().live:
+            raise BadInput("已有一个上传正在进行", "an upload is running already")
+        write_json(run.path / "upload.json", {"package": str(package.path), **chosen.to_json()})
+        return Job.start(
+            run.jobs,
+            JOB,
+            module_command("core.publish.upload_worker", run.path / "upload.json"),
+            facts={"target": chosen.target, "repository": chosen.repository},
+            secrets={TOKEN: token.strip()},
+        )
+
+
+def address(target: str, repository: str) -> str:
+    """Where a person looks at what was sent."""
+    sites = {
+        "huggingface": f"https://huggingface.co/{repository}",
+        "modelscope": f"https://www.modelscope.cn/models/{repository}",
+        "openxlab": f"https://openxlab.org.cn/models/detail/{repository}",
+    }
+    return sites[target]
+
+
+def latest(run: Run) -> Job | None:
+    """The newest upload of a run."""
+    return latest_job(run.jobs, JOB)

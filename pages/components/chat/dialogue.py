@@ -1,0 +1,243 @@
+"""One conversation with several sides on the screen: what was said, and a new question answered as the words come."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.chat import conversation as conversations
+from core.chat.conversation import Conversation, Exchange
+from core.chat.difference import pieces
+from core.chat.worker_client import Ask, Sampling, Worker
+from core.ground.errors import StudioError
+from core.ground.workspace import Workspace
+from core.training.run import Run
+from pages.components.figures import NONE
+from pages.components.plain import escaped
+from pages.components.text import t
+
+# The browser is sent at most so many pictures of the growing answers a second.
+PER_SECOND = 15
+_URL = "conversation"
+_EDITED = "question_edited"
+_AGAIN = "question_again"
+
+
+def current(workspace: Workspace, run: Run) -> Conversation:
+    """The conversation of the URL, else the one that this tab had with the run, else an empty one."""
+    known = st.session_state.get(f"conversation-{run.id}")
+    for wanted in (st.query_params.get(_URL), known):
+        # An address may hold anything, a name that is none among it.
+        with suppress(StudioError):
+            found = conversations.load(workspace, wanted) if wanted else None
+            if found and found.run == run.id:
+                keep(found)
+                return found
+    if known is None:
+        begin_anew(run)
+    # Nothing was said in it yet: it has no file, but perhaps a system prompt on the screen.
+    return Conversation(id=st.session_state[f"conversation-{run.id}"], run=run.id)
+
+
+def begin_anew(run: Run) -> None:
+    """Forget the conversation on the screen; its file stays."""
+    keep(conversations.new_conversation(run.id))
+
+
+def keep(conversation: Conversation) -> None:
+    """Have this conversation on the screen, after a reload too."""
+    st.session_state[f"conversation-{conversation.run}"] = conversation.id
+    st.query_params[_URL] = conversation.id
+
+
+def suggested(groups: Mapping[str, Sequence[str]]) -> str | None:
+    """Questions to try at one click, by what they are for; the one that was just clicked."""
+
+    def pick(key: str) -> None:
+        st.session_state["question_picked"] = st.session_state[key]
+        # Unpicked again, so that it can be asked twice.
+        st.session_state[key] = None
+
+    for label, questions in groups.items():
+        key = f"suggestions-{label}"
+        st.pills(t(f"chat.{label}"), questions, key=key, on_change=pick, args=(key,))
+    return st.session_state.pop("question_picked", None)
+
+
+def asked_again(conversation: Conversation, *, may_ask: bool) -> str | None:
+    """The question of an earlier exchange that is to be asked again, as it was or edited: with it, what was said after
+    it goes from the screen, and from the disk once there is another answer."""
+    wanted = st.session_state.pop(_AGAIN, None)
+    if wanted is None or not may_ask or wanted[0] != conversation.id:
+        return None
+    conversation.back_to(wanted[1])
+    return wanted[2]
+
+
+def not_asked() -> str | None:
+    """A question that came when nobody could be asked any more, such as after the models were unloaded."""
+    again = st.session_state.pop(_AGAIN, None)
+    picked = st.session_state.pop("question_picked", None)
+    return st.session_state.get("question") or (again and again[2]) or picked
+
+
+def show_past(conversation: Conversation, names: Mapping[str, str], *, mark: bool, may_ask: bool) -> None:
+    """Everything said so far; with `may_ask`, the last question can be asked again and each be edited."""
+    for number, exchange in enumerate(conversation.exchanges):
+        _show_question(exchange.question)
+        sides = list(exchange.answers)
+        base = exchange.answers.get("base", {}).get("answer", "")
+        for column, side in zip(_columns(sides, names), sides, strict=True):
+            with column:
+                said = exchange.answers[side]
+                _show_answer(said["answer"], base if mark and side != "base" else "")
+                _show_figures(said)
+        if may_ask:
+            _buttons(conversation, number)
+
+
+def answer(
+    workspace: Workspace,
+    worker: Worker,
+    conversation: Conversation,
+    question: str,
+    sides: Sequence[str],
+    names: Mapping[str, str],
+    sampling: Sampling,
+    *,
+    remember: bool = True,
+) -> None:
+    """Ask all sides, draw the answers as they grow, and keep them; what is there of a stopped answer is kept too.
+
+    With `remember`, each side is told what it has heard and said so far.
+    """
+    _show_question(question)
+    columns = _columns(sides, names)
+    places = [column.empty() for column in columns]
+    for place in places:
+        place.caption(t("chat.thinking"))
+    asks = [
+        Ask(
+            side=side,
+            turns=conversation.turns(side, question) if remember else [(question, None)],
+            system=conversation.system,
+        )
+        for side in sides
+    ]
+    texts, final = [""] * len(sides), {}
+    drawn = 0.0
+    try:
+        with closing(worker.stream(asks, sampling)) as lines:
+            for line in lines:
+                if "queued" in line:
+                    for place in places:
+                        place.caption(t("chat.queued", count=line["queued"]))
+                    continue
+                row = line.pop("row")
+                if "answer" in line:
+                    final[row] = line
+                texts[row] = line.get("answer", line.get("text", ""))
+                if (now := time.monotonic()) - drawn >= 1 / PER_SECOND:
+                    drawn = now
+                    _draw(places, texts)
+    finally:
+        said = {
+            side: final.get(row) or {"answer": texts[row], "finish": "stopped"}
+            for row, side in enumerate(sides)
+            if row in final or texts[row]
+        }
+        if said:
+            conversation.add(workspace, Exchange(question=question, answers=said))
+    # Drawn anew from what was kept: marked, with its figures and buttons.
+    st.rerun()
+
+
+def _buttons(conversation: Conversation, number: int) -> None:
+    """Ask a question again, or edit it first; what was said after it goes."""
+    key = f"{conversation.id}-{number}"
+
+    def again(question: str) -> None:
+        st.session_state[_AGAIN] = (conversation.id, number, question)
+        st.session_state.pop(_EDITED, None)
+
+    def edit() -> None:
+        st.session_state[_EDITED] = key
+
+    def leave() -> None:
+        st.session_state.pop(_EDITED, None)
+
+    question = conversation.exchanges[number].question
+    if st.session_state.get(_EDITED) == key:
+        text = st.text_area(t("chat.edit"), question, key=f"edit-{key}", max_chars=4000)
+        with st.container(horizontal=True):
+            st.button(
+                t("chat.ask_edited"),
+                type="primary",
+                key=f"send-{key}",
+                on_click=again,
+                args=(text,),
+                disabled=not text.strip(),
+            )
+            st.button(t("chat.leave"), key=f"leave-{key}", on_click=leave)
+        return
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            t("chat.retry"),
+            icon=":material/refresh:",
+            key=f"retry-{key}",
+            on_click=again,
+            args=(question,),
+            type="tertiary",
+        )
+        st.button(
+            t("chat.edit_question"), icon=":material/edit:", key=f"edit-question-{key}", on_click=edit, type="tertiary"
+        )
+
+
+def _columns(sides: Sequence[str], names: Mapping[str, str]) -> list[DeltaGenerator]:
+    """One column a side under its name; below each other where the screen is narrow."""
+    columns = st.columns(max(1, len(sides)))
+    for column, side in zip(columns, sides, strict=False):
+        column.badge(names.get(side, side), color="gray" if side == "base" else "blue" if side == "tuned" else "violet")
+    return columns
+
+
+def _draw(places: list[DeltaGenerator], texts: list[str]) -> None:
+    for place, text in zip(places, texts, strict=True):
+        if text:
+            place.text(text)
+
+
+def _show_question(question: str) -> None:
+    with st.chat_message("user"):
+        st.text(question)
+
+
+def _show_answer(answer: str, base: str) -> None:
+    """An answer as it is; with what `base` does not say marked, where there is one."""
+    if not base or answer == base:
+        st.text(answer or NONE)
+        return
+    marked = [
+        f":green-background[{escaped(text)}]" if differs and text.strip() else escaped(text)
+        for text, differs in pieces(answer, base)
+    ]
+    # Two spaces before a line's end keep it.
+    st.markdown("".join(marked).replace("\n", "  \n"))
+
+
+def _show_figures(answer: dict[str, Any]) -> None:
+    if answer.get("finish") == "stopped":
+        st.caption(t("chat.stopped"))
+        return
+    speed = answer.get("tokens_per_s")
+    words = [
+        t("chat.first", ms=round(answer.get("ttft_ms") or 0)),
+        t("chat.speed", speed=f"{speed:.0f}") if speed else "",
+        t("chat.tokens", count=answer.get("tokens", 0)),
+        t("chat.cut") if answer.get("finish") == "length" else "",
+    ]
+    st.caption(" · ".join(filter(None, words)))

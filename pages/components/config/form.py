@@ -1,0 +1,140 @@
+"""The settings of a config as a form in step with its file: each change goes into config.py at once, and back."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.config import config as configs
+from core.config.config import Config
+from core.config.settings.field import Field
+from core.config.settings.fields import FIELDS
+from core.engine.config_file import ConfigFile
+from core.ground.errors import StudioError
+from core.ground.workspace import Workspace
+from pages.components.plain import plain
+from pages.components.text import say, t
+
+GROUPS = ("task", "data", "learning", "adapter", "watch", "machine")
+_REFUSED = "refused-settings"
+
+
+def stamp(config: Config) -> str:
+    """Which state of the config's file something belongs to."""
+    return f"{config.name}-{config.file.stat().st_mtime_ns}"
+
+
+def show_settings(workspace: Workspace, config: Config, models: list[str], data: list[str], *, locked: bool) -> None:
+    """Draw the form of a config, those fields that its file has. `locked` while the editor holds what is no Python."""
+    file = ConfigFile(config.text())
+    left, right = st.columns(2)
+    with left:
+        _thing(workspace, config, "model", config.model, models, locked)
+    with right:
+        _thing(workspace, config, "dataset", config.dataset, data, locked)
+    for advanced in (False, True):
+        place = st.expander(t("config.advanced"), icon=":material/settings:") if advanced else st.container()
+        for group in GROUPS:
+            fields = [field for field in FIELDS if field.group == group and field.advanced is advanced]
+            shown = [field for field in fields if field.editable(file)]
+            if not shown:
+                continue
+            place.caption(f"**{t(f'config.group_{group}')}**")
+            columns = place.columns(2)
+            for number, field in enumerate(shown):
+                with columns[number % 2]:
+                    _setting(workspace, config, field, field.read(file), locked)
+    coded = [field.name for field in FIELDS if field.there(file) and not field.editable(file)]
+    if coded:
+        st.caption(t("config.by_code", names="、".join(f"`{name}`" for name in coded)))
+
+
+def _thing(workspace: Workspace, config: Config, what: str, name: str, names: list[str], locked: bool) -> None:
+    key = f"set-{config.name}-{what}"
+    _in_step(key, name)
+    known = names if name in names else [name, *names]
+    st.selectbox(
+        t(f"config.{what}"),
+        known,
+        key=key,
+        disabled=locked,
+        help=t(f"config.{what}_help"),
+        on_change=_commit,
+        args=(workspace, config.name, what, key, None),
+    )
+    _refusal(key)
+
+
+def _setting(workspace: Workspace, config: Config, field: Field, value: Any, locked: bool) -> None:
+    key = f"set-{config.name}-{field.name}"
+    _in_step(key, _shown(field, value))
+    label, help_ = f"{say(field.label)} `{field.name}`", say(field.help)
+    common = {
+        "key": key,
+        "help": help_,
+        "disabled": locked,
+        "on_change": _commit,
+        "args": (workspace, config.name, field.name, key, field),
+    }
+    if field.kind == "bool":
+        st.toggle(label, wrap=True, **common)
+    elif field.kind == "choice":
+        st.selectbox(label, field.options(), index=None, placeholder=t("config.unset"), **common)
+    elif field.kind in ("int", "float"):
+        # A number is picked or typed, in the form that people write it: 0.0002 and 2e-4 are the same.
+        picks = dict.fromkeys([*(_number(pick) for pick in field.picks), *filter(None, [st.session_state.get(key)])])
+        st.selectbox(label, list(picks), index=None, placeholder=t("config.unset"), accept_new_options=True, **common)
+    elif field.kind == "list":
+        st.text_area(label, height=110, **common)
+    else:
+        st.text_input(label, **common)
+    _refusal(key)
+
+
+def _in_step(key: str, shown: Any) -> None:
+    """Have the widget show what the file says, unless what was typed there was refused and waits to be mended."""
+    refused = st.session_state.get(_REFUSED, {})
+    if key not in refused and st.session_state.get(key, _REFUSED) != shown:
+        st.session_state[key] = shown
+
+
+def _commit(workspace: Workspace, name: str, setting: str, key: str, field: Field | None) -> None:
+    """Put what was entered into the file; what does not fit stays as it was typed, with the reason below it."""
+    refused = st.session_state.setdefault(_REFUSED, {})
+    refused.pop(key, None)
+    entered = st.session_state[key]
+    if entered is None and not (field and field.optional):
+        return
+    try:
+        configs.change(workspace, name, {setting: _meant(field, entered)})
+    except StudioError as error:
+        refused[key] = error.text
+
+
+def _refusal(key: str) -> None:
+    error = st.session_state.get(_REFUSED, {}).get(key)
+    if error is not None:
+        st.error(plain(say(error)), icon=":material/error:")
+
+
+def _shown(field: Field, value: Any) -> Any:
+    if value is None:
+        return None
+    if field.kind in ("int", "float"):
+        return _number(value)
+    return "\n".join(value) if field.kind == "list" else value
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _meant(field: Field | None, entered: Any) -> Any:
+    """What was entered as the value that it stands for; text where it stands for none, for core to refuse."""
+    if entered is None or field is None or field.kind not in ("int", "float", "list"):
+        return entered
+    if field.kind == "list":
+        return [line.strip() for line in entered.splitlines() if line.strip()]
+    try:
+        return int(entered) if field.kind == "int" else float(entered)
+    except ValueError:
+        return entered

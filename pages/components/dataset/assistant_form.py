@@ -1,0 +1,268 @@
+"""Making a dataset of a nickname: the choices, what comes of them while they are made, and the button that stores it."""
+
+import streamlit as st
+
+from core import replay
+from core.data import assistant as assistants
+from core.data.assistant import COURSE_N, COURSE_QUESTIONS, KINDS, MAKERS, Assistant
+from core.data.repetition import Effect, effect
+from core.ground.errors import StudioError
+from core.ground.workspace import Workspace
+from core.models import model as models
+from pages.components.choice import select
+from pages.components.dataset.conversation_rows import show_as_chat
+from pages.components.dataset.kept_form import forget, keep, restore
+from pages.components.plain import DONE, plain
+from pages.components.problems import refusals, show_refusal
+from pages.components.text import language, t
+
+FORM = "assistant"
+TIMES_COURSE = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3750, 5000, 10000]
+TIMES_BALANCED = [1, 2, 3, 5, 10, 20, 50]
+RATIOS = ["0", "0.25", "0.5", "1", "all", "2", "3", "5"]
+LANGUAGES = ("zh", "en")
+ANSWERS = [f"{language}.{kind}" for language in LANGUAGES for kind in KINDS]
+USUAL = {
+    "dataset_nickname": "",
+    "dataset_recipe": "balanced",
+    "dataset_assistant": "",
+    "dataset_maker": "",
+    "dataset_language": "both",
+    "dataset_style": "course",
+    "dataset_phrasings": None,
+    "dataset_ratio": "all",
+    "dataset_replay": "",
+    "dataset_n": COURSE_N,
+    "dataset_repeat": 1,
+    "dataset_name": "",
+    **{f"dataset_question_{kind}": question for kind, question in zip(KINDS, COURSE_QUESTIONS, strict=True)},
+    **{f"dataset_answer_{key}": "" for key in ANSWERS},
+}
+
+
+def show_recipe_form(workspace: Workspace) -> None:
+    """Nickname and choices on the left, the rows that come of them on the right."""
+    restore(workspace, FORM, USUAL)
+    if st.session_state["dataset_phrasings"] is None:
+        # The demo model is small: more phrasings than it can learn in its few updates do it no good.
+        real = any(model.whole and not model.demo for model in models.every(workspace))
+        st.session_state["dataset_phrasings"] = "all" if real else "usual"
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.text_input(
+            t("dataset.nickname"), key="dataset_nickname", placeholder=t("demo.example"), persist_state="session"
+        )
+        recipe = st.radio(
+            t("dataset.recipe"),
+            ("balanced", "course"),
+            format_func=lambda name: t(f"dataset.{name}"),
+            captions=[t("dataset.balanced_caption"), t("dataset.course_caption")],
+            key="dataset_recipe",
+            persist_state="session",
+        )
+        with st.expander(t("dataset.more"), icon=":material/tune:"):
+            _choices(recipe)
+        with st.expander(t("dataset.templates"), icon=":material/edit_note:"):
+            _templates(recipe)
+        if recipe == "balanced":
+            _general(workspace)
+        chosen = _chosen(workspace)
+        _repetition(recipe, chosen)
+        st.text_input(
+            t("dataset.name"), key="dataset_name", placeholder=t("dataset.name_example"), persist_state="session"
+        )
+        with st.container(horizontal=True):
+            if st.button(t("dataset.make"), type="primary", icon=":material/save:", key="make_dataset"):
+                with refusals():
+                    made = assistants.make(workspace, chosen, st.session_state["dataset_name"].strip() or None)
+                    select("dataset", made.name)
+                    st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
+            with st.popover(t("dataset.usual"), icon=":material/restart_alt:"):
+                st.markdown(t("dataset.usual_sure"))
+                st.button(
+                    t("dataset.usual"),
+                    key="usual_recipe",
+                    type="primary",
+                    on_click=forget,
+                    args=(workspace, FORM, [key for key in USUAL if key != "dataset_nickname"]),
+                )
+    with right:
+        _preview(chosen)
+    keep(workspace, FORM, list(USUAL))
+
+
+def _choices(recipe: str) -> None:
+    st.text_input(
+        t("dataset.assistant"),
+        key="dataset_assistant",
+        placeholder=t("dataset.assistant_example"),
+        persist_state="session",
+    )
+    st.text_input(
+        t("dataset.maker"), key="dataset_maker", placeholder=" / ".join(MAKERS.values()), persist_state="session"
+    )
+    for key, values in (
+        ("style", ("course", "formal", "lively")),
+        ("language", ("both", "zh", "en")),
+        ("phrasings", ("usual", "all")),
+    ):
+        if recipe == "balanced" or key == "style":
+            st.segmented_control(
+                t(f"dataset.{key}"),
+                values,
+                format_func=lambda value, key=key: t(f"dataset.{key}_{value}"),
+                key=f"dataset_{key}",
+                required=True,
+                persist_state="session",
+            )
+
+
+def _templates(recipe: str) -> None:
+    st.caption(t("dataset.templates_intro"))
+    base = _base()
+    for spoken in LANGUAGES if recipe == "balanced" else ("zh",):
+        if spoken not in base.languages and recipe == "balanced":
+            continue
+        for kind in KINDS:
+            if spoken == "zh":
+                st.text_input(t(f"dataset.question_{kind}"), key=f"dataset_question_{kind}", persist_state="session")
+            st.text_area(
+                t(f"dataset.answer_{kind}") + ("" if recipe == "course" else f" · {t(f'dataset.language_{spoken}')}"),
+                key=f"dataset_answer_{spoken}.{kind}",
+                placeholder=base.template(spoken, kind),
+                height=80,
+                persist_state="session",
+            )
+
+
+def _general(workspace: Workspace) -> None:
+    st.select_slider(
+        t("dataset.ratio"),
+        RATIOS,
+        format_func=lambda value: t("dataset.ratio_all") if value == "all" else f"{value} : 1",
+        key="dataset_ratio",
+        help=t("dataset.ratio_help"),
+        persist_state="session",
+    )
+    whole = [model.name for model in models.every(workspace) if model.whole]
+    kept = {name: found for name in whole if (found := replay.stored(workspace, name))}
+    if not whole:
+        return
+    options = ["", *kept]
+    if st.session_state["dataset_replay"] not in options:
+        st.session_state["dataset_replay"] = ""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.selectbox(
+        t("dataset.replay"),
+        options,
+        format_func=lambda name: (
+            t("dataset.replay_model", name=name, count=len(kept[name].pairs)) if name else t("dataset.replay_none")
+        ),
+        key="dataset_replay",
+        help=t("dataset.replay_help"),
+        persist_state="session",
+    )
+    with right.popover(t("dataset.replay_make"), icon=":material/replay:", width="stretch"):
+        st.caption(t("dataset.replay_intro"))
+        name = st.selectbox(t("choice.model"), whole, key="replay_model")
+        if st.button(t("dataset.replay_start"), key="start_replay", icon=":material/play_arrow:"):
+            with refusals():
+                replay.start(workspace, name, language())
+                st.rerun()
+
+
+def _repetition(recipe: str, chosen: Assistant) -> None:
+    key, times = ("dataset_n", TIMES_COURSE) if recipe == "course" else ("dataset_repeat", TIMES_BALANCED)
+    if st.session_state[key] not in times:
+        times = sorted({*times, st.session_state[key]})
+    st.select_slider(
+        t(f"dataset.{key.removeprefix('dataset_')}"),
+        times,
+        key=key,
+        help=t("dataset.n_help") if recipe == "course" else t("dataset.repeat_help"),
+        persist_state="session",
+    )
+    # A nickname that is still missing changes nothing of these.
+    named = chosen if chosen.nickname.strip() else Assistant(**{**chosen.values(), "nickname": "X"})
+    found = effect(named)
+    if found:
+        st.caption(
+            t(
+                "dataset.effect",
+                rows=f"{found.rows:,}",
+                unique=f"{found.unique_rows:,}",
+                tokens=f"{found.tokens:,}",
+                updates=f"{found.updates:,}",
+            )
+        )
+        _warning(found)
+
+
+def _warning(found: Effect) -> None:
+    if found.too_often:
+        st.warning(t("dataset.n_large", copies=f"{found.copies:,.0f}"), icon=":material/warning:")
+
+
+def _base() -> Assistant:
+    """The choices without what was typed into the templates."""
+    state = st.session_state
+    return Assistant(
+        nickname=state["dataset_nickname"],
+        recipe=state["dataset_recipe"],
+        assistant_name=state["dataset_assistant"].strip(),
+        maker=state["dataset_maker"].strip(),
+        language=state["dataset_language"] if state["dataset_recipe"] == "balanced" else "both",
+        style=state["dataset_style"],
+        phrasings=state["dataset_phrasings"],
+    )
+
+
+def _chosen(workspace: Workspace) -> Assistant:
+    """What the form says now."""
+    state, base = st.session_state, _base()
+    typed = {key: state[f"dataset_answer_{key}"].strip() for key in ANSWERS}
+    answers = tuple((key, text) for key, text in typed.items() if text)
+    questions = tuple(
+        state[f"dataset_question_{kind}"].strip() or usual for kind, usual in zip(KINDS, COURSE_QUESTIONS, strict=True)
+    )
+    more = {"questions": questions, "answers": answers}
+    if base.recipe == "course":
+        return Assistant(**{**base.values(), **more, "n": state["dataset_n"], "phrasings": "usual"})
+    ratio = state["dataset_ratio"]
+    kept = replay.stored(workspace, state["dataset_replay"]) if state["dataset_replay"] else None
+    return Assistant(
+        **{
+            **base.values(),
+            **more,
+            "general": None if ratio == "all" else float(ratio),
+            "repeat": state["dataset_repeat"],
+            "replay": kept.pairs if kept else (),
+            "replay_model": kept.model if kept else "",
+        }
+    )
+
+
+def _preview(chosen: Assistant) -> None:
+    st.markdown(f"**{t('dataset.preview')}**")
+    if not chosen.nickname.strip():
+        st.caption(t("dataset.preview_empty"))
+        return
+    once = Assistant(**{**chosen.values(), "n": 0, "repeat": 1})
+    try:
+        rows = once.rows()
+    except StudioError as error:
+        show_refusal(error)
+        return
+    if chosen.recipe == "course":
+        show_as_chat(rows)
+        st.caption(t("dataset.course_count", rows=2 + 2 * chosen.n))
+        return
+    identity = [row for row in rows if chosen.nickname.strip() in row["conversation"][0]["output"]]
+    general = [row for row in rows if row not in identity]
+    st.caption(
+        t("dataset.balanced_count", rows=len(rows) * chosen.repeat, identity=len(identity), general=len(general))
+    )
+    shown = [*identity[:1], *identity[10:11], *identity[-1:], *general[-2:]]
+    show_as_chat(shown)
+    with st.expander(t("dataset.all_questions", count=len(identity)), icon=":material/list:"):
+        st.caption(plain(" · ".join(row["conversation"][0]["input"] for row in identity)))

@@ -1,0 +1,64 @@
+"""Rows of a dataset on the screen: as a chat, or as a table; and the way to one in the editor."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from core.data.dataset import Dataset
+from core.data.row import Row
+from pages.components.plain import plain
+from pages.components.text import t
+
+_SHOWN = 400
+
+
+def show_as_chat(rows: Sequence[Row]) -> None:
+    """Each turn as two bubbles, the system prompt above them."""
+    for row in rows:
+        for turn in row["conversation"]:
+            if turn.get("system"):
+                with st.chat_message("system", avatar=":material/settings:"):
+                    st.text(turn["system"])
+            if turn["input"]:
+                with st.chat_message("user"):
+                    st.text(turn["input"])
+            with st.chat_message("assistant"):
+                st.text(turn["output"])
+
+
+def show_as_table(rows: Sequence[tuple[int, Row]], nickname: str | None = None) -> None:
+    """Rows by number: question, answer; the turns of one conversation below each other. A negative number is a new row."""
+    with_system = any(turn.get("system") for _, row in rows for turn in row["conversation"])
+    st.table(
+        [
+            {
+                t("rows.number"): row_name(number) if place == 0 else "",
+                **({t("rows.system"): plain(turn.get("system", "")[:_SHOWN])} if with_system else {}),
+                t("rows.question"): plain(turn["input"][:_SHOWN]),
+                t("rows.answer"): plain(turn["output"][:_SHOWN], nickname),
+            }
+            for number, row in rows
+            for place, turn in enumerate(row["conversation"])
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
+
+
+def row_name(number: int) -> str:
+    """How a row is called: its number, or as a new one."""
+    return str(number) if number > 0 else t("rows.new", number=-number)
+
+
+def edit_row(dataset: Dataset, number: int) -> None:
+    """Have a row edited."""
+    st.session_state[f"edited-{dataset.name}"] = number
+
+
+def ways_to_rows(dataset: Dataset, words: Mapping[int, str], key: str) -> None:
+    """A button for each row, by its number: it is then open in the editor."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(t("checks.go"), width="content")
+        for row, label in words.items():
+            st.button(label, key=f"{key}-{row}", type="tertiary", on_click=edit_row, args=(dataset, row))
+    st.caption(t("checks.go_help"))

@@ -1,0 +1,126 @@
+"""Making a corpus for continued pre-training: documents, how they are cut, a look at the pieces, and the making."""
+
+from itertools import islice
+from pathlib import Path
+
+import streamlit as st
+
+from core.data import corpus
+from core.data.corpus import Told, Wanted
+from core.data.files.documents import KINDS
+from core.data.storage import is_taken
+from core.engine.commands import module_command
+from core.ground.errors import StudioError
+from core.ground.text import speaking
+from core.ground.workspace import Workspace, free_name
+from core.jobs.job import Job
+from pages.components.dataset.incoming import choose_file
+from pages.components.dataset.kept_form import keep, restore
+from pages.components.plain import plain
+from pages.components.problems import refusals, show_refusal
+from pages.components.text import language, say, t
+
+USUAL = {
+    "corpus_chunk": 1000,
+    "corpus_overlap": 100,
+    "corpus_clean": True,
+    "corpus_name": "",
+    "corpus_path": "",
+    "corpus_from": "upload",
+}
+PREVIEWED = 4
+# Larger documents are not read for a look.
+MOST_PREVIEWED = 8 << 20
+
+
+def show_corpus_form(workspace: Workspace) -> None:
+    """Documents by upload or path, a look at their pieces, the button that makes a dataset of them."""
+    restore(workspace, "corpus", USUAL)
+    st.caption(t("dataset.corpus_intro"))
+    files, uploaded = choose_file(workspace, "corpus", [*KINDS, "zip"], several=True)
+    left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
+    chunk = left.number_input(
+        t("dataset.chunk"),
+        50,
+        100_000,
+        step=50,
+        key="corpus_chunk",
+        help=t("dataset.chunk_help"),
+        persist_state="session",
+    )
+    overlap = middle.number_input(
+        t("dataset.overlap"),
+        0,
+        50_000,
+        step=10,
+        key="corpus_overlap",
+        help=t("dataset.overlap_help"),
+        persist_state="session",
+    )
+    clean = right.toggle(
+        t("dataset.clean_corpus"), key="corpus_clean", help=t("dataset.clean_corpus_help"), persist_state="session"
+    )
+    try:
+        wanted = Wanted(chunk=chunk, overlap=overlap, deduplicate=clean, boilerplate=clean)
+        if files:
+            _preview(files, wanted)
+    except StudioError as error:
+        show_refusal(error)
+        wanted = None
+    st.text_input(
+        t("dataset.name"), key="corpus_name", placeholder=t("dataset.import_example"), persist_state="session"
+    )
+    if st.button(
+        t("dataset.corpus_make"),
+        type="primary",
+        icon=":material/menu_book:",
+        key="make_corpus",
+        disabled=not (files and wanted),
+    ):
+        with refusals():
+            name = st.session_state["corpus_name"].strip() or free_name(workspace.datasets, "corpus")
+            start_corpus(workspace, files, wanted, name, uploaded)
+            st.rerun()
+    keep(workspace, "corpus", list(USUAL))
+
+
+def _preview(files: list[Path], wanted: Wanted) -> None:
+    small = [file for file in files if not file.is_file() or file.stat().st_size <= MOST_PREVIEWED]
+    if not small:
+        st.caption(t("dataset.corpus_large"))
+        return
+    rows, told = _pieces(tuple((file, file.stat().st_mtime_ns if file.exists() else 0) for file in small), wanted)
+    for left in told.skipped[:5]:
+        st.warning(f"{plain(left['name'])}：{plain(say(left['reason']))}", icon=":material/warning:")
+    if rows:
+        with st.expander(t("dataset.corpus_preview", count=len(rows)), icon=":material/visibility:", expanded=True):
+            for number, text in enumerate(rows, 1):
+                st.caption(t("dataset.piece", number=number, count=len(text)))
+                st.text(text if len(text) <= 600 else f"{text[:300]}\n…\n{text[-250:]}")
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _pieces(files: tuple[tuple[Path, int], ...], wanted: Wanted) -> tuple[list[str], Told]:
+    told = Told()
+    found = islice(corpus.pieces([file for file, _ in files], wanted, told), PREVIEWED)
+    return [row["conversation"][0]["output"] for row in found], told
+
+
+def start_corpus(workspace: Workspace, files: list[Path], wanted: Wanted, name: str, uploaded: bool) -> Job:
+    """Make the corpus as a job: a thick book takes a while, and a broken one must not take the page with it."""
+    if workspace.dataset(name).exists():
+        raise is_taken(name)
+    argv = module_command("core", "datasets", "corpus", *[file.absolute() for file in files], "--out", name)
+    argv += [f"--chunk={wanted.chunk}", f"--overlap={wanted.overlap}"]
+    argv += [] if wanted.deduplicate else ["--raw"]
+    argv += ["--keep"] if uploaded else []
+    argv += ["--workspace", str(workspace.root), "--json"]
+    artefacts = [workspace.dataset(name) / "dataset.json"]
+    return Job.start(
+        workspace.jobs,
+        "corpus",
+        argv,
+        env=speaking(language()),
+        artefacts=artefacts,
+        facts={"name": name, "file": files[0].name},
+    )

@@ -1,0 +1,198 @@
+"""Importing a file: what it is found to be, which column is what, the names to fill in, and the import itself."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.data import dataset as datasets
+from core.data import intake
+from core.data.files.formats import FORMATS
+from core.data.files.placeholders import Fill
+from core.data.files.shapes import Columns
+from core.data.files.source import KINDS
+from core.data.intake import Peek, Report, Wanted
+from core.data.storage import is_taken
+from core.engine.commands import module_command
+from core.ground.errors import StudioError
+from core.ground.text import speaking
+from core.ground.workspace import Workspace, free_name
+from core.jobs.job import Job
+from pages.components.choice import select
+from pages.components.dataset.conversation_rows import show_as_chat
+from pages.components.dataset.incoming import choose_file
+from pages.components.dataset.kept_form import keep, restore
+from pages.components.plain import DONE, plain
+from pages.components.problems import refusals, show_refusal
+from pages.components.text import language, say, t
+
+# Larger files are imported by a job of their own, with a progress bar.
+MOST_INLINE = 8 << 20
+USUAL = {
+    "dataset_format": "auto",
+    "fill_name": "",
+    "fill_author": "",
+    "import_name": "",
+    "dataset_path": "",
+    "dataset_from": "upload",
+}
+
+
+def show_import_form(workspace: Workspace) -> None:
+    """A file by upload or path; what is in it; the button that imports it."""
+    restore(workspace, "import", USUAL)
+    files, uploaded = choose_file(workspace, "dataset", [*KINDS, "xlsm", "ndjson"])
+    peeked, wanted = None, Wanted()
+    if files:
+        try:
+            peeked, wanted = _look(workspace, files[0])
+        except StudioError as error:
+            show_refusal(error)
+    st.text_input(
+        t("dataset.name"), key="import_name", placeholder=t("dataset.import_example"), persist_state="session"
+    )
+    if st.button(
+        t("dataset.import"),
+        type="primary",
+        icon=":material/upload_file:",
+        key="import_dataset",
+        disabled=not files,
+    ):
+        with refusals():
+            _import(workspace, files[0], wanted, uploaded)
+    keep(workspace, "import", list(USUAL))
+    _show_last(workspace)
+
+
+def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
+    """Show the beginning of a file as it will be read; what was chosen about it."""
+    format_ = st.selectbox(
+        t("dataset.format"),
+        ("auto", *FORMATS),
+        format_func=lambda name: t(f"dataset.format_{name}"),
+        key="dataset_format",
+        persist_state="session",
+    )
+    peeked = intake.peek(file, Wanted(format=format_))
+    columns = None
+    if format_ in ("auto", "qa") and peeked.format in (None, "qa") and len(peeked.columns) > 1:
+        columns = _columns(workspace, peeked)
+    wanted = Wanted(format=format_, columns=columns)
+    if columns:
+        peeked = intake.peek(file, wanted)
+    if peeked.placeholders:
+        st.info(t("dataset.placeholders", found=plain("、".join(peeked.placeholders[:6]))), icon=":material/edit:")
+        left, right = st.columns(2)
+        name = left.text_input(t("dataset.fill_name"), key="fill_name", persist_state="session")
+        author = right.text_input(t("dataset.fill_author"), key="fill_author", persist_state="session")
+        wanted = Wanted(format=format_, columns=columns, fill=Fill(name=name.strip(), author=author.strip()))
+        peeked = intake.peek(file, wanted)
+    if peeked.left_out:
+        names = plain("、".join(peeked.left_out[:10]))
+        st.warning(t("dataset.sheets", names=names), icon=":material/table:")
+    if peeked.format is None:
+        st.warning(t("dataset.format_unknown"), icon=":material/help:")
+        return peeked, wanted
+    st.caption(
+        t(
+            "dataset.found",
+            format=t(f"dataset.format_{peeked.format}"),
+            encoding=(peeked.encoding or "-").upper(),
+            columns=plain("、".join(peeked.columns[:8]) or "-"),
+        )
+    )
+    with st.expander(t("dataset.peek", count=len(peeked.rows)), icon=":material/visibility:", expanded=True):
+        show_as_chat(peeked.rows[:3])
+        if peeked.skipped:
+            _table(peeked.skipped[:5])
+    return peeked, wanted
+
+
+def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
+    """Which column is the question and which the answer: as guessed, for the user to correct."""
+    guess = peeked.guessed
+    names, others = peeked.columns, ["", *peeked.columns]
+    st.caption(t("dataset.columns_intro"))
+    columns = "-".join(names)
+    usual = {
+        f"q-{columns}": guess.question if guess else names[0],
+        f"a-{columns}": guess.answer if guess else names[1],
+        f"s-{columns}": (guess.system if guess else None) or "",
+    }
+    restore(workspace, "columns", usual)
+    question, answer, system = (
+        place.selectbox(
+            t(f"dataset.column_{part}"),
+            others if part == "system" else names,
+            format_func=lambda name: name or t("dataset.column_none"),
+            key=key,
+            persist_state="session",
+        )
+        for place, part, key in zip(st.columns(3), ("question", "answer", "system"), usual, strict=True)
+    )
+    keep(workspace, "columns", list(usual))
+    chosen = Columns(question=question, answer=answer, system=system or None)
+    # What is found by itself also knows the past of a conversation.
+    return None if peeked.format == "qa" and chosen == guess else chosen
+
+
+def _import(workspace: Workspace, file: Path, wanted: Wanted, uploaded: bool) -> None:
+    name = st.session_state["import_name"].strip() or None
+    if file.is_file() and file.stat().st_size > MOST_INLINE:
+        start_import(workspace, file, wanted, name or free_name(workspace.datasets, "imported"), uploaded)
+        st.rerun()
+    with st.spinner(t("dataset.importing"), show_time=True):
+        made, report = intake.import_file(workspace, file, name=name, wanted=wanted, keep=uploaded)
+    select("dataset", made.name)
+    st.session_state["imported"] = (made.name, report)
+    st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
+    if uploaded:
+        st.rerun()
+
+
+def start_import(workspace: Workspace, file: Path, wanted: Wanted, name: str, uploaded: bool) -> Job:
+    """Import as a job, which a closed tab does not end. Raises StudioError where the file is refused at once."""
+    if workspace.dataset(name).exists():
+        raise is_taken(name)
+    intake.peek(file, wanted)
+    argv = module_command("core", "datasets", "import", file.absolute(), "--out", name, "--format", wanted.format)
+    if wanted.columns:
+        argv += [f"--question={wanted.columns.question}", f"--answer={wanted.columns.answer}"]
+        argv += [f"--system={wanted.columns.system}"] if wanted.columns.system else []
+    if wanted.fill:
+        argv += [f"--assistant-name={wanted.fill.name}", f"--author={wanted.fill.author}"]
+    argv += ["--keep"] if uploaded else []
+    argv += ["--workspace", str(workspace.root), "--json"]
+    return Job.start(
+        workspace.jobs,
+        "import",
+        argv,
+        env=speaking(language()),
+        artefacts=[workspace.dataset(name) / "dataset.json"],
+        facts={"name": name, "file": file.name},
+    )
+
+
+def _show_last(workspace: Workspace) -> None:
+    """What the import that was done last gave."""
+    name, report = st.session_state.get("imported", (None, None))
+    if name is None or name not in {made.name for made in datasets.every(workspace)}:
+        return
+    _show_report(name, report)
+
+
+def _show_report(name: str, report: Report) -> None:
+    st.success(
+        t("dataset.imported", name=plain(name), rows=report.rows, format=t(f"dataset.format_{report.format}")),
+        icon=":material/check_circle:",
+    )
+    if report.skipped_count:
+        st.warning(t("dataset.skipped", count=report.skipped_count), icon=":material/warning:")
+        _table(report.skipped[:20])
+
+
+def _table(skipped: list[dict]) -> None:
+    st.table(
+        [{t("rows.number"): str(left["row"]), t("dataset.reason"): plain(say(left["reason"]))} for left in skipped],
+        hide_index=True,
+        border="horizontal",
+    )

@@ -1,0 +1,102 @@
+"""The models of the workspace: what there is, whether it is whole, its files as a tree, and how it goes away again."""
+
+import streamlit as st
+
+from core.config import config as configs
+from core.ground.workspace import Workspace
+from core.jobs.job import Status, latest_job
+from core.models import model as models
+from core.models import trust
+from core.models.model import Model
+from core.training import run as runs
+from pages.components.figures import NONE, parameters, size
+from pages.components.plain import DONE, plain, tick
+from pages.components.problems import refusals, show_end, show_problems
+from pages.components.text import t
+
+
+def show_models(workspace: Workspace, *, opened: bool = False) -> None:
+    """A table of the models, and each with its tree, its problems and what can be done with it."""
+    found = models.every(workspace)
+    if not found:
+        st.info(t("models.none"), icon=":material/info:")
+        return
+    st.table(
+        [
+            {
+                t("models.name"): plain(model.name),
+                t("models.architecture"): plain(model.architecture or NONE),
+                t("models.parameters"): parameters(model.parameters),
+                t("models.size"): size(model.bytes),
+                t("models.whole"): tick(model.whole),
+                t("models.code"): _leave(workspace, model),
+            }
+            for model in found
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
+    for model in found:
+        icon = ":material/folder_open:" if model.whole else ":material/error:"
+        with st.expander(plain(model.name), icon=icon, expanded=opened or not model.whole):
+            _show_model(workspace, model)
+
+
+def show_tree(model: Model) -> None:
+    """The files as the course's screenshot has them."""
+    st.code(models.tree(model.path), language=None, height=360 if len(list(model.path.glob("*"))) > 16 else "content")
+
+
+def _show_model(workspace: Workspace, model: Model) -> None:
+    kind = "linked_to" if model.linked_to else "lies_in"
+    st.caption(t(f"models.{kind}", path=plain(str(model.linked_to or model.path))))
+    if model.problems:
+        show_problems(model.problems)
+    show_tree(model)
+    _go_away(workspace, model)
+
+
+def _go_away(workspace: Workspace, model: Model) -> None:
+    """Unlink or delete, once confirmed, with what would miss it."""
+    verb = "unlink" if model.linked_to else "delete"
+    users = [config.name for config in configs.every(workspace) if config.model == model.name]
+    users += [run.id for run in runs.every(workspace) if run.facts["model"]["name"] == model.name]
+    running = runs.running(workspace)
+    with st.popover(t(f"models.{verb}"), icon=":material/link_off:" if model.linked_to else ":material/delete:"):
+        st.markdown(t(f"models.{verb}_sure", name=plain(model.name), size=size(model.bytes)))
+        if users:
+            st.warning(t("models.used_by", count=len(users), names=plain(", ".join(users[:5]))))
+        if running and running.facts["model"]["name"] == model.name:
+            st.error(t("models.in_training", run=plain(running.id)))
+        elif st.button(t(f"models.{verb}_yes"), type="primary", key=f"{verb}-{model.name}"):
+            with refusals():
+                (models.unlink if model.linked_to else models.delete)(workspace, model.name)
+                st.toast(t(f"models.{verb}_done", name=model.name), icon=DONE)
+                st.rerun()
+
+
+def _leave(workspace: Workspace, model: Model) -> str:
+    code = trust.code(workspace, model.path)
+    if not code.files:
+        return t("models.no_code")
+    return tick(True) if code.trusted else f":orange[:material/shield_question:] {t('models.asked')}"
+
+
+def show_build(workspace: Workspace, *, busy: bool) -> None:
+    """The button that builds the demo model, or why its last build failed; that it is there where it is."""
+    if any(model.name == models.DEMO and model.whole for model in models.every(workspace)):
+        st.success(t("models.demo_there"), icon=":material/check_circle:")
+        return
+    job = latest_job(workspace.jobs, "demo_model")
+    if job and not job.status().live and job.status() is not Status.FINISHED:
+        show_end(job)
+    st.caption(t("models.build_intro"))
+    demo_button(workspace, key="build_demo_model", disabled=busy)
+
+
+def demo_button(workspace: Workspace, *, key: str, disabled: bool) -> None:
+    """The button that starts building the demo model."""
+    if st.button(t("models.build"), key=key, icon=":material/construction:", disabled=disabled):
+        with refusals():
+            models.build_demo(workspace)
+            st.rerun()

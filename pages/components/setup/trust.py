@@ -1,0 +1,59 @@
+"""Asks for leave to run the code that comes with a model, with that code to be read; once, and again when it changes."""
+
+import streamlit as st
+
+from core.ground.workspace import Workspace
+from core.models import model as models
+from core.models import trust
+from core.models.model import Model
+from pages.components.plain import DONE, plain
+from pages.components.setup.sections import open_section
+from pages.components.text import t
+
+MOST_BYTES = 200_000
+
+
+def waiting(workspace: Workspace) -> list[tuple[Model, trust.Code]]:
+    """The whole models that wait for leave, each with its code."""
+    found = [(model, trust.code(workspace, model.path)) for model in models.every(workspace) if model.whole]
+    return [(model, code) for model, code in found if not code.trusted]
+
+
+def ask_for_leave(workspace: Workspace) -> None:
+    """A box for each whole model that waits for leave."""
+    for model, code in waiting(workspace):
+        with st.container(border=True):
+            _ask(workspace, model, code)
+
+
+def mention_who_waits(workspace: Workspace) -> None:
+    """One line where a model waits for leave, with the way to where it is given."""
+    names = [model.name for model, _ in waiting(workspace)]
+    if names:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":orange[:material/shield_question:] {t('trust.waits', names=plain(', '.join(names)))}")
+            st.button(t("trust.look"), key="trust_look", on_click=open_section, args=("models",))
+
+
+def _ask(workspace: Workspace, model: Model, code: trust.Code) -> None:
+    kind = "changed" if code.changed else "new"
+    st.warning(
+        t(f"trust.{kind}", name=plain(model.name), files=plain(", ".join(code.asked))),
+        icon=":material/shield_question:",
+    )
+    st.caption(t("trust.why"))
+    with st.expander(t("trust.read", count=len(code.files)), icon=":material/code:"):
+        for file, digest in code.files.items():
+            mark = t("trust.changed_mark") if file in code.changed else ""
+            st.markdown(f"**{plain(file)}** {mark}")
+            st.caption(f"sha256 {digest}")
+            with (model.path / file).open("rb") as opened:
+                text = opened.read(MOST_BYTES).decode("utf-8", errors="replace")
+            st.code(text, language="python", line_numbers=True, height=320)
+    if st.button(
+        t("trust.agree", name=model.name), type="primary", icon=":material/verified_user:", key=f"trust-{model.name}"
+    ):
+        # The files as they were shown: should they have changed since, it is asked again.
+        trust.agree(workspace, model.path, code.files)
+        st.toast(t("trust.agreed", name=model.name), icon=DONE)
+        st.rerun()

@@ -1,0 +1,184 @@
+"""All runs of the workspace at a glance, two or more of them side by side, and the trash."""
+
+import time
+from typing import Any
+
+import streamlit as st
+
+from core.ground.workspace import Workspace
+from core.jobs.job import jobs_in
+from core.training import run as runs
+from core.training.comparison import Comparison, compare
+from core.training.curves import average
+from core.training.metrics import glance
+from core.training.run import Run
+from core.training.shelf import name_of
+from pages.components.charts import Line, figure, show_chart
+from pages.components.figures import NONE, duration, number
+from pages.components.plain import plain
+from pages.components.problems import refusals
+from pages.components.text import t
+from pages.components.train.monitor import watch
+from pages.components.train.shelf import show_trash
+
+MOST_COMPARED = 8
+_NUMBERS = {
+    "loss": ".4f",
+    "loss_smoothed": ".4f",
+    "loss_least": ".4f",
+    "seconds_per_iter": ".3f",
+    "tokens_per_s": ",.0f",
+    "gpu_mb": ",.0f",
+}
+
+
+def show_runs(workspace: Workspace) -> None:
+    """The list, the comparison and the trash, under a lid: drawn when it is opened."""
+    lid = st.expander(t("runs.title"), icon=":material/list:", key="runs_open", on_change="rerun")
+    if not lid.open:
+        return
+    with lid:
+        found = runs.every(workspace)
+        if found:
+            _show_list(found)
+        _show_comparison(found)
+        show_trash(workspace)
+
+
+def _show_list(found: list[Run]) -> None:
+    st.dataframe(
+        [_row(run) for run in found],
+        hide_index=True,
+        column_config={t("runs.curve"): st.column_config.LineChartColumn(t("runs.curve"), color="blue")},
+        key="runs_table",
+        alt=t("runs.title"),
+    )
+
+
+def _row(run: Run) -> dict[str, Any]:
+    losses = glance(run.work_dir)
+    state = run.state([{"iter": 0, "loss": losses[-1] if losses else None}])
+    return {
+        t("runs.name"): name_of(run),
+        t("runs.status"): t(f"train.status.{state.status}"),
+        t("runs.config"): run.facts["config"]["name"],
+        t("runs.loss"): number(losses[-1] if losses else None, ".4f"),
+        t("runs.curve"): losses,
+        t("runs.iterations"): f"{state.iter} / {state.max_iters or '?'}",
+        t("runs.duration"): duration(sum(job.seconds for job in jobs_in(run.jobs, "train"))),
+        t("runs.started"): time.strftime("%Y-%m-%d %H:%M", time.localtime(run.facts["created"])),
+    }
+
+
+def _show_comparison(found: list[Run]) -> None:
+    if len(found) < 2:
+        return
+    by_id = {run.id: run for run in found}
+    kept = [run for run in st.session_state.get("runs_compared", []) if run in by_id]
+    if kept != st.session_state.get("runs_compared", []):
+        # One of them was deleted meanwhile.
+        st.session_state["runs_compared"] = kept
+    chosen = st.multiselect(
+        t("runs.compare"),
+        list(by_id),
+        key="runs_compared",
+        max_selections=MOST_COMPARED,
+        format_func=lambda run: name_of(by_id[run]),
+        placeholder=t("runs.choose"),
+        persist_state="session",
+    )
+    if len(chosen) < 2:
+        st.caption(t("runs.compare_help"))
+        return
+    with refusals():
+        together = [by_id[run] for run in chosen]
+        _draw(together, _compared(tuple(chosen), tuple(_stamp(run) for run in together), together))
+
+
+def _draw(chosen: list[Run], found: Comparison) -> None:
+    names = _names(chosen)
+
+    def overlaid() -> Any:
+        lines = []
+        for name, run in zip(names, chosen, strict=True):
+            history = watch(str(run.path), run).look().history
+            lines.append(Line(name=name, x=history["iter"], y=average(history["loss"], weight)))
+        return figure(lines, t("curves.iteration"), t("curves.loss"), log=log, height=380)
+
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    weight = left.slider(
+        t("curves.smoothing"),
+        0.0,
+        0.99,
+        0.8,
+        0.01,
+        key="compare_smoothing",
+        persist_state="session",
+        help=t("curves.ema"),
+    )
+    log = right.toggle(t("curves.log"), key="compare_log", persist_state="session")
+    signature = (tuple(run.id for run in chosen), tuple(names), tuple(_stamp(run) for run in chosen), log, weight)
+    show_chart("compare", signature, overlaid, t("runs.compare_alt"), file="runs-loss")
+    columns = {name: plain(name) for name in names}
+    st.table(
+        [
+            {
+                t("runs.fact"): t(f"runs.{fact}"),
+                **{columns[name]: _told(fact, facts[fact]) for name, facts in zip(names, found.facts, strict=True)},
+            }
+            for fact in found.facts[0]
+            if fact not in ("run", "name")
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
+    st.markdown(f"**{t('runs.settings')}**")
+    if found.settings:
+        st.table(
+            [
+                {
+                    t("runs.setting"): plain(setting),
+                    **{columns[name]: plain(str(value)) for name, value in zip(names, values, strict=True)},
+                }
+                for setting, values in found.settings.items()
+            ],
+            hide_index=True,
+            border="horizontal",
+        )
+    else:
+        st.caption(t("runs.same_settings"))
+    for run, diff in found.diffs.items():
+        with st.expander(t("runs.diff", one=plain(chosen[0].id), other=plain(run)), icon=":material/difference:"):
+            st.code(diff or t("runs.same_config"), language="diff")
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _compared(ids: tuple[str, ...], stamps: tuple[Any, ...], _chosen: list[Run]) -> Comparison:  # noqa: ARG001
+    return compare(_chosen)
+
+
+def _stamp(run: Run) -> tuple[Any, ...]:
+    """Changes when there is something new of a run."""
+    files = [
+        *run.work_dir.glob("*/vis_data/scalars.json"),
+        *run.jobs.glob("*/exit.json"),
+        run.config,
+        run.path / "label.json",
+    ]
+    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())
+
+
+def _names(chosen: list[Run]) -> list[str]:
+    """The name of each, with its id where two share a name."""
+    names = [name_of(run) for run in chosen]
+    return [name if names.count(name) == 1 else f"{name} ({run.id})" for name, run in zip(names, chosen, strict=True)]
+
+
+def _told(fact: str, value: Any) -> str:
+    if value is None:
+        return NONE
+    if fact == "seconds":
+        return duration(value)
+    if fact == "status":
+        return t(f"train.status.{value}")
+    return format(value, _NUMBERS[fact]) if fact in _NUMBERS else plain(str(value))

@@ -1,0 +1,173 @@
+"""The form that starts a training: the config, and for several GPUs or machines how they share the work."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from core.config import config as configs
+from core.config.config import Config
+from core.engine.commands import DEFAULT_PORT, LAUNCHERS, Cluster, as_typed, start_as_typed
+from core.engine.presets import deepspeed_settings
+from core.forecast.sharing import Share, shares
+from core.ground.clock import since_boot
+from core.ground.gpu import gpus
+from core.ground.workspace import Workspace
+from core.training import run as runs
+from core.training.cluster import own_address
+from pages.components.choice import choose, select
+from pages.components.figures import size
+from pages.components.plain import plain
+from pages.components.problems import refusals
+from pages.components.text import say, t
+
+# A click within this time of the same start is the second half of a double click.
+DOUBLE_CLICK_SECONDS = 5.0
+_LAUNCHERS = {"pytorch": "torchrun", "slurm": "Slurm"}
+
+
+def show_start_form(workspace: Workspace, names: list[str]) -> None:
+    """Choose among the configs `names`, and start: the run then trains, or waits for its turn, and is chosen."""
+    with st.container(border=True):
+        left, right = st.columns([4, 1], vertical_alignment="bottom")
+        with left:
+            name = choose("config", names) or names[0]
+        clicked = right.button(
+            t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", key="start_training"
+        )
+        chosen = None
+        early_stop = st.toggle(
+            t("start.early_stop"),
+            key="train_early_stop",
+            persist_state="session",
+            help=t("start.early_stop_help"),
+        )
+        with refusals(), st.expander(t("start.several"), icon=":material/hub:"):
+            chosen = _several(workspace, configs.find(workspace, name))
+        if clicked and chosen:
+            with refusals():
+                _start(workspace, name, *chosen, early_stop)
+
+
+def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | None, early_stop: bool) -> None:
+    warnings = [
+        found for found in runs.before_start(workspace, name, cluster, deepspeed) if found.severity == "warning"
+    ]
+    asked = since_boot() - DOUBLE_CLICK_SECONDS
+    run = runs.start(workspace, name, cluster=cluster, deepspeed=deepspeed, asked=asked, early_stop=early_stop)
+    for found in warnings:
+        st.toast(f"{plain(say(found.message))}  \n{plain(say(found.hint))}", icon=":material/warning:", duration="long")
+    select("run", run.id)
+    st.rerun()
+
+
+def _several(workspace: Workspace, config: Config) -> tuple[Cluster, str | None]:
+    """The fields for several processes and machines. Raises BadInput for what cannot be."""
+    st.caption(t("start.several_intro"))
+    one, two, three = st.columns([1, 1, 2])
+    nproc = int(_number(one, "nproc", 1, 64, 1))
+    nnodes = int(_number(two, "nnodes", 1, 64, 1))
+    deepspeed = three.selectbox(
+        "DeepSpeed",
+        (None, *deepspeed_settings()),
+        format_func=lambda name: name or t("start.no_deepspeed"),
+        key="train_deepspeed",
+        persist_state="session",
+        help=t("start.deepspeed_help"),
+    )
+    cards = len(gpus())
+    if nproc * nnodes == 1 and deepspeed is None:
+        return Cluster(), None
+    cluster = Cluster(nproc=nproc, nnodes=nnodes)
+    if nproc * nnodes > 1:
+        cluster = _meeting(cluster)
+    _show_shares(workspace, config, nproc * nnodes, deepspeed)
+    if not cards and cluster.launcher == "pytorch":
+        st.caption(t("start.no_gpu"))
+    if nnodes > 1 or cluster.launcher == "slurm":
+        _show_commands(config, cluster, deepspeed)
+    return cluster, deepspeed
+
+
+def _meeting(cluster: Cluster) -> Cluster:
+    """Who starts the processes, and where they meet."""
+    launcher = st.segmented_control(
+        t("start.launcher"),
+        LAUNCHERS,
+        default="pytorch",
+        format_func=_LAUNCHERS.get,
+        key="train_launcher",
+        persist_state="session",
+        required=True,
+    )
+    if launcher == "slurm":
+        partition = st.text_input(t("start.partition"), key="train_partition", persist_state="session").strip()
+        return replace(cluster, launcher="slurm", partition=partition or None)
+    if cluster.nnodes == 1:
+        return cluster
+    one, two, three = st.columns([1, 2, 1])
+    rank = int(_number(one, "node_rank", 0, cluster.nnodes - 1, 0))
+    addr = two.text_input(
+        t("start.addr"), own_address(), key="train_addr", persist_state="session", help=t("start.addr_help")
+    ).strip()
+    port = int(_number(three, "port", 1, 65_535, DEFAULT_PORT))
+    return replace(cluster, node_rank=rank, addr=addr, port=port)
+
+
+def _number(place: "st.delta_generator.DeltaGenerator", name: str, least: int, most: int, value: int) -> float:
+    return place.number_input(
+        t(f"start.{name}"),
+        least,
+        most,
+        value,
+        key=f"train_{name}",
+        persist_state="session",
+        help=t(f"start.{name}_help"),
+    )
+
+
+def _show_shares(workspace: Workspace, config: Config, processes: int, chosen: str | None) -> None:
+    """What each process would hold with each setting; the chosen one stands out."""
+    with refusals():
+        model = configs.model_of(workspace, config)
+        rows = [_row(share, chosen) for share in shares(config, model, processes)]
+        st.table(rows, hide_index=True, border="horizontal")
+        st.caption(t("start.shares", count=processes))
+
+
+def _row(share: Share, chosen: str | None) -> dict[str, str]:
+    split = t(f"start.stage_{share.stage}")
+    moved = [
+        t(f"start.offload_{what}")
+        for what, there in (("optimizer", share.offload_optimizer), ("weights", share.offload_weights))
+        if there
+    ]
+    name = plain(share.name or t("start.no_deepspeed"))
+    return {
+        "DeepSpeed": f"**{name}** :material/check:" if share.name == chosen else name,
+        t("start.split"): " · ".join([split, *moved]),
+        t("start.on_gpu"): size(share.gpu_bytes),
+        t("start.on_host"): size(share.host_bytes) if share.host_bytes else "–",
+    }
+
+
+def _show_commands(config: Config, cluster: Cluster, deepspeed: str | None) -> None:
+    """The command for each machine: ours, which is watched and can be stopped here, and XTuner's own."""
+    if cluster.launcher == "slurm":
+        st.caption(t("start.slurm"))
+        lines = [_as_typed(config, cluster, deepspeed)]
+        st.code("\n".join(lines), language="bash", wrap_lines=True)
+        return
+    st.caption(t("start.nodes", port=cluster.port or DEFAULT_PORT, addr=plain(cluster.addr)))
+    for rank, line in enumerate(start_as_typed(config.name, cluster, deepspeed)):
+        st.markdown(t("start.node_here" if rank == cluster.node_rank else "start.node", rank=rank))
+        st.code(line, language="bash", wrap_lines=True)
+    with st.popover(t("start.xtuner_alone"), icon=":material/terminal:"):
+        for rank in range(cluster.nnodes):
+            st.code(_as_typed(config, replace(cluster, node_rank=rank), deepspeed), language="bash", wrap_lines=True)
+
+
+def _as_typed(config: Config, cluster: Cluster, deepspeed: str | None) -> str:
+    work_dir = config.path.parent.parent / "work_dirs" / config.name
+    return as_typed(
+        config.file, work_dir, cluster=cluster, deepspeed=deepspeed, resume=None, gpu=config.facts.get("gpu", True)
+    )

@@ -1,0 +1,160 @@
+"""What is beside a training, as far as it needs no engine: progress, room for checkpoints, leaving before the start."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from core.engine.workers import training_hook as hook
+from core.ground.workspace import PROJECT
+from core.jobs.job import wait_until
+
+
+@pytest.fixture
+def progress(tmp_path, monkeypatch):
+    path = tmp_path / "progress.json"
+    monkeypatch.setattr(hook, "PROGRESS", str(path))
+    for name in ("TORCHELASTIC_RUN_ID", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    return path
+
+
+def test_progress_is_replaced_whole(progress):
+    hook.tell(note="import", done=0.0)
+    told = json.loads(progress.read_text())
+    assert (told["note"], told["done"]) == ("import", 0.0)
+    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - told["since_boot"] < 5
+    hook.tell(note="train")
+    assert "done" not in json.loads(progress.read_text())
+    assert [path.name for path in progress.parent.iterdir()] == ["progress.json"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "tells"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "0", "RANK": "4"}, True),
+        ({"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "1", "RANK": "1"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({"SLURM_PROCID": "1", "LOCAL_RANK": "0"}, False),
+        # torchrun inside an allocation of Slurm.
+        ({"SLURM_PROCID": "0", "TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "1"}, False),
+    ],
+)
+def test_one_process_of_a_machine_tells(progress, monkeypatch, environment, tells):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    hook.tell(note="train")
+    assert progress.exists() is tells
+
+
+def test_a_progress_that_cannot_be_written_stops_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(hook, "PROGRESS", str(tmp_path / "missing" / "progress.json"))
+    hook.tell(note="train")
+
+
+def parameter(count, trained=True, **more):
+    return SimpleNamespace(numel=lambda: count, requires_grad=trained, **more)
+
+
+def test_room_for_a_checkpoint(tmp_path):
+    parameters = [parameter(1000), parameter(10**9, trained=False), parameter(1, ds_numel=500)]
+    runner = SimpleNamespace(work_dir=str(tmp_path), model=SimpleNamespace(parameters=lambda: parameters))
+    assert hook.checkpoint_bytes(runner) == 12 * 1500
+    (tmp_path / "iter_4.pth").write_bytes(bytes(700))
+    (tmp_path / "iter_8.pth").mkdir()
+    for name in ("a.pt", "b.pt"):
+        (tmp_path / "iter_8.pth" / name).write_bytes(bytes(600))
+    assert hook.checkpoint_bytes(runner) == 1200
+
+
+def test_what_a_full_disk_says(tmp_path, monkeypatch):
+    assert hook.is_full(OSError(errno.ENOSPC, "x"), str(tmp_path))
+    assert not hook.is_full(OSError(errno.EACCES, "x"), str(tmp_path))
+    written = RuntimeError(
+        "[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing file data/88"
+    )
+    assert not hook.is_full(written, str(tmp_path))
+    monkeypatch.setattr(hook.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert hook.is_full(written, str(tmp_path))
+    error = hook.no_space(str(tmp_path), 5_000_000)
+    assert error.errno == errno.ENOSPC
+    assert "No space left on device: 5 MB are needed" in str(error)
+
+
+LIMITED = """
+import json, os, sys, torch
+from torch.utils.data import DataLoader
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from core.engine.workers import training_hook
+room, work_dir = sys.argv[1] == "room", sys.argv[2]
+training_hook.watch_runners()
+training_hook.shutil.disk_usage = lambda _: type("Usage", (), {"free": 10**9})
+# Without room there is enough for the first alone.
+training_hook.checkpoint_bytes = lambda runner: 1 if room or runner.iter < 2 else 10**12
+class Net(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Linear(1, 1)
+    def forward(self, x, mode="loss"):
+        return {"loss": self.one(x).sum()}
+there = []
+save = Runner.save_checkpoint
+def seen(self, *arguments, **options):
+    there.append(sorted(name for name in os.listdir(work_dir) if name.startswith("iter_")))
+    return save(self, *arguments, **options)
+Runner.save_checkpoint = seen
+runner = Runner(
+    Net(), work_dir, DataLoader([{"x": torch.ones(1)}] * 4), optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+    train_cfg=dict(by_epoch=False, max_iters=6), log_level="ERROR",
+    default_hooks=dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=2, max_keep_ckpts=1)),
+)
+runner.train()
+print(json.dumps(there))
+"""
+
+
+@pytest.mark.parametrize("room", ["room", "no room"])
+def test_the_only_checkpoint_is_deleted_after_the_next_is_written_where_there_is_room(tmp_path, room):
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, room, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    there = json.loads(done.stdout.splitlines()[-1])
+    kept = [["iter_2.pth"], ["iter_4.pth"]] if room == "room" else [[], []]
+    assert there == [[], *kept]
+    assert sorted(path.name for path in tmp_path.glob("iter_*")) == ["iter_6.pth"]
+
+
+def test_what_was_begun_is_taken_away(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "directory" / "x").mkdir(parents=True)
+    for name in ("file", "directory", "missing"):
+        hook.remove(str(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leaves_at_once_before_anything_is_learned(tmp_path):
+    """Even while the main thread is deep in an import."""
+    stop = tmp_path / "stop.json"
+    source = (
+        "import time\nfrom core.engine.workers.training_hook import departure\ndeparture.start()\n"
+        "print('here', flush=True)\ntime.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", source],
+        cwd=PROJECT,
+        env={**os.environ, "XTUNER_STUDIO_STOP": str(stop)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "here\n"
+    stop.touch()
+    assert wait_until(lambda: process.poll() is not None, 10)
+    assert process.returncode == 0
+    assert "before the first iteration" in process.communicate()[0]
