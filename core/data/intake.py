@@ -5,7 +5,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from core.data import storage
 from core.data.checks import Finding
 from core.data.files import formats
+from core.data.files.encoding import showable
 from core.data.files.json_records import Unreadable
 from core.data.files.placeholders import Fill, placeholders
 from core.data.files.shapes import Columns
@@ -210,21 +211,8 @@ def _tell(tell: Tell, source: Source, began: float) -> None:
 def _text(record: Any) -> str:
     """The text of a record that cannot be used, for the person who mends it."""
     if isinstance(record, Unreadable):
-        return record.text[:_SHOWN_TEXT]
+        return showable(record.text[:_SHOWN_TEXT])
     try:
-        return json.dumps(record, ensure_ascii=False, default=str)[:_SHOWN_TEXT]
+        return showable(json.dumps(record, ensure_ascii=False, default=str)[:_SHOWN_TEXT])
     except (ValueError, RecursionError):
         return ""
-
-
-def rows_of(file: Path, wanted: Wanted) -> Iterator[Row]:
-    """The rows of a file that can be used."""
-    source = open_source(file)
-    records = source.records()
-    head = list(islice(records, formats.LOOKED_AT))
-    chosen = formats.chosen_format(source, head, wanted.format, wanted.columns)
-    convert = formats.converter(chosen, head, wanted.columns)
-    for record in chain(head, records):
-        row, _ = convert(record)
-        if row is not None:
-            yield wanted.fill.row(row) if wanted.fill else row

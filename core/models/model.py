@@ -13,7 +13,7 @@ from core.ground.errors import BadInput
 from core.ground.files import locked
 from core.ground.problem import Problem
 from core.ground.workspace import PROJECT, Workspace
-from core.jobs.job import Job, Status, latest_job
+from core.jobs.job import Job, latest_job
 from core.models import shared as shared_models
 from core.models import trust
 from core.models.trust import DEMO
@@ -211,12 +211,6 @@ def build_demo(workspace: Workspace) -> Job | None:
             env=engine_environment(workspace),
             artefacts=[place / "model.safetensors"],
         )
-
-
-def demo_status(workspace: Workspace) -> Status | None:
-    """Where the newest build of the demo model stands, None if there never was one."""
-    job = latest_job(workspace.jobs, "demo_model")
-    return job.status() if job else None
 
 
 def look(path: Path) -> Model:

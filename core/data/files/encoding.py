@@ -52,6 +52,11 @@ def encoding_of(path: Path) -> Encoding:
     )
 
 
+def showable(text: str) -> str:
+    """`text` with halves of characters, which can be neither written nor shown, as their escapes: `\\ud83d`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _unmarked_utf16(head: bytes) -> str | None:
     """UTF-16 without a mark shows itself by the zeros of its ASCII characters: all at odd places, or all at even ones."""
     if len(head) < 4 or len(head) % 2 and len(head) < 65536:

@@ -11,10 +11,10 @@ A row that cannot be used is reported with its number and reason; it never loses
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.data.files.encoding import showable
 from core.data.files.json_records import Unreadable
 from core.data.files.shapes import (
     ANSWER,
@@ -32,41 +32,13 @@ from core.data.files.shapes import (
     listed,
     plain_name,
 )
-from core.data.files.source import Source, open_source
+from core.data.files.source import Source
 from core.data.row import Row, problem
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
 FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa")
 LOOKED_AT = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What a file gave: its format, the rows that can be used, and the others by number (from 1) and reason (a Text)."""
-
-    format: str
-    rows: list[Row]
-    skipped: list[dict[str, Any]]
-
-
-def read(path: Path, format_: str = "auto", columns: Columns | None = None) -> Reading:
-    """All rows of a small file. Raises BadInput where nothing in it can be used. Large ones are for `intake`."""
-    check_format(format_)
-    source = open_source(path)
-    records = list(source.records())
-    chosen = chosen_format(source, records[:LOOKED_AT], format_, columns)
-    convert = converter(chosen, records[:LOOKED_AT], columns)
-    rows, skipped = [], []
-    for number, record in enumerate(records, 1):
-        row, reason = convert(record)
-        if row is None:
-            skipped.append({"row": number, "reason": reason})
-        else:
-            rows.append(row)
-    if not rows:
-        raise none_usable(path, len(records), skipped[0])
-    return Reading(format=chosen, rows=rows, skipped=skipped)
 
 
 def check_format(name: str) -> None:
@@ -139,7 +111,11 @@ def detect(records: list[Any]) -> str | None:
 
 def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
     """The columns of a file's first records, and which of them are question and answer, as far as can be told."""
-    names = list(dict.fromkeys(key for record in head if isinstance(record, dict) for key in record if key))
+    names = list(
+        dict.fromkeys(
+            key for record in head if isinstance(record, dict) for key in record if key and showable(key) == key
+        )
+    )
     record = dict.fromkeys(names)
     question, answer = column(record, QUESTION), column(record, ANSWER)
     if question is None or answer is None or question == answer:
@@ -173,12 +149,12 @@ def converter(
         except Unusable as unusable:
             return None, unusable.text
         except KeyError as error:
-            key = str(error.args[0])[:40]
+            key = showable(str(error.args[0])[:40])
             return None, Text(f"不是 {format_} 格式：缺少 {key}", f"not {format_}: there is no {key}")
         except (TypeError, ValueError, AttributeError):
-            kind = type(record).__name__ if not isinstance(record, dict) else _keys(record)
             return None, Text(
-                f"不是 {format_} 格式：内容的样子不对（{kind}）", f"not {format_}: it has another shape ({kind})"
+                f"不是 {format_} 格式：内容的样子不对（{_keys(record)}）",
+                f"not {format_}: it has another shape ({_keys(record)})",
             )
         mended = row.pop(MENDED, None)
         reason = problem(row)
@@ -206,4 +182,6 @@ def _with_loss(row: Row) -> Row:
 
 
 def _keys(record: Any) -> str:
-    return ", ".join(str(key)[:40] for key in list(record)[:8]) if isinstance(record, dict) else type(record).__name__
+    if not isinstance(record, dict):
+        return type(record).__name__
+    return showable(", ".join(str(key)[:40] for key in list(record)[:8]))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from core.data.files.encoding import showable
 from core.data.row import Row
 from core.ground.text import Text
 
@@ -40,7 +41,7 @@ class Unusable(Exception):
 
     def __init__(self, zh: str, en: str) -> None:
         super().__init__(en)
-        self.text = Text(zh, en)
+        self.text = Text(showable(zh), showable(en))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from core.chat.worker_client import Sampling
 from core.ground.workspace import Workspace
 from core.training.run import Run
 from pages.components.chat.dialogue import begin_anew, keep
-from pages.components.chat.picture_button import png_button
 from pages.components.text import language, t
 
 MOST_COLUMNS = 3
@@ -125,7 +124,6 @@ def show_kept(workspace: Workspace, run: Run, conversation: Conversation, names:
                 icon=":material/data_object:",
                 key="export-json",
             )
-            png_button(transcript.picture(conversation, names), f"{stem}.png", t("chat.as_picture"))
 
             def take_away() -> None:
                 conversations.delete(workspace, conversation.id)

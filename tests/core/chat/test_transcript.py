@@ -1,12 +1,11 @@
-"""A conversation as Markdown, JSON and a picture, with whatever was said in it."""
+"""A conversation as Markdown and JSON, with whatever was said in it."""
 
 import json
-from xml.etree import ElementTree
 
 import pytest
 
 from core.chat.conversation import Conversation, Exchange, delete, every, load
-from core.chat.transcript import as_json, markdown, picture
+from core.chat.transcript import as_json, markdown
 
 NAMES = {"base": "微调前", "tuned": "微调后", "iter_4": "iter_4"}
 
@@ -41,22 +40,6 @@ def test_json(talk):
     found = json.loads(as_json(talk, NAMES))
     assert found["exchanges"][0]["answers"]["tuned"]["answer"] == "我是<小明>的 & 小助手"
     assert found["names"]["base"] == "微调前"
-
-
-def test_picture_is_whole_and_marks_what_differs(talk):
-    drawn = ElementTree.fromstring(picture(talk, NAMES))
-    text = "".join(drawn.itertext())
-    assert "我是<小明>的 & 小助手" in text
-    assert text.count("长") == 200
-    marked = "".join("".join(span.itertext()) for span in drawn.iter("{http://www.w3.org/2000/svg}tspan"))
-    assert "小明" in marked
-    assert "书生" not in marked
-    widths = {rect.get("width") for rect in drawn.iter("{http://www.w3.org/2000/svg}rect")}
-    assert len(widths) == 3, "the page, a question, an answer's column"
-
-
-def test_an_empty_picture():
-    assert ElementTree.fromstring(picture(Conversation(id="x"), NAMES)) is not None
 
 
 def test_conversations_of_a_run(workspace, talk):

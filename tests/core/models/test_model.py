@@ -282,14 +282,14 @@ def test_safetensors_header(tmp_path, directory):
 @pytest.mark.usefixtures("small_model")
 def test_demo_model_that_is_there_is_not_built_again(workspace):
     assert models.build_demo(workspace) is None
-    assert models.demo_status(workspace) is None
+    assert not list(workspace.jobs.glob("demo_model-*"))
 
 
 def test_demo_model_is_built_once_at_a_time(workspace, monkeypatch):
     monkeypatch.setattr(models, "module_command", lambda *_: ["sleep", "60"])
     job = models.build_demo(workspace)
     assert models.build_demo(workspace) == job
-    assert models.demo_status(workspace) is Status.RUNNING
+    assert job.status() is Status.RUNNING
 
 
 def test_demo_model_is_not_built_over_something_else(workspace):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from core.data.files.formats import FORMATS, read
+from core.data import intake
+from core.data.files.formats import FORMATS
 from core.ground.errors import BadInput
 
 TURN = {"input": "你好", "output": "嗨"}
@@ -24,7 +25,7 @@ def lines(path, *records):
 
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_each_format(tmp_path, name, suffix):
+def test_each_format(read, tmp_path, name, suffix):
     path = tmp_path / f"file{suffix}"
     if suffix == ".json":
         path.write_text(json.dumps([SHAPES[name]] * 2), encoding="utf-8")
@@ -37,7 +38,7 @@ def test_each_format(tmp_path, name, suffix):
         assert reading.skipped == []
 
 
-def test_text(tmp_path):
+def test_text(read, tmp_path):
     row = {"conversation": [{"input": "", "output": "第一段\n还是第一段"}]}
     assert read(lines(tmp_path / "a.jsonl", {"text": "第一段\n还是第一段"})).rows == [row]
     (tmp_path / "b.txt").write_text("第一段\n还是第一段\n\n  \n第二段\n")
@@ -52,7 +53,7 @@ def test_every_format_was_tried():
     assert {*SHAPES, "text"} == set(FORMATS)
 
 
-def test_several_turns_and_a_system_prompt(tmp_path):
+def test_several_turns_and_a_system_prompt(read, tmp_path):
     wanted = {
         "conversation": [{"system": "S", "input": "a", "output": "b"}, {"input": "c", "output": "d"}],
     }
@@ -81,14 +82,14 @@ def test_several_turns_and_a_system_prompt(tmp_path):
         assert read(lines(tmp_path / "x.jsonl", record)).rows == [wanted]
 
 
-def test_alpaca_with_an_input(tmp_path):
+def test_alpaca_with_an_input(read, tmp_path):
     (row,) = read(lines(tmp_path / "x.jsonl", {"instruction": "译", "input": "猫", "output": "cat"})).rows
     assert row["conversation"][0]["input"] == "译\n猫"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
-def test_encodings(tmp_path, encoding, suffix):
+def test_encodings(read, tmp_path, encoding, suffix):
     path = tmp_path / f"x{suffix}"
     text = {
         ".csv": "问题,回答\n你好,嗨\n",
@@ -100,13 +101,13 @@ def test_encodings(tmp_path, encoding, suffix):
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff\xff\x81", b"\xff\xfea", b"\xfe\xff\xd8\x00"], ids=repr)
-def test_unknown_encoding(tmp_path, data):
+def test_unknown_encoding(read, tmp_path, data):
     (tmp_path / "x.csv").write_bytes(data)
     with pytest.raises(BadInput):
         read(tmp_path / "x.csv")
 
 
-def test_csv_and_tsv(tmp_path):
+def test_csv_and_tsv(read, tmp_path):
     (tmp_path / "x.csv").write_text('Question,id,ANSWER\n"一, 二\n三",1,"说 ""嗨"""\n', newline="")
     (row,) = read(tmp_path / "x.csv").rows
     assert row["conversation"] == [{"input": "一, 二\n三", "output": '说 "嗨"'}]
@@ -114,19 +115,19 @@ def test_csv_and_tsv(tmp_path):
     assert read(tmp_path / "x.tsv").rows == [{"conversation": [TURN]}]
 
 
-def test_csv_of_uneven_rows(tmp_path):
+def test_csv_of_uneven_rows(read, tmp_path):
     (tmp_path / "x.csv").write_text("question,answer\na,b\nc\nd,e,f,g\n")
     reading = read(tmp_path / "x.csv")
     assert [row["conversation"][0]["input"] for row in reading.rows] == ["a", "d"]
     assert [skipped["row"] for skipped in reading.skipped] == [2]
 
 
-def test_csv_field_beyond_the_limit(tmp_path):
+def test_csv_field_beyond_the_limit(read, tmp_path):
     (tmp_path / "x.csv").write_text(f"question,answer\na,b\nc,{'长' * 200_000}\n")
     assert len(read(tmp_path / "x.csv").rows) == 2
 
 
-def test_jsonl_with_bad_lines(tmp_path):
+def test_jsonl_with_bad_lines(read, tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"text": "a"}\n\nno json\n{"text": ""}\n{"other": 1}\n[1]\n{"text": 5}\n{"text": "b"}\n')
     reading = read(path)
@@ -135,7 +136,7 @@ def test_jsonl_with_bad_lines(tmp_path):
     assert all(skipped["reason"] for skipped in reading.skipped)
 
 
-def test_line_separators_inside_a_row(tmp_path):
+def test_line_separators_inside_a_row(read, tmp_path):
     """Some characters end a line for Python, but not in JSON."""
     text = "一\u2028二\u0085三\x0b"
     path = tmp_path / "x.jsonl"
@@ -143,7 +144,7 @@ def test_line_separators_inside_a_row(tmp_path):
     assert read(path).rows == [{"conversation": [{"input": "", "output": text}]}]
 
 
-def test_json_that_is_really_lines(tmp_path):
+def test_json_that_is_really_lines(read, tmp_path):
     assert len(read(lines(tmp_path / "x.json", SHAPES["qa"], SHAPES["qa"])).rows) == 2
     (tmp_path / "one.json").write_text(json.dumps(SHAPES["alpaca"], indent=2))
     assert len(read(tmp_path / "one.json").rows) == 1
@@ -175,7 +176,7 @@ def test_json_that_is_really_lines(tmp_path):
     ],
     ids=ascii,
 )
-def test_row_that_cannot_be_used(tmp_path, record):
+def test_row_that_cannot_be_used(read, tmp_path, record):
     path = tmp_path / "x.json"
     shape = record if isinstance(record, dict) else {}
     good = next((SHAPES[name] for name in SHAPES if set(SHAPES[name]) & set(shape)), SHAPES["xtuner"])
@@ -187,7 +188,30 @@ def test_row_that_cannot_be_used(tmp_path, record):
     assert [skipped["row"] for skipped in reading.skipped] == [2]
 
 
-def test_all_rows_bad(tmp_path):
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"half \ud83d": 1},
+        {"messages": [{"role": "half \ud83d", "content": "a"}]},
+        {"messages": [{"role": "user", "content": [{"type": "half \ud83d"}]}]},
+        {"question": ["half \ud83d"], "\ud83d": 1},
+    ],
+    ids=ascii,
+)
+def test_half_a_character_loses_one_row(read, tmp_path, record):
+    """Halves of characters can be neither written nor shown: what is kept of such a record has them as escapes."""
+    path = tmp_path / "x.json"
+    good = SHAPES["openai"] if "messages" in record else {"question": "你好", "answer": "嗨"}
+    path.write_text(json.dumps([good, record]))
+    reading = read(path)
+    assert reading.rows == [{"conversation": [TURN]}]
+    assert [skipped["row"] for skipped in reading.skipped] == [2]
+    assert reading.skipped[0]["reason"].en.encode()
+    peeked = intake.peek(path)
+    assert "\n".join([*peeked.columns, peeked.skipped[0]["reason"].zh]).encode()
+
+
+def test_all_rows_bad(read, tmp_path):
     with pytest.raises(BadInput) as refused:
         read(lines(tmp_path / "x.jsonl", {"text": ""}))
     assert "x.jsonl" in str(refused.value)
@@ -210,7 +234,7 @@ def test_all_rows_bad(tmp_path):
         ("x", "x"),
     ],
 )
-def test_file_that_cannot_be_used(tmp_path, name, content):
+def test_file_that_cannot_be_used(read, tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(BadInput) as refused:
         read(tmp_path / name)
@@ -218,14 +242,14 @@ def test_file_that_cannot_be_used(tmp_path, name, content):
     assert len(str(refused.value)) < 400
 
 
-def test_what_is_no_file(tmp_path):
+def test_what_is_no_file(read, tmp_path):
     for path in (tmp_path / "missing.json", tmp_path):
         with pytest.raises(BadInput) as refused:
             read(path)
         assert str(path) in str(refused.value)
 
 
-def test_unknown_format(tmp_path):
+def test_unknown_format(read, tmp_path):
     with pytest.raises(BadInput) as refused:
         read(tmp_path / "x.json", "parquet")
     assert all(name in str(refused.value) for name in FORMATS)

@@ -8,7 +8,6 @@ import pyarrow.parquet
 import pytest
 
 from core.data import intake
-from core.data.files.formats import read
 from core.data.files.placeholders import Fill, placeholders
 from core.data.files.shapes import Columns
 from core.data.files.source import open_source
@@ -20,7 +19,7 @@ def turns(*pairs, system=None):
     return [{"system": system, **found[0]}, *found[1:]] if system else found
 
 
-def one(tmp_path, record, name="x.json"):
+def one(read, tmp_path, record, name="x.json"):
     (tmp_path / name).write_text(json.dumps([record], ensure_ascii=False), encoding="utf-8")
     reading = read(tmp_path / name)
     assert not reading.skipped
@@ -84,9 +83,9 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_record(tmp_path, name):
+def test_record(read, tmp_path, name):
     record, wanted = RECORDS[name]
-    assert one(tmp_path, record)[1] == wanted
+    assert one(read, tmp_path, record)[1] == wanted
 
 
 def test_turns_out_of_order_are_told_by_row(workspace, tmp_path):
@@ -114,7 +113,7 @@ def test_turns_out_of_order_are_told_by_row(workspace, tmp_path):
     assert all(found.hint.zh and found.hint.en for found in told.values())
     assert all(set(row) == {"conversation"} for row in made.load())
     assert [found.kind for found in intake.stored_report(made)[1]] == ["order"] * 5
-    assert read(tmp_path / "x.jsonl").rows == made.load()
+    assert intake.peek(tmp_path / "x.jsonl").rows == made.load()
 
 
 def test_many_rows_out_of_order_are_counted(workspace, tmp_path):
@@ -130,7 +129,7 @@ def test_many_rows_out_of_order_are_counted(workspace, tmp_path):
     lambda rows: {"data": rows}, lambda rows: {"version": 1, "train": rows},
     lambda _: {"question": ["问", "c"], "answer": ["答", "d"]}, lambda rows: dict(zip("ab", rows, strict=True)),
 ])  # fmt: skip
-def test_rows_under_a_key(tmp_path, wrapper):
+def test_rows_under_a_key(read, tmp_path, wrapper):
     rows = [{"question": "问", "answer": "答"}, {"question": "c", "answer": "d"}]
     (tmp_path / "x.json").write_text(json.dumps(wrapper(rows)), encoding="utf-8")
     assert [row["conversation"] for row in read(tmp_path / "x.json").rows] == [turns(("问", "答")), turns(("c", "d"))]
@@ -162,7 +161,7 @@ def test_names_are_filled_in(workspace, tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030"])
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
-def test_tables_of_every_encoding(tmp_path, encoding, separator):
+def test_tables_of_every_encoding(read, tmp_path, encoding, separator):
     rows = [["提问", "标签", "回复"], ["你好", "x", "嗨"], ["今天天气怎么样", "y", "晴朗，适合出门"]]
     quoted = [[f'"{cell}"' if separator in cell else cell for cell in row] for row in rows]
     text = "\r\n".join(separator.join(row) for row in quoted)
@@ -170,7 +169,7 @@ def test_tables_of_every_encoding(tmp_path, encoding, separator):
     assert read(tmp_path / "x.csv").rows[1]["conversation"] == turns(("今天天气怎么样", "晴朗，适合出门"))
 
 
-def test_table_with_columns_of_its_own(workspace, tmp_path):
+def test_table_with_columns_of_its_own(read, workspace, tmp_path):
     (tmp_path / "x.csv").write_text("id,标题,正文,说明\n1,你好,嗨,S\n2,在吗,在,\n", encoding="utf-8")
     with pytest.raises(BadInput) as refused:
         read(tmp_path / "x.csv")
@@ -182,25 +181,25 @@ def test_table_with_columns_of_its_own(workspace, tmp_path):
     assert [row["conversation"] for row in made.load()] == [turns(("你好", "嗨"), system="S"), turns(("在吗", "在"))]
 
 
-def test_two_columns_without_names(tmp_path):
+def test_two_columns_without_names(read, tmp_path):
     (tmp_path / "x.csv").write_text("你叫什么名字？,我叫小明。\n你几岁？,三岁。\n", encoding="utf-8")
     assert len(read(tmp_path / "x.csv").rows) == 2
 
 
-def test_conversations_as_text_in_a_table(tmp_path):
+def test_conversations_as_text_in_a_table(read, tmp_path):
     pyarrow.parquet.write_table(
         pyarrow.table({"conversations": [json.dumps([HUMAN, GPT])], "source": ["x"]}), tmp_path / "x.parquet"
     )
     assert read(tmp_path / "x.parquet").rows == [{"conversation": turns(("问", "答"))}]
 
 
-def test_parquet(tmp_path):
+def test_parquet(read, tmp_path):
     messages = [[{"role": "user", "content": "问"}, {"role": "assistant", "content": "答"}]] * 3
     pyarrow.parquet.write_table(pyarrow.table({"messages": messages}), tmp_path / "x.parquet")
     assert read(tmp_path / "x.parquet").rows == [{"conversation": turns(("问", "答"))}] * 3
 
 
-def test_xlsx(tmp_path):
+def test_xlsx(read, tmp_path):
     book = openpyxl.Workbook()
     book.create_sheet("second").append(["问题", "回答"])
     for row in (["1加1等于几", 2], ["几点", 3.5], ["空", None], ["公式", "=1+1"]):
@@ -243,7 +242,7 @@ def test_how_far_a_table_was_read(tmp_path):
         assert seen[-1] == 1
 
 
-def test_broken_element_of_an_array_loses_nothing_else(tmp_path):
+def test_broken_element_of_an_array_loses_nothing_else(read, tmp_path):
     rows = [{"question": str(number), "answer": "b"} for number in range(5)]
     text = json.dumps(rows, indent=2).replace('"question": "2"', '"question": "2').replace('"question": "3"', "oops")
     (tmp_path / "x.json").write_text(text)
@@ -255,14 +254,14 @@ def test_broken_element_of_an_array_loses_nothing_else(tmp_path):
     assert (len(reading.rows), len(reading.skipped)) == (4, 1)
 
 
-def test_broken_bytes_lose_one_row(tmp_path):
+def test_broken_bytes_lose_one_row(read, tmp_path):
     good = '{"question": "你好吗，今天的天气很不错，我们一起出去走走吧", "answer": "好的，那我们走吧"}\n'.encode()
     (tmp_path / "x.jsonl").write_bytes(good * 3 + good.replace("好的".encode(), b"\xe5\xa5") + good)
     reading = read(tmp_path / "x.jsonl")
     assert (len(reading.rows), [skipped["row"] for skipped in reading.skipped]) == (4, [4])
 
 
-def test_array_longer_than_a_block(tmp_path):
+def test_array_longer_than_a_block(read, tmp_path):
     rows = [{"question": f"{number}", "answer": "答" * 300} for number in range(3000)]
     for indent in (None, 4):
         (tmp_path / "x.json").write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
