@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from core.chat import worker_client
@@ -187,11 +186,3 @@ def _failed(job: Job, zh: str, en: str) -> WorkFailed:
     return WorkFailed(
         f"{zh}：{why.zh if why else ''}。日志：{job.log}", f"{en}: {why.en if why else ''}. Log: {job.log}"
     )
-
-
-def progress_writer() -> Callable[[dict[str, Any]], None] | None:
-    """What writes our progress where the supervisor looks for it; None outside a job."""
-    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
-    if path is None:
-        return None
-    return lambda told: write_text(Path(path), json.dumps(told))

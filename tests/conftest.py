@@ -18,6 +18,7 @@ from core.data import dataset as datasets
 from core.data.dataset import Dataset
 from core.engine import commands
 from core.ground.files import write_json, write_text
+from core.ground.progress import VARIABLE
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, wait_until
 from core.models import model as models
@@ -39,7 +40,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     monkeypatch.setenv("XTUNER_STUDIO_LANG", "zh")
     # The same configs on a machine with a GPU.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    for name in ("XTUNER_STUDIO_PROGRESS", "XTUNER_STUDIO_STOP", "FAKE_TRAINER"):
+    for name in (VARIABLE, "XTUNER_STUDIO_STOP", "FAKE_TRAINER"):
         monkeypatch.delenv(name, raising=False)
     yield Workspace.open(root)
     stop_jobs(tmp_path)

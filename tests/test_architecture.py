@@ -103,6 +103,12 @@ def test_what_workers_know_of_the_ground_is_the_standard_library(module):
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
 
 
+def test_one_module_names_the_progress_file():
+    """So that there is one way to write it."""
+    naming = [name(path) for path in files(CORE, PAGES) if "XTUNER_STUDIO_PROGRESS" in path.read_text(encoding="utf-8")]
+    assert naming == ["core/ground/progress.py"]
+
+
 @pytest.mark.parametrize("path", [*files(CORE, PAGES), *PROJECT.glob("app.py")], ids=name)
 def test_workers_are_started_never_imported(path):
     if path.parent != WORKERS:

@@ -1,11 +1,8 @@
 """Scores of one checkpoint or all, as a job that outlives the page: the headless command, with its progress told."""
 
-import json
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from core.chat import worker_client
 from core.chat.score import Scores, score_sides
@@ -13,7 +10,8 @@ from core.chat.side import Side, checkpoint_side, tuned_side
 from core.data import split
 from core.engine.commands import module_command
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import locked, write_text
+from core.ground.files import locked
+from core.ground.progress import write_progress
 from core.ground.text import Language, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
@@ -109,12 +107,11 @@ class _stopped_by_term:  # noqa: N801
 
 
 def _progress_writer() -> Callable[[float, float | None], None]:
-    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
     last = [0.0]
 
     def tell(done: float, eta: float | None) -> None:
-        if path and (done >= 1 or time.monotonic() - last[0] > 0.3):
+        if done >= 1 or time.monotonic() - last[0] > 0.3:
             last[0] = time.monotonic()
-            write_text(Path(path), json.dumps({"done": done, "note": "score", "eta_s": eta}))
+            write_progress(done=done, note="score", eta_s=eta)
 
     return tell

@@ -13,8 +13,8 @@ from core.data.assistant import COURSE_N, Assistant
 from core.data.files.formats import FORMATS
 from core.data.files.placeholders import Fill
 from core.data.files.shapes import Columns
-from core.demo import progress_writer
 from core.ground.errors import BadInput
+from core.ground.progress import progress_file, write_progress
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table, show_progress
 from core.models import model as models
@@ -34,15 +34,15 @@ def dataset_answer(dataset: datasets.Dataset) -> Answer:
 
 def telling(what: str) -> Callable[[float, float], None]:
     """Progress of what takes a while: into the job's file where we are a job, else a line on stderr after two seconds."""
-    write, began, last = progress_writer(), time.monotonic(), [0.0]
+    began, last = time.monotonic(), [0.0]
 
     def tell(done: float, eta: float) -> None:
         now = time.monotonic()
         if now - last[0] < 0.5:
             return
         last[0] = now
-        if write:
-            write({"done": done, "note": what, "eta_s": eta})
+        if progress_file():
+            write_progress(done=done, note=what, eta_s=eta)
         elif now - began > QUIET_SECONDS and sys.stderr.isatty():
             show_progress.show(f"{what} {100 * done:.0f} %, {eta:.0f} s", last=done >= 1)
 

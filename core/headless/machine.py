@@ -7,6 +7,7 @@ from core import demo
 from core.engine import checkup
 from core.engine.interpreter import versions
 from core.ground.gpu import gpus
+from core.ground.progress import progress_file, write_progress
 from core.ground.text import environment_language
 from core.ground.tunnel import Tunnel
 from core.ground.workspace import Workspace
@@ -40,11 +41,14 @@ def assignment_steps(workspace: Workspace, _: Options) -> Answer:
 
 def demo_run(workspace: Workspace, options: Options) -> Answer:
     def tell(told: dict[str, Any]) -> None:
+        if progress_file():
+            write_progress(**told)
+            return
         now = next((stage for stage in told["stages"] if stage["status"] == "running"), None)
         if now:
             show_progress.show(f"{now['name']}: {100 * now['done']:.0f} %, {now['seconds']:.0f} s")
 
-    return demo.run(workspace, options.name, environment_language(), demo.progress_writer() or tell)
+    return demo.run(workspace, options.name, environment_language(), tell)
 
 
 COMMANDS: Table = {

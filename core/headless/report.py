@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import write_json
+from core.ground.progress import write_progress
 from core.ground.text import environment_language
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, RUN, Answer, Options, Table, show_progress
@@ -26,10 +26,9 @@ def report_build(workspace: Workspace, options: Options) -> Answer:
 
     def tell(done: float, note: str) -> None:
         show_progress.show(f"report: {note} {100 * done:.0f} %", last=done == 1)
-        if path := os.environ.get("XTUNER_STUDIO_PROGRESS"):
-            seconds = time.monotonic() - began
-            eta = seconds * (1 - done) / done if done > 0.05 else None
-            write_json(Path(path), {"done": done, "note": note, "eta_s": eta})
+        seconds = time.monotonic() - began
+        eta = seconds * (1 - done) / done if done > 0.05 else None
+        write_progress(done=done, note=note, eta_s=eta)
 
     out = Path(options.out) if options.out else None
     report = writeup.build(workspace, run, environment_language(), out, with_screenshots=options.screenshots, tell=tell)

@@ -23,6 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from core.ground import progress
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import WorkFailed
 from core.ground.files import locked, read_json, read_tail, write_json
@@ -130,7 +131,7 @@ class Job:
     @property
     def progress(self) -> dict[str, Any]:
         """What the command last said of itself: `done` from 0 to 1, and whatever its kind adds."""
-        return read_json(self.directory / "progress.json") or {}
+        return read_json(self.directory / progress.FILE) or {}
 
     @property
     def pids(self) -> dict[str, Identity | None]:
@@ -162,7 +163,7 @@ class Job:
     def quiet_seconds(self) -> float | None:
         """How long ago the command last told of itself; None where it never did."""
         try:
-            told = (self.directory / "progress.json").stat().st_mtime
+            told = (self.directory / progress.FILE).stat().st_mtime
         except FileNotFoundError:
             return None
         at = self.progress.get("since_boot")

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.ground import progress
 from core.ground.clock import Moment
 from core.ground.files import read_json, write_json
 from core.ground.workspace import PROJECT
@@ -133,7 +134,7 @@ def _run(directory: Path, spec: dict[str, Any], began: Moment) -> tuple[int, str
     environment = {
         **os.environ,
         **spec["env"],
-        "XTUNER_STUDIO_PROGRESS": str(directory / "progress.json"),
+        progress.VARIABLE: str(directory / progress.FILE),
         "XTUNER_STUDIO_STOP": str(directory / "stop.json"),
     }
     with (directory / "log.txt").open("ab") as log:
@@ -164,7 +165,7 @@ def _run(directory: Path, spec: dict[str, Any], began: Moment) -> tuple[int, str
     )
     if spec["telemetry"]:
         threading.Thread(
-            target=record, args=(Path(spec["telemetry"]), identity, directory / "progress.json"), daemon=True
+            target=record, args=(Path(spec["telemetry"]), identity, directory / progress.FILE), daemon=True
         ).start()
     while command.poll() is None:
         if (directory / "stop.json").exists():
@@ -195,10 +196,10 @@ def _wait_gracefully(command: subprocess.Popen[bytes], directory: Path) -> None:
     while command.poll() is None:
         grace = (read_json(directory / "stop.json") or {}).get("grace", 0.0)
         with contextlib.suppress(OSError):
-            seen = (directory / "progress.json").stat()
+            seen = (directory / progress.FILE).stat()
             if (seen.st_ino, seen.st_mtime_ns) != last:
                 last, heard = (seen.st_ino, seen.st_mtime_ns), time.monotonic()
-        patience = (read_json(directory / "progress.json") or {}).get("patience") or 0.0
+        patience = (read_json(directory / progress.FILE) or {}).get("patience") or 0.0
         now = time.monotonic()
         if not grace or now - heard > max(grace, patience) or now - asked > max(grace, _MOST_PATIENCE):
             return

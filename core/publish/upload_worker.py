@@ -3,7 +3,6 @@
 A file that the hub has already, by its hash, is passed over: so an upload that was cut short goes on where it was.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from core.ground.files import read_json
+from core.ground.progress import progress_file, write_progress
 from core.models.hub.clients import HUBS, Problem, prepare, refusal
-from core.models.hub.worker import patiently, right, tell
+from core.models.hub.worker import patiently, right
 
 Send = Callable[[str, Path], Any]
 
@@ -52,7 +52,7 @@ SENDERS = {"huggingface": huggingface, "modelscope": modelscope}
 def send_all(plan: dict[str, Any], token: str | None, scratch: Path) -> None:
     """Send every file of the plan that is not there yet, the small ones first. Raises Problem."""
     package = Path(plan["package"])
-    tell(note="upload", done=0.0)
+    write_progress(note="upload", done=0.0)
     send = patiently(lambda: SENDERS[plan["target"]](plan, token), lambda: 0)
     there = {file.path: file for file in patiently(lambda: _listing(plan, token, scratch), lambda: 0)}
     total, done, began = max(1, plan["bytes"]), 0, time.monotonic()
@@ -65,7 +65,9 @@ def send_all(plan: dict[str, Any], token: str | None, scratch: Path) -> None:
             print(f"{name}: sent", flush=True)
         done += file["bytes"]
         seconds = time.monotonic() - began
-        tell(note="upload", done=done / total, file=name, eta_s=seconds * (total - done) / done if done else None)
+        write_progress(
+            note="upload", done=done / total, file=name, eta_s=seconds * (total - done) / done if done else None
+        )
 
 
 def _listing(plan: dict[str, Any], token: str | None, scratch: Path) -> list[Any]:
@@ -87,21 +89,21 @@ def _listing(plan: dict[str, Any], token: str | None, scratch: Path) -> list[Any
 def main() -> None:
     """Send what the plan says."""
     plan = read_json(Path(sys.argv[1]))
-    scratch = Path(os.environ.get("XTUNER_STUDIO_PROGRESS", sys.argv[1])).parent / "client"
+    scratch = (progress_file() or Path(sys.argv[1])).parent / "client"
     token = prepare(scratch)
     try:
         send_all(plan, token, scratch)
     except Problem as problem:
-        tell(note="upload", done=0.0, problem={"zh": problem.zh, "en": problem.en})
+        write_progress(note="upload", done=0.0, problem={"zh": problem.zh, "en": problem.en})
         print(problem.en, flush=True)
         sys.exit(1)
     except Exception as error:
         refused = refusal(error)
         words = refused or Problem(f"上传失败：{type(error).__name__}", f"the upload failed: {type(error).__name__}")
-        tell(note="upload", done=0.0, problem={"zh": words.zh, "en": words.en})
+        write_progress(note="upload", done=0.0, problem={"zh": words.zh, "en": words.en})
         print(f"{words.en} ({type(error).__name__})", flush=True)
         sys.exit(1)
-    tell(note="done", done=1.0)
+    write_progress(note="done", done=1.0)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,16 @@ import socket
 import sys
 import time
 
+from core.ground.progress import progress_file, write_progress
+
 
 def main() -> None:
     """Serve; a prompt tells what goes wrong with it."""
-    progress = os.environ["XTUNER_STUDIO_PROGRESS"]
-    directory = os.open(os.path.dirname(progress), os.O_RDONLY | os.O_DIRECTORY)
+    directory = os.open(progress_file().parent, os.O_RDONLY | os.O_DIRECTORY)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(f"/proc/self/fd/{directory}/socket")
     server.listen(8)
-    with open(progress + ".partial", "w") as file:
-        json.dump({"done": 1.0, "note": "ready"}, file)
-    os.replace(progress + ".partial", progress)
+    write_progress(done=1.0, note="ready")
     while True:
         connection, _ = server.accept()
         with connection, connection.makefile("rw", encoding="utf-8") as stream:

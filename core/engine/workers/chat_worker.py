@@ -27,8 +27,7 @@ from typing import Any
 import torch
 
 from core.engine.workers.answering import Worker, weights_of
-
-PROGRESS = os.environ["XTUNER_STUDIO_PROGRESS"]
+from core.ground.progress import progress_file, write_progress
 
 
 class Gone(Exception):
@@ -38,12 +37,12 @@ class Gone(Exception):
 class Server:
     """Takes connections on a thread of its own, and answers one request after the other on the main one."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, directory: Path) -> None:
         self.worker, self.busy = worker, False
         self.waiting: queue.Queue[Any] = queue.Queue()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # A socket's path may have 107 bytes at most; through the open directory it is short wherever that is.
-        descriptor = os.open(os.path.dirname(PROGRESS), os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         path = f"/proc/self/fd/{descriptor}/socket"
         if os.path.lexists(path):
             os.unlink(path)
@@ -109,14 +108,6 @@ class Server:
                 send({"error": text, "memory": memory})
 
 
-def tell(done: float, note: str, **facts: Any) -> None:
-    """Replace the progress file."""
-    partial = PROGRESS + ".partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump({"done": done, "note": note, **facts}, file)
-    os.replace(partial, PROGRESS)
-
-
 def resident() -> int:
     """Bytes of memory that this process holds."""
     with open("/proc/self/statm") as file:
@@ -131,6 +122,9 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
     parser.add_argument("--idle", type=float, default=1800.0)
     options = parser.parse_args()
+    job = progress_file()
+    if job is None:
+        sys.exit("Started by hand: only a job has a directory for the socket.")
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         # Where memory runs out, the chat goes first and not the training.
         file.write("500")
@@ -152,19 +146,19 @@ def main() -> None:
         """Loading is told by how much of the model is in memory."""
         while not loaded.wait(0.3):
             there = torch.cuda.memory_allocated() if gpu else resident() - before
-            tell(0.2 + 0.6 * min(1.0, there / max(size, 1)), "load", device=device)
+            write_progress(done=0.2 + 0.6 * min(1.0, there / max(size, 1)), note="load", device=device)
 
     threading.Thread(target=watch, daemon=True).start()
     worker = Worker(options.base, device)
     loaded.set()
-    tell(0.85, "warm", device=device)
+    write_progress(done=0.85, note="warm", device=device)
     rows = [{"prompt": "你好", "adapter": adapter} for adapter in (None, *options.adapter)]
     # The first question finds everything set up: the adapters, and on a GPU the graph for both columns.
     request = {"rows": rows, "max_new_tokens": 2, "stop_words": []}
     worker.answer(request, lambda _: None, lambda: None, time.perf_counter())
-    server = Server(worker)
+    server = Server(worker, job.parent)
     quick = worker.decoders[worker.base]
-    tell(1.0, "ready", device=device, quick=quick.usable, graphs=quick.graphs, why=quick.why)
+    write_progress(done=1.0, note="ready", device=device, quick=quick.usable, graphs=quick.graphs, why=quick.why)
     server.serve(options.idle)
 
 

@@ -32,6 +32,7 @@ from core.engine.workers.demo_text import (
     build_tokenizer,
     encode,
 )
+from core.ground.progress import write_progress
 
 STEPS = 1350
 BATCH = 16
@@ -65,21 +66,18 @@ that Shanghai AI Laboratory released; the modeling code is the installed XTuner'
 
 
 class Progress:
-    """Writes how far the build is to a file that another process polls; without a path, nothing."""
+    """How far the build is, within a phase twice a second."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.note, self.written = "", 0.0
 
     def __call__(self, done: float, note: str, eta_s: float | None = None) -> None:
-        """Record `done` (0 to 1), the phase `note` and the seconds left if known; within a phase twice a second."""
+        """Write `done` (0 to 1), the phase `note` and the seconds left if known."""
         now = time.monotonic()
-        if self.path is None or (note == self.note and done < 1 and now - self.written < 0.5):
+        if note == self.note and done < 1 and now - self.written < 0.5:
             return
         self.note, self.written = note, now
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text(json.dumps({"done": round(done, 4), "note": note, "eta_s": eta_s}))
-        os.replace(partial, self.path)
+        write_progress(done=round(done, 4), note=note, eta_s=eta_s)
 
 
 def batches(rows: list[Row], tokenizer: Any, rng: random.Random) -> Iterator[tuple[Any, Any]]:
@@ -232,13 +230,11 @@ def build(dialogues: Dialogues, out: Path, seed: int, steps: int, report: Progre
 
 def main() -> int:
     """Build once: a directory that is complete is left as it is. Returns the exit status."""
-    progress = os.environ.get("XTUNER_STUDIO_PROGRESS")
     parser = argparse.ArgumentParser(description="Build the demo model.")
     parser.add_argument("--dialogues", type=Path, required=True, help="folder of the dialogue files")
     parser.add_argument("--out", type=Path, required=True, help="model directory to create")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS, help="updates of the pre-training")
-    parser.add_argument("--progress", type=Path, default=progress, help="JSON file to keep up to date")
     args = parser.parse_args()
     if (args.out / "model.safetensors").exists():
         print(f"already complete: {args.out}")
@@ -246,7 +242,7 @@ def main() -> int:
     partial = args.out.with_name(args.out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    report = Progress(args.progress)
+    report = Progress()
     build(Dialogues(args.dialogues, args.seed), partial, args.seed, args.steps, report)
     os.replace(partial, args.out)
     report(1.0, "save", 0.0)

@@ -24,8 +24,8 @@ import torch
 from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, read_json, replace, write_json
 from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
+from core.ground.progress import write_progress
 
-PROGRESS = os.environ.get("XTUNER_STUDIO_PROGRESS")
 STEPS = ("convert", "merge", "verify")
 # Roughly how long each takes, for the progress bar.
 _PARTS = {"convert": 1, "merge": 5, "verify": 4}
@@ -50,18 +50,15 @@ class Progress:
 
     def tell(self, part: float, *, force: bool = False) -> None:
         """So much of the step is done, from 0 to 1; written at most ten times a second."""
-        if not PROGRESS or (not force and time.monotonic() - self.told < 0.1):
+        if not force and time.monotonic() - self.told < 0.1:
             return
         self.told = time.monotonic()
         all_parts = sum(_PARTS[step] for step in self.steps)
         before = sum(_PARTS[step] for step in self.steps[: self.steps.index(self.step)])
         done = (before + part * _PARTS[self.step]) / all_parts
         spent = self.told - self.started
-        partial = PROGRESS + ".partial"
-        with open(partial, "w", encoding="utf-8") as file:
-            eta = spent / done * (1 - done) if done > 0.05 else None
-            json.dump({"done": done, "note": self.step, "eta_s": eta, "bytes": self.bytes}, file)
-        os.replace(partial, PROGRESS)
+        eta = spent / done * (1 - done) if done > 0.05 else None
+        write_progress(done=done, note=self.step, eta_s=eta, bytes=self.bytes)
 
 
 class Export:

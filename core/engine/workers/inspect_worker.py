@@ -18,6 +18,13 @@ import sys
 import sysconfig
 import time
 
+# Only what is installed counts: not the directory that this file lies in, and of the project only what tells of us.
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [os.path.dirname(os.path.dirname(os.path.dirname(HERE))), *(path for path in sys.path if path != HERE)]
+from core.ground.progress import write_progress  # noqa: E402
+
+del sys.path[0]
+
 PACKAGES = (
     "xtuner",
     "torch",
@@ -78,7 +85,7 @@ def load() -> list:
     """Import what the work imports: for each module whether it loads, its seconds, and the last line of what failed."""
     found = []
     for number, module in enumerate(LOADED):
-        tell(note="import", module=module, done=0.8 * number / len(LOADED))
+        write_progress(note="import", module=module, done=0.8 * number / len(LOADED))
         started = time.time()
         try:
             # What a package prints while it is imported is no result.
@@ -134,13 +141,6 @@ def command_line(word: str) -> str:
     return done.stdout.strip()
 
 
-def tell(**facts: object) -> None:
-    """Replace the progress file of the job that we may be."""
-    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
-    if path:
-        write(path, facts)
-
-
 def write(path: str, value: object) -> None:
     partial = f"{path}.{os.getpid()}.partial"
     with open(partial, "w", encoding="utf-8") as file:
@@ -150,19 +150,17 @@ def write(path: str, value: object) -> None:
 
 def main() -> None:
     """Look, and write down what was seen."""
-    # Only what is installed counts, not the directory that this file lies in.
-    sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]
     found = installed()
     if "--load" in sys.argv[2:]:
         found["loads"] = load()
-        tell(note="cuda", done=0.8)
+        write_progress(note="cuda", done=0.8)
         found["cuda"] = cuda()
-        tell(note="command_line", done=0.85)
+        write_progress(note="command_line", done=0.85)
         found["xtuner_version"] = command_line("version")
-        tell(note="command_line", done=0.95)
+        write_progress(note="command_line", done=0.95)
         found["xtuner_help"] = command_line("help")
         found["time"] = time.time()
-        tell(note="done", done=1.0)
+        write_progress(note="done", done=1.0)
     write(sys.argv[1], found)
 
 

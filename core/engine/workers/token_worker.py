@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.ground.progress import write_progress
+
 BLOCK = 2000
 MOST_KNOWN = 200_000
 
@@ -55,14 +57,9 @@ def rows_of(data: Path) -> "Iterator[dict[str, Any]]":
 
 
 def tell(done: float, began: float) -> None:
-    """Replace the job's progress file, where we are a job."""
-    path = os.environ.get("XTUNER_STUDIO_PROGRESS")
-    if path:
-        spent = time.monotonic() - began
-        eta = spent * (1 - done) / done if done > 0.01 else None
-        with open(path + ".partial", "w", encoding="utf-8") as file:
-            json.dump({"done": done, "note": "tokens", "eta_s": eta}, file)
-        os.replace(path + ".partial", path)
+    """So much of the file is read."""
+    spent = time.monotonic() - began
+    write_progress(done=done, note="tokens", eta_s=spent * (1 - done) / done if done > 0.01 else None)
 
 
 def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:

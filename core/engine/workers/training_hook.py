@@ -4,7 +4,6 @@ A part of `entry`, in the engine's interpreter. Changes nothing of what is train
 """
 
 import errno
-import json
 import os
 import shutil
 import threading
@@ -14,8 +13,8 @@ from contextlib import contextmanager
 
 from core.engine.workers.early_stop import PLAN, Looks
 from core.engine.workers.optimization import check_warmup, updates
+from core.ground.progress import write_progress
 
-PROGRESS = os.environ.get("XTUNER_STUDIO_PROGRESS")
 STOP = os.environ.get("XTUNER_STUDIO_STOP")
 # Less than this is not enough for the log and the metrics of a few minutes.
 LEAST_FREE_BYTES = 4 * 2**20
@@ -30,19 +29,12 @@ _told: dict = {}
 def tell(**facts: object) -> None:
     """Replace the progress file by `facts`: `note`, and once training `iter`, `max_iters`, `done`, `eta_s`.
 
-    One process of each machine tells. A progress that cannot be written is no reason to stop.
+    One process of each machine tells.
     """
     _told.clear()
     _told.update(facts)
-    if not PROGRESS or _rank_here() != 0:
-        return
-    partial = f"{PROGRESS}.{os.getpid()}.partial"
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump({**facts, "since_boot": time.clock_gettime(time.CLOCK_BOOTTIME)}, file)
-        os.replace(partial, PROGRESS)
-    except OSError:
-        pass
+    if _rank_here() == 0:
+        write_progress(**facts, since_boot=time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ the hash that the hub tells, and makes PARTIAL into PLACE when all are right. Ru
 """
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -16,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.ground.files import read_json, write_json, write_text
+from core.ground.files import read_json, write_json
+from core.ground.progress import write_progress
 from core.models.hub.clients import HUBS, File, Problem, prepare, refusal, unreachable, wanted
 from core.models.weights import examine
 
@@ -50,7 +50,7 @@ def watched(partial: Path, files: list[File], now: dict[str, Any]) -> Iterator[N
         while True:
             there = min(total, on_disk(partial))
             rate = (there - first) / max(1e-6, time.time() - started)
-            tell(
+            write_progress(
                 note="download",
                 file=now.get("file"),
                 bytes=there,
@@ -104,7 +104,7 @@ def patiently(work: Callable[[], Any], progress: Callable[[], int]) -> Any:
 
 def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[File]:
     """Fetch and check every file. Raises Problem."""
-    tell(note="connect", done=0.0)
+    write_progress(note="connect", done=0.0)
     found, fetch = patiently(lambda: HUBS[source["hub"]](source, token, partial), lambda: 0)
     files = wanted(found)
     if not any(file.path == "config.json" for file in files):
@@ -141,12 +141,6 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
     return files
 
 
-def tell(**facts: Any) -> None:
-    """Replace the progress file of our job."""
-    if path := os.environ.get("XTUNER_STUDIO_PROGRESS"):
-        write_text(Path(path), json.dumps(facts, ensure_ascii=False))
-
-
 def main() -> None:
     """Fetch the model that `download.json` in PARTIAL names."""
     partial, place = Path(sys.argv[1]), Path(sys.argv[2])
@@ -159,7 +153,7 @@ def main() -> None:
             first = problems[0]
             raise Problem(f"{first.where}：{first.message.zh}", f"{first.where}: {first.message.en}")
     except Problem as problem:
-        tell(note="download", done=0.0, problem={"zh": problem.zh, "en": problem.en})
+        write_progress(note="download", done=0.0, problem={"zh": problem.zh, "en": problem.en})
         print(problem.en, flush=True)
         sys.exit(1)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
@@ -172,7 +166,7 @@ def main() -> None:
         },
     )
     os.rename(partial, place)
-    tell(note="done", done=1.0)
+    write_progress(note="done", done=1.0)
 
 
 if __name__ == "__main__":

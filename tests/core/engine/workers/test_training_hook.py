@@ -11,14 +11,15 @@ from types import SimpleNamespace
 import pytest
 
 from core.engine.workers import training_hook as hook
+from core.ground.progress import FILE, VARIABLE
 from core.ground.workspace import PROJECT
 from core.jobs.job import wait_until
 
 
 @pytest.fixture
 def progress(tmp_path, monkeypatch):
-    path = tmp_path / "progress.json"
-    monkeypatch.setattr(hook, "PROGRESS", str(path))
+    path = tmp_path / FILE
+    monkeypatch.setenv(VARIABLE, str(path))
     for name in ("TORCHELASTIC_RUN_ID", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
     return path
@@ -53,7 +54,7 @@ def test_one_process_of_a_machine_tells(progress, monkeypatch, environment, tell
 
 
 def test_a_progress_that_cannot_be_written_stops_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(hook, "PROGRESS", str(tmp_path / "missing" / "progress.json"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "missing" / FILE))
     hook.tell(note="train")
 
 
