@@ -34,7 +34,7 @@ HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, HEADS, KV, RANK = 2048, 8192, 12, 9254
 SHARD = 500_000_000
 # XTuner asks torch for this on a machine without CUDA, in vain; then the tool runs as its command does.
 BF16 = (
-    "import torch, runpy, sys; torch.cpu.is_bf16_supported = lambda: False; sys.argv[0] = 'x'; "
+    "import runpy, sys; from core.engine.workers.without_gpu import answer_bf16; answer_bf16(); sys.argv[0] = 'x'; "
     "runpy.run_module('{}', run_name='__main__')"
 )
 MATRICES = {

@@ -90,7 +90,7 @@ def test_export_equals_xtuners_own_two_commands(demo: Demo, tmp_path: Path) -> N
     checkpoint = run.checkpoint()
     converters = "xtuner.tools.model_converters"
     engine(
-        demo.workspace, "-c", "import torch, runpy, sys; torch.cpu.is_bf16_supported = lambda: False; "
+        demo.workspace, "-c", "import runpy, sys; from core.engine.workers.without_gpu import answer_bf16; answer_bf16(); "
         f"sys.argv[0] = 'x'; runpy.run_module('{converters}.pth_to_hf', run_name='__main__')",
         str(run.config), str(checkpoint.path), str(tmp_path / "hf"), "--fp32", "--safe-serialization",
     )  # fmt: skip

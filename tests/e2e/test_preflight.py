@@ -13,15 +13,15 @@ from tests.e2e.conftest import engine
 
 BUILD = """
 import json, sys
-import torch
-torch.cpu.is_bf16_supported = lambda: False
+from core.engine.workers.without_gpu import answer_bf16
+answer_bf16()
 import numpy as np
 from datasets import load_dataset
 from transformers import AutoTokenizer
 from xtuner.dataset import process_hf_dataset
 from xtuner.dataset.map_fns import pretrain_map_fn, template_map_fn_factory
 from xtuner.utils import PROMPT_TEMPLATE
-from core.engine import training_data
+from core.engine.workers import training_data
 
 name = lambda text: {"$name": text}
 model, rows, texts = sys.argv[1:4]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from core.engine.workers.tensors import Weights
+from core.engine.workers.without_gpu import answer_bf16
 
 # What a plain adapter's tensors are called in PEFT's files.
 PREFIX = "base_model.model."
@@ -68,9 +69,7 @@ def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
     A file is mapped, not read: the optimizer's state beside the weights takes no memory.
     """
     if checkpoint.is_dir():
-        if not hasattr(torch.cpu, "is_bf16_supported"):
-            # XTuner asks torch for it on a machine without CUDA.
-            torch.cpu.is_bf16_supported = lambda: False
+        answer_bf16()
         from xtuner.model.utils import guess_load_checkpoint
 
         dumped = sorted(checkpoint.parent.glob("*/vis_data/config.py"))

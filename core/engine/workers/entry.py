@@ -14,6 +14,7 @@ import time
 import types
 
 from core.engine.workers.training_hook import Interrupted, departure, stop_asked, tell, telling, watch_runners
+from core.engine.workers.without_gpu import make_cpu_work
 
 _PR_SET_PDEATHSIG = 1
 # In place of the module `time` where nothing is to be waited for.
@@ -26,27 +27,6 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)
-
-
-def make_cpu_work() -> None:
-    """Give XTuner 0.2.0 what it asks of torch on a machine without CUDA, where torch 2.5 does not have it."""
-    import torch
-
-    if torch.cuda.is_available():
-        return
-    if not hasattr(torch.cpu, "is_bf16_supported"):
-        torch.cpu.is_bf16_supported = lambda: False
-    # mmengine picks a card for every rank, also with the gloo backend,
-    torch.cuda.set_device = lambda _device: None
-    # and names one to plain data parallel, which takes none on a CPU.
-    from mmengine.runner import runner
-
-    wrapper = runner.MMDistributedDataParallel
-
-    def on_cpu(*arguments: object, **options: object) -> object:
-        return wrapper(*arguments, **{**options, "device_ids": None})
-
-    runner.MMDistributedDataParallel = on_cpu
 
 
 def name_after_the_last(work_dir: str) -> None:
@@ -112,26 +92,14 @@ def waste_no_time_between_epochs() -> None:
     batches.__next__ = at_once
 
 
-def single_precision(ds_config: dict) -> dict:
-    """DeepSpeed's settings without half precision, which it refuses on a CPU and XTuner asks for there."""
-    for kind in ("fp16", "bf16"):
-        if kind in ds_config:
-            ds_config[kind]["enabled"] = False
-    return ds_config
-
-
 def main() -> None:
     """Train as `xtuner.tools.train` does, with the same options."""
     die_with_parent()
     departure.start()
     tell(note="import", done=0.0)
-    import torch
-
     make_cpu_work()
     from xtuner.tools import train
 
-    if not torch.cuda.is_available():
-        train.auto_dtype_of_deepspeed_config = single_precision
     watch_runners()
     mark_evaluations()
     waste_no_time_between_epochs()

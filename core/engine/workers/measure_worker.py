@@ -21,6 +21,7 @@ from typing import Any
 
 from core.engine.workers.built_config import NAME, build, named
 from core.engine.workers.training_data import NoData, NotKnown, lengths, padded_tokens
+from core.engine.workers.without_gpu import answer_bf16
 
 
 def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
@@ -88,10 +89,7 @@ def data(file: Path, built: "dict[str, Any]", by_xtuner: bool) -> "dict[str, Any
 
 def built_by_xtuner(file: Path) -> "dict[str, Any]":
     """The sequences of an epoch as XTuner itself makes them: half a minute, and always right."""
-    import torch
-
-    if not torch.cuda.is_available() and not hasattr(torch.cpu, "is_bf16_supported"):
-        torch.cpu.is_bf16_supported = lambda: False
+    answer_bf16()
     from mmengine.config import Config
     from xtuner.registry import BUILDER
     from xtuner.tools.train import register_function

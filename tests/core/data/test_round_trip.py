@@ -31,8 +31,8 @@ TWO = [{"system": "系统 {y}", **PAIR}, {"input": "再问", "output": "再答"}
 # Run by the engine: what XTuner makes of each file, without and with its template and tokenizer.
 LOADER = """
 import json, sys
-import torch
-torch.cpu.is_bf16_supported = lambda: False
+from core.engine.workers.without_gpu import answer_bf16
+answer_bf16()
 from datasets import DatasetDict, disable_progress_bars, load_dataset
 from transformers import AutoTokenizer
 from xtuner.dataset import process_hf_dataset
