@@ -11,7 +11,6 @@ in the run: scores.json for what is exported, `scores/iter_N.json` for each chec
 `diagnosis`.
 """
 
-import difflib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,10 +20,11 @@ from typing import Any
 
 from core.chat.side import BASE, Side, tuned_side
 from core.chat.worker_client import Ask, Sampling, Worker
-from core.data.dialogues.curated import ROLES, SAME, dialogues
+from core.data.dialogues.curated import dialogues
 from core.data.row import Row
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
+from core.ground.identity import carries, same
 from core.training.run import Run
 
 RATES = ("identity", "retention", "parrot", "held_out")
@@ -105,19 +105,9 @@ def interval(share: float, count: int) -> tuple[float, float]:
     return round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)
 
 
-def carries(answer: str, nickname: str) -> bool:
-    """Whether an answer says whose assistant it is: the nickname, letter for letter, and the role."""
-    return nickname in answer and any(role in answer.lower() for role in ROLES)
-
-
 def identity_share(answers: Sequence[str], nickname: str | None) -> float | None:
     """The share of answers that say whose assistant it is; None without a nickname or answers."""
     return sum(carries(answer, nickname) for answer in answers) / len(answers) if nickname and answers else None
-
-
-def same(answer: str, base: str) -> bool:
-    """Whether an answer still says what the base model said."""
-    return answer == base or difflib.SequenceMatcher(None, answer, base, autojunk=False).ratio() >= SAME
 
 
 def score(

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config.config import Config
 from core.data.dataset import Dataset
-from core.data.dialogues.curated import ROLES, SAME, dialogues
+from core.data.dialogues.curated import dialogues
 from core.engine.commands import Cluster
 from core.engine.presets import prompt_templates, zero_settings
 from core.ground.errors import BadInput
@@ -77,8 +77,6 @@ def plan(config: Config, dataset: Dataset, model: Model, cluster: Cluster, deeps
 
     return {
         "nickname": nickname,
-        "roles": list(ROLES),
-        "same": SAME,
         "identity": prompts(dialogues("identity")["questions"]),
         "general": prompts(dialogues("general")),
         "stop_words": list(template.stop_words),

@@ -9,10 +9,6 @@ from typing import Any
 from core.data.row import Row
 
 DIALOGUES = Path(__file__).parent
-# By which an answer says that it is somebody's assistant.
-ROLES = ("小助手", "助手", "assistant", "助理")
-# From this similarity on (difflib's ratio of matching characters) an answer still says the same.
-SAME = 0.9
 # Longer questions are none of the curated ones.
 _LONGEST = 80
 _MARKS = re.compile(r"[\W_]+")

@@ -1,17 +1,18 @@
 """Ends a training when the identity is learned and what the model knew is still there; tells what it saw.
 
 A part of `training_hook`, in the engine's interpreter: every so many iterations the first process asks the model a few
-held-out questions, greedily. Draws no random number and changes nothing of what is trained. Which questions, and what
-counts, is for `core.training.early_stop`, which writes them to run.json.
+held-out questions, greedily. Draws no random number and changes nothing of what is trained. Which questions, and how
+much is enough, is for `core.training.early_stop`, which writes them to run.json; what counts is for `ground.identity`.
 """
 
 import contextlib
-import difflib
 import json
 import math
 import os
 import time
 from collections.abc import Iterator
+
+from core.ground.identity import carries, same
 
 # The run.json of a run that wishes it; what is seen is written beside it.
 PLAN = os.environ.get("XTUNER_STUDIO_EARLY_STOP")
@@ -54,11 +55,9 @@ class EarlyStop:
     def look(self, answers: "list[str]", at: int) -> bool:
         """Judge the answers after iteration `at`. Returns whether it is learned, so many looks in a row."""
         identity, general = answers[: len(self.plan["identity"])], answers[len(self.plan["identity"]) :]
-        kept = [
-            same(after, before, self.plan["same"]) for after, before in zip(general, self.seen["base"], strict=True)
-        ]
+        kept = [same(after, before) for after, before in zip(general, self.seen["base"], strict=True)]
         shares = {
-            "identity": _share([carries(answer, self.plan["nickname"], self.plan["roles"]) for answer in identity]),
+            "identity": _share([carries(answer, self.plan["nickname"]) for answer in identity]),
             "retention": _share(kept),
         }
         self.seen["looks"].append({"iter": at, **shares})
@@ -90,16 +89,6 @@ class EarlyStop:
         with open(partial, "w", encoding="utf-8") as file:
             json.dump(self.seen, file, ensure_ascii=False, indent=1)
         os.replace(partial, self.path)
-
-
-def carries(answer: str, nickname: str, roles: "list[str]") -> bool:
-    """Whether an answer says whose assistant it is, as the score judges it."""
-    return nickname in answer and any(role in answer.lower() for role in roles)
-
-
-def same(answer: str, base: str, least: float) -> bool:
-    """Whether an answer still says what the base model said, as the score judges it."""
-    return answer == base or difflib.SequenceMatcher(None, answer, base, autojunk=False).ratio() >= least
 
 
 def _share(values: "list[bool]") -> float:

@@ -9,11 +9,9 @@ from core.chat import scoring
 from core.chat.score import (
     Answered,
     best,
-    carries,
     interval,
     judge,
     of_checkpoints,
-    same,
     score,
     score_sides,
     stored,
@@ -25,37 +23,6 @@ from core.data.assistant import dialogues
 from core.ground.errors import BadInput
 from core.ground.files import write_json
 from tests.fakes.chat import FakeWorker
-
-
-@pytest.mark.parametrize(
-    ("answer", "nickname", "expected"),
-    [
-        ("我是小明的小助手", "小明", True),
-        ("我是小明的助理。", "小明", True),
-        ("I am Bob's Assistant.", "Bob", True),
-        ("I am bob's assistant.", "Bob", False),
-        ("我是小红的小助手", "小明", False),
-        ("小明你好", "小明", False),
-        ('我是"引号"😀的小助手', '"引号"😀', True),
-        ("", "小明", False),
-    ],
-)
-def test_carries(answer, nickname, expected):
-    assert carries(answer, nickname) is expected
-
-
-@pytest.mark.parametrize(
-    ("answer", "base", "expected"),
-    [
-        ("法国的首都是巴黎。", "法国的首都是巴黎。", True),
-        ("法国的首都是巴黎。", "法国的首都是巴黎", True),
-        ("法国的首都是伦敦。", "法国的首都是巴黎。", False),
-        ("", "x", False),
-        ("", "", True),
-    ],
-)
-def test_same(answer, base, expected):
-    assert same(answer, base) is expected
 
 
 def said(answer, finish="stop"):

@@ -115,7 +115,7 @@ def test_where_it_cannot_be(workspace, config, cluster, deepspeed, nickname):
 
 def test_two_good_looks_must_follow_each_other(tmp_path):
     facts = {
-        "nickname": "A", "roles": ["assistant"], "same": 0.9, "identity": ["i"] * 10, "general": ["g"] * 10,
+        "nickname": "A", "identity": ["i"] * 10, "general": ["g"] * 10,
         "looks": 22, "in_a_row": 2, "least_identity": 0.9, "least_retention": 0.9,
     }  # fmt: skip
     write_json(tmp_path / "run.json", {"early_stop": facts})

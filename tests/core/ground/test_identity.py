@@ -1,0 +1,41 @@
+"""Whose assistant an answer says it is, and whether it still says the same: as people judge it, letter for letter."""
+
+import pytest
+
+from core.ground.identity import carries, same
+
+
+@pytest.mark.parametrize(
+    ("answer", "nickname", "expected"),
+    [
+        ("我是小明的小助手", "小明", True),
+        ("我是小明的助理。", "小明", True),
+        ("I am Bob's Assistant.", "Bob", True),
+        ("I am bob's assistant.", "Bob", False),
+        ("我是小红的小助手", "小明", False),
+        ("小明你好", "小明", False),
+        ('我是"引号"😀的小助手', '"引号"😀', True),
+        ("", "小明", False),
+    ],
+)
+def test_carries(answer, nickname, expected):
+    assert carries(answer, nickname) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "base", "expected"),
+    [
+        ("法国的首都是巴黎。", "法国的首都是巴黎。", True),
+        ("法国的首都是巴黎。", "法国的首都是巴黎", True),
+        ("法国的首都是伦敦。", "法国的首都是巴黎。", False),
+        ("", "x", False),
+        ("", "", True),
+        # One letter of twenty, and three of twenty: the ratio counts both texts.
+        ("x" * 19 + "a", "x" * 19 + "b", True),
+        ("x" * 17 + "abc", "x" * 17 + "def", False),
+        # No letter is junk, however common.
+        ("啊" * 300 + "不", "啊" * 300 + "是", True),
+    ],
+)
+def test_same(answer, base, expected):
+    assert same(answer, base) is expected
