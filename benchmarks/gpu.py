@@ -480,7 +480,7 @@ def finished(bench: Bench, recipe: str) -> Run:
     """A finished run of `recipe` on balanced data; the one that is there, else a new one."""
     name = f"whole-{recipe}"
     for run in runs.every(bench.workspace):
-        if run.facts["config"]["name"] == name and run.state().status == "FINISHED":
+        if run.facts.config.name == name and run.state().status == "FINISHED":
             return run
     if not (bench.workspace.configs / name).exists():
         bench.config(name, "balanced", recipe)

@@ -43,9 +43,9 @@ show_runs(workspace)
 
 # Opened when it is wanted: a block of code takes half a megabyte of colouring with it through the tunnel.
 with st.popover(t("train.command"), icon=":material/terminal:"):
-    for line in (run.facts["command"], *run.facts.get("commands", [])):
+    for line in (run.facts.command, *run.facts.commands):
         st.code(line, language="bash", wrap_lines=True)
-    if run.facts.get("commands"):
+    if run.facts.commands:
         st.caption(t("train.resume_on_each"))
         st.code("python -m core train resume latest", language="bash")
 link_to("export", t("train.to_export"), ":material/arrow_forward:")

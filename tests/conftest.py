@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,11 @@ def failed_run(workspace: Workspace, config: Config, fake_engine: Callable[..., 
     run = runs.start(workspace, config.name)
     assert ended(run.job) is Status.FAILED, run.job.log_tail()
     return run
+
+
+def of_model(run: Run, **facts: object) -> Run:
+    """The run as if its model had been another."""
+    return replace(run, facts=replace(run.facts, model=replace(run.facts.model, **facts)))
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def _of_held_out(scores: Scores) -> Diagnosis:
 def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
     """What the next config changes, by setting: its value in the run, and the new one."""
     if _takes_other_data(run, found):
-        return {"dataset": (run.facts["dataset"]["name"], "balanced")}
+        return {"dataset": (run.facts.dataset.name, "balanced")}
     config, changes = ConfigFile(run.config.read_text(encoding="utf-8")), {}
     for name, factor in found.changes.items():
         value = BY_NAME[name].read(config)
@@ -125,10 +125,10 @@ def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
 
 def next_config(workspace: Workspace, run: Run, found: Diagnosis) -> Config:
     """The run's config with what the diagnosis changes, as a new one. Raises BadInput where model or data are gone."""
-    facts = run.facts["config"]
-    model = models.find(workspace, run.facts["model"]["name"]).name
-    datasets.find(workspace, run.facts["dataset"]["name"])
-    name = free_name(workspace.configs, f"{facts['name'][:56]}-next")
+    config = run.facts.config
+    model = models.find(workspace, run.facts.model.name).name
+    datasets.find(workspace, run.facts.dataset.name)
+    name = free_name(workspace.configs, f"{config.name[:56]}-next")
     if _takes_other_data(run, found):
         data = datasets.make_assistant(workspace, run.nickname or "", "balanced")
         return configs.make(workspace, model=model, dataset=data.name, recipe="fast", name=name)
@@ -137,8 +137,8 @@ def next_config(workspace: Workspace, run: Run, found: Diagnosis) -> Config:
     for setting, (_, new) in changed_settings(run, found).items():
         file.set(BY_NAME[setting].place(file), new)
     base = (run.path / "base.py").read_text(encoding="utf-8")
-    return configs.store(workspace, name, file.text, base, {**facts, "created": time.time()})
+    return configs.store(workspace, name, file.text, base, {**config.to_json(), "created": time.time()})
 
 
 def _takes_other_data(run: Run, found: Diagnosis) -> bool:
-    return found.balanced and bool(run.nickname) and run.facts["dataset"].get("recipe") != "balanced"
+    return found.balanced and bool(run.nickname) and run.facts.dataset.mix != "balanced"

@@ -68,7 +68,7 @@ def score_now(
     tell = _progress_writer()
     there = worker_client.worker_there(workspace, run)
     worker = there or worker_client.worker_for(workspace, run, own=True)
-    part = split.held_out_of(workspace, run.facts["dataset"])
+    part = split.held_out_of(workspace, run.facts.dataset.made)
     held_out = part.page(0, MOST_LOOKED_AT) if part else []
     known = {**worker.sides, **{side.key: side for side in sides}}
     worker = worker_client.Worker(worker.job, worker.template, known)

@@ -32,7 +32,7 @@ def sides(workspace: Workspace, run: Run) -> dict[str, Side]:
     """Everyone who can be asked beside each other in a chat about `run`, by key; base and tuned first."""
     found = [Side(key=BASE), *_of_run(run)]
     for other in runs.every(workspace):
-        same_base = other.facts["model"]["path"] == run.facts["model"]["path"]
+        same_base = other.facts.model.path == run.facts.model.path
         if other.id != run.id and same_base and (tuned := tuned_side(other)):
             found.append(
                 Side(key=other.id, run=other.id, checkpoint=tuned.checkpoint, adapter=tuned.adapter, model=tuned.model)

@@ -176,7 +176,7 @@ def worker_for(
     """
     if run is None and model is None:
         raise BadInput("请选择一个训练或模型", "choose a run or a model")
-    chosen = models.usable(workspace, model or run.facts["model"]["name"])
+    chosen = models.usable(workspace, model or run.facts.model.name)
     template = run.template if run else prompt_templates()[chosen.prompt_template]
     asked = sides(workspace, run) if run is not None else {BASE: Side(key=BASE)}
     if run is not None and len(asked) == 1:

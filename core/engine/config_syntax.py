@@ -145,6 +145,8 @@ def _fold(node: ast.expr, look: Callable[[str], str], depth: int) -> Any:
             return base**power
         case ast.BinOp():
             left, right = fold(node.left), fold(node.right)
+            if isinstance(node.op, ast.Add) and isinstance(left, str) and isinstance(right, str):
+                return left + right
             if not all(isinstance(side, int | float) for side in (left, right)):
                 raise ValueError("not numbers")
             return _OPERATORS[type(node.op)](left, right)

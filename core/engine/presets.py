@@ -7,26 +7,51 @@ import ast
 import fnmatch
 import importlib.util
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from core.ground.errors import BadInput, WorkFailed
 
+# What a prompt template of XTuner may say; there is also SUFFIX_AS_EOS, which counts in training alone.
+TEMPLATE_KEYS = ("SYSTEM", "INSTRUCTION", "SUFFIX", "SEP", "STOP_WORDS")
 COURSE_PRESET = "internlm2_chat_1_8b_qlora_alpaca_e3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:
-    """How XTuner wraps a turn: `system` and `instruction` hold `{system}` and `{input}`; text, not tokens."""
+    """How XTuner wraps a turn: `system` and `instruction` hold `{system}` and `{input}`; text, not tokens.
 
-    name: str
-    system: str
-    instruction: str
-    suffix: str
-    sep: str
-    stop_words: tuple[str, ...]
+    `name` is XTuner's; None for a template of a config's own.
+    """
+
+    name: str | None = None
+    system: str = "{system}"
+    instruction: str = "{input}"
+    suffix: str = ""
+    sep: str = ""
+    stop_words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str | None, keys: Mapping[str, Any]) -> "PromptTemplate":
+        """From the keys that XTuner's templates have: `SYSTEM`, `INSTRUCTION`, `SUFFIX`, `SEP`, `STOP_WORDS`."""
+        given = {key.lower(): value for key, value in keys.items() if key in TEMPLATE_KEYS}
+        return cls.from_json({**given, "name": name})
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> "PromptTemplate":
+        known = {key: written[key] for key in ("name", *map(str.lower, TEMPLATE_KEYS)) if written.get(key) is not None}
+        return cls(**{**known, "stop_words": tuple(known.get("stop_words", ()))})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "stop_words": list(self.stop_words)}
+
+    @property
+    def title(self) -> str:
+        """What to call it beside others, in both languages."""
+        return self.name or "自定义 custom"
 
     def prompt(self, turns: list[tuple[str, str | None]], system: str = "") -> str:
         """The text before the answer: `turns` of (question, answer), the last one's answer None.
@@ -139,14 +164,4 @@ def _literal(node: ast.expr) -> Any:
 @cache
 def prompt_templates() -> dict[str, PromptTemplate]:
     """XTuner's prompt templates, read from its source: `utils/templates.py`, `PROMPT_TEMPLATE = ConfigDict(…)`."""
-    return {
-        name: PromptTemplate(
-            name=name,
-            system=value.get("SYSTEM", "{system}"),
-            instruction=value.get("INSTRUCTION", "{input}"),
-            suffix=value.get("SUFFIX", ""),
-            sep=value.get("SEP", ""),
-            stop_words=tuple(value.get("STOP_WORDS", ())),
-        )
-        for name, value in _templates("PROMPT_TEMPLATE").items()
-    }
+    return {name: PromptTemplate.of(name, keys) for name, keys in _templates("PROMPT_TEMPLATE").items()}

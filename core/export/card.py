@@ -19,11 +19,11 @@ model = PeftModel.from_pretrained(base, PATH).eval()
 
 def card(run: Run, checkpoint: str | None, *, whole: bool) -> str:
     """A README.md in Markdown for what is made of `checkpoint` of `run`; `whole` for a full fine-tune."""
-    model, dataset = run.facts["model"], run.facts["dataset"]
+    model, dataset = run.facts.model, run.facts.dataset
     nickname = f"（{run.nickname} 的小助手 / {run.nickname}'s assistant）" if run.nickname else ""
     lines = [
         "---",
-        f"base_model: {model['name']}",
+        f"base_model: {model.name}",
         "library_name: transformers",
         "pipeline_tag: text-generation",
         "tags: [xtuner, internlm]",
@@ -35,12 +35,12 @@ def card(run: Run, checkpoint: str | None, *, whole: bool) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| 基座 / base model | {model['name']} ({model.get('architecture') or '-'}) |",
+        f"| 基座 / base model | {model.name} ({model.architecture or '-'}) |",
         f"| 方法 / method | {'全量微调 / full fine-tune' if whole else 'LoRA'} |",
         f"| 检查点 / checkpoint | {checkpoint or '-'} |",
-        f"| 数据集 / dataset | {dataset['name']}, {dataset.get('rows', '-')} rows, sha256 `{dataset['sha256'][:16]}…` |",
-        f"| 提示模板 / prompt template | {model['prompt_template']} |",
-        f"| XTuner | {run.facts['versions'].get('xtuner') or '-'} |",
+        f"| 数据集 / dataset | {dataset.name}, {dataset.rows} rows, sha256 `{dataset.sha256[:16]}…` |",
+        f"| 提示模板 / prompt template | {run.template.title} |",
+        f"| XTuner | {run.facts.versions.get('xtuner') or '-'} |",
         "",
         "怎样得到它：`export.json`、`xtuner_config.py`。 / How it was made: `export.json`, `xtuner_config.py`.",
         "",

@@ -101,7 +101,7 @@ def start(
         if busy is not None and busy.status().live:
             raise BadInput(f"训练 {run.id} 正在导出", f"the run {run.id} is being exported already")
         sweep(run)
-        model = models.usable(workspace, run.facts["model"]["name"])
+        model = models.usable(workspace, run.facts.model.name)
         if whole_model and "merge" in steps:
             raise BadInput(
                 f"训练 {run.id} 是全量微调，不需要合并：转换出来的就是完整的模型",
@@ -142,11 +142,11 @@ def start(
             "config": str(run.config),
             **asdict(form or Form()),
             "base_fingerprint": fingerprint(model.path),
-            "trained_on": run.facts["model"].get("fingerprint"),
+            "trained_on": run.facts.model.fingerprint,
             "prompts": [template.prompt([(question, None)]) for question in (*run.questions, *_GENERAL)],
             "stop_words": list(template.stop_words),
             "card": card(run, chosen.name if chosen else None, whole=whole_model),
-            "facts": {"run": run.id, "base_name": model.name, "versions": run.facts["versions"]},
+            "facts": {"run": run.id, "base_name": model.name, "versions": run.facts.versions},
         }
         # One plan a job, beside the job's own files would be too late: its command names it.
         file = run.path / "export" / "plan.json"

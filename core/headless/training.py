@@ -89,10 +89,10 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
         asked=typed.started if typed else None,
         early_stop=options.early_stop,
     )
-    if run.facts["commands"]:
-        print("\n".join(run.facts["commands"]), file=sys.stderr)
+    if run.facts.commands:
+        print("\n".join(run.facts.commands), file=sys.stderr)
     answer = followed(run, options.wait)
-    return {**answer, "commands": run.facts["commands"]} if run.facts["commands"] else answer
+    return {**answer, "commands": run.facts.commands} if run.facts.commands else answer
 
 
 def train_status(workspace: Workspace, options: Options) -> Answer:

@@ -29,7 +29,7 @@ _KNOBS = ("max_epochs", "lr", "batch_size", "accumulative_counts", "max_length",
 
 def base_of(run: Run, target: str) -> str:
     """The base model as a hub calls it; the workspace's own name where that is not known."""
-    name = run.facts["model"]["name"]
+    name = run.facts.model.name
     if re.search(r"internlm2[-_.]chat[-_.]1[-_.]?8b", name, re.I):
         return COURSE.get(target, COURSE["huggingface"])
     return name
@@ -50,7 +50,7 @@ def licence_of(run: Run) -> str:
 def card(run: Run, target: str, what: str) -> str:
     """The README.md of the package, Chinese first."""
     base, licence, scores = base_of(run, target), licence_of(run), stored(run)
-    facts = run.facts["dataset"]
+    data, config = run.facts.dataset, run.facts.config
     head = ["---", f"license: {licence}", "language:", "- zh", "- en"]
     head += ["tags:", "- xtuner", "- internlm2"]
     if target == "modelscope":
@@ -60,7 +60,7 @@ def card(run: Run, target: str, what: str) -> str:
     if "/" in base:
         head.append(f"base_model: {base}")
     name = f"{run.nickname}的小助手" if run.nickname else run.id
-    made = escaped(facts.get("recipe") or facts.get("format") or "-")
+    made = escaped(data.mix or data.made.get("format") or "-")
     kind = ("LoRA 适配器", "a LoRA adapter") if what == "adapter" else ("完整的模型", "a whole model")
     parts = [
         "\n".join([*head, "---"]),
@@ -74,12 +74,12 @@ def card(run: Run, target: str, what: str) -> str:
                 ["基座 base model", escaped(base)],
                 [
                     "数据 data",
-                    f"{escaped(facts['name'])}, {facts['rows']} rows, {made}, sha256 `{facts['sha256'][:16]}…`",
+                    f"{escaped(data.name)}, {data.rows} rows, {made}, sha256 `{data.sha256[:16]}…`",
                 ],
-                ["配方 recipe", f"{escaped(run.facts['config']['recipe'])} (`{run.facts['config']['preset']}`)"],
+                ["配方 recipe", f"{escaped(config.recipe)} (`{config.preset}`)"],
                 *_knobs(run),
                 ["版本 versions", _versions(run)],
-                ["对话模板 prompt template", escaped(run.facts["model"]["prompt_template"])],
+                ["对话模板 prompt template", escaped(run.template.title)],
             ],
         ),
     ]
@@ -133,7 +133,7 @@ def _knobs(run: Run) -> list[list[str]]:
 
 
 def _versions(run: Run) -> str:
-    versions = run.facts["versions"]
+    versions = run.facts.versions
     return ", ".join(
         f"{name} {versions[name]}" for name in ("xtuner", "torch", "transformers", "peft") if versions.get(name)
     )

@@ -117,7 +117,7 @@ def app(run: Run, what: What) -> str:
 
 def requirements(run: Run, what: What) -> str:
     """What the app needs, in the versions that the run was trained with where they are known."""
-    versions = {**run.facts["versions"], "streamlit": importlib.metadata.version("streamlit")}
+    versions = {**run.facts.versions, "streamlit": importlib.metadata.version("streamlit")}
     needed = ["streamlit", "torch", "transformers", *(["peft"] if what == "adapter" else [])]
     # Without the build that only this machine's index has: 2.5.1+cu121 is 2.5.1.
     lines = [f"{name}=={versions[name].partition('+')[0]}" if versions.get(name) else name for name in needed]

@@ -61,10 +61,10 @@ class Draft:
     def dataset(self) -> Dataset | None:
         """The dataset that the run was trained on; None where it is gone, or another has its name."""
         try:
-            found = datasets.find(self.workspace, self.run.facts["dataset"]["name"])
+            found = datasets.find(self.workspace, self.run.facts.dataset.name)
         except StudioError:
             return None
-        return found if found.sha256 == self.run.facts["dataset"]["sha256"] and found.data.is_file() else None
+        return found if found.sha256 == self.run.facts.dataset.sha256 and found.data.is_file() else None
 
     @property
     def author(self) -> str:

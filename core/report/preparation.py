@@ -40,8 +40,8 @@ def task(draft: Draft) -> list[str]:
 
 def environment(draft: Draft) -> list[str]:
     """The machine and the versions that the run was trained with."""
-    say, facts = draft.say, draft.run.facts
-    rows = [[draft.cell(name), draft.cell(version or "-")] for name, version in facts["versions"].items()]
+    say, versions = draft.say, draft.run.facts.versions
+    rows = [[draft.cell(name), draft.cell(version or "-")] for name, version in versions.items()]
     samples = samples_of(draft.run)
     if samples.count:
         cards = [f"{card['name']} ({(card['total_mb'] or 0) / 1024:.0f} GB)" for card in samples.gpus]
@@ -56,13 +56,13 @@ def environment(draft: Draft) -> list[str]:
 
 def model(draft: Draft) -> list[str]:
     """The base model: what it is, and its files."""
-    say, facts = draft.say, draft.run.facts["model"]
+    say, facts = draft.say, draft.run.facts.model
     rows = [
         [
-            draft.cell(facts["name"]),
-            draft.cell(facts["architecture"] or "-"),
-            f"{facts['parameters']:,}",
-            draft.cell(facts["prompt_template"]),
+            draft.cell(facts.name),
+            draft.cell(facts.architecture or "-"),
+            f"{facts.parameters:,}",
+            draft.cell(draft.run.template.title),
         ]
     ]
     parts = [
@@ -91,13 +91,13 @@ def model(draft: Draft) -> list[str]:
 
 def dataset(draft: Draft) -> list[str]:
     """The data: how it was made, what is in it, samples."""
-    say, facts = draft.say, draft.run.facts["dataset"]
-    parts = [_how_it_was_made(draft, facts)]
+    say, facts = draft.say, draft.run.facts.dataset
+    parts = [_how_it_was_made(draft, facts.made)]
     there = draft.dataset
     figures = [
-        [say("名称", "name"), draft.cell(facts["name"])],
-        [say("行数", "rows"), f"{facts['rows']:,}"],
-        ["SHA-256", f"`{facts['sha256'][:16]}…`"],
+        [say("名称", "name"), draft.cell(facts.name)],
+        [say("行数", "rows"), f"{facts.rows:,}"],
+        ["SHA-256", f"`{facts.sha256[:16]}…`"],
     ]
     if there is None:
         return [*parts, table([say("项目", "item"), say("值", "value")], figures)]
@@ -122,48 +122,48 @@ def dataset(draft: Draft) -> list[str]:
     return parts
 
 
-def _how_it_was_made(draft: Draft, facts: dict[str, Any]) -> str:
+def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
     say, cell = draft.say, draft.cell
-    kind, of = facts.get("kind"), cell(facts.get("of") or "-")
-    nickname = cell(facts.get("nickname") or "-")
+    kind, of = made.get("kind"), cell(made.get("of") or "-")
+    nickname = cell(made.get("nickname") or "-")
     if kind == "edit":
-        done = facts["changes"]
+        done = made["changes"]
         return say(
-            f"数据集 {of} 改动后的第 {facts['version']} 版：改了 {done['changed']} 行，加了 {done['added']} 行，"
+            f"数据集 {of} 改动后的第 {made['version']} 版：改了 {done['changed']} 行，加了 {done['added']} 行，"
             f"删了 {done['deleted']} 行，对全部行的改动 {done['all_rows']} 次。",
-            f"Version {facts['version']}, an edit of the dataset {of}: {done['changed']} rows changed, {done['added']} "
+            f"Version {made['version']}, an edit of the dataset {of}: {done['changed']} rows changed, {done['added']} "
             f"added, {done['deleted']} deleted, {done['all_rows']} edits of all rows.",
         )
     if kind == "split":
-        share = facts["share"] if facts["part"] == "held_out" else 1 - facts["share"]
+        share = made["share"] if made["part"] == "held_out" else 1 - made["share"]
         return say(
-            f"从数据集 {of} 中按问题分出约 {100 * share:.0f}% 的行（种子 {facts['seed']}）。",
-            f"About {100 * share:.0f} % of the rows of the dataset {of}, split off by their questions (seed {facts['seed']}).",
+            f"从数据集 {of} 中按问题分出约 {100 * share:.0f}% 的行（种子 {made['seed']}）。",
+            f"About {100 * share:.0f} % of the rows of the dataset {of}, split off by their questions (seed {made['seed']}).",
         )
     if kind == "corpus":
-        how, files = facts["wanted"], "、".join(cell(name) for name in facts["files"][:5])
+        how, files = made["wanted"], "、".join(cell(name) for name in made["files"][:5])
         return say(
-            f"由 {len(facts['files'])} 个文件（{files}{'等' if len(facts['files']) > 5 else ''}）的文字切成：每块最多 "
+            f"由 {len(made['files'])} 个文件（{files}{'等' if len(made['files']) > 5 else ''}）的文字切成：每块最多 "
             f"{how['chunk']} 字，重叠 {how['overlap']} 字。",
-            f"Made of the text of {len(facts['files'])} files ({files}{', …' if len(facts['files']) > 5 else ''}): pieces of "
+            f"Made of the text of {len(made['files'])} files ({files}{', …' if len(made['files']) > 5 else ''}): pieces of "
             f"at most {how['chunk']} characters, {how['overlap']} of them repeated.",
         )
-    if facts.get("recipe") == "course":
+    if made.get("recipe") == "course":
         return say(
-            f"用课程的脚本写法生成：两条关于 {nickname} 的小助手的对话，各重复 n = {facts.get('n')} 次。",
+            f"用课程的脚本写法生成：两条关于 {nickname} 的小助手的对话，各重复 n = {made.get('n')} 次。",
             f"Made as the course's script does: two conversations about {nickname}'s assistant, each repeated "
-            f"n = {facts.get('n')} times.",
+            f"n = {made.get('n')} times.",
         )
     if kind == "assistant":
         return say(
-            f"用 {facts.get('recipe')} 配方生成：多种问法教模型它是 {nickname} 的小助手，再混入普通问答，让它保留原有的能力。",
-            f"Made by the recipe {facts.get('recipe')}: many phrasings that teach the model that it is {nickname}'s "
+            f"用 {made.get('recipe')} 配方生成：多种问法教模型它是 {nickname} 的小助手，再混入普通问答，让它保留原有的能力。",
+            f"Made by the recipe {made.get('recipe')}: many phrasings that teach the model that it is {nickname}'s "
             "assistant, mixed with general rows that keep what it could do before.",
         )
-    source = cell(facts.get("file") or facts.get("source") or kind or "-")
+    source = cell(made.get("file") or made.get("source") or kind or "-")
     return say(
-        f"导入自 {source}（格式 {cell(facts.get('format') or '-')}，跳过 {facts.get('skipped', 0)} 行）。",
-        f"Imported from {source} (format {cell(facts.get('format') or '-')}, {facts.get('skipped', 0)} rows skipped).",
+        f"导入自 {source}（格式 {cell(made.get('format') or '-')}，跳过 {made.get('skipped', 0)} 行）。",
+        f"Imported from {source} (format {cell(made.get('format') or '-')}, {made.get('skipped', 0)} rows skipped).",
     )
 
 
@@ -185,16 +185,16 @@ def _shortened(row: Row) -> Any:
 
 def config(draft: Draft) -> list[str]:
     """The config: its preset, each edit with its reason, and the difference."""
-    say, facts = draft.say, draft.run.facts["config"]
+    say, facts = draft.say, draft.run.facts.config
     parts = [
         say(
-            f"由 XTuner 预设 `{facts['preset']}` 按 {facts['recipe']} 配方改成。",
-            f"Made of XTuner's preset `{facts['preset']}` by the recipe {facts['recipe']}.",
+            f"由 XTuner 预设 `{facts.preset}` 按 {facts.recipe} 配方改成。",
+            f"Made of XTuner's preset `{facts.preset}` by the recipe {facts.recipe}.",
         )
     ]
     reasons = [
         [draft.cell(edit["path"]), draft.cell(Text(edit["why"]["zh"], edit["why"]["en"]).in_(draft.language))]
-        for edit in facts.get("edits", [])
+        for edit in facts.edits
     ]
     if reasons:
         parts.append(table([say("改动", "change"), say("原因", "why")], reasons))
@@ -205,7 +205,7 @@ def config(draft: Draft) -> list[str]:
 def _difference(draft: Draft) -> str:
     run = draft.run
     base, mine = ((run.path / name).read_text(encoding="utf-8").splitlines() for name in ("base.py", "config.py"))
-    preset = f"{run.facts['config']['preset']}.py"
+    preset = f"{run.facts.config.preset}.py"
     return "\n".join(difflib.unified_diff(base, mine, preset, "config.py", lineterm="", n=1))
 
 
@@ -214,9 +214,9 @@ def commands(draft: Draft) -> list[str]:
     run, found = draft.run, draft.exported
     lines = [
         "# " + draft.say("复制预设，再改成上面的配置", "copy the preset, then edit it as above"),
-        shlex.join(["xtuner", "copy-cfg", run.facts["config"]["preset"], "."]),
+        shlex.join(["xtuner", "copy-cfg", run.facts.config.preset, "."]),
         "# " + draft.say("训练", "train"),
-        run.facts["command"],
+        run.facts.command,
     ]
     if found.adapter:
         lines += [

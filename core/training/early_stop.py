@@ -11,7 +11,7 @@ from core.config.config import Config
 from core.data.dataset import Dataset
 from core.data.dialogues.curated import dialogues
 from core.engine.commands import Cluster
-from core.engine.presets import prompt_templates, zero_settings
+from core.engine.presets import PromptTemplate, zero_settings
 from core.ground.errors import BadInput
 from core.ground.files import read_json
 from core.models.model import Model
@@ -47,8 +47,10 @@ class Learned:
         }
 
 
-def plan(config: Config, dataset: Dataset, model: Model, cluster: Cluster, deepspeed: str | None) -> dict[str, Any]:
-    """What the trainer needs to know: held-out questions in the run's own prompt template, and what is enough.
+def plan(
+    config: Config, dataset: Dataset, model: Model, template: PromptTemplate, cluster: Cluster, deepspeed: str | None
+) -> dict[str, Any]:
+    """What the trainer needs to know: held-out questions in the prompt template of the run, and what is enough.
 
     Raises BadInput for data that teach no nickname, and where the first process alone cannot answer.
     """
@@ -64,7 +66,6 @@ def plan(config: Config, dataset: Dataset, model: Model, cluster: Cluster, deeps
             "多台机器或 ZeRO-3 训练时不能提前停止：去掉 --early-stop",
             "no early stop with several machines or ZeRO-3: leave out --early-stop",
         )
-    template = prompt_templates()[model.prompt_template]
     system = config.values()["SYSTEM"]
     system = system if isinstance(system, str) else ""
 

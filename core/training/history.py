@@ -44,7 +44,7 @@ def _comparable(run: Run) -> bool:
     """Whether the run was one process, in one go: the questions of an early stop take time that no forecast knows, and
     it ends before its schedule does.
     """
-    alone = run.facts["cluster"]["nproc"] * run.facts["cluster"]["nnodes"] == 1
+    alone = run.cluster.nproc * run.cluster.nnodes == 1
     return alone and not run.learned and len(jobs_in(run.jobs, "train")) == 1
 
 
@@ -56,8 +56,8 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
         return None
     try:
         facts = {
-            **config_facts(workspace, run.config, run.facts["dataset"]["sha256"], run.model_path, ask=ask),
-            "deepspeed": run.facts["deepspeed"],
+            **config_facts(workspace, run.config, run.facts.dataset.sha256, run.model_path, ask=ask),
+            "deepspeed": run.facts.deepspeed,
         }
     except StudioError:
         return None

@@ -4,10 +4,13 @@ run.json is written once; where a run stands is computed from its jobs and its c
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from core.config.settings.method import prompt_template
 from core.engine.commands import Cluster
+from core.engine.config_file import ConfigFile, read
 from core.engine.presets import PromptTemplate, prompt_templates
 from core.ground.errors import BadInput
 from core.ground.files import read_json
@@ -15,6 +18,7 @@ from core.jobs.job import Job, jobs_in, latest_job
 from core.jobs.queue import Queue
 from core.training.checkpoint import Checkpoint, checkpoints, last_whole
 from core.training.early_stop import Learned, learned
+from core.training.facts import RunFacts
 from core.training.metrics import Metrics
 from core.training.state import State, compute
 from core.training.timeline import Answers, timeline
@@ -26,7 +30,7 @@ class Run:
 
     id: str
     path: Path
-    facts: dict[str, Any]
+    facts: RunFacts
 
     @property
     def config(self) -> Path:
@@ -60,24 +64,27 @@ class Run:
 
     @property
     def nickname(self) -> str | None:
-        return self.facts["dataset"].get("nickname")
+        return self.facts.dataset.nickname
 
     @property
     def model_path(self) -> Path:
-        return Path(self.facts["model"]["path"])
+        return Path(self.facts.model.path)
 
     @property
     def template(self) -> PromptTemplate:
-        return prompt_templates()[self.facts["model"]["prompt_template"]]
+        """The prompt template that it is trained with. Where an earlier version did not write it down: its config's."""
+        if self.facts.template is not None:
+            return self.facts.template
+        return template_in(self.config, self.facts.model.prompt_template)
 
     @property
     def questions(self) -> list[str]:
-        return self.facts["questions"]
+        return self.facts.questions
 
     @property
     def learned(self) -> Learned | None:
         """What an early stop saw so far; None where none is wished, or nothing was looked at yet."""
-        return learned(self.path) if self.facts.get("early_stop") else None
+        return learned(self.path) if self.facts.early_stop else None
 
     @property
     def job(self) -> Job | None:
@@ -86,7 +93,7 @@ class Run:
 
     @property
     def cluster(self) -> Cluster:
-        return Cluster(**self.facts["cluster"])
+        return self.facts.cluster
 
     @property
     def begun(self) -> bool:
@@ -150,3 +157,16 @@ class Run:
     def _place(self, job: Job) -> int | None:
         place = job.spec.get("queue")
         return Queue(Path(place)).place(job) if place else None
+
+
+def template_in(config: Path, usual: str) -> PromptTemplate:
+    """The prompt template that a config.py trains with; where it does not say, XTuner's of the name `usual`."""
+    try:
+        return _template_in(config, config.stat().st_mtime_ns) or prompt_templates()[usual]
+    except (OSError, BadInput):
+        return prompt_templates()[usual]
+
+
+@lru_cache(maxsize=256)
+def _template_in(config: Path, _changed: int) -> PromptTemplate | None:
+    return prompt_template(ConfigFile(read(config)))

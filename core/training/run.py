@@ -6,7 +6,6 @@ One run trains at a time; those that were started after it wait in the workspace
 import re
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from core.config import config as configs
@@ -23,10 +22,10 @@ from core.ground.workspace import Workspace, directories_with
 from core.jobs.job import Job, Status
 from core.jobs.queue import Queue
 from core.models import model as models
-from core.models.fingerprint import fingerprint
 from core.training.cluster import check_cluster, cluster_environment, with_port
 from core.training.early_stop import plan as early_stop_plan
-from core.training.record import Run
+from core.training.facts import ConfigFacts, DatasetFacts, ModelFacts, RunFacts
+from core.training.record import Run, template_in
 
 
 def start(
@@ -65,27 +64,21 @@ def start(
         with_port(cluster, alone=running(workspace) is None)
         model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
         path = _free_directory(workspace, config_name)
-        values = config.values()
-        facts = {
-            "id": path.name,
-            "created": time.time(),
-            "serial": max((run.facts.get("serial", 0) for run in every(workspace)), default=0) + 1,
-            "asked": Moment.now().to_json(),
-            "config": {"name": config.name, **config.facts},
-            "dataset": {"name": dataset.name, "sha256": dataset.sha256, "rows": dataset.rows, **dataset.made},
-            "model": {
-                "name": model.name,
-                "path": str(model.path),
-                "parameters": model.parameters,
-                "architecture": model.architecture,
-                "prompt_template": model.prompt_template,
-                "fingerprint": fingerprint(model.path),
-            },
-            "early_stop": early_stop_plan(config, dataset, model, cluster, deepspeed) if early_stop else None,
-            "questions": config.questions(),
-            "lora_r": values["r"] if isinstance(values["r"], int) else None,
-            "versions": interpreter.versions(workspace),
-            "command": as_typed(
+        template = template_in(config.file, model.prompt_template)
+        facts = RunFacts(
+            id=path.name,
+            created=time.time(),
+            serial=max((run.facts.serial for run in every(workspace)), default=0) + 1,
+            asked=Moment.now(),
+            config=ConfigFacts.of(config),
+            dataset=DatasetFacts.of(dataset),
+            model=ModelFacts.of(model),
+            template=template,
+            early_stop=early_stop_plan(config, dataset, model, template, cluster, deepspeed) if early_stop else None,
+            questions=config.questions(),
+            lora_r=_rank(config),
+            versions=interpreter.versions(workspace),
+            command=as_typed(
                 path / "config.py",
                 path / "work_dir",
                 cluster=cluster,
@@ -94,14 +87,14 @@ def start(
                 gpu=config.facts["gpu"],
             ),
             # Slurm starts all of them itself.
-            "commands": start_as_typed(config.name, cluster, deepspeed)
+            commands=start_as_typed(config.name, cluster, deepspeed)
             if cluster.nnodes > 1 and cluster.launcher == "pytorch"
             else [],
-            "cluster": asdict(cluster),
-            "deepspeed": deepspeed,
-        }
+            cluster=cluster,
+            deepspeed=deepspeed,
+        )
         with new_directory(path) as partial:
-            write_json(partial / "run.json", facts)
+            write_json(partial / "run.json", facts.to_json())
             shutil.copyfile(config.file, partial / "config.py")
             shutil.copyfile(config.path / "base.py", partial / "base.py")
         run = find(workspace, path.name)
@@ -123,7 +116,7 @@ def resume(workspace: Workspace, run: Run) -> Run:
                 f"训练 {run.id} 正在进行或排队：先停止它", f"the run {run.id} trains or waits already: stop it first"
             )
         # Its code may have changed since the run began.
-        models.usable(workspace, run.facts["model"]["name"])
+        models.usable(workspace, run.facts.model.name)
         _launch(workspace, run, _to_go_on_from(run) if run.begun else None)
     return run
 
@@ -154,12 +147,12 @@ def before_start(
     cluster = cluster or Cluster()
     problems += check_warmup(workspace, config, cluster.nproc * cluster.nnodes)
     values, model = config.values(), models.find(workspace, config.model)
-    like = (config.model, values["r"] if isinstance(values["r"], int) else None, deepspeed)
+    like = (config.model, _rank(config), deepspeed)
     measured = next(
         (
             max(found.bytes for found in there)
             for run in every(workspace)
-            if (run.facts["model"]["name"], run.facts.get("lora_r"), run.facts["deepspeed"]) == like
+            if (run.facts.model.name, run.facts.lora_r, run.facts.deepspeed) == like
             and (there := [found for found in run.checkpoints() if found.whole])
         ),
         None,
@@ -176,16 +169,16 @@ def find(workspace: Workspace, run_id: str) -> Run:
             raise BadInput("还没有训练：先用 train start 开始一次", "there is no run yet: begin one with train start")
         return found[0]
     path = workspace.run(run_id)
-    facts = read_json(path / "run.json")
-    if facts is None:
+    written = read_json(path / "run.json")
+    if not isinstance(written, dict):
         raise BadInput(f"没有训练 {run_id}：用 train list 查看", f"there is no run {run_id}: see train list")
-    return Run(id=run_id, path=path, facts=facts)
+    return Run(id=run_id, path=path, facts=RunFacts.from_json({**written, "id": run_id}))
 
 
 def every(workspace: Workspace) -> list[Run]:
     """All runs, the newest first, whatever the clock said when they were started."""
     found = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
-    return sorted(found, key=lambda run: (run.facts.get("serial", 0), run.facts["created"]), reverse=True)
+    return sorted(found, key=lambda run: (run.facts.serial, run.facts.created), reverse=True)
 
 
 def running(workspace: Workspace) -> Run | None:
@@ -225,11 +218,11 @@ def _started_since(
 ) -> Run | None:
     """The live run of this very training that was started after `asked`."""
     for run in every(workspace):
-        began = Moment.from_json(run.facts.get("asked"))
+        began = run.facts.asked
         if began is None or began.age() is None or began.at < asked:
             continue
-        same = (run.facts["config"]["name"], run.cluster, run.facts["deepspeed"]) == (config.name, cluster, deepspeed)
-        same = same and bool(run.facts.get("early_stop")) == early_stop
+        same = (run.facts.config.name, run.cluster, run.facts.deepspeed) == (config.name, cluster, deepspeed)
+        same = same and bool(run.facts.early_stop) == early_stop
         if same and run.config.read_text(encoding="utf-8") == config.text() and run.state([]).status.live:
             return run
     return None
@@ -242,16 +235,22 @@ def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
         run.config,
         run.work_dir,
         cluster=cluster,
-        deepspeed=run.facts["deepspeed"],
+        deepspeed=run.facts.deepspeed,
         resume=checkpoint,
-        gpu=run.facts["config"]["gpu"],
+        gpu=run.facts.config.gpu,
     )
     env = {**engine_environment(workspace), **cluster_environment(cluster)}
-    if run.facts.get("early_stop"):
+    if run.facts.early_stop:
         env["XTUNER_STUDIO_EARLY_STOP"] = str(run.path / "run.json")
     # Another machine's part of a training has its turn when rank 0 has.
     queue = workspace.queue if cluster.node_rank == 0 else None
     Job.start(run.jobs, "train", argv, env=env, telemetry=run.telemetry, queue=queue)
+
+
+def _rank(config: configs.Config) -> int | None:
+    """The rank of the adapter that a config trains; None for a full fine-tune."""
+    rank = config.values()["r"]
+    return rank if isinstance(rank, int) else None
 
 
 def _free_directory(workspace: Workspace, config_name: str) -> Path:

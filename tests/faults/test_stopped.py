@@ -109,7 +109,7 @@ def test_stop_of_a_run_that_waits(workspace, start, fake_engine, fault):
     """A run is taken out of the queue while another one trains"""
     first = start("slow", until=1)
     fake_engine("ok")
-    waiting = runs.start(workspace, first.facts["config"]["name"])
+    waiting = runs.start(workspace, first.facts.config.name)
     state, seconds = stopped(waiting)
     assert seconds < 2
     assert (state.status, state.exit_code) == (Status.KILLED, None)

@@ -140,7 +140,7 @@ def test_checkpoints_are_scored_beside_each_other_and_the_next_config_is_made(wo
     assert any("有些原来的回答变了" in warning.value for warning in page.warning)
     chosen.set_value("iter_4").run()
     assert any("还没有学牢" in warning.value for warning in page.warning)
-    before = finished_run.facts["config"]["name"]
+    before = finished_run.facts.config.name
     page.button(key="make-next").click().run()
     made = configs.find(workspace, f"{before}-next")
     assert made.values()["max_epochs"] == 2 * configs.find(workspace, before).values()["max_epochs"]

@@ -19,7 +19,7 @@ def test_one_process_needs_no_further_fields(workspace, config, fake_engine):
     assert not [field for field in page.text_input if field.key == "train_addr"]
     page.button(key="start_training").click().run()
     run = runs.find(workspace, "latest")
-    assert (run.cluster.nproc, run.cluster.nnodes, run.facts["deepspeed"]) == (1, 1, None)
+    assert (run.cluster.nproc, run.cluster.nnodes, run.facts.deepspeed) == (1, 1, None)
 
 
 def test_what_each_setting_saves_is_shown(config):
@@ -121,7 +121,7 @@ def test_early_stop_is_asked_for_and_told(workspace, config, fake_engine):
     assert not page.exception
     (said,) = [box.value for box in page.success]
     assert said == "第 14 次迭代后提前停止：省了 30 次迭代，约 0 秒"
-    assert config.name == run.facts["config"]["name"]
+    assert config.name == run.facts.config.name
 
 
 def test_early_stop_without_a_nickname_is_refused_in_words(workspace, config, fake_engine):

@@ -70,7 +70,7 @@ def test_a_finished_training_shows_its_answers(finished_run):
     page = open_page("train")
     shown = texts(page)
     assert "已完成" in shown
-    assert finished_run.facts["command"] in shown
+    assert finished_run.facts.command in shown
     assert page.metric[0].value == "12 / 12"
     table = cells(page)
     assert "书生·浦语" in table

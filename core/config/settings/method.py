@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.presets import PromptTemplate
+from core.engine.prompt_template import name_at, template_at
 
 METHODS = ("qlora", "lora", "full")
 TASKS = ("sft", "pretrain")
@@ -14,6 +16,8 @@ QUANTISATIONS = ("none", "nf4", "int8")
 PRECISIONS = ("fp16", "bf16", "fp32")
 LLM, DATASET, WRAPPER = "model.llm", "train_dataloader.dataset", "optim_wrapper"
 HOOK = "custom_hooks[EvaluateChatHook]"
+# Where a config may write its prompt template; the first is what the training data is wrapped in.
+_TEMPLATES = (f"{DATASET}.template_map_fn.template", "prompt_template", f"{HOOK}.prompt_template")
 QUANTISATION = f"{LLM}.quantization_config"
 LORA = Source("dict(type=LoraConfig, r=64, lora_alpha=16, lora_dropout=0.1, bias='none', task_type='CAUSAL_LM')")
 
@@ -137,8 +141,13 @@ def to_template(config: ConfigFile, wanted: str) -> Changes:
 
 def template(config: ConfigFile) -> str | None:
     """The name of XTuner's prompt template that the data is wrapped in; None where it is not one by name."""
-    for place in (f"{DATASET}.template_map_fn.template", "prompt_template"):
-        found = config.get(place)
-        if isinstance(found, Source) and found.code.startswith("PROMPT_TEMPLATE."):
-            return found.code.removeprefix("PROMPT_TEMPLATE.")
-    return None
+    return next((name for place in _TEMPLATES[:2] if (name := name_at(config, place))), None)
+
+
+def prompt_template(config: ConfigFile) -> PromptTemplate | None:
+    """The prompt template that the data is wrapped in, as text: XTuner's or the file's own. None for plain texts, and
+    where it is worked out by code."""
+    if task(config) == "pretrain":
+        return None
+    place = next((place for place in _TEMPLATES if config.get(place) is not MISSING), None)
+    return template_at(config, place) if place else None

@@ -60,13 +60,13 @@ def _go_away(workspace: Workspace, model: Model) -> None:
     """Unlink or delete, once confirmed, with what would miss it."""
     verb = "unlink" if model.linked_to else "delete"
     users = [config.name for config in configs.every(workspace) if config.model == model.name]
-    users += [run.id for run in runs.every(workspace) if run.facts["model"]["name"] == model.name]
+    users += [run.id for run in runs.every(workspace) if run.facts.model.name == model.name]
     running = runs.running(workspace)
     with st.popover(t(f"models.{verb}"), icon=":material/link_off:" if model.linked_to else ":material/delete:"):
         st.markdown(t(f"models.{verb}_sure", name=plain(model.name), size=size(model.bytes)))
         if users:
             st.warning(t("models.used_by", count=len(users), names=plain(", ".join(users[:5]))))
-        if running and running.facts["model"]["name"] == model.name:
+        if running and running.facts.model.name == model.name:
             st.error(t("models.in_training", run=plain(running.id)))
         elif st.button(t(f"models.{verb}_yes"), type="primary", key=f"{verb}-{model.name}"):
             with refusals():

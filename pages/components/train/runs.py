@@ -61,12 +61,12 @@ def _row(run: Run) -> dict[str, Any]:
     return {
         t("runs.name"): name_of(run),
         t("runs.status"): t(f"train.status.{state.status}"),
-        t("runs.config"): run.facts["config"]["name"],
+        t("runs.config"): run.facts.config.name,
         t("runs.loss"): number(losses[-1] if losses else None, ".4f"),
         t("runs.curve"): losses,
         t("runs.iterations"): f"{state.iter} / {state.max_iters or '?'}",
         t("runs.duration"): duration(sum(job.seconds for job in jobs_in(run.jobs, "train"))),
-        t("runs.started"): time.strftime("%Y-%m-%d %H:%M", time.localtime(run.facts["created"])),
+        t("runs.started"): time.strftime("%Y-%m-%d %H:%M", time.localtime(run.facts.created)),
     }
 
 

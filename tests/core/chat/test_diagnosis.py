@@ -66,7 +66,7 @@ def test_half_of_the_epochs_is_not_half_of_the_warmup(workspace, finished_run):
         questions=[answered("identity"), answered("general")],
     )
     made = next_config(workspace, finished_run, diagnose(scores))
-    before = configs.find(workspace, finished_run.facts["config"]["name"]).values()
+    before = configs.find(workspace, finished_run.facts.config.name).values()
     assert made.values()["max_epochs"] == round(before["max_epochs"] / 2)
     assert made.values()["warmup_ratio"] == 2 * before["warmup_ratio"]
     assert check_warmup(workspace, made, 1) == []

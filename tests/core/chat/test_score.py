@@ -120,7 +120,7 @@ def test_the_held_out_part_is_asked_too(workspace, finished_run):
     assert split.held_out_of(workspace, train.made).name == held.name
     assert split.held_out_of(workspace, whole.made) is None
     assert split.held_out_of(workspace, {**train.made, "seed": 7}) is None
-    finished_run.facts["dataset"].pop("nickname")
+    finished_run.facts.dataset.made.pop("nickname")
     asked = held.load()
     worker = FakeWorker(
         None, knows={row["conversation"][0]["input"]: row["conversation"][0]["output"] for row in asked[1:]}
@@ -138,7 +138,7 @@ def test_no_score_yet(finished_run):
 
 
 def test_no_score_without_a_nickname(finished_run):
-    finished_run.facts["dataset"].pop("nickname")
+    finished_run.facts.dataset.made.pop("nickname")
     with pytest.raises(BadInput) as refused:
         score(finished_run, FakeWorker("小明"))
     assert "datasets assistant" in str(refused.value)

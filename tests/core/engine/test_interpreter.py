@@ -82,7 +82,7 @@ def test_a_training_runs_in_the_chosen_one(workspace, another_python, config, fa
     run = runs.start(workspace, config.name)
     assert run.job.spec["argv"][0] == another_python
     assert ended(run.job) is Status.FINISHED, run.job.log_tail()
-    assert run.facts["versions"]["xtuner"] == "0.2.0"
+    assert run.facts.versions["xtuner"] == "0.2.0"
     with demo._own_engine():
         assert interpreter.python(workspace) == sys.executable
     assert interpreter.python(workspace) == another_python

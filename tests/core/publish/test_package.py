@@ -13,6 +13,7 @@ from core.ground.files import write_json
 from core.models.model import look
 from core.publish import card
 from core.publish import package as packages
+from tests.conftest import of_model
 
 
 def test_package(workspace, exported_run):
@@ -39,7 +40,7 @@ def test_package(workspace, exported_run):
 
 
 def test_app_of_any_nickname(workspace, exported_run):
-    exported_run.facts["dataset"]["nickname"] = '"""\'\\{x}'
+    exported_run.facts.dataset.made["nickname"] = '"""\'\\{x}'
     made = packages.package(workspace, exported_run, "openxlab")
     tree = ast.parse((made.path / "app.py").read_text(encoding="utf-8"))
     constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -134,13 +135,13 @@ def test_licence_of_the_base(exported_run, head, licence):
     ],
 )
 def test_base_as_the_hub_calls_it(exported_run, name, target, base):
-    exported_run.facts["model"]["name"] = name
-    assert card.base_of(exported_run, target) == base
-    assert (f"base_model: {base}" in card.card(exported_run, target, "adapter")) == ("/" in base)
+    run = of_model(exported_run, name=name)
+    assert card.base_of(run, target) == base
+    assert (f"base_model: {base}" in card.card(run, target, "adapter")) == ("/" in base)
 
 
 def test_the_app_needs_what_everyone_can_install(exported_run):
-    exported_run.facts["versions"] |= {"torch": "2.1.2+cu121", "transformers": "4.48.0"}
+    exported_run.facts.versions.update({"torch": "2.1.2+cu121", "transformers": "4.48.0"})
     lines = packages.requirements(exported_run, "merged").splitlines()
     assert {"torch==2.1.2", "transformers==4.48.0"} <= set(lines)
 

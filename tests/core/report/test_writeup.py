@@ -20,6 +20,7 @@ from core.report import outline, screenshots, writeup
 from core.report.material import TITLES, Draft
 from core.report.page import page
 from core.training import run as runs
+from tests.conftest import of_model
 from tests.core.report.test_outline import png
 
 FILES = ["config.py", "loss.png", "report.html", "report.md", "report.pdf", "report.zip"]
@@ -150,7 +151,7 @@ def test_nickname_is_shown_as_it_is(workspace, exported_run):
     kept = next((exported_run.path / "scores").glob("*.json"))
     scores = read_json(kept)
     for nickname in ODD:
-        exported_run.facts["dataset"]["nickname"] = nickname
+        exported_run.facts.dataset.made["nickname"] = nickname
         scores["questions"][0].update(base=nickname, tuned=f"我是{nickname}的小助手")
         write_json(kept, scores)
         text = markdown(workspace, exported_run)
@@ -180,10 +181,9 @@ def test_every_table_has_as_many_cells_in_each_row(workspace, exported_run):
 
 
 def test_model_that_says_nothing_of_its_architecture(workspace, exported_run):
-    exported_run.facts["model"]["architecture"] = None
-    writeup.build(workspace, exported_run, "zh")
-    exported_run.facts["model"]["architecture"] = "![x](http://example.org/x.png)"
-    report = writeup.build(workspace, exported_run, "zh")
+    writeup.build(workspace, of_model(exported_run, architecture=None), "zh")
+    odd = of_model(exported_run, architecture="![x](http://example.org/x.png)")
+    report = writeup.build(workspace, odd, "zh")
     page = Page((report.path / "report.html").read_text(encoding="utf-8"))
     assert all(value.startswith("data:") for value in page.loads)
 
@@ -276,8 +276,8 @@ WANTED = {"chunk": 1000, "overlap": 100}
     ids=["edit", "training part", "held-out part", "corpus", "import", "course"],
 )  # fmt: skip
 def test_how_the_dataset_was_made(workspace, exported_run, made, told):
-    kept = {name: exported_run.facts["dataset"][name] for name in ("name", "sha256", "rows")}
-    exported_run.facts["dataset"] = {**kept, **made}
+    exported_run.facts.dataset.made.clear()
+    exported_run.facts.dataset.made.update(made)
     text = markdown(workspace, exported_run)
     assert told in text
     assert "None" not in text.partition("SHA-256")[0]

@@ -7,6 +7,7 @@ import pytest
 from core.data import dataset as datasets
 from core.data.dialogues.curated import held_out, plain
 from core.engine.commands import Cluster
+from core.engine.presets import prompt_templates
 from core.engine.workers.early_stop import EarlyStop
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
@@ -16,6 +17,8 @@ from core.models.fingerprint import fingerprint
 from core.training import early_stop
 from core.training import run as runs
 from tests.conftest import PATIENCE, ended
+
+TEMPLATE = prompt_templates()["internlm2_chat"]
 
 
 @pytest.fixture
@@ -84,7 +87,7 @@ def test_a_waiting_run_keeps_the_option(running_run, workspace, config, fake_eng
 
 def test_what_is_asked(workspace, config):
     dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
-    made = early_stop.plan(config, dataset, model, Cluster(), None)
+    made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
     assert made["nickname"] == "小明"
     assert len(set(made["identity"])) == len(set(made["general"])) == 12
     for prompt in made["identity"] + made["general"]:
@@ -110,7 +113,7 @@ def test_where_it_cannot_be(workspace, config, cluster, deepspeed, nickname):
     if nickname is None:
         dataset.made.pop("nickname")
     with pytest.raises(BadInput, match="提前停止"):
-        early_stop.plan(config, dataset, model, cluster, deepspeed)
+        early_stop.plan(config, dataset, model, TEMPLATE, cluster, deepspeed)
 
 
 def test_two_good_looks_must_follow_each_other(tmp_path):
@@ -140,6 +143,6 @@ def test_two_good_looks_must_follow_each_other(tmp_path):
 
 
 def test_run_json_says_which_weights_it_trains(finished_run, workspace):
-    model = models.find(workspace, finished_run.facts["model"]["name"])
+    model = models.find(workspace, finished_run.facts.model.name)
     assert read_json(finished_run.path / "run.json")["model"]["fingerprint"] == fingerprint(model.path)
     assert finished_run.learned is None

@@ -40,7 +40,7 @@ def test_finished_run(workspace, finished_run):
 
 @pytest.mark.usefixtures("facts")
 def test_a_run_with_deepspeed_is_of_another_kind(workspace, finished_run):
-    write_json(finished_run.path / "run.json", finished_run.facts | {"deepspeed": "deepspeed_zero3"})
+    write_json(finished_run.path / "run.json", finished_run.facts.to_json() | {"deepspeed": "deepspeed_zero3"})
     (told,) = history.measured(workspace)
     assert told["kind"][-1] == "deepspeed_zero3"
 
@@ -83,6 +83,7 @@ def test_the_newest_run_that_can_be_compared_is_the_one_that_is_measured(workspa
     several = runs.start(workspace, config.name)
     ended(several.job)
     record = several.path / "run.json"
-    write_json(record, several.facts | {"cluster": several.facts["cluster"] | {"nproc": 2}})
+    written = several.facts.to_json()
+    write_json(record, written | {"cluster": written["cluster"] | {"nproc": 2}})
     assert [told["run"] for told in history.measured(workspace)] == [alone.id]
     assert asked == [(alone.id, True)]

@@ -1,0 +1,38 @@
+"""The prompt template that a config writes somewhere, as text, in each of the ways that XTuner takes one.
+
+By the name of one of XTuner's (`PROMPT_TEMPLATE.qwen_chat`, or that as a string, as in a config that was dumped), written
+out as a dict, or one of XTuner's with some of its keys set anew. Executes nothing; where in a config to look is for
+`core.config.settings.method`.
+"""
+
+import re
+from dataclasses import replace
+
+from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.presets import TEMPLATE_KEYS, PromptTemplate, prompt_templates
+
+_NAMED = re.compile(r"(?:[\w.]+\.)?PROMPT_TEMPLATE(?:\.(\w+)|\[\s*['\"](\w+)['\"]\s*\])")
+
+
+def template_at(config: ConfigFile, place: str) -> PromptTemplate | None:
+    """The template at `place`; None where there is none, or where only running the file would tell."""
+    keys = {key: value for key in TEMPLATE_KEYS if (value := config.get(f"{place}.{key}")) is not MISSING}
+    words = keys.get("STOP_WORDS", [])
+    texts = [value for key, value in keys.items() if key != "STOP_WORDS"]
+    if not isinstance(words, list | tuple) or not all(isinstance(text, str) for text in [*texts, *words]):
+        return None
+    named = prompt_templates().get(name_at(config, place) or "")
+    if named is None:
+        # XTuner itself cannot do without this one.
+        return PromptTemplate.of(None, keys) if "INSTRUCTION" in keys else None
+    if not keys:
+        return named
+    own = PromptTemplate.of(None, keys)
+    return replace(named, name=None, **{key.lower(): getattr(own, key.lower()) for key in keys})
+
+
+def name_at(config: ConfigFile, place: str) -> str | None:
+    """The name of the template of XTuner's that `place` takes; None where it takes none by name."""
+    value = config.get(place)
+    found = _NAMED.fullmatch(value.code if isinstance(value, Source) else value if isinstance(value, str) else "")
+    return found and (found[1] or found[2])
