@@ -9,7 +9,7 @@ from core.headless.command import Answer, Options, Table, show_progress
 from core.jobs.job import Status
 from core.models import model as models
 from core.models import shared as shared_models
-from core.models import trust
+from core.models import small, trust
 from core.models.hub import download
 
 NAME = (("name",), {})
@@ -36,6 +36,17 @@ def models_demo(workspace: Workspace, _: Options) -> Answer:
             f"the demo model was not built: {why.en if why else ''}. Log: {job.log}",
         )
     return model_answer(workspace, models.find(workspace, models.DEMO))
+
+
+def models_small(workspace: Workspace, _: Options) -> Answer:
+    job = small.build(workspace)
+    if job is not None and job.wait(on_progress=show_progress) is not Status.FINISHED:
+        why = download.why(job)
+        raise WorkFailed(
+            f"{small.NAME} 没有建成：{why.zh if why else ''}。日志：{job.log}",
+            f"{small.NAME} was not made: {why.en if why else ''}. Log: {job.log}",
+        )
+    return model_answer(workspace, models.find(workspace, small.NAME))
 
 
 def models_link(workspace: Workspace, options: Options) -> Answer:
@@ -99,6 +110,7 @@ def models_list(workspace: Workspace, _: Options) -> Answer:
 
 COMMANDS: Table = {
     "models demo": (models_demo, []),
+    "models small": (models_small, []),
     "models link": (
         models_link,
         [

@@ -9,6 +9,7 @@ import streamlit as st
 from core.engine.failures.reasons import reason
 from core.ground.errors import StudioError
 from core.ground.problem import Problem
+from core.ground.text import Text
 from core.jobs.job import Job, Status
 from pages.components.plain import plain
 from pages.components.text import language, say, t
@@ -47,9 +48,9 @@ def show_problems(problems: Sequence[Problem]) -> None:
         st.caption(t("problems.more", count=len(problems) - SHOWN))
 
 
-def show_end(job: Job) -> None:
-    """Why a job did not finish, and the end of its log. Nothing for one that runs or finished."""
-    why, status = reason(job), job.status()
+def show_end(job: Job, why: Text | None = None) -> None:
+    """Why a job did not finish, in its own words where it has any, and its log. Nothing for one that runs or finished."""
+    why, status = why or reason(job), job.status()
     if why is None:
         return
     if status is Status.KILLED:

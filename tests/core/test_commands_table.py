@@ -19,6 +19,7 @@ from tests.fakes.model import write_model
 COMMANDS = [
     "doctor",
     "models demo",
+    "models small",
     "models link",
     "models check",
     "models list",

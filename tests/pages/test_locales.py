@@ -31,7 +31,7 @@ TERMS = set(
     "smi vgpu MIG vGPU NVIDIA".split()
 )
 TERMS |= set("git lfs CPU WebP".split())
-TERMS |= set("DPO ORPO Enter".split())
+TERMS |= set("DPO ORPO Enter SmolLM2 135M Instruct Apache pip".split())
 
 
 def patterns() -> list[str]:

@@ -1,6 +1,7 @@
 """The first page: what a new user sees, the demo as it runs and after it, the models, the tunnel."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 
@@ -12,8 +13,10 @@ from core.ground.errors import BadInput
 from core.ground.files import write_json
 from core.jobs.job import Job, Status
 from core.models import model as models
+from core.models import small
 from core.models.hub import download
 from core.training.run import Run
+from tests.conftest import ended
 from tests.fakes.model import write_model
 from tests.pages.screen import cells, open_page, texts
 
@@ -274,3 +277,27 @@ def test_a_finished_demo_ends_on_the_comparison(workspace, exported_run: Run):
     assert any("小明的小助手" in success.value for success in page.success)
     assert ":green-background[小明]" in cells(page)
     assert [metric.value for metric in page.metric] == ["100%", "100%", "0%"]
+
+
+def test_the_small_model_has_its_button_and_says_why_it_failed(workspace, monkeypatch):
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    page = open_page("setup", section="models")
+    assert "玩具" in texts(page)
+    page.button(key="build_small_model").click().run()
+    (job,) = [Job(path) for path in workspace.jobs.glob("small_model-*")]
+    assert "正在下载并解包小模型" in texts(page)
+    assert ended(job) is Status.FAILED
+    page.run()
+    assert any("连不上包索引" in error.value for error in page.error)
+    assert page.button(key="build_small_model")
+
+
+def test_the_small_model_that_is_there_is_named(workspace):
+    write_model(workspace.model(small.NAME))
+    write_json(workspace.model(small.NAME) / "origin.json", {})
+    page = open_page("setup", section="models")
+    assert any(small.NAME in success.value for success in page.success)
+    assert "build_small_model" not in [button.key for button in page.button]

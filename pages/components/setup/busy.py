@@ -5,6 +5,7 @@ import streamlit as st
 from core.engine import checkup
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
+from core.models import small
 from core.models.hub import download
 from pages.components.figures import duration, size
 from pages.components.job_progress import show_progress, stop_button
@@ -13,7 +14,7 @@ from pages.components.problems import show_end, show_log
 from pages.components.setup import demo
 from pages.components.text import say, t
 
-KINDS = ("demo", "demo_model", download.JOB, checkup.JOB)
+KINDS = ("demo", "demo_model", small.JOB, download.JOB, checkup.JOB)
 
 
 def live_jobs(workspace: Workspace) -> dict[str, Job]:

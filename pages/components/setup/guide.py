@@ -8,7 +8,7 @@ from core.report.assignment import Assignment
 from pages.components.checklist import show_missing
 from pages.components.contents import BY_NAME, link_to
 from pages.components.problems import refusals
-from pages.components.setup.models import demo_button
+from pages.components.setup.models import demo_button, small_button
 from pages.components.setup.sections import open_section
 from pages.components.text import language, t
 
@@ -39,6 +39,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool) -> None:
                 on_click=open_section,
                 args=("models",),
             )
+            small_button(workspace, key="guide_small_model", disabled=busy)
             demo_button(workspace, key="guide_demo_model", disabled=busy)
     elif st.button(
         t("guide.go", page=BY_NAME[step.page].title), type="primary", icon=":material/arrow_forward:", key="guide_go"

