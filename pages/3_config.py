@@ -18,23 +18,23 @@ from pages.components.problems import refusals
 from pages.components.text import language, t
 
 workspace = open_page("config")
-whole = [model.name for model in models.every(workspace) if model.whole]
+usable = [model.name for model in models.every(workspace) if model.trainable]
 data = [dataset.name for dataset in datasets.every(workspace)]
 found = {config.name: config for config in configs.every(workspace)}
 
-if not whole:
+if not usable:
     nothing_yet(t("config.no_model"), "setup")
 if not data:
     nothing_yet(t("config.no_dataset"), "dataset")
-if whole and data:
+if usable and data:
     with st.expander(t("config.new"), expanded=not found, icon=":material/add:"):
         new_tab, presets_tab, files_tab = st.tabs([t("config.tab_new"), t("config.tab_presets"), t("config.tab_files")])
         with new_tab:
-            show_new(workspace, whole, data)
+            show_new(workspace, usable, data)
         with presets_tab:
-            show_catalogue(workspace, models.find(workspace, st.session_state.get("config_model") or whole[0]))
+            show_catalogue(workspace, models.find(workspace, st.session_state.get("config_model") or usable[0]))
         with files_tab:
-            show_incoming(workspace, whole, data)
+            show_incoming(workspace, usable, data)
 if not found:
     st.stop()
 
@@ -46,7 +46,7 @@ left, right = st.columns(2, gap="large")
 with left:
     st.markdown(f"**{t('config.settings')}**")
     with refusals():
-        show_settings(workspace, config, whole, data, locked=syntax_error(config) is not None)
+        show_settings(workspace, config, usable, data, locked=syntax_error(config) is not None)
 with right:
     st.markdown(f"**{t('config.text')}**")
     with refusals():

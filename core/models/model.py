@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.engine.architectures import Architectures, architectures
 from core.engine.commands import engine_environment, module_command
 from core.ground.errors import BadInput
 from core.ground.files import locked
@@ -16,6 +17,8 @@ from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import Job, latest_job
 from core.models import shared as shared_models
 from core.models import trust
+from core.models.kind import misfit
+from core.models.place import refuse_no_model
 from core.models.trust import DEMO
 from core.models.weights import examine
 
@@ -45,10 +48,17 @@ class Model:
     hidden_size: int = 0
     vocab_size: int = 0
     problems: list[Problem] = field(default_factory=list)
+    # Why it cannot be trained though its files are complete; one of `problems` too.
+    misfit: Problem | None = None
 
     @property
     def whole(self) -> bool:
-        return not any(problem.severity == "error" for problem in self.problems)
+        """Whether its files are complete."""
+        return not any(problem.severity == "error" for problem in self.problems if problem is not self.misfit)
+
+    @property
+    def trainable(self) -> bool:
+        return self.whole and self.misfit is None
 
     @property
     def demo(self) -> bool:
@@ -70,14 +80,16 @@ class Model:
             "path": str(self.path),
             "parameters": self.parameters,
             "architecture": self.architecture,
+            "trainable": self.trainable,
             "problems": [problem.to_json() for problem in self.problems],
         }
 
 
 def every(workspace: Workspace) -> list[Model]:
     """All models of the workspace, by name, the broken ones with their problems."""
+    known = architectures(workspace)
     return [
-        look(path)
+        look(path, known)
         for path in sorted(workspace.models.glob("*"))
         if not path.name.startswith(".") and path.suffix != ".partial"
     ]
@@ -91,13 +103,19 @@ def find(workspace: Workspace, name: str) -> Model:
             f"没有模型 {name}：先用 models demo 建示例模型，或用 models link 链接本地模型",
             f"there is no model {name}: make the demo model with models demo, or link one with models link",
         )
-    return look(path)
+    return look(path, architectures(workspace))
 
 
 def usable(workspace: Workspace, name: str) -> Model:
-    """The model `name`, whole and with leave to run its code. Raises BadInput with what is in the way."""
+    """The model `name`: complete, of a kind that the engine trains, its code agreed to. Raises BadInput with what is in the way."""
     model = find(workspace, name)
-    _refuse_broken(model, f"模型 {name} 不完整", f"the model {name} is not whole")
+    _refuse_broken(model, f"模型 {name} 不完整", f"the model {name} is incomplete")
+    if model.misfit is not None:
+        what = model.misfit
+        raise BadInput(
+            f"模型 {name} 不能训练：{what.message.zh}。{what.hint.zh}",
+            f"the model {name} cannot be trained: {what.message.en}; {what.hint.en}",
+        )
     code = trust.code(workspace, model.path)
     if not code.trusted:
         files = ", ".join(code.asked)
@@ -117,15 +135,17 @@ def usable(workspace: Workspace, name: str) -> Model:
 def link(workspace: Workspace, directory: str | Path, name: str | None = None) -> Model:
     """Link a model directory into the workspace, as the course does; also by the hub's name of a shared copy.
 
-    Raises BadInput where it is not whole. Gives no leave to run its code: that is `trust.agree`.
+    One that cannot be trained is linked and says so in `misfit`. Raises BadInput for what is no model's directory, and
+    where files are missing. Agrees to none of its code: that is `trust.agree`.
     """
     target = Path(directory).expanduser().absolute()
     if not target.is_dir():
         target = shared_models.named(str(directory)) or target
+    refuse_no_model(target)
     if not target.is_dir():
         raise BadInput(f"没有目录 {target}：请检查路径", f"there is no directory {target}: check the path")
     place = workspace.model(name or target.name)
-    _refuse_broken(look(target), f"{target} 不是完整的模型", f"{target} is not a whole model")
+    _refuse_broken(look(target), f"{target} 不是完整的模型", f"{target} is not a complete model")
     workspace.models.mkdir(exist_ok=True)
     try:
         place.symlink_to(target.resolve(), target_is_directory=True)
@@ -133,7 +153,7 @@ def link(workspace: Workspace, directory: str | Path, name: str | None = None) -
         raise BadInput(
             f"模型 {place.name} 已存在：请换一个名称", f"the model {place.name} is there already: choose another name"
         ) from None
-    return look(place)
+    return find(workspace, place.name)
 
 
 def unlink(workspace: Workspace, name: str) -> Path:
@@ -213,9 +233,10 @@ def build_demo(workspace: Workspace) -> Job | None:
         )
 
 
-def look(path: Path) -> Model:
-    """What the model directory at `path` holds, and every problem that its files show."""
+def look(path: Path, known: Architectures | None = None) -> Model:
+    """What the model directory at `path` holds, and every problem that its files show; `known`: what the engine loads."""
     config, weights, problems = examine(path)
+    why_not = misfit(path, config, known) if config else None
     return Model(
         name=path.name,
         path=path,
@@ -226,7 +247,8 @@ def look(path: Path) -> Model:
         layers=config.get("num_hidden_layers", 0),
         hidden_size=config.get("hidden_size", 0),
         vocab_size=config.get("vocab_size", 0),
-        problems=problems,
+        problems=[*problems, why_not] if why_not else problems,
+        misfit=why_not,
     )
 
 

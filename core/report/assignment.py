@@ -78,7 +78,7 @@ def _evidence(workspace: Workspace) -> dict[str, str | None]:
     trained = [run for run in runs.every(workspace) if (job := run.job) and job.status() is Status.FINISHED]
     exports = {run.id: exported(run) for run in trained}
     usable = [
-        model.name for model in models.every(workspace) if model.whole and trust.code(workspace, model.path).trusted
+        model.name for model in models.every(workspace) if model.trainable and trust.code(workspace, model.path).trusted
     ]
     return {
         "environment": _environment(workspace),

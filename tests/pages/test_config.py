@@ -16,7 +16,7 @@ from tests.pages.screen import open_page, texts
 def test_an_empty_workspace_says_what_to_do():
     page = open_page("config")
     shown = texts(page)
-    assert "还没有完整的模型" in shown
+    assert "还没有可以训练的模型" in shown
     assert "还没有数据集" in shown
 
 

@@ -45,7 +45,7 @@ def show_recipe_form(workspace: Workspace) -> None:
     restore(workspace, FORM, USUAL)
     if st.session_state["dataset_phrasings"] is None:
         # The demo model is small: more phrasings than it can learn in its few updates do it no good.
-        real = any(model.whole and not model.demo for model in models.every(workspace))
+        real = any(model.trainable and not model.demo for model in models.every(workspace))
         st.session_state["dataset_phrasings"] = "all" if real else "usual"
     left, right = st.columns(2, gap="large")
     with left:
@@ -144,7 +144,7 @@ def _general(workspace: Workspace) -> None:
         help=t("dataset.ratio_help"),
         persist_state="session",
     )
-    whole = [model.name for model in models.every(workspace) if model.whole]
+    whole = [model.name for model in models.every(workspace) if model.trainable]
     kept = {name: found for name in whole if (found := replay.stored(workspace, name))}
     if not whole:
         return

@@ -29,7 +29,7 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
                 t("models.architecture"): plain(model.architecture or NONE),
                 t("models.parameters"): parameters(model.parameters),
                 t("models.size"): size(model.bytes),
-                t("models.whole"): tick(model.whole),
+                t("models.trainable"): tick(model.trainable),
                 t("models.code"): _leave(workspace, model),
             }
             for model in found
@@ -38,8 +38,8 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
         border="horizontal",
     )
     for model in found:
-        icon = ":material/folder_open:" if model.whole else ":material/error:"
-        with st.expander(plain(model.name), icon=icon, expanded=opened or not model.whole):
+        icon = ":material/folder_open:" if model.trainable else ":material/error:"
+        with st.expander(plain(model.name), icon=icon, expanded=opened or not model.trainable):
             _show_model(workspace, model)
 
 

@@ -266,6 +266,7 @@ def test_as_json(directory):
         "path": str(directory),
         "parameters": PARAMETERS,
         "architecture": "InternLM2ForCausalLM",
+        "trainable": True,
         "problems": [],
     }
 

@@ -74,6 +74,7 @@ def test_a_model_that_brings_no_code_is_not_asked_for(workspace, tmp_path):
     directory = write_model(tmp_path / "native")
     config = json.loads((directory / "config.json").read_text())
     del config["auto_map"]
+    config |= {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
     (directory / "config.json").write_text(json.dumps(config))
     path = models.link(workspace, directory).path
     assert trust.code(workspace, path) == trust.NONE

@@ -1,0 +1,190 @@
+"""Why a complete model cannot be trained: quantised weights, models that answer no questions, types newer than the engine.
+
+Looks at config.json and the headers of weights; loads nothing. Whether the files are complete is for `weights`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.engine.architectures import Architectures
+from core.ground.problem import Problem
+from core.ground.text import Text
+from core.models.weights import safetensors_header
+
+_QUANTISED_NAME = re.compile(
+    r"[-_.](?:gptq|awq|fp8|int[248]|w\d+a\d+|[248]bit|bnb|gguf|exl2|mlx|eetq|hqq|quantized)(?:[-_.].*)?$", re.I
+)
+# What tells packed weights where config.json does not: the tensors of GPTQ and AWQ, of compressed-tensors, of FP8.
+_PACKED_TENSOR = re.compile(r"\.(?:qweight|qzeros|weight_packed|weight_scale_inv|g_idx)$")
+_METHODS = {
+    "gptq": "GPTQ",
+    "awq": "AWQ",
+    "fp8": "FP8",
+    "fbgemm_fp8": "FP8",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed-tensors",
+    "mxfp4": "MXFP4",
+}
+
+
+def misfit(path: Path, config: Mapping[str, Any], known: Architectures | None) -> Problem | None:
+    """Why the model at `path`, whose config.json holds `config`, cannot be trained though its files are complete; None
+    where nothing speaks against it.
+
+    `known` are the model types of the engine in use; without them only what the files themselves say is looked at.
+    The first reason is the one to act on: an unknown vision model stays a vision model in every engine.
+    """
+    return _quantised(path, config) or _other_kind(path, config, known) or _unknown_type(config, known)
+
+
+def _problem(where: str, message: tuple[str, str], hint: tuple[str, str]) -> Problem:
+    return Problem(severity="error", where=where, message=Text(*message), hint=Text(*hint))
+
+
+def _quantised(path: Path, config: Mapping[str, Any]) -> Problem | None:
+    """Weights that are packed into few bits: the optimizer cannot change them, and a merge cannot be written into them."""
+    settings = config.get("quantization_config") or config.get("quantization") or config.get("compression_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    if not settings and (path / "quantize_config.json").is_file():
+        method, settings = "gptq", True
+    if not settings and _packed(path):
+        settings = True
+    if not settings:
+        return None
+    name = _METHODS.get(method, method) if isinstance(method, str) else None
+    kind_zh, kind_en = (f"{name} 量化", f"quantised by {name}") if name else ("量化", "quantised")
+    original = _QUANTISED_NAME.sub("", path.resolve().name)
+    zh, en = (f"（{original}）", f" ({original})") if original != path.resolve().name else ("", "")
+    return _problem(
+        "quantization_config",
+        (
+            f"权重已经是{kind_zh}后的：XTuner 不能在上面训练，也不能合并",
+            f"the weights are {kind_en}: XTuner can neither train on them nor merge into them",
+        ),
+        (
+            f"请下载未量化的原始模型{zh}；显存不够时用 QLoRA，训练时再量化到 4 位",
+            f"download the original model without quantisation{en}; where GPU memory is short, use QLoRA, which "
+            "quantises to 4 bits while it trains",
+        ),
+    )
+
+
+def _packed(path: Path) -> bool:
+    """Whether the headers of the weights show tensors that only packed weights have."""
+    for file in sorted(path.glob("*.safetensors")):
+        header = safetensors_header(file) or {}
+        if any(_PACKED_TENSOR.search(name) for name in header):
+            return True
+        if any(str(tensor.get("dtype", "")).startswith("F8") for tensor in header.values()):
+            return True
+    return False
+
+
+def _other_kind(path: Path, config: Mapping[str, Any], known: Architectures | None) -> Problem | None:
+    """Models that do not continue a text: embeddings, classifiers, pictures, sound, translation."""
+    classes = list(_strings(config.get("architectures")))
+    name = classes[0] if classes else str(config.get("model_type") or "")
+    auto_map = config.get("auto_map") if isinstance(config.get("auto_map"), dict) else {}
+    said = _kind(path, config, name)
+    if said is None and classes and not _continues_text(classes, auto_map, known):
+        said = (
+            "不是逐词续写的语言模型",
+            "is no language model that continues a text",
+            "请换一个对话模型（名称通常带 Chat 或 Instruct）",
+            "take a chat model (its name often holds Chat or Instruct)",
+        )
+    if said is None:
+        return None
+    return _problem("config.json", (f"{name} {said[0]}", f"{name} {said[1]}"), (said[2], said[3]))
+
+
+_TEXT_MODEL = ("请换成同系列的纯文本对话模型", "take the text-only chat model of the same family")
+
+
+def _kind(path: Path, config: Mapping[str, Any], name: str) -> tuple[str, str, str, str] | None:
+    keys = set(config)
+    if {"vision_config", "visual", "vit_config", "mm_vision_tower", "image_token_id"} & keys or re.search(
+        r"VL(?:Chat|For|Model|_)|Vision|Llava|Image|Pix2|CLIP|ViT(?:For|Model)", name
+    ):
+        return ("是看图的多模态模型", "is a vision model", *_TEXT_MODEL)
+    if {"audio_config", "speech_config"} & keys or re.search(r"Audio|Speech|Whisper|Wav2Vec|TTS", name):
+        return ("是语音模型", "is a speech model", *_TEXT_MODEL)
+    if (path / "modules.json").is_file() or (path / "1_Pooling").is_dir() or re.search(r"Embedding|SentenceT", name):
+        return (
+            "是向量（embedding）模型，不会回答问题",
+            "is an embedding model, which answers no questions",
+            *_TEXT_MODEL,
+        )
+    if re.search(r"For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice)|Reward", name):
+        return (
+            "是分类或打分模型，不会回答问题",
+            "is a classifier or reward model, which answers no questions",
+            *_TEXT_MODEL,
+        )
+    if re.search(r"For(?:MaskedLM|PreTraining)$", name):
+        return (
+            "是填空模型（如 BERT），不会续写",
+            "is a masked language model such as BERT, which continues no text",
+            *_TEXT_MODEL,
+        )
+    if config.get("is_encoder_decoder") or re.search(r"ForConditionalGeneration|Seq2Seq", name):
+        return (
+            "是编码器-解码器模型（如 T5），XTuner 只训练逐词续写的模型",
+            "is an encoder-decoder model such as T5; XTuner trains models that continue a text",
+            *_TEXT_MODEL,
+        )
+    return None
+
+
+def _continues_text(classes: list[str], auto_map: Mapping[str, Any], known: Architectures | None) -> bool:
+    """Whether the class that config.json names is one of transformers', or of the model's own code, that does."""
+    if "AutoModelForCausalLM" in auto_map:
+        return True
+    if known is not None and set(classes) & known.causal and not _encoders_only(classes):
+        return True
+    return any(re.search(r"For(?:\w*)CausalLM$|LMHead", name) for name in classes)
+
+
+def _encoders_only(classes: list[str]) -> bool:
+    return all(name.endswith("Model") for name in classes)
+
+
+def _unknown_type(config: Mapping[str, Any], known: Architectures | None) -> Problem | None:
+    """A model newer than the engine's transformers."""
+    kind = config.get("model_type")
+    auto_map = config.get("auto_map")
+    if known is None or (isinstance(auto_map, dict) and "AutoConfig" in auto_map):
+        return None
+    if isinstance(kind, str) and kind in known.types:
+        return None
+    version = known.version or "?"
+    if not isinstance(kind, str) or not kind:
+        return _problem(
+            "config.json",
+            (
+                "没有 model_type，transformers 不知道怎样加载它",
+                "no model_type: transformers cannot tell how to load it",
+            ),
+            ("请重新下载这个模型的 config.json", "download the model's config.json again"),
+        )
+    return _problem(
+        "config.json",
+        (
+            f"训练引擎的 transformers {version} 不认识模型类型 {kind}，模型也没有自带代码",
+            f"the engine's transformers {version} does not know the model type {kind}, and the model brings no code of "
+            "its own",
+        ),
+        (
+            "若它比引擎新：换一个引擎认识的模型（如 InternLM2、Qwen2.5、Llama 3），或在“准备”页选用 transformers 更新的引擎；"
+            "若它本来自带代码（modeling_*.py）：请重新完整下载",
+            "where it is newer than the engine, take a model that the engine knows (InternLM2, Qwen2.5, Llama 3, …) or "
+            "choose an engine with a newer transformers on the Setup page; where it should bring code (modeling_*.py), "
+            "download it again completely",
+        ),
+    )
+
+
+def _strings(value: Any) -> Iterable[str]:
+    return (part for part in value if isinstance(part, str)) if isinstance(value, list) else ()
