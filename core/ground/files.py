@@ -43,7 +43,7 @@ def read_json(path: Path) -> Any | None:
     """What the JSON file holds; None where there is no file or it cannot be read as JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from core.ground.files import read_json
+from core.models.settings import settings
 from core.models.weights import safetensors_header
 
 # XTuner tunes every linear layer but these (`find_all_linear_names`).
@@ -41,8 +41,8 @@ class Shape:
 
 def shape(model: Path, targets: tuple[str, ...] = ()) -> Shape | None:
     """The shape of a model; `targets` are the layers to tune where a config names them. None where it cannot be told."""
-    config = read_json(model / "config.json")
-    if not isinstance(config, dict):
+    config, wrong = settings(model)
+    if config is None or wrong:
         return None
     hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")
     vocabulary = config.get("vocab_size", 0)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.ground.files import read_json, sha256, write_json
+from core.ground.model_code import model_code
 from core.ground.workspace import Workspace
-from core.models.weights import code_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +20,12 @@ class Code:
     files: dict[str, str]
     new: tuple[str, ...]
     changed: tuple[str, ...]
+    # Whether it names code that nobody can agree to, such as another repository's.
+    refused: bool = False
 
     @property
     def trusted(self) -> bool:
-        return not self.new and not self.changed
+        return not self.new and not self.changed and not self.refused
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -37,7 +39,8 @@ NONE = Code(files={}, new=(), changed=())
 
 def code(workspace: Workspace, path: Path) -> Code:
     """What the model at `path` in `workspace` would run. Nothing where its configuration names no code."""
-    if not code_named(path):
+    named = model_code(path)
+    if not named.files and not named.refused:
         return NONE
     # What is named imports its neighbours.
     files = {str(file.relative_to(path)): sha256(file) for file in sorted(path.rglob("*.py")) if file.is_file()}
@@ -48,6 +51,7 @@ def code(workspace: Workspace, path: Path) -> Code:
     return Code(
         files=files,
         new=tuple(name for name in files if name not in agreed),
+        refused=bool(named.refused),
         changed=tuple(name for name, digest in files.items() if agreed.get(name, digest) != digest),
     )
 

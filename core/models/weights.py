@@ -13,13 +13,33 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from core.ground.files import read_json
+from core.ground.model_code import model_code, read_object
 from core.ground.problem import Problem
 from core.ground.text import Text
+from core.models.settings import settings
 
 # Of each dtype as config.json and safetensors spell it, the bytes of one parameter.
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "F32": 4, "F16": 2, "BF16": 2, "int8": 1, "I8": 1}
+# As the safetensors library limits it.
+_MOST_HEADER = 100_000_000
 _POINTER = b"version https://git-lfs"
+# What is wrong with what the code is named by; and what to do, where that is not to fetch the file again.
+_REFUSED = {
+    "elsewhere": ("它指向别处的代码：{said}", "it names code of another place: {said}"),
+    "name": ("auto_map 里的 {said} 不是“模块.类名”", "auto_map holds {said}, which is no module.Class"),
+    "unreadable": ("不能作为 JSON 读取：损坏、过大或嵌套太深", "not readable as JSON: broken, too large or too deep"),
+    "another model": (
+        "它会让 transformers 改为加载另一个模型：{said}",
+        "it makes transformers load another model instead: {said}",
+    ),
+}
+_REFUSED_HINTS = {
+    "elsewhere": Text(
+        "没有人看过那里的代码：把需要的 .py 文件放进模型目录，只写“模块.类名”",
+        "nobody has looked at that code: put the .py file into the model's directory and write module.Class alone",
+    ),
+    "another model": Text("请把这个文件移出模型目录", "move this file out of the model's directory"),
+}
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -46,30 +66,29 @@ class _Found:
 def examine(path: Path) -> tuple[dict[str, Any], Weights, list[Problem]]:
     """The content of config.json, what the weights are, and every problem of the directory's files."""
     found = _Found()
-    config = read_json(path / "config.json")
-    if not isinstance(config, dict):
+    config, wrong = settings(path)
+    if config is None:
         found("config.json", "没有这个文件，或不是合法的 JSON", "missing, or not valid JSON")
         config = {}
-    for file in sorted(code_named(path)):
-        if not (path / file).is_file():
-            found(
-                file, "config.json 的 auto_map 提到它，但没有这个文件", "named by auto_map in config.json, but missing"
-            )
+    for key in wrong:
+        found("config.json", f"{key} 的值不是它该有的类型或大小", f"{key} is not of the kind or size that it must be")
+    _code(path, found)
     _tokenizer(path, found)
     return config, _weights(path, config.get("torch_dtype"), found), found.problems
 
 
-def code_named(path: Path) -> set[str]:
-    """The Python files that `auto_map` names in config.json and tokenizer_config.json: what `trust_remote_code` runs."""
-    named = set()
-    for file in ("config.json", "tokenizer_config.json"):
-        settings = read_json(path / file)
-        mapping = settings.get("auto_map") if isinstance(settings, dict) else None
-        for spec in mapping.values() if isinstance(mapping, dict) else ():
-            for name in spec if isinstance(spec, list) else [spec]:
-                if isinstance(name, str) and name:
-                    named.add(name.split(".")[0] + ".py")
-    return named
+def _code(path: Path, found: _Found) -> None:
+    """What is in the way of running the code that the model names: files that are missing, and code of another place."""
+    named = model_code(path)
+    for file, where in sorted(named.files.items()):
+        if not (path / file).is_file():
+            found(file, f"{where} 的 auto_map 提到它，但没有这个文件", f"named by auto_map in {where}, but missing")
+    for refused in named.refused:
+        if refused.why == "unreadable" and refused.where == "config.json":
+            continue
+        zh, en = _REFUSED[refused.why]
+        hint = _REFUSED_HINTS.get(refused.why)
+        found(refused.where, zh.format(said=refused.said), en.format(said=refused.said), hint)
 
 
 def _tokenizer(path: Path, found: _Found) -> None:
@@ -112,8 +131,10 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
         elif not _whole_bin(shard):
             found(name, "文件不完整或不是 PyTorch 权重", "cut short, or no PyTorch weights")
     if not parameters and total:
-        said = (index.get("metadata") or {}).get("total_size") if isinstance(index.get("metadata"), dict) else None
-        parameters = int(said or total) // _BYTES.get(dtype or "", 2)
+        said = index["metadata"].get("total_size") if isinstance(index.get("metadata"), dict) else None
+        parameters = int(said if isinstance(said, (int, float)) and 0 < said < 1e15 else total) // _BYTES.get(
+            dtype or "", 2
+        )
     return Weights(parameters=parameters, bytes=total, dtype=seen)
 
 
@@ -123,8 +144,7 @@ def _wanted(path: Path, found: _Found) -> tuple[dict[str, set[str]], dict[str, A
         (p for p in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json") if p.is_file()), None
     )
     if place is not None:
-        content = read_json(place)
-        content = content if isinstance(content, dict) else {}
+        content = read_object(place) or {}
         mapping = content.get("weight_map")
         wanted: dict[str, set[str]] = {}
         for tensor, shard in sorted(mapping.items()) if isinstance(mapping, dict) else ():
@@ -152,14 +172,19 @@ def safetensors_header(path: Path) -> dict[str, Any] | None:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             size = os.fstat(file.fileno()).st_size
-            if length > size:
+            if length > min(size, _MOST_HEADER):
                 return None
             header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, struct.error):
+        sound = all(isinstance(tensor["dtype"], str) and _is_shape(tensor["shape"]) for tensor in header.values())
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError, struct.error):
         return None
-    return header if 8 + length + end == size else None
+    return header if sound and 8 + length + end == size else None
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(length, int) and length >= 0 for length in value)
 
 
 def _whole_bin(path: Path) -> bool:

@@ -184,7 +184,7 @@ class Export:
         config = read_json(self.base / "config.json")
         floats = {str(tensor.dtype).removeprefix("torch.") for tensor in plan if tensor.dtype.is_floating_point}
         config["torch_dtype"] = self.plan.get("dtype") or (floats.pop() if len(floats) == 1 else config["torch_dtype"])
-        check_code(partial, config)
+        check_code(self.base)
         facts = {"checkpoint": str(checkpoint)} if checkpoint else {"adapter": str(self.adapter)}
         if not checkpoint:
             facts["adapter_sha256"] = adapter_digest(self.adapter)

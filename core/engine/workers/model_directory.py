@@ -1,6 +1,6 @@
 """The directory of a model or an adapter as a worker writes it: beside its place, whole, then renamed.
 
-A part of the workers; standard library alone.
+A part of the workers; standard library alone, and of ours the reading of which code a model names.
 """
 
 import hashlib
@@ -11,15 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.ground.model_code import model_code
 
-def check_code(directory: Path, config: "dict[str, Any]") -> None:
-    """Exit where a Python file that the model or its tokenizer would load is not there."""
-    named = [config, read_json(directory / "tokenizer_config.json")]
-    for value in (value for found in named for value in (found.get("auto_map") or {}).values()):
-        for spec in value if isinstance(value, list) else [value]:
-            file = f"{spec.rpartition('--')[2].partition('.')[0]}.py" if spec else None
-            if file and not (directory / file).is_file():
-                sys.exit(f"The base model has no {file}, which its configuration names: copy it there.")
+
+def check_code(base: Path) -> None:
+    """Exit where a Python file that the model or its tokenizer would load is not there, or is of another place."""
+    named = model_code(base)
+    if named.refused:
+        first = named.refused[0]
+        sys.exit(f"{first.where} of the base model names code that is not its own: {first.said or first.why}.")
+    for file in named.files:
+        if not (base / file).is_file():
+            sys.exit(f"The base model has no {file}, which its configuration names: copy it there.")
 
 
 def adapter_digest(directory: Path) -> "str | None":
@@ -38,7 +41,7 @@ def read_json(path: Path) -> "dict[str, Any]":
     """A JSON object; empty where there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

@@ -12,6 +12,7 @@ from core.jobs.job import Status
 from core.models import model as models
 from core.models import trust
 from core.models.model import look, tree
+from core.models.shape import shape
 from core.models.weights import safetensors_header
 from tests.fakes.model import PARAMETERS, write_model, write_safetensors
 
@@ -148,6 +149,42 @@ def config_broken(path):
     (path / "config.json").write_text('{"architectures": [')
 
 
+def config_nested(path):
+    (path / "config.json").write_text('{"a":' * 100_000)
+
+
+def config_without_end(path):
+    with (path / "config.json").open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def config_of_other_kinds(path):
+    hostile = {"hidden_size": "16", "num_hidden_layers": 10**9, "vocab_size": [64], "architectures": {"a": 1}}
+    hostile |= {"torch_dtype": ["float32"], "num_attention_heads": {}, "intermediate_size": True}
+    (path / "config.json").write_text(json.dumps(hostile))
+
+
+def code_of_another_place(path):
+    """And none here, so that nobody would be asked."""
+    for file in path.glob("*.py"):
+        file.unlink()
+    config = json.loads((path / "config.json").read_text())
+    del config["auto_map"]
+    (path / "config.json").write_text(json.dumps(config))
+    mapping = {"AutoTokenizer": ["/home/x/evil--payload.Tok", None]}
+    (path / "tokenizer_config.json").write_text(json.dumps({"auto_map": mapping}))
+
+
+def header_nested(path):
+    block = b'{"a":' * 100_000
+    (path / "model-00001-of-00002.safetensors").write_bytes(struct.pack("<Q", len(block)) + block)
+
+
+def header_of_other_kinds(path):
+    block = json.dumps({"a": {"dtype": "F32", "shape": ["2", "2"], "data_offsets": [0, 0]}}).encode()
+    (path / "model-00001-of-00002.safetensors").write_bytes(struct.pack("<Q", len(block)) + block)
+
+
 def config_a_list(path):
     (path / "config.json").write_text("[]")
 
@@ -179,6 +216,11 @@ def config_a_list(path):
         (config_missing, "config.json"),
         (config_broken, "config.json"),
         (config_a_list, "config.json"),
+        (config_nested, "config.json"),
+        (config_without_end, "config.json"),
+        (code_of_another_place, "tokenizer_config.json"),
+        (header_nested, "model-00001-of-00002.safetensors"),
+        (header_of_other_kinds, "model-00001-of-00002.safetensors"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -192,6 +234,33 @@ def test_broken(workspace, directory, harm, where):
     assert where in str(refused.value)
     assert "\n" not in str(refused.value)
     assert os.listdir(workspace.root) == []
+
+
+def test_values_of_other_kinds_are_problems_of_that_model_alone(workspace, directory):
+    config_of_other_kinds(directory)
+    found = look(directory)
+    assert [str(problem.message.en).split()[0] for problem in found.problems] == [
+        "hidden_size", "num_hidden_layers", "vocab_size", "architectures",
+    ]  # fmt: skip
+    assert (found.architecture, found.layers, found.dtype) == (None, 0, "F32")
+    assert shape(directory) is None
+    (workspace.models / "nested").mkdir(parents=True)
+    (workspace.models / "hostile").symlink_to(directory)
+    config_nested(workspace.models / "nested")
+    write_model(workspace.models / "sound")
+    assert [model.name for model in models.every(workspace) if model.whole] == ["sound"]
+
+
+def test_a_total_size_that_is_no_number_is_not_believed(directory):
+    bin_instead(directory)
+    for file in directory.glob("*.index.json"):
+        file.unlink()
+    (directory / "pytorch_model.bin").rename(directory / "pytorch_model-1.bin")
+    index = {"metadata": {"total_size": ["x"]}, "weight_map": {"a": "pytorch_model-1.bin"}}
+    (directory / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    found = look(directory)
+    assert found.whole
+    assert found.parameters == found.bytes // 4
 
 
 def test_every_problem_at_once(directory):

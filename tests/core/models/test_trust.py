@@ -81,6 +81,21 @@ def test_a_model_that_brings_no_code_is_not_asked_for(workspace, tmp_path):
     assert models.usable(workspace, "native").whole
 
 
+def test_code_of_another_place_is_nothing_to_agree_to(workspace, tmp_path):
+    directory = write_model(tmp_path / "foreign")
+    config = json.loads((directory / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "/home/x/evil--payload.Config"}
+    path = models.link(workspace, directory).path
+    (directory / "config.json").write_text(json.dumps(config))
+    trust.agree(workspace, path)
+    assert not trust.code(workspace, path).trusted
+    with pytest.raises(BadInput, match="evil--payload"):
+        models.usable(workspace, "foreign")
+    for file in directory.glob("*.py"):
+        file.unlink()
+    assert not trust.code(workspace, path).trusted
+
+
 def test_the_demo_model_is_ours_and_a_link_of_that_name_is_not(workspace, tmp_path, small_model):
     assert trust.code(workspace, small_model.path).trusted
     models.delete(workspace, small_model.name)
