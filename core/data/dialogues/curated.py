@@ -16,7 +16,7 @@ _MARKS = re.compile(r"[\W_]+")
 
 @cache
 def dialogues(name: str) -> Any:
-    """One collection: `identity`, `identity_more`, `general`, `open_questions`, `styles` or `spelling`."""
+    """One collection: `identity`, `identity_more`, `general`, `open_questions`, `facts`, `styles` or `spelling`."""
     return json.loads((DIALOGUES / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -28,8 +28,8 @@ def plain(question: str) -> str:
 @cache
 def held_out() -> frozenset[str]:
     """The questions that the scores ask, plain. No dataset that we make holds one."""
-    asked = dialogues("identity")["questions"] + dialogues("general")
-    return frozenset(plain(question["question"]) for question in asked if question["held_out"])
+    asked = [q for q in dialogues("identity")["questions"] + dialogues("general") if q["held_out"]]
+    return frozenset(plain(question["question"]) for question in asked + dialogues("facts"))
 
 
 def replay_questions() -> list[dict[str, str]]:
