@@ -22,6 +22,8 @@ SUPPORTED = ((3, 11), (3, 12))
 # The environment takes 6.5 GB, most of it torch and CUDA libraries.
 INSTALL_GB = 9.0
 RUN_GB = 1.0
+# Each takes up to 1 GB of memory, and as much again for a training.
+MOST_WORKERS = 8
 
 
 def fail(zh: str, en: str) -> NoReturn:
@@ -127,7 +129,10 @@ def test() -> None:
     """All checks: style, then every test."""
     setup()
     os.chdir(PROJECT)
-    for step in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["pytest", "-rs"]):
+    # Half of a test's time is waiting for processes and browsers, so twice as many workers as cores.
+    workers = str(min(2 * (os.cpu_count() or 1), MOST_WORKERS))
+    tests = ["pytest", "-rs", "-n", workers, "--dist", "loadgroup", "--no-loadscope-reorder"]
+    for step in (["ruff", "check", "."], ["ruff", "format", "--check", "."], tests):
         code = subprocess.call([PYTHON, "-m"] + step)
         if code != 0:
             sys.exit(code)

@@ -1,10 +1,13 @@
 """One real demo for all end-to-end tests: real XTuner, real InternLM2 code, on the demo model built from nothing."""
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ from typing import Any
 import pytest
 
 from core.engine.commands import engine_environment
+from core.ground.files import read_json, write_json
 from core.ground.workspace import PROJECT, Workspace
-from core.jobs.job import jobs_in
+from tests.conftest import stop_jobs
 
 NICKNAME = "小明"
 
@@ -56,15 +60,29 @@ def engine(workspace: Workspace, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The whole workflow, cold, through the command line."""
-    workspace = Workspace.open(tmp_path_factory.mktemp("e2e") / "my work")
+def make_demo(workspace: Workspace) -> dict[str, Any]:
+    """The whole workflow, cold, through the command line: what it printed, and how long it took."""
     started = time.monotonic()
     done = command(workspace, "demo", "--name", NICKNAME, "--json")
-    seconds = time.monotonic() - started
     assert done.returncode == 0, done.stderr[-3000:]
-    yield Demo(workspace, json.loads(done.stdout), seconds)
-    for job in jobs_in(workspace.jobs):
-        if job.status().live:
-            job.stop(discard=True)
+    return {"answer": json.loads(done.stdout), "seconds": time.monotonic() - started}
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The one demo of this test run. The first process of pytest that asks for it makes it, the others wait."""
+    own = tmp_path_factory.getbasetemp()
+    # Under xdist each worker has a directory of its own in the one of the run.
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    workspace, made = Workspace.open(shared / "my work"), shared / "demo.json"
+    with (shared / "demo.lock").open("w") as lock:
+        # Held alone while the demo is made, and together while it is used.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            write_json(made, make_demo(workspace))
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield Demo(workspace, **read_json(made))
+        with contextlib.suppress(BlockingIOError):
+            # Whoever is the last to use it puts it away.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stop_jobs(workspace.root)

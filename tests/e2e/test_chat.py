@@ -8,6 +8,9 @@ import pytest
 from core.jobs.job import jobs_in
 from tests.e2e.conftest import NICKNAME, Demo, command, engine
 
+# One process of the engine for all cases.
+pytestmark = pytest.mark.xdist_group("chat")
+
 
 @pytest.fixture(scope="module")
 def cases(demo: Demo) -> dict[str, Any]:
@@ -45,7 +48,9 @@ def test_never_half_a_character_and_stop_words_of_several_tokens(cases: dict[str
 
 def test_base_tuned_and_a_checkpoint_are_asked_at_once(demo: Demo) -> None:
     first = f"iter_{min(int(p.stem[5:]) for p in (demo.run / 'work_dir').glob('iter_*.pth'))}"
-    done = command(demo.workspace, "chat", "ask", "--prompt", "你是谁", "--side", first, "--side", "merged", "--json")
+    run = demo.answer["run"]
+    sides = ["--run", run, "--side", first, "--side", "merged"]
+    done = command(demo.workspace, "chat", "ask", "--prompt", "你是谁", *sides, "--json")
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert NICKNAME not in found["base"]["answer"]
