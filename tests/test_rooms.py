@@ -1,0 +1,41 @@
+"""The drawing in docs/architecture.md shows the house as it is: its rooms and imports exactly, their sizes nearly."""
+
+import re
+
+import pytest
+
+from tests.rooms import BEGIN, COMMAND, END, PAGE, Room, drawing, rooms, stairs
+
+SIZE = re.compile(r"^(\w+) +(\d+) +([\d,]+)", re.MULTILINE)
+STALE = f"docs/architecture.md shows another house; draw it again: {COMMAND}"
+
+
+def shown() -> str:
+    return PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+
+
+def test_rooms_and_imports_are_those_of_the_source():
+    assert SIZE.sub(r"\1", shown()) == SIZE.sub(r"\1", drawing()), STALE
+
+
+def test_sizes_are_about_those_of_the_source():
+    sizes = {name: (int(files), int(lines.replace(",", ""))) for name, files, lines in SIZE.findall(shown())}
+    for room in rooms():
+        assert sizes[room.name] == (
+            pytest.approx(room.files, rel=0.1, abs=2),
+            pytest.approx(room.lines, rel=0.1, abs=150),
+        ), STALE
+
+
+def test_an_import_is_a_dot_under_its_room():
+    house = [
+        Room(name="ground", files=2, lines=70, imports=frozenset()),
+        Room(name="jobs", files=12, lines=1260, imports=frozenset({"ground"})),
+        Room(name="pages", files=3, lines=449, imports=frozenset({"jobs"})),
+    ]
+    assert stairs(house) == [
+        "            files  lines   ground jobs",
+        "ground          2    100",
+        "jobs           12  1,300     ●",
+        "pages           3    400           ●",
+    ]
