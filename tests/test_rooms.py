@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.rooms import BEGIN, COMMAND, END, PAGE, Room, drawing, rooms, stairs
+from tests.test_architecture import CORE, PAGES, PROJECT, ROOMS
 
 SIZE = re.compile(r"^(\w+) +(\d+) +([\d,]+)", re.MULTILINE)
 STALE = f"docs/architecture.md shows another house; draw it again: {COMMAND}"
@@ -25,6 +26,20 @@ def test_sizes_are_about_those_of_the_source():
             pytest.approx(room.files, rel=0.1, abs=2),
             pytest.approx(room.lines, rel=0.1, abs=150),
         ), STALE
+
+
+@pytest.mark.parametrize(
+    "page", [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))], ids=lambda p: p.name
+)
+def test_what_a_page_names_is_there(page):
+    """`room/module`, `core/room/module.py`, `tests/…`: a place in the source that has moved is named where it is now."""
+    named = re.findall(
+        rf"`((?:core|pages|tests|benchmarks|docs|components|{'|'.join(ROOMS)})/[\w/-]+(?:\.py)?)`",
+        page.read_text("utf-8"),
+    )
+    for path in named:
+        places = [root / (path + end) for root in (PROJECT, CORE, PAGES) for end in ("", ".py")]
+        assert any(place.exists() for place in places), f"{page.name}: there is no {path}"
 
 
 def test_an_import_is_a_dot_under_its_room():

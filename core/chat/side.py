@@ -1,6 +1,6 @@
 """Who can be asked: the base model, a run's adapter, any of its checkpoints, other runs of the same base, a merged model.
 
-A side names files; asking it is for `compare`.
+A side names files; asking it is for `worker_client`.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """From a checkpoint to a model that stands alone: convert, merge, verify. Starts the engine's export worker as a job.
 
-What the steps do is in `engine/export_worker`; the results lie in the run: `adapter/`, `merged/`, `export/`. What a
+What the steps do is in `engine/workers/export_worker`; the results lie in the run: `adapter/`, `merged/`, `export/`. What a
 comparison means in words is for `verdict`.
 """
 

@@ -1,6 +1,6 @@
 """What the model answered before, during and after the training, from the log that XTuner writes anyway.
 
-Needs the lines `Evaluation at iteration N.` that `engine/entry` puts before the answers. Reads only what is new since
+Needs the lines `Evaluation at iteration N.` that `engine/workers/entry` puts before the answers. Reads only what is new since
 the last look, in pieces, whatever the size of the log.
 """
 

@@ -1,6 +1,6 @@
 """The hubs that models come from, through their own clients: what files a repository has, how one is fetched, what a no means.
 
-Imported by `download_worker` alone, after `prepare`. Checks and keeps no file.
+Imported by `worker` alone, after `prepare`. Checks and keeps no file.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Models from a hub: a download as a job, resumed where it stopped, checked before it becomes `models/<name>`.
 
 What has come so far lies in `models/.<name>.download` with `download.json`, which says what it is of. The work is
-`download_worker`'s, through the hubs' own clients. A token goes to that process alone and is kept nowhere.
+`worker`'s, through the hubs' own clients. A token goes to that process alone and is kept nowhere.
 """
 
 import os

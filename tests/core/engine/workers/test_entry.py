@@ -1,17 +1,20 @@
-"""What `engine.entry` changes of mmengine, on mmengine's own classes."""
+"""What `entry` changes of mmengine, on mmengine's own classes."""
 
 import time
 
 import pytest
-from torch.utils.data import DataLoader
 
 from core.engine.workers import entry
+
+# torch takes seconds and half a gigabyte: only one of those who run tests loads it, when its turn comes.
+pytestmark = pytest.mark.xdist_group("torch")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("workers", "waited"), [(0, []), (1, [2, 2])])
 def test_the_wait_between_epochs_is_for_those_who_load_the_data(workers, waited, monkeypatch):
     from mmengine.runner import loops
+    from torch.utils.data import DataLoader
 
     monkeypatch.setattr(loops._InfiniteDataloaderIterator, "__next__", loops._InfiniteDataloaderIterator.__next__)
     monkeypatch.setattr(loops, "time", time)

@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
-from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR
 
 from core.engine.workers.optimization import check_warmup, updates
 
+# torch takes seconds and half a gigabyte: only one of those who run tests loads it, when its turn comes.
+pytestmark = pytest.mark.xdist_group("torch")
 RATE = 2e-4
 
 
@@ -18,6 +18,9 @@ def runner_with(optimizer, every=2, model=None, schedulers=()):
 
 def scheduled(warm, total, start_factor=1e-5):
     """Schedulers as XTuner's presets have them, and the learning rate of every iteration under them."""
+    import torch
+    from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR
+
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=RATE)
     schedulers = [
         LinearLR(optimizer, start_factor=start_factor, by_epoch=False, begin=0, end=warm),
@@ -54,6 +57,8 @@ def test_no_scheduler_and_one_that_falls():
 
 
 def test_updates_that_the_scaler_skips_are_none():
+    import torch
+
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.AdamW([weight], lr=RATE)
     scaler = torch.amp.GradScaler("cpu")
@@ -71,6 +76,8 @@ def test_updates_that_the_scaler_skips_are_none():
 
 
 def test_an_optimizer_that_does_not_count():
+    import torch
+
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=RATE)
     assert updates(runner_with(optimizer), 7) == {"updates": 3, "skipped": None}
     assert updates(runner_with(optimizer, every=None), 7) == {"updates": None, "skipped": None}
