@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,37 +29,21 @@ from core.training import run as runs
 from core.training.run import Run
 from tests.fakes.chat import FakeWorker
 from tests.fakes.model import write_model, write_safetensors
+from tests.schedule import Schedule, place
 
-# Where tests run side by side they are begun in this order, by group or by path, and then all others: what takes long
-# first, so that no worker is left alone with it at the end; what others wait for before them; what needs the demo last.
-FIRST = (
-    "journey-zh",
-    "demo",
-    "tests/faults/test_",
-    "tests/e2e/test_uploads.py",
-    "tests/e2e/test_monitor.py",
-    "trainings",
-    "journey-en",
-    "tests/e2e/",
-    "tests/core/data/test_round_trip.py",
-)
 # Long enough for a machine that does other things too; nothing waits that long when all is well.
 PATIENCE = 30.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """One worker's tests in the order that all workers draw from; in the order of the files where there is but one."""
+    """All workers number the tests alike, in the order in which they are to begin; alone, pytest goes file by file."""
     if hasattr(config, "workerinput"):
-        items.sort(key=place)
+        items.sort(key=lambda item: place(item.nodeid))
 
 
-def place(item: pytest.Item) -> int:
-    """Where a test stands in `FIRST`; behind all of it if it is not there."""
-    group = next((mark.args[0] for mark in item.iter_markers("xdist_group")), None)
-    for number, name in enumerate(FIRST):
-        if name == group or item.nodeid.startswith(name):
-            return number
-    return len(FIRST)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    """How `pytest -n` hands out the tests."""
+    return Schedule(config, log)
 
 
 @pytest.fixture

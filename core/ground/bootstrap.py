@@ -131,7 +131,7 @@ def test() -> None:
     os.chdir(PROJECT)
     # Half of a test's time is waiting for processes and browsers, so twice as many workers as cores.
     workers = str(min(2 * (os.cpu_count() or 1), MOST_WORKERS))
-    tests = ["pytest", "-rs", "-n", workers, "--dist", "loadgroup", "--no-loadscope-reorder"]
+    tests = ["pytest", "-rs", "-n", workers]
     for step in (["ruff", "check", "."], ["ruff", "format", "--check", "."], tests):
         code = subprocess.call([PYTHON, "-m"] + step)
         if code != 0:

@@ -8,9 +8,6 @@ import pytest
 from core.jobs.job import jobs_in
 from tests.e2e.conftest import NICKNAME, Demo, command, engine
 
-# One process of the engine for all cases.
-pytestmark = pytest.mark.xdist_group("chat")
-
 
 @pytest.fixture(scope="module")
 def cases(demo: Demo) -> dict[str, Any]:

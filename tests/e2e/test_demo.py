@@ -3,17 +3,12 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from core.data.assistant import COURSE_QUESTIONS, dialogues
 from core.engine.presets import prompt_templates, xtuner_directory
 from core.ground.files import size_of
 from core.models.model import DIALOGUES
 from core.training.run import find
 from tests.e2e.conftest import NICKNAME, Demo, command, engine
-
-# What makes the demo for all others goes on with these, which need nothing else.
-pytestmark = pytest.mark.xdist_group("demo")
 
 _PLAIN_TRANSFORMERS = """
 import json, sys, torch

@@ -47,7 +47,6 @@ def ranks_of(run: Run) -> int:
     return len(left_of(run)) - 1
 
 
-@pytest.mark.xdist_group("trainings")
 def test_two_processes_with_deepspeed_are_stopped_and_go_on(demo: Demo) -> None:
     new_config(demo, "two-processes", "max_epochs=4")
     started = command(

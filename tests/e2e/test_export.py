@@ -10,9 +10,6 @@ import pytest
 from core.export.verdict import causes, verdict
 from tests.e2e.conftest import Demo, engine
 
-# One process of the engine for all cases.
-pytestmark = pytest.mark.xdist_group("exports")
-
 
 @pytest.fixture(scope="module")
 def cases(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:

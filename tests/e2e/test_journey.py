@@ -45,13 +45,7 @@ class House:
         return f"{self.server.url}/{name}?lang={self.language}"
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param((language, nickname), id=language, marks=pytest.mark.xdist_group(f"journey-{language}"))
-        for language, nickname in (("zh", "小红"), ("en", "O'Brien"))
-    ],
-)
+@pytest.fixture(scope="module", params=[("zh", "小红"), ("en", "O'Brien")], ids=["zh", "en"])
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     language, nickname = request.param
     workspace = Workspace.open(tmp_path_factory.mktemp(f"journey-{language}") / "工作 work")

@@ -65,7 +65,6 @@ def test_the_demo_did_what_its_preflight_says(demo):
     assert said["calibrated"]
 
 
-@pytest.mark.xdist_group("trainings")
 def test_a_packed_training_whose_accumulation_does_not_divide(demo):
     name = json.loads((demo.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
     configs.save_as(demo.workspace, name, "packed")
@@ -84,7 +83,6 @@ def test_a_packed_training_whose_accumulation_does_not_divide(demo):
     assert did["told"] == taken_and_skipped(did)
 
 
-@pytest.mark.xdist_group("trainings")
 def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(demo):
     """Packed, so that only measuring tells: XTuner itself would train at a 100,000th of the learning rate."""
     name = json.loads((demo.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]

@@ -6,9 +6,6 @@ import pytest
 
 from core.engine.workers import entry
 
-# torch takes seconds and half a gigabyte: only one of those who run tests loads it, when its turn comes.
-pytestmark = pytest.mark.xdist_group("torch")
-
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("workers", "waited"), [(0, []), (1, [2, 2])])

@@ -6,8 +6,6 @@ import pytest
 
 from core.engine.workers.optimization import check_warmup, updates
 
-# torch takes seconds and half a gigabyte: only one of those who run tests loads it, when its turn comes.
-pytestmark = pytest.mark.xdist_group("torch")
 RATE = 2e-4
 
 
