@@ -129,6 +129,8 @@ def test() -> None:
     """All checks: style, then every test."""
     setup()
     os.chdir(PROJECT)
+    # Trainings side by side: a thread that waits for another leaves the core to those that work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Half of a test's time is waiting for processes and browsers, so twice as many workers as cores.
     workers = str(min(2 * (os.cpu_count() or 1), MOST_WORKERS))
     tests = ["pytest", "-rs", "-n", workers]
