@@ -21,6 +21,9 @@ GROUND_OF_WORKERS = {"identity", "model_code", "progress"}
 SCREENS = ("setup", "dataset", "config", "train", "export", "chat", "report")
 # Shared by the screens: between the browser and Streamlit.
 SERVER = "server"
+# What some tests are about is a room as a whole: the command line, XTuner's presets through the form, data from a file
+# to XTuner's loader, files of others and files that mean harm, the words of the pages, the theme.
+WHOLE_ROOM = {"commands_table", "presets", "round_trip", "others_files", "hostile", "locales", "theme"}
 MOST_LINES = {"core": 300, "components": 300, "pages": 120}
 # One table, which would be read worse in two.
 TABLES = {"core/config/settings/fields.py": 520, "core/forecast/findings.py": 340}
@@ -142,9 +145,13 @@ def test_the_rooms_of_the_components_are_the_screens():
 
 
 def test_every_test_stands_where_its_room_stands():
-    for path in files(PROJECT / "tests" / "core"):
-        room = path.parent.relative_to(PROJECT / "tests")
-        assert (PROJECT / room).is_dir(), f"{name(path)}: there is no {room}"
+    """And is named after its module, a page's without the number, where it is not about a room as a whole."""
+    for path in files(PROJECT / "tests" / "core", PROJECT / "tests" / "pages"):
+        room = PROJECT / path.parent.relative_to(PROJECT / "tests")
+        assert room.is_dir(), f"{name(path)}: there is no {room}"
+        subject = path.stem.removeprefix("test_")
+        if subject != path.stem and subject not in WHOLE_ROOM:
+            assert list(room.glob(f"{subject}.py")) or list(room.glob(f"[0-9]_{subject}.py")), f"{name(path)}: of what?"
 
 
 @pytest.mark.parametrize("path", files(PAGES), ids=name)
