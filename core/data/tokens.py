@@ -7,7 +7,6 @@ content.
 import hashlib
 import json
 import os
-import subprocess
 import tempfile
 from array import array
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.engine.ask import answer_of
 from core.engine.commands import engine_command, engine_environment
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_text
@@ -124,21 +124,11 @@ def _key(model: Model, *more: str) -> str:
 
 
 def _run(workspace: Workspace, arguments: list[Any]) -> None:
-    try:
-        done = subprocess.run(
-            engine_command(workspace, WORKER, *arguments),
-            env={**os.environ, **engine_environment(workspace)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=MOST_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    argv = engine_command(workspace, WORKER, *arguments)
+    answer = answer_of(argv, seconds=MOST_SECONDS, env={**os.environ, **engine_environment(workspace)})
+    if answer.late:
         raise WorkFailed(
             f"统计 token 超过 {MOST_SECONDS} 秒，已停止", f"counting tokens took more than {MOST_SECONDS} s"
-        ) from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
-        raise WorkFailed(f"引擎的分词器出错：{last}", f"the engine's tokenizer failed: {last}")
+        )
+    if answer.returncode != 0:
+        raise WorkFailed(f"引擎的分词器出错：{answer.said}", f"the engine's tokenizer failed: {answer.said}")

@@ -5,12 +5,12 @@ Takes half a minute, so that a page starts it as a job; the result is kept until
 
 import hashlib
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.engine import interpreter
+from core.engine.ask import answer_of
 from core.engine.commands import engine_environment, module_command
 from core.engine.interpreter import WORKER, Engine
 from core.ground import environment
@@ -91,26 +91,15 @@ def run(workspace: Workspace, engine: Engine) -> Checkup:
     fresh = result.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     path = os.pathsep.join([os.path.dirname(engine.python), os.environ.get("PATH", os.defpath)])
-    try:
-        done = subprocess.run(
-            [engine.python, str(WORKER), str(fresh), "--load"],
-            env={**os.environ, **engine_environment(workspace), "PATH": path},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=MOST_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise WorkFailed(
-            f"{engine.python} 的检查没有完成：{error}", f"{engine.python} was not checked: {error}"
-        ) from None
-    found = read_json(fresh)
+    variables = {**os.environ, **engine_environment(workspace), "PATH": path}
+    argv = [engine.python, str(WORKER), str(fresh), "--load"]
+    answer = answer_of(argv, seconds=MOST_SECONDS, result=fresh, env=variables)
     fresh.unlink(missing_ok=True)
+    found = answer.content
     if found is None:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
-        raise WorkFailed(f"{engine.python} 的检查没有完成：{said}", f"{engine.python} was not checked: {said}")
+        raise WorkFailed(
+            f"{engine.python} 的检查没有完成：{answer.said}", f"{engine.python} was not checked: {answer.said}"
+        )
     write_json(result, {**found, "stamp": engine.stamp})
     return Checkup(**{name: found[name] for name in Checkup.__dataclass_fields__})
 

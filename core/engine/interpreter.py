@@ -10,7 +10,6 @@ keeps the answer until its packages change; loads nothing of it. Whether it will
 import contextlib
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.engine import presets
+from core.engine.ask import answer_of
 from core.ground import environment
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
@@ -216,26 +216,13 @@ def nearby() -> list[str]:
 def _ask(chosen: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "found.json"
-        try:
-            done = subprocess.run(
-                [chosen, str(WORKER), str(result)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=LOOK_SECONDS,
-                check=False,
-            )
-            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:200]
-        except (OSError, subprocess.TimeoutExpired) as error:
-            said = str(error)[:200]
-        facts = read_json(result)
-    if not isinstance(facts, dict):
+        answer = answer_of([chosen, str(WORKER), str(result)], seconds=LOOK_SECONDS, result=result)
+    if not isinstance(answer.content, dict):
         raise BadInput(
-            f"{chosen} 不能作为 Python 运行（{said}）：请填写 Python 解释器的路径",
-            f"{chosen} does not run as Python ({said}): give the path of a Python interpreter",
+            f"{chosen} 不能作为 Python 运行（{answer.said}）：请填写 Python 解释器的路径",
+            f"{chosen} does not run as Python ({answer.said}): give the path of a Python interpreter",
         )
-    return facts
+    return answer.content
 
 
 def _settings(workspace: Workspace) -> Path:

@@ -5,13 +5,13 @@ What is measured is in `measure_worker`; what it means for a learner is for `dat
 
 import hashlib
 import os
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core.engine import interpreter
+from core.engine.ask import answer_of
 from core.engine.commands import engine_command, engine_environment
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, sha256
@@ -69,33 +69,18 @@ def _measure(
     with tempfile.TemporaryDirectory(prefix=".measuring-", dir=directory) as scratch:
         # Beside its place, so that two who ask at once do not write into each other's.
         told = Path(scratch) / "result.json"
-        last = _run(workspace, [*arguments, "--result", str(told)])
-        found = read_json(told)
+        limit = MOST_SECONDS if arguments[0] != "build" else MOST_BUILD_SECONDS
+        argv = engine_command(workspace, "core.engine.workers.measure_worker", *arguments, "--result", told)
+        answer = answer_of(argv, seconds=limit, result=told, env={**os.environ, **engine_environment(workspace)})
+        found = answer.content
+        if answer.late:
+            raise WorkFailed(
+                f"超过 {limit} 秒仍未完成，已停止：配置里可能有不会结束的代码",
+                f"not done after {limit} s and stopped: the config may hold code that does not end",
+            )
         if found is None:
-            raise WorkFailed(f"引擎无法读取：{last}", f"the engine cannot read it: {last}")
+            raise WorkFailed(f"引擎无法读取：{answer.said}", f"the engine cannot read it: {answer.said}")
         if "error" not in found.get("data", {}):
             # What is missing may be there the next time.
             os.replace(told, result)
     return found
-
-
-def _run(workspace: Workspace, arguments: list[str]) -> str:
-    """Run the worker; the last line it said."""
-    limit = MOST_SECONDS if arguments[0] != "build" else MOST_BUILD_SECONDS
-    try:
-        done = subprocess.run(
-            engine_command(workspace, "core.engine.workers.measure_worker", *arguments),
-            env={**os.environ, **engine_environment(workspace)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise WorkFailed(
-            f"超过 {limit} 秒仍未完成，已停止：配置里可能有不会结束的代码",
-            f"not done after {limit} s and stopped: the config may hold code that does not end",
-        ) from None
-    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]

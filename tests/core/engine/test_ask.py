@@ -1,0 +1,81 @@
+"""Asking a process: its answer, its last line, and an end in time, whatever it does."""
+
+import os
+import resource
+import sys
+import time
+
+import pytest
+
+from core.engine.ask import answer_of
+from core.jobs.job import wait_until
+
+
+def ask(source, result=None, seconds=30.0, **more):
+    return answer_of([sys.executable, "-c", source], seconds=seconds, result=result, **more)
+
+
+def test_the_answer_is_what_it_wrote(tmp_path):
+    source = "import os; open(os.environ['WHERE'], 'w').write('{\"a\": [1]}'); print('much'); raise SystemExit(3)"
+    result = tmp_path / "result.json"
+    answer = ask(source, result, env={**os.environ, "WHERE": str(result)})
+    # One that fails while it ends has answered nevertheless; who must know looks at the code.
+    assert (answer.content, answer.returncode, answer.late) == ({"a": [1]}, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import sys; sys.stderr.write('first\\nthe last \\n\\n'); sys.exit(2)", "the last"),
+        ("import sys; sys.stderr.write('bar 1\\rbar 2\\rdone'); sys.exit(2)", "done"),
+        ("import sys; sys.stderr.buffer.write(b'\\xff\\xfe bad'); sys.exit(2)", "\ufffd\ufffd bad"),
+        ("import sys; sys.stderr.write('x' * 100_000 + 'y' * 5000); sys.exit(2)", "x" * 300),
+        ("import sys; print('not this'); sys.exit(2)", "exit code 2"),
+        ("import os; os.kill(os.getpid(), 9)", "exit code -9"),
+    ],
+)
+def test_why_there_is_none(tmp_path, source, said):
+    answer = ask(source, tmp_path / "result.json")
+    assert answer.content is None
+    assert not answer.late
+    assert answer.said == said
+
+
+def test_half_an_answer_is_none(tmp_path):
+    result = tmp_path / "result.json"
+    result.write_text('{"a": ')
+    assert ask("", result).content is None
+
+
+def test_no_such_program(tmp_path):
+    answer = answer_of([str(tmp_path / "python")], seconds=5)
+    assert (answer.content, answer.returncode, answer.late) == (None, None, False)
+    assert "No such file" in answer.said
+
+
+def test_one_that_does_not_end_is_ended(tmp_path):
+    pid = tmp_path / "pid"
+    began = time.monotonic()
+    answer = ask(f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)", seconds=1.5)
+    assert time.monotonic() - began < 20
+    assert (answer.late, answer.returncode, answer.content) == (True, None, None)
+    assert answer.said == "not done after 1.5 s"
+    assert wait_until(lambda: not os.path.exists(f"/proc/{pid.read_text()}"), 5)
+
+
+def test_what_it_prints_without_end_is_not_kept():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    source = "import sys\nfor _ in range(300): sys.stdout.write('o' * 1_000_000); sys.stderr.write('e' * 1_000_000)\nsys.exit('the end')"
+    assert ask(source).said.endswith("e")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_one_that_leaves_a_process_behind_is_not_waited_for():
+    source = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(30)'])\n"
+        "sys.exit('the parent went')"
+    )
+    began = time.monotonic()
+    assert ask(source).said == "the parent went"
+    assert time.monotonic() - began < 15
