@@ -1,10 +1,11 @@
-# Both commands do all their set-up themselves; PYTHON and PORT can be given.
+# Both commands do all their set-up themselves; PYTHON and PORT can be given, and PROXY: the host name of a web proxy
+# through which the app is reached.
 PYTHON ?= python3
 PORT ?= 8501
 
 .PHONY: run test bench
 run:
-	@$(PYTHON) -m core.ground.bootstrap run $(PORT)
+	@$(if $(PROXY),XTUNER_STUDIO_PROXY='$(PROXY)') $(PYTHON) -m core.ground.bootstrap run $(PORT)
 
 test:
 	@$(PYTHON) -m core.ground.bootstrap test

@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator
 
 import streamlit as st
 from starlette.middleware import Middleware
+from streamlit import config
 
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from pages.components.contents import list_pages
+from pages.components.server.access import Access
 from pages.components.server.compression import CompressedFiles, compress_ahead
+from pages.components.server.entrance import Names, Token
 from pages.components.server.uploads import SpooledUploads
 
 
@@ -49,4 +52,9 @@ if __name__ == "__main__":
     page.run()
 else:
     # The server looks for what is to be served.
-    app = st.App(__file__, lifespan=serving, middleware=[Middleware(CompressedFiles), Middleware(SpooledUploads)])
+    # Every name is judged before Streamlit sees it, and those of proxies are not in its list.
+    config.set_option("server.allowedHosts", ["*"])
+    entrance = Middleware(Access, names=Names.of_environment(), token=Token.of_environment())
+    app = st.App(
+        __file__, lifespan=serving, middleware=[entrance, Middleware(CompressedFiles), Middleware(SpooledUploads)]
+    )

@@ -7,6 +7,8 @@ only. Makes `.venv` from requirements.txt with uv; does so again only when that 
 
 import hashlib
 import os
+import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -24,6 +26,10 @@ INSTALL_GB = 9.0
 RUN_GB = 1.0
 # Each takes up to 1 GB of memory, and as much again for a training.
 MOST_WORKERS = 8
+# What the app is told: the token of those whose connections say nothing of them, the names of web proxies.
+ACCESS_TOKEN = "XTUNER_STUDIO_ACCESS_TOKEN"
+PROXY = "XTUNER_STUDIO_PROXY"
+SHORTEST_TOKEN = 16
 
 
 def fail(zh: str, en: str) -> NoReturn:
@@ -114,11 +120,37 @@ def uv_requirement() -> str:
         return next(line.split("#")[0].strip() for line in file if line.startswith("uv=="))
 
 
+def access_token() -> str:
+    """The token of this start: the one that the environment asks for, else a new one. Stops where it is easily guessed."""
+    chosen = os.environ.get(ACCESS_TOKEN, "")
+    if chosen and (len(chosen) < SHORTEST_TOKEN or not re.match(r"[A-Za-z0-9_-]+$", chosen)):
+        fail(
+            f"{ACCESS_TOKEN} 不可用：至少 {SHORTEST_TOKEN} 个字母、数字、- 或 _；不设则每次启动随机生成",
+            f"{ACCESS_TOKEN} cannot be used: take {SHORTEST_TOKEN} or more letters, digits, - or _; unset, it is new at each start",
+        )
+    return chosen or secrets.token_urlsafe(24)
+
+
+def check_proxy() -> None:
+    """Stop with one line where the names of web proxies are none."""
+    for name in os.environ.get(PROXY, "").split(","):
+        if not re.match(r"([A-Za-z0-9_.-]+(:[0-9]{1,5})?)?$", name.strip()):
+            fail(
+                f"代理名称 {name[:60]!r} 不可用：只写主机名，例如 make run PROXY=studio.example.org",
+                f"the proxy {name[:60]!r} cannot be used: give its host name alone, e.g. make run PROXY=studio.example.org",
+            )
+
+
 def run(port: int) -> NoReturn:
     """Serve the app on 127.0.0.1."""
+    check_proxy()
+    token = access_token()
     check_port(port)
     setup()
+    os.environ[ACCESS_TOKEN] = token
     print(f"\n  XTuner Studio   http://127.0.0.1:{port}")
+    print("  不是你自己的连接要用带令牌的地址 / connections that are not your own need the address with the token:")
+    print(f"  http://127.0.0.1:{port}/?token={token}")
     print("  在自己电脑的终端里 / in a terminal on your own computer:")
     print(f"  ssh -CN -L {port}:127.0.0.1:{port} -p PORT USER@HOST\n", flush=True)
     os.chdir(PROJECT)

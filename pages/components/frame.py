@@ -13,6 +13,7 @@ from pages.components.checklist import remind
 from pages.components.contents import for_a_picture, link_to, make_up_for_the_menu
 from pages.components.plain import plain
 from pages.components.problems import show_refusal
+from pages.components.server.scripts import html_language
 from pages.components.text import language, language_switch, t
 
 # The word of what is chosen has the primary colour, which must carry white words too, and so is too dark on dark ground.
@@ -28,7 +29,6 @@ UPLOAD = """<style>
 [data-testid=stFileUploaderDropzone] button p::after { content: "UPLOAD"; font-size: 0.875rem; }
 [data-testid=stFileUploaderDropzoneInstructions] span::after { content: "DROP"; font-size: 0.875rem; }
 </style>"""
-HTML_LANGUAGES = {"zh": "zh-CN", "en": "en"}
 
 
 def open_page(name: str) -> Workspace:
@@ -56,9 +56,7 @@ def open_page(name: str) -> Workspace:
         _what_runs(workspace)
         st.caption(t("frame.workspace"))
         st.caption(plain(str(workspace.root)))
-        # Streamlit says that every page is English, and a screen reader would read Chinese so.
-        words = f"<script>document.documentElement.lang = '{HTML_LANGUAGES[language()]}'</script>"
-        st.html(words + CHOSEN, unsafe_allow_javascript=True)
+        st.html(f"<script>{html_language(language())}</script>{CHOSEN}", unsafe_allow_javascript=True)
     return workspace
 
 

@@ -54,6 +54,11 @@ def t(key: str, **values: Any) -> str:
     return text.format(**values) if values else text
 
 
+def both(key: str, **values: Any) -> Text:
+    """The text `key` in either language, for whoever has no page yet that could say which one is theirs."""
+    return Text(catalogue("zh")[key].format(**values), catalogue("en")[key].format(**values))
+
+
 def say(text: Text | None) -> str:
     """What core says, in the user's language; empty for nothing."""
     return text.in_(language()) if text else ""

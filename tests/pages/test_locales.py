@@ -39,7 +39,7 @@ def patterns() -> list[str]:
     found = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("t", "both"):
                 key = node.args[0]
                 if isinstance(key, ast.Constant):
                     found.append(re.escape(key.value))

@@ -48,6 +48,32 @@ def test_a_taken_port_is_one_line_before_anything_is_installed(bare: Path) -> No
     assert not (bare / ".venv").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("XTUNER_STUDIO_ACCESS_TOKEN", "short"),
+        ("XTUNER_STUDIO_ACCESS_TOKEN", "with a space and long enough"),
+        ("XTUNER_STUDIO_PROXY", "https://studio.example.org"),
+        ("XTUNER_STUDIO_PROXY", "good.example.org,*.example.org"),
+    ],
+)
+def test_what_cannot_guard_the_entrance_is_one_line(bare: Path, monkeypatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    done = call(bare, "run", "1")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not (bare / ".venv").exists()
+
+
+def test_the_token_is_random_or_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(bootstrap.ACCESS_TOKEN, raising=False)
+    assert len({bootstrap.access_token() for _ in range(3)}) == 3
+    monkeypatch.setenv(bootstrap.ACCESS_TOKEN, "chosen-and-long-enough")
+    assert bootstrap.access_token() == "chosen-and-long-enough"
+    monkeypatch.setenv(bootstrap.PROXY, "a.example, b.example:8443,")
+    bootstrap.check_proxy()
+
+
 def test_an_unsupported_python_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(bootstrap.sys, "version_info", (3, 9, 0))
     monkeypatch.setattr(bootstrap.shutil, "which", lambda _name: None)

@@ -1,0 +1,25 @@
+"""The scripts that stand inside a page itself, Streamlit's and ours: a browser runs these, by their hashes, and no others."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+from streamlit import file_util
+
+from core.ground.text import Language
+
+_HTML_LANGUAGES: dict[Language, str] = {"zh": "zh-CN", "en": "en"}
+
+
+def html_language(language: Language) -> str:
+    """Streamlit says that every page is English, and a screen reader would read Chinese so; this says what it is."""
+    return f"document.documentElement.lang = '{_HTML_LANGUAGES[language]}'"
+
+
+def hashes() -> list[str]:
+    """Every script that stands in a page, as a Content-Security-Policy names it."""
+    page = (Path(file_util.get_static_dir()) / "index.html").read_text(encoding="utf-8")
+    ours = [html_language(language) for language in _HTML_LANGUAGES]
+    theirs = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in ours + theirs]
