@@ -29,8 +29,6 @@ from core.engine.presets import preset_text
 from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, read_json, write_json, write_text
 from core.ground.gpu import gpus
-from core.ground.problem import Problem
-from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with, free_name
 from core.models import model as models
 from core.models.model import Model
@@ -208,37 +206,6 @@ def find(workspace: Workspace, name: str) -> Config:
 def every(workspace: Workspace) -> list[Config]:
     """All configs, by name."""
     return [find(workspace, path.name) for path in directories_with(workspace.configs, "config.json")]
-
-
-def check(workspace: Workspace, config: Config) -> list[Problem]:
-    """What would keep a config from training, seen without running it: the files that it names, its settings."""
-    problems = []
-
-    def problem(where: str, error: BadInput) -> None:
-        hint = Text("改好后再开始训练", "mend it before the training")
-        problems.append(Problem(severity="error", where=where, message=error.text, hint=hint))
-
-    try:
-        file = ConfigFile(config.text())
-    except BadInput as error:
-        problem("config.py", error)
-        return problems
-    for name, field in BY_NAME.items():
-        value = field.read(file)
-        if isinstance(value, int | float | str | list) and field.there(file):
-            try:
-                field.check(value)
-            except BadInput as error:
-                problem(name, error)
-    for where, look in (
-        ("model", lambda: (models.usable(workspace, config.model), model_named(workspace, file))),
-        ("dataset", lambda: (datasets.find(workspace, config.dataset), dataset_named(workspace, file))),
-    ):
-        try:
-            look()
-        except BadInput as error:
-            problem(where, error)
-    return problems
 
 
 def model_of(workspace: Workspace, config: Config) -> Model:

@@ -6,6 +6,7 @@ What comes in is read as text and parsed, never executed.
 import time
 from pathlib import Path
 
+from core.config.check import missing_modules
 from core.config.config import Config, find, questions_for, store
 from core.config.named import dataset_named, model_named
 from core.config.recipe import task_edits
@@ -53,13 +54,18 @@ def take(
     model: str | None = None,
     dataset: str | None = None,
     name: str | None = None,
+    beside: Path | None = None,
 ) -> Config:
     """Make a config of a file's text, as it is; with `model` and `dataset` (names of the workspace), adapted to them.
 
-    The diff is against the preset that the file's name begins with, else against the file as it came.
+    `beside`: the directory that the file lies in, where it is known. The diff is against the preset that the file's name begins with, else against the file as it came.
     Raises BadInput, where it is not Python with the line; then nothing is written.
     """
     config = ConfigFile(text)
+    for problem in missing_modules(workspace, config, beside):
+        raise BadInput(
+            f"{file}：{problem.message.zh}。{problem.hint.zh}", f"{file}: {problem.message.en}; {problem.hint.en}"
+        )
     base_name, base = _base(file, text)
     known_model, known_data = model or model_named(workspace, config), dataset or dataset_named(workspace, config)
     if known_model is None or known_data is None:

@@ -22,6 +22,7 @@ from core.engine.config_syntax import (
     child,
     constant,
     parts,
+    string_pieces,
     target_parts,
     with_entry,
     without_entry,
@@ -43,9 +44,17 @@ class SyntaxRefusal(BadInput):
 
     def __init__(self, line: int, message: str) -> None:
         first = next(iter(message.splitlines()), "")
-        super().__init__(
-            f"配置第 {line} 行不是合法的 Python：{first}", f"line {line} of the config is not valid Python: {first}"
-        )
+        if "unicodeescape" in first:
+            # Python's words for `"C:\Users\..."`, whose backslash begins an escape.
+            super().__init__(
+                f"配置第 {line} 行像是 Windows 路径，反斜杠不能这样写：而且这个文件在另一台电脑上，请先上传到这台机器，再写它在这里的路径",
+                f"line {line} of the config seems to hold a Windows path, whose backslashes Python does not take; that "
+                "file is on another computer anyway: upload it to this machine and give its path here",
+            )
+        else:
+            super().__init__(
+                f"配置第 {line} 行不是合法的 Python：{first}", f"line {line} of the config is not valid Python: {first}"
+            )
         self.line = line
 
 
@@ -112,6 +121,25 @@ class ConfigFile:
     def computed(self, path: str) -> bool:
         """Whether what stands at `path` is an expression over other settings, such as `warmup_ratio * max_epochs`."""
         return isinstance(self._find(parts(path)), cst.BinaryOperation | cst.IfExp)
+
+    def joined(self, path: str) -> list[list[str]]:
+        """The texts of the list at `path` as they are written: a text of several pieces where literals stand side by
+        side, as they do when a comma between them was forgotten. Empty where it is no list of plain texts."""
+        node = self._follow(self._find(parts(path)))
+        if not isinstance(node, cst.List | cst.Tuple):
+            return []
+        texts = [string_pieces(element.value) for element in node.elements]
+        return [] if None in texts else texts
+
+    def modules(self) -> list[str]:
+        """The modules that the file imports, anywhere in it, as they are written; relative ones with their dots."""
+        named: list[str] = []
+        for node in ast.walk(ast.parse(self.text)):
+            if isinstance(node, ast.Import):
+                named += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                named.append("." * node.level + (node.module or ""))
+        return list(dict.fromkeys(named))
 
     def holds(self, path: str) -> bool:
         """Whether there is a dict that `path`'s last key could be added to."""

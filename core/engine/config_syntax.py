@@ -55,6 +55,15 @@ def parts(path: str) -> Parts:
     )
 
 
+def string_pieces(node: cst.BaseExpression) -> list[str] | None:
+    """The literals that a text is written as, one or several side by side; None for what is no plain text."""
+    if isinstance(node, cst.ConcatenatedString):
+        pieces = [string_pieces(node.left), string_pieces(node.right)]
+        return None if None in pieces else [text for piece in pieces for text in piece]
+    value = node.evaluated_value if isinstance(node, cst.SimpleString) else None
+    return [value] if isinstance(value, str) else None
+
+
 def child(node: cst.BaseExpression | None, key: Part) -> cst.BaseExpression | None:
     """What a list, a `dict(...)` call or a dict display holds at `key`; None where it does not."""
     if isinstance(node, cst.List | cst.Tuple):

@@ -7,6 +7,7 @@ import ast
 import fnmatch
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -133,6 +134,14 @@ def preset_text(name: str, xtuner: Path | None = None) -> str:
             f"there is no preset {name}: see python -m core configs list -p internlm2",
         )
     return path.read_bytes().decode("utf-8")
+
+
+@cache
+def map_functions() -> tuple[str, ...]:
+    """XTuner's own functions that turn rows of a format into conversations: `alpaca_map_fn`, `openai_map_fn`, …"""
+    init = xtuner_directory() / "dataset" / "map_fns" / "dataset_map_fns" / "__init__.py"
+    names = re.findall(r"^from \.\w+ import (\w.*)$", init.read_text(encoding="utf-8"), re.M)
+    return tuple(sorted(name for line in names for name in re.findall(r"\w+_map_fn\b", line)))
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from core.config import config as configs
+from core.config.check import check as check_config
 from core.config.config import Config
 from core.config.memory import Memory, memory
 from core.data import dataset as datasets
@@ -22,6 +23,7 @@ from core.engine.presets import check_deepspeed
 from core.forecast.case import Case
 from core.forecast.duration import Duration, duration, kind
 from core.forecast.findings import findings
+from core.forecast.missing import conversion, missing
 from core.forecast.schedule import schedule
 from core.ground.errors import StudioError
 from core.ground.problem import Problem
@@ -96,7 +98,7 @@ def preflight(
     `measured` are earlier runs: `history.measured`. Raises BadInput for settings that XTuner does not have.
     """
     check_deepspeed(deepspeed)
-    problems = configs.check(workspace, config)
+    problems = check_config(workspace, config)
     # What is out of bounds is told with all the rest; without a model or data there is nothing to measure.
     if any(problem.severity == "error" and problem.where in _NEEDED for problem in problems):
         return Preflight(problems=problems)
@@ -113,11 +115,14 @@ def preflight(
             here = asked.result()
     except StudioError as error:
         return Preflight(problems=[*problems, _unreadable("config.py", error.text)])
+    problems += missing(facts, model)
     if not facts["known_kind"]:
         message = Text("不是监督微调或增量预训练的配置", "not a config of supervised tuning or pre-training")
         return Preflight(problems=[*problems, _unreadable("config.py", message)])
     if "error" in facts["data"]:
         told = facts["data"]["error"]
+        if told.startswith("KeyError") and (needless := conversion(facts, dataset)):
+            return Preflight(problems=[*problems, needless])
         _, reason = known_cause(told) or ("", Text(told, told))
         message = Text(f"训练数据读不出来：{reason.zh}", f"the training data cannot be read: {reason.en}")
         return Preflight(problems=[*problems, _unreadable("dataset", message)])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from core.config import config as configs
 from core.config import exchange, own_recipe
+from core.config.check import check as check_config
 from core.config.recipe import RECIPES
 from core.config.settings.field import parse_setting
 from core.engine import interpreter
@@ -21,7 +22,7 @@ CONFIG = (("config",), {"help": "a config of the workspace"})
 
 
 def config_answer(workspace: Workspace, config: configs.Config) -> Answer:
-    problems = [problem.to_json() for problem in configs.check(workspace, config)]
+    problems = [problem.to_json() for problem in check_config(workspace, config)]
     return {"name": config.name, "path": str(config.file), "problems": problems}
 
 
@@ -84,7 +85,13 @@ def configs_copy(workspace: Workspace, options: Options) -> Answer:
 def configs_import(workspace: Workspace, options: Options) -> Answer:
     path = Path(options.file)
     made = exchange.take(
-        workspace, path.name, _text(path), model=options.model, dataset=options.dataset, name=options.out
+        workspace,
+        path.name,
+        _text(path),
+        model=options.model,
+        dataset=options.dataset,
+        name=options.out,
+        beside=path.absolute().parent,
     )
     return config_answer(workspace, made)
 

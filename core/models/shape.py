@@ -52,11 +52,11 @@ def shape(model: Path, targets: tuple[str, ...] = ()) -> Shape | None:
     tensors = _tensors(model) or _like_llama(config, hidden, layers, vocabulary, intermediate)
     linear = head = embedding = other = per_rank = 0
     for name, size in tensors.items():
-        module = name.removesuffix(".weight").rpartition(".")[2]
+        module = _last(name)
         if len(size) != 2 or not name.endswith(".weight"):
             other += prod(size)
             continue
-        if "embed" in name or module == "wte":
+        if _embedding(name):
             embedding += prod(size)
             continue
         if module in _HEADS:
@@ -83,10 +83,29 @@ def shape(model: Path, targets: tuple[str, ...] = ()) -> Shape | None:
     )
 
 
+def layers(model: Path) -> frozenset[str]:
+    """The names of the linear layers, such as `model.layers.0.attention.wqkv`, without head and embeddings; empty where
+    the headers of the weights do not say."""
+    return frozenset(
+        name.removesuffix(".weight")
+        for name, size in _tensors(model).items()
+        if name.endswith(".weight") and len(size) == 2 and not _embedding(name) and _last(name) not in _HEADS
+    )
+
+
 def knows_sdpa(model: Path) -> bool:
     """Whether the model's own code, or transformers' where it has none, can do attention by `sdpa`."""
     own = list(model.glob("modeling_*.py"))
     return not own or any("sdpa" in path.read_text(encoding="utf-8", errors="replace") for path in own)
+
+
+def _last(name: str) -> str:
+    """The layer's own name in that of its weight: `wqkv` of `model.layers.0.attention.wqkv.weight`."""
+    return name.removesuffix(".weight").rpartition(".")[2]
+
+
+def _embedding(name: str) -> bool:
+    return "embed" in name or _last(name) in ("wte", "wpe")
 
 
 def _tensors(model: Path) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from core.config import config as configs
+from core.config.check import check as check_config
 from core.data import dataset as datasets
 from core.engine import interpreter
 from core.engine.commands import Cluster, as_typed, engine_environment, start_as_typed, train_command
@@ -141,7 +142,7 @@ def before_start(
     """
     config = configs.find(workspace, config_name)
     check_cluster(cluster or Cluster(), deepspeed)
-    problems = configs.check(workspace, config)
+    problems = check_config(workspace, config)
     if any(found.severity == "error" for found in problems):
         return problems
     cluster = cluster or Cluster()

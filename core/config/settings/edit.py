@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.engine.config_file import MISSING, ConfigFile, Source
+from core.engine.presets import map_functions
 from core.ground.text import Text
 
 # Where XTuner's presets import what our edits write from.
@@ -16,7 +17,6 @@ IMPORTS = {
     "AmpOptimWrapper": "mmengine.optim",
     "load_dataset": "datasets",
     "template_map_fn_factory": "xtuner.dataset.map_fns",
-    "pretrain_map_fn": "xtuner.dataset.map_fns",
     "PROMPT_TEMPLATE": "xtuner.utils",
     "SYSTEM_TEMPLATE": "xtuner.utils",
 }
@@ -50,6 +50,8 @@ def put(config: ConfigFile, path: str, value: Any) -> None:
             config.import_module("torch")
         elif word in IMPORTS and not _imported(config.text, word):
             config.import_name(IMPORTS[word], word)
+        elif word in map_functions() and not _imported(config.text, word):
+            config.import_name("xtuner.dataset.map_fns", word)
 
 
 def _imported(text: str, name: str) -> bool:

@@ -49,6 +49,8 @@ class Field:
     optional: bool = False
     # Values that people use, to pick from.
     picks: tuple[Any, ...] = ()
+    # Other types that XTuner takes here too, which no form holds.
+    also: tuple[type, ...] = ()
     # For a choice: what there is to choose from, by name.
     options: Callable[[], tuple[str, ...]] = field(default=tuple)
     look: Callable[[ConfigFile], Any] | None = None
@@ -77,6 +79,8 @@ class Field:
             return self.look(config) if self.applies(config) else self.default
         place = self.place(config)
         value = MISSING if place is None else config.get(place)
+        if self.kind == "choice" and isinstance(value, Source) and value.code in self.options():
+            return value.code
         return self.default if value is MISSING else value
 
     def write(self, config: ConfigFile, value: Any) -> None:
@@ -95,8 +99,8 @@ class Field:
 
     def check(self, value: Any) -> Any:
         """`value`, of the right type and within bounds; else raises BadInput."""
-        if value is None and self.optional:
-            return None
+        if (value is None and self.optional) or isinstance(value, self.also):
+            return value
         if self.kind in ("int", "float") and isinstance(value, bool):
             raise self._refusal(value)
         if self.kind == "float" and isinstance(value, int):

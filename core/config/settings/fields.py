@@ -7,7 +7,7 @@ from core.config.settings import method
 from core.config.settings.field import Field
 from core.config.settings.method import HOOK
 from core.engine.config_file import MISSING, ConfigFile, Source
-from core.engine.presets import prompt_templates, system_templates
+from core.engine.presets import map_functions, prompt_templates, system_templates
 from core.ground.text import Text
 
 
@@ -341,6 +341,41 @@ ADVANCED = (
             "不存中间结果、反向时重算：省下大部分激活显存，每步慢三成左右。显存够就关掉。",
             "Works the activations out again instead of keeping them: saves most of their memory, each step about a "
             "third slower. Switch it off where memory is enough.",
+        ),
+    ),
+    Field(
+        name="target_modules",
+        kind="list",
+        group="adapter",
+        places=("model.lora.target_modules", "lora.target_modules"),
+        optional=True,
+        advanced=True,
+        # A regular expression, or all-linear, as PEFT takes it.
+        also=(str,),
+        label=Text("适配的层", "Adapted layers"),
+        help=Text(
+            "LoRA 加在哪些线性层上，写层名的最后一段，例如 InternLM2 的 wqkv、wo。不填时是全部线性层，一般最好。"
+            "名称因模型而异，写了模型没有的层会训练不了。",
+            "Which linear layers get an adapter, by the last part of their names, such as wqkv and wo of InternLM2. Empty: "
+            "all of them, which is usually best. Names differ between models; one that the model does not have stops the "
+            "training.",
+        ),
+    ),
+    Field(
+        name="dataset_map_fn",
+        kind="choice",
+        group="data",
+        places=(f"{method.DATASET}.dataset_map_fn",),
+        applies=method.one_dataset,
+        optional=True,
+        advanced=True,
+        options=map_functions,
+        edits=method.to_map_function,
+        label=Text("数据转换函数", "Row conversion"),
+        help=Text(
+            "把别的格式的数据行转成 XTuner 的对话。“数据”页做的数据集已经是 XTuner 的格式，这里应当为空。",
+            "Turns rows of another format into XTuner's conversations. Datasets made on the Dataset page are in XTuner's "
+            "format already: leave it empty for them.",
         ),
     ),
     Field(

@@ -139,6 +139,11 @@ def to_template(config: ConfigFile, wanted: str) -> Changes:
             yield place, code
 
 
+def to_map_function(_: ConfigFile, wanted: str | None) -> Changes:
+    """Convert rows by the function `wanted` of XTuner, or take them as they are."""
+    yield f"{DATASET}.dataset_map_fn", None if wanted is None else Source(wanted)
+
+
 def template(config: ConfigFile) -> str | None:
     """The name of XTuner's prompt template that the data is wrapped in; None where it is not one by name."""
     return next((name for place in _TEMPLATES[:2] if (name := name_at(config, place))), None)

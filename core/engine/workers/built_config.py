@@ -3,10 +3,28 @@
 Part of the workers that run in the engine's interpreter. Executes the file, so only ever in a process of its own.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 NAME = "$name"
+# What mmengine's Runner reads of a config; other variables may name anything.
+_READ = (
+    "model",
+    "tokenizer",
+    "train_dataloader",
+    "val_dataloader",
+    "custom_hooks",
+    "default_hooks",
+    "load_from",
+    "resume",
+)
+# Always a path, even a relative one.
+_PATH_KEYS = {"load_from", "resume", "pretrained_pth"}
+# Written to, or texts that may begin as a path does.
+_NO_PATHS = {"work_dir", "out_dir", "evaluation_inputs", "system", "prompt_template", "template"}
+_ABSOLUTE = re.compile(r"(/|\./|\.\./|~)|[A-Za-z]:[\\/\n\t\r\a\b\f\v]")
 
 
 def build(file: Path) -> "dict[str, Any]":
@@ -48,3 +66,28 @@ def named(value: Any) -> str:
     """The last word of a name: `process_hf_dataset` of `xtuner.dataset.process_hf_dataset`; empty for no name."""
     text = value.get(NAME, "") if isinstance(value, dict) else value if isinstance(value, str) else ""
     return text.rpartition(".")[2]
+
+
+def paths(built: "dict[str, Any]") -> "list[list[str]]":
+    """Every file and directory of this machine that training would read, each with the key that names it.
+
+    Relative ones only where the key always holds a path: what else looks like one may be a name on a hub.
+    """
+    found: dict[str, str] = {}
+    for key in _READ:
+        for where, path in _paths_in(key, built.get(key)):
+            found.setdefault(path, where)
+    return [[where, path] for path, where in found.items()]
+
+
+def _paths_in(key: str, value: Any) -> "Iterator[tuple[str, str]]":
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if name not in _NO_PATHS and name != NAME:
+                yield from _paths_in(name, part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _paths_in(key, part)
+    elif isinstance(value, str) and 0 < len(value) < 4096 and "://" not in value:
+        if key in _PATH_KEYS or _ABSOLUTE.match(value):
+            yield key, value

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.engine.workers.built_config import NAME, build, named
+from core.engine.workers.built_config import NAME, build, named, paths
 from core.engine.workers.training_data import NoData, NotKnown, lengths, padded_tokens
 from core.engine.workers.without_gpu import answer_bf16
 
@@ -56,6 +56,8 @@ def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
         "max_length": built.get("max_length"),
         "seed": (built.get("randomness") or {}).get("seed"),
         "known_kind": "llm" in model and "train_dataloader" in built,
+        "paths": paths(built),
+        "map_fn": named((loader.get("dataset") or {}).get("dataset_map_fn")) or None,
     }
     return json.loads(json.dumps(found))
 

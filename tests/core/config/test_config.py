@@ -6,6 +6,7 @@ import os
 import pytest
 
 from core.config import config as configs
+from core.config.check import check as check_config
 from core.config.settings.field import parse_setting
 from core.data import dataset as datasets
 from core.engine.config_file import Source
@@ -16,7 +17,7 @@ def test_made(workspace, config, dataset):
     assert config.name == "assistant-fast"
     assert sorted(os.listdir(config.path)) == ["base.py", "config.json", "config.py"]
     assert (config.model, config.dataset) == ("demo", "assistant")
-    assert configs.check(workspace, config) == []
+    assert check_config(workspace, config) == []
     text = config.text()
     assert repr(str(dataset.data)) in text
     assert repr(str(workspace.model("demo"))) in text
@@ -135,14 +136,14 @@ def test_check_finds_every_problem(workspace, config):
     configs.replace_text(workspace, config.name, text)
     (workspace.model("demo") / "model.safetensors").unlink()
     (workspace.dataset("assistant") / "dataset.json").unlink()
-    problems = configs.check(workspace, config)
+    problems = check_config(workspace, config)
     assert [problem.where for problem in problems] == ["batch_size", "max_epochs", "model", "dataset"]
     assert all(problem.severity == "error" for problem in problems)
 
 
 def test_check_of_what_is_no_python(workspace, config):
     config.file.write_text("a = = 1\n")
-    (problem,) = configs.check(workspace, config)
+    (problem,) = check_config(workspace, config)
     assert problem.where == "config.py"
     assert "line 1" in problem.message.en
 
@@ -176,10 +177,10 @@ def test_datasets_may_lie_on_another_disk(workspace, config, tmp_path):
     workspace.datasets.rename(elsewhere)
     workspace.datasets.symlink_to(elsewhere)
     here, there = str(workspace.datasets), str(elsewhere)
-    assert configs.check(workspace, config) == []
+    assert check_config(workspace, config) == []
     configs.replace_text(workspace, config.name, config.text().replace(here, there))
     assert configs.find(workspace, config.name).dataset == config.dataset
-    assert configs.check(workspace, configs.find(workspace, config.name)) == []
+    assert check_config(workspace, configs.find(workspace, config.name)) == []
 
 
 @pytest.mark.parametrize(

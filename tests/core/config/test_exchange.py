@@ -7,6 +7,7 @@ import pytest
 from core.config import config as configs
 from core.config import exchange, own_recipe
 from core.config import versions as versions_module
+from core.config.check import check as check_config
 from core.engine.config_file import SyntaxRefusal
 from core.engine.presets import COURSE_PRESET, preset_text, presets
 from core.ground.errors import BadInput
@@ -26,7 +27,7 @@ def test_copy_and_import_as_in_the_course(workspace, tmp_path):
     assert made.name == copied.stem
     assert made.facts["preset"] == COURSE_PRESET
     assert (made.model, made.dataset) == ("demo", "assistant")
-    assert configs.check(workspace, made) == []
+    assert check_config(workspace, made) == []
     assert "+++ config.py" in made.diff()
     assert exchange.export(workspace, made.name, tmp_path / "mine.py").read_text() == made.text()
 
@@ -60,9 +61,9 @@ def test_the_model_is_that_of_the_text(workspace, config, small_model):
     text = config.text().replace(str(small_model.path), "/somewhere/else")
     changed = configs.replace_text(workspace, config.name, text)
     assert changed.model == "demo"
-    assert [problem.where for problem in configs.check(workspace, changed)] == ["model"]
+    assert [problem.where for problem in check_config(workspace, changed)] == ["model"]
     assert configs.change(workspace, config.name, {"model": "demo"}).text().count(str(small_model.path)) == 1
-    assert configs.check(workspace, configs.find(workspace, config.name)) == []
+    assert check_config(workspace, configs.find(workspace, config.name)) == []
 
 
 def test_undo_and_redo(workspace, config):
@@ -107,7 +108,7 @@ def test_own_recipe_goes_to_another_and_back(workspace, config, small_model):
     taken = own_recipe.take(workspace, shared, "theirs")
     made = configs.make(workspace, model=small_model.name, dataset="assistant", recipe=taken.name)
     assert made.values()["lr"] == 7e-3
-    assert configs.check(workspace, made) == []
+    assert check_config(workspace, made) == []
     assert made.base_text() == config.base_text()
     for bad in ("{", "[]", '{"format": "x"}', shared.replace("lr = ", "lr = = ")):
         with pytest.raises(BadInput):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from core.config import config as configs
+from core.config.check import check as check_config
 from core.ground.errors import BadInput
 from core.models import model as models
 from core.models import trust
@@ -110,7 +111,7 @@ def test_nothing_is_made_of_a_model_without_leave(workspace, linked, dataset):
     trust.agree(workspace, linked)
     made = configs.make(workspace, model="m", dataset=dataset.name)
     trust.withdraw(workspace, "m")
-    assert [problem.where for problem in configs.check(workspace, made)] == ["model"]
+    assert [problem.where for problem in check_config(workspace, made)] == ["model"]
 
 
 def test_a_run_whose_model_has_changed_its_code_is_not_resumed(workspace, failed_run, small_model):

@@ -32,6 +32,8 @@ COURSE = {
     "precision": "fp16",
     "attn_implementation": None,
     "use_activation_checkpointing": True,
+    "target_modules": None,
+    "dataset_map_fn": "alpaca_map_fn",
     "use_varlen_attn": False,
     "shuffle_before_pack": True,
     "warmup_ratio": 0.03,
@@ -65,6 +67,9 @@ def test_every_field_can_be_set(course):
         for chosen in reversed(field.options() or (value,)):
             field.write(course, chosen)
             assert field.read(course) == chosen, field.name
+        if field.optional:
+            field.write(course, None)
+            assert field.read(course) is None, field.name
     compile(course.text, "config.py", "exec")
 
 
@@ -123,6 +128,16 @@ def test_bounds(field):
 def test_wrong_kind(name, value):
     with pytest.raises(BadInput):
         BY_NAME[name].check(value)
+
+
+def test_what_peft_takes_besides_a_list_of_layers(course):
+    field = BY_NAME["target_modules"]
+    course.set("model.lora.target_modules", r".*\.wqkv")
+    assert field.check(field.read(course)) == r".*\.wqkv"
+    assert not field.editable(course)
+    for wrong in ([], [""], 7):
+        with pytest.raises(BadInput):
+            field.check(wrong)
 
 
 def test_a_setting_is_where_training_reads_it():

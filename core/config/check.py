@@ -1,0 +1,95 @@
+"""What would keep a config from training, seen without running it: its settings, the files and modules that it names.
+
+Tells all of it at once and raises nothing. What a training comes to, and what only its engine can tell, is for `forecast`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.config.config import Config
+from core.config.imports import not_found
+from core.config.named import dataset_named, model_named
+from core.config.settings.fields import BY_NAME
+from core.data import dataset as datasets
+from core.engine.config_file import ConfigFile
+from core.ground.errors import BadInput
+from core.ground.problem import Problem
+from core.ground.text import Text
+from core.ground.workspace import Workspace
+from core.models import model as models
+
+
+def check(workspace: Workspace, config: Config) -> list[Problem]:
+    """What would keep a config from training, seen without running it: the files that it names, its settings."""
+    problems = []
+
+    def problem(where: str, error: BadInput) -> None:
+        hint = Text("改好后再开始训练", "fix it before training")
+        problems.append(Problem(severity="error", where=where, message=error.text, hint=hint))
+
+    try:
+        file = ConfigFile(config.text())
+    except BadInput as error:
+        problem("config.py", error)
+        return problems
+    for name, field in BY_NAME.items():
+        value = field.read(file)
+        if isinstance(value, int | float | str | list) and field.there(file):
+            try:
+                field.check(value)
+            except BadInput as error:
+                problem(name, error)
+    problems += [*_missing_commas(file), *missing_modules(workspace, file)]
+    for where, look in (
+        ("model", lambda: (models.usable(workspace, config.model), model_named(workspace, file))),
+        ("dataset", lambda: (datasets.find(workspace, config.dataset), dataset_named(workspace, file))),
+    ):
+        try:
+            look()
+        except BadInput as error:
+            problem(where, error)
+    return problems
+
+
+def missing_modules(workspace: Workspace, file: ConfigFile, beside: Path | None = None) -> list[Problem]:
+    """The modules that `file` imports and training would not find; `beside` is the directory that it came from."""
+    return [
+        Problem(
+            severity="error",
+            where="config.py",
+            message=Text(
+                f"配置导入了模块 {name}，训练引擎里没有它：它多半是原来和配置放在一起的文件（{name.lstrip('.')}.py），没有跟过来",
+                f"the config imports the module {name}, which the engine does not have: it is probably a file that lay "
+                f"beside the config ({name.lstrip('.')}.py) and did not come along",
+            ),
+            hint=Text(
+                "把其中用到的函数直接写进配置里，并删掉这行 import；或把它作为包装进训练引擎的环境",
+                "write the functions that you use into the config itself and take the import out, or install the module "
+                "as a package in the engine's environment",
+            ),
+        )
+        for name in not_found(workspace, file, beside)
+    ]
+
+
+def _missing_commas(file: ConfigFile) -> Iterator[Problem]:
+    """Lists of texts in which two stand side by side: Python makes one text of them."""
+    for name, field in BY_NAME.items():
+        place = field.place(file) if field.kind == "list" else None
+        texts = file.joined(place) if place else []
+        joined = next((pieces for pieces in texts if len(pieces) > 1), None)
+        if joined is None:
+            continue
+        fixed = [piece for pieces in texts for piece in pieces]
+        yield Problem(
+            severity="warning",
+            where=name,
+            message=Text(
+                f"{name} 里“{joined[0]}”和“{joined[1]}”之间少了逗号：Python 会把它们连成一句",
+                f"in {name} a comma is missing between {joined[0]!r} and {joined[1]!r}: Python makes one text of them",
+            ),
+            hint=Text(
+                f"在两句之间加逗号，共 {len(fixed)} 句", f"put a comma between them, which makes {len(fixed)} texts"
+            ),
+            fix={name: fixed},
+        )
