@@ -4,10 +4,14 @@ Says nothing of a model that brings its own code: that runs in any of them.
 """
 
 import ast
+import sys
+import sysconfig
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from core.engine import interpreter
+from core.ground import environment
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 
@@ -24,10 +28,18 @@ class Architectures:
 def architectures(workspace: Workspace) -> Architectures | None:
     """Those of the engine in use; None where it cannot be asked, or has no transformers."""
     try:
+        if interpreter.python(workspace) == sys.executable:
+            # Ours is asked without starting it.
+            return architectures_in(Path(sysconfig.get_paths()["purelib"]) / "transformers", _own_version())
         engine = interpreter.in_use(workspace)
     except StudioError:
         return None
     return architectures_in(engine.site / "transformers", engine.versions.get("transformers"))
+
+
+@cache
+def _own_version() -> str | None:
+    return environment.versions().get("transformers")
 
 
 # What was read, by directory, and when its files were put there: a page asks for it each time it is drawn.
