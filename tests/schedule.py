@@ -24,6 +24,8 @@ ORDER = [
     (r"e2e/test_chat\.py", TOGETHER),
     (r"e2e/", APART),
     (r"core/data/test_round_trip\.py", APART),
+    # They read the whole source, and keep what they have read.
+    (r"tests/test_(architecture|rooms)\.py", TOGETHER),
     # Loading torch takes seconds and half a gigabyte.
     (r"core/engine/workers/test_(entry|optimization)\.py", TOGETHER),
 ]

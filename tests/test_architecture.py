@@ -3,6 +3,7 @@
 import ast
 import sys
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def name(path: Path) -> str:
     return path.relative_to(PROJECT).as_posix()
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every module that a file imports, anywhere in it: `from a.b import c` gives `a.b` and `a.b.c`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -48,7 +50,7 @@ def imports(path: Path) -> set[str]:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
             found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
-    return found
+    return frozenset(found)
 
 
 def packages(path: Path) -> set[str]:

@@ -23,8 +23,8 @@ def test_sizes_are_about_those_of_the_source():
     sizes = {name: (int(files), int(lines.replace(",", ""))) for name, files, lines in SIZE.findall(shown())}
     for room in rooms():
         assert sizes[room.name] == (
-            pytest.approx(room.files, rel=0.1, abs=2),
-            pytest.approx(room.lines, rel=0.1, abs=150),
+            pytest.approx(room.files, rel=0.25, abs=3),
+            pytest.approx(room.lines, rel=0.25, abs=300),
         ), STALE
 
 
