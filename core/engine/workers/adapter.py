@@ -32,6 +32,23 @@ _SPECIAL = {
 }
 
 
+# What tensors and plain values are pickled by, beside dtypes and storages.
+_FOUND = {
+    "builtins": {"set", "frozenset", "complex", "slice", "bytes", "bytearray", "range"},
+    "collections": {"OrderedDict", "defaultdict", "Counter", "deque"},
+    "_codecs": {"encode"},
+    "torch": {"Size", "Tensor", "device"},
+    "torch.nn.parameter": {"Parameter", "Buffer"},
+    "torch.serialization": {"_get_layout"},
+    "torch.storage": {"UntypedStorage", "TypedStorage"},
+    "torch._tensor": {"_rebuild_from_type_v2"},
+    "torch._utils": {
+        "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter",
+        "_rebuild_parameter_with_state",
+    },
+}  # fmt: skip
+
+
 class _Stub:
     """Stands for an object of mmengine in a checkpoint, of which we need nothing."""
 
@@ -54,8 +71,10 @@ class _TensorsOnly(pickle.Unpickler):
     """Reads tensors and plain values, and runs nobody's code; so mmengine, seconds to import, is not needed."""
 
     def find_class(self, module: str, name: str) -> Any:
-        plain = module == "builtins" and name in ("set", "frozenset", "complex", "slice", "bytes", "bytearray", "range")
-        if plain or module == "collections" or module.partition(".")[0] in ("torch", "_codecs"):
+        # By name, since torch itself holds functions that run commands; a dotted name would reach into other modules.
+        kind = module == "torch" and "." not in name and isinstance(getattr(torch, name, None), torch.dtype)
+        storage = module == "torch" and name.isalnum() and name.endswith("Storage")
+        if kind or storage or name in _FOUND.get(module, ()):
             return super().find_class(module, name)
         return _Stub
 

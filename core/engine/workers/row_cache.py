@@ -57,7 +57,7 @@ class Angles:
         modules = [m for m in model.modules() if "RotaryEmbedding" in type(m).__name__]
         if not modules or any(not torch.equal(m.inv_freq, modules[0].inv_freq) for m in modules):
             raise ValueError("its rotary embeddings are not all alike")
-        self.most = min(getattr(m, "max_position_embeddings", None) or 10**9 for m in modules)
+        self.most = min(map(_positions, modules))
         self._compute = modules[0].forward
         self.table: tuple[torch.Tensor, torch.Tensor] | None = None
         # cos and sin of the present step; None when somebody else runs the model.
@@ -81,3 +81,14 @@ class Angles:
         """Take the angles of `positions`, (rows, tokens)."""
         cos, sin = self.table
         self.now = cos[positions], sin[positions]
+
+
+def _positions(rotary: Any) -> int:
+    """For how many positions the angles are what they are; some are worked out otherwise for longer texts."""
+    config = getattr(rotary, "config", None)
+    told = (
+        getattr(rotary, "max_position_embeddings", None),
+        getattr(rotary, "original_max_seq_len", None),
+        getattr(config, "original_max_position_embeddings", None),
+    )
+    return min((count for count in told if count), default=10**9)

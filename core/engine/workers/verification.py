@@ -5,6 +5,7 @@ tensors in the base's architecture), not ours; our arithmetic is only used to fi
 """
 
 import gc
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,8 +219,8 @@ def _device(size: int) -> str:
 
 def _far(one: "list[torch.Tensor]", two: "list[torch.Tensor]") -> "float | None":
     """The largest difference; None where a value is not a number."""
-    far = max(float((a - b).abs().max()) for a, b in zip(one, two, strict=True))
-    return far if far == far and far != float("inf") else None
+    far = [float((a - b).abs().max()) for a, b in zip(one, two, strict=True)]
+    return max(far) if all(map(math.isfinite, far)) else None
 
 
 def _zip(*lists: Any) -> Any:

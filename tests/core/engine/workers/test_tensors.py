@@ -1,0 +1,134 @@
+"""Tensors on disk: what is written is what safetensors itself reads, byte for byte, and the other way round."""
+
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.engine.workers.tensors import DTYPES, Planned, Weights, all_within, shards, write_shards
+
+torch.manual_seed(0)
+TENSORS = {
+    **{
+        f"of {dtype}": (torch.rand(3, 5) * 100).to(dtype)
+        for dtype in DTYPES.values()
+    },
+    "z first": torch.arange(7, dtype=torch.float32),
+    "nothing": torch.empty(0, 4),
+    "one number": torch.tensor(2.5),
+}  # fmt: skip
+
+
+def plan_of(tensors):
+    return [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
+
+
+def write(directory, tensors=TENSORS, most=10**9):
+    counted = []
+    write_shards(directory, shards(plan_of(tensors), most), lambda planned: tensors[planned.name], counted.append)
+    return counted
+
+
+@pytest.mark.parametrize("most", [10**9, 100])
+def test_safetensors_reads_what_is_written(tmp_path, most):
+    counted = write(tmp_path, most=most)
+    found = {}
+    for file in tmp_path.glob("*.safetensors"):
+        found |= load_file(file)
+        (length,) = struct.unpack("<Q", file.read_bytes()[:8])
+        # The data begin where every dtype may.
+        assert length % 8 == 0
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+    assert counted == [tensor.numel() * tensor.element_size() for tensor in TENSORS.values()]
+
+
+def test_the_index_of_several_files(tmp_path):
+    write(tmp_path, most=100)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == sum(t.numel() * t.element_size() for t in TENSORS.values())
+    assert index["weight_map"].keys() == TENSORS.keys()
+    for name, file in index["weight_map"].items():
+        assert name in load_file(tmp_path / file)
+    assert len(set(index["weight_map"].values())) == len(list(tmp_path.glob("*.safetensors"))) > 3
+
+
+def test_one_file_has_no_index(tmp_path):
+    write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_read(tmp_path, form):
+    if form == "bin":
+        torch.save(TENSORS, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(TENSORS, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    weights = Weights(tmp_path)
+    assert {entry.name for entry in weights} == TENSORS.keys()
+    assert weights.bytes == sum(t.numel() * t.element_size() for t in TENSORS.values())
+    for name, tensor in TENSORS.items():
+        read = weights.read(name)
+        assert (read.dtype, read.shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(read, tensor)
+    # In memory of its own: who changes it changes no file and nobody else's.
+    weights.read("z first").zero_()
+    assert torch.equal(weights.read("z first"), TENSORS["z first"])
+
+
+def test_safetensors_go_before_the_older_form(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+    save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
+    assert Weights(tmp_path).read("a").tolist() == [1.0]
+
+
+def test_a_file_that_was_cut_short(tmp_path):
+    write(tmp_path, {"a": torch.ones(1000)})
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(OSError, match="cut short"):
+        Weights(tmp_path).read("a")
+
+
+def test_no_weights(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Weights(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(4), torch.zeros(2, 2, dtype=torch.float16), torch.zeros(2, 3)])
+def test_what_is_not_as_planned_is_not_written(tmp_path, wrong):
+    plan = {"model.safetensors": [Planned("a", torch.float32, (2, 2))]}
+    with pytest.raises(ValueError, match="not as planned"):
+        write_shards(tmp_path, plan, lambda _: wrong, lambda _: None)
+
+
+def test_a_tensor_that_lies_otherwise_in_memory(tmp_path):
+    write(tmp_path, {"a": torch.arange(6.0).reshape(2, 3).t()})
+    assert load_file(tmp_path / "model.safetensors")["a"].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_files_are_as_full_as_they_may_be():
+    sizes = [40, 60, 100, 101, 1, 250, 10]
+    plan = [Planned(str(size), torch.uint8, (size,)) for size in sizes]
+    found = [[tensor.bytes for tensor in part] for part in shards(plan, 100).values()]
+    assert found == [[40, 60], [100], [101], [1], [250], [10]]
+    assert list(shards(plan, 100))[:2] == ["model-00001-of-00006.safetensors", "model-00002-of-00006.safetensors"]
+    assert list(shards(plan, sum(sizes))) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("values", "within"),
+    [
+        ([], True),
+        ([2.0, -2.0], True),
+        ([2.1], False),
+        ([0.0, -2.1], False),
+        ([0.0, float("nan")], False),
+        ([float("inf")], False),
+        ([float("-inf"), 0.0], False),
+    ],
+)
+def test_all_within(values, within):
+    assert all_within(torch.tensor(values), 2.0) is within
