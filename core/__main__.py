@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 from core.ground.errors import StudioError
 from core.ground.text import Text
 from core.ground.workspace import Workspace
-from core.headless import chat, configs, datasets, engine, export, machine, models, report, shelf, training
+from core.headless import chat, configs, datasets, engine, export, imports, machine, models, report, shelf, training
 from core.headless.command import Table
 
 COMMANDS: Table = {
     name: command
-    for stage in (machine, models, engine, datasets, configs, training, shelf, export, chat, report)
+    for stage in (machine, models, engine, datasets, imports, configs, training, shelf, export, chat, report)
     for name, command in stage.COMMANDS.items()
 }
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from core.data.dialogues.curated import is_identity
+from core.data.files.special_tokens import ends_answer, tokens_in
 from core.data.likeness import Likeness
-from core.data.row import Row
+from core.data.row import Row, Turn
 from core.ground.problem import Problem
 from core.ground.text import Text
 
@@ -76,6 +77,18 @@ _KINDS = {
         "warning",
         Text("一个词里混了两种字母：{}", "one word mixes two alphabets: {}"),
         Text("多半是形近字：重新输入这个词", "letters that look alike: type the word anew"),
+    ),
+    "token_end": Kind(
+        "error",
+        Text("回答里有结束标记 {}：训练和对话都会在这里断掉", "an answer holds {}, which ends it there, in training and in chat"),
+        Text("用“去掉首尾标记”一次去掉，或在导入时选上（--strip-tokens）",
+             "take them off with “take off tokens”, or at the import (--strip-tokens)"),
+    ),
+    "token": Kind(
+        "warning",
+        Text("文字里有对话模板的标记 {}", "a text holds the token {} of a prompt template"),
+        Text("模板由 XTuner 加上：用“去掉首尾标记”去掉，或在导入时选上（--strip-tokens）",
+             "XTuner adds its template's own: use “take off tokens”, or choose so at the import (--strip-tokens)"),
     ),
     "empty": Kind(
         "warning",
@@ -227,6 +240,7 @@ class Checks:
 
     def _look_at(self, row: Row) -> None:
         for turn in row["conversation"]:
+            self._look_for_tokens(turn)
             for kind, pattern, text in (
                 ("placeholder", PLACEHOLDER, turn["output"]),
                 ("other", _OTHERS, turn["output"]),
@@ -237,6 +251,15 @@ class Checks:
                 if found:
                     shown = f"U+{ord(found[0]):04X}" if kind == "control" else found[0]
                     self._note(kind, _around(text, found) if kind == "mixed" else shown)
+
+    def _look_for_tokens(self, turn: Turn) -> None:
+        """A token that ends an answer stands in one; of all others it is enough to know that they are there."""
+        ending = [token for token in tokens_in(turn["output"]) if ends_answer(token)] if turn["input"] else []
+        for token in ending:
+            self._note("token_end", token)
+        others = [*tokens_in(turn["input"]), *tokens_in(turn["output"])]
+        for token in [token for token in dict.fromkeys(others) if token not in ending]:
+            self._note("token", token)
 
     def _note(self, kind: str, value: Text | str | int, row: int | None = None) -> None:
         self._counts[kind] += 1

@@ -6,19 +6,22 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core.data import storage
-from core.data.checks import Finding
-from core.data.files import formats
+from core.data.checks import Checks, Finding
+from core.data.files import chatlog, formats
+from core.data.files.choices import Choices
 from core.data.files.encoding import showable
 from core.data.files.json_records import Unreadable
+from core.data.files.notes import Notes
 from core.data.files.placeholders import Fill, placeholders
 from core.data.files.shapes import Columns
 from core.data.files.source import Source, open_source
+from core.data.files.tables import Table
 from core.data.row import Row
 from core.data.storage import Dataset
 from core.ground.files import sha256, write_json
@@ -34,10 +37,11 @@ Tell = Callable[[float, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How a file is to be read: its format, which columns hold what, and what stands for placeholders."""
+    """How a file is to be read: its format, which columns hold what, what becomes of its fields and placeholders."""
 
     format: str = "auto"
     columns: Columns | None = None
+    choices: Choices = field(default_factory=Choices)
     fill: Fill = field(default_factory=Fill)
 
 
@@ -58,7 +62,8 @@ class Report:
 class Peek:
     """The beginning of a file: the format found (None: none), its columns, some rows, what is wrong with others.
 
-    `left_out` are the sheets of an Excel file that are not read.
+    `problems` are what was noticed in it. `speakers` are those of a chat log, or of roles that nobody knows, with their
+    counts, `speaker` who of them answers in `rows`. `sheets` are those of an Excel file, `left_out` what is not read.
     """
 
     format: str | None
@@ -69,25 +74,38 @@ class Peek:
     skipped: list[dict[str, Any]]
     placeholders: list[str]
     left_out: list[str]
+    sheets: list[str] = field(default_factory=list)
+    speakers: list[tuple[str, int]] = field(default_factory=list)
+    speaker: str | None = None
+    problems: list[Finding] = field(default_factory=list)
 
 
 def peek(file: Path, wanted: Wanted | None = None) -> Peek:
     """Look at the first records of a file. Raises BadInput where it cannot be read at all."""
     wanted = wanted or Wanted()
-    source = open_source(file)
-    head = list(islice(source.records(), formats.LOOKED_AT))
+    source = open_source(file, wanted.choices.sheets)
+    records = source.records(wanted.format)
+    head = list(islice(records, formats.LOOKED_AT))
     names, guessed = formats.guessed_columns(head)
     chosen = "qa" if wanted.columns else wanted.format if wanted.format != "auto" else formats.detect(head)
     rows: list[Row] = []
     skipped: list[dict[str, Any]] = []
-    if chosen:
-        convert = formats.converter(chosen, head, wanted.columns)
-        for number, record in enumerate(head, 1):
-            row, reason = convert(record)
-            if row is None:
-                skipped.append({"row": number, "reason": reason})
-            else:
-                rows.append(row)
+    notes, choices, speakers = Notes(), wanted.choices, []
+    if chosen == "log":
+        first, _ = formats.log_of(head, islice(records, formats.LOOKED_AT_MESSAGES))
+        speakers = chatlog.speakers(first)
+        choices = replace(choices, speaker=choices.speaker or chatlog.guessed_speaker(first) or "")
+        found = formats.log_results(first, choices.speaker, choices, notes)
+    elif chosen:
+        found = formats.results(chosen, head, (), choices, notes, columns=wanted.columns)
+    else:
+        found = iter(())
+    for number, _, row, reason in found:
+        if row is None:
+            skipped.append({"row": number, "reason": reason})
+        else:
+            rows.append(row)
+    _note_table(source.table, notes)
     return Peek(
         format=chosen,
         encoding=source.encoding.name if source.encoding else None,
@@ -97,6 +115,10 @@ def peek(file: Path, wanted: Wanted | None = None) -> Peek:
         skipped=skipped,
         placeholders=placeholders(rows),
         left_out=source.table.left_out,
+        sheets=source.table.sheets,
+        speakers=speakers or notes.speakers.most_common(20),
+        speaker=choices.speaker or None,
+        problems=[*notes.findings(), *_tokens_in(rows)],
     )
 
 
@@ -120,16 +142,38 @@ def import_file(
     if name is not None:
         workspace.dataset(name)
     began = time.monotonic()
-    source = open_source(file)
-    records = source.records()
+    try:
+        return _import(workspace, file, wanted, name, tell, keep, began, loss=False)
+    except formats.LateLoss:
+        return _import(workspace, file, wanted, name, tell, keep, began, loss=True)
+
+
+def _import(
+    workspace: Workspace,
+    file: Path,
+    wanted: Wanted,
+    name: str | None,
+    tell: Tell | None,
+    keep: bool,
+    began: float,
+    *,
+    loss: bool,
+) -> tuple[Dataset, Report]:
+    source = open_source(file, wanted.choices.sheets)
+    records = source.records(wanted.format)
     head = list(islice(records, formats.LOOKED_AT))
     chosen = formats.chosen_format(source, head, wanted.format, wanted.columns)
-    convert = formats.converter(chosen, head, wanted.columns)
+    notes, choices = Notes(), wanted.choices
+    if chosen == "log":
+        first, messages = formats.log_of(head, records)
+        choices = replace(choices, speaker=formats.speaker_of(file, first, choices))
+        found = formats.log_results(messages, choices.speaker, choices, notes)
+    else:
+        found = formats.results(chosen, head, records, choices, notes, columns=wanted.columns, loss=loss)
     skipped: list[dict[str, Any]] = []
     count = 0
     with storage.making(workspace, name, "imported") as new:
-        for number, record in enumerate(chain(head, records), 1):
-            row, told = convert(record)
+        for number, record, row, told in found:
             if row is None:
                 count += 1
                 if len(skipped) < MOST_SKIPPED:
@@ -139,7 +183,8 @@ def import_file(
             if tell and number % _EVERY == 0:
                 _tell(tell, source, began)
         if new.checks.rows == 0:
-            raise formats.none_usable(file, count, skipped[0])
+            raise formats.none_usable(file, count, (skipped[0]["row"], skipped[0]["reason"]) if skipped else None)
+        _note_table(source.table, notes)
         made = {
             "kind": "import",
             "file": file.name,
@@ -147,10 +192,12 @@ def import_file(
             "skipped": count,
             **({"columns": asdict(wanted.columns)} if wanted.columns else {}),
             **({"fill": asdict(wanted.fill)} if wanted.fill else {}),
+            **({"choices": choices.facts()} if choices.facts() else {}),
+            **{fact: value for fact, value in notes.facts().items() if value},
             "source": f"source/{file.name}" if keep else str(file.absolute()),
             "source_sha256": sha256(file),
         }
-        problems = [*new.finish(made), *_of_sheets(source.table.left_out)]
+        problems = [*new.finish(made), *notes.findings(), *_of_sheets(source.table.left_out)]
         report = Report(
             format=chosen,
             encoding=source.encoding.name if source.encoding else None,
@@ -189,6 +236,25 @@ def stored_report(dataset: Dataset) -> tuple[list[dict[str, Any]], list[Finding]
     return skipped, problems
 
 
+def _note_table(table: Table, notes: Notes) -> None:
+    """What was noticed about the layout of a table."""
+    notes.number = 0
+    if table.header > 1:
+        notes.note("header", table.header)
+    if table.no_header:
+        notes.note("no_header")
+    if table.merged:
+        notes.note("merged", table.merged)
+
+
+def _tokens_in(rows: list[Row]) -> list[Finding]:
+    """The tokens of prompt templates in the first rows."""
+    checks = Checks()
+    for row in rows:
+        checks.add(row)
+    return [finding for finding in checks.findings() if finding.kind.startswith("token")]
+
+
 def _of_sheets(left_out: list[str]) -> list[Finding]:
     """That sheets of an Excel file were not read."""
     if not left_out:
@@ -198,7 +264,7 @@ def _of_sheets(left_out: list[str]) -> list[Finding]:
         f"只读了第一个有内容的工作表，没有读：{'、'.join(names)}",
         f"only the first sheet that holds anything was read; not read: {', '.join(names)}",
     )
-    hint = Text("要用它们，就各存成一个文件再导入", "to use them, save each as a file of its own and import it")
+    hint = Text("要用它们，就在导入时选上工作表（--sheet）", "to use them, choose the sheets at the import (--sheet)")
     return [Finding(kind="sheets", severity="warning", where="rows", message=message, hint=hint)]
 
 

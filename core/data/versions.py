@@ -10,6 +10,7 @@ from core.data import assistant, corpus, intake, split, storage
 from core.data.assistant import Assistant
 from core.data.draft import Draft
 from core.data.edits import Part
+from core.data.files.choices import Choices
 from core.data.files.placeholders import Fill
 from core.data.files.shapes import Columns
 from core.data.intake import Wanted
@@ -70,6 +71,7 @@ def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> t
         wanted = Wanted(
             format=made["format"] if not made.get("columns") else "auto",
             columns=Columns(**made["columns"]) if made.get("columns") else None,
+            choices=Choices.of(made.get("choices", {})),
             fill=Fill(**made.get("fill", {})),
         )
         new, _ = intake.import_file(workspace, _source(dataset), name=name, wanted=wanted)

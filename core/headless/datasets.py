@@ -1,4 +1,4 @@
-"""`datasets …`: make, import, check and measure datasets."""
+"""`datasets …`: make, check and measure datasets; `datasets import` is in `imports`."""
 
 import sys
 import time
@@ -10,9 +10,6 @@ from core import replay
 from core.data import assistant, corpus, intake, rendering, split, statistics, versions
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_N, Assistant
-from core.data.files.formats import FORMATS
-from core.data.files.placeholders import Fill
-from core.data.files.shapes import Columns
 from core.ground.errors import BadInput
 from core.ground.progress import progress_file, write_progress
 from core.ground.workspace import Workspace
@@ -128,33 +125,6 @@ def datasets_remake(workspace: Workspace, options: Options) -> Answer:
     return {**dataset_answer(made), "same": same}
 
 
-def datasets_import(workspace: Workspace, options: Options) -> Answer:
-    if bool(options.question) != bool(options.answer):
-        raise BadInput("--question 和 --answer 要一起给", "--question and --answer are given together")
-    columns = None
-    if options.question:
-        columns = Columns(question=options.question, answer=options.answer, system=options.system)
-    wanted = intake.Wanted(
-        format=options.format, columns=columns, fill=Fill(name=options.assistant_name, author=options.author)
-    )
-    made, report = intake.import_file(
-        workspace,
-        Path(options.file).expanduser(),
-        name=options.out,
-        wanted=wanted,
-        tell=telling("rows"),
-        keep=options.keep,
-    )
-    return {
-        **dataset_answer(made),
-        "format": report.format,
-        "encoding": report.encoding,
-        "skipped": [{**left_out, "reason": str(left_out["reason"])} for left_out in report.skipped],
-        "skipped_count": report.skipped_count,
-        "problems": [problem.to_json() for problem in report.problems],
-    }
-
-
 def datasets_check(workspace: Workspace, options: Options) -> Answer:
     dataset = datasets.find(workspace, options.dataset)
     problems = [problem.to_json() for problem in datasets.check(dataset)]
@@ -197,10 +167,6 @@ def datasets_list(workspace: Workspace, _: Options) -> Answer:
     return {"datasets": [dataset_answer(dataset) for dataset in datasets.every(workspace)]}
 
 
-FILL = (
-    (("--assistant-name",), {"default": "", "help": "the assistant's own name, for {{name}}"}),
-    (("--author",), {"default": "", "help": "its maker, for {{author}}"}),
-)
 COMMANDS: Table = {
     "datasets assistant": (
         datasets_assistant,
@@ -219,19 +185,6 @@ COMMANDS: Table = {
                 {"type": int, "default": 1, "help": "balanced: how many times each row stands in the file"},
             ),
             (("--replay",), {"metavar": "MODEL", "help": "general rows are this model's own answers"}),
-            OUT,
-        ],
-    ),
-    "datasets import": (
-        datasets_import,
-        [
-            (("file",), {}),
-            (("--format",), {"choices": ("auto", *FORMATS), "default": "auto"}),
-            (("--question",), {"help": "the column of the question, where it cannot be told from its name"}),
-            (("--answer",), {"help": "the column of the answer"}),
-            (("--system",), {"help": "the column of the system prompt"}),
-            *FILL,
-            (("--keep",), {"action": "store_true", "help": "move the file into the dataset"}),
             OUT,
         ],
     ),

@@ -6,39 +6,54 @@
     alpaca    {"instruction", "input"?, "output", "history"?, "system"?}
     text      {"text"}, or a txt or md file by its paragraphs: for continued pre-training
     qa        a question and an answer: query/response, prompt/completion, 问/答 and the like, "history"? and "system"?
+    dialogue  turns that are written as text, in a field, a cell or a document: 问：… 答：…, ### Human: …
+    log       who said what and when: exports of chats, tables and texts
 
 A row that cannot be used is reported with its number and reason; it never loses the file.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from core.data.files import chatlog
+from core.data.files.chatlog import Message
+from core.data.files.chatlog_records import LogColumns, log_columns, message_of, nested, records_of
+from core.data.files.choices import Choices
+from core.data.files.dialogue import Dialogue, recognise
 from core.data.files.encoding import showable
+from core.data.files.fields import kind_of, layout_of
 from core.data.files.json_records import Unreadable
+from core.data.files.messages import MENDED, answers
+from core.data.files.notes import Notes
+from core.data.files.preferences import is_preference
 from core.data.files.shapes import (
-    ANSWER,
-    CONVERT,
-    MENDED,
-    QUESTION,
-    SYSTEM,
     Columns,
+    Converters,
     Unusable,
     chat_key,
-    column,
-    from_columns,
     is_chat,
     is_pair,
     listed,
-    plain_name,
+    mended_text,
+    unwrapped,
 )
 from core.data.files.source import Source
+from core.data.files.special_tokens import stripped_row
 from core.data.row import Row, problem
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
-FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa")
+FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa", "dialogue", "log")
 LOOKED_AT = 50
+# Of a log, to know its speakers.
+LOOKED_AT_MESSAGES = 2000
+Result = tuple[int, Any, Row | None, Text | None]
+
+
+class LateLoss(Exception):
+    """A row says whether it is trained on, after rows that did not: all must say it, so the file is read again."""
 
 
 def check_format(name: str) -> None:
@@ -67,46 +82,83 @@ def chosen_format(source: Source, head: list[Any], format_: str = "auto", column
         raise BadInput(
             f"{name} 读不出来：第 1 行{first.reason.zh}", f"{name} cannot be read: row 1 is {first.reason.en}"
         )
+    no_header = Text("", "")
+    if source.kind in ("csv", "tsv", "xlsx"):
+        no_header = Text("；若没有表头，就加一行：问题、回答", "; where there is no header, add one: question, answer")
     raise BadInput(
         f"认不出 {name} 的格式：第一行的字段是 {_keys(first)}，需要 conversation、messages、conversations、"
-        "instruction/output 或 question/answer；也可以指明哪一列是问题、哪一列是回答",
+        f"instruction/output 或 question/answer；也可以指明哪一列是问题、哪一列是回答（--question、--answer）{no_header.zh}",
         f"cannot tell the format of {name}: its first record has {_keys(first)}; expected conversation, messages, "
-        "conversations, instruction/output or question/answer; or say which columns are the question and the answer",
+        "conversations, instruction/output or question/answer; or say which columns are the question and the answer "
+        f"(--question, --answer){no_header.en}",
     )
 
 
-def none_usable(path: Path, count: int, first: dict[str, Any]) -> BadInput:
-    """The refusal of a file of which no row can be used."""
+def none_usable(path: Path, count: int, first: tuple[int, Text] | None) -> BadInput:
+    """The refusal of a file of which no row can be used: the first that cannot, and why."""
+    if first is None:
+        return BadInput(f"{path.name} 里没有一问一答", f"{path.name} holds no question with an answer")
+    number, reason = first
     return BadInput(
-        f"{path.name} 的 {count} 行都不能用，第 {first['row']} 行：{first['reason'].zh}",
-        f"none of the {count} rows of {path.name} can be used; row {first['row']}: {first['reason'].en}",
+        f"{path.name} 的 {count} 行都不能用，第 {number} 行：{reason.zh}",
+        f"none of the {count} rows of {path.name} can be used; row {number}: {reason.en}",
     )
 
 
 def detect(records: list[Any]) -> str | None:
     """The format that the first records have, None if it is none of ours."""
+    if any(isinstance(record, Message) for record in records):
+        return "log"
     for record in records[:LOOKED_AT]:
-        if isinstance(record, list):
-            return "openai" if is_chat(record) else "qa" if is_pair(record) else None
-        if not isinstance(record, dict):
-            continue
-        chat = chat_key(record)
-        turns = listed(record[chat]) if chat else None
-        if isinstance(turns, list):
-            if chat == "conversation" and turns and isinstance(turns[0], dict) and "output" in turns[0]:
-                return "xtuner"
-            if chat == "messages":
-                return "openai"
-            return "xtuner" if chat == "conversation" and not is_chat(turns) else "sharegpt"
-        if "instruction" in record and "output" in record:
-            return "alpaca"
-        named = {plain_name(key) for key in record}
-        question, answer = column(record, QUESTION), column(record, ANSWER)
-        if question and answer and question != answer:
-            return "qa"
-        if "text" in named or list(named) == ["content"]:
-            return "text"
+        if isinstance(record, Dialogue):
+            return "dialogue"
+        if isinstance(record, list) and (is_chat(record) or is_pair(record)):
+            return "openai" if is_chat(record) else "qa"
+        if isinstance(record, dict):
+            found = _of_record(unwrapped(record))
+            if found:
+                return found
+    if log_columns(records):
+        return "log"
+    texts = [text for record in records for text in _texts(record)]
+    if texts and sum(recognise(text) is not None for text in texts) >= 0.5 * len(texts):
+        return "dialogue"
+    if any(isinstance(record, dict) and layout_of(record).text for record in records):
+        return "text"
     return None
+
+
+def _of_record(record: dict[str, Any]) -> str | None:
+    if nested(record):
+        return "log"
+    layout = layout_of(record)
+    chat = chat_key(record, layout)
+    turns = listed(record[chat]) if chat else None
+    if isinstance(turns, list):
+        if chat == "conversation" and turns and isinstance(turns[0], dict) and "output" in turns[0]:
+            return "xtuner"
+        if chat == "messages":
+            return "openai"
+        return "xtuner" if chat == "conversation" and not is_chat(turns) else "sharegpt"
+    if isinstance(turns, dict) and turns and all(isinstance(turn, dict) for turn in turns.values()):
+        return "sharegpt"
+    if "instruction" in record and "output" in record:
+        return "alpaca"
+    return "qa" if layout.is_qa or is_preference(layout, tuple(record)) else None
+
+
+def _texts(record: Any) -> Iterator[str]:
+    """The texts of a record that may be a dialogue: its text, else the longest of what is none of the known fields."""
+    if isinstance(record, str):
+        yield record
+    if not isinstance(record, dict):
+        return
+    layout = layout_of(record)
+    held = [record[key] for key in (layout.text, *layout.chats) if key]
+    held = held or [value for value in record.values() if isinstance(value, str)]
+    found = [text for text in held if isinstance(text, str) and text.strip()]
+    if found:
+        yield max(found, key=len)
 
 
 def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
@@ -116,69 +168,127 @@ def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
             key for record in head if isinstance(record, dict) for key in record if key and showable(key) == key
         )
     )
-    record = dict.fromkeys(names)
-    question, answer = column(record, QUESTION), column(record, ANSWER)
-    if question is None or answer is None or question == answer:
+    layout = layout_of(names)
+    question, answer = layout.question, layout.answer
+    if not layout.is_qa:
         if len(names) != 2:
             return names, None
         question, answer = names
-    return names, Columns(question=question, answer=answer, system=column(record, SYSTEM))
+    return names, Columns(question=question, answer=answer, system=layout.system)
 
 
-def converter(
-    format_: str, head: list[Any], columns: Columns | None = None
-) -> Callable[[Any], tuple[Row | None, Text | None]]:
-    """What turns a record of `format_` into a row and, where its turns were out of order, says what was done about it.
+def log_of(head: list[Any], records: Iterable[Any]) -> tuple[list[Message], Iterator[Message]]:
+    """A log's first messages, to know its speakers by, and all of them."""
+    flat = [part for record in head for part in _parts(record)]
+    columns = None if any(isinstance(part, Message) for part in flat) else log_columns(flat)
+    messages = _messages(chain(head, records), columns)
+    first = list(islice(messages, LOOKED_AT_MESSAGES))
+    return first, chain(first, messages)
 
-    For a record that is no row it says why.
-    """
-    convert = CONVERT[format_]
-    if columns is not None:
-        chosen = columns
 
-        def convert(record: Any) -> Row:
-            return from_columns(record, chosen)
+def _messages(records: Iterable[Any], columns: LogColumns | None) -> Iterator[Message]:
+    for record in records:
+        for part in _parts(record):
+            if isinstance(part, Message):
+                yield part
+            elif columns and isinstance(part, dict):
+                yield message_of(part, columns)
 
-    loss = any(_has_loss(record) for record in head)
 
-    def checked(record: Any) -> tuple[Row | None, Text | None]:
-        if isinstance(record, Unreadable):
-            return None, record.reason
-        try:
-            row = convert(record)
-        except Unusable as unusable:
-            return None, unusable.text
-        except KeyError as error:
-            key = showable(str(error.args[0])[:40])
-            return None, Text(f"不是 {format_} 格式：缺少 {key}", f"not {format_}: there is no {key}")
-        except (TypeError, ValueError, AttributeError):
-            return None, Text(
-                f"不是 {format_} 格式：内容的样子不对（{_keys(record)}）",
-                f"not {format_}: it has another shape ({_keys(record)})",
-            )
-        mended = row.pop(MENDED, None)
+def _parts(record: Any) -> Iterable[Any]:
+    return [record] if isinstance(record, Message) else records_of(record)
+
+
+def speaker_of(path: Path, first: list[Message], choices: Choices) -> str:
+    """Who of a log is the assistant: as chosen, or as its roles say. Raises BadInput where that is to be chosen."""
+    found = chatlog.speakers(first)
+    guess = chatlog.guessed_speaker(first)
+    if choices.speaker or (guess and answers(guess)):
+        return choices.speaker or guess
+    raise BadInput(
+        f"{path.name} 是聊天记录：谁是助手？用 --speaker 指明其中一位：{chatlog.told(found)}",
+        f"{path.name} is a chat log: who is the assistant? Choose with --speaker: {chatlog.told(found, ', ')}",
+    )
+
+
+def log_results(messages: Iterable[Message], speaker: str, choices: Choices, notes: Notes) -> Iterator[Result]:
+    """The conversations of a log, numbered."""
+    for number, row in enumerate(chatlog.conversations(messages, speaker, choices, notes), 1):
+        row = _stripped(row, notes) if choices.strip else row
         reason = problem(row)
-        if reason:
-            return None, reason
-        told = Text("；".join(text.zh for text in mended), "; ".join(text.en for text in mended)) if mended else None
-        return (_with_loss(row) if loss else row), told
+        yield (number, None, row, None) if reason is None else (number, row, None, reason)
 
-    return checked
+
+def results(
+    format_: str,
+    head: list[Any],
+    records: Iterable[Any],
+    choices: Choices,
+    notes: Notes,
+    *,
+    columns: Columns | None = None,
+    loss: bool = False,
+) -> Iterator[Result]:
+    """Each record's number with its row and what was done to its turns; or with no row, and why it is none.
+
+    With `loss`, every turn says whether it is trained on. Raises LateLoss where that is needed and was not given.
+    """
+    converters = Converters(choices, notes, columns)
+    loss = loss or any(_has_loss(record) for record in head)
+    for number, record in enumerate(chain(head, records), 1):
+        notes.number = number
+        rows, reason = _converted(converters, format_, record)
+        if reason is not None:
+            yield number, record, None, reason
+            continue
+        if notes.loss and not loss:
+            raise LateLoss
+        for row in rows:
+            mended = row.pop(MENDED, None)
+            if choices.strip:
+                row = _stripped(row, notes)
+            reason = problem(row)
+            if reason is not None:
+                yield number, record, None, reason
+                continue
+            if loss:
+                # One that did not say it would count as one that is not trained.
+                for turn in row["conversation"]:
+                    turn.setdefault("output_with_loss", True)
+            yield number, record, row, mended_text(mended) if mended else None
+
+
+def _converted(converters: Converters, format_: str, record: Any) -> tuple[Iterable[Row], Text | None]:
+    if isinstance(record, Unreadable):
+        return (), record.reason
+    try:
+        return converters.rows(format_, record), None
+    except Unusable as unusable:
+        return (), unusable.text
+    except KeyError as error:
+        key = showable(str(error.args[0])[:40])
+        return (), Text(f"不是 {format_} 格式：缺少 {key}", f"not {format_}: there is no {key}")
+    except (TypeError, ValueError, AttributeError, IndexError):
+        return (), Text(
+            f"不是 {format_} 格式：内容的样子不对（{_keys(record)}）",
+            f"not {format_}: it has another shape ({_keys(record)})",
+        )
+
+
+def _stripped(row: Row, notes: Notes) -> Row:
+    new = stripped_row(row)
+    if new != row:
+        notes.note("stripped")
+    return new
 
 
 def _has_loss(record: Any) -> bool:
     key = chat_key(record) if isinstance(record, dict) else None
     turns = listed(record[key]) if key else None
     return isinstance(turns, list) and any(
-        isinstance(turn, dict) and ("loss" in turn or "output_with_loss" in turn) for turn in turns
+        isinstance(turn, dict) and any(kind_of(name) == "trained" and turn[name] is not None for name in turn)
+        for turn in turns
     )
-
-
-def _with_loss(row: Row) -> Row:
-    """Every turn says whether it is trained on: one that did not would count as one that is not."""
-    for turn in row["conversation"]:
-        turn.setdefault("output_with_loss", True)
-    return row
 
 
 def _keys(record: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
+from core.data.files.broken_json import reason
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
@@ -56,7 +57,7 @@ def line_records(file: BinaryIO | TextIO, decode_errors: str = "strict") -> Iter
         try:
             yield _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            yield Unreadable(_reason(error), line[:_TEXT_SHOWN])
+            yield Unreadable(reason(error, line), line[:_TEXT_SHOWN])
 
 
 def is_one_value(line: str) -> bool:
@@ -181,15 +182,15 @@ class _Window:
                     self.more(max(_CHUNK, len(self.text) - self.at))
                     continue
                 place = error.pos - self.at
-                reason = (
-                    _reason(error)
-                    if not cut_off
+                why = (
+                    reason(error, self.text, self.at)
+                    if error.pos < len(self.text.rstrip()) and not error.msg.startswith("Unterminated")
                     else Text("不是合法的 JSON：文件在这一行中断了", "not valid JSON: the file ends within this row")
                 )
-                return Unreadable(reason, self.text[self.at : self.at + max(2000, min(place + 200, _TEXT_SHOWN))])
+                return Unreadable(why, self.text[self.at : self.at + max(2000, min(place + 200, _TEXT_SHOWN))])
             except (RecursionError, ValueError) as error:
                 # Nested too deep, or a number of thousands of digits.
-                return Unreadable(_reason(error), self.text[self.at : self.at + 200])
+                return Unreadable(reason(error, self.text, self.at), self.text[self.at : self.at + 200])
 
     def skip_to_next(self, gap: str) -> bool:
         """Go to where the layout shows that the next value of an array begins."""
@@ -206,9 +207,3 @@ class _Window:
             self.at = max(self.at, len(self.text) - len(gap) - 8)
             if searched > MOST_CHARACTERS or not self.more():
                 return False
-
-
-def _reason(error: Exception) -> Text:
-    if isinstance(error, RecursionError):
-        return Text("嵌套太深", "nested too deep")
-    return Text(f"不是合法的 JSON：{error}", f"not valid JSON: {error}")

@@ -1,47 +1,38 @@
-"""The shapes that other people's records have, each turned into a row; which one a file has is found in `formats`.
+"""The shapes that other people's records have, each turned into rows; which one a file has is found in `formats`.
 
-Roles: user, human and what a tool returned (observation, tool) ask; assistant, gpt, bot and a call of a tool answer.
-A greeting before the first question and a last question without an answer are left out; turns of one role are joined.
-A row that was mended so says it under MENDED, which is taken off before the row is used.
+What a name of a field means is in `fields`, what messages mean in `messages`; two answers are for `preferences`.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from core.data.files.encoding import showable
+from core.data.files.choices import Choices
+from core.data.files.dialogue import Dialogue, recognise
+from core.data.files.fields import Layout, column, layout_of, not_used
+from core.data.files.messages import MENDED, Messages, is_false, needs_media
+from core.data.files.notes import Notes
+from core.data.files.preferences import better, is_preference
+from core.data.files.values import Unusable, holds_text, optional_text, text_of
 from core.data.row import Row
 from core.ground.text import Text
 
-QUESTION = (
-    "question prompt query instruction input user human q ask problem 问 问题 提问 用户 用户输入 输入 指令 问句 题目 提示词"
-).split()
-ANSWER = (
-    "answer response output completion assistant reply target gpt bot a solution 答 回答 答案 回复 输出 助手 应答"
-).split()
-SYSTEM = ("system", "systemprompt", "系统", "系统提示词", "系统提示")
-HISTORY = ("history", "历史", "历史对话")
-_CHATS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
-_ROLES = {
-    **dict.fromkeys("user human observation tool tools function functionresponse toolresponse 用户 问".split(), "ask"),
-    **dict.fromkeys("assistant gpt model bot chatgpt bing functioncall toolcall ai 助手 答".split(), "answer"),
-    **dict.fromkeys("system developer 系统".split(), "system"),
-}
+__all__ = ["MENDED", "Columns", "Converters", "Unusable", "chat_key", "is_chat", "is_pair", "listed", "unwrapped"]
 _NO_OUTPUT = "<nooutput>"
-MENDED = "mended"
-_GREETING = Text("开头的回答前面没有问题，已略去", "an answer before the first question was left out")
-_QUESTIONS = Text("连着的几个问题合成了一个", "questions in a row were joined")
-_ANSWERS = Text("连着的几个回答合成了一个", "answers in a row were joined")
-_UNANSWERED = Text("最后的问题没有回答，已略去", "the last question has no answer and was left out")
-
-
-class Unusable(Exception):
-    """A record that is no conversation; `text` says why."""
-
-    def __init__(self, zh: str, en: str) -> None:
-        super().__init__(en)
-        self.text = Text(showable(zh), showable(en))
+# A record that holds what it is about in one object, beside what a program noted.
+_WRAPPERS = ("data", "row", "fields", "record", "item", "_source", "json", "sample", "example", "input_output")
+_MOST_LAYOUTS = 1000
+_CHAT_FORMATS = ("xtuner", "openai", "sharegpt")
+# The fields that each format makes something of, beside those that are looked at in all of them.
+_QA_USES = ("question", "answer", "system", "history", "context", "thinking")
+_USED = {
+    **dict.fromkeys(("openai", "sharegpt"), ("system", "tools")),
+    **dict.fromkeys(("alpaca", "qa"), _QA_USES),
+    "xtuner": (),
+    "text": ("text",),
+    "dialogue": ("text",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,170 +44,228 @@ class Columns:
     system: str | None = None
 
 
-def chat_key(record: dict[str, Any]) -> str | None:
-    """The key of a record that holds its turns."""
-    return next((key for key in _CHATS if key in record and not _is_text(record[key])), None)
+class Converters:
+    """Turns the records of one file into rows as `choices` says; what is noticed goes into `notes`."""
 
+    def __init__(self, choices: Choices, notes: Notes, columns: Columns | None = None) -> None:
+        self.choices, self.notes, self.columns = choices, notes, columns
+        self.messages = Messages(choices, notes)
+        self._layouts: dict[tuple[str, tuple[Any, ...]], Layout] = {}
 
-def column(record: dict[str, Any], names: tuple[str, ...] | list[str]) -> str | None:
-    """The first of `names` that a record has as a column, as it is spelled there."""
-    spelled = {plain_name(key): key for key in record if key is not None}
-    return next((spelled[name] for name in names if name in spelled), None)
+    def rows(self, format_: str, record: Any) -> Iterable[Row]:
+        """The rows of a record in a format: mostly one. Raises Unusable, or KeyError and its like, where it is none."""
+        if not isinstance(record, dict):
+            return self._bare(format_, record)
+        record = unwrapped(record)
+        layout = self._layout(format_, record)
+        if layout.others:
+            for key in layout.others:
+                if holds_text(record[key]):
+                    self.notes.leave(key)
+        for key in layout.media:
+            if record[key]:
+                raise needs_media(key, self.notes)
+        if layout.label or layout.trained:
+            self._judged(record, layout)
+        if self.columns is not None:
+            return self._of_columns(record, self.columns)
+        if layout.better or layout.worse or is_preference(layout, tuple(record)):
+            record = better(record, layout, self.notes)
+            format_ = "openai" if "messages" in record else "qa" if layout.question else "dialogue"
+            layout = self._layout(format_, record)
+        return self._by_format[format_](self, record, layout)
 
+    def _bare(self, format_: str, record: Any) -> Iterable[Row]:
+        """A record without names: a dialogue that was found in a text, messages, a pair."""
+        if isinstance(record, Dialogue):
+            return self._of_dialogue(record)
+        if isinstance(record, list) and format_ in ("openai", "sharegpt") and is_chat(record):
+            return [self.messages.conversation(record, "")]
+        if is_pair(record) and format_ == "qa":
+            return [{"conversation": [{"input": record[0], "output": record[1]}]}]
+        if isinstance(record, str) and format_ in ("text", "dialogue"):
+            return self._by_format[format_](self, {"text": record}, Layout(text="text"))
+        raise TypeError(record)
 
-def _from_xtuner(record: dict[str, Any]) -> Row:
-    turns = []
-    for turn in record["conversation"]:
-        kept = {"system": turn["system"]} if turn.get("system") else {}
-        new = {**kept, "input": turn.get("input") or "", "output": turn["output"]}
-        new.update({key: turn[key] for key in ("output_with_loss", "need_eos_token") if key in turn})
-        turns.append(new)
-    return {"conversation": turns}
-
-
-def _from_chat(record: Any) -> Row:
-    """Any list of turns: {role, content}, {from, value} or {human, assistant}."""
-    if isinstance(record, list):
-        return _conversation(record, "")
-    key = chat_key(record)
-    if key is None:
-        raise Unusable("没有 messages 或 conversations", "there is no messages or conversations")
-    turns = listed(record[key])
-    if not isinstance(turns, list):
-        raise Unusable(f"{key} 不是列表", f"{key} is no list")
-    system = _content(record.get("system") or record.get("system_prompt") or "")
-    tools = record.get("tools")
-    if tools and tools != "[]":
-        described = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
-        system = f"{system}\n\n{described}" if system else described
-    return _conversation(turns, system)
-
-
-def _conversation(messages: list[Any], system: str) -> Row:
-    turns: list[dict[str, Any]] = []
-    asked: list[str] = []
-    answered = False
-    mended: list[Text] = []
-    for number, message in enumerate(messages, 1):
-        for who, content, loss in _said(message, number):
-            if who == "ask":
-                if answered:
-                    asked, answered = [content], False
-                else:
-                    if asked:
-                        mended.append(_QUESTIONS)
-                    asked.append(content)
-            elif who == "system":
-                system = f"{system}\n{content}" if system else content
-            elif not turns and not asked:
-                # A greeting before anybody asked; XTuner leaves it out too.
-                mended.append(_GREETING)
-            elif answered and loss is None:
-                mended.append(_ANSWERS)
-                turns[-1]["output"] += f"\n{content}"
+    def _layout(self, format_: str, record: dict[str, Any]) -> Layout:
+        """What the fields of a record are; looked for once for all records with the same."""
+        keys = tuple(record)
+        layout = self._layouts.get((format_, keys))
+        if layout is None:
+            layout = layout_of(keys)
+            if self.columns is not None:
+                used = (self.columns.question, self.columns.answer, self.columns.system)
+                layout.better = layout.worse = layout.label = layout.trained = None
+            elif layout.better is None and is_preference(layout, keys):
+                used = keys
             else:
-                turn = {"system": system} if system else {}
-                turn["input"] = "" if answered else "\n".join(asked)
-                turn["output"] = content
-                if loss is not None:
-                    turn["output_with_loss"] = loss
-                turns.append(turn)
-                system, answered = "", True
-    if not turns:
-        raise Unusable("没有一问一答", "there is no question with an answer")
-    if not answered:
-        mended.append(_UNANSWERED)
-    return {"conversation": turns, MENDED: list(dict.fromkeys(mended))} if mended else {"conversation": turns}
+                of_format = _USED[format_]
+                used = [getattr(layout, name) for name in (*of_format, "label", "trained", "better", "worse")]
+                used += [*layout.media, *(layout.chats[:1] if format_ in _CHAT_FORMATS else ())]
+            layout.others = not_used(keys, used)
+            if len(self._layouts) < _MOST_LAYOUTS:
+                self._layouts[format_, keys] = layout
+        return layout
+
+    def _judged(self, record: dict[str, Any], layout: Layout) -> None:
+        """Leave out a row that is marked as a bad answer, or as one that is not trained."""
+        if layout.label and not layout.better and is_false(record[layout.label]):
+            if self.choices.bad == "keep":
+                self.notes.note("bad_kept")
+            else:
+                self.notes.note("bad")
+                raise Unusable(
+                    f"标明是不好的回答（{layout.label} 为否）", f"marked as a bad answer ({layout.label} is false)"
+                )
+        if layout.trained and is_false(record[layout.trained]):
+            self.notes.note("untrained")
+            raise Unusable(f"标明不训练（{layout.trained} 为 0）", f"marked as not trained ({layout.trained} is 0)")
+
+    def _from_xtuner(self, record: dict[str, Any], layout: Layout) -> list[Row]:  # noqa: ARG002
+        turns = []
+        for turn in record["conversation"]:
+            system = optional_text(turn.get("system"), self.notes)
+            kept = {"system": system} if system else {}
+            output = self.messages.answer(text_of(turn["output"], self.notes))
+            new = {**kept, "input": optional_text(turn.get("input"), self.notes), "output": output}
+            new.update({key: turn[key] for key in ("output_with_loss", "need_eos_token") if turn.get(key) is not None})
+            self.notes.loss = self.notes.loss or "output_with_loss" in new
+            turns.append(new)
+        return [{"conversation": turns}]
+
+    def _from_chat(self, record: dict[str, Any], layout: Layout) -> list[Row]:
+        """Any list of turns: {role, content}, {from, value}, {human, assistant}, or numbered ones."""
+        key = chat_key(record, layout)
+        if key is None:
+            raise Unusable("没有 messages 或 conversations", "there is no messages or conversations")
+        turns = listed(record[key])
+        if isinstance(turns, dict) and turns and all(isinstance(turn, dict) for turn in turns.values()):
+            turns = list(turns.values())
+        if not isinstance(turns, list):
+            raise Unusable(f"{key} 不是列表", f"{key} is no list")
+        system = optional_text(record[layout.system], self.notes) if layout.system else ""
+        tools = record[layout.tools] if layout.tools else None
+        if tools and tools != "[]":
+            self.notes.note("tools")
+            described = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
+            system = f"{system}\n\n{described}" if system else described
+        return [self.messages.conversation(turns, system)]
+
+    def _from_alpaca(self, record: dict[str, Any], layout: Layout) -> list[Row]:
+        if record["output"] == _NO_OUTPUT:
+            raise Unusable("没有回答（<nooutput>）", "there is no answer (<nooutput>)")
+        return self._asked(record, layout, record["instruction"], record["output"])
+
+    def _from_qa(self, record: dict[str, Any], layout: Layout) -> list[Row]:
+        if layout.question is None or layout.answer is None:
+            raise Unusable("没有问题和回答两列", "there are no columns for the question and the answer")
+        question, answer = record[layout.question], record[layout.answer]
+        if is_chat(question) and is_chat(answer):
+            return [self.messages.conversation([*question, *answer], "")]
+        if is_chat(question) and isinstance(answer, str):
+            return [self.messages.conversation([*question, {"role": "assistant", "content": answer}], "")]
+        return self._asked(record, layout, question, answer)
+
+    def _of_columns(self, record: dict[str, Any], columns: Columns) -> list[Row]:
+        for name in (columns.question, columns.answer):
+            if name not in record:
+                raise Unusable(f"没有 {name} 这一列", f"there is no column {name}")
+        system = columns.system if columns.system in record else None
+        return self._asked(record, Layout(system=system), record[columns.question], record[columns.answer])
+
+    def _asked(self, record: dict[str, Any], layout: Layout, question: Any, answer: Any) -> list[Row]:
+        """The rows of a question and its answer, with what belongs to them as far as the record has it."""
+        wordings = question if isinstance(question, list) else [question]
+        if isinstance(question, list) and not all(isinstance(part, str) for part in question):
+            raise Unusable("问题不是文字", "the question is no text")
+        if len(wordings) > 1:
+            self.notes.note("alternatives")
+        if isinstance(answer, list) and len(answer) == 2 and all(isinstance(part, str) for part in answer):
+            self.notes.note("preference")
+            answer = answer[0]
+        elif isinstance(answer, dict) and isinstance(answer.get("text"), list):
+            answer = answer["text"][:1] or ""
+        thinking = optional_text(record[layout.thinking], self.notes) if layout.thinking else ""
+        answer = self.messages.answer(text_of(answer, self.notes), thinking)
+        context = optional_text(record[layout.context], self.notes) if layout.context else ""
+        if context and layout.context != "input":
+            self.notes.note("context")
+        system = optional_text(record[layout.system], self.notes) if layout.system else ""
+        past = self._past(record[layout.history]) if layout.history and record[layout.history] else []
+        rows = []
+        for wording in wordings:
+            asked = text_of(wording, self.notes)
+            if not asked and not context and wording != "":
+                raise Unusable("问题是空的", "the question is empty")
+            self.messages.seen(asked)
+            turns = [*past, {"input": f"{asked}\n{context}" if context else asked, "output": answer}]
+            if system:
+                turns[0] = {"system": system, **turns[0]}
+            rows.append({"conversation": turns})
+        return rows
+
+    def _past(self, history: Any) -> list[dict[str, str]]:
+        """The turns before: pairs, texts that ask and answer in turn, or messages."""
+        history = listed(history)
+        if is_chat(history) and column(history[0], ("role", "from")):
+            return self.messages.conversation(history, "")["conversation"]
+        if not isinstance(history, list):
+            raise Unusable("历史对话不是列表", "the history is no list")
+        if all(isinstance(text, str) for text in history):
+            if len(history) % 2:
+                self.notes.note("half_past")
+            history = list(zip(history[::2], history[1::2], strict=False))
+        turns = []
+        for pair in history:
+            asked, answered = pair.values() if isinstance(pair, dict) else pair
+            turns.append({"input": text_of(asked, self.notes), "output": text_of(answered, self.notes)})
+        return turns
+
+    def _from_text(self, record: dict[str, Any], layout: Layout) -> list[Row]:
+        if layout.text is None:
+            raise Unusable("没有 text", "there is no text")
+        return [{"conversation": [{"input": "", "output": text_of(record[layout.text], self.notes)}]}]
+
+    def _from_dialogue(self, record: dict[str, Any], layout: Layout) -> list[Row]:
+        """Turns that are written into one text."""
+        for key in (layout.text, *layout.chats, *layout.others):
+            if key and isinstance(record[key], str) and (found := recognise(record[key])):
+                self.notes.unused.pop(key, None)
+                return self._of_dialogue(found)
+        self.notes.note("prose")
+        raise Unusable("没有对话的标记", "it shows no marks of a dialogue")
+
+    def _of_dialogue(self, found: Dialogue) -> list[Row]:
+        self.notes.note("turns")
+        turns = [{"role": who, "content": text} for who, text in found.turns]
+        return [self.messages.conversation(turns, "")]
+
+    _by_format: dict[str, Callable[["Converters", dict[str, Any], Layout], list[Row]]] = {
+        "xtuner": _from_xtuner,
+        "openai": _from_chat,
+        "sharegpt": _from_chat,
+        "alpaca": _from_alpaca,
+        "text": _from_text,
+        "qa": _from_qa,
+        "dialogue": _from_dialogue,
+    }
 
 
-def _said(message: Any, number: int) -> list[tuple[str, str, bool | None]]:
-    """Who says what in one message: (system, ask or answer; the text; whether it is trained on, if it says so)."""
-    if not isinstance(message, dict):
-        raise Unusable(f"第 {number} 条消息不是对象", f"message {number} is not an object")
-    role = _first(message, "role", "from", "speaker", "sender")
-    if role is None:
-        pair = [column(message, list(names)) for names in (SYSTEM, QUESTION, ANSWER)]
-        if pair[1] and pair[2]:
-            parts = zip(("system", "ask", "answer"), pair, strict=True)
-            return [(who, _content(message[key]), None) for who, key in parts if key and message[key] is not None]
-        raise Unusable(f"第 {number} 条消息没有角色（from 或 role）", f"message {number} has no role (from or role)")
-    who = _ROLES.get(role) if isinstance(role, str) else None
-    who = who or _ROLES.get(plain_name(role))
-    if who is None:
-        raise Unusable(f"不认识的角色 {str(role)[:40]}", f"unknown role {str(role)[:40]}")
-    content = _first(message, "content", "value", "text", "message")
-    if content is None and message.get("tool_calls"):
-        content = json.dumps(message["tool_calls"], ensure_ascii=False)
-    if content is None:
-        raise Unusable(f"第 {number} 条消息没有内容", f"message {number} has no content")
-    loss = message.get("loss") if who == "answer" else None
-    trained = None if loss is None else str(loss).lower() not in ("false", "0", "0.0")
-    return [(who, content if isinstance(content, str) else _content(content), trained)]
+def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record holds in one object of its own, as an annotation tool writes it; else the record itself."""
+    for key in _WRAPPERS:
+        held = record.get(key)
+        if isinstance(held, dict) and held:
+            inner, outer = layout_of(held), layout_of(record)
+            if (inner.is_qa or inner.chats or inner.text) and not (outer.is_qa or outer.chats or outer.text):
+                return held
+    return record
 
 
-def _first(message: dict[str, Any], *keys: str) -> Any:
-    for key in keys:
-        if key in message:
-            return message[key]
-    return None
-
-
-def _content(value: Any) -> str:
-    """A message's text; one in parts must be of text alone."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
-        kinds = {part.get("type", "text") for part in value}
-        if kinds <= {"text"}:
-            return "".join(str(part.get("text", "")) for part in value)
-        raise Unusable(f"含有 {'、'.join(sorted(map(str, kinds - {'text'})))}，不是文字", "it holds more than text")
-    raise Unusable(f"内容不是文字而是 {type(value).__name__}", f"the content is {type(value).__name__}, not text")
-
-
-def _from_alpaca(record: dict[str, Any]) -> Row:
-    if record["output"] == _NO_OUTPUT:
-        raise Unusable("没有回答（<nooutput>）", "there is no answer (<nooutput>)")
-    question = record["instruction"] + (f"\n{record['input']}" if record.get("input") else "")
-    return _with_past(record, question, record["output"])
-
-
-def _from_qa(record: Any) -> Row:
-    if is_pair(record):
-        return {"conversation": [{"input": record[0], "output": record[1]}]}
-    question, answer = column(record, QUESTION), column(record, ANSWER)
-    if question is None or answer is None:
-        raise Unusable("没有问题和回答两列", "there are no columns for the question and the answer")
-    if isinstance(record[question], list) and isinstance(record[answer], list):
-        return _conversation([*record[question], *record[answer]], "")
-    return _with_past(record, record[question], record[answer])
-
-
-def from_columns(record: Any, columns: Columns) -> Row:
-    for name in (columns.question, columns.answer):
-        if name not in record:
-            raise Unusable(f"没有 {name} 这一列", f"there is no column {name}")
-    known = {"system": record.get(columns.system)} if columns.system else {}
-    return _with_past(known, record[columns.question], record[columns.answer])
-
-
-def _with_past(record: dict[str, Any], question: Any, answer: Any) -> Row:
-    """A row of a question and an answer, what was said before, and the system prompt, as far as the record has them."""
-    turns: list[dict[str, Any]] = []
-    past, system = column(record, HISTORY), column(record, SYSTEM)
-    for pair in listed(record[past]) if past and record[past] else []:
-        asked, answered = pair.values() if isinstance(pair, dict) else pair
-        turns.append({"input": asked, "output": answered})
-    turns.append({"input": question, "output": answer})
-    if system and record[system]:
-        turns[0] = {"system": record[system], **turns[0]}
-    return {"conversation": turns}
-
-
-def _from_text(record: Any) -> Row:
-    key = column(record, ["text", "content"])
-    if key is None:
-        raise Unusable("没有 text", "there is no text")
-    return {"conversation": [{"input": "", "output": record[key]}]}
+def chat_key(record: dict[str, Any], layout: Layout | None = None) -> str | None:
+    """The key of a record that holds its turns."""
+    chats = layout.chats if layout else layout_of(record).chats
+    return next((key for key in chats if not _is_text(record[key])), None)
 
 
 def listed(value: Any) -> Any:
@@ -240,21 +289,11 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
+def mended_text(mended: list[Text]) -> Text:
+    """What was done to the turns of a row, as one sentence."""
+    return Text("；".join(text.zh for text in mended), "; ".join(text.en for text in mended))
+
+
 def _is_text(value: Any) -> bool:
     """Whether a column named like a conversation is only text."""
     return isinstance(value, str) and not value.lstrip().startswith(("[", "{"))
-
-
-def plain_name(key: Any) -> str:
-    """A column's or role's name without case, spaces and marks."""
-    return "".join(character for character in str(key).strip().lower() if character.isalnum())
-
-
-CONVERT: dict[str, Callable[[Any], Row]] = {
-    "xtuner": _from_xtuner,
-    "openai": _from_chat,
-    "sharegpt": _from_chat,
-    "alpaca": _from_alpaca,
-    "text": _from_text,
-    "qa": _from_qa,
-}

@@ -11,12 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from core.data.files.delimited import delimited_records
+from core.data.files.documents import documents
 from core.data.files.encoding import Encoding, encoding_of
 from core.data.files.json_records import MOST_CHARACTERS, is_one_value, line_records, too_long, value_records
-from core.data.files.tables import Table, delimited_records, parquet_records, sheet_records
+from core.data.files.tables import Table, parquet_records, sheet_records
+from core.data.files.texts import is_spoken, text_records
 from core.ground.errors import BadInput
+from core.ground.text import Text
 
-KINDS = ("json", "jsonl", "csv", "tsv", "xlsx", "parquet", "txt", "md")
+DOCUMENTS = ("docx", "pdf", "html")
+KINDS = ("json", "jsonl", "csv", "tsv", "xlsx", "parquet", "txt", "md", *DOCUMENTS)
 MOST_BYTES = 2 << 30
 # How the kinds that are no text begin.
 _MAGIC = (
@@ -31,9 +36,38 @@ _MAGIC = (
     (b"Rar!", "rar", "RAR"),
     (b"\x7fELF", "elf", "ELF"),
 )
+_OLD_SHEET = Text(
+    "是旧格式的表格：用 Excel 或 WPS 打开，另存为 .xlsx 再导入",
+    "is a sheet of an old format: open it in Excel or WPS and save it as .xlsx",
+)
+_OLD_TEXT = Text(
+    "是旧格式的文档：用 Word 或 WPS 打开，另存为 .docx 再导入",
+    "is a document of an old format: open it in Word or WPS and save it as .docx",
+)
+_PACKED = Text("是压缩包：先解压，再导入里面的文件", "is an archive: unpack it and import what is in it")
+# What is not read, and what to do instead.
+_INSTEAD = {
+    **dict.fromkeys(("xls", "et", "ods", "numbers", "xlsb"), _OLD_SHEET),
+    **dict.fromkeys(("doc", "wps", "odt", "rtf", "pages"), _OLD_TEXT),
+    **dict.fromkeys(("zip", "gz", "rar", "7z", "tar", "tgz", "zst", "bz2", "xz"), _PACKED),
+    "arrow": Text(
+        "请用 datasets 的 to_json 或 to_parquet 写出再导入", "is for datasets: write it with to_json or to_parquet"
+    ),
+    "pkl": Text("可能含有代码，不予打开：请另存为 json", "may hold code and is not opened: save it as json"),
+    "db": Text("是数据库：请先导出为 csv 或 json", "is a database: export it as csv or json"),
+    "sqlite": Text("是数据库：请先导出为 csv 或 json", "is a database: export it as csv or json"),
+}
 _WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _JSON = re.compile(r"\s*(?:\{\s*\"|\[\s*[{\[\"])")
-_ALIASES = {"ndjson": "jsonl", "jsonlines": "jsonl", "pq": "parquet", "xlsm": "xlsx", "tab": "tsv", "markdown": "md"}
+_ALIASES = {
+    "ndjson": "jsonl",
+    "jsonlines": "jsonl",
+    "pq": "parquet",
+    "xlsm": "xlsx",
+    "tab": "tsv",
+    "markdown": "md",
+    "htm": "html",
+}
 
 
 @dataclass(slots=True)
@@ -44,6 +78,7 @@ class Source:
     kind: str
     size: int
     encoding: Encoding | None = None
+    sheets: tuple[str, ...] = ()
     table: Table = field(default_factory=Table)
     _file: BinaryIO | None = field(default=None, repr=False)
 
@@ -55,26 +90,46 @@ class Source:
         except ValueError:
             return 1.0
 
-    def records(self) -> Iterator[Any]:
-        """Each record of the file, or Unreadable in its place. Raises BadInput where the file cannot be read on."""
+    def records(self, format_: str = "auto") -> Iterator[Any]:
+        """Each record of the file, or Unreadable in its place. Raises BadInput where the file cannot be read on.
+
+        A text that is a dialogue or a chat log gives its dialogues and messages, unless `format_` says that it is text.
+        """
         if self.kind == "xlsx":
-            yield from sheet_records(self.path, self.table)
+            yield from sheet_records(self.path, self.table, self.sheets)
+        elif self.kind in DOCUMENTS:
+            yield from self._document_records(format_)
         elif self.kind == "parquet":
             yield from parquet_records(self.path, self.table)
         else:
             with self._opened() as text:
-                yield from self._text_records(text)
+                yield from self._text_records(text, format_)
 
-    def _text_records(self, text: io.TextIOWrapper) -> Iterator[Any]:
+    def _document_records(self, format_: str) -> Iterator[Any]:
+        """The dialogues or messages of a document. Raises BadInput for prose, which is for a corpus."""
+        for document in documents(self.path):
+            if document.reason is not None:
+                raise BadInput(f"{self.path.name}：{document.reason.zh}", f"{self.path.name}: {document.reason.en}")
+            text = "\n".join(document.pages)
+            if format_ == "auto" and not is_spoken(text):
+                raise BadInput(
+                    f"{self.path.name} 里没有看到对话（问：…答：… 之类）：书和文章请用“语料”导入（datasets corpus）",
+                    f"{self.path.name} shows no dialogue (Q: … A: … and the like): books and articles are imported as a "
+                    "corpus (datasets corpus)",
+                )
+            yield from text_records(io.StringIO(text), format_)
+        self.table.done = 1.0
+
+    def _text_records(self, text: io.TextIOWrapper, format_: str) -> Iterator[Any]:
         if self.kind not in ("json", "jsonl"):
             head = text.read(64)
             text.seek(0)
             if _JSON.match(head):
                 raise _wrong_name(self.path, "json", "JSON")
         if self.kind in ("csv", "tsv"):
-            yield from delimited_records(text, "\t" if self.kind == "tsv" else None)
+            yield from delimited_records(text, "\t" if self.kind == "tsv" else None, self.table)
         elif self.kind in ("txt", "md"):
-            yield from _paragraphs(text)
+            yield from text_records(text, format_)
         elif self._by_lines(text):
             if self.encoding.utf8:
                 self._file.seek(3 if self.encoding.name == "utf-8-sig" else 0)
@@ -113,8 +168,9 @@ class Source:
             yield io.TextIOWrapper(file, encoding=self.encoding.name, errors=self.encoding.errors, newline="")
 
 
-def open_source(path: Path) -> Source:
-    """The file at `path`, looked at but not yet read. Raises BadInput where it is none of ours to read."""
+def open_source(path: Path, sheets: tuple[str, ...] = ()) -> Source:
+    """The file at `path`, looked at but not yet read; of a workbook these `sheets`. Raises BadInput where it is none of
+    ours to read."""
     if not path.is_file():
         raise BadInput(f"没有文件 {path}：请检查路径", f"there is no file {path}: check the path")
     ending = path.suffix.lower().lstrip(".")
@@ -126,35 +182,44 @@ def open_source(path: Path) -> Source:
             f"{path.name} is over {MOST_BYTES >> 30} GB: split it and import the parts",
         )
     if kind not in KINDS:
-        raise BadInput(
-            f"不支持 {path.suffix or '没有后缀的'} 文件 {path.name}：请用 {'、'.join(KINDS)}"
-            "；PDF、Word、网页请用“语料”导入",
-            f"{path.suffix or 'nameless'} files such as {path.name} are not read: use {', '.join(KINDS)}; "
-            "PDF, Word and HTML are read as a corpus",
-        )
+        raise _not_read(path, kind)
     try:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
         raise BadInput(
-            f"{path.name} 打不开：{error.strerror}", f"{path.name} cannot be opened: {error.strerror}"
+            f"{path.name} 打不开：请检查它的读取权限", f"{path.name} cannot be opened: check who may read it"
         ) from error
     if not head:
         raise BadInput(f"{path.name} 里没有数据", f"{path.name} holds no data")
     real = next(((ending, name) for magic, ending, name in _MAGIC if head.startswith(magic)), None)
-    if real is None and _WEB_PAGE.match(head):
+    if real is None and kind != "html" and _WEB_PAGE.match(head):
         # What a failed download leaves under the name of a file.
         real = ("html", "HTML")
-    if real and real[0] != kind:
+    if real and real[0] == "xls":
+        raise _not_read(path, "xls" if kind in ("xls", "xlsx", "csv") else "doc" if kind == "docx" else "xls")
+    if real and real[0] != kind and not (real[0] == "xlsx" and kind == "docx"):
         raise _wrong_name(path, *real)
-    if kind in ("xlsx", "parquet"):
+    if kind in ("xlsx", "parquet", "docx", "pdf"):
         if real is None:
             raise BadInput(
                 f"{path.name} 不是 {kind} 文件：内容与后缀不符，请改成正确的后缀",
                 f"{path.name} is no {kind} file: its content is not what its name says; rename it",
             )
-        return Source(path, kind, size)
+        return Source(path, kind, size, sheets=sheets)
     return Source(path, kind, size, encoding_of(path))
+
+
+def _not_read(path: Path, kind: str) -> BadInput:
+    """The refusal of a kind of file that is not read: what it is, and what would do."""
+    known = _INSTEAD.get(kind)
+    if known:
+        return BadInput(f"{path.name} {known.zh}", f"{path.name} {known.en}")
+    return BadInput(
+        f"不支持 {path.suffix or '没有后缀的'} 文件 {path.name}：请用 {'、'.join(KINDS)}；书和文章请用“语料”导入",
+        f"{path.suffix or 'nameless'} files such as {path.name} are not read: use {', '.join(KINDS)}; books and articles are "
+        "read as a corpus",
+    )
 
 
 def _wrong_name(path: Path, ending: str, name: str) -> BadInput:
@@ -162,22 +227,3 @@ def _wrong_name(path: Path, ending: str, name: str) -> BadInput:
         f"{path.name} 的内容是 {name}，与后缀 {path.suffix} 不符：请把后缀改成 .{ending}",
         f"{path.name} holds {name}, which is not what {path.suffix} says: rename it to .{ending}",
     )
-
-
-def _paragraphs(text: io.TextIOWrapper) -> Iterator[dict[str, str]]:
-    """The parts of a text that blank lines separate."""
-    part: list[str] = []
-    size = 0
-    for line in iter(lambda: text.readline(MOST_CHARACTERS), ""):
-        size += len(line)
-        if len(line) >= MOST_CHARACTERS or size > MOST_CHARACTERS:
-            raise too_long(1)
-        if line.strip():
-            part.append(line)
-        else:
-            size = 0
-            if part:
-                yield {"text": re.sub(r"\r\n?", "\n", "".join(part)).strip()}
-                part = []
-    if part:
-        yield {"text": re.sub(r"\r\n?", "\n", "".join(part)).strip()}

@@ -1,0 +1,178 @@
+"""Which of a record's fields is what, found by its name: question and answer, thinking, weights, labels, tags and all.
+
+Every name that other people's files are known to use stands in KNOWN with what becomes of the field. What a field's
+value means is for `shapes` and `messages`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.ground.text import Text
+
+QUESTION = (
+    "question prompt query instruction input user human q ask problem 问 问题 提问 用户 用户输入 输入 指令 问句 题目 提示词"
+).split()
+ANSWER = (
+    "answer response output completion assistant reply target gpt bot a solution moss 答 回答 答案 回复 输出 助手 应答"
+).split()
+SYSTEM = "system systemprompt systemmessage metainstruction 系统 系统提示词 系统提示".split()
+HISTORY = "history 历史 历史对话".split()
+CHATS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
+TEXT = ("text", "content")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A kind of field: the names it goes by (without case, spaces and marks), and what becomes of it."""
+
+    names: frozenset[str]
+    becomes: Text
+
+
+def _known(names: str, zh: str, en: str) -> Known:
+    return Known(frozenset(names.split()), Text(zh, en))
+
+
+KNOWN = {
+    "question": Known(frozenset(QUESTION), Text("问题", "the question")),
+    "answer": Known(frozenset(ANSWER), Text("回答", "the answer")),
+    "system": Known(frozenset(SYSTEM), Text("系统提示词", "the system prompt")),
+    "history": Known(frozenset(HISTORY), Text("前面的几轮对话", "the turns before")),
+    "chat": Known(frozenset(CHATS), Text("一段对话的各轮", "the turns of a conversation")),
+    "context": _known("input context passage background materials 材料 背景 上下文 原文",
+                      "接在问题后面", "put after the question"),
+    "thinking": _known(
+        "reasoningcontent reasoning thinking thought thoughts think cot complexcot chainofthought rationale innerthoughts "
+        "reasoningsteps thinkingprocess 思考 思维链 思考过程 推理过程",
+        "<think>…</think> 放在回答前面，也可以略去", "put as <think>…</think> before the answer, or left out by choice"),
+    "trained": _known("weight train loss trainable outputwithloss lossweight",
+                      "为 0 或否的回答只作上文，不训练", "answers of 0 or false are context and not trained"),
+    "label": _known("label ktotag desirable isgood iscorrect isdesirable thumbsup",
+                    "为否的一行略去，也可以保留", "a row of false is left out, or kept by choice"),
+    "better": _known(
+        "chosen chosenresponse chosenanswer chosenmessages preferred preferredoutput preferredresponse responsechosen "
+        "accepted win better good responsej bestanswer 好回答 优选",
+        "较好的回答，用它", "the better answer, which is used"),
+    "worse": _known(
+        "rejected rejectedresponse rejectedanswer rejectedmessages rejectedoutput nonpreferredoutput dispreferred "
+        "dispreferredoutput responserejected negative lose loser worse bad responsek worstanswer 坏回答 拒绝",
+        "较差的回答，不用", "the worse answer, which is not used"),
+    "tools": _known("tools functions functionlist toollist", "放进系统提示词", "put into the system prompt"),
+    "tool_calls": _known("toolcalls functioncall toolcall", "以 JSON 文字放进回答", "put into the answer as JSON text"),
+    "media": _known(
+        "image images imagepath imageurl picture pictures video videos videopath audio audios audiopath img "
+        "图片 图像 音频 视频",
+        "这一行要配图片、音频或视频，略去", "the row needs a picture, sound or film and is left out"),
+    "id": _known(
+        "id ids uuid guid idx index no number rowid conversationid convid dialogid dialogueid sampleid questionid "
+        "messageid sessionid threadid userid toolcallid responseid promptid hash md5 sha256 turn numturns turnid "
+        "序号 编号 行号",
+        "不需要", "not needed"),
+    "tag": _known(
+        "tag tags source dataset task tasktype type kind category categories subcategory class domain topic subject "
+        "lang language split model modelname generator level difficulty score scores rating quality time timestamp "
+        "date createdat createtime created updatedat updated url link license version meta metadata extra annotations "
+        "predictions tokens length status name role author labels 标签 分类 类别 类型 来源 难度 时间 日期 语言 分数 备注 关键词 keywords",
+        "不需要", "not needed"),
+}  # fmt: skip
+_BY_NAME = {name: kind for kind in reversed(KNOWN) for name in KNOWN[kind].names}
+# What a longer name may hold, and what it then must not hold: 标准问题, user_query, but no 问题编号 and no answer_time.
+_QUESTION_PARTS = ("question", "query", "prompt", "instruction", "问题", "提问", "问句", "题目", "问法")
+_ANSWER_PARTS = ("answer", "response", "reply", "completion", "output", "答案", "回答", "回复", "答复", "应答", "解答")
+# Words of Latin letters stand alone, so that "guide" holds no "id"; Chinese ones do not.
+_NOT_WORDS = frozenset(
+    "id ids type time date count score len length num number token tokens lang source tag category status url by similar "
+    "negative reject worse bad wrong".split()
+)
+_NOT_PARTS = "编号 类型 类别 分类 时间 日期 数量 次数 人 来源 标签 状态 字数 序号 相似 扩展 错误".split()
+_WORDS_OF = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
+
+def plain_name(key: Any) -> str:
+    """A column's or role's name without case, spaces and marks."""
+    return "".join(character for character in str(key).strip().lower() if character.isalnum())
+
+
+def column(record: Iterable[Any], names: Iterable[str]) -> str | None:
+    """The first of `names` that a record has as a column, as it is spelled there."""
+    spelled = {plain_name(key): key for key in record if key is not None}
+    return next((spelled[name] for name in names if name in spelled), None)
+
+
+def kind_of(key: Any) -> str | None:
+    """Which of KNOWN a name is; None for one that nobody knows."""
+    return _BY_NAME.get(plain_name(key))
+
+
+@dataclass(slots=True)
+class Layout:
+    """Which of a record's keys holds what. `others` are not used, with their kind if it is known."""
+
+    question: str | None = None
+    answer: str | None = None
+    system: str | None = None
+    history: str | None = None
+    chats: tuple[str, ...] = ()
+    text: str | None = None
+    context: str | None = None
+    thinking: str | None = None
+    trained: str | None = None
+    label: str | None = None
+    better: str | None = None
+    worse: str | None = None
+    tools: str | None = None
+    media: tuple[str, ...] = ()
+    others: tuple[str, ...] = field(default=())
+
+    @property
+    def is_qa(self) -> bool:
+        return bool(self.question and self.answer and self.question != self.answer)
+
+
+def layout_of(keys: Iterable[Any]) -> Layout:
+    """What the keys of a record hold, by their names."""
+    keys = [key for key in keys if key is not None and str(key).strip()]
+    found = Layout(
+        question=column(keys, QUESTION),
+        answer=column(keys, ANSWER),
+        system=column(keys, SYSTEM),
+        history=column(keys, HISTORY),
+        chats=tuple(key for name in CHATS for key in keys if str(key).strip().lower() == name),
+        text=column(keys, TEXT),
+    )
+    if found.question is None or found.question == found.answer:
+        found.question = _by_part(keys, _QUESTION_PARTS, found.answer)
+    if found.answer is None:
+        found.answer = _by_part(keys, _ANSWER_PARTS, found.question)
+    taken = {found.question, found.answer, found.system, found.history, *found.chats}
+    for key in keys:
+        if key in taken:
+            continue
+        kind = "context" if plain_name(key) in KNOWN["context"].names else kind_of(key)
+        if kind == "media":
+            found.media = (*found.media, key)
+        elif kind in ("context", "thinking", "trained", "label", "better", "worse", "tools"):
+            if getattr(found, kind) is None:
+                setattr(found, kind, key)
+    return found
+
+
+def not_used(keys: Iterable[Any], used: Iterable[str | None]) -> tuple[str, ...]:
+    """The keys that are neither used nor known to be of no need."""
+    taken = set(used)
+    return tuple(key for key in keys if key not in taken and kind_of(key) not in ("id", "tag"))
+
+
+def _by_part(keys: list[str], parts: tuple[str, ...], other: str | None) -> str | None:
+    """The key whose name holds one of `parts` and nothing that makes it something else; the standard one of several."""
+    held = [key for key in keys if key != other and kind_of(key) is None and any(p in plain_name(key) for p in parts)]
+    held = [key for key in held if not _is_about(key)]
+    return next((key for key in held if "标准" in key or "standard" in key.lower()), held[0] if held else None)
+
+
+def _is_about(key: str) -> bool:
+    """Whether a name is of something about a question or an answer rather than of itself."""
+    words = {word.lower() for word in _WORDS_OF.findall(key)}
+    return bool(words & _NOT_WORDS) or any(part in key for part in _NOT_PARTS)

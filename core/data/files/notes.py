@@ -1,0 +1,227 @@
+"""What is noticed while a file is read and must not be kept from its user: of each kind how many rows, and which.
+
+Every field that other people's files are known to have stands here with what becomes of it, so that the import, the
+page and the documentation say the same. A field that nobody knows is told as one that is not used.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.data.checks import Finding
+from core.ground.text import Text
+
+# Of each kind so many rows are named; the others are counted.
+MOST_NAMED = 5
+MOST_UNUSED = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What became of something, in words with the count at {}; and what else could be done."""
+
+    message: Text
+    hint: Text
+    severity: str = "warning"
+
+
+KINDS = {
+    "thinking": Kind(
+        Text("{} 行有思考过程，放进 <think>…</think>，接在回答前面",
+             "{} rows hold thinking: kept as <think>…</think> before the answer"),
+        Text("不想让模型学思考，就在导入时略去（--thinking drop）",
+             "to train without it, leave it out at the import (--thinking drop)"),
+    ),
+    "thinking_dropped": Kind(
+        Text("{} 行的思考过程按选择略去了", "the thinking of {} rows was left out, as chosen"),
+        Text("要保留，就在导入时选保留（--thinking keep）", "to keep it, choose so at the import (--thinking keep)"),
+    ),
+    "untrained": Kind(
+        Text("{} 行里有标明不训练的回答（weight、train 或 loss 为 0）：只作上文，不计损失",
+             "{} rows hold answers marked as not trained (weight, train or loss of 0): they are context only"),
+        Text("要训练它们，就去掉这个标记再导入", "to train them, remove the mark and import again"),
+    ),
+    "weighted": Kind(
+        Text("{} 行的权重不是 0 或 1：只分训练与不训练，都按 1 训练",
+             "{} rows have a weight other than 0 and 1: an answer is trained or not, these count as 1"),
+        Text("想少训练它们，就少放几行", "to train less on them, keep fewer of them"),
+    ),
+    "bad": Kind(
+        Text("{} 行标明是不好的回答（label 为否），没有导入", "{} rows are marked as bad answers (a false label) and left out"),
+        Text("确实要学，就在导入时选保留（--bad-answers keep）",
+             "to learn them all the same, keep them at the import (--bad-answers keep)"),
+    ),
+    "bad_kept": Kind(
+        Text("{} 行标明是不好的回答，按选择保留了", "{} rows are marked as bad answers and kept, as chosen"),
+        Text("模型会照着学：多半应该略去", "the model learns them as they are: mostly they are better left out"),
+    ),
+    "preference": Kind(
+        Text("{} 行是偏好数据（好、坏两个回答）：只用了较好的一个",
+             "{} rows are preference data (a better and a worse answer): only the better one is used"),
+        Text("偏好训练（DPO）要用 XTuner 的 dpo 预设", "to train on preferences (DPO), take one of XTuner's dpo presets"),
+    ),
+    "tool_calls": Kind(
+        Text("{} 行里有工具调用：以 JSON 文字放进回答，工具的结果当作问题",
+             "{} rows hold calls of tools: kept as JSON text in the answer, what a tool returns as a question"),
+        Text("看看“模型看到什么”里是不是想要的样子", "see in “what the model sees” whether it is as it should be"),
+    ),
+    "tools": Kind(
+        Text("{} 行带有工具说明：放进了系统提示词", "{} rows describe tools: put into the system prompt"),
+        Text("对话时也要给同样的说明，模型才会调用", "the same description is needed in the chat for a call"),
+    ),
+    "media": Kind(
+        Text("{} 行要配图片、音频或视频才有意义，没有导入", "{} rows need a picture, sound or film and were left out"),
+        Text("这里训练的是文字模型：换成只有文字的数据", "a model of text is trained here: take rows of text alone"),
+    ),
+    "media_mark": Kind(
+        Text("{} 行里有 <image> 一类的标记，但没有图片，当作文字",
+             "{} rows hold a mark such as <image> without a picture: taken as text"),
+        Text("不是要教的文字，就用“查找替换”删去", "remove it with find and replace where it is no text to learn"),
+    ),
+    "scalar": Kind(
+        Text("{} 行里有数字、是否或日期，已写成文字", "{} rows hold a number, a truth value or a date: written out as text"),
+        Text("看看写法是不是想要的", "see whether it reads as it should"),
+    ),
+    "blank": Kind(
+        Text("{} 行里有 NaN 一类的空值，当作空的", "{} rows hold NaN or the like, which counts as empty"),
+        Text("本该有内容的，就在原文件里补上", "fill in at the source what should be there"),
+    ),
+    "joined": Kind(
+        Text("{} 行里有一组文字，逐段接在一起", "{} rows hold a list of texts: joined, a line each"),
+        Text("看看接起来还通不通", "see whether they read well together"),
+    ),
+    "alternatives": Kind(
+        Text("{} 行的问题有几种问法：每种各成一行", "{} rows hold several wordings of a question: each became a row"),
+        Text("不想要的问法，到“内容与编辑”里删去", "delete the wordings that are not wanted in the rows"),
+    ),
+    "context": Kind(
+        Text("{} 行另有材料（input 或 context），接在问题后面", "{} rows hold a context of the question: put after it"),
+        Text("看看预览里是不是想要的样子", "see in the preview whether it is as it should be"),
+    ),
+    "half_past": Kind(
+        Text("{} 行的历史对话最后一句没有回答，已略去", "the past of {} rows ends without an answer, which was left out"),
+        Text("看看这些行还通不通", "see whether the rows still make sense"),
+    ),
+    "turns": Kind(
+        Text("{} 行是写在文字里的对话，已拆成一问一答", "{} rows were dialogues written as text: made into questions and answers"),
+        Text("要当普通文字训练，就把格式指定为 text", "to train on them as plain text, choose the format text"),
+    ),
+    "prose": Kind(
+        Text("{} 行没有对话的标记，没有导入", "{} rows show no marks of a dialogue and were left out"),
+        Text("它们若是文字语料，就另存成一个文件，按 text 导入", "save texts as a file of their own and import it as text"),
+    ),
+    "not_text": Kind(
+        Text("聊天记录里有 {} 条不是文字（图片、语音、系统提示等），已略去",
+             "{} messages of the chat log are no text (pictures, sound, notices) and were left out"),
+        Text("看看前后还连不连得上", "see whether what stands around them still makes sense"),
+    ),
+    "unanswered": Kind(
+        Text("聊天记录里有 {} 段对话没有助手的回答，已略去",
+             "{} conversations of the chat log have no answer of the assistant and were left out"),
+        Text("停顿的时间改长一些，会有更多接上", "a longer pause joins more of them"),
+    ),
+    "masked": Kind(
+        Text("{} 行里的名字、号码、链接已遮住", "names, numbers or links of {} rows were masked"),
+        Text("要保留，就在导入时关掉遮盖（--no-mask）", "to keep them, switch it off at the import (--no-mask)"),
+    ),
+    "stripped": Kind(
+        Text("{} 行首尾的对话模板标记已去掉", "the tokens of a prompt template at the ends of {} rows were taken off"),
+        Text("XTuner 会按所选模板自己加上", "XTuner adds those of the chosen template itself"),
+    ),
+    "header": Kind(
+        Text("表头在第 {} 行，上面的没有读", "the header is row {}; what stands above it was not read"),
+        Text("不对的话，就删去表头上面的行再导入", "if it is not, delete the rows above the header and import again"),
+    ),
+    "no_header": Kind(
+        Text("没有表头：第一行就当作数据，两列当作问题和回答",
+             "there is no header: the first row counts as data, the columns as question and answer"),
+        Text("若第一行其实是表头，改成“问题”“回答”再导入", "if it is a header, name it question and answer"),
+    ),
+    "merged": Kind(
+        Text("{} 个合并的单元格，每一行都填上了它的内容", "{} merged cells: each of their rows has the content now"),
+        Text("看看预览里是不是想要的样子", "see in the preview whether it is as it should be"),
+    ),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Notes:
+    """Collects what is noticed; `number` is the row that is looked at. `findings` is asked for at the end."""
+
+    number: int = 0
+    loss: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
+    speakers: Counter[str] = field(default_factory=Counter)
+    _rows: dict[str, list[int]] = field(default_factory=dict)
+    _last: dict[str, int] = field(default_factory=dict)
+
+    def note(self, kind: str, count: int = 1) -> None:
+        """Something of a known kind in this row; a row is counted once."""
+        if self._last.get(kind) == self.number and self.number:
+            return
+        self._note(kind)
+        self.counts[kind] += count
+
+    def leave(self, name: str) -> None:
+        """A field with text in it is not used in this row."""
+        key = f"unused {name}"
+        if self._last.get(key) == self.number or (name not in self.unused and len(self.unused) >= 1000):
+            return
+        self._note(key)
+        self.unused[name] += 1
+
+    def _note(self, key: str) -> None:
+        self._last[key] = self.number
+        rows = self._rows.setdefault(key, [])
+        if self.number and len(rows) < MOST_NAMED:
+            rows.append(self.number)
+
+    def findings(self) -> list[Finding]:
+        """Each kind once, with its count and the first of its rows."""
+        told = [self._finding(kind, KINDS[kind], str(count)) for kind, count in self.counts.items() if kind in KINDS]
+        unused = self.unused.most_common()
+        told += [_unused(name, count, self._rows[f"unused {name}"]) for name, count in unused[:MOST_UNUSED]]
+        if len(unused) > MOST_UNUSED:
+            names = "、".join(name for name, _ in unused[MOST_UNUSED : MOST_UNUSED + 20])
+            told.append(_unused(f"{names}…", len(unused) - MOST_UNUSED, []))
+        return told
+
+    def facts(self) -> dict[str, Any]:
+        """What is kept with the dataset: how many of each kind, and the fields that are not used with their rows."""
+        return {"noted": dict(self.counts), "unused": dict(self.unused.most_common(1000))}
+
+    def _finding(self, kind: str, known: Kind, count: str) -> Finding:
+        shown = _shown(
+            self._rows[kind] if kind not in ("header", "no_header", "merged", "not_text", "unanswered") else []
+        )
+        message = Text(
+            known.message.zh.replace("{}", count) + shown.zh, known.message.en.replace("{}", count) + shown.en
+        )
+        return Finding(kind=kind, severity=known.severity, where="rows", message=message, hint=known.hint)
+
+
+def _unused(name: str, count: int, rows: list[int]) -> Finding:
+    shown = _shown(rows)
+    return Finding(
+        kind="unused",
+        severity="warning",
+        where="rows",
+        message=Text(
+            f"{name[:80]} 列没有用到，{count} 行{shown.zh}", f"column {name[:80]} is not used, {count} rows{shown.en}"
+        ),
+        hint=Text(
+            "它若是问题、回答或系统提示词，就在导入时指明列",
+            "if it is the question, answer or system prompt, say so at the import",
+        ),
+    )
+
+
+def _shown(rows: list[int]) -> Text:
+    if not rows:
+        return Text("", "")
+    numbers = ", ".join(map(str, rows))
+    more = "…" if len(rows) == MOST_NAMED else ""
+    return Text(
+        f"（第 {numbers.replace(', ', '、')}{more} 行）", f" (row{'s' if len(rows) > 1 else ''} {numbers}{more})"
+    )
