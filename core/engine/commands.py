@@ -18,6 +18,7 @@ from core.ground.errors import BadInput
 from core.ground.workspace import PROJECT, Workspace
 
 ENTRY = "core.engine.workers.entry"
+LAUNCHER = "core.engine.workers.launcher"
 _ADDRESS = re.compile(r"[\w.:%-]{1,253}")
 _PARTITION = re.compile(r"[\w.,-]{1,200}")
 Launcher = Literal["pytorch", "slurm"]
@@ -131,16 +132,17 @@ def train_command(
         return engine_command(workspace, ENTRY, config, *options)
     if not cluster.distributed:
         # Alone, DeepSpeed would look for an MPI that need not be there; torchrun tells it who it is.
-        alone = engine_command(workspace, "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", ENTRY)
+        near = ("--standalone", f"--local_addr={LOOPBACK}", "--nproc_per_node=1")
+        alone = engine_command(workspace, LAUNCHER, *near, "-m", ENTRY)
         return [*alone, str(config), *options, "--launcher", "pytorch"]
     if cluster.launcher == "slurm":
         return [*_srun(cluster, gpu), *engine_command(workspace, ENTRY, config, *options), "--launcher", "slurm"]
     return [
-        *engine_command(workspace, "torch.distributed.run"),
+        *engine_command(workspace, LAUNCHER),
         f"--nproc_per_node={cluster.nproc}",
         f"--nnodes={cluster.nnodes}",
         f"--node_rank={cluster.node_rank}",
-        f"--master_addr={cluster.addr}",
+        f"--master_addr={cluster.addr if cluster.nnodes > 1 else LOOPBACK}",
         f"--master_port={cluster.port or DEFAULT_PORT}",
         "-m",
         ENTRY,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import psutil
 
-from core.engine.commands import DEFAULT_PORT, Cluster
+from core.engine.commands import DEFAULT_PORT, LOOPBACK, Cluster
 from core.engine.presets import check_deepspeed
 from core.ground.errors import BadInput
 from core.ground.gpu import gpus
@@ -63,13 +63,13 @@ def own_address() -> str:
 
 
 def cluster_environment(cluster: Cluster) -> dict[str, str]:
-    """On several machines: the network interface that leads to rank 0, where the user has not named one.
+    """The network interface over which the processes reach each other, where the user has not named one: the loopback on
+    one machine, else the one that leads to rank 0.
 
-    Gloo and NCCL otherwise take the one that the machine's own name leads to, which is often the loopback.
+    Gloo and NCCL otherwise listen on the one that the machine's own name leads to, where others may reach them, or
+    which is the loopback where other machines should.
     """
-    if cluster.nnodes < 2:
-        return {}
-    name = _interface_to(cluster.addr)
+    name = _interface_to(cluster.addr if cluster.nnodes > 1 else LOOPBACK)
     return {variable: name for variable in _INTERFACES if name and variable not in os.environ}
 
 

@@ -37,9 +37,10 @@ def test_train_in_one_process():
 def test_deepspeed_in_one_process_is_started_by_torchrun_too():
     """By itself it asks for mpi4py: `No module named 'mpi4py'`."""
     command = train_command(WORKSPACE, CONFIG, WORK, cluster=Cluster(), deepspeed="deepspeed_zero3")
-    assert command[2:7] == [
-        "torch.distributed.run",
+    assert command[2:8] == [
+        "core.engine.workers.launcher",
         "--standalone",
+        "--local_addr=127.0.0.1",
         "--nproc_per_node=1",
         "-m",
         "core.engine.workers.entry",
@@ -56,7 +57,7 @@ def test_train_with_everything():
     assert command == [
         sys.executable,
         "-m",
-        "torch.distributed.run",
+        "core.engine.workers.launcher",
         "--nproc_per_node=2",
         "--nnodes=3",
         "--node_rank=1",
@@ -81,7 +82,7 @@ def test_train_with_everything():
 )
 def test_distributed(cluster, distributed):
     assert cluster.distributed is distributed
-    assert ("torch.distributed.run" in train_command(WORKSPACE, CONFIG, WORK, cluster=cluster)) is distributed
+    assert ("core.engine.workers.launcher" in train_command(WORKSPACE, CONFIG, WORK, cluster=cluster)) is distributed
 
 
 def test_every_word_is_text():

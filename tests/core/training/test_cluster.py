@@ -91,10 +91,12 @@ def test_ranks_of_a_machine():
 def test_interface_to_the_other_machines(monkeypatch):
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME"):
         monkeypatch.delenv(name, raising=False)
-    assert cluster_environment(Cluster(nproc=2)) == {}
+    assert cluster_environment(Cluster(nproc=2))["GLOO_SOCKET_IFNAME"] == "lo"
     found = cluster_environment(Cluster(nnodes=2, addr="127.0.0.1"))
     assert found["GLOO_SOCKET_IFNAME"] == found["NCCL_SOCKET_IFNAME"] == "lo"
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "mine")
     assert "GLOO_SOCKET_IFNAME" not in cluster_environment(Cluster(nnodes=2, addr="127.0.0.1"))
     assert cluster_environment(Cluster(nnodes=2, addr="no.such.host.invalid")) == {}
+    # What is told for other machines does not count on one.
+    assert cluster_environment(Cluster(nproc=2, addr="no.such.host.invalid"))["TP_SOCKET_IFNAME"] == "lo"
     assert os.environ["GLOO_SOCKET_IFNAME"] == "mine"
