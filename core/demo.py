@@ -21,13 +21,14 @@ from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS, check_nickname
 from core.engine import interpreter
 from core.engine.commands import module_command
-from core.engine.failures.reasons import reason
+from core.engine.failures.finish import finish_job, unfinished
 from core.export import export
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import locked, write_text
-from core.ground.text import Language, speaking
+from core.ground.files import write_text
+from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, Status, latest_job
+from core.jobs.job import Job, Status
+from core.jobs.single import only_one
 from core.models import model as models
 from core.report import writeup
 from core.training import run as runs
@@ -80,10 +81,8 @@ def start(workspace: Workspace, nickname: str, language: Language | None = None)
     Raises BadInput where the nickname will not do or a demo or training runs already.
     """
     nickname = check_nickname(nickname)
-    with locked(workspace.jobs / ".demo.lock"):
-        busy = latest_job(workspace.jobs, "demo")
-        if busy is not None and busy.status().live:
-            raise BadInput("演示正在进行：等它结束，或先停止它", "the demo is running: wait for it, or stop it first")
+    busy = Text("演示正在进行：等它结束，或先停止它", "the demo is running: wait for it, or stop it first")
+    with only_one(workspace.jobs, "demo", busy) as begin:
         training = runs.running(workspace)
         if training is not None:
             raise BadInput(
@@ -91,7 +90,7 @@ def start(workspace: Workspace, nickname: str, language: Language | None = None)
                 f"the run {training.id} is training: wait, or stop it",
             )
         argv = module_command("core", "demo", f"--name={nickname}", "--workspace", workspace.root, "--json")
-        return Job.start(workspace.jobs, "demo", argv, env=speaking(language), facts={"nickname": nickname})
+        return begin(argv, env=speaking(language), facts={"nickname": nickname})
 
 
 def run(
@@ -103,8 +102,8 @@ def run(
     with _own_engine(), _stopping_what_runs() as current:
         with progress.stage("model") as watch:
             build = current(models.build_demo(workspace))
-            if build and build.wait(on_progress=watch) is not Status.FINISHED:
-                raise _failed(build, "示例模型没有建成", "the demo model was not built")
+            if build:
+                finish_job(build, Text("示例模型没有建成", "the demo model was not built"), on_progress=watch)
         with progress.stage("dataset"):
             dataset = datasets.make_assistant(workspace, nickname, "balanced")
         with progress.stage("config"):
@@ -116,7 +115,7 @@ def run(
             job.wait(on_progress=watch)
             state = trained.state()
             if state.status is not Status.FINISHED:
-                raise _failed(job, "训练没有完成", "the training did not finish")
+                raise unfinished(job, Text("训练没有完成", "the training did not finish"), state.reason)
         with progress.stage("export") as watch:
             verified = export.finish(trained, current(export.start(workspace, trained)), on_progress=watch)["verify"]
         with progress.stage("score") as watch:
@@ -179,10 +178,3 @@ def _stopping_what_runs() -> Iterator[Callable[[Job | None], Job | None]]:
         for job in current:
             if job.status().live:
                 job.stop(discard=True)
-
-
-def _failed(job: Job, zh: str, en: str) -> WorkFailed:
-    why = reason(job)
-    return WorkFailed(
-        f"{zh}：{why.zh if why else ''}。日志：{job.log}", f"{en}: {why.en if why else ''}. Log: {job.log}"
-    )

@@ -16,7 +16,8 @@ from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_json
 from core.ground.text import Language, speaking
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, latest_job
+from core.jobs.job import Job
+from core.jobs.single import live, starting
 from core.models import model as models
 
 MOST_TOKENS = 256
@@ -86,8 +87,8 @@ def generate(
 def start(workspace: Workspace, model: str, language: Language | None = None) -> Job:
     """Generate as a job, which says in `language` why it fails; one that runs already goes on. Raises BadInput where the model cannot be used."""
     models.usable(workspace, model)
-    last = latest_job(workspace.jobs, "replay")
-    if last and last.status().live:
-        return last
     argv = module_command("core", "datasets", "replay", f"--model={model}", "--workspace", workspace.root, "--json")
-    return Job.start(workspace.jobs, "replay", argv, env=speaking(language), facts={"model": model})
+    with starting(workspace.jobs, "replay"):
+        return live(workspace.jobs, "replay") or Job.start(
+            workspace.jobs, "replay", argv, env=speaking(language), facts={"model": model}
+        )

@@ -10,11 +10,11 @@ from core.chat.side import Side, checkpoint_side, tuned_side
 from core.data import split
 from core.engine.commands import module_command
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import locked
 from core.ground.progress import write_progress
-from core.ground.text import Language, speaking
+from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, latest_job
+from core.jobs.job import Job
+from core.jobs.single import only_one
 from core.training.run import Run
 
 # Base and adapters in one process; more than these would push each other out.
@@ -33,13 +33,11 @@ def start(
 ) -> Job:
     """Start scoring what the run has now, one of its checkpoints, or every one. Raises BadInput where one runs already."""
     sides_to_score(run, every=every, checkpoint=checkpoint)
-    with locked(run.path / ".score.lock"):
-        busy = latest_job(run.jobs, "score")
-        if busy is not None and busy.status().live:
-            raise BadInput(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
+    busy = Text(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
+    with only_one(run.jobs, "score", busy) as begin:
         words = ["--all"] if every else ["--checkpoint", checkpoint] if checkpoint else []
         argv = module_command("core", "chat", "score", run.id, *words, "--workspace", workspace.root, "--json")
-        return Job.start(run.jobs, "score", argv, env=speaking(language))
+        return begin(argv, env=speaking(language))
 
 
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:

@@ -17,10 +17,12 @@ from typing import Any
 from core.chat.room import Device, NoRoom, check_room
 from core.chat.side import BASE, Side, sides, tuned_side
 from core.engine.commands import engine_command, engine_environment
+from core.engine.failures.finish import unfinished
 from core.engine.failures.reasons import reason
 from core.engine.presets import PromptTemplate, prompt_templates
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked
+from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, jobs_in, wait_until
 from core.jobs.process import Identity
@@ -73,11 +75,8 @@ class Worker:
         if not self.ready:
             if room := no_room(self.job):
                 raise room
-            why = reason(self.job)
-            raise WorkFailed(
-                f"对话模型没有加载成功：{why.zh if why else '超时'}。日志：{self.job.log}",
-                f"the chat models could not be loaded: {why.en if why else 'time ran out'}. Log: {self.job.log}",
-            )
+            what = Text("对话模型没有加载成功", "the chat models could not be loaded")
+            raise unfinished(self.job, what, reason(self.job) or Text("超时", "time ran out"))
         return self
 
     def stream(self, asks: Sequence[Ask], sampling: Sampling | None = None) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,8 @@ from core.engine.commands import engine_command, engine_environment
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_text
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, jobs_in
+from core.jobs.job import Job
+from core.jobs.single import live, starting
 from core.models.model import Model
 
 WORKER = "core.engine.workers.token_worker"
@@ -67,20 +68,16 @@ def count(workspace: Workspace, model: Model, data: Path, sha256: str, template:
 def start_count(workspace: Workspace, model: Model, data: Path, sha256: str, template: str, *, every: int = 1) -> Job:
     """Count as a job, which a closed tab does not end; one that counts the same already goes on."""
     facts = {"sha256": sha256, "model": model.name, "template": template, "every": every}
-    live = next(
-        (job for job in jobs_in(workspace.jobs, "tokens") if job.status().live and job.spec["facts"] == facts), None
-    )
-    if live:
-        return live
     arguments = _arguments(workspace, model, data, sha256, template, every)
-    return Job.start(
-        workspace.jobs,
-        "tokens",
-        engine_command(workspace, WORKER, *arguments),
-        env=engine_environment(workspace),
-        artefacts=[_result(workspace, model, sha256, template, every)],
-        facts=facts,
-    )
+    with starting(workspace.jobs, "tokens"):
+        return live(workspace.jobs, "tokens", facts) or Job.start(
+            workspace.jobs,
+            "tokens",
+            engine_command(workspace, WORKER, *arguments),
+            env=engine_environment(workspace),
+            artefacts=[_result(workspace, model, sha256, template, every)],
+            facts=facts,
+        )
 
 
 def render(workspace: Workspace, model: Model, rows: Sequence[Any], template: str) -> list[dict[str, Any]]:

@@ -16,10 +16,11 @@ from core.engine.interpreter import WORKER, Engine
 from core.ground import environment
 from core.ground.environment import Check
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import locked, read_json, write_json
+from core.ground.files import read_json, write_json
 from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, latest_job
+from core.jobs.job import Job
+from core.jobs.single import only_one
 
 JOB = "engine"
 MOST_SECONDS = 900.0
@@ -120,15 +121,11 @@ def adopt(workspace: Workspace, engine: Engine) -> Checkup:
 
 def start(workspace: Workspace, engine: Engine, *, adopted: bool = False, language: Language | None = None) -> Job:
     """The thorough check as a job, after which the engine is the workspace's if `adopted`. Raises BadInput for a second."""
-    with locked(workspace.jobs / ".engine.lock"):
-        busy = latest_job(workspace.jobs, JOB)
-        if busy is not None and busy.status().live:
-            raise BadInput("引擎正在检查：等它结束", "an engine is being checked: wait for it")
+    busy = Text("引擎正在检查：等它结束", "an engine is being checked: wait for it")
+    with only_one(workspace.jobs, JOB, busy) as begin:
         verb = ["use", engine.python] if adopted else ["check"]
         argv = module_command("core", "engine", *verb, "--workspace", workspace.root, "--json")
-        return Job.start(
-            workspace.jobs, JOB, argv, env=speaking(language), facts={"python": engine.python, "adopted": adopted}
-        )
+        return begin(argv, env=speaking(language), facts={"python": engine.python, "adopted": adopted})
 
 
 def _file(workspace: Workspace, python: str) -> Path:

@@ -14,12 +14,14 @@ from typing import Any, Literal
 
 from core.engine.commands import engine_command, engine_environment
 from core.engine.config_file import MISSING, ConfigFile
-from core.engine.failures.reasons import reason
+from core.engine.failures.finish import finish_job
 from core.export.card import card
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import locked, read_json, size_of, write_json
+from core.ground.files import read_json, size_of, write_json
+from core.ground.text import Text
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, Status, latest_job
+from core.jobs.job import Job, latest_job
+from core.jobs.single import only_one
 from core.models import model as models
 from core.models.fingerprint import fingerprint
 from core.training.run import Run
@@ -96,10 +98,8 @@ def start(
     """Start `steps` for a run as one job. Raises BadInput where a step has nothing to work on, or one runs already."""
     whole_model = full(run)
     steps = steps_of(run) if steps is None else steps
-    with locked(run.path / ".export.lock"):
-        busy = latest_job(run.jobs, "export")
-        if busy is not None and busy.status().live:
-            raise BadInput(f"训练 {run.id} 正在导出", f"the run {run.id} is being exported already")
+    busy = Text(f"训练 {run.id} 正在导出", f"the run {run.id} is being exported already")
+    with only_one(run.jobs, "export", busy) as begin:
         sweep(run)
         model = models.usable(workspace, run.facts.model.name)
         if whole_model and "merge" in steps:
@@ -151,9 +151,7 @@ def start(
         # One plan a job, beside the job's own files would be too late: its command names it.
         file = run.path / "export" / "plan.json"
         write_json(file, plan)
-        return Job.start(
-            run.jobs,
-            "export",
+        return begin(
             engine_command(workspace, "core.engine.workers.export_worker", *steps, "--plan", file),
             env=engine_environment(workspace),
             artefacts=[*artefacts, *(run.path / "export" / f"{step}.json" for step in steps)],
@@ -163,21 +161,20 @@ def start(
 
 def finish(run: Run, job: Job, on_progress: Callable[[Job], None] | None = None) -> dict[str, Any]:
     """Wait for an export job and return what each of its steps found, by step. Raises WorkFailed with the reason."""
-    status = job.wait(on_progress=on_progress)
-    if status is not Status.FINISHED:
-        sweep(run)
-        why = reason(job)
-        raise WorkFailed(
-            f"训练 {run.id} 导出没有完成：{why.zh if why else status}。日志：{job.log}",
-            f"the export of {run.id} did not finish: {why.en if why else status}. Log: {job.log}",
+    try:
+        finish_job(
+            job, Text(f"训练 {run.id} 导出没有完成", f"the export of {run.id} did not finish"), on_progress=on_progress
         )
+    except WorkFailed:
+        sweep(run)
+        raise
     return {step: read_json(run.path / "export" / f"{step}.json") for step in job.spec["facts"]["steps"]}
 
 
 def sweep(run: Run) -> None:
     """Take away what an export that was killed left half written. Does nothing while one runs."""
-    busy = latest_job(run.jobs, "export")
-    if busy is None or busy.status().live:
+    last = latest_job(run.jobs, "export")
+    if last is None or last.status().live:
         return
     for out in (run.adapter, run.merged):
         old = out.with_name(f"{out.name}.old.partial")

@@ -2,11 +2,10 @@
 
 import os
 
-from core.engine.failures.reasons import reason
-from core.ground.errors import WorkFailed
+from core.engine.failures.finish import finish_job
+from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.headless.command import Answer, Options, Table, show_progress
-from core.jobs.job import Status
 from core.models import model as models
 from core.models import shared as shared_models
 from core.models import small, trust
@@ -29,23 +28,16 @@ def model_answer(workspace: Workspace, model: models.Model) -> Answer:
 
 def models_demo(workspace: Workspace, _: Options) -> Answer:
     job = models.build_demo(workspace)
-    if job is not None and job.wait(on_progress=show_progress) is not Status.FINISHED:
-        why = reason(job)
-        raise WorkFailed(
-            f"示例模型没有建成：{why.zh if why else ''}。日志：{job.log}",
-            f"the demo model was not built: {why.en if why else ''}. Log: {job.log}",
-        )
+    if job is not None:
+        finish_job(job, Text("示例模型没有建成", "the demo model was not built"), on_progress=show_progress)
     return model_answer(workspace, models.find(workspace, models.DEMO))
 
 
 def models_small(workspace: Workspace, _: Options) -> Answer:
     job = small.build(workspace)
-    if job is not None and job.wait(on_progress=show_progress) is not Status.FINISHED:
-        why = download.why(job)
-        raise WorkFailed(
-            f"{small.NAME} 没有建成：{why.zh if why else ''}。日志：{job.log}",
-            f"{small.NAME} was not made: {why.en if why else ''}. Log: {job.log}",
-        )
+    if job is not None:
+        unfinished = Text(f"{small.NAME} 没有建成", f"{small.NAME} was not made")
+        finish_job(job, unfinished, on_progress=show_progress, why=download.why)
     return model_answer(workspace, models.find(workspace, small.NAME))
 
 
@@ -60,12 +52,8 @@ def models_download(workspace: Workspace, options: Options) -> Answer:
     source = download.Source.of(options.hub, options.repository, options.revision, options.endpoint)
     # From the environment: a token on the command line would be seen by everyone on the machine, and kept in its history.
     job = download.start(workspace, source, options.name, os.environ.get(download.TOKEN))
-    if job.wait(on_progress=show_progress) is not Status.FINISHED:
-        why = download.why(job)
-        raise WorkFailed(
-            f"下载没有完成：{why.zh if why else ''}。日志：{job.log}",
-            f"the download did not finish: {why.en if why else ''}. Log: {job.log}",
-        )
+    unfinished = Text("下载没有完成", "the download did not finish")
+    finish_job(job, unfinished, on_progress=show_progress, why=download.why)
     made = models.find(workspace, options.name or source.name)
     if not options.no_trust:
         trust.agree(workspace, made.path)

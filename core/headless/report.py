@@ -5,12 +5,12 @@ import sys
 import time
 from pathlib import Path
 
-from core.ground.errors import BadInput, WorkFailed
+from core.engine.failures.finish import finish_job
+from core.ground.errors import BadInput
 from core.ground.progress import write_progress
-from core.ground.text import environment_language
+from core.ground.text import Text, environment_language
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, RUN, Answer, Options, Table, show_progress
-from core.jobs.job import Status
 from core.models.hub.download import TOKEN, why
 from core.publish import package as packages
 from core.publish import upload
@@ -84,12 +84,13 @@ def publish_upload(workspace: Workspace, options: Options) -> Answer:
     # From the environment: on the command line everyone on the machine would see it.
     token = os.environ.get(TOKEN) or os.environ.get(upload.TOKEN_VARIABLES.get(options.target, ""), "")
     job = upload.start(run, package, plan, token)
-    if job.wait(on_progress=show_progress) is not Status.FINISHED:
-        reason = why(job)
-        raise WorkFailed(
-            f"上传没有完成：{reason.zh if reason else ''}。再次运行会接着上传。日志：{job.log}",
-            f"the upload did not finish: {reason.en if reason else ''}. Run it again to go on. Log: {job.log}",
-        )
+    finish_job(
+        job,
+        Text("上传没有完成", "the upload did not finish"),
+        on_progress=show_progress,
+        why=why,
+        next_step=Text("再次运行会接着上传", "Run it again to go on"),
+    )
     return {**answer, "sent": True, "address": upload.address(options.target, plan.repository)}
 
 

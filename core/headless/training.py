@@ -76,9 +76,6 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
         launcher=options.launcher,
         partition=options.partition,
     )
-    for problem in runs.before_start(workspace, options.config, cluster, options.deepspeed):
-        if problem.severity == "warning":
-            print(f"{problem.where}: {problem.message}; {problem.hint}", file=sys.stderr)
     # Typed twice at once it is one wish; typed again after the first answer it is another.
     typed = Identity.of(os.getpid())
     run = runs.start(
@@ -88,6 +85,7 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
         deepspeed=options.deepspeed,
         asked=typed.started if typed else None,
         early_stop=options.early_stop,
+        on_warning=lambda warning: print(f"{warning.where}: {warning.message}; {warning.hint}", file=sys.stderr),
     )
     if run.facts.commands:
         print("\n".join(run.facts.commands), file=sys.stderr)

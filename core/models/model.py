@@ -11,10 +11,10 @@ from typing import Any
 from core.engine.architectures import Architectures, architectures
 from core.engine.commands import engine_environment, module_command
 from core.ground.errors import BadInput
-from core.ground.files import locked
 from core.ground.problem import Problem
 from core.ground.workspace import PROJECT, Workspace
-from core.jobs.job import Job, latest_job
+from core.jobs.job import Job
+from core.jobs.single import live, starting
 from core.models import shared as shared_models
 from core.models import trust
 from core.models.kind import misfit
@@ -209,12 +209,11 @@ def tree(path: Path) -> str:
 
 def build_demo(workspace: Workspace) -> Job | None:
     """Start building the demo model; the build that runs already where there is one, None where the model is there."""
-    with locked(workspace.jobs / ".demo_model.lock"):
+    with starting(workspace.jobs, "demo_model"):
         place = workspace.model(DEMO)
         if place.exists() and look(place).whole:
             return None
-        running = latest_job(workspace.jobs, "demo_model")
-        if running and running.status().live:
+        if running := live(workspace.jobs, "demo_model"):
             return running
         if place.exists():
             raise BadInput(

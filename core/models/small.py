@@ -8,9 +8,10 @@ from dataclasses import asdict
 
 from core.engine.commands import module_command
 from core.ground.errors import BadInput
-from core.ground.files import locked, write_json
+from core.ground.files import write_json
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, latest_job
+from core.jobs.job import Job
+from core.jobs.single import live, starting
 from core.models import model as models
 from core.models.packaged.package import Package
 
@@ -38,11 +39,10 @@ def build(workspace: Workspace, package: Package = SMOLLM2) -> Job | None:
 
     Raises BadInput where something else has its name.
     """
-    with locked(workspace.jobs / ".small_model.lock"):
+    with starting(workspace.jobs, JOB):
         if there(workspace):
             return None
-        running = latest_job(workspace.jobs, JOB)
-        if running and running.status().live:
+        if running := live(workspace.jobs, JOB):
             return running
         place, partial = workspace.model(NAME), workspace.models / f".{NAME}.package"
         if place.exists() or place.is_symlink():

@@ -8,8 +8,10 @@ from typing import Any
 
 from core.engine.commands import module_command
 from core.ground.errors import BadInput
-from core.ground.files import locked, write_json
+from core.ground.files import write_json
+from core.ground.text import Text
 from core.jobs.job import Job, latest_job
+from core.jobs.single import only_one
 from core.models.hub.download import ENDPOINTS, TOKEN, Source, is_private
 from core.publish.card import push_lines
 from core.publish.package import Package, Target
@@ -89,14 +91,9 @@ def start(run: Run, package: Package, chosen: Plan, token: str) -> Job:
         raise BadInput(
             "访问令牌不能经 http 发送：请用 https 地址", "a token is not sent over http: give an https address"
         )
-    with locked(run.path / ".upload.lock"):
-        busy = latest_job(run.jobs, JOB)
-        if busy is not None and busy.status().live:
-            raise BadInput("已有一个上传正在进行", "an upload is running already")
+    with only_one(run.jobs, JOB, Text("已有一个上传正在进行", "an upload is running already")) as begin:
         write_json(run.path / "upload.json", {"package": str(package.path), **chosen.to_json()})
-        return Job.start(
-            run.jobs,
-            JOB,
+        return begin(
             module_command("core.publish.upload_worker", run.path / "upload.json"),
             facts={"target": chosen.target, "repository": chosen.repository},
             secrets={TOKEN: token.strip()},

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.ground.files import read_json
 from core.ground.progress import progress_file, write_progress
-from core.models.hub.clients import HUBS, Problem, prepare, refusal
+from core.models.hub.clients import HUBS, HubRefusal, prepare, refusal
 from core.models.hub.worker import patiently, right
 
 Send = Callable[[str, Path], Any]
@@ -50,7 +50,7 @@ SENDERS = {"huggingface": huggingface, "modelscope": modelscope}
 
 
 def send_all(plan: dict[str, Any], token: str | None, scratch: Path) -> None:
-    """Send every file of the plan that is not there yet, the small ones first. Raises Problem."""
+    """Send every file of the plan that is not there yet, the small ones first. Raises HubRefusal."""
     package = Path(plan["package"])
     write_progress(note="upload", done=0.0)
     send = patiently(lambda: SENDERS[plan["target"]](plan, token), lambda: 0)
@@ -93,13 +93,13 @@ def main() -> None:
     token = prepare(scratch)
     try:
         send_all(plan, token, scratch)
-    except Problem as problem:
+    except HubRefusal as problem:
         write_progress(note="upload", done=0.0, problem={"zh": problem.zh, "en": problem.en})
         print(problem.en, flush=True)
         sys.exit(1)
     except Exception as error:
         refused = refusal(error)
-        words = refused or Problem(f"上传失败：{type(error).__name__}", f"the upload failed: {type(error).__name__}")
+        words = refused or HubRefusal(f"上传失败：{type(error).__name__}", f"the upload failed: {type(error).__name__}")
         write_progress(note="upload", done=0.0, problem={"zh": words.zh, "en": words.en})
         print(f"{words.en} ({type(error).__name__})", flush=True)
         sys.exit(1)

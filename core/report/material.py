@@ -51,7 +51,7 @@ class Draft:
 
     @cached_property
     def state(self) -> State:
-        return self.run.state(self.points)
+        return self.run.state_at(self.points[-1] if self.points else None)
 
     @cached_property
     def exported(self) -> Exported:

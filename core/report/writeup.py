@@ -19,7 +19,8 @@ from core.ground.errors import BadInput
 from core.ground.files import locked, new_directory, write_text
 from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, latest_job
+from core.jobs.job import Job
+from core.jobs.single import only_one
 from core.report import outline as outlines
 from core.report import pdf, pictures, preparation, results, screenshots
 from core.report.markup import picture
@@ -63,19 +64,11 @@ def start(workspace: Workspace, run: Run, language: Language, *, with_screenshot
     """Start building the report as a job. Raises BadInput where one runs already, or Chromium is missing."""
     if with_screenshots:
         screenshots.browser.needed()
-    with locked(run.path / ".writeup.lock"):
-        busy = latest_job(run.jobs, "report")
-        if busy is not None and busy.status().live:
-            raise BadInput(f"训练 {run.id} 的报告正在生成", f"the report of {run.id} is being built already")
+    busy = Text(f"训练 {run.id} 的报告正在生成", f"the report of {run.id} is being built already")
+    with only_one(run.jobs, "report", busy) as begin:
         argv = module_command("core", "report", "build", run.id, "--workspace", workspace.root, "--json")
         argv += ["--screenshots"] if with_screenshots else []
-        return Job.start(
-            run.jobs,
-            "report",
-            argv,
-            env=speaking(language),
-            artefacts=[run.path / "report" / "report.md"],
-        )
+        return begin(argv, env=speaking(language), artefacts=[run.path / "report" / "report.md"])
 
 
 def build(

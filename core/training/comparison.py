@@ -62,9 +62,8 @@ def facts(run: Run) -> dict[str, Any]:
     curves.read()
     columns = curves.columns()
     told = run.job.progress if run.job else {}
-    # `state` reads the history itself where it is given none.
     loss, smooth = _last(columns["loss"]), _last(average(columns["loss"], WEIGHT))
-    state = run.state([{"iter": int(columns["iter"][-1]), "loss": loss}] if len(columns["iter"]) else [])
+    state = run.state_at({"iter": int(columns["iter"][-1]), "loss": loss} if len(columns["iter"]) else None)
     pace = _median(columns["time"])
     tokens = told.get("tokens_per_iter")
     return {

@@ -32,7 +32,7 @@ def measured(workspace: Workspace) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     newest = every(workspace)[: 3 * NEWEST]
-    finished = [run for run in newest if run.state([]).status is Status.FINISHED and _comparable(run)]
+    finished = [run for run in newest if run.state_at(None).status is Status.FINISHED and _comparable(run)]
     for number, run in enumerate(finished):
         # Measuring a config takes some seconds: of the older ones only what is known already.
         if len(found) < NEWEST and (told := _told(workspace, run, ask=number == 0)):

@@ -3,6 +3,7 @@
 run.json is written once; where a run stands is computed from its jobs and its checkpoints. Starts nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -105,17 +106,18 @@ class Run:
 
     def checkpoint(self, name: str | None = None) -> Checkpoint:
         """The checkpoint `iter_N`, or the last whole one. Raises BadInput where there is none."""
-        found = last_whole(self.work_dir, self.cluster.ranks) if name is None else None
-        if name is not None:
+        if name is None:
+            chosen = last_whole(self.work_dir, self.cluster.ranks)
+        else:
             named = (c for c in self.checkpoints() if name in (c.name, c.path.name, str(c.iter)))
-            found = next((c for c in named if c.whole), None)
-        if found is None:
+            chosen = next((c for c in named if c.whole), None)
+        if chosen is None:
             there = ", ".join(checkpoint.name for checkpoint in self.checkpoints()) or "-"
             raise BadInput(
                 f"训练 {self.id} 没有可用的检查点 {name or ''}（现有：{there}）：先完成训练",
                 f"the run {self.id} has no usable checkpoint {name or ''} (there: {there}): train first",
             )
-        return found
+        return chosen
 
     def metrics(self) -> Metrics:
         return Metrics(self.work_dir)
@@ -123,13 +125,18 @@ class Run:
     def timeline(self) -> list[Answers]:
         return timeline(self.work_dir, self.template)
 
-    def state(self, points: list[dict[str, Any]] | None = None) -> State:
-        """Where it stands now. `points` are its metrics, read here if not given."""
-        points = self.metrics().read() if points is None else points
+    def state(self) -> State:
+        """Where it stands now, with the last loss that its metrics tell."""
+        points = self.metrics().read()
+        return self.state_at(points[-1] if points else None)
+
+    def state_at(self, last_point: Mapping[str, Any] | None) -> State:
+        """Where it stands now, where its `last_point` (`iter`, `loss`) is known; None where there is none, or where
+        the loss does not matter: the metrics of a long training take a while to read."""
         return compute(
             self.id,
             self.job,
-            points,
+            last_point,
             complete=self._complete,
             place=self._place,
             follows=self.cluster.node_rank > 0,
@@ -149,8 +156,8 @@ class Run:
             max_iters = min(max_iters, early.stopped_at)
         if self.cluster.node_rank > 0:
             # The checkpoints are on the machine of rank 0.
-            told = self.job.progress if self.job else {}
-            return max_iters is not None and told.get("iter", 0) >= max_iters
+            progress = self.job.progress if self.job else {}
+            return max_iters is not None and progress.get("iter", 0) >= max_iters
         last = last_whole(self.work_dir, self.cluster.ranks)
         return last is not None and (max_iters is None or last.iter >= max_iters)
 

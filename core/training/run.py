@@ -6,6 +6,7 @@ One run trains at a time; those that were started after it wait in the workspace
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from core.config import config as configs
@@ -37,8 +38,11 @@ def start(
     deepspeed: str | None = None,
     asked: float | None = None,
     early_stop: bool = False,
+    on_warning: Callable[[Problem], None] = lambda _problem: None,
 ) -> Run:
     """Start training a config, as a run of its own, which waits in the queue while another one trains.
+
+    `on_warning` is called with each thing that speaks against the training and does not forbid it.
 
     `early_stop`: it ends when the identity is learned and before what the model knew is lost.
 
@@ -49,11 +53,12 @@ def start(
     asked = since_boot() if asked is None else asked
     config = configs.find(workspace, config_name)
     cluster = cluster or Cluster()
-    problems = [
-        found for found in before_start(workspace, config_name, cluster, deepspeed) if found.severity == "error"
-    ]
-    if problems:
-        first = problems[0]
+    problems = before_start(workspace, config_name, cluster, deepspeed)
+    for problem in problems:
+        if problem.severity == "warning":
+            on_warning(problem)
+    first = next((problem for problem in problems if problem.severity == "error"), None)
+    if first is not None:
         raise BadInput(
             f"配置 {config_name} 还不能训练：{first.where}：{first.message.zh}；{first.hint.zh}",
             f"the config {config_name} cannot be trained yet: {first.where}: {first.message.en}; {first.hint.en}",
@@ -124,7 +129,7 @@ def resume(workspace: Workspace, run: Run) -> Run:
 
 def _to_go_on_from(run: Run) -> Path:
     """The last whole checkpoint. Raises BadInput where there is none, on a further machine with the way to get it."""
-    if run.cluster.node_rank and not any(found.whole for found in run.checkpoints()):
+    if run.cluster.node_rank and not any(checkpoint.whole for checkpoint in run.checkpoints()):
         raise BadInput(
             f"检查点只在 0 号机器上：把那里最后的 iter_N.pth 拷到 {run.work_dir}（已有同名目录时并入），再在每台机器上继续",
             f"the checkpoints are on the machine of rank 0: copy its last iter_N.pth to {run.work_dir} (into the directory "
@@ -143,7 +148,7 @@ def before_start(
     config = configs.find(workspace, config_name)
     check_cluster(cluster or Cluster(), deepspeed)
     problems = check_config(workspace, config)
-    if any(found.severity == "error" for found in problems):
+    if any(problem.severity == "error" for problem in problems):
         return problems
     cluster = cluster or Cluster()
     problems += check_warmup(workspace, config, cluster.nproc * cluster.nnodes)
@@ -151,10 +156,10 @@ def before_start(
     like = (config.model, _rank(config), deepspeed)
     measured = next(
         (
-            max(found.bytes for found in there)
+            max(checkpoint.bytes for checkpoint in whole)
             for run in every(workspace)
             if (run.facts.model.name, run.facts.lora_r, run.facts.deepspeed) == like
-            and (there := [found for found in run.checkpoints() if found.whole])
+            and (whole := [checkpoint for checkpoint in run.checkpoints() if checkpoint.whole])
         ),
         None,
     )
@@ -165,10 +170,10 @@ def before_start(
 def find(workspace: Workspace, run_id: str) -> Run:
     """The run `run_id`, or the newest for `latest`. Raises BadInput where there is none."""
     if run_id == "latest":
-        found = every(workspace)
-        if not found:
+        newest_first = every(workspace)
+        if not newest_first:
             raise BadInput("还没有训练：先用 train start 开始一次", "there is no run yet: begin one with train start")
-        return found[0]
+        return newest_first[0]
     path = workspace.run(run_id)
     written = read_json(path / "run.json")
     if not isinstance(written, dict):
@@ -178,8 +183,8 @@ def find(workspace: Workspace, run_id: str) -> Run:
 
 def every(workspace: Workspace) -> list[Run]:
     """All runs, the newest first, whatever the clock said when they were started."""
-    found = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
-    return sorted(found, key=lambda run: (run.facts.serial, run.facts.created), reverse=True)
+    unsorted = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
+    return sorted(unsorted, key=lambda run: (run.facts.serial, run.facts.created), reverse=True)
 
 
 def running(workspace: Workspace) -> Run | None:
@@ -224,7 +229,7 @@ def _started_since(
             continue
         same = (run.facts.config.name, run.cluster, run.facts.deepspeed) == (config.name, cluster, deepspeed)
         same = same and bool(run.facts.early_stop) == early_stop
-        if same and run.config.read_text(encoding="utf-8") == config.text() and run.state([]).status.live:
+        if same and run.config.read_text(encoding="utf-8") == config.text() and run.state_at(None).status.live:
             return run
     return None
 

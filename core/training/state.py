@@ -1,6 +1,6 @@
 """Where a run stands: a snapshot, computed from its newest job, its metrics and its checkpoints. Stores nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,41 +36,43 @@ class State:
 def compute(
     run_id: str,
     job: Job | None,
-    points: list[dict[str, Any]],
+    last_point: Mapping[str, Any] | None,
     *,
     complete: Callable[[int | None], bool],
     place: Callable[[Job], int | None],
     follows: bool = False,
 ) -> State:
-    """The state of a run, from its newest job and its metrics. `complete`: whether the checkpoint after so many
-    iterations (None: any) is there; `place`: a waiting job's place in the queue; `follows`: whether the machine of rank 0
-    decides when it ends."""
-    told = job.progress if job else {}
+    """The state of a run, from its newest job and the last point of its metrics.
+
+    `complete`: whether the checkpoint after so many iterations (None: any) is there; `place`: a waiting job's place in
+    the queue; `follows`: whether the machine of rank 0 decides when it ends.
+    """
+    progress = job.progress if job else {}
     status = job.status() if job else Status.CRASHED
     why = reason(job) if job else Text("训练没有启动", "the training never started")
-    if status is Status.FINISHED and not complete(told.get("max_iters")):
+    if status is Status.FINISHED and not complete(progress.get("max_iters")):
         status = Status.KILLED if follows else Status.FAILED
         why = (
             Text("0 号机器停止了训练", "the machine of rank 0 stopped the training")
             if follows
             else Text("进程正常退出，但没有最后的检查点", "the process ended well but left no final checkpoint")
         )
-    if status is Status.KILLED and told.get("max_iters") and complete(told["max_iters"]):
+    if status is Status.KILLED and progress.get("max_iters") and complete(progress["max_iters"]):
         # The wish to stop came after the last step.
         status, why = Status.FINISHED, None
     live, running = status.live, status is Status.RUNNING
-    pid = told.get("pid") or (job.pids["command"].pid if job and job.pids["command"] else None)
+    pid = progress.get("pid") or (job.pids["command"].pid if job and job.pids["command"] else None)
     return State(
         run=run_id,
         status=status,
         pid=pid if running else None,
-        iter=told.get("iter") or (points[-1]["iter"] if points else 0),
-        max_iters=told.get("max_iters"),
-        iters_per_epoch=told.get("iters_per_epoch"),
-        eta_s=told.get("eta_s") if running else None,
+        iter=progress.get("iter") or (last_point["iter"] if last_point else 0),
+        max_iters=progress.get("max_iters"),
+        iters_per_epoch=progress.get("iters_per_epoch"),
+        eta_s=progress.get("eta_s") if running else None,
         seconds=job.seconds if job else 0.0,
-        phase="queue" if status is Status.PENDING else told.get("note", "import"),
-        loss=points[-1]["loss"] if points else None,
+        phase="queue" if status is Status.PENDING else progress.get("note", "import"),
+        loss=last_point["loss"] if last_point else None,
         exit_code=(job.exit or {}).get("returncode") if job else None,
         reason=why,
         place=place(job) if job and live and not running else None,

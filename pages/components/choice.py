@@ -46,7 +46,7 @@ def choose_run(workspace: Workspace, beside: Callable[[Run], None] | None = None
     with left:
         run = found[choose("run", list(found)) or next(iter(found))]
     with right, st.container(horizontal=True, vertical_alignment="center"):
-        show_status(run.state([]).status)
+        show_status(run.state_at(None).status)
         if beside:
             beside(run)
     # The address holds what the choice shows, so that it shows the id, which stays.

@@ -42,7 +42,7 @@ def test_log_of_500_mb(workspace, start, fake_engine, fault):
     with run.job.log.open("r+b") as log:
         log.truncate(size)
     began = time.monotonic()
-    fault.shows(lambda: run.state([]).status, Status.RUNNING)
+    fault.shows(lambda: run.state_at(None).status, Status.RUNNING)
     open_page("train")
     fault.note(page_seconds=round(time.monotonic() - began, 1))
     assert run.job.log.stat().st_size >= size
@@ -154,7 +154,7 @@ def test_clock_set_back(workspace, start, config, fake_engine, fault):
     for file in (*run.work_dir.glob("*/vis_data/scalars.json"), run.job.directory / "progress.json", run.job.log):
         os.utime(file, (time.time() + HOUR,) * 2)
     run = runs.find(workspace, run.id)
-    fault.shows(lambda: run.state([]).status, Status.RUNNING)
+    fault.shows(lambda: run.state_at(None).status, Status.RUNNING)
     state = run.state()
     assert 0 < state.seconds < 60
     assert state.quiet_s < 5
@@ -164,7 +164,7 @@ def test_clock_set_back(workspace, start, config, fake_engine, fault):
     second = runs.start(workspace, config.name)
     assert runs.find(workspace, "latest") == second
     assert runs.every(workspace) == [second, run]
-    assert second.state([]).status is Status.PENDING
+    assert second.state_at(None).status is Status.PENDING
     stopped = run.stop()
     assert stopped.status is Status.KILLED
     assert 0 < stopped.seconds < 60
@@ -181,7 +181,7 @@ def test_damaged_queue(workspace, start, config, fake_engine, fault):
     fake_engine("ok")
     waiting = runs.start(workspace, config.name)
     (workspace.queue / "order.json").write_text('["/nowhere", ')
-    fault.shows(lambda: waiting.state([]).status, Status.PENDING)
+    fault.shows(lambda: waiting.state_at(None).status, Status.PENDING)
     first.stop(discard=True)
     assert ended(waiting.job) is Status.FINISHED
     fault.leaves_nothing(waiting.job)

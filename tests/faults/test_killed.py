@@ -21,7 +21,7 @@ from tests.pages.screen import open_page
 
 
 def status_of(run):
-    return lambda: run.state([]).status
+    return lambda: run.state_at(None).status
 
 
 def test_server_killed_with_9(workspace, config, fake_engine, fault):
@@ -48,12 +48,12 @@ def test_server_killed_while_a_run_waits(workspace, start, config, fake_engine, 
     fake_engine("ok")
     server = elsewhere(config.name, "stay")
     waiting = runs.find(workspace, server.stdout.readline().strip())
-    assert waiting.state([]).status is Status.PENDING
+    assert waiting.state_at(None).status is Status.PENDING
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
     server.stdout.close()
     fault.shows(status_of(waiting), Status.PENDING)
-    os.kill(first.state([]).pid, signal.SIGKILL)
+    os.kill(first.state_at(None).pid, signal.SIGKILL)
     assert ended(waiting.job) is Status.FINISHED
     fault.leaves_nothing(waiting.job)
     fault.keeps(waiting, 12)
@@ -88,7 +88,7 @@ def test_supervisor_killed_with_9(workspace, start, fake_engine, fault, who):
         os.kill(guard, signal.SIGKILL)
     os.kill(supervisor, signal.SIGKILL)
     fault.shows(status_of(run), Status.CRASHED)
-    assert "resume" in run.state([]).reason.en
+    assert "resume" in run.state_at(None).reason.en
     if who == "supervisor":
         assert wait_until(lambda: not alive(rank), 5)
         fault.leaves_nothing(run.job)
@@ -111,9 +111,9 @@ def test_supervisor_of_a_waiting_run_killed_with_9(workspace, start, config, fak
     run, next_one = (runs.start(workspace, config.name) for _ in range(2))
     os.kill(run.job.pids["supervisor"].pid, signal.SIGKILL)
     fault.shows(status_of(run), Status.CRASHED)
-    assert "while it waited" in run.state([]).reason.en
+    assert "while it waited" in run.state_at(None).reason.en
     assert runs.queued(workspace) == [next_one]
-    assert before.state([]).status is Status.RUNNING
+    assert before.state_at(None).status is Status.RUNNING
     before.stop(discard=True)
     assert ended(next_one.job) is Status.FINISHED
     fault.leaves_nothing(run.job)
@@ -180,7 +180,7 @@ def test_machine_restarted(workspace, start, fake_engine, fault):
         )
         path.write_text(text)
     fault.shows(status_of(run), Status.CRASHED)
-    assert 0 <= run.state([]).seconds < 60
+    assert 0 <= run.state_at(None).seconds < 60
     fault.leaves_nothing(run.job)
     fault.keeps(run, run.checkpoint().iter)
     total = run.state().iter + 8

@@ -28,7 +28,7 @@ def test_stop_before_the_first_iteration(workspace, start, fake_engine, fault, p
     # There is nothing to wait for.
     assert seconds < 5
     assert state.status is Status.KILLED
-    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.shows(lambda: run.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(run.job)
     assert worker is None or not alive(worker)
     fault.keeps(run, None)
@@ -46,7 +46,7 @@ def test_stop_during_a_save(workspace, start, fake_engine, fault):
     state, seconds = stopped(run)
     assert state.status is Status.KILLED
     assert run.job.exit["returncode"] == 0
-    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.shows(lambda: run.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(run.job)
     assert all(found.whole for found in run.checkpoints())
     fault.keeps(run, state.iter)
@@ -62,7 +62,7 @@ def test_discard_during_a_save(workspace, start, fake_engine, fault):
     state, seconds = stopped(run, discard=True)
     assert seconds < 5
     assert state.status is Status.KILLED
-    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.shows(lambda: run.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(run.job)
     assert [found.whole for found in run.checkpoints()] == [True, False]
     fault.keeps(run, 4)
@@ -79,7 +79,7 @@ def test_stop_with_ranks_and_workers(workspace, start, fake_engine, fault, how):
     state, seconds = stopped(run, discard=how == "discard")
     assert seconds < 10
     assert not alive(rank)
-    fault.shows(lambda: run.state([]).status, Status.KILLED)
+    fault.shows(lambda: run.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(run.job, within=1)
     last = run.checkpoint().iter
     assert last == state.iter if how == "keep" else last <= state.iter
@@ -113,9 +113,9 @@ def test_stop_of_a_run_that_waits(workspace, start, fake_engine, fault):
     state, seconds = stopped(waiting)
     assert seconds < 2
     assert (state.status, state.exit_code) == (Status.KILLED, None)
-    fault.shows(lambda: waiting.state([]).status, Status.KILLED)
+    fault.shows(lambda: waiting.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(waiting.job)
-    assert first.state([]).status is Status.RUNNING
+    assert first.state_at(None).status is Status.RUNNING
     first.stop(discard=True)
     fault.note(stop_seconds=seconds, kept="nothing was learned yet")
     fault.resumes(workspace, waiting, 12)

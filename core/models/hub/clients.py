@@ -15,7 +15,7 @@ _OTHER_FORMS = (".bin", ".h5", ".msgpack", ".onnx", ".gguf", ".pt", ".pth", ".ck
 _CONNECT_SECONDS = "30"
 
 
-class Problem(Exception):
+class HubRefusal(Exception):
     """What went wrong, in both languages."""
 
     def __init__(self, zh: str, en: str) -> None:
@@ -112,10 +112,10 @@ HUBS = {"huggingface": huggingface, "modelscope": modelscope}
 
 
 def wanted(files: list[File]) -> list[File]:
-    """What a training needs of a repository. Raises Problem for a name that would leave the directory."""
+    """What a training needs of a repository. Raises HubRefusal for a name that would leave the directory."""
     for file in files:
         if file.path.startswith("/") or ".." in Path(file.path).parts:
-            raise Problem(
+            raise HubRefusal(
                 f"仓库里有不安全的文件名 {file.path!r}", f"the repository has an unsafe file name {file.path!r}"
             )
     safe = any(file.path.endswith(".safetensors") for file in files)
@@ -129,34 +129,34 @@ def wanted(files: list[File]) -> list[File]:
     ]
 
 
-def refusal(error: Exception) -> Problem | None:
+def refusal(error: Exception) -> HubRefusal | None:
     """What the hub says no to, which no repetition mends; None for anything else."""
     answer = getattr(error, "response", None)
     code = getattr(answer, "status_code", None) or getattr(error, "status_code", None)
     name = type(error).__name__
     if code in (401, 403) or "Gated" in name or "Auth" in name:
-        return Problem(
+        return HubRefusal(
             "没有访问权限：模型需要令牌，或令牌无效，或要先在网站上同意它的许可",
             "no access: the model needs a token, the token is not valid, or its licence must be accepted on the site first",
         )
     if code == 404 or "NotFound" in name or "NotExist" in name:
-        return Problem(
+        return HubRefusal(
             "没有找到这个模型或版本：检查名称、版本和来源",
             "there is no such model or revision: check the name, the revision and the hub",
         )
     if isinstance(error, OSError) and error.errno == 28:
-        return Problem("磁盘已满：清理后继续下载", "the disk is full: make room and go on with the download")
+        return HubRefusal("磁盘已满：清理后继续下载", "the disk is full: make room and go on with the download")
     if "Integrity" in name or "SizeMismatch" in name:
-        return Problem(
+        return HubRefusal(
             "下载的文件与校验和不符：丢弃后重新下载，或换一个来源",
             "a file does not fit its checksum: discard the download and begin anew, or take another source",
         )
     return None
 
 
-def unreachable(error: Exception) -> Problem:
+def unreachable(error: Exception) -> HubRefusal:
     name = type(error).__name__
-    return Problem(
+    return HubRefusal(
         f"连接中断或连不上（{name}）：检查网络，或换一个镜像，然后继续，已下载的部分会保留",
         f"the connection was lost or cannot be made ({name}): check the network or choose a mirror, and go on; what has "
         "come is kept",

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from core.engine.commands import module_command
 from core.engine.failures.reasons import reason
 from core.ground.errors import BadInput
-from core.ground.files import locked, read_json, write_json
+from core.ground.files import read_json, write_json
 from core.ground.text import Text
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, jobs_in
+from core.jobs.job import Job, latest_job
+from core.jobs.single import live, only_one, starting
 from core.models.trust import DEMO
 
 JOB = "download"
@@ -82,14 +83,11 @@ def start(workspace: Workspace, source: Source, name: str | None = None, token: 
             f"访问令牌不能经 http 发送：{source.endpoint} 请改用 https 地址",
             f"a token is not sent over http: give {source.endpoint} as an https address",
         )
-    with locked(workspace.jobs / ".download.lock"):
+    busy = Text("已有一个下载正在进行：等它结束，或先停止它", "a download is running: wait for it, or stop it first")
+    with only_one(workspace.jobs, JOB, busy) as begin:
         if place.exists() or place.is_symlink() or name == DEMO:
             raise BadInput(
                 f"模型 {name} 已存在：请换一个名称", f"the model {name} is there already: choose another name"
-            )
-        if any(job.status().live for job in jobs_in(workspace.jobs, JOB)):
-            raise BadInput(
-                "已有一个下载正在进行：等它结束，或先停止它", "a download is running: wait for it, or stop it first"
             )
         begun = read_json(partial / "download.json")
         if partial.exists() and begun != asdict(source):
@@ -100,9 +98,7 @@ def start(workspace: Workspace, source: Source, name: str | None = None, token: 
             )
         write_json(partial / "download.json", asdict(source))
         argv = module_command("core.models.hub.worker", partial, place)
-        return Job.start(
-            workspace.jobs,
-            JOB,
+        return begin(
             argv,
             artefacts=[place / "config.json"],
             facts={"name": name, **asdict(source)},
@@ -112,8 +108,7 @@ def start(workspace: Workspace, source: Source, name: str | None = None, token: 
 
 def latest(workspace: Workspace) -> Job | None:
     """The newest download."""
-    found = jobs_in(workspace.jobs, JOB)
-    return found[-1] if found else None
+    return latest_job(workspace.jobs, JOB)
 
 
 def unfinished(workspace: Workspace) -> dict[str, Source]:
@@ -129,9 +124,9 @@ def unfinished(workspace: Workspace) -> dict[str, Source]:
 def discard(workspace: Workspace, name: str) -> None:
     """Delete what has come of a download. Raises BadInput where it runs or there is none."""
     workspace.model(name)
-    with locked(workspace.jobs / ".download.lock"):
-        running = [job for job in jobs_in(workspace.jobs, JOB) if job.status().live]
-        if any(job.spec.get("facts", {}).get("name") == name for job in running):
+    with starting(workspace.jobs, JOB):
+        running = live(workspace.jobs, JOB)
+        if running and running.spec.get("facts", {}).get("name") == name:
             raise BadInput(f"{name} 正在下载：先停止它", f"{name} is being downloaded: stop it first")
         if not _partial(workspace, name).exists():
             raise BadInput(f"{name} 没有未完成的下载", f"there is no unfinished download of {name}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from core.ground.files import read_json, write_json
 from core.ground.progress import write_progress
-from core.models.hub.clients import HUBS, File, Problem, prepare, refusal, unreachable, wanted
+from core.models.hub.clients import HUBS, File, HubRefusal, prepare, refusal, unreachable, wanted
 from core.models.weights import examine
 
 TRIES = 4
@@ -103,18 +103,18 @@ def patiently(work: Callable[[], Any], progress: Callable[[], int]) -> Any:
 
 
 def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[File]:
-    """Fetch and check every file. Raises Problem."""
+    """Fetch and check every file. Raises HubRefusal."""
     write_progress(note="connect", done=0.0)
     found, fetch = patiently(lambda: HUBS[source["hub"]](source, token, partial), lambda: 0)
     files = wanted(found)
     if not any(file.path == "config.json" for file in files):
-        raise Problem(
+        raise HubRefusal(
             "仓库里没有 config.json，不是可以微调的模型", "no config.json in the repository: no model to fine-tune"
         )
     missing = sum(file.size for file in files) - on_disk(partial)
     free = shutil.disk_usage(partial).free
     if missing > free:
-        raise Problem(
+        raise HubRefusal(
             f"磁盘空间不足：还需要 {missing / 1e9:.1f} GB，只剩 {free / 1e9:.1f} GB",
             f"too little disk: {missing / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
         )
@@ -129,7 +129,7 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
                 if right(path, file):
                     break
                 if attempt == 2:
-                    raise Problem(
+                    raise HubRefusal(
                         f"{file.path} 与校验和不符：丢弃后重新下载，或换一个来源",
                         f"{file.path} does not fit its checksum: discard the download and begin anew, or take another "
                         "source",
@@ -151,8 +151,8 @@ def main() -> None:
         problems = examine(partial)[2]
         if problems:
             first = problems[0]
-            raise Problem(f"{first.where}：{first.message.zh}", f"{first.where}: {first.message.en}")
-    except Problem as problem:
+            raise HubRefusal(f"{first.where}：{first.message.zh}", f"{first.where}: {first.message.en}")
+    except HubRefusal as problem:
         write_progress(note="download", done=0.0, problem={"zh": problem.zh, "en": problem.en})
         print(problem.en, flush=True)
         sys.exit(1)

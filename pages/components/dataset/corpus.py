@@ -5,15 +5,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.data import corpus
+from core.data import background, corpus
 from core.data.corpus import Told, Wanted
 from core.data.files.documents import KINDS
-from core.data.storage import is_taken
-from core.engine.commands import module_command
 from core.ground.errors import StudioError
-from core.ground.text import speaking
 from core.ground.workspace import Workspace, free_name
-from core.jobs.job import Job
 from pages.components.dataset.incoming import choose_file
 from pages.components.dataset.kept_form import keep, restore
 from pages.components.plain import plain
@@ -79,7 +75,7 @@ def show_corpus_form(workspace: Workspace) -> None:
     ):
         with refusals():
             name = st.session_state["corpus_name"].strip() or free_name(workspace.datasets, "corpus")
-            start_corpus(workspace, files, wanted, name, uploaded)
+            background.start_corpus(workspace, files, wanted, name, language(), keep=uploaded)
             st.rerun()
     keep(workspace, "corpus", list(USUAL))
 
@@ -104,23 +100,3 @@ def _pieces(files: tuple[tuple[Path, int], ...], wanted: Wanted) -> tuple[list[s
     told = Told()
     found = islice(corpus.pieces([file for file, _ in files], wanted, told), PREVIEWED)
     return [row["conversation"][0]["output"] for row in found], told
-
-
-def start_corpus(workspace: Workspace, files: list[Path], wanted: Wanted, name: str, uploaded: bool) -> Job:
-    """Make the corpus as a job: a thick book takes a while, and a broken one must not take the page with it."""
-    if workspace.dataset(name).exists():
-        raise is_taken(name)
-    argv = module_command("core", "datasets", "corpus", *[file.absolute() for file in files], "--out", name)
-    argv += [f"--chunk={wanted.chunk}", f"--overlap={wanted.overlap}"]
-    argv += [] if wanted.deduplicate else ["--raw"]
-    argv += ["--keep"] if uploaded else []
-    argv += ["--workspace", str(workspace.root), "--json"]
-    artefacts = [workspace.dataset(name) / "dataset.json"]
-    return Job.start(
-        workspace.jobs,
-        "corpus",
-        argv,
-        env=speaking(language()),
-        artefacts=artefacts,
-        facts={"name": name, "file": files[0].name},
-    )

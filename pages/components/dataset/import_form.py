@@ -4,19 +4,15 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.data import background, intake
 from core.data import dataset as datasets
-from core.data import intake
 from core.data.files.formats import FORMATS
 from core.data.files.placeholders import Fill
 from core.data.files.shapes import Columns
 from core.data.files.source import KINDS
 from core.data.intake import Peek, Report, Wanted
-from core.data.storage import is_taken
-from core.engine.commands import module_command
 from core.ground.errors import StudioError
-from core.ground.text import speaking
 from core.ground.workspace import Workspace, free_name
-from core.jobs.job import Job
 from pages.components.choice import select
 from pages.components.dataset.conversation_rows import show_as_chat
 from pages.components.dataset.incoming import choose_file
@@ -138,7 +134,8 @@ def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
 def _import(workspace: Workspace, file: Path, wanted: Wanted, uploaded: bool) -> None:
     name = st.session_state["import_name"].strip() or None
     if file.is_file() and file.stat().st_size > MOST_INLINE:
-        start_import(workspace, file, wanted, name or free_name(workspace.datasets, "imported"), uploaded)
+        chosen = name or free_name(workspace.datasets, "imported")
+        background.start_import(workspace, file, wanted, chosen, language(), keep=uploaded)
         st.rerun()
     with st.spinner(t("dataset.importing"), show_time=True):
         made, report = intake.import_file(workspace, file, name=name, wanted=wanted, keep=uploaded)
@@ -147,29 +144,6 @@ def _import(workspace: Workspace, file: Path, wanted: Wanted, uploaded: bool) ->
     st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
     if uploaded:
         st.rerun()
-
-
-def start_import(workspace: Workspace, file: Path, wanted: Wanted, name: str, uploaded: bool) -> Job:
-    """Import as a job, which a closed tab does not end. Raises StudioError where the file is refused at once."""
-    if workspace.dataset(name).exists():
-        raise is_taken(name)
-    intake.peek(file, wanted)
-    argv = module_command("core", "datasets", "import", file.absolute(), "--out", name, "--format", wanted.format)
-    if wanted.columns:
-        argv += [f"--question={wanted.columns.question}", f"--answer={wanted.columns.answer}"]
-        argv += [f"--system={wanted.columns.system}"] if wanted.columns.system else []
-    if wanted.fill:
-        argv += [f"--assistant-name={wanted.fill.name}", f"--author={wanted.fill.author}"]
-    argv += ["--keep"] if uploaded else []
-    argv += ["--workspace", str(workspace.root), "--json"]
-    return Job.start(
-        workspace.jobs,
-        "import",
-        argv,
-        env=speaking(language()),
-        artefacts=[workspace.dataset(name) / "dataset.json"],
-        facts={"name": name, "file": file.name},
-    )
 
 
 def _show_last(workspace: Workspace) -> None:

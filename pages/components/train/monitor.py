@@ -39,7 +39,7 @@ def read_ahead(workspace: Workspace) -> None:
 def show_run(workspace: Workspace, run: Run) -> bool:
     """Everything of a run. Returns whether it is live."""
     seen = watch(str(run.path), run).look()
-    state = run.state(seen.points)
+    state = run.state_at(seen.points[-1] if seen.points else None)
     live = state.status.live
     told = run.job.progress if run.job else {}
     _show_state(state, seen, told)

@@ -57,7 +57,7 @@ def _show_list(found: list[Run]) -> None:
 
 def _row(run: Run) -> dict[str, Any]:
     losses = glance(run.work_dir)
-    state = run.state([{"iter": 0, "loss": losses[-1] if losses else None}])
+    state = run.state_at({"iter": 0, "loss": losses[-1] if losses else None})
     return {
         t("runs.name"): name_of(run),
         t("runs.status"): t(f"train.status.{state.status}"),

@@ -11,6 +11,7 @@ from core.engine.presets import deepspeed_settings
 from core.forecast.sharing import Share, shares
 from core.ground.clock import since_boot
 from core.ground.gpu import gpus
+from core.ground.problem import Problem
 from core.ground.workspace import Workspace
 from core.training import run as runs
 from core.training.cluster import own_address
@@ -49,13 +50,20 @@ def show_start_form(workspace: Workspace, names: list[str]) -> None:
 
 
 def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | None, early_stop: bool) -> None:
-    warnings = [
-        found for found in runs.before_start(workspace, name, cluster, deepspeed) if found.severity == "warning"
-    ]
-    asked = since_boot() - DOUBLE_CLICK_SECONDS
-    run = runs.start(workspace, name, cluster=cluster, deepspeed=deepspeed, asked=asked, early_stop=early_stop)
-    for found in warnings:
-        st.toast(f"{plain(say(found.message))}  \n{plain(say(found.hint))}", icon=":material/warning:", duration="long")
+    warnings: list[Problem] = []
+    run = runs.start(
+        workspace,
+        name,
+        cluster=cluster,
+        deepspeed=deepspeed,
+        asked=since_boot() - DOUBLE_CLICK_SECONDS,
+        early_stop=early_stop,
+        on_warning=warnings.append,
+    )
+    for warning in warnings:
+        st.toast(
+            f"{plain(say(warning.message))}  \n{plain(say(warning.hint))}", icon=":material/warning:", duration="long"
+        )
     select("run", run.id)
     st.rerun()
 

@@ -126,7 +126,7 @@ def test_what_waits_is_reordered_and_taken_out(running_run, workspace, config, f
     runs.move(workspace, third, 1)
     assert runs.queued(workspace) == [third, first, second]
     runs.move(workspace, third, 99)
-    assert [run.state([]).place for run in (first, second, third)] == [1, 2, 3]
+    assert [run.state_at(None).place for run in (first, second, third)] == [1, 2, 3]
     for run, place in ((running_run, 1), (first, 0)):
         with pytest.raises(BadInput):
             runs.move(workspace, run, place)

@@ -9,7 +9,7 @@ from core.ground.errors import BadInput
 from core.jobs.job import Status, wait_until
 from core.models import model as models
 from core.models.hub import download
-from core.models.hub.clients import File, Problem, wanted
+from core.models.hub.clients import File, HubRefusal, wanted
 from core.models.hub.download import Source
 from tests.conftest import PATIENCE, ended
 from tests.fakes.hub import Hub, serve
@@ -198,5 +198,5 @@ def test_what_is_wanted_of_a_repository():
     assert names("model.safetensors", "pytorch_model.bin", "x.gguf", "a.py") == ["model.safetensors", "a.py"]
     assert names("pytorch_model.bin", "config.json") == ["pytorch_model.bin", "config.json"]
     for path in ("../x", "/etc/passwd", "a/../../x"):
-        with pytest.raises(Problem):
+        with pytest.raises(HubRefusal):
             wanted([File(path=path, size=1)])

@@ -104,7 +104,7 @@ def test_a_click_on_what_has_its_turn_by_now(workspace, config, running_run, fak
     other = runs.start(workspace, config.name)
     page = open_page("train", run=running_run.id)
     running_run.stop(discard=True)
-    assert wait_until(lambda: waiting.state([]).status is Status.RUNNING, 10)
+    assert wait_until(lambda: waiting.state_at(None).status is Status.RUNNING, 10)
     page.button(key=f"queue-down-{waiting.id}").click().run()
     assert any("不在排队" in error.value for error in page.error)
     other.stop()

@@ -1,0 +1,78 @@
+"""Imports and corpora as jobs of their own: a large file takes a while, and a broken one must not take the page with it.
+
+What the job does is the headless command's; the reading itself is `intake`'s and `corpus`'s.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.data import corpus, intake
+from core.data.storage import is_taken
+from core.engine.commands import module_command
+from core.ground.text import Language, speaking
+from core.ground.workspace import Workspace
+from core.jobs.job import Job
+
+
+def start_import(
+    workspace: Workspace,
+    file: Path,
+    wanted: intake.Wanted,
+    name: str,
+    language: Language | None = None,
+    *,
+    keep: bool = False,
+) -> Job:
+    """Import a file as the dataset `name`; with `keep` the file moves into it. Raises BadInput where the name is taken
+    or the file is refused at once."""
+    _refuse_taken(workspace, name)
+    intake.peek(file, wanted)
+    options = ["--format", wanted.format]
+    if wanted.columns:
+        options += [f"--question={wanted.columns.question}", f"--answer={wanted.columns.answer}"]
+        options += [f"--system={wanted.columns.system}"] if wanted.columns.system else []
+    if wanted.fill:
+        options += [f"--assistant-name={wanted.fill.name}", f"--author={wanted.fill.author}"]
+    return _start(workspace, "import", [file], name, options, language, keep)
+
+
+def start_corpus(
+    workspace: Workspace,
+    files: Sequence[Path],
+    wanted: corpus.Wanted,
+    name: str,
+    language: Language | None = None,
+    *,
+    keep: bool = False,
+) -> Job:
+    """Make a corpus of documents as the dataset `name`. Raises BadInput where that is taken."""
+    _refuse_taken(workspace, name)
+    options = [f"--chunk={wanted.chunk}", f"--overlap={wanted.overlap}", *([] if wanted.deduplicate else ["--raw"])]
+    return _start(workspace, "corpus", files, name, options, language, keep)
+
+
+def _refuse_taken(workspace: Workspace, name: str) -> None:
+    if workspace.dataset(name).exists():
+        raise is_taken(name)
+
+
+def _start(
+    workspace: Workspace,
+    verb: str,
+    files: Sequence[Path],
+    name: str,
+    options: list[str],
+    language: Language | None,
+    keep: bool,
+) -> Job:
+    argv = module_command("core", "datasets", verb, *[file.absolute() for file in files], "--out", name, *options)
+    argv += ["--keep"] if keep else []
+    argv += ["--workspace", str(workspace.root), "--json"]
+    return Job.start(
+        workspace.jobs,
+        verb,
+        argv,
+        env=speaking(language),
+        artefacts=[workspace.dataset(name) / "dataset.json"],
+        facts={"name": name, "file": files[0].name},
+    )
