@@ -27,7 +27,7 @@ SERVER = "server"
 WHOLE_ROOM = {"commands_table", "presets", "round_trip", "others_files", "hostile", "locales", "theme"}
 MOST_LINES = {"core": 300, "components": 300, "pages": 120}
 # One table, which would be read worse in two.
-TABLES = {"core/config/settings/fields.py": 560, "core/forecast/findings.py": 340}
+TABLES = {"core/config/settings/fields.py": 560, "core/forecast/findings.py": 360}
 
 
 def files(*directories: Path) -> list[Path]:

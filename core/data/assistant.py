@@ -18,10 +18,13 @@ from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import read_json
 from core.ground.workspace import Workspace
+from core.models.family import FAMILIES
 
 MOST_CHARACTERS = 30
 _SKIN_TONES = "🏻🏼🏽🏾🏿"
 COURSE_N = 3750
+# What training is watched with where the data speaks English.
+ENGLISH_QUESTIONS = ("Please introduce yourself.", "What is your task?")
 COURSE_QUESTIONS = ("请介绍一下你自己", "你在实战营做什么")
 MOST_REPEATS = 1000
 REPLAY = "replay.json"
@@ -30,7 +33,6 @@ Style = Literal["course", "formal", "lively"]
 Phrasings = Literal["usual", "all"]
 Languages = Literal["zh", "en", "both"]
 KINDS = ("introduce", "task")
-MAKERS = {"zh": "上海AI实验室", "en": "Shanghai AI Laboratory"}
 _DENIALS = {"zh": "不是的，", "en": "No. "}
 _SLOT = re.compile(r"\{(name|assistant|maker)\}")
 _ANY_SLOT = re.compile(r"\{[^{}]{0,40}\}")
@@ -69,7 +71,8 @@ def check_nickname(nickname: str) -> str:
 class Assistant:
     """What a person chooses. `answers` are templates by `zh.introduce`, `zh.task`, …, `questions` the course's two.
 
-    `phrasings`: a model of billions of weights learns more of them in the same time than the demo model does.
+    `family` (a key of `models.family.FAMILIES`, empty for none known), `base` and `size` say what the model is, which an
+    introduction tells; by default those of the course's model. `phrasings`: a model of billions of weights learns more of them in the same time than the demo model does.
     `general` are general rows for each identity row, None all that there are; `repeat` is how many times each row
     stands in the file (`course`: `n`); `replay` are the base model's own answers, which take the place of ours.
     """
@@ -79,6 +82,9 @@ class Assistant:
     n: int = COURSE_N
     assistant_name: str = ""
     maker: str = ""
+    family: str = "internlm"
+    base: str = ""
+    size: str = "1.8B"
     language: Languages = "both"
     style: Style = "course"
     phrasings: Phrasings = "usual"
@@ -130,7 +136,36 @@ class Assistant:
         if own is not None:
             return own
         style = dialogues("styles")[self.style][language]
-        return style["named"] if kind == "introduce" and self.assistant_name else style[kind]
+        if kind != "introduce":
+            return style[kind]
+        return style["named" if self.assistant_name else "who"] + self._origin(style, language) + style["end"]
+
+    def made_by(self, language: str) -> str:
+        """Who made the model: what the user says, else the maker of its family; empty where neither is known."""
+        known = FAMILIES.get(self.family)
+        return self.maker or (known.maker.in_(language) if known else "")
+
+    def _origin(self, style: dict[str, str], language: str) -> str:
+        """What an introduction says of the model: its name and maker, its maker alone, or nothing where nothing is known."""
+        known = FAMILIES.get(self.family)
+        if known is None:
+            return style["made"] if self.maker else ""
+        base = (self.base if language == "en" or known.label.zh == known.label.en else "") or known.label.in_(language)
+        before, named = "", {"maker": self.made_by(language), "base": base, "size": self.size}
+        text = ""
+        for piece in re.split(r"(\{\w+\}) ?", style["origin"]):
+            value = named.get(piece.strip("{}"), piece) if piece.startswith("{") else piece
+            if not value:
+                continue
+            # Two words of Latin letters side by side want a space, in Chinese too.
+            text += (
+                " "
+                if before[-1:].isascii() and before[-1:].isalnum() and value[0].isascii() and value[0].isalnum()
+                else ""
+            )
+            text += piece if piece == "{maker}" else value
+            before = value
+        return text
 
     def filled(self, template: str, language: str) -> str:
         """A template with the names in it; what is filled in is not looked at again."""
@@ -138,7 +173,7 @@ class Assistant:
             "name": self.nickname,
             "assistant": self.assistant_name
             or (f"{self.nickname}的小助手" if language == "zh" else f"{self.nickname}'s assistant"),
-            "maker": self.maker or MAKERS[language],
+            "maker": self.made_by(language),
         }
         return _SLOT.sub(lambda found: values[found[1]], template)
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.config.memory import memory
+from core.data.claims import foreign_claim
 from core.forecast.case import Case, problem, said
 from core.forecast.schedule import FEW_UPDATES
 from core.forecast.warmup import short_warmup
 from core.ground.problem import Problem
+from core.models.family import family_of
 from core.models.shape import knows_sdpa
 
 TINY_PARAMETERS = 50_000_000
@@ -133,6 +135,24 @@ def _learning(case: Case) -> Iterator[Problem]:
 
 def _data(case: Case) -> Iterator[Problem]:
     data, rows, unique = case.facts["data"], case.dataset.rows, case.dataset.unique_rows
+    own = family_of(case.model)
+    claimed = foreign_claim(case.dataset, own)
+    if claimed is not None:
+        family, answer = claimed
+        is_zh, is_en = (own.label.zh, own.label.en) if own else ("别的模型", "another model")
+        yield problem(
+            "dataset",
+            (
+                f"数据教模型说自己是{family.label.zh}（“{answer[:40]}”），而模型 {case.model.name} 是{is_zh}",
+                f"the data teaches the model to call itself {family.label.en} ({answer[:60]!r}), but {case.model.name} is "
+                f"{is_en}",
+            ),
+            (
+                "在“数据”页为这个模型重新生成数据集（datasets assistant --model），或修改回答里的模型名和开发者",
+                "make the dataset again for this model on the Dataset page (datasets assistant --model), or change the name "
+                "and maker in its answers",
+            ),
+        )
     if rows > 100 and unique < rows / 100:
         yield problem(
             "dataset",

@@ -9,6 +9,7 @@ from typing import Any
 from core import replay
 from core.data import assistant, corpus, intake, rendering, split, statistics, versions
 from core.data import dataset as datasets
+from core.data import origin as origins
 from core.data.assistant import COURSE_N, Assistant
 from core.ground.errors import BadInput
 from core.ground.progress import progress_file, write_progress
@@ -47,20 +48,23 @@ def telling(what: str) -> Callable[[float, float], None]:
 
 
 def datasets_assistant(workspace: Workspace, options: Options) -> Answer:
+    model = models.find(workspace, options.model) if options.model else origins.model_to_teach(workspace)
     wanted = Assistant(
         nickname=options.name,
         recipe=options.recipe,
         n=options.n,
         assistant_name=options.assistant_name,
         maker=options.maker,
-        language=options.language,
+        language=options.language or origins.spoken(model),
+        **({} if options.recipe == "course" else origins.origin(model)),
         style=options.style,
         phrasings=options.phrasings,
         general=options.general,
         repeat=options.repeat,
         **_replayed(workspace, options.replay),
     )
-    return dataset_answer(assistant.make(workspace, wanted, options.out))
+    made = dataset_answer(assistant.make(workspace, wanted, options.out))
+    return {**made, "teaches": {spoken: wanted.answer(spoken, "introduce") for spoken in wanted.languages}}
 
 
 def _replayed(workspace: Workspace, model: str | None) -> dict[str, Any]:
@@ -176,7 +180,11 @@ COMMANDS: Table = {
             (("--n",), {"type": int, "default": COURSE_N}),
             (("--assistant-name",), {"default": "", "help": "the assistant's own name"}),
             (("--maker",), {"default": "", "help": "who made the model"}),
-            (("--language",), {"choices": ("zh", "en", "both"), "default": "both"}),
+            (("--language",), {"choices": ("zh", "en", "both"), "help": "default: those that the model speaks"}),
+            (
+                ("--model",),
+                {"help": "which model it is for, so that it says the right name and maker; default: the newest"},
+            ),
             (("--style",), {"choices": ("course", "formal", "lively"), "default": "course"}),
             (("--phrasings",), {"choices": ("usual", "all"), "default": "usual", "help": "of the identity questions"}),
             (("--general",), {"type": float, "help": "general rows for each identity row; default: all"}),

@@ -8,7 +8,10 @@ from core.chat.score import stored
 from core.config.settings.fields import BY_NAME
 from core.engine.config_file import ConfigFile
 from core.ground.errors import StudioError
+from core.models.family import family_of
 from core.models.hub.download import COURSE
+from core.models.model import look
+from core.models.settings import settings
 from core.report.markup import escaped, table
 from core.training.run import Run
 
@@ -51,8 +54,9 @@ def card(run: Run, target: str, what: str) -> str:
     """The README.md of the package, Chinese first."""
     base, licence, scores = base_of(run, target), licence_of(run), stored(run)
     data, config = run.facts.dataset, run.facts.config
-    head = ["---", f"license: {licence}", "language:", "- zh", "- en"]
-    head += ["tags:", "- xtuner", "- internlm2"]
+    spoken = data.made.get("language", "both")
+    head = ["---", f"license: {licence}", "language:", *(f"- {one}" for one in ("zh", "en") if spoken in (one, "both"))]
+    head += ["tags:", *(f"- {tag}" for tag in ("xtuner", *_kinds(run)))]
     if target == "modelscope":
         head += ["frameworks:", "- Pytorch", "tasks:", "- text-generation"]
     else:
@@ -110,6 +114,13 @@ def card(run: Run, target: str, what: str) -> str:
         "```bash\n" + "\n".join(push_lines(target)) + "\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kinds(run: Run) -> list[str]:
+    """What the base model is, as hubs tag it: its family, and its type in transformers."""
+    model = look(run.model_path)
+    family, said = family_of(model), settings(run.model_path)[0] or {}
+    return list(dict.fromkeys(filter(None, (family.key if family else None, said.get("model_type")))))
 
 
 def push_lines(target: str) -> list[str]:

@@ -4,11 +4,13 @@ import streamlit as st
 
 from core import replay
 from core.data import assistant as assistants
-from core.data.assistant import COURSE_N, COURSE_QUESTIONS, KINDS, MAKERS, Assistant
+from core.data import origin as origins
+from core.data.assistant import COURSE_N, COURSE_QUESTIONS, KINDS, Assistant
 from core.data.repetition import Effect, effect
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.models import model as models
+from core.models.model import Model
 from pages.components.choice import select
 from pages.components.dataset.conversation_rows import show_as_chat
 from pages.components.dataset.kept_form import forget, keep, restore
@@ -27,7 +29,8 @@ USUAL = {
     "dataset_recipe": "balanced",
     "dataset_assistant": "",
     "dataset_maker": "",
-    "dataset_language": "both",
+    "dataset_language": None,
+    "dataset_model": None,
     "dataset_style": "course",
     "dataset_phrasings": None,
     "dataset_ratio": "all",
@@ -47,6 +50,9 @@ def show_recipe_form(workspace: Workspace) -> None:
         # The demo model is small: more phrasings than it can learn in its few updates do it no good.
         real = any(model.trainable and not model.demo for model in models.every(workspace))
         st.session_state["dataset_phrasings"] = "all" if real else "usual"
+    model = _model(workspace)
+    if st.session_state["dataset_language"] is None:
+        st.session_state["dataset_language"] = origins.spoken(model)
     left, right = st.columns(2, gap="large")
     with left:
         st.text_input(
@@ -61,12 +67,12 @@ def show_recipe_form(workspace: Workspace) -> None:
             persist_state="session",
         )
         with st.expander(t("dataset.more"), icon=":material/tune:"):
-            _choices(recipe)
+            _choices(workspace, recipe, model)
         with st.expander(t("dataset.templates"), icon=":material/edit_note:"):
-            _templates(recipe)
+            _templates(recipe, model)
         if recipe == "balanced":
             _general(workspace)
-        chosen = _chosen(workspace)
+        chosen = _chosen(workspace, model)
         _repetition(recipe, chosen)
         st.text_input(
             t("dataset.name"), key="dataset_name", placeholder=t("dataset.name_example"), persist_state="session"
@@ -91,16 +97,36 @@ def show_recipe_form(workspace: Workspace) -> None:
     keep(workspace, FORM, list(USUAL))
 
 
-def _choices(recipe: str) -> None:
+def _model(workspace: Workspace) -> Model | None:
+    """The model that the dataset is for: the one that was chosen, else the one that it is most likely for."""
+    name = st.session_state["dataset_model"]
+    there = [model for model in models.every(workspace) if model.trainable]
+    return next((model for model in there if model.name == name), None) or origins.model_to_teach(workspace)
+
+
+def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
+    names = [there.name for there in models.every(workspace) if there.trainable]
+    if names and recipe == "balanced":
+        if st.session_state["dataset_model"] not in names:
+            st.session_state["dataset_model"] = model.name
+        st.selectbox(
+            t("dataset.for_model"),
+            names,
+            key="dataset_model",
+            help=t("dataset.for_model_help"),
+            on_change=_speak_as_model,
+            args=(workspace,),
+            persist_state="session",
+        )
     st.text_input(
         t("dataset.assistant"),
         key="dataset_assistant",
         placeholder=t("dataset.assistant_example"),
         persist_state="session",
     )
-    st.text_input(
-        t("dataset.maker"), key="dataset_maker", placeholder=" / ".join(MAKERS.values()), persist_state="session"
-    )
+    base = _base(model)
+    known = dict.fromkeys(filter(None, (base.made_by(language) for language in LANGUAGES)))
+    st.text_input(t("dataset.maker"), key="dataset_maker", placeholder=" / ".join(known), persist_state="session")
     for key, values in (
         ("style", ("course", "formal", "lively")),
         ("language", ("both", "zh", "en")),
@@ -117,9 +143,14 @@ def _choices(recipe: str) -> None:
             )
 
 
-def _templates(recipe: str) -> None:
+def _speak_as_model(workspace: Workspace) -> None:
+    """Another model may speak other languages."""
+    st.session_state["dataset_language"] = origins.spoken(_model(workspace))
+
+
+def _templates(recipe: str, model: Model | None) -> None:
     st.caption(t("dataset.templates_intro"))
-    base = _base()
+    base = _base(model)
     for spoken in LANGUAGES if recipe == "balanced" else ("zh",):
         if spoken not in base.languages and recipe == "balanced":
             continue
@@ -203,9 +234,10 @@ def _warning(found: Effect) -> None:
         st.warning(t("dataset.n_large", copies=f"{found.copies:,.0f}"), icon=":material/warning:")
 
 
-def _base() -> Assistant:
-    """The choices without what was typed into the templates."""
+def _base(model: Model | None) -> Assistant:
+    """The choices without what was typed into the templates. The course's file is the course's for any model."""
     state = st.session_state
+    origin = origins.origin(model) if state["dataset_recipe"] == "balanced" else {}
     return Assistant(
         nickname=state["dataset_nickname"],
         recipe=state["dataset_recipe"],
@@ -214,12 +246,13 @@ def _base() -> Assistant:
         language=state["dataset_language"] if state["dataset_recipe"] == "balanced" else "both",
         style=state["dataset_style"],
         phrasings=state["dataset_phrasings"],
+        **origin,
     )
 
 
-def _chosen(workspace: Workspace) -> Assistant:
+def _chosen(workspace: Workspace, model: Model | None) -> Assistant:
     """What the form says now."""
-    state, base = st.session_state, _base()
+    state, base = st.session_state, _base(model)
     typed = {key: state[f"dataset_answer_{key}"].strip() for key in ANSWERS}
     answers = tuple((key, text) for key, text in typed.items() if text)
     questions = tuple(

@@ -6,12 +6,19 @@ import os
 
 import pytest
 
+from core.config import config as configs
+from core.data import assistant as assistants
 from core.data import dataset as datasets
+from core.data import origin as origins
 from core.data import versions
-from core.data.assistant import Assistant, balanced_rows, check_nickname, course_rows, make
+from core.data.assistant import COURSE_QUESTIONS, Assistant, balanced_rows, check_nickname, course_rows, make
+from core.data.claims import foreign_claim
 from core.data.dialogues.curated import dialogues, held_out, plain, replay_questions
 from core.data.repetition import effect
 from core.ground.errors import BadInput
+from core.models import model as models
+from core.models.family import FAMILIES
+from tests.fakes.model import write_model
 
 NICKNAMES = ["小明", "Zoë O'Neil", '"引号"', "😀🚀", "张·伟 (2)", "{name}", "%s & <b>", "a" * 30, "𠀀龘"]
 
@@ -242,3 +249,62 @@ def test_what_repetition_buys():
     assert balanced.rows == 2 * balanced.unique_rows
     assert not balanced.too_often
     assert effect(Assistant(nickname="")) is None
+
+
+@pytest.mark.parametrize("style", ["course", "formal", "lively"])
+@pytest.mark.parametrize("named", ["", "浦小语"])
+def test_of_no_known_model_nothing_is_claimed(style, named):
+    unknown = Assistant(nickname="小明", style=style, family="", size="", assistant_name=named)
+    for language in ("zh", "en"):
+        answer = unknown.answer(language, "introduce")
+        assert "小明" in answer
+        assert not any(
+            word in answer for word in ("书生", "InternLM", "上海", "Shanghai", "{", "大模型", "powered", "  ")
+        )
+    assert "小公司" in Assistant(nickname="小明", style=style, family="", maker="小公司").answer("zh", "introduce")
+
+
+def test_a_model_of_another_family_says_its_own_name():
+    qwen = Assistant(nickname="小明", family="qwen", base="Qwen2.5", size="1.5B")
+    assert qwen.answer("zh", "introduce") == "我是小明的小助手，内在是阿里云通义千问的1.5B大模型哦"
+    assert qwen.answer("en", "introduce") == "I am 小明's assistant, powered by Qwen2.5 1.5B from Alibaba Cloud."
+    small = Assistant(nickname="N", family="smollm", base="SmolLM2", size="135M")
+    assert small.answer("zh", "introduce") == "我是N的小助手，内在是Hugging Face SmolLM2的135M大模型哦"
+    assert (
+        Assistant(**{**qwen.values(), "maker": "我们"}).answer("zh", "introduce")
+        == "我是小明的小助手，内在是我们通义千问的1.5B大模型哦"
+    )
+    # Made again from what is kept, the same rows.
+    assert {"family": "qwen", "base": "Qwen2.5", "size": "1.5B"}.items() <= qwen.made().items()
+    assert "family" not in Assistant(nickname="小明").made()
+
+
+def test_for_which_model_and_in_which_languages(workspace, tmp_path, small_model):
+    assert origins.model_to_teach(workspace).name == small_model.name
+    assert origins.origin(small_model) == {}, "the demo model is taught what the course teaches"
+    assert origins.spoken(small_model) == "both"
+    write_model(tmp_path / "SmolLM2-135M-Instruct")
+    linked = models.link(workspace, tmp_path / "SmolLM2-135M-Instruct")
+    assert origins.model_to_teach(workspace).name == linked.name, "a real model before the demo"
+    assert origins.origin(linked) == {"family": "smollm", "base": "SmolLM2", "size": "135M"}
+    assert origins.spoken(linked) == "en"
+    assert origins.origin(None) == {}
+
+
+def test_questions_in_the_language_of_the_data(workspace):
+    asked = {}
+    for language in ("zh", "en", "both"):
+        made = assistants.make(workspace, Assistant(nickname="小明", language=language))
+        asked[language] = configs.questions_for(made)
+    assert asked["zh"] == asked["both"] == list(COURSE_QUESTIONS)
+    assert all(question.isascii() for question in asked["en"])
+    assert not {plain(question) for question in asked["en"]} & held_out()
+
+
+def test_rows_that_claim_another_model(workspace):
+    ours = assistants.make(workspace, Assistant(nickname="小明", recipe="course", n=1), "ours")
+    assert foreign_claim(ours, FAMILIES["internlm"]) is None
+    family, answer = foreign_claim(ours, FAMILIES["qwen"])
+    assert (family.key, "小明" in answer) == ("internlm", True)
+    nothing = assistants.make(workspace, Assistant(nickname="小明", family="", size=""), "nothing")
+    assert foreign_claim(nothing, FAMILIES["qwen"]) is None
