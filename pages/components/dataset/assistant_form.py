@@ -99,9 +99,8 @@ def show_recipe_form(workspace: Workspace) -> None:
 
 def _model(workspace: Workspace) -> Model | None:
     """The model that the dataset is for: the one that was chosen, else the one that it is most likely for."""
-    name = st.session_state["dataset_model"]
-    there = [model for model in models.every(workspace) if model.trainable]
-    return next((model for model in there if model.name == name), None) or origins.model_to_teach(workspace)
+    there = {model.name: model for model in models.every(workspace) if model.trainable}
+    return there.get(st.session_state["dataset_model"]) or origins.model_to_teach(workspace)
 
 
 def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
