@@ -72,7 +72,7 @@ class _TensorsOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         # By name, since torch itself holds functions that run commands; a dotted name would reach into other modules.
-        kind = module == "torch" and "." not in name and isinstance(getattr(torch, name, None), torch.dtype)
+        kind = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         storage = module == "torch" and name.isalnum() and name.endswith("Storage")
         if kind or storage or name in _FOUND.get(module, ()):
             return super().find_class(module, name)

@@ -11,7 +11,9 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+from core.ground.files import write_json
 from core.ground.identity import carries, same
 
 # The run.json of a run that wishes it; what is seen is written beside it.
@@ -85,10 +87,7 @@ class EarlyStop:
 
     def write(self) -> None:
         """Replace early_stop.json."""
-        partial = f"{self.path}.{os.getpid()}.partial"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(self.seen, file, ensure_ascii=False, indent=1)
-        os.replace(partial, self.path)
+        write_json(Path(self.path), self.seen)
 
 
 def _share(values: "list[bool]") -> float:

@@ -22,8 +22,9 @@ from typing import Any
 import torch
 
 from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
-from core.engine.workers.model_directory import adapter_digest, check_code, fresh, read_json, replace, write_json
+from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
 from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
+from core.ground.files import read_json, write_json
 from core.ground.progress import write_progress
 
 STEPS = ("convert", "merge", "verify")
@@ -86,7 +87,7 @@ class Export:
             partial, {"adapter_model.safetensors": plan}, lambda t: adapter.tensors[t.name].contiguous(), self.wrote
         )
         digest = adapter_digest(partial)
-        there = read_json(self.adapter / "export.json")
+        there = read_json(self.adapter / "export.json") or {}
         if there.get("sha256") == digest == adapter_digest(self.adapter) and there["checkpoint"] == str(checkpoint):
             # The same once more: what was made of it stays good.
             shutil.rmtree(partial)
@@ -181,7 +182,7 @@ class Export:
             if file.is_file() and not named:
                 shutil.copyfile(file, partial / file.name)
         (partial / "README.md").write_text(self.plan["card"], encoding="utf-8")
-        config = read_json(self.base / "config.json")
+        config = read_json(self.base / "config.json") or {}
         floats = {str(tensor.dtype).removeprefix("torch.") for tensor in plan if tensor.dtype.is_floating_point}
         config["torch_dtype"] = self.plan.get("dtype") or (floats.pop() if len(floats) == 1 else config["torch_dtype"])
         check_code(self.base)
@@ -249,9 +250,9 @@ class Export:
             return full_tensors(read_checkpoint(Path(self.plan["checkpoint"]))[0])
 
         full = self.plan["kind"] == "full"
-        found = verify(self.plan, read_json(self.merged / "export.json"), reference if full else None, self.progress)
+        made = read_json(self.merged / "export.json") or {}
+        found = verify(self.plan, made, reference if full else None, self.progress)
         if not full:
-            made = read_json(self.merged / "export.json")
             if made.get("adapter_sha256") and made["adapter_sha256"] != adapter_digest(self.adapter):
                 found["causes"].insert(0, {"kind": "stale_adapter"})
             if made.get("base_fingerprint") and made["base_fingerprint"] != self.plan.get("base_fingerprint"):

@@ -22,6 +22,7 @@ from typing import Any
 from core.engine.workers.built_config import NAME, build, named, paths
 from core.engine.workers.training_data import NoData, NotKnown, lengths, padded_tokens
 from core.engine.workers.without_gpu import answer_bf16
+from core.ground.files import write_text
 
 
 def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
@@ -185,10 +186,7 @@ def main() -> None:
         found = {str(file): build(file) for file in options.config}
     else:
         found = machine()
-    partial = f"{options.result}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(found, file)
-    os.replace(partial, options.result)
+    write_text(options.result, json.dumps(found))
 
 
 if __name__ == "__main__":

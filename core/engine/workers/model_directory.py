@@ -1,16 +1,14 @@
 """The directory of a model or an adapter as a worker writes it: beside its place, whole, then renamed.
 
-A part of the workers; standard library alone, and of ours the reading of which code a model names.
+A part of the workers; imports no torch.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
+from core.ground.files import sha256
 from core.ground.model_code import model_code
 
 
@@ -29,27 +27,8 @@ def adapter_digest(directory: Path) -> "str | None":
     """The SHA-256 of an adapter's tensors, None where there are none."""
     for name in ("adapter_model.safetensors", "adapter_model.bin"):
         if (directory / name).is_file():
-            with (directory / name).open("rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-                return digest.hexdigest()
+            return sha256(directory / name)
     return None
-
-
-def read_json(path: Path) -> "dict[str, Any]":
-    """A JSON object; empty where there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-
-
-def write_json(path: Path, value: "dict[str, Any]") -> None:
-    """Write readable JSON beside its place, then rename it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def fresh(out: Path) -> Path:

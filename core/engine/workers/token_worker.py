@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
 
 BLOCK = 2000
@@ -103,7 +104,8 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
     with open(f"{options.result}.partial", "wb") as file:
         lengths.tofile(file)
     os.replace(f"{options.result}.partial", options.result)
-    write(Path(f"{options.result}.json"), {"rows": seen, "counted": len(lengths), "every": options.every})
+    totals = {"rows": seen, "counted": len(lengths), "every": options.every}
+    write_json(Path(f"{options.result}.json"), totals)
 
 
 def prepared(row: Any, apply: Any, template: Any) -> "list[dict[str, Any]]":
@@ -128,7 +130,7 @@ def render(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: An
         ]
         doubled = [i for i in range(1, len(ids)) if bos and ids[i] == bos[0] and ids[i - 1] == bos[0]]
         shown.append({"tokens": tokens, "doubled_bos": doubled, "bos": bos})
-    write(options.result, {"rows": shown})
+    write_text(options.result, json.dumps({"rows": shown}, ensure_ascii=False))
 
 
 def pieces(tokenizer: Any, ids: "list[int]") -> "list[str]":
@@ -148,13 +150,6 @@ def pieces(tokenizer: Any, ids: "list[int]") -> "list[str]":
         found.append(text)
         pending = []
     return found
-
-
-def write(path: Path, value: Any) -> None:
-    partial = f"{path}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
-    os.replace(partial, path)
 
 
 def main() -> None:
