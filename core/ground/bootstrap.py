@@ -24,8 +24,8 @@ SUPPORTED = ((3, 11), (3, 12))
 # The environment takes 6.5 GB, most of it torch and CUDA libraries.
 INSTALL_GB = 9.0
 RUN_GB = 1.0
-# Each takes up to 1 GB of memory, and as much again for a training.
-MOST_WORKERS = 8
+# Of those who run the tests. Each takes half a gigabyte of memory, and a whole one more for a training.
+MOST_WORKERS = 4
 # What the app is told: the token of those whose connections say nothing of them, the names of web proxies.
 ACCESS_TOKEN = "XTUNER_STUDIO_ACCESS_TOKEN"
 PROXY = "XTUNER_STUDIO_PROXY"
