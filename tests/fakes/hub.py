@@ -28,6 +28,8 @@ class Hub:
         # Files whose bytes are wrong, as often as the number says.
         self.wrong: Counter[str] = Counter()
         self.seconds_per_block = 0.0
+        # Where it sends those who want a large file.
+        self.elsewhere: str | None = None
         self.sent: Counter[str] = Counter()
         self.ranges: list[str] = []
         self.address = ""
@@ -105,6 +107,16 @@ def serve(hub: Hub) -> Iterator[Hub]:
             path = hub.directory / name
             if not path.is_file():
                 self.tell({"error": "entry"}, 404)
+                return
+            if hub.elsewhere and name.endswith(".safetensors"):
+                self.send_response(302)
+                self.send_header("Location", f"{hub.elsewhere}/{name}")
+                self.send_header("Content-Length", "0")
+                # As Hugging Face does, so that its client follows.
+                self.send_header("X-Linked-Size", str(path.stat().st_size))
+                self.send_header("X-Repo-Commit", COMMIT)
+                self.send_header("ETag", '"x"')
+                self.end_headers()
                 return
             content = path.read_bytes()
             digest, size = hashlib.sha256(content).hexdigest(), len(content)

@@ -20,6 +20,7 @@ from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 from core.jobs.single import live, only_one, starting
+from core.models.hub.reach import is_link, is_loopback
 from core.models.trust import DEMO
 
 JOB = "download"
@@ -153,10 +154,15 @@ def _address(entered: str) -> str:
             f"地址 {entered[:80]!r} 不可用：写成 https://主机",
             f"the address {entered[:80]!r} cannot be: write https://HOST",
         )
+    if is_link(parts.hostname):
+        raise BadInput(
+            f"地址 {entered[:80]!r} 不可用：那是本机链路或云平台的内部地址，不是下载源",
+            f"the address {entered[:80]!r} cannot be used: it is one of the link or of the cloud, not of a hub",
+        )
     return entered.strip().rstrip("/")
 
 
 def is_private(endpoint: str) -> bool:
     """Whether nobody on the way can read what is sent."""
     parts = urlsplit(endpoint)
-    return parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1")
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")

@@ -18,6 +18,7 @@ from typing import Any
 from core.ground.files import read_json, write_json
 from core.ground.progress import write_progress
 from core.models.hub.clients import HUBS, File, HubRefusal, prepare, refusal, unreachable, wanted
+from core.models.hub.reach import Unreachable, guard
 from core.models.weights import examine
 
 TRIES = 4
@@ -146,13 +147,14 @@ def main() -> None:
     partial, place = Path(sys.argv[1]), Path(sys.argv[2])
     token = prepare(partial)
     source = read_json(partial / "download.json")
+    guard(source["endpoint"])
     try:
         files = fetch_all(partial, source, token)
         problems = examine(partial)[2]
         if problems:
             first = problems[0]
             raise HubRefusal(f"{first.where}：{first.message.zh}", f"{first.where}: {first.message.en}")
-    except HubRefusal as problem:
+    except (HubRefusal, Unreachable) as problem:
         write_progress(note="download", done=0.0, problem={"zh": problem.zh, "en": problem.en})
         print(problem.en, flush=True)
         sys.exit(1)

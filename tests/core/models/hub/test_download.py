@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 
 import pytest
 
@@ -137,6 +138,26 @@ def test_what_is_not_there(workspace, hub, kind):
     assert "没有找到" in download.why(job).zh, job.log_tail()
 
 
+@pytest.mark.parametrize("kind", LOCAL)
+def test_it_is_not_led_to_a_service_of_this_machine(begin, hub, kind):
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        service.setblocking(False)
+        hub.elsewhere = f"http://localhost:{service.getsockname()[1]}"
+        job = begin(kind)
+        assert ended(job) is Status.FAILED
+        assert "本机" in download.why(job).zh, job.log_tail()
+        with pytest.raises(BlockingIOError):
+            service.accept()
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_it_is_not_led_to_the_cloud_around_this_machine(begin, hub, kind):
+    hub.elsewhere = "http://169.254.169.254/latest/meta-data"
+    job = begin(kind)
+    assert ended(job) is Status.FAILED
+    assert "169.254.169.254" in download.why(job).zh, job.log_tail()
+
+
 def test_nobody_listens(workspace, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     job = download.start(workspace, Source.of("huggingface", "org/m", endpoint="http://127.0.0.1:9"))
@@ -159,6 +180,11 @@ def test_nobody_listens(workspace, monkeypatch):
         ("modelscope", "a/b", "-x", None),
         ("modelscope", "a/b", None, "ftp://x"),
         ("modelscope", "a/b", None, "x.org"),
+        ("huggingface", "a/b", None, "http://169.254.169.254/latest"),
+        ("huggingface", "a/b", None, "https://[fe80::1]"),
+        ("modelscope", "a/b", None, "http://100.100.100.200"),
+        ("modelscope", "a/b", None, "http://[::ffff:169.254.1.1]:80"),
+        ("huggingface", "a/b", None, "http://2852039166"),
         ("modelscope", "a/b", None, "https://user:secret@x.org"),
     ],
 )
