@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.data import dataset as datasets
 from core.ground.errors import StudioError
+from core.ground.figures import size
 from core.models import model as models
 from pages.components.choice import choose
 from pages.components.contents import link_to
@@ -16,7 +17,6 @@ from pages.components.dataset.row_editor import show_rows
 from pages.components.dataset.statistics import show_statistics
 from pages.components.dataset.token_view import show_tokens
 from pages.components.dataset.versions import show_versions
-from pages.components.figures import size
 from pages.components.frame import open_page
 from pages.components.live import while_live
 from pages.components.plain import plain

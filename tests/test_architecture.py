@@ -18,7 +18,7 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "dee
 # What runs in the engine's interpreter, which may be one of the user's own.
 WORKERS = CORE / "engine" / "workers"
 # The part of `ground` that needs only the standard library and Python 3.10, so that a worker may import it.
-GROUND_OF_WORKERS = {"files", "identity", "model_code", "progress"}
+GROUND_OF_WORKERS = {"figures", "files", "identity", "model_code", "progress", "text"}
 SCREENS = ("setup", "dataset", "config", "train", "export", "chat", "report")
 # Shared by the screens: between the browser and Streamlit.
 SERVER = "server"
@@ -104,7 +104,9 @@ def test_a_worker_stands_alone(path):
 @pytest.mark.parametrize("module", sorted(GROUND_OF_WORKERS))
 def test_what_workers_know_of_the_ground_is_the_standard_library(module):
     path = CORE / "ground" / f"{module}.py"
-    assert packages(path) <= sys.stdlib_module_names
+    ours = {one for one in imports(path) if one.startswith("core.")}
+    assert packages(path) <= sys.stdlib_module_names | {"core"}
+    assert {one.split(".")[2] for one in ours} <= GROUND_OF_WORKERS
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
 
 

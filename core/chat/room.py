@@ -9,6 +9,7 @@ from typing import Literal
 import psutil
 
 from core.ground.errors import BadInput
+from core.ground.figures import MB, size
 from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 from core.models.model import Model
@@ -49,7 +50,7 @@ def room(workspace: Workspace, model: Model, device: Device = "auto") -> Room:
     if cards:
         known = [c for c in cards if c["total_mb"] is not None and c["used_mb"] is not None]
         # What the driver does not tell, the worker finds out.
-        free = (known[0]["total_mb"] - known[0]["used_mb"]) * 2**20 if known else float("inf")
+        free = (known[0]["total_mb"] - known[0]["used_mb"]) * MB if known else float("inf")
     return Room(device=where, needed=needed, free=free, training=training.id if training else None)
 
 
@@ -58,7 +59,7 @@ def check_room(workspace: Workspace, model: Model, device: Device = "auto") -> R
     found = room(workspace, model, device)
     if found.fits:
         return found
-    needed, free = f"{found.needed / 1e9:.1f} GB", f"{found.free / 1e9:.1f} GB"
+    needed, free = size(found.needed), size(found.free)
     kind_zh, kind = ("显存", "GPU memory") if found.device == "cuda" else ("内存", "memory")
     why_zh, why = "", ""
     if found.training:

@@ -233,12 +233,12 @@ def no_room(job: Job) -> NoRoom | None:
     """What the worker found where it saw too little memory on the GPU, in words."""
     if job.status().live:
         return None
-    found = re.search(r"NO ROOM: the models take ([\d.]+) GB and ([\d.]+) GB are free", job.log_tail())
+    found = re.search(r"NO ROOM: the models take ([\d.]+ \w+) and ([\d.]+ \w+) are free", job.log_tail())
     if found is None:
         return None
     return NoRoom(
-        f"显存只剩 {found[2]} GB，对话模型需要 {found[1]} GB：等训练结束，或改在 CPU 上加载",
-        f"only {found[2]} GB of GPU memory are free where the chat takes {found[1]} GB: wait for the training to end, "
+        f"显存只剩 {found[2]}，对话模型需要 {found[1]}：等训练结束，或改在 CPU 上加载",
+        f"only {found[2]} of GPU memory are free where the chat takes {found[1]}: wait for the training to end, "
         "or load it on the CPU",
     )
 

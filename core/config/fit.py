@@ -10,6 +10,7 @@ from core.config.memory import memory
 from core.data.dataset import Dataset
 from core.engine import measure
 from core.ground.errors import WorkFailed
+from core.ground.figures import size_of_mb
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.models.model import Model
@@ -58,8 +59,8 @@ def fit(
             # A small batch on a plain adapter is slower than a large one on 4-bit weights.
             if needed <= ROOM * free and (batch >= BATCHES[0] // 2 or (method, checkpointing) == ways[-1]):
                 why = Text(
-                    f"约需 {needed / 1000:.1f} GB，空闲 {free / 1000:.1f} GB",
-                    f"takes about {needed / 1000:.1f} GB, {free / 1000:.1f} GB are free",
+                    f"约需 {size_of_mb(needed)}，空闲 {size_of_mb(free)}",
+                    f"takes about {size_of_mb(needed)}, {size_of_mb(free)} are free",
                 )
                 return Fit(
                     method=method, half=half, batch_size=batch, checkpointing=checkpointing, sdpa=use_sdpa, why=why

@@ -12,6 +12,7 @@ from core.data.claims import foreign_claim
 from core.forecast.case import Case, problem, said
 from core.forecast.schedule import FEW_UPDATES
 from core.forecast.warmup import short_warmup
+from core.ground.figures import size, size_of_mb
 from core.ground.problem import Problem
 from core.models.family import family_of
 from core.models.shape import knows_sdpa
@@ -274,13 +275,13 @@ def _space(case: Case) -> Iterator[Problem]:
     if case.needed_mb is None or case.shape is None or case.needed_mb <= case.free_mb:
         return
     fix = _smaller(case)
-    has, wants = case.free_mb / 1000, case.needed_mb / 1000
+    has, wants = size_of_mb(case.free_mb), size_of_mb(case.needed_mb)
     place = ("显存", "of GPU memory") if case.cuda else ("内存", "of memory")
     yield problem(
         "memory",
         (
-            f"大约需要 {wants:.1f} GB {place[0]}，现在空闲 {has:.1f} GB：会溢出",
-            f"it takes about {wants:.1f} GB {place[1]}, {has:.1f} GB are free: it will run out",
+            f"大约需要 {wants} {place[0]}，现在空闲 {has}：会溢出",
+            f"it takes about {wants} {place[1]}, {has} are free: it will run out",
         ),
         (
             f"设置 {said(fix)}" if fix else "换更小的模型，或释放内存",
@@ -298,8 +299,8 @@ def _disk(case: Case) -> Iterator[Problem]:
         yield problem(
             "save_total_limit",
             (
-                f"检查点约需 {wanted / 1e9:.1f} GB 磁盘，只剩 {case.free_disk / 1e9:.1f} GB",
-                f"the checkpoints take about {wanted / 1e9:.1f} GB of disk, {case.free_disk / 1e9:.1f} GB are left",
+                f"检查点约需 {size(wanted)} 磁盘，只剩 {size(case.free_disk)}",
+                f"the checkpoints take about {size(wanted)} of disk, {size(case.free_disk)} are left",
             ),
             ("设置 save_total_limit=1，或清理磁盘", "set save_total_limit=1, or clean up"),
             {"save_total_limit": 1},

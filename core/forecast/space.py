@@ -6,6 +6,7 @@ Counts with what a checkpoint of the same kind took before, else with an estimat
 from pathlib import Path
 from typing import Any
 
+from core.ground.figures import size
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.jobs.evidence import free_bytes
@@ -33,10 +34,8 @@ def check_space(disk: Path, model: Model, values: dict[str, Any], *, measured: i
         return []
     # An estimate may be twice the truth, and one checkpoint is what a training cannot do without.
     sure = free < (needed if measured else each // 2 + BESIDE_BYTES)
-    figures_zh = f"每个检查点约 {_size(each)}，保留 {kept} 个，共需 {_size(needed)}，磁盘只剩 {_size(free)}"
-    figures_en = (
-        f"a checkpoint takes about {_size(each)}, {kept} are kept: {_size(needed)} in all, {_size(free)} are free"
-    )
+    figures_zh = f"每个检查点约 {size(each)}，保留 {kept} 个，共需 {size(needed)}，磁盘只剩 {size(free)}"
+    figures_en = f"a checkpoint takes about {size(each)}, {kept} are kept: {size(needed)} in all, {size(free)} are free"
     return [
         Problem(
             severity="error" if sure else "warning",
@@ -62,7 +61,3 @@ def trained_parameters(model: Model, lora_r: Any) -> int:
     feed-forward 15 with an inner width of four times the outer); full training, all of them.
     """
     return 24 * lora_r * model.hidden_size * model.layers if isinstance(lora_r, int) else model.parameters
-
-
-def _size(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -71,7 +71,7 @@ def supported_python() -> str:
 
 def check_disk(needed: float) -> None:
     """Stop with one line where the project's disk has less than `needed` GB free."""
-    free = shutil.disk_usage(PROJECT).free / 1e9
+    free = shutil.disk_usage(PROJECT).free / 2**30
     if free < needed:
         fail(
             f"磁盘空间不足：{PROJECT} 需要 {needed:.0f} GB，只剩 {free:.1f} GB，请清理",

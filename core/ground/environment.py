@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from core.ground import known_versions
+from core.ground.figures import GB, MB, size, size_of_mb
 from core.ground.gpu import cuda_of_driver, driver, gpus, vgpu_slices
 from core.ground.text import Text
 
@@ -35,12 +36,12 @@ ENGINE_PACKAGES = frozenset(PACKAGES) - {"streamlit", "plotly", "psutil"} | {
     "accelerate",
     "setuptools",
 }
-FREE_DISK_GB = 2.0
+FREE_DISK = 2 * GB
 # A dataset, checkpoints, adapter and merged model of the 1.8B model.
-COURSE_DISK_GB = 10.0
+COURSE_DISK = 10 * GB
 # CUDA 12's minor versions run on any driver of its first: docs.nvidia.com/deploy/cuda-compatibility.
 OLDEST_DRIVER = 525
-FREE_MEMORY_GB = 3.0
+FREE_MEMORY = 3 * GB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,28 +112,28 @@ def _package(package: str, found: Mapping[str, str | None]) -> Check:
 
 def _disk(root: Path) -> Check:
     usage = shutil.disk_usage(root)
-    free, total = usage.free / 1e9, usage.total / 1e9
+    ok = usage.free >= FREE_DISK
     hint = None
-    if free < FREE_DISK_GB:
+    if not ok:
         hint = Text(
-            f"{root} 所在磁盘至少需要 {FREE_DISK_GB:.0f} GB 可用空间，请清理或更换工作目录",
-            f"the disk of {root} needs at least {FREE_DISK_GB:.0f} GB free: clean up, or choose another workspace",
+            f"{root} 所在磁盘至少需要 {size(FREE_DISK)} 可用空间，请清理或更换工作目录",
+            f"the disk of {root} needs at least {size(FREE_DISK)} free: clean up, or choose another workspace",
         )
-    elif free < COURSE_DISK_GB:
+    elif usage.free < COURSE_DISK:
         hint = Text(
-            f"够用示例模型；1.8B 模型的合并结果另需约 4 GB，建议留出 {COURSE_DISK_GB:.0f} GB",
-            f"enough for the demo model; a merged 1.8B model takes 4 GB more, so keep {COURSE_DISK_GB:.0f} GB free",
+            f"够用示例模型；1.8B 模型的合并结果另需约 4 GB，建议留出 {size(COURSE_DISK)}",
+            f"enough for the demo model; a merged 1.8B model takes 4 GB more, so keep {size(COURSE_DISK)} free",
         )
-    return Check(name="disk", ok=free >= FREE_DISK_GB, value=f"{free:.1f} / {total:.1f} GB", hint=hint)
+    return Check(name="disk", ok=ok, value=f"{size(usage.free)} / {size(usage.total)}", hint=hint)
 
 
 def _memory() -> Check:
     memory = psutil.virtual_memory()
-    ok = memory.available / 1e9 >= FREE_MEMORY_GB
+    ok = memory.available >= FREE_MEMORY
     return Check(
         name="memory",
         ok=ok,
-        value=f"{memory.available / 1e9:.1f} / {memory.total / 1e9:.1f} GB",
+        value=f"{size(memory.available)} / {size(memory.total)}",
         hint=None if ok else Text("可用内存太少，请关闭其他程序", "too little free memory: close other programs"),
     )
 
@@ -144,11 +145,11 @@ def _gpu(seen: Sequence[Mapping[str, Any]] | None) -> Check:
     for card in cards:
         total, kind = card["total_mb"], card.get("slice")
         device = next((one for one in seen or () if one["index"] == len(words)), None)
-        truth = slices.get(card["index"], {}).get("total_mb") or (round(device["total"] / 2**20) if device else None)
+        truth = slices.get(card["index"], {}).get("total_mb") or (round(device["total"] / MB) if device else None)
         if truth and total and truth < 0.9 * total:
-            kind, words_of = kind or "vgpu", f"{truth} MB / {total} MB"
+            kind, words_of = kind or "vgpu", f"{size_of_mb(truth)} / {size_of_mb(total)}"
         else:
-            words_of = f"{total} MB" if total else "-"
+            words_of = size_of_mb(total) if total else "-"
         sliced = sliced or kind is not None
         words.append(f"{card['name']} {words_of}" + (f" ({kind.upper()})" if kind else ""))
     hint = None

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from core.ground.figures import duration, share
 from core.ground.workspace import Workspace
 from core.jobs.job import Job
 
@@ -28,9 +29,8 @@ class ProgressLine:
     def __call__(self, job: Job) -> None:
         told = job.progress
         eta = told.get("eta_s")
-        line = f"{job.name}: {told.get('note', '')} {100 * told.get('done', 0):.0f} %" + (
-            f", {eta:.0f} s" if eta else ""
-        )
+        line = f"{job.name}: {told.get('note', '')} {share(told.get('done', 0))}"
+        line += f", {duration(eta)}" if eta else ""
         self.show(line, last=not job.status().live)
 
     def show(self, line: str, *, last: bool = False) -> None:

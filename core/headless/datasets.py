@@ -12,6 +12,7 @@ from core.data import dataset as datasets
 from core.data import origin as origins
 from core.data.assistant import COURSE_N, Assistant
 from core.ground.errors import BadInput
+from core.ground.figures import duration, share
 from core.ground.progress import progress_file, write_progress
 from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table, show_progress
@@ -42,7 +43,7 @@ def telling(what: str) -> Callable[[float, float], None]:
         if progress_file():
             write_progress(done=done, note=what, eta_s=eta)
         elif now - began > QUIET_SECONDS and sys.stderr.isatty():
-            show_progress.show(f"{what} {100 * done:.0f} %, {eta:.0f} s", last=done >= 1)
+            show_progress.show(f"{what} {share(done)}, {duration(eta)}", last=done >= 1)
 
     return tell
 

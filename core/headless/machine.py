@@ -6,6 +6,7 @@ from typing import Any
 from core import demo
 from core.engine import checkup
 from core.engine.interpreter import versions
+from core.ground.figures import duration, share
 from core.ground.gpu import gpus
 from core.ground.progress import progress_file, write_progress
 from core.ground.text import environment_language
@@ -46,7 +47,7 @@ def demo_run(workspace: Workspace, options: Options) -> Answer:
             return
         now = next((stage for stage in told["stages"] if stage["status"] == "running"), None)
         if now:
-            show_progress.show(f"{now['name']}: {100 * now['done']:.0f} %, {now['seconds']:.0f} s")
+            show_progress.show(f"{now['name']}: {share(now['done'])}, {duration(now['seconds'])}")
 
     return demo.run(workspace, options.name, environment_language(), tell)
 

@@ -4,6 +4,7 @@ import os
 
 from core.engine.failures.finish import finish_job
 from core.ground.text import Text
+from core.ground.tree import tree
 from core.ground.workspace import Workspace
 from core.headless.command import Answer, Options, Table, show_progress
 from core.models import model as models
@@ -81,7 +82,7 @@ def models_trust(workspace: Workspace, options: Options) -> Answer:
 
 def models_tree(workspace: Workspace, options: Options) -> Answer:
     model = models.find(workspace, options.name)
-    return {"name": model.name, "tree": models.tree(model.path)}
+    return {"name": model.name, "tree": tree(model.path)}
 
 
 def models_shared(*_: object) -> Answer:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.engine.failures.finish import finish_job
 from core.ground.errors import BadInput
+from core.ground.figures import share
 from core.ground.progress import write_progress
 from core.ground.text import Text, environment_language
 from core.ground.workspace import Workspace
@@ -25,7 +26,7 @@ def report_build(workspace: Workspace, options: Options) -> Answer:
     began = time.monotonic()
 
     def tell(done: float, note: str) -> None:
-        show_progress.show(f"report: {note} {100 * done:.0f} %", last=done == 1)
+        show_progress.show(f"report: {note} {share(done)}", last=done == 1)
         seconds = time.monotonic() - began
         eta = seconds * (1 - done) / done if done > 0.05 else None
         write_progress(done=done, note=note, eta_s=eta)

@@ -186,27 +186,6 @@ def delete(workspace: Workspace, name: str) -> None:
     trust.withdraw(workspace, name)
 
 
-def tree(path: Path) -> str:
-    """A directory as `tree` draws it, as the course's screenshot does; a link with what it points to. Hidden files left out."""
-    lines = [f"{path.name} -> {path.readlink()}" if path.is_symlink() else path.name]
-    counts = [0, 0]
-
-    def draw(directory: Path, before: str) -> None:
-        there = sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
-        for entry in there:
-            last = entry == there[-1]
-            to = f" -> {entry.readlink()}" if entry.is_symlink() else ""
-            lines.append(f"{before}{'└── ' if last else '├── '}{entry.name}{to}")
-            deeper = entry.is_dir() and not entry.is_symlink()
-            counts[not deeper] += 1
-            if deeper:
-                draw(entry, before + ("    " if last else "│   "))
-
-    if path.is_dir():
-        draw(path, "")
-    return "\n".join([*lines, "", f"{counts[0]} directories, {counts[1]} files"])
-
-
 def build_demo(workspace: Workspace) -> Job | None:
     """Start building the demo model; the build that runs already where there is one, None where the model is there."""
     with starting(workspace.jobs, "demo_model"):

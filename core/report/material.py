@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from core.data import dataset as datasets
 from core.data.dataset import Dataset
 from core.export.export import Exported, exported
 from core.ground.errors import StudioError
+from core.ground.figures import duration
 from core.ground.text import Language, Text
+from core.ground.tree import tree
 from core.ground.workspace import Workspace
 from core.report.markup import code, escaped
 from core.report.mask import Mask
@@ -16,6 +19,7 @@ from core.report.outline import Outline, Picture
 from core.training.run import Run
 from core.training.state import State
 
+MOST_FILES = 40
 TITLES = {
     "task": Text("任务", "Task"),
     "environment": Text("环境", "Environment"),
@@ -74,9 +78,18 @@ class Draft:
         """The words in the report's language."""
         return zh if self.language == "zh" else en
 
+    def duration(self, seconds: float | None) -> str:
+        """How long something took, in the report's language."""
+        return duration(seconds).in_(self.language)
+
     def cell(self, text: object) -> str:
         """Text of others for a cell or a line: masked, and shown as it is."""
         return escaped(self.mask(str(text)))
+
+    def tree(self, path: Path, depth: int) -> str:
+        """The files of a directory with their sizes, as a block of code."""
+        drawn = tree(path, depth=depth, sizes=True, most=MOST_FILES)
+        return self.code(f"$ tree -h {path}\n{drawn}", "text")
 
     def code(self, text: str, language: str) -> str:
         """A block of code, masked."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.ground.errors import BadInput
+from core.ground.figures import MB, size
 from core.ground.files import locked, read_json, write_json
 from core.training.run import Run
 
@@ -32,7 +33,7 @@ SECTIONS = (
     "notes",
 )
 MOST_NOTES = 20_000
-MOST_BYTES = 20_000_000
+MOST_BYTES = 20 * MB
 KINDS = ("PNG", "JPEG", "WEBP", "GIF")
 _OWN = re.compile(r"own-(\d+)\.(?:png|jpg)")
 
@@ -103,8 +104,8 @@ def add_picture(run: Run, content: bytes, name: str, caption: str = "", section:
 
     if len(content) > MOST_BYTES:
         raise BadInput(
-            f"图片 {name} 有 {len(content) / 1e6:.0f} MB：最大 {MOST_BYTES / 1e6:.0f} MB，请缩小后再传",
-            f"the picture {name} has {len(content) / 1e6:.0f} MB: at most {MOST_BYTES / 1e6:.0f} MB, make it smaller",
+            f"图片 {name} 有 {size(len(content))}：最大 {size(MOST_BYTES)}，请缩小后再传",
+            f"the picture {name} has {size(len(content))}: at most {size(MOST_BYTES)}, make it smaller",
         )
     try:
         with Image.open(io.BytesIO(content)) as image:

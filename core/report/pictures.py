@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pylopdf_fonts_zh_cn import sans_path
 
+from core.ground.figures import MB_OF_A_GB
 from core.ground.text import Language, Text
 from core.jobs.samples import Samples
 from core.training.curves import average
@@ -46,14 +47,14 @@ def machine_chart(samples: Samples, path: Path, language: Language) -> Path:
     minutes = known["seconds"] / 60
 
     def used(card: int) -> np.ndarray:
-        return known.get(f"gpu{card}.ours_mb", known.get(f"gpu{card}.used_mb", unknown)) / 1024
+        return known.get(f"gpu{card}.ours_mb", known.get(f"gpu{card}.used_mb", unknown)) / MB_OF_A_GB
 
     memory = {f"GPU {card}": used(card) for card in cards}
     load = {f"GPU {card}": known.get(f"gpu{card}.utilisation", unknown) for card in cards}
     if "cuda.used_mb" in known:
-        memory[Text("训练程序所见", "as the trainer sees it").in_(language)] = known["cuda.used_mb"] / 1024
+        memory[Text("训练程序所见", "as the trainer sees it").in_(language)] = known["cuda.used_mb"] / MB_OF_A_GB
     if not cards:
-        memory = {Text("训练进程", "training").in_(language): known.get("process_mb", unknown) / 1024}
+        memory = {Text("训练进程", "training").in_(language): known.get("process_mb", unknown) / MB_OF_A_GB}
         load = {Text("处理器", "processor").in_(language): known.get("cpu", unknown)}
     titles = (
         (memory, Text("显存（GB）", "GPU memory (GB)") if cards else Text("内存（GB）", "memory (GB)")),

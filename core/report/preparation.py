@@ -11,9 +11,10 @@ from typing import Any
 
 from core.data.row import Row
 from core.engine.commands import convert_as_typed, merge_as_typed
+from core.ground.figures import parameters, share, size, size_of_mb
 from core.ground.text import Text
 from core.models import model as models
-from core.report.markup import size, table, tree
+from core.report.markup import table
 from core.report.material import Draft
 from core.report.pictures import samples_of
 
@@ -44,10 +45,10 @@ def environment(draft: Draft) -> list[str]:
     rows = [[draft.cell(name), draft.cell(version or "-")] for name, version in versions.items()]
     samples = samples_of(draft.run)
     if samples.count:
-        cards = [f"{card['name']} ({(card['total_mb'] or 0) / 1024:.0f} GB)" for card in samples.gpus]
+        cards = [f"{card['name']} ({size_of_mb(card['total_mb'])})" for card in samples.gpus]
         rows = [
             ["GPU", draft.cell(", ".join(cards) or say("无（在 CPU 上训练）", "none (trained on the CPU)"))],
-            [say("内存", "memory"), f"{(samples.last.get('memory_total_mb') or 0) / 1024:.1f} GB"],
+            [say("内存", "memory"), size_of_mb(samples.last.get("memory_total_mb"))],
             *rows,
         ]
     rows = [[say("系统", "system"), draft.cell(f"{os.uname().sysname} {os.uname().machine}")], *rows]
@@ -61,7 +62,7 @@ def model(draft: Draft) -> list[str]:
         [
             draft.cell(facts.name),
             draft.cell(facts.architecture or "-"),
-            f"{facts.parameters:,}",
+            parameters(facts.parameters),
             draft.cell(draft.run.template.title),
         ]
     ]
@@ -80,7 +81,7 @@ def model(draft: Draft) -> list[str]:
     if path.is_dir():
         if path.is_symlink():
             parts.append(draft.code(shlex.join(["ln", "-s", str(path.resolve()), str(path)]), "bash"))
-        parts.append(draft.code(f"$ tree -h {path}\n{tree(path)}", "text"))
+        parts.append(draft.tree(path, 2))
         found = models.look(path)
         what = f"{size(found.bytes)}, {found.dtype or '-'}, {found.layers} layers"
         parts.append(
@@ -135,10 +136,10 @@ def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
             f"added, {done['deleted']} deleted, {done['all_rows']} edits of all rows.",
         )
     if kind == "split":
-        share = made["share"] if made["part"] == "held_out" else 1 - made["share"]
+        percent = share(made["share"] if made["part"] == "held_out" else 1 - made["share"])
         return say(
-            f"从数据集 {of} 中按问题分出约 {100 * share:.0f}% 的行（种子 {made['seed']}）。",
-            f"About {100 * share:.0f} % of the rows of the dataset {of}, split off by their questions (seed {made['seed']}).",
+            f"从数据集 {of} 中按问题分出约 {percent} 的行（种子 {made['seed']}）。",
+            f"About {percent} of the rows of the dataset {of}, split off by their questions (seed {made['seed']}).",
         )
     if kind == "corpus":
         how, files = made["wanted"], "、".join(cell(name) for name in made["files"][:5])

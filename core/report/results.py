@@ -4,9 +4,10 @@ import re
 
 from core.chat.diagnosis import diagnose
 from core.chat.score import Scores, stored
+from core.ground.figures import share, size
 from core.ground.files import read_json
 from core.jobs.job import Status, jobs_in
-from core.report.markup import size, table, tree
+from core.report.markup import table
 from core.report.material import Draft
 
 _PICTURE = re.compile(r"!\[")
@@ -31,7 +32,7 @@ def training(draft: Draft) -> list[str]:
     rows = [
         [say("状态", "status"), f"{say(*STATUS[state.status])} ({state.status})"],
         [say("迭代", "iterations"), f"{state.iter} / {state.max_iters or '-'}"],
-        [say("用时", "time"), duration(draft, state.seconds)],
+        [say("用时", "time"), draft.duration(state.seconds)],
         [say("损失（开始 → 最后）", "loss (first → last)"), f"{_number(first)} → {_number(state.loss)}"],
     ]
     parts = [table([say("项目", "item"), say("值", "value")], rows)]
@@ -88,7 +89,7 @@ def scores(draft: Draft) -> list[str]:
     found, say = stored(draft.run), draft.say
     if found is None:
         return []
-    rows = [[name, _percent(values["base"]), _percent(values["tuned"])] for name, values in _named(draft, found)]
+    rows = [[name, share(values["base"]), share(values["tuned"])] for name, values in _named(draft, found)]
     diagnosis = diagnose(found)
     words, then = diagnosis.words.in_(draft.language), diagnosis.next_step.in_(draft.language)
     return [
@@ -146,7 +147,7 @@ def files(draft: Draft) -> list[str]:
     parts = []
     for step, path, depth in steps:
         if path.is_dir():
-            parts += [f"**{step}**", draft.code(f"$ tree -h {path}\n{tree(path, depth)}", "text")]
+            parts += [f"**{step}**", draft.tree(path, depth)]
     return parts
 
 
@@ -169,8 +170,8 @@ def time(draft: Draft) -> list[str]:
         told = read_json(run.path / "export" / f"{step}.json") or {}
         if "seconds" in told:
             seconds[words] = told["seconds"]
-    rows = [[words, duration(draft, taken)] for words, taken in seconds.items()]
-    rows.append([f"**{say('合计', 'in all')}**", f"**{duration(draft, sum(seconds.values()))}**"])
+    rows = [[words, draft.duration(taken)] for words, taken in seconds.items()]
+    rows.append([f"**{say('合计', 'in all')}**", f"**{draft.duration(sum(seconds.values()))}**"])
     weights = sum(made["bytes"] for made in (draft.exported.adapter, draft.exported.merged) if made)
     parts = [table([say("步骤", "step"), say("用时", "time")], rows)]
     if weights:
@@ -198,19 +199,5 @@ def _without_files(text: str) -> str:
     return "".join(found)
 
 
-def duration(draft: Draft, seconds: float) -> str:
-    """`75` as 1 min 15 s, in the report's language."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return draft.say(f"{seconds:.1f} 秒", f"{seconds:.1f} s")
-    if whole < 3600:
-        return draft.say(f"{whole // 60} 分 {whole % 60} 秒", f"{whole // 60} min {whole % 60} s")
-    return draft.say(f"{whole // 3600} 小时 {whole % 3600 // 60} 分", f"{whole // 3600} h {whole % 3600 // 60} min")
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"

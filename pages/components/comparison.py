@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.chat.diagnosis import diagnose
 from core.chat.score import Scores
-from pages.components.figures import share
+from core.ground.figures import share
 from pages.components.plain import plain
 from pages.components.text import say, t
 

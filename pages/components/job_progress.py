@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from core.ground.figures import duration
 from core.jobs.job import Job
-from pages.components.figures import duration
-from pages.components.text import catalogue, language, t
+from pages.components.text import catalogue, language, say, t
 
 
 def show_progress(job: Job, *, stop: bool = True) -> bool:
@@ -20,9 +20,9 @@ def show_progress(job: Job, *, stop: bool = True) -> bool:
 
 def progress_line(note: str | None, seconds: float, eta_s: float | None) -> str:
     """`Training · 1 min 5 s · about 40 s left`."""
-    words = [phase(note), duration(seconds)]
+    words = [phase(note), say(duration(seconds))]
     if eta_s:
-        words.append(t("job.left", time=duration(eta_s)))
+        words.append(t("job.left", time=say(duration(eta_s))))
     return " · ".join(words)
 
 

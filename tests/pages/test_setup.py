@@ -177,8 +177,8 @@ def test_a_download_as_it_goes_and_one_that_failed(workspace):
     write_json(job.directory / "progress.json", told)
     page = open_page("setup", section="models")
     shown = texts(page)
-    assert "500.0 MB / 2.0 GB" in shown
-    assert "10.0 MB/s" in shown
+    assert "476.8 MB / 1.9 GB" in shown
+    assert "9.5 MB/s" in shown
     assert "约剩 2 分 30 秒" in shown
     assert page.button(key="download_start").disabled
     job.stop(grace=0)
@@ -214,7 +214,9 @@ def test_what_the_thorough_check_found(monkeypatch):
     loads = [{"module": "peft", "ok": False, "seconds": 1.0, "error": "ImportError: EncoderDecoderCache"}]
     cuda = {
         "available": True,
-        "devices": [{"index": 0, "name": "A100", "free": 7e9, "total": 8e9, "capability": "8.0", "bf16": True}],
+        "devices": [
+            {"index": 0, "name": "A100", "free": 7 * 2**30, "total": 8 * 2**30, "capability": "8.0", "bf16": True}
+        ],
         "error": None,
     }
     found = checkup.Checkup(time=1.0, loads=loads, cuda=cuda, xtuner_version="INFO - 0.2.0", xtuner_help="xtuner MODE")
@@ -223,7 +225,7 @@ def test_what_the_thorough_check_found(monkeypatch):
     assert any("EncoderDecoderCache" in error.value for error in page.error)
     assert any("$ xtuner version\nINFO - 0.2.0" in code.value for code in page.code)
     assert any("xtuner MODE" in code.value for code in page.code)
-    assert any("8.0 GB" in caption.value for caption in page.caption)
+    assert any("8 GB" in caption.value for caption in page.caption)
 
 
 @pytest.mark.parametrize("nickname", ["", "长" * 10_000, "a/b"])

@@ -1,12 +1,19 @@
 """The train page: start, watch, stop, go on, and why one failed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from core.chat import room
 from core.config import config as configs
+from core.ground import environment
 from core.ground.files import read_json, write_json
 from core.jobs.job import Status, wait_until
+from core.models import model as models
+from core.report import preparation
+from core.report.material import Draft
+from core.report.outline import Outline
 from core.training import run as runs
 from tests.pages.screen import cells, open_page, texts
 
@@ -204,21 +211,40 @@ def test_gpus_and_what_they_do_not_report(finished_run):
     assert {name for name, _ in traces} >= {"GPU 0", "GPU 1 MIG 0", "训练进程看到的显存"}
     titles = [note["text"] for note in spec(page)["layout"]["annotations"]]
     assert "GPU 利用率（%） · GPU 1 MIG 0：未报告" in titles
-    shown = cells(page)
-    assert "55 %" in shown
+    shown = next(table.value for table in page.table if "GPU" in table.value).to_numpy().ravel().tolist()
+    assert "55%" in shown
     assert shown.count("不报告") == 3
-    assert "0 %" not in shown.split("\n")
+    assert "0%" not in shown
     said = texts(page)
-    assert "训练进程可用 8.0 GB，整张卡 80.0 GB" in said
+    assert "训练进程可用 8 GB，整张卡 80 GB" in said
     assert "MIG 实例" in said
     page.button_group(key="curves_axis").set_value("time").run()
     assert "GPU 0" in {trace["name"] for trace in spec(page)["data"]}
 
 
+def test_one_memory_reads_the_same_everywhere(workspace, finished_run, monkeypatch):
+    """Of a card of 8192 MiB: the setup page, the monitor, the refusal of a chat, the report."""
+    card = {"index": 0, "instance": None, "slice": None, "name": "A100", "used_mb": 0, "total_mb": 8192,
+            "utilisation": 1, "temperature": 40, "power_w": 50, "ours_mb": None}  # fmt: skip
+    sampled(finished_run, gpus=[card], memory_total_mb=8192)
+    monkeypatch.setattr(environment, "gpus", lambda: [card])
+    monkeypatch.setattr(room, "gpus", lambda: [card])
+    (check,) = [check for check in environment.checks(workspace.root) if check.name == "gpu"]
+    assert check.value == "A100 8 GB"
+    assert "0 B / 8 GB" in cells(lid(open_page("train"), "machine_open"))
+    with pytest.raises(room.NoRoom) as refused:
+        room.check_room(workspace, replace(models.find(workspace, "demo"), bytes=2**40))
+    assert "only 8 GB of GPU memory are free" in refused.value.text.en
+    draft = Draft(workspace=workspace, run=finished_run, language="en", outline=Outline(), points=[])
+    (written,) = preparation.environment(draft)
+    assert "A100 (8 GB)" in written
+    assert "| memory | 8 GB |" in written
+
+
 def test_a_slice_that_vgpu_smi_tells_of(finished_run):
     sampled(finished_run, slices=[{"index": 0, "used_mb": 6234, "total_mb": 8182, "utilisation": 7, "share": 10}])
     page = lid(open_page("train"), "machine_open")
-    assert "显存 6.1 GB / 8.0 GB，算力上限 10%" in texts(page)
+    assert "显存 6.1 GB / 8 GB，算力上限 10%" in texts(page)
     assert "切片（vgpu-smi）" in {trace["name"] for trace in spec(page)["data"]}
 
 

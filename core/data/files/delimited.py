@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from core.data.files.header import Table, named
 from core.data.files.json_records import MOST_CHARACTERS, Unreadable, too_long
 from core.ground.errors import BadInput
+from core.ground.figures import size
 from core.ground.text import Text
 
 _DELIMITERS = (",", "\t", ";", "|", "，", "；", "^", "~", "\x01", "¦")
@@ -56,8 +57,8 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[Any]:
         except csv.Error as error:
             if "field limit" in str(error) or "field larger" in str(error):
                 raise BadInput(
-                    f"CSV 的一个单元格超过 {MOST_CHARACTERS >> 20} MB：可能有引号没有成对",
-                    f"a cell of the CSV is over {MOST_CHARACTERS >> 20} MB: a quote may lack its partner",
+                    f"CSV 的一个单元格超过 {size(MOST_CHARACTERS)}：可能有引号没有成对",
+                    f"a cell of the CSV is over {size(MOST_CHARACTERS)}: a quote may lack its partner",
                 ) from error
             yield Unreadable(
                 Text("这一行读不出来：里面有零字节，或引号、换行不成对",

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from core.data.files.encoding import encoding_of
 from core.data.files.tables import check_archive
 from core.ground.errors import BadInput, StudioError
+from core.ground.figures import size
 from core.ground.text import Text
 
 KINDS = ("txt", "md", "pdf", "docx", "html", "htm")
@@ -53,7 +54,7 @@ def documents(path: Path) -> Iterator[Document]:
         )
     if path.stat().st_size > MOST_BYTES:
         raise BadInput(
-            f"{path.name} 超过 {MOST_BYTES >> 20} MB：请拆分", f"{path.name} is over {MOST_BYTES >> 20} MB: split it"
+            f"{path.name} 超过 {size(MOST_BYTES)}：请拆分", f"{path.name} is over {size(MOST_BYTES)}: split it"
         )
     yield _read(path, path.name)
 

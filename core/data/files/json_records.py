@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TextIO
 
 from core.data.files.broken_json import reason
 from core.ground.errors import BadInput
+from core.ground.figures import size
 from core.ground.text import Text
 
 # Of one record. Nobody trains on a conversation of 16 MB; a file without line ends is stopped here.
@@ -35,10 +36,10 @@ class Unreadable:
 
 def too_long(number: int) -> BadInput:
     """The refusal of a file with a record beyond the limit."""
-    most = MOST_CHARACTERS >> 20
+    most = size(MOST_CHARACTERS)
     return BadInput(
-        f"第 {number} 行超过 {most} MB：文件可能缺少换行，请检查文件",
-        f"row {number} is over {most} MB: the file may lack line ends; check it",
+        f"第 {number} 行超过 {most}：文件可能缺少换行，请检查文件",
+        f"row {number} is over {most}: the file may lack line ends; check it",
     )
 
 

@@ -18,6 +18,7 @@ from core.data.files.json_records import MOST_CHARACTERS, is_one_value, line_rec
 from core.data.files.tables import Table, parquet_records, sheet_records
 from core.data.files.texts import is_spoken, text_records
 from core.ground.errors import BadInput
+from core.ground.figures import size
 from core.ground.text import Text
 
 DOCUMENTS = ("docx", "pdf", "html")
@@ -175,11 +176,11 @@ def open_source(path: Path, sheets: tuple[str, ...] = ()) -> Source:
         raise BadInput(f"没有文件 {path}：请检查路径", f"there is no file {path}: check the path")
     ending = path.suffix.lower().lstrip(".")
     kind = _ALIASES.get(ending, ending)
-    size = path.stat().st_size
-    if size > MOST_BYTES:
+    length = path.stat().st_size
+    if length > MOST_BYTES:
         raise BadInput(
-            f"{path.name} 超过 {MOST_BYTES >> 30} GB：请拆分后再导入",
-            f"{path.name} is over {MOST_BYTES >> 30} GB: split it and import the parts",
+            f"{path.name} 超过 {size(MOST_BYTES)}：请拆分后再导入",
+            f"{path.name} is over {size(MOST_BYTES)}: split it and import the parts",
         )
     if kind not in KINDS:
         raise _not_read(path, kind)
@@ -206,8 +207,8 @@ def open_source(path: Path, sheets: tuple[str, ...] = ()) -> Source:
                 f"{path.name} 不是 {kind} 文件：内容与后缀不符，请改成正确的后缀",
                 f"{path.name} is no {kind} file: its content is not what its name says; rename it",
             )
-        return Source(path, kind, size, sheets=sheets)
-    return Source(path, kind, size, encoding_of(path))
+        return Source(path, kind, length, sheets=sheets)
+    return Source(path, kind, length, encoding_of(path))
 
 
 def _not_read(path: Path, kind: str) -> BadInput:

@@ -13,6 +13,7 @@ from typing import Any
 
 from core.data.files.header import Table, named
 from core.ground.errors import BadInput
+from core.ground.figures import size
 
 __all__ = ["Table", "check_archive", "parquet_records", "sheet_records"]
 # What an archive may come to when it is unpacked, and how many times its own size; a bomb goes far beyond.
@@ -144,8 +145,8 @@ def parquet_records(path: Path, table: Table) -> Iterator[Any]:
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
         if any(group.total_byte_size > MOST_UNPACKED for group in groups):
             raise BadInput(
-                f"{path.name} 的一个行组解压后超过 1 GB：请拆分后再导入",
-                f"a row group of {path.name} comes to over 1 GB: split the file",
+                f"{path.name} 的一个行组解压后超过 {size(MOST_UNPACKED)}：请拆分后再导入",
+                f"a row group of {path.name} comes to over {size(MOST_UNPACKED)}: split the file",
             )
         read = 0
         for batch in file.iter_batches(batch_size=1000):
@@ -167,8 +168,8 @@ def check_archive(path: Path, most: int = MOST_UNPACKED) -> None:
     ratio = unpacked / max(1, path.stat().st_size)
     if unpacked > most or (ratio > MOST_RATIO and unpacked > 10 << 20) or len(members) > 100_000:
         raise BadInput(
-            f"{path.name} 解压后有 {unpacked >> 20} MB（压缩比 {ratio:.0f}），不予打开：请换成普通文件",
-            f"{path.name} unpacks to {unpacked >> 20} MB ({ratio:.0f} times its size) and is not opened: use plain files",
+            f"{path.name} 解压后有 {size(unpacked)}（压缩比 {ratio:.0f}），不予打开：请换成普通文件",
+            f"{path.name} unpacks to {size(unpacked)} ({ratio:.0f} times its size) and is not opened: use plain files",
         )
 
 

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.engine.workers.adapter import read_adapter
 from core.engine.workers.decoding import Decoder, Draw, Row, sampled
+from core.ground.figures import size
 
 # Rows that are answered together.
 MOST_ROWS = 32
@@ -102,7 +103,7 @@ class Worker:
         needed = 1.1 * weights_of(path) + BESIDE_BYTES
         free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else available_bytes()
         if free < needed:
-            raise MemoryError(f"{needed / 1e9:.1f} GB > {free / 1e9:.1f} GB")
+            raise MemoryError(f"{size(needed)} > {size(free)}")
 
     def ready(self, model: Any, name: str) -> Decoder:
         """A model on its device, with our way of decoding where it fits."""

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from core.engine.workers.answering import Worker, weights_of
+from core.ground.figures import size
 from core.ground.progress import progress_file, write_progress
 
 
@@ -132,12 +133,13 @@ def main() -> None:
     if options.device == "cuda" and not gpu:
         sys.exit("There is no GPU here: load the models on the CPU.")
     device = "cuda" if gpu else "cpu"
-    size = weights_of(options.base)
+    weights = weights_of(options.base)
     if gpu:
         free, _ = torch.cuda.mem_get_info()
-        if free < 1.1 * size + 300e6:
-            sys.exit(f"NO ROOM: the models take {1.1 * size / 1e9 + 0.3:.1f} GB and {free / 1e9:.1f} GB are free.")
-    elif size < 200e6:
+        needed = 1.1 * weights + 300e6
+        if free < needed:
+            sys.exit(f"NO ROOM: the models take {size(needed)} and {size(free)} are free.")
+    elif weights < 200e6:
         # Threads of so small products wait for each other longer than they compute, the more so beside a training.
         torch.set_num_threads(1)
     before, loaded = resident(), threading.Event()
@@ -146,7 +148,7 @@ def main() -> None:
         """Loading is told by how much of the model is in memory."""
         while not loaded.wait(0.3):
             there = torch.cuda.memory_allocated() if gpu else resident() - before
-            write_progress(done=0.2 + 0.6 * min(1.0, there / max(size, 1)), note="load", device=device)
+            write_progress(done=0.2 + 0.6 * min(1.0, there / max(weights, 1)), note="load", device=device)
 
     threading.Thread(target=watch, daemon=True).start()
     worker = Worker(options.base, device)

@@ -24,6 +24,7 @@ import torch
 from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
 from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
+from core.ground.figures import size
 from core.ground.files import read_json, write_json
 from core.ground.progress import write_progress
 
@@ -168,7 +169,7 @@ class Export:
         started, total = self.progress.bytes, sum(tensor.bytes for tensor in plan)
         room = shutil.disk_usage(self.merged.parent).free
         if room < total + (64 << 20):
-            sys.exit(f"No space left on device: the model takes {total / 1e9:.1f} GB and {room / 1e9:.1f} GB are free.")
+            sys.exit(f"No space left on device: the model takes {size(total)} and {size(room)} are free.")
         partial = fresh(self.merged)
 
         def wrote(count: int) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from core.engine.workers.early_stop import PLAN, Looks
 from core.engine.workers.optimization import check_warmup, updates
+from core.ground.figures import size
 from core.ground.progress import write_progress
 
 STOP = os.environ.get("XTUNER_STUDIO_STOP")
@@ -235,7 +236,7 @@ def watch_runners() -> None:
 def checkpoint_bytes(runner: object) -> int:
     """What a checkpoint takes: as much as the largest that is there, else what is trained with Adam's averages."""
     there = [
-        _size(os.path.join(runner.work_dir, name))
+        taken(os.path.join(runner.work_dir, name))
         for name in os.listdir(runner.work_dir)
         if name.startswith("iter_") and name.endswith(".pth")
     ]
@@ -245,7 +246,7 @@ def checkpoint_bytes(runner: object) -> int:
     return 12 * trained
 
 
-def _size(path: str) -> int:
+def taken(path: str) -> int:
     if os.path.isfile(path):
         return os.path.getsize(path)
     return sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(path) for name in names)
@@ -261,7 +262,7 @@ def is_full(error: BaseException, work_dir: str) -> bool:
 def no_space(work_dir: str, needed: int) -> OSError:
     """What to raise where a checkpoint has no room: those that are there stay whole."""
     free = shutil.disk_usage(work_dir).free
-    figures = f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are left"
+    figures = f"{size(needed)} are needed, {size(free)} are left"
     return OSError(errno.ENOSPC, f"No space left on device: {figures}", work_dir)
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.ground.figures import size
 from core.ground.files import read_json, write_json
 from core.ground.progress import write_progress
 from core.models.hub.clients import HUBS, File, HubRefusal, prepare, refusal, unreachable, wanted
@@ -116,8 +117,8 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
     free = shutil.disk_usage(partial).free
     if missing > free:
         raise HubRefusal(
-            f"磁盘空间不足：还需要 {missing / 1e9:.1f} GB，只剩 {free / 1e9:.1f} GB",
-            f"too little disk: {missing / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+            f"磁盘空间不足：还需要 {size(missing)}，只剩 {size(free)}",
+            f"too little disk: {size(missing)} are needed, {size(free)} are free",
         )
     now: dict[str, Any] = {}
     with watched(partial, files, now):

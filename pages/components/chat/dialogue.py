@@ -13,9 +13,9 @@ from core.chat.conversation import Conversation, Exchange
 from core.chat.difference import pieces
 from core.chat.worker_client import Ask, Sampling, Worker
 from core.ground.errors import StudioError
+from core.ground.figures import NONE
 from core.ground.workspace import Workspace
 from core.training.run import Run
-from pages.components.figures import NONE
 from pages.components.plain import escaped
 from pages.components.text import t
 

@@ -5,11 +5,11 @@ import streamlit as st
 from core.config import config as configs
 from core.config.config import Config
 from core.forecast.preflight import Preflight, preflight
+from core.ground.figures import NONE, duration, size, size_of_mb
 from core.ground.problem import Problem
 from core.ground.workspace import Workspace
 from core.training import history
 from pages.components.config.form import stamp
-from pages.components.figures import NONE, duration, size
 from pages.components.plain import plain
 from pages.components.problems import refusals, show_problems
 from pages.components.text import say, t
@@ -45,9 +45,9 @@ def _show(workspace: Workspace, config: Config, found: Preflight) -> None:
             "epochs": f"{found.epochs:g}",
             "evaluations": f"{found.evaluations:,}",
             "checkpoints": f"{found.checkpoints:,} · {size(found.checkpoints * found.checkpoint_bytes)}",
-            "time": duration(found.estimated_seconds),
-            "memory": NONE if found.estimated_total_mb is None else size(found.estimated_total_mb * 2**20),
-            "free": size((found.free_memory_mb or 0) * 2**20),
+            "time": say(duration(found.estimated_seconds)),
+            "memory": size_of_mb(found.estimated_total_mb),
+            "free": size_of_mb(found.free_memory_mb),
             "device": found.device,
         }
         # Row by row: on a narrow screen, where columns come one below the other, in the same order.
@@ -77,7 +77,7 @@ def _parts(found: Preflight) -> None:
                 {
                     t("preflight.part"): say(part.label),
                     t("preflight.formula"): part.formula,
-                    t("preflight.size"): size(part.mb * 2**20),
+                    t("preflight.size"): size_of_mb(part.mb),
                 }
                 for part in found.memory.parts
             ]
@@ -86,12 +86,12 @@ def _parts(found: Preflight) -> None:
                 {
                     t("preflight.part"): base,
                     t("preflight.formula"): NONE,
-                    t("preflight.size"): size(found.memory.base_mb * 2**20),
+                    t("preflight.size"): size_of_mb(found.memory.base_mb),
                 }
             )
             st.table(parts, hide_index=True, border="horizontal")
         if found.duration:
-            times = {part: duration(getattr(found.duration, part)) for part in ("start", "train", "answer")}
+            times = {part: say(duration(getattr(found.duration, part))) for part in ("start", "train", "answer")}
             st.markdown(t("preflight.times", **times))
         st.caption(t("preflight.calibrated" if found.calibrated else "preflight.uncalibrated"))
 

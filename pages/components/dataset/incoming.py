@@ -15,8 +15,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.data.storage import short_name
+from core.ground.figures import size
 from core.ground.workspace import Workspace
-from pages.components.figures import size
 from pages.components.plain import plain
 from pages.components.server.uploads import spooled
 from pages.components.text import t

@@ -6,11 +6,11 @@ import streamlit as st
 from core.data import statistics
 from core.data.dataset import Dataset
 from core.data.statistics import Statistics
+from core.ground.figures import share
 from core.ground.workspace import Workspace
 from core.models.model import Model
 from pages.components.charts import COLOURS, show_chart
 from pages.components.dataset.conversation_rows import ways_to_rows
-from pages.components.figures import share
 from pages.components.problems import refusals
 from pages.components.text import t
 

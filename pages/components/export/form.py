@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.chat.score import Scores
 from core.export.export import DTYPES, Form
-from pages.components.figures import share, size
+from core.ground.figures import share, size
 from pages.components.text import t
 
 SHARD_SIZES = ("500MB", "1GB", "2GB", "5GB")

@@ -6,10 +6,10 @@ import streamlit as st
 
 from core.export.export import STEPS, Exported, full
 from core.export.verdict import causes, verdict
+from core.ground.figures import NONE, duration, size
 from core.ground.files import read_json
 from core.jobs.job import Job
 from core.training.run import Run
-from pages.components.figures import NONE, duration, size
 from pages.components.job_progress import show_progress
 from pages.components.plain import plain, tick
 from pages.components.text import say, t
@@ -30,9 +30,9 @@ def show_export(run: Run, found: Exported) -> None:
             if not facts:
                 st.caption(t("export.not_yet"))
             elif step == "verify":
-                st.caption(duration(seconds[step]))
+                st.caption(say(duration(seconds[step])))
             else:
-                st.caption(f"{size(facts['bytes'])} · {duration(seconds[step])}")
+                st.caption(f"{size(facts['bytes'])} · {say(duration(seconds[step]))}")
                 st.code(facts["path"], language=None, wrap_lines=True)
     if found.verified:
         _show_verdict(run, found.verified)

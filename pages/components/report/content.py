@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from core.ground.figures import MB
 from core.report import outline
 from core.report.material import TITLES
 from core.report.outline import Outline
@@ -66,7 +67,7 @@ def _pictures(run: Run, chosen: Outline) -> None:
             t("report.pictures_add"),
             type=["png", "jpg", "jpeg", "webp", "gif"],
             accept_multiple_files=True,
-            max_upload_size=outline.MOST_BYTES // 10**6,
+            max_upload_size=outline.MOST_BYTES // MB,
             help=t("report.pictures_help"),
             key=f"uploaded-{run.id}",
         )

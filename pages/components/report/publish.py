@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.export.export import exported
 from core.ground.errors import StudioError
+from core.ground.figures import size
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status
 from core.models.hub.download import why
@@ -12,7 +13,6 @@ from core.publish import upload
 from core.publish.package import Package, Target, What
 from core.training.run import Run
 from pages.components.contents import link_to
-from pages.components.figures import size
 from pages.components.plain import plain
 from pages.components.problems import refusals, show_log, show_refusal
 from pages.components.text import say, t

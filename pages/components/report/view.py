@@ -4,12 +4,12 @@ import re
 
 import streamlit as st
 
+from core.ground.figures import moment
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
 from core.report import browser, screenshots, writeup
 from core.report.writeup import Report
 from core.training.run import Run
-from pages.components.figures import moment
 from pages.components.problems import refusals, show_end
 from pages.components.text import language, say, t
 

@@ -3,11 +3,11 @@
 import streamlit as st
 
 from core.engine import checkup
+from core.ground.figures import duration, size
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
 from core.models import small
 from core.models.hub import download
-from pages.components.figures import duration, size
 from pages.components.job_progress import show_progress, stop_button
 from pages.components.plain import plain
 from pages.components.problems import show_end, show_log
@@ -47,7 +47,7 @@ def _show_download(job: Job) -> None:
         if told.get("rate"):
             words.append(f"{size(told['rate'])}/s")
         if told.get("eta_s"):
-            words.append(t("job.left", time=duration(told["eta_s"])))
+            words.append(t("job.left", time=say(duration(told["eta_s"]))))
     st.progress(float(told.get("done") or 0.0), text=" · ".join(words))
     stop_button(job)
 

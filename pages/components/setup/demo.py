@@ -5,6 +5,7 @@ import streamlit as st
 from core import demo
 from core.chat.score import stored
 from core.ground.errors import StudioError
+from core.ground.figures import duration
 from core.ground.files import read_json
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
@@ -12,11 +13,10 @@ from core.training import run as runs
 from pages.components.choice import select
 from pages.components.comparison import show_answers, show_scores
 from pages.components.contents import link_to
-from pages.components.figures import duration
 from pages.components.job_progress import stop_button
 from pages.components.plain import plain
 from pages.components.problems import refusals, show_end
-from pages.components.text import language, t
+from pages.components.text import language, say, t
 
 _ICONS = {
     "pending": ":material/schedule:",
@@ -59,16 +59,16 @@ def show_stages(job: Job) -> None:
         name = stage["name"]
         words = [f"{_ICONS[stage['status']]} {t(f'demo.stage.{name}')}"]
         if stage["status"] != "pending":
-            words.append(duration(stage["seconds"]))
+            words.append(say(duration(stage["seconds"])))
         if stage["status"] == "running" and stage.get("eta_s"):
-            words.append(t("job.left", time=duration(stage["eta_s"])))
+            words.append(t("job.left", time=say(duration(stage["eta_s"]))))
         st.progress(min(1.0, float(stage["done"] or 0.0)), text=" · ".join(words))
 
 
 def show_live(job: Job) -> bool:
     """The running demo. Returns whether it still runs."""
     nickname = job.spec.get("facts", {}).get("nickname", "")
-    st.markdown(t("demo.running", nickname=plain(nickname), time=duration(job.seconds)))
+    st.markdown(t("demo.running", nickname=plain(nickname), time=say(duration(job.seconds))))
     show_stages(job)
     if not job.progress:
         st.progress(0.0, text=t("job.phase.start"))
@@ -91,7 +91,7 @@ def show_outcome(workspace: Workspace, job: Job) -> None:
     if result is None or scores is None:
         return
     st.success(
-        t("demo.finished", nickname=plain(run.nickname or "-"), time=duration(job.seconds)),
+        t("demo.finished", nickname=plain(run.nickname or "-"), time=say(duration(job.seconds))),
         icon=":material/celebration:",
     )
     pairs = zip(result["before"], result["after"], strict=True)

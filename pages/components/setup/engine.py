@@ -6,8 +6,8 @@ from core.engine import checkup, interpreter
 from core.engine.checkup import Checkup
 from core.engine.interpreter import Engine
 from core.ground.errors import StudioError
+from core.ground.figures import size
 from core.ground.workspace import Workspace
-from pages.components.figures import size
 from pages.components.plain import DONE, plain, tick
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, t

@@ -3,6 +3,8 @@
 import streamlit as st
 
 from core.config import config as configs
+from core.ground.figures import NONE, parameters, size
+from core.ground.tree import tree
 from core.ground.workspace import Workspace
 from core.jobs.job import Status, latest_job
 from core.models import model as models
@@ -10,7 +12,6 @@ from core.models import small, trust
 from core.models.hub import download
 from core.models.model import Model
 from core.training import run as runs
-from pages.components.figures import NONE, parameters, size
 from pages.components.plain import DONE, plain, tick
 from pages.components.problems import refusals, show_end, show_problems
 from pages.components.text import t
@@ -45,7 +46,7 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
 
 def show_tree(model: Model) -> None:
     """The files as the course's screenshot has them."""
-    st.code(models.tree(model.path), language=None, height=360 if len(list(model.path.glob("*"))) > 16 else "content")
+    st.code(tree(model.path), language=None, height=360 if len(list(model.path.glob("*"))) > 16 else "content")
 
 
 def _show_model(workspace: Workspace, model: Model) -> None:

@@ -4,9 +4,9 @@ import pyarrow as pa
 import streamlit as st
 
 from core.chat.score import identity_share
+from core.ground.figures import NONE, share
 from core.training.run import Run
 from core.training.timeline import Answers
-from pages.components.figures import NONE, share
 from pages.components.plain import plain
 from pages.components.text import t
 

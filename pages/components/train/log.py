@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from core.ground.figures import size
 from core.jobs import log as logs
 from core.jobs.job import Job
 from core.jobs.log import Found
-from pages.components.figures import size
 from pages.components.plain import plain
 from pages.components.text import t
 

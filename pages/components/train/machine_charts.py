@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from core.ground.figures import MB_OF_A_GB, NONE, share, size_of_mb
 from core.training.run import Run
 from core.training.watch import Seen
 from pages.components.charts import Line, Panel, csv_text
-from pages.components.figures import NONE, number
 from pages.components.plain import plain
 from pages.components.text import t
 
 _OF_CARD = {
     "gpu_load": ("utilisation", 1.0),
-    "gpu_memory": ("used_mb", 1024.0),
+    "gpu_memory": ("used_mb", MB_OF_A_GB),
     "gpu_temperature": ("temperature", 1.0),
     "gpu_power": ("power_w", 1.0),
 }
@@ -31,8 +31,8 @@ def host_panels(seen: Seen, name: str, x: np.ndarray, here: slice, height: int) 
     lines = {
         # One core is 100 in `process_cpu`: as a share of the machine it is comparable.
         "cpu": [("host", "cpu", 1.0), ("run", "process_cpu", float(seen.sample.get("cores") or 1))],
-        "memory": [("host", "memory_mb", 1024.0), ("run", "process_mb", 1024.0)],
-        "disk": [("free", "disk_free_mb", 1024.0)],
+        "memory": [("host", "memory_mb", MB_OF_A_GB), ("run", "process_mb", MB_OF_A_GB)],
+        "disk": [("free", "disk_free_mb", MB_OF_A_GB)],
     }[name]
     drawn = [
         Line(name=t(f"machine.{who}"), x=x[here], y=of[column][here] / one, legend=len(lines) > 1, weight=0.7)
@@ -94,11 +94,11 @@ def show_machine(run: Run, seen: Seen) -> None:
     st.caption(
         t(
             "machine.host_now",
-            cpu=_with(sample.get("cpu"), "%"),
-            used=_gb(used),
-            total=_gb(total),
-            free=_gb(free),
-            disk=_gb(sample.get("disk_total_mb")),
+            cpu=_percent(sample.get("cpu")),
+            used=size_of_mb(used),
+            total=size_of_mb(total),
+            free=size_of_mb(free),
+            disk=size_of_mb(sample.get("disk_total_mb")),
         )
     )
     processes = sample.get("processes") or []
@@ -107,9 +107,9 @@ def show_machine(run: Run, seen: Seen) -> None:
             [
                 {
                     t("machine.pid"): str(process["pid"]),
-                    t("machine.cpu"): _with(process["cpu"], "%"),
-                    t("machine.memory"): _gb(process["mb"]),
-                    t("machine.gpu_memory"): _gb(process["gpu_mb"]) if cards else NONE,
+                    t("machine.cpu"): _percent(process["cpu"]),
+                    t("machine.memory"): size_of_mb(process["mb"]),
+                    t("machine.gpu_memory"): size_of_mb(process["gpu_mb"]) if cards else NONE,
                 }
                 for process in processes
             ],
@@ -143,18 +143,23 @@ def notes(sample: dict[str, Any]) -> list[str]:
         found.append(
             t(
                 "machine.vgpu_smi",
-                used=_gb(of["used_mb"]),
-                total=_gb(of["total_mb"]),
-                share=_with(of["share"], "%"),
+                used=size_of_mb(of["used_mb"]),
+                total=size_of_mb(of["total_mb"]),
+                share=_percent(of["share"]),
             )
         )
     elif cuda and whole and cuda["total_mb"] < _WHOLE * whole:
-        found.append(t("machine.vgpu", total=_gb(cuda["total_mb"]), whole=_gb(whole)))
+        found.append(t("machine.vgpu", total=size_of_mb(cuda["total_mb"]), whole=size_of_mb(whole)))
     elif any(card.get("slice") == "vgpu" for card in cards):
         found.append(t("machine.guest"))
     if cuda:
         found.append(
-            t("machine.cuda_now", used=_gb(cuda["used_mb"]), total=_gb(cuda["total_mb"]), peak=_gb(cuda.get("peak_mb")))
+            t(
+                "machine.cuda_now",
+                used=size_of_mb(cuda["used_mb"]),
+                total=size_of_mb(cuda["total_mb"]),
+                peak=size_of_mb(cuda.get("peak_mb")),
+            )
         )
     return found
 
@@ -165,20 +170,16 @@ def _card(card: dict[str, Any]) -> dict[str, str]:
     def told(value: float | None, unit: str) -> str:
         return silent if value is None else f"{value:.0f} {unit}"
 
-    memory = silent if card["used_mb"] is None else f"{_gb(card['used_mb'])} / {_gb(card['total_mb'])}"
+    memory = silent if card["used_mb"] is None else f"{size_of_mb(card['used_mb'])} / {size_of_mb(card['total_mb'])}"
     return {
         "GPU": plain(f"{label(card)} {card['name'] or ''}"),
-        t("machine.load"): told(card["utilisation"], "%"),
+        t("machine.load"): silent if card["utilisation"] is None else _percent(card["utilisation"]),
         t("machine.gpu_memory"): memory,
-        t("machine.ours"): silent if card.get("ours_mb") is None else _gb(card["ours_mb"]),
+        t("machine.ours"): silent if card.get("ours_mb") is None else size_of_mb(card["ours_mb"]),
         t("machine.temperature"): told(card["temperature"], "°C"),
         t("machine.power"): told(card["power_w"], "W"),
     }
 
 
-def _gb(mb: float | None) -> str:
-    return NONE if mb is None else f"{mb / 1024:.1f} GB"
-
-
-def _with(value: float | None, unit: str) -> str:
-    return NONE if value is None else f"{number(value, '.0f')}{unit}"
+def _percent(value: float | None) -> str:
+    return NONE if value is None else share(value / 100)

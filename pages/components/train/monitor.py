@@ -4,13 +4,13 @@ from typing import Any
 
 import streamlit as st
 
+from core.ground.figures import duration, number, share
 from core.ground.workspace import Workspace
 from core.jobs.job import Status
 from core.training import run as runs
 from core.training.run import Run
 from core.training.state import State
 from core.training.watch import Seen, Watch
-from pages.components.figures import duration, number
 from pages.components.job_progress import progress_line, stop_button
 from pages.components.plain import plain
 from pages.components.problems import refusals
@@ -67,7 +67,7 @@ def _show_state(state: State, seen: Seen, told: dict[str, Any]) -> None:
     if state.status is Status.FINISHED:
         # Also where it ended early, as wished.
         done = 1.0
-    words = progress_line(state.phase, total, state.eta_s) if live else duration(total)
+    words = progress_line(state.phase, total, state.eta_s) if live else say(duration(total))
     if state.place:
         words = t("monitor.waits", place=state.place)
     st.progress(min(1.0, done), text=words)
@@ -95,7 +95,7 @@ def _show_alarms(state: State, seen: Seen) -> None:
     if seen.gap is not None:
         st.error(t("monitor.nan", iteration=seen.gap), icon=":material/warning:")
     if state.quiet_s and state.quiet_s > QUIET_SECONDS:
-        st.warning(t("monitor.quiet", time=duration(state.quiet_s)), icon=":material/hourglass_empty:")
+        st.warning(t("monitor.quiet", time=say(duration(state.quiet_s))), icon=":material/hourglass_empty:")
 
 
 def _show_learned(run: Run, live: bool) -> None:
@@ -108,7 +108,7 @@ def _show_learned(run: Run, live: bool) -> None:
             "monitor.stopped_early",
             iteration=learned.stopped_at,
             saved=learned.iterations_saved,
-            time=duration(learned.seconds_saved or 0.0),
+            time=say(duration(learned.seconds_saved or 0.0)),
         )
         st.success(words, icon=":material/task_alt:")
         return
@@ -119,7 +119,7 @@ def _show_learned(run: Run, live: bool) -> None:
         words = t(
             "monitor.early_look",
             iteration=last["iter"],
-            **{rate: f"{100 * last[rate]:.0f} %" for rate in ("identity", "retention")},
+            **{rate: share(last[rate]) for rate in ("identity", "retention")},
         )
         st.caption(words if live else f"{words} {t('monitor.not_early')}")
     elif live:

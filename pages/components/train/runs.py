@@ -1,10 +1,10 @@
 """All runs of the workspace at a glance, two or more of them side by side, and the trash."""
 
-import time
 from typing import Any
 
 import streamlit as st
 
+from core.ground.figures import NONE, duration, moment, number, size_of_mb
 from core.ground.workspace import Workspace
 from core.jobs.job import jobs_in
 from core.training import run as runs
@@ -14,10 +14,9 @@ from core.training.metrics import glance
 from core.training.run import Run
 from core.training.shelf import name_of
 from pages.components.charts import Line, figure, show_chart
-from pages.components.figures import NONE, duration, number
 from pages.components.plain import plain
 from pages.components.problems import refusals
-from pages.components.text import t
+from pages.components.text import say, t
 from pages.components.train.monitor import watch
 from pages.components.train.shelf import show_trash
 
@@ -28,7 +27,6 @@ _NUMBERS = {
     "loss_least": ".4f",
     "seconds_per_iter": ".3f",
     "tokens_per_s": ",.0f",
-    "gpu_mb": ",.0f",
 }
 
 
@@ -65,8 +63,8 @@ def _row(run: Run) -> dict[str, Any]:
         t("runs.loss"): number(losses[-1] if losses else None, ".4f"),
         t("runs.curve"): losses,
         t("runs.iterations"): f"{state.iter} / {state.max_iters or '?'}",
-        t("runs.duration"): duration(sum(job.seconds for job in jobs_in(run.jobs, "train"))),
-        t("runs.started"): time.strftime("%Y-%m-%d %H:%M", time.localtime(run.facts.created)),
+        t("runs.duration"): say(duration(sum(job.seconds for job in jobs_in(run.jobs, "train")))),
+        t("runs.started"): moment(run.facts.created),
     }
 
 
@@ -178,7 +176,9 @@ def _told(fact: str, value: Any) -> str:
     if value is None:
         return NONE
     if fact == "seconds":
-        return duration(value)
+        return say(duration(value))
+    if fact == "gpu_mb":
+        return size_of_mb(value)
     if fact == "status":
         return t(f"train.status.{value}")
     return format(value, _NUMBERS[fact]) if fact in _NUMBERS else plain(str(value))

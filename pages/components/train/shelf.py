@@ -6,16 +6,16 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.ground.errors import StudioError
+from core.ground.figures import duration, size
 from core.ground.workspace import Workspace
 from core.jobs.job import jobs_in
 from core.training import shelf
 from core.training.run import Run
 from core.training.shelf import MOST_CHARACTERS, Deleted
 from pages.components.choice import select
-from pages.components.figures import duration, size
 from pages.components.plain import plain
 from pages.components.problems import show_refusal
-from pages.components.text import t
+from pages.components.text import say, t
 
 _REFUSED, _DELETED = "shelf_refused", "shelf_deleted"
 
@@ -70,7 +70,7 @@ def show_trash(workspace: Workspace) -> None:
     st.caption(t("shelf.trash_holds", count=len(found), size=size(sum(deleted.bytes for deleted in found))))
     for deleted in found:
         with st.container(horizontal=True, vertical_alignment="center"):
-            ago = duration(time.time() - deleted.when)
+            ago = say(duration(time.time() - deleted.when))
             words = t("shelf.in_trash", name=plain(deleted.name), size=size(deleted.bytes), ago=ago)
             st.markdown(words, width="stretch")
             st.button(

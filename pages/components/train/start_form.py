@@ -10,13 +10,13 @@ from core.engine.commands import DEFAULT_PORT, LAUNCHERS, Cluster, as_typed, sta
 from core.engine.presets import deepspeed_settings
 from core.forecast.sharing import Share, shares
 from core.ground.clock import since_boot
+from core.ground.figures import size
 from core.ground.gpu import gpus
 from core.ground.problem import Problem
 from core.ground.workspace import Workspace
 from core.training import run as runs
 from core.training.cluster import own_address
 from pages.components.choice import choose, select
-from pages.components.figures import size
 from pages.components.plain import plain
 from pages.components.problems import refusals
 from pages.components.text import say, t
@@ -154,7 +154,7 @@ def _row(share: Share, chosen: str | None) -> dict[str, str]:
         "DeepSpeed": f"**{name}** :material/check:" if share.name == chosen else name,
         t("start.split"): " · ".join([split, *moved]),
         t("start.on_gpu"): size(share.gpu_bytes),
-        t("start.on_host"): size(share.host_bytes) if share.host_bytes else "–",
+        t("start.on_host"): size(share.host_bytes or None),
     }
 
 

@@ -132,7 +132,7 @@ def test_no_room_is_refused_with_what_to_do(workspace, exported_run, monkeypatch
     monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=5e8))
     with pytest.raises(room.NoRoom) as refused:
         worker_client.worker_for(workspace, exported_run)
-    assert "0.5 GB" in refused.value.text.en
+    assert "476.8 MB" in refused.value.text.en
     assert "close other programs" in refused.value.text.en
     assert not jobs_in(workspace.jobs, "chat")
 

@@ -19,7 +19,7 @@ def test_versions_and_checks(tmp_path, monkeypatch):
 
 
 def test_a_check_that_fails_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment, "FREE_DISK_GB", 10.0**9)
+    monkeypatch.setattr(environment, "FREE_DISK", 2**80)
     monkeypatch.setattr(environment, "PACKAGES", ("no-such-package",))
     checks = {check.name: check for check in environment.checks(tmp_path)}
     assert not checks["disk"].ok
@@ -46,7 +46,7 @@ def card(monkeypatch):
 
 @pytest.mark.usefixtures("card")
 def test_a_whole_card(tmp_path):
-    assert of("gpu", tmp_path).value == "NVIDIA A100-SXM4-80GB 81920 MB"
+    assert of("gpu", tmp_path).value == "NVIDIA A100-SXM4-80GB 80 GB"
     assert of("gpu", tmp_path).hint is None
     assert (of("driver", tmp_path).ok, of("driver", tmp_path).value) == (True, "550.54.15")
     assert of("cuda", tmp_path, torch_cuda="12.1").value == "12.1 / 12.4"
@@ -55,21 +55,21 @@ def test_a_whole_card(tmp_path):
 @pytest.mark.usefixtures("card")
 def test_a_slice_that_only_a_cuda_process_sees(tmp_path):
     check = of("gpu", tmp_path, seen=[{"index": 0, "name": "A100", "free": 7 * 2**30, "total": 8 * 2**30}])
-    assert check.value == "NVIDIA A100-SXM4-80GB 8192 MB / 81920 MB (VGPU)"
+    assert check.value == "NVIDIA A100-SXM4-80GB 8 GB / 80 GB (VGPU)"
     assert "nvidia-smi" in check.hint.zh
 
 
 @pytest.mark.usefixtures("card")
 def test_a_slice_that_vgpu_smi_tells_of(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "vgpu_slices", lambda: [{"index": 0, "total_mb": 8182}])
-    assert "8182 MB" in of("gpu", tmp_path).value
+    assert "8 GB" in of("gpu", tmp_path).value
 
 
 @pytest.mark.usefixtures("card")
 def test_a_mig_instance(tmp_path, monkeypatch):
     mig = {**A100, "name": "NVIDIA A100-SXM4-80GB MIG 1g.10gb", "slice": "mig", "total_mb": 9728}
     monkeypatch.setattr(environment, "gpus", lambda: [mig])
-    assert of("gpu", tmp_path).value == "NVIDIA A100-SXM4-80GB MIG 1g.10gb 9728 MB (MIG)"
+    assert of("gpu", tmp_path).value == "NVIDIA A100-SXM4-80GB MIG 1g.10gb 9.5 GB (MIG)"
 
 
 @pytest.mark.usefixtures("card")
@@ -96,7 +96,7 @@ def test_the_versions_of_an_engine_of_its_own(tmp_path):
 
 
 def test_room_for_the_demo_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment, "COURSE_DISK_GB", 10.0**9)
+    monkeypatch.setattr(environment, "COURSE_DISK", 2**80)
     check = of("disk", tmp_path)
     assert check.ok
     assert "1.8B" in check.hint.zh

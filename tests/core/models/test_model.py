@@ -11,7 +11,7 @@ from core.ground.errors import BadInput
 from core.jobs.job import Status
 from core.models import model as models
 from core.models import trust
-from core.models.model import look, tree
+from core.models.model import look
 from core.models.shape import shape
 from core.models.weights import safetensors_header
 from tests.fakes.model import PARAMETERS, write_model, write_safetensors
@@ -415,20 +415,6 @@ def test_unlink_and_delete_are_not_the_same(workspace, directory, small_model):
     assert [model.name for model in models.every(workspace)] == ["m"]
     assert directory.is_dir()
     assert sorted(os.listdir(workspace.models)) == ["m"]
-
-
-def test_tree_as_the_course_shows_it(workspace, directory):
-    (directory / "runs").mkdir()
-    (directory / "runs" / "a.txt").write_text("")
-    (directory / ".git").mkdir()
-    place = models.link(workspace, directory).path
-    lines = tree(place).splitlines()
-    assert lines[0] == f"internlm2-chat-1_8b -> {directory}"
-    assert lines[1] == "├── README.md"
-    assert "│   └── a.txt" in lines or "    └── a.txt" in lines
-    assert lines[-1] == "1 directories, 10 files"
-    assert not any(".git" in line for line in lines)
-    assert tree(place.with_name("gone")) == "gone\n\n0 directories, 0 files"
 
 
 def test_link_by_the_name_that_the_course_gives(workspace, tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def test_what_a_full_disk_says(tmp_path, monkeypatch):
     assert not hook.is_full(written, str(tmp_path))
     monkeypatch.setattr(hook.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     assert hook.is_full(written, str(tmp_path))
-    error = hook.no_space(str(tmp_path), 5_000_000)
+    error = hook.no_space(str(tmp_path), 5 * 2**20)
     assert error.errno == errno.ENOSPC
     assert "No space left on device: 5 MB are needed" in str(error)
 

@@ -1,0 +1,36 @@
+"""A directory drawn as the command `tree` draws it: links with what they point to, hidden files left out."""
+
+from pathlib import Path
+
+from core.ground.figures import size
+
+
+def tree(root: Path, *, depth: int | None = None, sizes: bool = False, most: int | None = None) -> str:
+    """The files below `root`, as deep as `depth` and no more than `most` lines of them; `sizes` go behind the names."""
+    lines: list[str] = []
+    directories = files = 0
+
+    def named(path: Path) -> str:
+        if path.is_symlink():
+            return f"{path.name} -> {path.readlink()}"
+        return path.name + (f"  ({size(path.stat().st_size)})" if sizes and path.is_file() else "")
+
+    def draw(directory: Path, before: str, level: int) -> None:
+        nonlocal directories, files
+        try:
+            entries = sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
+        except OSError:
+            return
+        for entry in entries:
+            last = entry == entries[-1]
+            lines.append(f"{before}{'└── ' if last else '├── '}{named(entry)}")
+            inside = entry.is_dir() and not entry.is_symlink()
+            directories, files = directories + inside, files + (not inside)
+            if inside and level != depth:
+                draw(entry, before + ("    " if last else "│   "), level + 1)
+
+    draw(root, "", 1)
+    if most is not None and len(lines) > most:
+        lines[most:] = [f"… ({len(lines) - most})"]
+    counts = f"{directories} director{'y' if directories == 1 else 'ies'}, {files} file{'' if files == 1 else 's'}"
+    return "\n".join([named(root), *lines, "", counts])
