@@ -15,11 +15,13 @@ from typing import Any
 from core.data import storage
 from core.data.checks import CONTROL, Finding
 from core.data.files.documents import Document, documents
+from core.data.files.texts import is_spoken
 from core.data.likeness import Likeness
 from core.data.row import Row
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import sha256, write_json
+from core.ground.text import Text
 from core.ground.workspace import Workspace
 
 # A full stop ends an English sentence where a space and no small letter follows, but for titles and initials.
@@ -58,7 +60,10 @@ class Wanted:
 
 @dataclass(slots=True)
 class Told:
-    """What became of the documents: how many were read, which were not and why, and what was left out."""
+    """What became of the documents: how many were read, which were not and why, and what was left out.
+
+    `spoken` are those that look like dialogues or chat logs, which are better imported as such.
+    """
 
     documents: int = 0
     skipped: list[dict[str, Any]] = field(default_factory=list)
@@ -66,6 +71,7 @@ class Told:
     pieces: int = 0
     duplicates: int = 0
     boilerplate_lines: int = 0
+    spoken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
@@ -82,6 +88,8 @@ def pieces(
         for document in documents(file):
             if _noted(document, told):
                 read.append(document)
+                if is_spoken("\n".join(document.pages)):
+                    told.spoken.append(document.name)
             if tell:
                 # To read a file counts as half of the work; to cut it is the other half.
                 tell((number + document.done / 2) / len(files), 0.0)
@@ -144,7 +152,7 @@ def make(
             "source_sha256": hashes,
             "wanted": asdict(wanted),
         }
-        problems = new.finish(made)
+        problems = [*new.finish(made), *_of_spoken(told.spoken)]
         skipped = [
             {"row": number, "text": left["name"], "reason": asdict(left["reason"])}
             for number, left in enumerate(told.skipped, 1)
@@ -164,6 +172,22 @@ def make(
             for file, name_in_it in zip(files, kept, strict=True):
                 new.take_in(file, name_in_it)
     return storage.find(workspace, new.made["name"]), told, problems
+
+
+def _of_spoken(names: list[str]) -> list[Finding]:
+    """That documents look like dialogues, which were taken as texts."""
+    if not names:
+        return []
+    shown = [name[:60] for name in names[:5]]
+    message = Text(
+        f"看起来是问答或聊天记录，当作文字了：{'、'.join(shown)}（共 {len(names)} 个文件）",
+        f"looks like a dialogue or a chat log and was taken as text: {', '.join(shown)} ({len(names)} files)",
+    )
+    hint = Text(
+        "要教模型一问一答，就用“导入文件”（datasets import）",
+        "to teach the turns, import it as a file (datasets import)",
+    )
+    return [Finding(kind="spoken", severity="warning", where="rows", message=message, hint=hint)]
 
 
 def sources_of(dataset: Dataset) -> list[Path]:

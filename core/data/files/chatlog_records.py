@@ -15,7 +15,7 @@ from core.data.files.fields import layout_of, plain_name
 from core.data.files.messages import has_role
 
 _SPEAKER = (
-    "talker sender speaker author from nickname sendername fromuser username fromname who person name user remark "
+    "talker sender speaker role author from nickname sendername fromuser username fromname who person name user remark "
     "发送者 发送人 发言人 说话人 讲话人 发件人 昵称 用户名 角色 姓名 备注"
 ).split()
 _TEXT = "msg message content text strcontent body messagetext 消息 内容 消息内容 聊天内容 发言 文本".split()

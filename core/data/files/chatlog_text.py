@@ -13,7 +13,7 @@ from core.data.files.chatlog import Message
 from core.data.files.messages import has_role
 
 _DATE = r"(?:\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}-[A-Z][a-z]{2}-\d{2,4})"
-_TIME = r"(?:(?:上午|下午|凌晨|晚上|中午|早上)\s*)?\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?:\s*[AaPp]\.?[Mm]\.?)?"
+_TIME = r"(?:(?:上午|下午|凌晨|晚上|中午|早上)\s*)?\d{1,2}:\d{2}(?::\d{2})?(?![:\d])(?:\.\d+)?(?:\s*[AaPp]\.?[Mm]\.?)?"
 _MOMENT = rf"(?:{_DATE}[,，]?[ T]*{_TIME}|{_TIME}[,，]?\s+{_DATE})"
 _NAME = r"[^\n:：\[\]]{1,40}?"
 _STAMP = rf"[\[【(]?({_MOMENT})[\]】)]?"
@@ -57,7 +57,9 @@ def style_of(text: str) -> Style | None:
     for style in STYLES:
         matches = [match for line in lines if (match := style.line.fullmatch(line.strip()))]
         names = Counter(_name(match[style.speaker]) for match in matches)
-        if len(matches) >= 2 and len(names) >= 2 and len(matches) >= 0.2 * len(lines):
+        again = sum(count for count in names.values() if count > 1)
+        enough = len(matches) >= 2 and len(matches) >= 0.2 * len(lines)
+        if enough and len(names) >= 2 and (again >= 0.5 * len(matches) or len(matches) <= 4):
             return style
     matches = [match for line in lines if (match := SPOKEN.line.fullmatch(line.rstrip()))]
     names = Counter(match[1] for match in matches)
@@ -95,7 +97,7 @@ def when(text: str) -> float | None:
     """A moment as a person or a program writes it, in seconds; None where it cannot be told."""
     afternoon = re.search(r"下午|晚上|[Pp]\.?[Mm]", text)
     plain = re.sub(
-        r"上午|下午|凌晨|晚上|中午|早上|[AaPp]\.?[Mm]\.?|[,，]|(?<=\d)\.\d{3,}|Z\Z|[+-]\d\d:?\d\d\Z", " ", text
+        r"上午|下午|凌晨|晚上|中午|早上|[AaPp]\.?[Mm]\.?|[,，]|(?<=:\d\d)\.\d+|Z\Z|[+-]\d\d:?\d\d\Z", " ", text
     )
     plain = re.sub(r"[年月/.](?=\d)|日", lambda match: " " if match[0] == "日" else "-", plain.replace("T", " "))
     clock = re.search(r"\d{1,2}:\d{2}(?::\d{2})?", plain)

@@ -15,7 +15,7 @@ _ASK_WORDS = (
     "human user question prompt instruction query client customer student q 问题 提问 问 用户 客户 顾客 学生 访客 买家 网友 咨询"
 ).split()
 _ANSWER_WORDS = (
-    "assistant answer response reply chatgpt gpt chatbot bot ai moss model output agent a 答案 回答 答复 回复 答 助手 客服 机器人 助理"
+    "assistant answer response reply chatgpt gpt chatbot bot ai moss model output a 答案 回答 答复 回复 答 助手 客服 机器人 助理"
 ).split()
 _SYSTEM_WORDS = ("system", "系统", "context", "input")
 # Of these each question stands for itself; the others go on with a conversation.

@@ -9,12 +9,12 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from core.data.files.encoding import encoding_of
 from core.data.files.tables import check_archive
+from core.data.files.web_page import page_text
 from core.ground.errors import BadInput, StudioError
 from core.ground.figures import size
 from core.ground.text import Text
@@ -89,8 +89,8 @@ def _archived(path: Path) -> Iterator[Document]:
                 with archive.open(member) as packed, target.open("wb") as file:
                     while block := packed.read(1 << 20):
                         file.write(block)
-            except Exception as error:  # noqa: BLE001 - each way of packing raises what it likes over damage
-                yield Document(name=name, reason=_why(error), done=done)
+            except Exception:  # noqa: BLE001 - each way of packing raises what it likes over damage
+                yield Document(name=name, reason=_damaged(), done=done)
                 continue
             yield replace(_read(target, name), done=done)
             target.unlink()
@@ -112,8 +112,8 @@ def _read(path: Path, name: str) -> Document:
         pages = {"pdf": _pdf, "docx": _docx, "html": _html, "htm": _html}.get(kind, _text)(path)
     except StudioError as error:
         return Document(name=name, reason=error.text)
-    except Exception as error:  # noqa: BLE001 - what a damaged file makes a reader raise cannot be listed
-        return Document(name=name, reason=_why(error))
+    except Exception:  # noqa: BLE001 - what a damaged file makes a reader raise cannot be listed
+        return Document(name=name, reason=_damaged())
     if not any(page.strip() for page in pages):
         why = Text("里面没有文字（扫描件要先做文字识别）", "it holds no text (a scan needs text recognition first)")
         return Document(name=name, reason=why)
@@ -180,45 +180,11 @@ class _Joined(io.RawIOBase):
 
 
 def _html(path: Path) -> list[str]:
-    reader = _Page()
-    reader.feed(_text(path)[0])
-    reader.close()
-    return ["".join(reader.parts)]
+    return [page_text(_text(path)[0])]
 
 
-class _Page(HTMLParser):
-    """The text of a web page without its menus, scripts and forms. Goes through the tags in turn, so depth is no matter."""
-
-    SKIPPED = {"script", "style", "nav", "footer", "aside", "form", "noscript", "svg", "template", "iframe", "button"}
-    BLOCKS = set(
-        "p div br li tr h1 h2 h3 h4 h5 h6 section article table ul ol pre blockquote dt dd header main".split()
+def _damaged() -> Text:
+    return Text(
+        "读不出来：文件已损坏或没有传完，请在原来的程序里打开、另存一份再试",
+        "cannot be read: it is damaged or was not copied whole; open it in its own program and save it again",
     )
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self.skipping: list[str] = []
-        self.title = False
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
-        if tag in self.SKIPPED:
-            self.skipping.append(tag)
-        elif tag in self.BLOCKS:
-            self.parts.append("\n")
-        self.title = tag == "title"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.skipping:
-            del self.skipping[self.skipping.index(tag) :]
-        elif tag in self.BLOCKS:
-            self.parts.append("\n")
-        self.title = False
-
-    def handle_data(self, data: str) -> None:
-        if not self.skipping and not self.title:
-            self.parts.append(re.sub(r"\s+", " ", data))
-
-
-def _why(error: Exception) -> Text:
-    why = f"{type(error).__name__} {error}".replace("\n", " ")[:160]
-    return Text(f"读不出来，文件可能已损坏：{why}", f"cannot be read, it may be damaged: {why}")

@@ -7,6 +7,7 @@ value means is for `shapes` and `messages`.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from core.ground.text import Text
@@ -92,7 +93,12 @@ _WORDS_OF = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 def plain_name(key: Any) -> str:
     """A column's or role's name without case, spaces and marks."""
-    return "".join(character for character in str(key).strip().lower() if character.isalnum())
+    return _plain(key) if isinstance(key, str) else _plain(str(key))
+
+
+@lru_cache(4096)
+def _plain(key: str) -> str:
+    return "".join(character for character in key[:200].strip().lower() if character.isalnum())
 
 
 def column(record: Iterable[Any], names: Iterable[str]) -> str | None:
@@ -108,7 +114,8 @@ def kind_of(key: Any) -> str | None:
 
 @dataclass(slots=True)
 class Layout:
-    """Which of a record's keys holds what. `others` are not used, with their kind if it is known."""
+    """Which of a record's keys holds what. `others` are not used; `preference`: it holds two answers; `wrapped`: what it
+    is about may be in one object of its own."""
 
     question: str | None = None
     answer: str | None = None
@@ -125,6 +132,8 @@ class Layout:
     tools: str | None = None
     media: tuple[str, ...] = ()
     others: tuple[str, ...] = field(default=())
+    preference: bool = False
+    wrapped: bool = False
 
     @property
     def is_qa(self) -> bool:

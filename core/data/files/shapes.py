@@ -56,8 +56,9 @@ class Converters:
         """The rows of a record in a format: mostly one. Raises Unusable, or KeyError and its like, where it is none."""
         if not isinstance(record, dict):
             return self._bare(format_, record)
-        record = unwrapped(record)
         layout = self._layout(format_, record)
+        if layout.wrapped and (inner := unwrapped(record)) is not record:
+            record, layout = inner, self._layout(format_, inner)
         if layout.others:
             for key in layout.others:
                 if holds_text(record[key]):
@@ -69,7 +70,7 @@ class Converters:
             self._judged(record, layout)
         if self.columns is not None:
             return self._of_columns(record, self.columns)
-        if layout.better or layout.worse or is_preference(layout, tuple(record)):
+        if layout.preference:
             record = better(record, layout, self.notes)
             format_ = "openai" if "messages" in record else "qa" if layout.question else "dialogue"
             layout = self._layout(format_, record)
@@ -93,10 +94,12 @@ class Converters:
         layout = self._layouts.get((format_, keys))
         if layout is None:
             layout = layout_of(keys)
+            layout.preference = is_preference(layout, keys)
+            layout.wrapped = any(key in _WRAPPERS for key in keys)
             if self.columns is not None:
                 used = (self.columns.question, self.columns.answer, self.columns.system)
                 layout.better = layout.worse = layout.label = layout.trained = None
-            elif layout.better is None and is_preference(layout, keys):
+            elif layout.better is None and layout.preference:
                 used = keys
             else:
                 of_format = _USED[format_]
