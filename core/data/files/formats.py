@@ -28,17 +28,8 @@ from core.data.files.json_records import Unreadable
 from core.data.files.messages import MENDED, answers
 from core.data.files.notes import Notes
 from core.data.files.preferences import is_preference
-from core.data.files.shapes import (
-    Columns,
-    Converters,
-    Unusable,
-    chat_key,
-    is_chat,
-    is_pair,
-    listed,
-    mended_text,
-    unwrapped,
-)
+from core.data.files.records import chat_key, is_chat, is_pair, listed, unwrapped
+from core.data.files.shapes import Columns, Converters, Unusable, mended_text
 from core.data.files.source import Source
 from core.data.files.special_tokens import stripped_row
 from core.data.row import Row, problem

@@ -14,14 +14,13 @@ from core.data.files.fields import Layout, column, layout_of, not_used
 from core.data.files.messages import MENDED, Messages, is_false, needs_media
 from core.data.files.notes import Notes
 from core.data.files.preferences import better, is_preference
+from core.data.files.records import WRAPPERS, chat_key, is_chat, is_pair, listed, unwrapped
 from core.data.files.values import Unusable, holds_text, optional_text, text_of
 from core.data.row import Row
 from core.ground.text import Text
 
-__all__ = ["MENDED", "Columns", "Converters", "Unusable", "chat_key", "is_chat", "is_pair", "listed", "unwrapped"]
+__all__ = ["MENDED", "Columns", "Converters", "Unusable"]
 _NO_OUTPUT = "<nooutput>"
-# A record that holds what it is about in one object, beside what a program noted.
-_WRAPPERS = ("data", "row", "fields", "record", "item", "_source", "json", "sample", "example", "input_output")
 _MOST_LAYOUTS = 1000
 _CHAT_FORMATS = ("xtuner", "openai", "sharegpt")
 # The fields that each format makes something of, beside those that are looked at in all of them.
@@ -95,7 +94,7 @@ class Converters:
         if layout is None:
             layout = layout_of(keys)
             layout.preference = is_preference(layout, keys)
-            layout.wrapped = any(key in _WRAPPERS for key in keys)
+            layout.wrapped = any(key in WRAPPERS for key in keys)
             if self.columns is not None:
                 used = (self.columns.question, self.columns.answer, self.columns.system)
                 layout.better = layout.worse = layout.label = layout.trained = None
@@ -254,49 +253,6 @@ class Converters:
     }
 
 
-def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
-    """What a record holds in one object of its own, as an annotation tool writes it; else the record itself."""
-    for key in _WRAPPERS:
-        held = record.get(key)
-        if isinstance(held, dict) and held:
-            inner, outer = layout_of(held), layout_of(record)
-            if (inner.is_qa or inner.chats or inner.text) and not (outer.is_qa or outer.chats or outer.text):
-                return held
-    return record
-
-
-def chat_key(record: dict[str, Any], layout: Layout | None = None) -> str | None:
-    """The key of a record that holds its turns."""
-    chats = layout.chats if layout else layout_of(record).chats
-    return next((key for key in chats if not _is_text(record[key])), None)
-
-
-def listed(value: Any) -> Any:
-    """A list, also one that a table holds as JSON text."""
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
-
-
-def is_chat(value: Any) -> bool:
-    """Whether a value is a list of messages with roles, or of one object a turn."""
-    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
-        return False
-    return bool({"from", "role", "speaker", "sender"} & set(value[0])) or "output" not in value[0]
-
-
-def is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
-
-
 def mended_text(mended: list[Text]) -> Text:
     """What was done to the turns of a row, as one sentence."""
     return Text("；".join(text.zh for text in mended), "; ".join(text.en for text in mended))
-
-
-def _is_text(value: Any) -> bool:
-    """Whether a column named like a conversation is only text."""
-    return isinstance(value, str) and not value.lstrip().startswith(("[", "{"))
