@@ -8,7 +8,7 @@ import fnmatch
 import importlib.util
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -16,16 +16,17 @@ from typing import Any
 
 from core.ground.errors import BadInput, WorkFailed
 
-# What a prompt template of XTuner may say; there is also SUFFIX_AS_EOS, which counts in training alone.
-TEMPLATE_KEYS = ("SYSTEM", "INSTRUCTION", "SUFFIX", "SEP", "STOP_WORDS")
 COURSE_PRESET = "internlm2_chat_1_8b_qlora_alpaca_e3"
+# What a prompt template of XTuner may say.
+TEMPLATE_KEYS = ("SYSTEM", "INSTRUCTION", "SUFFIX", "SEP", "STOP_WORDS", "SUFFIX_AS_EOS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:
-    """How XTuner wraps a turn: `system` and `instruction` hold `{system}` and `{input}`; text, not tokens.
+    """How XTuner wraps a turn: `system` and `instruction` are format strings of `{system}` and `{input}`; text, not tokens.
 
-    `name` is XTuner's; None for a template of a config's own.
+    `name` is XTuner's, None for a template that is written out in a config. `bos` and `eos` are the tokenizer's, which
+    XTuner puts between rounds where the suffix is not the end of an answer.
     """
 
     name: str | None = None
@@ -34,37 +35,78 @@ class PromptTemplate:
     suffix: str = ""
     sep: str = ""
     stop_words: tuple[str, ...] = ()
+    suffix_as_eos: bool = False
+    bos: str = ""
+    eos: str = ""
 
-    @classmethod
-    def of(cls, name: str | None, keys: Mapping[str, Any]) -> "PromptTemplate":
-        """From the keys that XTuner's templates have: `SYSTEM`, `INSTRUCTION`, `SUFFIX`, `SEP`, `STOP_WORDS`."""
-        given = {key.lower(): value for key, value in keys.items() if key in TEMPLATE_KEYS}
-        return cls.from_json({**given, "name": name})
+    def prompt(self, turns: Sequence[tuple[str, str | None]], system: str = "") -> str:
+        """The text before the answer: `turns` of (question, answer), the last one's answer None.
 
-    @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> "PromptTemplate":
-        known = {key: written[key] for key in ("name", *map(str.lower, TEMPLATE_KEYS)) if written.get(key) is not None}
-        return cls(**{**known, "stop_words": tuple(known.get("stop_words", ()))})
+        The same text that `encode_fn` and `EvaluateChatHook` of XTuner make of it; what comes before all of it is put
+        there with the tokens. Raises BadInput for a template of somebody's own that cannot be filled in.
+        """
+        text = _filled(self.system, system=system) if system else ""
+        for number, (question, answer) in enumerate(turns, 1):
+            text += _filled(self.instruction, input=question, round=number)
+            if answer is not None:
+                text += answer + self.suffix + ("" if self.suffix_as_eos else self.eos) + self.sep
+                if number < len(turns) and not self.suffix_as_eos:
+                    text += self.bos
+        return text
 
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "stop_words": list(self.stop_words)}
+    def same(self, other: "PromptTemplate") -> bool:
+        """Whether both wrap every exchange alike; what they are called and where generation stops is not looked at."""
+        mine, others = self.parts, other.parts
+        return all(mine[key] == others[key] for key in mine if key != "STOP_WORDS")
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The template as XTuner writes it."""
+        return {
+            "SYSTEM": self.system,
+            "INSTRUCTION": self.instruction,
+            "SUFFIX": self.suffix,
+            "SUFFIX_AS_EOS": self.suffix_as_eos,
+            "SEP": self.sep,
+            "STOP_WORDS": list(self.stop_words),
+        }
+
+    @property
+    def code(self) -> str:
+        """The Python that a config has for it."""
+        if self.name is not None:
+            return f"PROMPT_TEMPLATE.{self.name}"
+        return f"dict({', '.join(f'{key}={value!r}' for key, value in self.parts.items())})"
 
     @property
     def title(self) -> str:
         """What to call it beside others, in both languages."""
         return self.name or "自定义 custom"
 
-    def prompt(self, turns: list[tuple[str, str | None]], system: str = "") -> str:
-        """The text before the answer: `turns` of (question, answer), the last one's answer None.
+    @classmethod
+    def of(cls, name: str | None, keys: Mapping[str, Any]) -> "PromptTemplate":
+        """From the keys that XTuner's templates have: `SYSTEM`, `INSTRUCTION`, `SUFFIX`, `SEP`, `STOP_WORDS`, …"""
+        given = {key.lower(): value for key, value in keys.items() if key in TEMPLATE_KEYS}
+        return cls.from_json({**given, "name": name})
 
-        The same text that `encode_fn` and `EvaluateChatHook` of XTuner make of it; the tokenizer adds `<s>`.
-        """
-        text = self.system.format(system=system) if system else ""
-        for number, (question, answer) in enumerate(turns, 1):
-            text += self.instruction.replace("{round}", str(number)).replace("{input}", question)
-            if answer is not None:
-                text += answer + self.suffix + self.sep
-        return text
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> "PromptTemplate":
+        names = ("name", "bos", "eos", *map(str.lower, TEMPLATE_KEYS))
+        known = {key: written[key] for key in names if written.get(key) is not None}
+        return cls(**{**known, "stop_words": tuple(known.get("stop_words", ()))})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "stop_words": list(self.stop_words)}
+
+
+def _filled(text: str, **words: Any) -> str:
+    try:
+        return text.format(**words)
+    except (LookupError, ValueError, AttributeError) as error:
+        raise BadInput(
+            f"对话模板 {text!r} 里的花括号无法填写（{error}）：花括号本身要写成 {{{{ 和 }}}}",
+            f"the prompt template {text!r} cannot be filled in ({error}): write a brace of its own as {{{{ or }}}}",
+        ) from error
 
 
 @cache

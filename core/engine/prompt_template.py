@@ -18,8 +18,10 @@ def template_at(config: ConfigFile, place: str) -> PromptTemplate | None:
     """The template at `place`; None where there is none, or where only running the file would tell."""
     keys = {key: value for key in TEMPLATE_KEYS if (value := config.get(f"{place}.{key}")) is not MISSING}
     words = keys.get("STOP_WORDS", [])
-    texts = [value for key, value in keys.items() if key != "STOP_WORDS"]
+    texts = [value for key, value in keys.items() if key not in ("STOP_WORDS", "SUFFIX_AS_EOS")]
     if not isinstance(words, list | tuple) or not all(isinstance(text, str) for text in [*texts, *words]):
+        return None
+    if not isinstance(keys.get("SUFFIX_AS_EOS", False), bool):
         return None
     named = prompt_templates().get(name_at(config, place) or "")
     if named is None:

@@ -1,0 +1,176 @@
+"""A model's own chat template: what its files say of it, and exchanges rendered with it as transformers would.
+
+A template is a program from somewhere else: it runs in `template_sandbox`, with limits of time, memory and output.
+What the renderings mean is for `prompt`.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.ground.files import read_json
+from core.models import template_sandbox
+
+MOST_SECONDS = 10.0
+TODAY = template_sandbox.TODAY
+_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+# What a tokenizer's class takes where its files do not say.
+_DEFAULTS = {
+    "Llama": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+    "Qwen2": {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
+    "GPT2": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
+    "Gemma": {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
+}
+
+Turn = tuple[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTemplate:
+    """`text` is None where the model has none; `special` names the tokens that it may use; `tokens` are all added ones."""
+
+    text: str | None
+    special: dict[str, Any]
+    tokens: frozenset[str]
+
+    @property
+    def bos(self) -> str:
+        return self.special.get("bos_token") or ""
+
+    @property
+    def eos(self) -> str:
+        return self.special.get("eos_token") or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """Questions with their answers, the last one's None where it is the model's turn, and a system turn before."""
+
+    turns: Sequence[Turn]
+    system: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        for question, answer in self.turns:
+            messages.append({"role": "user", "content": question})
+            if answer is not None:
+                messages.append({"role": "assistant", "content": answer})
+        return {"messages": messages, "generation": self.turns[-1][1] is None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """The text of an exchange, or the template's own words for why there is none."""
+
+    text: str | None = None
+    error: str = ""
+
+
+def read(path: Path) -> ChatTemplate:
+    """The chat template of the model directory at `path`, in the order in which transformers looks for it."""
+    settings = _dict(path / "tokenizer_config.json")
+    special, tokens = _special(path, settings)
+    text = _file(path / "chat_template.jinja")
+    if text is None:
+        text = _text(settings.get("chat_template"))
+    if text is None:
+        text = _text(_dict(path / "chat_template.json").get("chat_template"))
+    return ChatTemplate(text=text or None, special=special, tokens=tokens)
+
+
+def stamp(path: Path) -> str:
+    """A digest of all that `read` reads: another one when any of it changes. The large tokenizer.json by its time."""
+    digest = hashlib.sha256()
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"):
+        file = path / name
+        digest.update(name.encode() + (file.read_bytes() if file.is_file() else b"-"))
+    file = path / "tokenizer.json"
+    if file.is_file():
+        digest.update(f"{file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def render(own: ChatTemplate, exchanges: Sequence[Exchange]) -> list[Rendered]:
+    """Each exchange as the model's template writes it. A template that does not end is an error of each of them."""
+    asked = {
+        "template": own.text or "",
+        "special": own.special,
+        "exchanges": [exchange.to_json() for exchange in exchanges],
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", template_sandbox.__file__],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=MOST_SECONDS,
+            check=False,
+        )
+        found = json.loads(done.stdout) if done.returncode == 0 else None
+    except subprocess.TimeoutExpired:
+        found = None
+    except ValueError:
+        found = None
+    if found is None:
+        return [Rendered(error="it does not come to an end, or needs too much memory")] * len(exchanges)
+    return [Rendered(text=one.get("text"), error=one.get("error", "")) for one in found]
+
+
+def _special(path: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """The special tokens by their part, and every token that was added to the vocabulary."""
+    mapped = _dict(path / "special_tokens_map.json")
+    kind = str(settings.get("tokenizer_class") or "")
+    defaults = next((tokens for name, tokens in _DEFAULTS.items() if kind.startswith(name)), {})
+    special: dict[str, Any] = {}
+    for role in _ROLES:
+        # An explicit null means that there is none.
+        value = settings[role] if role in settings else mapped.get(role, defaults.get(role))
+        if token := _token(value):
+            special[role] = token
+    more = settings.get("additional_special_tokens") or mapped.get("additional_special_tokens") or []
+    more = [token for value in (more if isinstance(more, list) else []) if (token := _token(value))]
+    if more:
+        special["additional_special_tokens"] = more
+    decoder = settings.get("added_tokens_decoder")
+    added = [*(decoder.values() if isinstance(decoder, dict) else ()), *_added(path / "tokenizer.json")]
+    tokens = {token for value in added if (token := _token(value))}
+    return special, frozenset({*tokens, *more, *(special[role] for role in _ROLES if role in special)})
+
+
+def _added(path: Path) -> list[Any]:
+    """The added tokens of a tokenizer.json."""
+    found = _dict(path).get("added_tokens")
+    return found if isinstance(found, list) else []
+
+
+def _token(value: Any) -> str:
+    """A token by its text or by what tokenizers writes of it; empty for none."""
+    value = value.get("content") if isinstance(value, dict) else value
+    return value if isinstance(value, str) else ""
+
+
+def _text(value: Any) -> str | None:
+    """A template as it is written: its text, or a list of named ones of which the default is the one."""
+    if isinstance(value, list):
+        named = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
+        value = named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)
+    elif isinstance(value, dict):
+        value = value.get("default")
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _file(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip("\ufeff") or None
+    except (OSError, ValueError):
+        return None
+
+
+def _dict(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}
