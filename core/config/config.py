@@ -15,10 +15,11 @@ from typing import Any
 from core.config import own_recipe
 from core.config import recipe as recipes
 from core.config.fit import fit_here
-from core.config.named import dataset_named, model_named, place_dataset, place_model
+from core.config.named import PLACES, dataset_named, model_named
 from core.config.proposal import propose
 from core.config.settings.edit import apply
 from core.config.settings.fields import BY_NAME
+from core.config.settings.method import OWN
 from core.config.versions import Versions
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS, Assistant
@@ -256,9 +257,8 @@ def _named_anew(workspace: Workspace, name: str) -> Config:
 
 def _apply_settings(workspace: Workspace, config: ConfigFile, settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
-        if name in NAMED:
-            place = place_model if name == "model" else place_dataset
-            apply(config, place(workspace, config, str(value)))
+        if name in NAMED or (name, value) == ("prompt_template", OWN):
+            apply(config, PLACES[name](workspace, config, str(value)))
             continue
         field = BY_NAME.get(name)
         if field is None:

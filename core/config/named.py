@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.config.recipe import task_edits
+from core.config.recipe import own_prompt, task_edits
 from core.config.settings.edit import Edit
-from core.config.settings.method import DATASET, LLM, one_dataset, template, to_template
+from core.config.settings.method import DATASET, LLM, one_dataset
 from core.data import dataset as datasets
 from core.engine.config_file import ConfigFile
 from core.ground.errors import BadInput
@@ -63,11 +63,7 @@ def place_model(workspace: Workspace, config: ConfigFile, name: str) -> Iterator
     for edit in task_edits(config, model, Path(), []):
         if edit.value == str(model.path):
             yield edit
-    own, now = model.prompt_template, template(config)
-    if own != "default" and now not in (None, own):
-        why = Text("模型自己的对话模板", "the prompt template that the model speaks")
-        for path, value in to_template(config, own):
-            yield Edit(path=path, value=value, why=why)
+    yield from own_prompt(config, model)
 
 
 def place_dataset(workspace: Workspace, config: ConfigFile, name: str) -> Iterator[Edit]:
@@ -86,6 +82,17 @@ def place_dataset(workspace: Workspace, config: ConfigFile, name: str) -> Iterat
     for edit in task_edits(config, models.look(workspace.models), data, []):
         if edit.path.startswith(DATASET):
             yield edit
+
+
+def place_own_prompt(workspace: Workspace, config: ConfigFile, _: str) -> Iterator[Edit]:
+    """The edits that wrap questions and answers as the config's model itself does."""
+    name = model_named(workspace, config)
+    if name is not None:
+        yield from own_prompt(config, models.find(workspace, name))
+
+
+# The settings that are worked out from the workspace, by name.
+PLACES = {"model": place_model, "dataset": place_dataset, "prompt_template": place_own_prompt}
 
 
 def first(value: Any) -> Any:

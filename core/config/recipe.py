@@ -16,7 +16,7 @@ from typing import Literal
 
 from core.config.fit import Fit
 from core.config.settings.edit import Edit
-from core.config.settings.method import HOOK, WRAPPER, one_dataset, quantised, template, to_template
+from core.config.settings.method import HOOK, WRAPPER, one_dataset, prompt_template, quantised, wrapped_in
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.ground.errors import BadInput
 from core.ground.text import Text
@@ -79,9 +79,10 @@ def edits(
         yield from task_edits(preset, model, data, questions)
         return
     yield from _task_edits(preset, model, data, questions)
+    yield from own_prompt(preset, model)
     tiny = model.parameters < TINY_PARAMETERS
     if recipe == "fast":
-        yield from _fast_edits(preset, model, rows, gpu, cards, None if tiny else fit)
+        yield from _fast_edits(model, rows, gpu, cards, None if tiny else fit)
     if recipe == "pretrain":
         yield from _pretrain_edits(model, data, gpu)
     if recipe != "course" and fit and gpu and not tiny:
@@ -106,10 +107,20 @@ def task_edits(config: ConfigFile, model: Model, data: Path, questions: list[str
     ):
         if config.get(path) is not MISSING:
             yield Edit(path=config.names(path) or path, value=value, why=why)
+    yield from own_prompt(config, model)
     if one_dataset(config):
         source = f'dict(type=load_dataset, path="json", data_files=dict(train={str(data)!r}))'
         yield Edit(path=f"{DATASET}.dataset", value=Source(source), why=_LOCAL)
         yield Edit(path=f"{DATASET}.dataset_map_fn", value=None, why=_ROWS)
+
+
+def own_prompt(config: ConfigFile, model: Model) -> Iterator[Edit]:
+    """The edits that wrap questions and answers as the model itself does, where the config does it in another way."""
+    now = prompt_template(config)
+    if now is None or now.same(model.prompt_template):
+        return
+    for path, value in wrapped_in(config, model.prompt_template):
+        yield Edit(path=path, value=value, why=model.prompt.reason)
 
 
 def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
@@ -127,7 +138,7 @@ def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[st
     yield Edit(path=f"{DATASET}.dataset_map_fn", value=None, why=_ROWS)
 
 
-def _fast_edits(preset: ConfigFile, model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None) -> Iterator[Edit]:
+def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None) -> Iterator[Edit]:
     """Enough updates on short rows, and answers on the way."""
     tiny = model.parameters < TINY_PARAMETERS
     batch = fit.batch_size if fit else 16 if tiny else 4
@@ -135,11 +146,6 @@ def _fast_edits(preset: ConfigFile, model: Model, rows: int, gpu: bool, cards: i
     updates = FAST_UPDATES_TINY if tiny else FAST_UPDATES
     epochs = max(1, round(updates / per_epoch))
     total = per_epoch * epochs
-    own = model.prompt_template
-    if own not in ("default", template(preset)):
-        why = Text("模型自己的对话模板", "the prompt template that the model speaks")
-        for path, value in to_template(preset, own):
-            yield Edit(path=path, value=value, why=why)
     yield Edit(
         path="pack_to_max_length",
         value=False,

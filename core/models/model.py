@@ -10,28 +10,22 @@ from typing import Any
 
 from core.engine.architectures import Architectures, architectures
 from core.engine.commands import engine_environment, module_command
+from core.engine.presets import PromptTemplate
 from core.ground.errors import BadInput
 from core.ground.problem import Problem
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import Job
 from core.jobs.single import live, starting
+from core.models import prompt as prompts
 from core.models import shared as shared_models
 from core.models import trust
 from core.models.kind import misfit
 from core.models.place import refuse_no_model
+from core.models.prompt import Prompt
 from core.models.trust import DEMO
 from core.models.weights import examine
 
 DIALOGUES = PROJECT / "core" / "data" / "dialogues"
-# The prompt template of each architecture that XTuner has presets and templates for.
-_TEMPLATES = {
-    "InternLM2ForCausalLM": "internlm2_chat",
-    "InternLM3ForCausalLM": "internlm2_chat",
-    "Qwen2ForCausalLM": "qwen_chat",
-    "LlamaForCausalLM": "llama3_chat",
-    "MistralForCausalLM": "mistral",
-    "GemmaForCausalLM": "gemma",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +44,7 @@ class Model:
     problems: list[Problem] = field(default_factory=list)
     # Why it cannot be trained though its files are complete; one of `problems` too.
     misfit: Problem | None = None
+    prompt: Prompt = field(default_factory=Prompt)
 
     @property
     def whole(self) -> bool:
@@ -65,9 +60,9 @@ class Model:
         return (self.path / "demo_model.json").exists()
 
     @property
-    def prompt_template(self) -> str:
-        """XTuner's name of the template that its architecture was tuned with."""
-        return _TEMPLATES.get(self.architecture or "", "default")
+    def prompt_template(self) -> PromptTemplate:
+        """What its questions and answers are wrapped in, as its own chat template does."""
+        return self.prompt.template
 
     @property
     def linked_to(self) -> Path | None:
@@ -81,6 +76,7 @@ class Model:
             "parameters": self.parameters,
             "architecture": self.architecture,
             "trainable": self.trainable,
+            "prompt_template": self.prompt.to_json(),
             "problems": [problem.to_json() for problem in self.problems],
         }
 
@@ -89,7 +85,7 @@ def every(workspace: Workspace) -> list[Model]:
     """All models of the workspace, by name, the broken ones with their problems."""
     known = architectures(workspace)
     return [
-        look(path, known)
+        look(path, known, cache=workspace.cache)
         for path in sorted(workspace.models.glob("*"))
         if not path.name.startswith(".") and path.suffix != ".partial"
     ]
@@ -103,7 +99,7 @@ def find(workspace: Workspace, name: str) -> Model:
             f"没有模型 {name}：先用 models demo 建示例模型，或用 models link 链接本地模型",
             f"there is no model {name}: make the demo model with models demo, or link one with models link",
         )
-    return look(path, architectures(workspace))
+    return look(path, architectures(workspace), cache=workspace.cache)
 
 
 def usable(workspace: Workspace, name: str) -> Model:
@@ -211,10 +207,14 @@ def build_demo(workspace: Workspace) -> Job | None:
         )
 
 
-def look(path: Path, known: Architectures | None = None) -> Model:
-    """What the model directory at `path` holds, and every problem that its files show; `known`: what the engine loads."""
+def look(path: Path, known: Architectures | None = None, *, cache: Path | None = None) -> Model:
+    """What the model directory at `path` holds, and every problem that its files show.
+
+    `known`: what the engine loads. `cache`: where to keep what took time.
+    """
     config, weights, problems = examine(path)
     why_not = misfit(path, config, known) if config else None
+    prompt = prompts.find(path, str(config.get("model_type") or ""), cache)
     return Model(
         name=path.name,
         path=path,
@@ -225,8 +225,10 @@ def look(path: Path, known: Architectures | None = None) -> Model:
         layers=config.get("num_hidden_layers", 0),
         hidden_size=config.get("hidden_size", 0),
         vocab_size=config.get("vocab_size", 0),
-        problems=[*problems, why_not] if why_not else problems,
+        # How a model is spoken to matters where it can be.
+        problems=[*problems, *([why_not] if why_not else [] if problems else prompt.problems)],
         misfit=why_not,
+        prompt=prompt,
     )
 
 

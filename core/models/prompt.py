@@ -13,7 +13,7 @@ What is left out of the form, and why:
 """
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -39,8 +39,11 @@ class Prompt:
     `unknown` for one whose template fits no form. `own` is an exchange as the model's template renders it.
     """
 
-    template: PromptTemplate
-    kind: Kind
+    template: PromptTemplate = field(default_factory=PromptTemplate)
+    kind: Kind = "base"
+    # What the tokenizer begins and ends with, where a template leaves that to it.
+    bos: str = ""
+    eos: str = ""
     # Of the model's own template: what it brings itself, whether it takes a system turn, what it thinks before.
     default_system: str = ""
     system: bool = True
@@ -54,6 +57,10 @@ class Prompt:
     def known(self) -> bool:
         """Whether the model itself says how it is spoken to."""
         return self.kind in ("named", "derived")
+
+    def complete(self, template: PromptTemplate) -> PromptTemplate:
+        """A template as this model is asked with it: with its tokenizer's own ends where the template leaves them to it."""
+        return _completed(template, self.bos, self.eos)
 
     @property
     def ours(self) -> str:
@@ -167,8 +174,9 @@ def _from_json(kept: dict[str, Any]) -> Prompt:
 
 def prompt_of(own: ChatTemplate, kind: str = "") -> Prompt:
     """The prompt that a chat template makes, of a model of the family `kind`."""
+    ends = own.bos, own.eos
     if own.text is None:
-        return Prompt(template=_completed(_for_base(own, kind), own), kind="base")
+        return Prompt(template=_completed(_for_base(own, kind), *ends), kind="base", bos=own.bos, eos=own.eos)
     asked = [*Form.asked(), *PROOFS]
     rendered = chat_template.render(own, asked)
     looks, proofs = rendered[: len(Form.asked())], rendered[len(Form.asked()) :]
@@ -177,12 +185,14 @@ def prompt_of(own: ChatTemplate, kind: str = "") -> Prompt:
         form = cut(looks, own)
         form.prove(list(zip(PROOFS, proofs, strict=True)))
     except NoForm as error:
-        standing = _completed(_for_base(own, kind), own)
-        return Prompt(template=standing, kind="unknown", own=shown, why=error.text)
+        standing = _completed(_for_base(own, kind), *ends)
+        return Prompt(template=standing, kind="unknown", bos=own.bos, eos=own.eos, own=shown, why=error.text)
     name = _named(form.template, own, kind, system=form.takes_system)
     return Prompt(
         template=name or form.template,
         kind="named" if name else "derived",
+        bos=own.bos,
+        eos=own.eos,
         default_system=form.default_system.replace(chat_template.TODAY, "…"),
         system=form.takes_system,
         thinking=form.thinking,
@@ -196,7 +206,7 @@ def _named(form: PromptTemplate, own: ChatTemplate, kind: str, *, system: bool) 
     exchanges = [proof for proof in PROOFS if system or not proof.system]
     found = []
     for name, template in prompt_templates().items():
-        complete = _completed(template, own)
+        complete = _completed(template, own.bos, own.eos)
         ends = (*template.stop_words, "" if template.suffix_as_eos else own.eos)
         ending = form.stop_words[0] if form.stop_words else ""
         if ending in ends and all(
@@ -208,8 +218,8 @@ def _named(form: PromptTemplate, own: ChatTemplate, kind: str, *, system: bool) 
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def _completed(template: PromptTemplate, own: ChatTemplate) -> PromptTemplate:
-    return template if template.suffix_as_eos else replace(template, bos=own.bos, eos=own.eos)
+def _completed(template: PromptTemplate, bos: str, eos: str) -> PromptTemplate:
+    return template if template.suffix_as_eos else replace(template, bos=bos, eos=eos)
 
 
 def _for_base(own: ChatTemplate, kind: str) -> PromptTemplate:

@@ -79,8 +79,7 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """The base model. `prompt_template` names the template that its architecture was tuned with, which need not be the
-    run's own; `fingerprint` says which weights these were."""
+    """The base model. `prompt_template` names the template that it has of itself, which need not be the run's; `fingerprint` says which weights these were."""
 
     name: str = ""
     path: str = ""
@@ -96,7 +95,7 @@ class ModelFacts:
             path=str(model.path),
             parameters=model.parameters,
             architecture=model.architecture,
-            prompt_template=model.prompt_template,
+            prompt_template=model.prompt_template.title,
             fingerprint=fingerprint(model.path),
         )
 

@@ -76,7 +76,8 @@ class Run:
         """The prompt template that it is trained with. Where an earlier version did not write it down: its config's."""
         if self.facts.template is not None:
             return self.facts.template
-        return template_in(self.config, self.facts.model.prompt_template)
+        usual = prompt_templates().get(self.facts.model.prompt_template, prompt_templates()["default"])
+        return template_in(self.config, usual)
 
     @property
     def questions(self) -> list[str]:
@@ -166,12 +167,12 @@ class Run:
         return Queue(Path(place)).place(job) if place else None
 
 
-def template_in(config: Path, usual: str) -> PromptTemplate:
-    """The prompt template that a config.py trains with; where it does not say, XTuner's of the name `usual`."""
+def template_in(config: Path, usual: PromptTemplate) -> PromptTemplate:
+    """The prompt template that a config.py trains with; `usual` where it does not say."""
     try:
-        return _template_in(config, config.stat().st_mtime_ns) or prompt_templates()[usual]
+        return _template_in(config, config.stat().st_mtime_ns) or usual
     except (OSError, BadInput):
-        return prompt_templates()[usual]
+        return usual
 
 
 @lru_cache(maxsize=256)

@@ -70,7 +70,7 @@ def start(
         with_port(cluster, alone=running(workspace) is None)
         model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
         path = _free_directory(workspace, config_name)
-        template = template_in(config.file, model.prompt_template)
+        template = model.prompt.complete(template_in(config.file, model.prompt_template))
         facts = RunFacts(
             id=path.name,
             created=time.time(),

@@ -7,7 +7,7 @@ from core.config.settings import method
 from core.config.settings.field import Field
 from core.config.settings.method import HOOK
 from core.engine.config_file import MISSING, ConfigFile, Source
-from core.engine.presets import map_functions, prompt_templates, system_templates
+from core.engine.presets import map_functions, system_templates
 from core.ground.text import Text
 
 
@@ -67,7 +67,7 @@ ESSENTIAL = (
             "Wraps a question as the model knows it. One that is not the model's own teaches it a foreign form, which "
             "the chat then does not use.",
         ),
-        options=lambda: tuple(prompt_templates()),
+        options=method.template_choices,
         look=method.template,
         edits=method.to_template,
         default="default",

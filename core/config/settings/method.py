@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.engine.config_file import MISSING, ConfigFile, Source
-from core.engine.presets import PromptTemplate
+from core.engine.presets import PromptTemplate, prompt_templates
 from core.engine.prompt_template import name_at, template_at
 
 METHODS = ("qlora", "lora", "full")
@@ -18,6 +18,8 @@ LLM, DATASET, WRAPPER = "model.llm", "train_dataloader.dataset", "optim_wrapper"
 HOOK = "custom_hooks[EvaluateChatHook]"
 # Where a config may write its prompt template; the first is what the training data is wrapped in.
 _TEMPLATES = (f"{DATASET}.template_map_fn.template", "prompt_template", f"{HOOK}.prompt_template")
+# The model's own template, which is written out where XTuner has none that is equal.
+OWN = "own"
 QUANTISATION = f"{LLM}.quantization_config"
 LORA = Source("dict(type=LoraConfig, r=64, lora_alpha=16, lora_dropout=0.1, bias='none', task_type='CAUSAL_LM')")
 
@@ -128,7 +130,12 @@ def to_task(config: ConfigFile, wanted: str) -> Changes:
 
 def to_template(config: ConfigFile, wanted: str) -> Changes:
     """Wrap questions and answers as the template `wanted` of XTuner does, in training and evaluation."""
-    code = Source(f"PROMPT_TEMPLATE.{wanted}")
+    yield from wrapped_in(config, prompt_templates()[wanted])
+
+
+def wrapped_in(config: ConfigFile, wanted: PromptTemplate) -> Changes:
+    """Wrap questions and answers as any template does, in training and evaluation."""
+    code = Source(wanted.code)
     places = [f"{DATASET}.template_map_fn.template", f"{HOOK}.prompt_template"]
     named = {config.names(place) for place in places}
     if config.get("prompt_template") is not MISSING and named <= {"prompt_template", None}:
@@ -145,8 +152,15 @@ def to_map_function(_: ConfigFile, wanted: str | None) -> Changes:
 
 
 def template(config: ConfigFile) -> str | None:
-    """The name of XTuner's prompt template that the data is wrapped in; None where it is not one by name."""
-    return next((name for place in _TEMPLATES[:2] if (name := name_at(config, place))), None)
+    """The name of XTuner's prompt template that the data is wrapped in, OWN for one that is written out; None where
+    neither."""
+    name = next((name for place in _TEMPLATES[:2] if (name := name_at(config, place))), None)
+    return name or (OWN if prompt_template(config) else None)
+
+
+def template_choices() -> tuple[str, ...]:
+    """What a config can be wrapped in: the model's own, or any of XTuner's by its name."""
+    return (OWN, *prompt_templates())
 
 
 def prompt_template(config: ConfigFile) -> PromptTemplate | None:
