@@ -4,12 +4,14 @@ A side names files; asking it is for `worker_client`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from core.engine.presets import PromptTemplate
 from core.export import export
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
+from core.models import model as models
 from core.training import run as runs
 from core.training.checkpoint import Checkpoint
 from core.training.run import Run
@@ -26,17 +28,18 @@ class Side:
     checkpoint: str | None = None
     adapter: Path | None = None
     model: Path | None = None
+    # How it is asked: the base as the model's own chat template does, who was trained as its run was.
+    template: PromptTemplate = field(default_factory=PromptTemplate)
 
 
 def sides(workspace: Workspace, run: Run) -> dict[str, Side]:
     """Everyone who can be asked beside each other in a chat about `run`, by key; base and tuned first."""
-    found = [Side(key=BASE), *_of_run(run)]
+    own = models.look(run.model_path, cache=workspace.cache).prompt_template
+    found = [Side(key=BASE, template=own), *_of_run(run)]
     for other in runs.every(workspace):
         same_base = other.facts.model.path == run.facts.model.path
         if other.id != run.id and same_base and (tuned := tuned_side(other)):
-            found.append(
-                Side(key=other.id, run=other.id, checkpoint=tuned.checkpoint, adapter=tuned.adapter, model=tuned.model)
-            )
+            found.append(replace(tuned, key=other.id))
     return {side.key: side for side in found}
 
 
@@ -47,22 +50,23 @@ def tuned_side(run: Run) -> Side | None:
         if there.merged is None:
             return None
         name = Path(there.merged.get("checkpoint") or "").stem or None
-        return Side(key=TUNED, run=run.id, checkpoint=name, model=run.merged)
+        return Side(key=TUNED, run=run.id, checkpoint=name, model=run.merged, template=run.template)
     if there.adapter is not None:
         name = Path(there.adapter.get("checkpoint") or "").stem or None
-        return Side(key=TUNED, run=run.id, checkpoint=name, adapter=run.adapter)
+        return Side(key=TUNED, run=run.id, checkpoint=name, adapter=run.adapter, template=run.template)
     last = next((found for found in reversed(run.checkpoints()) if found.whole), None)
-    return Side(key=TUNED, run=run.id, checkpoint=last.name, adapter=last.path) if last else None
+    return checkpoint_side(run, last, TUNED) if last else None
 
 
-def checkpoint_side(run: Run, checkpoint: Checkpoint) -> Side:
+def checkpoint_side(run: Run, checkpoint: Checkpoint, key: str | None = None) -> Side:
     """One checkpoint of a run. Raises BadInput for a full fine-tune, whose checkpoints are models that must be exported."""
     if export.full(run):
         raise BadInput(
             f"训练 {run.id} 是全量微调：先导出检查点 {checkpoint.name}，再对话或评分",
             f"the run {run.id} trained the full model: export its checkpoint {checkpoint.name} first",
         )
-    return Side(key=checkpoint.name, run=run.id, checkpoint=checkpoint.name, adapter=checkpoint.path)
+    name = checkpoint.name
+    return Side(key=key or name, run=run.id, checkpoint=name, adapter=checkpoint.path, template=run.template)
 
 
 def _of_run(run: Run) -> Iterator[Side]:
@@ -75,4 +79,4 @@ def _of_run(run: Run) -> Iterator[Side]:
             if checkpoint.whole and checkpoint.name != tuned.checkpoint:
                 yield checkpoint_side(run, checkpoint)
         if export.exported(run).merged is not None:
-            yield Side(key=MERGED, run=run.id, checkpoint=tuned.checkpoint, model=run.merged)
+            yield replace(tuned, key=MERGED, adapter=None, model=run.merged)

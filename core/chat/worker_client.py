@@ -1,7 +1,7 @@
 """Asks the base model and the tuned one, or others, the same thing, through a chat worker that holds them all.
 
 Starts the worker as a job of the workspace, finds one that runs already, talks to it. What is asked as text is
-built from the run's prompt template, the same as in training. A worker holds a base model; who else is asked is named
+built from the prompt template of who is asked: the base by its own, a run by that of its training. A worker holds a base model; who else is asked is named
 with each question, and loaded when it is.
 """
 
@@ -19,7 +19,7 @@ from core.chat.side import BASE, Side, sides, tuned_side
 from core.engine.commands import engine_command, engine_environment
 from core.engine.failures.finish import unfinished
 from core.engine.failures.reasons import reason
-from core.engine.presets import PromptTemplate, prompt_templates
+from core.engine.presets import PromptTemplate
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import locked
 from core.ground.text import Text
@@ -92,7 +92,7 @@ class Worker:
         sampling: Sampling | None = None,
         on_answer: Callable[[int], None] | None = None,
     ) -> list[dict[str, Any]]:
-        """The answers in the order asked: `answer`, `tokens`, `ttft_ms`, `tokens_per_s`, `finish`.
+        """The answers in the order asked: `prompt` (what was sent), `answer`, `tokens`, `ttft_ms`, `tokens_per_s`, `finish`.
 
         `on_answer` is called with how many there are each time that one is whole.
         """
@@ -102,7 +102,14 @@ class Worker:
                 found[line["row"]] = line
                 if on_answer:
                     on_answer(len(found))
-        return [{key: value for key, value in found[row].items() if key != "row"} for row in range(len(asks))]
+        return [
+            {"prompt": self.prompt(ask), **{key: value for key, value in found[row].items() if key != "row"}}
+            for row, ask in enumerate(asks)
+        ]
+
+    def prompt(self, ask: Ask) -> str:
+        """The text that is sent for a question, but for the token that the tokenizer may begin it with."""
+        return self._row(ask)["prompt"]
 
     def stop(self) -> None:
         """End the worker and give back its memory."""
@@ -111,7 +118,6 @@ class Worker:
     def _lines(self, asks: Sequence[Ask], sampling: Sampling, *, stream: bool) -> Iterator[dict[str, Any]]:
         request = {
             "rows": [self._row(ask) for ask in asks],
-            "stop_words": list(self.template.stop_words),
             "max_new_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -140,10 +146,11 @@ class Worker:
             os.close(descriptor)
 
     def _row(self, ask: Ask) -> dict[str, Any]:
-        side = self.sides.get(ask.side) or Side(key=ask.side)
+        side = self.sides.get(ask.side) or Side(key=ask.side, template=self.template)
         return {
             "side": ask.side,
-            "prompt": self.template.prompt(list(ask.turns), ask.system),
+            "prompt": side.template.prompt(ask.turns, ask.system),
+            "stop_words": list(side.template.stop_words),
             "adapter": str(side.adapter) if side.adapter else None,
             "model": str(side.model) if side.model else None,
         }
@@ -176,8 +183,8 @@ def worker_for(
     if run is None and model is None:
         raise BadInput("请选择一个训练或模型", "choose a run or a model")
     chosen = models.usable(workspace, model or run.facts.model.name)
-    template = run.template if run else prompt_templates()[chosen.prompt_template]
-    asked = sides(workspace, run) if run is not None else {BASE: Side(key=BASE)}
+    template = run.template if run else chosen.prompt_template
+    asked = sides(workspace, run) if run is not None else {BASE: Side(key=BASE, template=template)}
     if run is not None and len(asked) == 1:
         raise BadInput(
             f"训练 {run.id} 还没有可以对话的检查点：先完成训练（全量微调还要先导出）",

@@ -6,6 +6,7 @@ from typing import Any
 
 from core.data import tokens
 from core.data.row import Row
+from core.engine.presets import PromptTemplate
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
@@ -42,9 +43,15 @@ class Rendering:
 
 
 def render(
-    workspace: Workspace, model: Model, rows: Sequence[Row], template: str, *, system: str = "", max_length: int = 2048
+    workspace: Workspace,
+    model: Model,
+    rows: Sequence[Row],
+    template: PromptTemplate | None,
+    *,
+    system: str = "",
+    max_length: int = 2048,
 ) -> list[Rendering]:
-    """Each row with XTuner's `template` (empty: none). `system` is what evaluation and chat will send before a question.
+    """Each row in its `template` (None: as it is). `system` is what evaluation and chat will send before a question.
 
     Raises WorkFailed where the engine cannot.
     """

@@ -10,6 +10,7 @@ import numpy as np
 from core.data import tokens
 from core.data.storage import Dataset
 from core.data.tokens import MOST_COUNTED, Lengths
+from core.engine.presets import PromptTemplate
 from core.ground.workspace import Workspace
 from core.jobs.job import Job
 from core.models.model import Model
@@ -65,9 +66,9 @@ def every_of(dataset: Dataset) -> int:
     return step
 
 
-def template_of(model: Model, texts: bool = False) -> str:
+def template_of(model: Model, texts: bool = False) -> PromptTemplate | None:
     """The prompt template that a model's rows are wrapped in; none for texts."""
-    return "" if texts else model.prompt_template
+    return None if texts else model.prompt_template
 
 
 def count(workspace: Workspace, dataset: Dataset, model: Model, *, exact: bool = False) -> Statistics:

@@ -16,6 +16,7 @@ from typing import Any
 
 from core.engine.ask import answer_of
 from core.engine.commands import engine_command, engine_environment
+from core.engine.presets import PromptTemplate
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_text
 from core.ground.workspace import Workspace
@@ -25,6 +26,8 @@ from core.models.model import Model
 
 WORKER = "core.engine.workers.token_worker"
 MOST_SECONDS = 900
+# What a kept result was made by.
+_VERSION = "2"
 # Larger datasets are counted by a sample of about so many rows.
 MOST_COUNTED = 60_000
 
@@ -43,7 +46,9 @@ class Lengths:
         return round(sum(self.lengths) * self.rows / max(1, len(self.lengths)))
 
 
-def kept_lengths(workspace: Workspace, model: Model, sha256: str, template: str, every: int = 1) -> Lengths | None:
+def kept_lengths(
+    workspace: Workspace, model: Model, sha256: str, template: PromptTemplate | None, every: int = 1
+) -> Lengths | None:
     """What was counted before of the data with this hash; None if nothing was."""
     path = _result(workspace, model, sha256, template, every)
     facts = read_json(Path(f"{path}.json"))
@@ -54,7 +59,9 @@ def kept_lengths(workspace: Workspace, model: Model, sha256: str, template: str,
     return Lengths(rows=facts["rows"], every=facts["every"], lengths=lengths)
 
 
-def count(workspace: Workspace, model: Model, data: Path, sha256: str, template: str, *, every: int = 1) -> Lengths:
+def count(
+    workspace: Workspace, model: Model, data: Path, sha256: str, template: PromptTemplate | None, *, every: int = 1
+) -> Lengths:
     """Tokens of each row of `data`, with the model's tokenizer, as in training. Raises WorkFailed."""
     known = kept_lengths(workspace, model, sha256, template, every)
     if known is None:
@@ -65,9 +72,11 @@ def count(workspace: Workspace, model: Model, data: Path, sha256: str, template:
     return known
 
 
-def start_count(workspace: Workspace, model: Model, data: Path, sha256: str, template: str, *, every: int = 1) -> Job:
+def start_count(
+    workspace: Workspace, model: Model, data: Path, sha256: str, template: PromptTemplate | None, *, every: int = 1
+) -> Job:
     """Count as a job, which a closed tab does not end; one that counts the same already goes on."""
-    facts = {"sha256": sha256, "model": model.name, "template": template, "every": every}
+    facts = {"sha256": sha256, "model": model.name, "template": _written(template), "every": every}
     arguments = _arguments(workspace, model, data, sha256, template, every)
     with starting(workspace.jobs, "tokens"):
         return live(workspace.jobs, "tokens", facts) or Job.start(
@@ -80,10 +89,12 @@ def start_count(workspace: Workspace, model: Model, data: Path, sha256: str, tem
         )
 
 
-def render(workspace: Workspace, model: Model, rows: Sequence[Any], template: str) -> list[dict[str, Any]]:
+def render(
+    workspace: Workspace, model: Model, rows: Sequence[Any], template: PromptTemplate | None
+) -> list[dict[str, Any]]:
     """Each row's tokens as `{tokens: [{id, text, trained}], doubled_bos: [places], bos: [ids]}`. Raises WorkFailed."""
     text = json.dumps(list(rows), ensure_ascii=False)
-    key = _key(model, hashlib.sha256(text.encode()).hexdigest(), template)
+    key = _key(model, hashlib.sha256(text.encode()).hexdigest(), _written(template))
     result = workspace.cache / "tokens" / f"{key}.rows.json"
     known = read_json(result)
     if known is None:
@@ -91,8 +102,9 @@ def render(workspace: Workspace, model: Model, rows: Sequence[Any], template: st
         with tempfile.TemporaryDirectory() as directory:
             data = Path(directory) / "rows.json"
             write_text(data, text)
+            written = _written(template)
             _run(
-                workspace, ["render", "--model", model.path, "--data", data, "--template", template, "--result", result]
+                workspace, ["render", "--model", model.path, "--data", data, "--template", written, "--result", result]
             )
         known = read_json(result)
     if known is None:
@@ -100,23 +112,30 @@ def render(workspace: Workspace, model: Model, rows: Sequence[Any], template: st
     return known["rows"]
 
 
-def _arguments(workspace: Workspace, model: Model, data: Path, sha256: str, template: str, every: int) -> list[Any]:
+def _arguments(
+    workspace: Workspace, model: Model, data: Path, sha256: str, template: PromptTemplate | None, every: int
+) -> list[Any]:
     result = _result(workspace, model, sha256, template, every)
     result.parent.mkdir(parents=True, exist_ok=True)
     return [
-        "count", "--model", model.path, "--data", data, "--template", template, "--result", result, "--every", every
+        "count", "--model", model.path, "--data", data, "--template", _written(template), "--result", result, "--every", every
     ]  # fmt: skip
 
 
-def _result(workspace: Workspace, model: Model, sha256: str, template: str, every: int) -> Path:
-    return workspace.cache / "tokens" / f"{_key(model, sha256, template, str(every))}.lengths"
+def _result(workspace: Workspace, model: Model, sha256: str, template: PromptTemplate | None, every: int) -> Path:
+    return workspace.cache / "tokens" / f"{_key(model, sha256, _written(template), str(every))}.lengths"
+
+
+def _written(template: PromptTemplate | None) -> str:
+    """A template as the engine is given it; empty for none."""
+    return json.dumps(template.parts, ensure_ascii=False) if template else ""
 
 
 def _key(model: Model, *more: str) -> str:
     """What a result depends on: the tokenizer's files, and what was asked."""
     path = model.path.resolve()
     files = sorted(file for file in path.glob("token*") if file.is_file())
-    stamps = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    stamps = [_VERSION, *(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)]
     return hashlib.sha256("\n".join([str(path), *stamps, *more]).encode()).hexdigest()[:24]
 
 

@@ -83,6 +83,11 @@ class PromptTemplate:
         """What to call it beside others, in both languages."""
         return self.name or "自定义 custom"
 
+    @property
+    def label(self) -> str:
+        """XTuner's name, else how it asks for an answer."""
+        return self.name or repr(self.instruction)
+
     @classmethod
     def of(cls, name: str | None, keys: Mapping[str, Any]) -> "PromptTemplate":
         """From the keys that XTuner's templates have: `SYSTEM`, `INSTRUCTION`, `SUFFIX`, `SEP`, `STOP_WORDS`, …"""

@@ -10,6 +10,7 @@ from typing import Any
 from core.config.memory import memory
 from core.data.claims import foreign_claim
 from core.forecast.case import Case, problem, said
+from core.forecast.prompt import prompt
 from core.forecast.schedule import FEW_UPDATES
 from core.forecast.warmup import short_warmup
 from core.ground.figures import size, size_of_mb
@@ -21,12 +22,11 @@ TINY_PARAMETERS = 50_000_000
 # Learning rates that people train with: least, most, and one to take instead.
 _RATES = {"adapter": (1e-5, 3e-3, 2e-4), "full": (1e-6, 1e-4, 2e-5)}
 _RATES_TINY = {"adapter": (1e-4, 2e-2, 2e-3), "full": (1e-4, 1e-2, 1e-3)}
-_DEFAULT_TEMPLATE = "default"
 
 
 def findings(case: Case) -> list[Problem]:
     """All problems of a case, errors first."""
-    looks = (_schedule, _learning, _machine, _data, _space, _disk)
+    looks = (_schedule, _learning, prompt, _machine, _data, _space, _disk)
     found = [one for look in looks for one in look(case)]
     return sorted(found, key=lambda one: one.severity != "error")
 
@@ -108,18 +108,6 @@ def _learning(case: Case) -> Iterator[Problem]:
             ),
             (f"设置 lr={usual:g}", f"set lr={usual:g}"),
             {"lr": usual},
-        )
-    template, own = case.facts["data"].get("template"), case.model.prompt_template
-    if template and own != _DEFAULT_TEMPLATE and template != own:
-        yield problem(
-            "prompt_template",
-            (
-                f"对话模板是 {template}，但模型 {case.model.name}（{case.model.architecture}）用的是 {own}",
-                f"the prompt template is {template}, but the model {case.model.name} ({case.model.architecture}) "
-                f"speaks {own}",
-            ),
-            (f"设置 prompt_template={own}", f"set prompt_template={own}"),
-            {"prompt_template": own},
         )
     longest, positions = case.facts["data"].get("longest", 0), case.shape.positions if case.shape else 0
     if positions and longest > positions:

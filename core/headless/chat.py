@@ -35,7 +35,7 @@ def chat_ask(workspace: Workspace, options: Options) -> Answer:
     finally:
         if there is None:
             worker.stop()
-    keys = ("answer", "ttft_ms", "tokens_per_s", "tokens")
+    keys = ("prompt", "answer", "ttft_ms", "tokens_per_s", "tokens")
     found = {side: {key: line[key] for key in keys} for side, line in zip(sides, lines, strict=True)}
     return {"tuned": None, **found}
 

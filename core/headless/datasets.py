@@ -165,7 +165,7 @@ def datasets_render(workspace: Workspace, options: Options) -> Answer:
     rows = dataset.page(options.row - 1, 1)
     template = statistics.template_of(model, statistics.is_text(dataset))
     (shown,) = rendering.render(workspace, model, rows, template, system=options.system, max_length=options.max_length)
-    return {"name": dataset.name, "row": options.row, "template": template, **shown.to_json()}
+    return {"name": dataset.name, "row": options.row, "template": template.title if template else "", **shown.to_json()}
 
 
 def datasets_list(workspace: Workspace, _: Options) -> Answer:

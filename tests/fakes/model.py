@@ -12,6 +12,12 @@ TENSORS = {
     "model.layers.1.attention.wqkv.weight": [32, 16],
     "output.weight": [64, 16],
 }
+# InternLM2's.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 PARAMETERS = sum(math.prod(shape) for shape in TENSORS.values())
 
 
@@ -44,7 +50,10 @@ def write_model(path: Path, *, shards: int = 1, demo: bool = False) -> Path:
         (path / name).write_text('"""Stands for the architecture\'s code."""\n')
     tokenizer = {"version": "1.0", "model": {"type": "BPE", "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2}, "merges": []}}
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
-    (path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    tokens = ["<|im_start|>", "<|im_end|>"]
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "additional_special_tokens": tokens}
+    settings["chat_template"] = CHAT_TEMPLATE
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
     (path / "README.md").write_text("# A model for tests\n")
     if demo:
         (path / "demo_model.json").write_text(json.dumps({"seed": 0, "steps": 1, "parameters": PARAMETERS}))

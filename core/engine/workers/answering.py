@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.engine.workers.adapter import read_adapter
+from core.engine.workers.beginning import begun
 from core.engine.workers.decoding import Decoder, Draw, Row, sampled
 from core.ground.figures import size
 
@@ -164,14 +165,14 @@ class Worker:
             top_p=float(request.get("top_p", 1.0)),
             seed=int(request.get("seed", 0)),
         )
-        ends, stops = self.ends(request.get("stop_words", []))
         rows: dict[int, list[tuple[Answer, Row]]] = {}
         decoders: dict[int, Decoder] = {}
         for number, row in enumerate(request["rows"]):
             decoder, adapter = self.decoder_of(row)
             decoders[id(decoder)] = decoder
+            ends, stops = self.ends(row.get("stop_words", request.get("stop_words", [])))
             answer = Answer(self.tokenizer, number, ends, stops, accepted)
-            ids = self.tokenizer(row["prompt"]).input_ids
+            ids = begun(self.tokenizer, row["prompt"])
             rows.setdefault(id(decoder), []).append((answer, Row(ids, adapter)))
         most, stream = int(request.get("max_new_tokens", 128)), bool(request.get("stream"))
         writers = [self.write(decoders[key], part, most, draw) for key, part in rows.items()]

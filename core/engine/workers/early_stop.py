@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.engine.workers.beginning import begun
 from core.ground.files import write_json
 from core.ground.identity import carries, same
 
@@ -113,7 +114,7 @@ class Answering:
         import torch
 
         llm = self.model.llm
-        encoded = [self.tokenizer.encode(prompt) for prompt in prompts]
+        encoded = [begun(self.tokenizer, prompt) for prompt in prompts]
         ends = [ids[0] for word in self.plan["stop_words"] if len(ids := self._plain(word)) == 1]
         if self.tokenizer.eos_token_id is not None:
             ends.append(self.tokenizer.eos_token_id)

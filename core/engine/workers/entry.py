@@ -2,7 +2,7 @@
 
 Runs in the engine's interpreter as `python -m core.engine.workers.entry CONFIG [xtuner train's options]`; imported by
 nobody. Adds to XTuner: what it lacks on a machine without a GPU, a progress file, and "finish the step, save,
-exit" when asked to stop. Changes no file of XTuner and nothing of what is trained.
+exit" when asked to stop. Changes no file of XTuner, and of what is trained the first token of a row alone: `beginning`.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ import sys
 import time
 import types
 
+from core.engine.workers.beginning import begin_texts, install
 from core.engine.workers.training_hook import Interrupted, departure, stop_asked, tell, telling, watch_runners
 from core.engine.workers.without_gpu import make_cpu_work
 
@@ -77,6 +78,21 @@ def mark_evaluations() -> None:
     EvaluateChatHook._generate_samples = marked
 
 
+def begin_rows() -> None:
+    """Have training and evaluation begin a row as the model's own tokenizer and chat template do, BOS not twice."""
+    from xtuner.dataset import utils
+    from xtuner.engine.hooks import EvaluateChatHook
+
+    install(utils)
+    made = EvaluateChatHook.__init__
+
+    def begun(self: EvaluateChatHook, *arguments: object, **options: object) -> None:
+        made(self, *arguments, **options)
+        begin_texts(self.tokenizer)
+
+    EvaluateChatHook.__init__ = begun
+
+
 def waste_no_time_between_epochs() -> None:
     """Have mmengine wait for 2 s before each further epoch only where processes load the data, which may hang without
     it; with a few rows and many epochs the wait would be half of a training."""
@@ -102,6 +118,7 @@ def main() -> None:
 
     watch_runners()
     mark_evaluations()
+    begin_rows()
     waste_no_time_between_epochs()
     if "--work-dir" in sys.argv:
         name_after_the_last(sys.argv[sys.argv.index("--work-dir") + 1])

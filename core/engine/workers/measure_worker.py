@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, build, named, paths
 from core.engine.workers.training_data import NoData, NotKnown, lengths, padded_tokens
 from core.engine.workers.without_gpu import answer_bf16
@@ -86,19 +87,26 @@ def data(file: Path, built: "dict[str, Any]", by_xtuner: bool) -> "dict[str, Any
         "padded_tokens": padded_tokens(sequences, loader.get("batch_size", 1)),
         "processes": dataset.get("map_num_proc", 32) or 1,
         "packed": bool(dataset.get("pack_to_max_length", True)),
-        "template": named((dataset.get("template_map_fn") or {}).get("template")),
+        "template": template((dataset.get("template_map_fn") or {}).get("template")),
     }
+
+
+def template(value: Any) -> Any:
+    """A prompt template by XTuner's name for it, or as it is written out."""
+    return value if isinstance(value, dict) and NAME not in value else named(value)
 
 
 def built_by_xtuner(file: Path) -> "dict[str, Any]":
     """The sequences of an epoch as XTuner itself makes them: half a minute, and always right."""
     answer_bf16()
     from mmengine.config import Config
+    from xtuner.dataset import utils
     from xtuner.registry import BUILDER
     from xtuner.tools.train import register_function
 
     built = Config.fromfile(str(file))
     register_function(built._cfg_dict)
+    install(utils)
     dataset = BUILDER.build(built.train_dataloader.dataset)
     sequences = [abs(length) for length in getattr(dataset, "length", None) or [0] * len(dataset)]
     return {

@@ -2,8 +2,8 @@
 
 Runs in the engine's interpreter, imported by nobody:
 
-    python -m core.engine.workers.token_worker count  --model DIR --data FILE --template NAME --result FILE [--every N]
-    python -m core.engine.workers.token_worker render --model DIR --data FILE --template NAME --result FILE [--max-length N]
+    python -m core.engine.workers.token_worker count  --model DIR --data FILE --template JSON --result FILE [--every N]
+    python -m core.engine.workers.token_worker render --model DIR --data FILE --template JSON --result FILE [--max-length N]
 
 `count` writes the length of every N-th row as 32-bit numbers, and beside them FILE.json with the totals. `render`
 writes each row's tokens: number, text, whether it is trained on. XTuner's `template_map_fn` and `encode_fn` are loaded
@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.engine.workers.beginning import install
 from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
 
@@ -30,8 +31,14 @@ BLOCK = 2000
 MOST_KNOWN = 200_000
 
 
-def load_xtuner() -> "tuple[Any, Any, Any]":
-    """XTuner's `dataset.utils`, `template_map_fn` and `PROMPT_TEMPLATE`, without the packages around them."""
+class Template(dict):
+    """A prompt template as XTuner asks for it: by key and by attribute."""
+
+    __getattr__ = dict.__getitem__
+
+
+def load_xtuner() -> "tuple[Any, Any]":
+    """XTuner's `dataset.utils` and `template_map_fn`, without the packages around them."""
     spec = importlib.util.find_spec("xtuner")
     root = Path(next(iter(spec.submodule_search_locations)))
     for name in ("xtuner", "xtuner.utils", "xtuner.dataset", "xtuner.dataset.map_fns"):
@@ -41,10 +48,9 @@ def load_xtuner() -> "tuple[Any, Any, Any]":
     constants = importlib.import_module("xtuner.utils.constants")
     for name in ("DEFAULT_IMAGE_TOKEN", "IGNORE_INDEX", "IMAGE_TOKEN_INDEX"):
         setattr(sys.modules["xtuner.utils"], name, getattr(constants, name))
-    encoding = importlib.import_module("xtuner.dataset.utils")
+    encoding = install(importlib.import_module("xtuner.dataset.utils"))
     mapping = importlib.import_module("xtuner.dataset.map_fns.template_map_fn")
-    templates = importlib.import_module("xtuner.utils.templates")
-    return encoding, mapping.template_map_fn, templates.PROMPT_TEMPLATE
+    return encoding, mapping.template_map_fn
 
 
 def rows_of(data: Path) -> "Iterator[dict[str, Any]]":
@@ -66,6 +72,8 @@ def tell(done: float, began: float) -> None:
 def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
     """The length of every row as `encode_fn` makes it; the same text is encoded once."""
     bos, eos = (len(ids) for ids in encoding.get_bos_eos_token_ids(tokenizer))
+    # A template that writes the beginning itself has it once.
+    written = "".join(tokenizer.convert_ids_to_tokens(encoding.get_bos_eos_token_ids(tokenizer)[0]))
     known: dict[str, int] = {}
     lengths = array("I")
     size, began = max(1, options.data.stat().st_size), time.monotonic()
@@ -82,7 +90,7 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
             encoded = tokenizer(new, add_special_tokens=False, return_attention_mask=False)["input_ids"]
             known.update(zip(new, map(len, encoded), strict=True))
         for row in block:
-            total, needs_bos = 0, True
+            total, needs_bos = 0, not (written and row[0]["input"].startswith(written))
             for turn in row:
                 total += known[turn["input"]] + known[turn["output"]] + (bos if needs_bos else 0)
                 needs_bos = turn["need_eos_token"]
@@ -166,8 +174,8 @@ def main() -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=True)
-    encoding, apply, templates = load_xtuner()
-    template = templates[options.template] if options.template else None
+    encoding, apply = load_xtuner()
+    template = Template(json.loads(options.template)) if options.template else None
     (count if options.what == "count" else render)(options, tokenizer, encoding, apply, template)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from core.engine.workers.adapter import read_adapter
+from core.engine.workers.beginning import begun
 from core.engine.workers.decoding import Decoder, Draw, Row
 from core.engine.workers.tensors import Weights
 
@@ -37,7 +38,7 @@ def verify(
     tokenizer = AutoTokenizer.from_pretrained(merged, trust_remote_code=True)
     ends = [tokenizer.eos_token_id]
     ends += [i for i in map(tokenizer.convert_tokens_to_ids, plan["stop_words"]) if i not in (None, *ends)]
-    prompts = [tokenizer(prompt, return_tensors="pt").input_ids for prompt in plan["prompts"]]
+    prompts = [torch.tensor([begun(tokenizer, prompt)]) for prompt in plan["prompts"]]
     device = _device(Weights(base).bytes)
 
     def load(path: Path) -> Any:

@@ -17,6 +17,7 @@ from pages.components.text import t
 # Rendered together, since starting the tokenizer takes longer than all of them.
 BLOCK = 200
 MOST_SHOWN = 1500
+OWN = "own"
 _MARKS = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -24,14 +25,14 @@ def show_tokens(workspace: Workspace, dataset: Dataset, model: Model) -> None:
     """Which row, with which template, and its tokens."""
     st.caption(t("tokens.intro"))
     usual = statistics.template_of(model, statistics.is_text(dataset))
-    names = ["", *prompt_templates()]
+    templates = {OWN: usual, "": None, **prompt_templates()} if usual else {"": None, **prompt_templates()}
     left, middle, right = st.columns([1, 2, 2], vertical_alignment="bottom")
     number = left.number_input(t("tokens.row"), 1, dataset.rows, key=f"token_row-{dataset.name}")
+    words = {OWN: t("tokens.template_own", name=usual.name or "") if usual else "", "": t("tokens.template_none")}
     template = middle.selectbox(
         t("tokens.template"),
-        names,
-        index=names.index(usual) if usual in names else 0,
-        format_func=lambda name: name or t("tokens.template_none"),
+        list(templates),
+        format_func=lambda name: words.get(name, name),
         key=f"token_template-{dataset.name}-{model.name}",
     )
     system = right.text_input(
@@ -49,7 +50,7 @@ def show_tokens(workspace: Workspace, dataset: Dataset, model: Model) -> None:
         first, rows = number - 1, rows[number - 1 - first :][:1]
     try:
         with st.spinner(t("tokens.working"), show_time=True):
-            shown = rendering.render(workspace, model, rows, template, system=system)[number - 1 - first]
+            shown = rendering.render(workspace, model, rows, templates[template], system=system)[number - 1 - first]
     except StudioError as error:
         show_refusal(error)
         return

@@ -30,7 +30,7 @@ def test_whole(directory):
     assert (found.architecture, found.dtype, found.parameters) == ("InternLM2ForCausalLM", "float32", PARAMETERS)
     assert (found.layers, found.hidden_size, found.vocab_size) == (2, 16, 64)
     assert found.bytes == sum(path.stat().st_size for path in directory.glob("*.safetensors"))
-    assert found.prompt_template == "internlm2_chat"
+    assert found.prompt_template.name == "internlm2_chat"
     assert not found.demo
 
 

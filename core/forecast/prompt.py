@@ -1,0 +1,69 @@
+"""What is wrong with how a training wraps its questions: against the model's own prompt, and its data against its evaluation.
+
+Which prompt is the model's own is found by `core.models.prompt`.
+"""
+
+from collections.abc import Iterator
+
+from core.data.row import Row
+from core.engine.presets import PromptTemplate, prompt_templates
+from core.forecast.case import Case, problem, said
+from core.ground.problem import Problem
+
+
+def prompt(case: Case) -> Iterator[Problem]:
+    """Another prompt than the model's own; a system prompt that rows and evaluation do not share."""
+    told, model = case.facts["data"].get("template"), case.model
+    template = PromptTemplate.of(None, told) if isinstance(told, dict) else prompt_templates().get(told or "")
+    if template and model.prompt.known and not template.same(model.prompt_template):
+        fix = {"prompt_template": model.prompt_template.name or "own"}
+        yield problem(
+            "prompt_template",
+            (
+                f"配置的对话模板是 {template.label}，而模型 {model.name} 自己的 chat_template 写成 "
+                f"{model.prompt_template.label}",
+                f"the config wraps questions as {template.label}, but the model {model.name} itself, by its "
+                f"chat_template, as {model.prompt_template.label}",
+            ),
+            (f"设置 {said(fix)}", f"set {said(fix)}"),
+            fix,
+        )
+    evaluation = case.facts["evaluation"]
+    if template is None or evaluation is None:
+        return
+    asked = evaluation.get("system") or ""
+    rows = {"\n".join(filter(None, (turn.get("system") for turn in row["conversation"]))) for row in _first_rows(case)}
+    if rows and asked not in rows:
+        fix = {"SYSTEM": min(rows)} if len(rows) == 1 else None
+        only = min(rows)
+        yield problem(
+            "SYSTEM",
+            (
+                "训练数据里没有系统提示词，而评测时会发送 SYSTEM"
+                if not only
+                else "训练数据里有系统提示词，而评测时发送的不是它",
+                "the data have no system prompt, and the evaluation sends SYSTEM"
+                if not only
+                else "the data have a system prompt, and the evaluation sends another or none",
+            ),
+            ("把 SYSTEM 设成与数据相同", "set SYSTEM to what the data have"),
+            fix,
+        )
+    if any(rows) and not model.prompt.system and model.prompt.known:
+        yield problem(
+            "dataset",
+            (
+                f"数据里有系统提示词，而模型 {model.name} 的 chat_template 没有它在 XTuner 里的写法：会写在问题之前",
+                f"the data have system prompts, for which the chat_template of {model.name} has no place that XTuner can "
+                "write: they go before the question",
+            ),
+            ("把系统提示词并入问题，或去掉", "put them into the question, or take them out"),
+        )
+
+
+def _first_rows(case: Case) -> list[Row]:
+    """Rows enough to see what the data are like; none where they are not there."""
+    try:
+        return case.dataset.page(0, 200)
+    except OSError:
+        return []
