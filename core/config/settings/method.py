@@ -130,6 +130,9 @@ def to_task(config: ConfigFile, wanted: str) -> Changes:
 
 def to_template(config: ConfigFile, wanted: str) -> Changes:
     """Wrap questions and answers as the template `wanted` of XTuner does, in training and evaluation."""
+    if wanted == OWN:
+        # Written out already, or put there by who knows the model.
+        return
     yield from wrapped_in(config, prompt_templates()[wanted])
 
 

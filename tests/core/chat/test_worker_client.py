@@ -39,7 +39,7 @@ def test_answers_in_the_order_asked(worker):
     lines = worker.ask([ask("base", "你好"), ask("tuned", "你是谁")], Sampling(max_new_tokens=8))
     prompt = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
     assert [line["answer"] for line in lines] == [f"base: {prompt.format('你好')}", f"tuned: {prompt.format('你是谁')}"]
-    assert set(lines[0]) == {"answer", "tokens", "ttft_ms", "tokens_per_s"}
+    assert set(lines[0]) == {"prompt", "answer", "tokens", "ttft_ms", "tokens_per_s"}
     assert worker.ask([]) == []
 
 

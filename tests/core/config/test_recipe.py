@@ -8,11 +8,14 @@ import pytest
 
 from core.config import recipe as recipes
 from core.config.proposal import FALLBACK
+from core.config.settings import method
 from core.config.settings.edit import apply
+from core.config.settings.method import prompt_template
 from core.engine.config_file import MISSING, ConfigFile, Source
-from core.engine.presets import COURSE_PRESET, preset_text
+from core.engine.presets import COURSE_PRESET, PromptTemplate, preset_text, prompt_templates
 from core.ground.errors import BadInput
 from core.models.model import Model
+from core.models.prompt import Prompt
 
 REAL = 1_800_000_000
 QUESTIONS = ["请介绍一下你自己", "你在实战营做什么"]
@@ -52,11 +55,14 @@ CPU_EDITS = {
 }
 
 
-def made(recipe, *, preset=None, gpu=False, rows=150, parameters=2_000_000, data=Path("/data.json")):
+INTERNLM2 = Prompt(template=prompt_templates()["internlm2_chat"], kind="named")
+
+
+def made(recipe, *, preset=None, gpu=False, rows=150, parameters=2_000_000, data=Path("/data.json"), prompt=INTERNLM2):
     name = preset or FALLBACK[recipe]
     config = ConfigFile(preset_text(name))
     recipes.check_preset(config, name, recipe)
-    model = Model(name="m", path=Path("/models/m"), parameters=parameters)
+    model = Model(name="m", path=Path("/models/m"), parameters=parameters, prompt=prompt)
     changes = list(recipes.edits(recipe, config, model=model, data=data, rows=rows, questions=QUESTIONS, gpu=gpu))
     apply(config, changes)
     compile(config.text, "config.py", "exec")
@@ -154,10 +160,39 @@ def test_other_presets_that_fit():
 @pytest.mark.parametrize("rows", [30, 282, 3000])
 def test_fast_warms_up_on_as_many_cards_as_there_are(rows, cards):
     preset = ConfigFile(preset_text(FALLBACK["fast"]))
-    model = Model(name="m", path=Path("/models/m"), parameters=REAL)
+    model = Model(name="m", path=Path("/models/m"), parameters=REAL, prompt=INTERNLM2)
     common = {"model": model, "data": Path("/data.json"), "questions": QUESTIONS, "gpu": True}
     apply(preset, list(recipes.edits("fast", preset, rows=rows, cards=cards, **common)))
     batch, epochs, end = (preset.get(name) for name in ("batch_size", "max_epochs", "param_scheduler[0].end"))
     per_epoch = math.ceil(math.ceil(rows / cards) / batch)
     assert int(end * per_epoch) >= 2
     assert end / epochs == pytest.approx(0.03) if cards == 1 else round(end / epochs, 3) in (0.1, 0.3)
+
+
+WRITTEN = PromptTemplate(
+    instruction="<|u|>{{x}}{input}\n<|a|>", suffix="<|e|>", sep="\n", stop_words=("<|e|>",), suffix_as_eos=True
+)
+
+
+@pytest.mark.parametrize("recipe", ["course", "fast"])
+def test_the_models_own_prompt_is_written_with_its_reason(recipe):
+    for template, kind in ((prompt_templates()["llama3_chat"], "named"), (WRITTEN, "derived")):
+        config, changes = made(recipe, prompt=Prompt(template=template, kind=kind))
+        assert prompt_template(config) == template
+        (edit,) = [edit for edit in changes if edit.path == "prompt_template"]
+        assert "chat_template" in edit.why.zh and "chat_template" in edit.why.en
+        assert method.template(config) == (template.name or method.OWN)
+
+
+def test_a_prompt_of_the_same_text_stays():
+    """ChatML under another name of XTuner's is no other prompt."""
+    config, changes = made("fast", prompt=Prompt(template=prompt_templates()["qwen_chat"], kind="named"))
+    assert method.template(config) == "internlm2_chat"
+    assert not [edit for edit in changes if edit.path == "prompt_template"]
+
+
+def test_texts_are_wrapped_in_nothing(tmp_path):
+    data = tmp_path / "data.json"
+    data.write_text("[]")
+    config, _ = made("pretrain", data=data, prompt=Prompt(template=WRITTEN, kind="derived"))
+    assert "<|u|>" not in config.text

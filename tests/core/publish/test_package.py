@@ -46,7 +46,6 @@ def test_app_of_any_nickname(workspace, exported_run):
     constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert '"""\'\\{x}的小助手' in constants
     assert exported_run.template.instruction in constants
-    assert "{input}" in constants
 
 
 def test_not_merged_yet(workspace, exported_run):

@@ -47,6 +47,9 @@ def test_what_is_written_is_what_is_read(finished_run, config, dataset, small_mo
         "suffix": "<|im_end|>",
         "sep": "\n",
         "stop_words": ["<|im_end|>"],
+        "suffix_as_eos": True,
+        "bos": "",
+        "eos": "",
     }
     assert (finished_run.facts.model.path, finished_run.facts.lora_r) == (str(small_model.path), 64)
 
@@ -69,7 +72,8 @@ def test_a_file_that_says_less_and_one_that_says_more():
 def test_a_run_speaks_the_template_of_its_config(workspace, config, fake_engine):
     fake_engine("ok")
     run = runs.start(workspace, with_template(config, OWN).name)
-    assert run.template == run.facts.template == TEMPLATE
+    # Its tokenizer ends an answer, and begins the next round.
+    assert run.template == run.facts.template == replace(TEMPLATE, bos="<s>", eos="</s>")
     assert run.template.title == "自定义 custom"
     ended(run.job)
     assert [at.iter for at in run.timeline()] == [0, 4, 8, 12]
