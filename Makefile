@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8501
 
-.PHONY: run test bench
+.PHONY: run test bench course-engine
 run:
 	@$(if $(PROXY),XTUNER_STUDIO_PROXY='$(PROXY)') $(PYTHON) -m core.ground.bootstrap run $(PORT)
 
@@ -13,3 +13,8 @@ test:
 # Figures of this machine, side by side in one run, into benchmarks/results/.
 bench:
 	@$(PYTHON) -m core.ground.bootstrap bench
+
+# The course's own engine, from the source of XTuner v0.1.21 (XTUNER=PATH): built, tried, and its table in docs/setup.md.
+course-engine:
+	@$(PYTHON) -m core.ground.bootstrap setup
+	@.venv/bin/python -m benchmarks.course_engine '$(XTUNER)'

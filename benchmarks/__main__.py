@@ -14,7 +14,7 @@ from benchmarks.measure import say
 
 HERE = Path(__file__).parent
 NOT_BENCHMARKS = {"__init__", "__main__", "measure", "table", "random_model", "identity_probe", "tab"}
-BY_NAME_ONLY = {"gpu", "identity"}
+BY_NAME_ONLY = {"gpu", "identity", "course_engine"}
 
 
 def main(names: list[str]) -> int:
