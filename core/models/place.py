@@ -3,6 +3,7 @@
 Looks at names only. Whether a directory's files are complete is for `weights`, whether they can be trained for `kind`.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def refuse_no_model(path: Path) -> None:
 
     A directory that only lacks files is not refused here.
     """
-    said = _file(path) if path.is_file() else _directory(path) if path.is_dir() else None
+    said = _file(path) if os.path.isfile(path) else _directory(path) if os.path.isdir(path) else None
     if said is not None:
         raise BadInput(f"{path} {said.zh}", f"{path} {said.en}")
 
@@ -131,14 +132,29 @@ def _entries(path: Path) -> list[Path]:
 
 
 def _models_in(path: Path, levels: int = 3) -> list[Path]:
-    """Directories below `path` with a config.json and weights beside it, the newest first."""
-    found: list[Path] = []
+    """Directories below `path` with a config.json and weights beside it, the newest first; what may not be read is passed over."""
+    found: list[tuple[float, Path]] = []
     below = [path]
     for _ in range(levels):
-        below = [entry for place in below for entry in _entries(place)[:200] if entry.is_dir() and entry.name != ".git"]
-        found += [place for place in below if (place / "config.json").is_file() and any(_weights_of(place))]
-    return sorted(found, key=lambda place: -place.stat().st_mtime)
+        below = [entry for place in below for entry in _entries(place)[:200] if _is_directory(entry)][:2000]
+        found += [(_changed(place), place) for place in below if _holds_a_model(place)]
+    return [place for _, place in sorted(found, reverse=True)]
 
 
-def _weights_of(path: Path) -> list[Path]:
-    return [*path.glob("*.safetensors"), *path.glob("pytorch_model*.bin")]
+def _is_directory(path: Path) -> bool:
+    # os.path takes what may not be looked at for nothing, where Path raises.
+    return path.name != ".git" and os.path.isdir(path)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _holds_a_model(path: Path) -> bool:
+    names = {entry.name for entry in _entries(path)}
+    return "config.json" in names and any(
+        name.endswith(".safetensors") or (name.startswith("pytorch_model") and name.endswith(".bin")) for name in names
+    )

@@ -142,7 +142,7 @@ OPTIONS = [
 ]  # fmt: skip
 STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place", "early_stop"}
 DATASET = {"name", "path", "rows", "unique_rows", "sha256"}
-MODEL = {"name", "path", "parameters", "architecture", "problems", "trusted"}
+MODEL = {"name", "path", "parameters", "architecture", "trainable", "problems", "trusted"}
 
 
 def core(*words: str, **environment: str) -> subprocess.CompletedProcess:
@@ -283,7 +283,7 @@ def test_models(told, tmp_path, workspace):
 @pytest.mark.usefixtures("workspace")
 def test_datasets(told, tmp_path):
     made = told("datasets", "assistant", "--name", "小明", "--out", "mine")
-    assert set(made) == DATASET
+    assert set(made) == {*DATASET, "teaches"}
     assert made["name"] == "mine"
     (tmp_path / "x.jsonl").write_text('{"question": "a", "answer": "b"}\nbad\n')
     imported = told("datasets", "import", str(tmp_path / "x.jsonl"), "--out", "other")
