@@ -4,10 +4,13 @@ The bytes that one layer keeps for a token were counted on XTuner's InternLM2 wi
 (mixed precision: 2 bytes a value, some 4; single precision: 4), and checked against runs on a GPU: `docs/preflight.md`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from core.config.settings.method import LLM, LORA_RANK, WRAPPER, method, precision, quantisation
+from core.engine.config_file import ConfigFile, Source
 from core.engine.presets import zero_divisors, zero_settings
+from core.ground.figures import MB
 from core.ground.text import Text
 from core.models.shape import Shape
 
@@ -26,7 +29,6 @@ _ADAM = {"AdamW": 8.0, "Adam": 8.0, "SGD": 0.0, "PagedAdamW": 8.0, "PagedAdamW32
 CUDA_MB = 550.0
 # torch, transformers and XTuner in a process without a GPU, before the model.
 PROCESS_MB = 900.0
-MB = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,20 @@ def memory(shape: Shape, facts: dict[str, Any], *, cuda: bool) -> Memory:
     return Memory(parts=tuple(parts), base_mb=CUDA_MB if cuda else PROCESS_MB, cuda=cuda)
 
 
+def held(shape: Shape, setup: "Setup") -> tuple[float, float]:
+    """What a process holds throughout a training, in bytes on its GPU and of the host: weights, gradients, optimizer.
+
+    What comes and goes with each step, the activations, is in `memory` alone.
+    """
+    everything = _held_bytes(shape, replace(setup, offloaded=(False, False, False)))
+    on_gpu = _held_bytes(shape, setup)
+    return on_gpu, everything - on_gpu
+
+
+def _held_bytes(shape: Shape, setup: "Setup") -> float:
+    return sum(part.mb for part in (*_weights(shape, setup), *_trained(shape, setup))) * MB
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What of a config decides over the memory."""
@@ -84,12 +100,18 @@ class Setup:
     mixed: bool
     weight_bytes: float
     deepspeed: bool
-    # How much ZeRO leaves to a process of the optimizer's states, the gradients and the weights: 0 where it keeps them in
-    # the host's memory.
+    # How much ZeRO leaves to a process of the optimizer's states, the gradients and the weights.
     divided: tuple[float, float, float]
+    # Which of these three it keeps in the host's memory rather than the GPU's.
+    offloaded: tuple[bool, bool, bool]
     checkpointing: bool
     attention: str | None
     optimizer: str
+
+    @property
+    def on_gpu(self) -> tuple[float, ...]:
+        """What is left of the three on the GPU of a process."""
+        return tuple(0.0 if away else share for share, away in zip(self.divided, self.offloaded, strict=True))
 
     @classmethod
     def of(cls, facts: dict[str, Any], *, cuda: bool) -> "Setup":
@@ -101,6 +123,7 @@ class Setup:
         half = named.endswith(("float16", "bfloat16"))
         # It casts the whole model, and needs no autocast.
         deepspeed = cuda and bool(facts.get("deepspeed"))
+        divided, offloaded = _divided(facts) if deepspeed else ((1.0, 1.0, 1.0), (False, False, False))
         return cls(
             rank=int(lora.get("r") or 0),
             dropout=float(lora.get("lora_dropout") or 0),
@@ -109,18 +132,41 @@ class Setup:
             # With an adapter XTuner keeps what is not quantised in single precision, whatever the dtype.
             weight_bytes=2 if deepspeed or (half and not lora) else 4,
             deepspeed=deepspeed,
-            divided=_divided(facts) if deepspeed else (1.0, 1.0, 1.0),
+            divided=divided,
+            offloaded=offloaded,
             checkpointing=model.get("use_activation_checkpointing", True),
             attention=llm.get("attn_implementation"),
             optimizer=facts["optimizer"]["type"],
         )
 
+    @classmethod
+    def written(cls, config: ConfigFile, *, deepspeed: str | None = None, processes: int = 1) -> "Setup":
+        """For a training on GPUs, as the text of its config has it: at once, where `of` has the engine build the config."""
+        dtype, rank = config.get(f"{LLM}.torch_dtype"), config.get("model.lora.r")
+        bits = quantisation(config)
+        return cls.of(
+            {
+                "model": {
+                    "llm": {
+                        "torch_dtype": {"$name": dtype.code} if isinstance(dtype, Source) else None,
+                        "quantization_config": {"load_in_4bit": bits == "nf4", "load_in_8bit": bits == "int8"},
+                    },
+                    "lora": {"r": rank if isinstance(rank, int) else LORA_RANK} if method(config) != "full" else None,
+                },
+                "wrapper": "OptimWrapper" if precision(config) == "fp32" else "AmpOptimWrapper",
+                "optimizer": {"type": getattr(config.get(f"{WRAPPER}.optimizer.type"), "code", "").rpartition(".")[2]},
+                "deepspeed": deepspeed,
+                "processes": processes,
+            },
+            cuda=True,
+        )
 
-def _divided(facts: dict[str, Any]) -> tuple[float, float, float]:
-    """What is left on the GPU of a process, as a share: of the optimizer's states, the gradients, the weights."""
+
+def _divided(facts: dict[str, Any]) -> tuple[tuple[float, float, float], tuple[bool, bool, bool]]:
+    """What ZeRO leaves to a process as a share, and whether the host has it: optimizer's states, gradients, weights."""
     stage, offload_optimizer, offload_weights = zero_settings(facts["deepspeed"])
     optimizer, gradients, weights = (1 / divisor for divisor in zero_divisors(stage, facts.get("processes", 1)))
-    return 0.0 if offload_optimizer else optimizer, gradients, 0.0 if offload_weights else weights
+    return (optimizer, gradients, weights), (offload_optimizer, False, offload_weights)
 
 
 def _weights(shape: Shape, setup: Setup) -> list[Part]:
@@ -133,7 +179,7 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
     else:
         size = (shape.linear + rest) * setup.weight_bytes
         formula = f"{shape.parameters:,} × {setup.weight_bytes:g} B"
-    share = setup.divided[2]
+    share = setup.on_gpu[2]
     formula += f" × {share:g}" if share != 1 else ""
     parts = [Part(name="weights", label=Text("模型权重", "weights"), formula=formula, mb=size * share / MB)]
     if setup.mixed and setup.weight_bytes == 4:
@@ -149,9 +195,9 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
 
 def _trained(shape: Shape, setup: Setup) -> list[Part]:
     states = _ADAM.get(setup.optimizer, 8.0)
-    optimizer, gradients, _ = setup.divided
+    optimizer, gradients, _ = setup.on_gpu
     if setup.rank:
-        count, each = shape.lora_per_rank * setup.rank, 4.0
+        count, each = shape.trained(setup.rank), 4.0
         weights, what = f"{each:g} + ", f"{shape.lora_per_rank:,} × r {setup.rank}"
         label = Text("适配器、梯度和优化器", "adapter, gradients, optimizer")
     else:

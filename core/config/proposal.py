@@ -1,16 +1,19 @@
 """The preset to begin from: proposed from a model's architecture and size, and whether others would do here."""
 
 import re
+from functools import cache
 from pathlib import Path
 
+from core.config.memory import memory
 from core.engine.catalogue import FAMILIES, PresetName, catalogue
 from core.engine.presets import COURSE_PRESET
 from core.models.model import Model
+from core.models.shape import typical
 
 # For a model that XTuner has no preset of: the course's, whose edits fit any causal model.
 FALLBACK = {"course": COURSE_PRESET, "fast": COURSE_PRESET, "pretrain": "internlm2_1_8b_full_custom_pretrain_e1"}
-# GB of memory that training takes for each billion of parameters, and beside them; from the formula of `memory`.
-_GB = {"qlora": (1.3, 4.0), "lora": (4.2, 4.0), "full": (16.0, 4.0)}
+# What XTuner's presets have in common: a sequence of so many tokens in a batch, and an adapter's rank and dropout.
+_LONGEST, _ADAPTER = 2048, {"r": 64, "lora_dropout": 0.1}
 
 
 def propose(model: Model, recipe: str, xtuner: Path | None = None) -> str:
@@ -49,8 +52,24 @@ def fits_machine(preset: PresetName, model: Model | None, total_mb: float | None
     billions = model.parameters / 1e9 if own and model else preset.billions
     if billions is None or total_mb is None:
         return None
-    each, beside = _GB.get(preset.method, _GB["full"])
-    return (each * billions + beside) * 1000 <= total_mb
+    return _needed_mb(preset.method, round(1e9 * billions)) <= total_mb
+
+
+@cache
+def _needed_mb(method: str, parameters: int) -> float:
+    """The memory of a training by a preset's method on one GPU, of a usual model of this size."""
+    adapter = method in ("qlora", "lora")
+    facts = {
+        "batch_size": 1,
+        "data": {"longest": _LONGEST},
+        "wrapper": "AmpOptimWrapper",
+        "optimizer": {"type": "AdamW"},
+        "model": {
+            "llm": {"quantization_config": {"load_in_4bit": method == "qlora"}},
+            "lora": _ADAPTER if adapter else None,
+        },
+    }
+    return memory(typical(parameters), facts, cuda=True).total_mb
 
 
 def _usual(preset: PresetName, kind: str) -> bool:

@@ -15,7 +15,7 @@ import psutil
 from core.config import config as configs
 from core.config.check import check as check_config
 from core.config.config import Config
-from core.config.memory import Memory, memory
+from core.config.memory import Memory, Setup, memory
 from core.data import dataset as datasets
 from core.engine.failures.reasons import known_cause
 from core.engine.measure import config_facts, machine
@@ -25,6 +25,7 @@ from core.forecast.duration import Duration, duration, kind
 from core.forecast.findings import findings
 from core.forecast.missing import conversion, missing
 from core.forecast.schedule import schedule
+from core.forecast.space import checkpoint_bytes
 from core.ground.errors import StudioError
 from core.ground.problem import Problem
 from core.ground.text import Text
@@ -135,7 +136,11 @@ def preflight(
     form = shape(model.path, tuple((facts["model"].get("lora") or {}).get("target_modules") or ()))
     cuda = bool(here["cuda"])
     takes = memory(form, facts, cuda=cuda) if form else None
-    size = checkpoint_bytes(form, facts)
+    size = checkpoint_bytes(
+        form,
+        Setup.of(facts, cuda=cuda),
+        optimizer=(facts["checkpoint"] or {}).get("save_optimizer", True),
+    )
     time = duration(form, facts, plan, here, measured, size)
     allocated, total = _corrected(takes, facts, form, measured)
     free = (
@@ -179,20 +184,6 @@ def preflight(
         calibrated=time.calibrated,
         problems=problems + findings(case),
     )
-
-
-def checkpoint_bytes(form: Shape | None, facts: dict[str, Any]) -> int:
-    """Bytes of one checkpoint: the weights that are trained, and the optimizer's two moments of each."""
-    if form is None:
-        return 0
-    rank = (facts["model"].get("lora") or {}).get("r", 0)
-    trained = form.lora_per_rank * rank if rank else form.parameters
-    each = 4 if rank or "16" not in str((facts["model"].get("llm") or {}).get("torch_dtype")) else 2
-    optimizer = (facts["checkpoint"] or {}).get("save_optimizer", True)
-    if facts.get("deepspeed"):
-        # In half precision, and the optimizer's own copy in single.
-        return trained * (2 + (12 if optimizer else 0))
-    return trained * each * (3 if optimizer else 1)
 
 
 def _corrected(

@@ -1,38 +1,52 @@
 """Whether the disk has room for the checkpoints of a training, known before it starts.
 
-Counts with what a checkpoint of the same kind took before, else with an estimate that is rather too high.
+Counts with what a checkpoint of the same kind took before, else with an estimate.
 """
 
 from pathlib import Path
 from typing import Any
 
-from core.ground.figures import size
+from core.config.config import Config
+from core.config.memory import Setup
+from core.engine.config_file import ConfigFile
+from core.ground.figures import MB, size
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.jobs.evidence import free_bytes
 from core.models.model import Model
+from core.models.shape import Shape, shape
 
 # Logs, metrics, telemetry, and what writing a file takes beside it.
-BESIDE_BYTES = 32 * 2**20
+BESIDE_BYTES = 32 * MB
 
 
-def check_space(disk: Path, model: Model, values: dict[str, Any], *, measured: int | None = None) -> list[Problem]:
-    """What is wrong with the room on `disk` for training `model` with the settings `values`.
+def estimate(config: Config, model: Model, *, deepspeed: str | None = None, processes: int = 1) -> int:
+    """Bytes of one checkpoint of a config, by its text alone; `preflight` has the engine build it."""
+    file = ConfigFile(config.text())
+    targets = file.get("model.lora.target_modules")
+    return checkpoint_bytes(
+        shape(model.path, tuple(targets) if isinstance(targets, list | tuple) else ()),
+        Setup.written(file, deepspeed=deepspeed, processes=processes),
+        optimizer=file.get("default_hooks.checkpoint.save_optimizer") is not False,
+    )
 
-    `measured`: bytes that a checkpoint of the same kind took. An error where it is sure that the disk will be
-    full, a warning where that is only likely.
+
+def check_space(disk: Path, limit: Any, estimated: int, *, measured: int | None = None) -> list[Problem]:
+    """What is wrong with the room on `disk` for checkpoints of which `limit` are kept, the setting `save_total_limit`.
+
+    `estimated` are the bytes of one, `measured` those that one of the same kind took. An error where it is sure that
+    the disk will be full, a warning where that is only likely.
     """
     free = free_bytes(disk)
     if free is None:
         return []
-    limit = values.get("save_total_limit")
     # At -1 all are kept, nobody knows how many: two at least.
     kept = limit if isinstance(limit, int) and limit > 0 else 2
-    each = measured or checkpoint_bytes(model, values.get("r"))
+    each = measured or estimated
     needed = each * kept + BESIDE_BYTES
     if free >= needed:
         return []
-    # An estimate may be twice the truth, and one checkpoint is what a training cannot do without.
+    # An estimate may be off by half, and one checkpoint is what a training cannot do without.
     sure = free < (needed if measured else each // 2 + BESIDE_BYTES)
     figures_zh = f"每个检查点约 {size(each)}，保留 {kept} 个，共需 {size(needed)}，磁盘只剩 {size(free)}"
     figures_en = f"a checkpoint takes about {size(each)}, {kept} are kept: {size(needed)} in all, {size(free)} are free"
@@ -49,15 +63,10 @@ def check_space(disk: Path, model: Model, values: dict[str, Any], *, measured: i
     ]
 
 
-def checkpoint_bytes(model: Model, lora_r: Any) -> int:
-    """An estimate of one checkpoint: what is trained, in single precision, with Adam's two averages."""
-    return 12 * trained_parameters(model, lora_r)
-
-
-def trained_parameters(model: Model, lora_r: Any) -> int:
-    """An estimate of how many numbers are trained, rather too high.
-
-    LoRA on all linear layers of a transformer trains about 20·r for each unit of width and layer (attention 5,
-    feed-forward 15 with an inner width of four times the outer); full training, all of them.
-    """
-    return 24 * lora_r * model.hidden_size * model.layers if isinstance(lora_r, int) else model.parameters
+def checkpoint_bytes(shape: Shape | None, setup: Setup, *, optimizer: bool = True) -> int:
+    """Bytes of one checkpoint: what is trained and, unless it is left out, the optimizer's two averages of it."""
+    if shape is None:
+        return 0
+    # DeepSpeed trains in half precision, with a copy of the optimizer's own in single.
+    averages = 12 if setup.deepspeed else 2 * setup.weight_bytes
+    return int(shape.trained(setup.rank) * (setup.weight_bytes + (averages if optimizer else 0)))

@@ -4,6 +4,8 @@ Loads no weights. Where only `.bin` files are there, the shape is worked out fro
 """
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -38,18 +40,48 @@ class Shape:
     def parameters(self) -> int:
         return self.linear + self.head + self.embedding + self.other
 
+    def trained(self, rank: int) -> int:
+        """How many numbers are trained: those of an adapter of this rank, every one for 0."""
+        return self.lora_per_rank * rank if rank else self.parameters
+
 
 def shape(model: Path, targets: tuple[str, ...] = ()) -> Shape | None:
     """The shape of a model; `targets` are the layers to tune where a config names them. None where it cannot be told."""
     config, wrong = settings(model)
     if config is None or wrong:
         return None
-    hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")
-    vocabulary = config.get("vocab_size", 0)
-    intermediate = config.get("intermediate_size") or 4 * (hidden or 0)
-    if not hidden or not layers:
+    if not config.get("hidden_size") or not config.get("num_hidden_layers"):
         return None
-    tensors = _tensors(model) or _like_llama(config, hidden, layers, vocabulary, intermediate)
+    return _counted(config, _tensors(model), targets)
+
+
+@cache
+def typical(parameters: int) -> Shape:
+    """The shape of a usual model of about so many parameters, of which no more is known: InternLM2's vocabulary and its
+    attention, the layers of a Llama, of 128 numbers for each layer that there is."""
+    smaller = None
+    for layers in count(1):
+        config = {
+            "hidden_size": 128 * layers,
+            "num_hidden_layers": layers,
+            "intermediate_size": 344 * layers,
+            "vocab_size": 92544,
+            "attn_implementation": "eager",
+        }
+        found = _counted(config)
+        if found.parameters >= parameters:
+            break
+        smaller = found
+    return min(filter(None, (smaller, found)), key=lambda one: abs(one.parameters - parameters))
+
+
+def _counted(
+    config: dict[str, Any], tensors: dict[str, list[int]] | None = None, targets: tuple[str, ...] = ()
+) -> Shape:
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    vocabulary = config.get("vocab_size", 0)
+    intermediate = config.get("intermediate_size") or 4 * hidden
+    tensors = tensors or _like_llama(config, hidden, layers, vocabulary, intermediate)
     linear = head = embedding = other = per_rank = 0
     for name, size in tensors.items():
         module = _last(name)

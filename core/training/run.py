@@ -14,7 +14,7 @@ from core.config.check import check as check_config
 from core.data import dataset as datasets
 from core.engine import interpreter
 from core.engine.commands import Cluster, as_typed, engine_environment, start_as_typed, train_command
-from core.forecast.space import check_space
+from core.forecast.space import check_space, estimate
 from core.forecast.warmup import check_warmup
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import BadInput
@@ -152,7 +152,6 @@ def before_start(
         return problems
     cluster = cluster or Cluster()
     problems += check_warmup(workspace, config, cluster.nproc * cluster.nnodes)
-    values, model = config.values(), models.find(workspace, config.model)
     like = (config.model, _rank(config), deepspeed)
     measured = next(
         (
@@ -164,7 +163,13 @@ def before_start(
         None,
     )
     workspace.runs.mkdir(exist_ok=True)
-    return problems + check_space(workspace.runs, model, values, measured=measured)
+    estimated = estimate(
+        config,
+        models.find(workspace, config.model),
+        deepspeed=deepspeed,
+        processes=cluster.nproc * cluster.nnodes,
+    )
+    return problems + check_space(workspace.runs, config.values().get("save_total_limit"), estimated, measured=measured)
 
 
 def find(workspace: Workspace, run_id: str) -> Run:

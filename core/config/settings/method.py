@@ -21,7 +21,10 @@ _TEMPLATES = (f"{DATASET}.template_map_fn.template", "prompt_template", f"{HOOK}
 # The model's own template, which is written out where XTuner has none that is equal.
 OWN = "own"
 QUANTISATION = f"{LLM}.quantization_config"
-LORA = Source("dict(type=LoraConfig, r=64, lora_alpha=16, lora_dropout=0.1, bias='none', task_type='CAUSAL_LM')")
+LORA_RANK = 64
+LORA = Source(
+    f"dict(type=LoraConfig, r={LORA_RANK}, lora_alpha=16, lora_dropout=0.1, bias='none', task_type='CAUSAL_LM')"
+)
 
 Changes = Iterator[tuple[str, Any]]
 

@@ -3,8 +3,11 @@
 import pytest
 
 from core.config.fit import fit
-from core.config.memory import memory
-from core.models.shape import Shape, shape
+from core.config.memory import Setup, held, memory
+from core.config.settings.method import to_method, to_precision
+from core.engine.config_file import MISSING, ConfigFile
+from core.engine.presets import COURSE_PRESET, preset_text
+from core.models.shape import Shape, shape, typical
 from tests.fakes.model import write_safetensors
 
 H, I, L, V = 2048, 8192, 24, 92544  # noqa: E741
@@ -132,3 +135,59 @@ def test_zero_divides_what_it_splits_and_offloads():
     assert parts("deepspeed_zero3", 4) == (0.5, 3.5)
     assert parts("deepspeed_zero2_offload", 1) == (2, 2)
     assert parts("deepspeed_zero3_offload", 2) == (0, 1)
+
+
+def test_bytes_of_a_weight():
+    """4 bits and the scales of a block of 64, quantised themselves: 4.127 bits. Head and embedding are in 4 bytes."""
+    for bits, each in ((4, 0.516), (8, 1.03)):
+        options = facts(bits=bits)
+        if bits == 8:
+            options["model"]["llm"]["quantization_config"] = {"load_in_8bit": True}
+        (weights,) = (part for part in memory(INTERNLM2, options, cuda=True).parts if part.name == "weights")
+        rest = INTERNLM2.head + INTERNLM2.embedding + INTERNLM2.other
+        assert weights.mb * 2**20 == pytest.approx(INTERNLM2.linear * each + 4 * rest, rel=1e-6)
+    # A scale of 8 bits for each 64 weights, and one of 32 for each 256 of these.
+    assert 0.516 == pytest.approx((4 + 8 / 64 + 32 / (64 * 256)) / 8, rel=1e-3)
+
+
+def changed(*changes):
+    config = ConfigFile(preset_text(COURSE_PRESET))
+    for switch, wanted in changes:
+        for path, value in switch(config, wanted):
+            config.delete(path) if value is MISSING else config.set(path, value)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ([], {}),
+        ([(to_method, "lora")], {"bits": None}),
+        ([(to_method, "full")], {"bits": None, "r": 0}),
+        ([(to_method, "full"), (to_precision, "bf16")], {"bits": None, "r": 0, "dtype": "bfloat16"}),
+        (
+            [(to_method, "full"), (to_precision, "fp32")],
+            {"bits": None, "r": 0, "dtype": "float32", "wrapper": "OptimWrapper"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("deepspeed", [None, "deepspeed_zero2", "deepspeed_zero3_offload"])
+def test_the_text_of_a_config_says_what_the_engine_does(changes, options, deepspeed):
+    """The course's preset switched from the form, and the same settings as the engine builds them."""
+    beside = {"wrapper": options.pop("wrapper", "AmpOptimWrapper"), "deepspeed": deepspeed, "processes": 4}
+    written = Setup.written(changed(*changes), deepspeed=deepspeed, processes=4)
+    assert held(INTERNLM2, written) == held(INTERNLM2, Setup.of({**facts(**options), **beside}, cuda=True))
+
+
+def test_what_is_held_is_a_part_of_what_is_taken():
+    setup = Setup.of(facts(), cuda=True)
+    parts = {part.name: part.mb for part in memory(INTERNLM2, facts(), cuda=True).parts}
+    on_gpu, of_host = held(INTERNLM2, setup)
+    assert on_gpu == pytest.approx((parts["weights"] + parts["copies"] + parts["trained"]) * 2**20)
+    assert of_host == 0
+
+
+def test_typical_models():
+    for parameters in (500_000_000, 1_889_000_000, 7_000_000_000, 70_000_000_000):
+        assert typical(parameters).parameters == pytest.approx(parameters, rel=0.06)
+    assert typical(7_000_000_000).layers == 32

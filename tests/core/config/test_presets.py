@@ -1,7 +1,9 @@
 """XTuner's presets through the form: a sample here, all of them in `python -m benchmarks.presets`."""
 
+from pathlib import Path
+
 from benchmarks import presets as benchmark
-from core.config.proposal import propose
+from core.config.proposal import fits_machine, propose
 from core.config.settings.fields import FIELDS
 from core.engine.catalogue import FAMILIES, catalogue, search
 from core.engine.config_file import ConfigFile
@@ -71,3 +73,17 @@ def test_the_preset_that_is_proposed(tmp_path):
         pretrain = catalogue()[propose(model, "pretrain")]
         assert pretrain.kind == "pretrain"
         assert architecture not in sum(FAMILIES.values(), ()) or pretrain.fits(architecture)
+
+
+def test_whether_a_preset_fits_is_asked_of_the_model_of_memory():
+    """1.8 billion weights: 6.3 GB by QLoRA and 11.3 by LoRA were measured, 16 bytes for each when all are trained."""
+    named = catalogue()
+    qlora, full = named[COURSE_PRESET], named["internlm2_1_8b_full_custom_pretrain_e1"]
+    for preset, least, enough in ((qlora, 6000, 7200), (full, 29_000, 36_000)):
+        assert fits_machine(preset, None, enough), preset.name
+        assert not fits_machine(preset, None, least), preset.name
+    assert fits_machine(qlora, None, None) is None
+    small = Model(name="m", path=Path("m"), architecture="InternLM2ForCausalLM", parameters=100_000_000)
+    assert fits_machine(full, small, 8192)
+    other = Model(name="m", path=Path("m"), architecture="LlamaForCausalLM", parameters=100_000_000)
+    assert not fits_machine(full, other, 8192), "the preset is not for it: its own model counts"

@@ -4,6 +4,7 @@ import pytest
 
 from core.engine.presets import deepspeed_settings, zero_settings
 from core.forecast.sharing import shares
+from core.models.shape import shape
 
 
 def test_settings_are_read_from_xtuner():
@@ -26,5 +27,17 @@ def test_each_stage_leaves_less_on_a_gpu(config, small_model):
 
 
 def test_alone_nothing_is_split(config, small_model):
+    """DeepSpeed alone keeps the base model in half precision, which XTuner otherwise has in single."""
     found = {share.name: share.gpu_bytes for share in shares(config, small_model, 1)}
-    assert found["deepspeed_zero3"] == found["deepspeed_zero1"] == found[None]
+    assert found["deepspeed_zero3"] == found["deepspeed_zero1"] < found[None]
+
+
+def test_they_are_what_the_model_of_memory_says(config, small_model):
+    """Weights, adapter, gradients and averages, of the same formula as the preflight's."""
+    form, rank = shape(small_model.path), config.values()["r"]
+    found = {share.name: share for share in shares(config, small_model, 2)}
+    weights, trained = 2 * form.parameters, form.trained(rank)
+    assert found["deepspeed_zero3"].gpu_bytes == pytest.approx(weights / 2 + trained * (4 + 2 + 4), abs=2)
+    assert found["deepspeed_zero3_offload"].host_bytes == pytest.approx(weights / 2 + trained * 4, abs=2)
+    assert found["deepspeed_zero2_offload"].host_bytes == pytest.approx(trained * 4, abs=2)
+    assert found["deepspeed_zero2"].host_bytes == 0
