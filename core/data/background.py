@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.data import corpus, intake
+from core.data.files.choices import Choices
 from core.data.storage import is_taken
 from core.engine.commands import module_command
 from core.ground.text import Language, speaking
@@ -33,6 +34,7 @@ def start_import(
         options += [f"--system={wanted.columns.system}"] if wanted.columns.system else []
     if wanted.fill:
         options += [f"--assistant-name={wanted.fill.name}", f"--author={wanted.fill.author}"]
+    options += _choices(wanted.choices)
     return _start(workspace, "import", [file], name, options, language, keep)
 
 
@@ -49,6 +51,20 @@ def start_corpus(
     _refuse_taken(workspace, name)
     options = [f"--chunk={wanted.chunk}", f"--overlap={wanted.overlap}", *([] if wanted.deduplicate else ["--raw"])]
     return _start(workspace, "corpus", files, name, options, language, keep)
+
+
+def _choices(choices: Choices) -> list[str]:
+    """The options of the headless command that make these choices."""
+    mask = [] if choices.mask is None else ["--mask" if choices.mask else "--no-mask"]
+    return [
+        f"--thinking={choices.thinking}",
+        f"--bad-answers={choices.bad}",
+        f"--speaker={choices.speaker}",
+        f"--pause-hours={choices.pause_hours}",
+        *mask,
+        *(["--strip-tokens"] if choices.strip else []),
+        *[f"--sheet={name}" for name in choices.sheets],
+    ]
 
 
 def _refuse_taken(workspace: Workspace, name: str) -> None:

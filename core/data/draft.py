@@ -16,6 +16,7 @@ from typing import Any
 
 from core.data.checks import CONTROL
 from core.data.edits import PARTS, Part, changed, edit_of, line_of, may_empty, pattern_of
+from core.data.files.special_tokens import stripped_row
 from core.data.row import Row, problem
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
@@ -156,6 +157,14 @@ class Draft:
                 self._note({"edit": "clean"})
             self._delete(repeats)
         return marked, len(repeats)
+
+    def strip(self) -> int:
+        """Take the tokens of prompt templates off the ends of all texts; how many rows had some."""
+        with self._latest():
+            count = sum(stripped_row(row) != row for _, row in self.each())
+            if count:
+                self._note({"edit": "strip"})
+        return count
 
     def undo(self) -> bool:
         """Take back the last edit that is known here; whether there was one."""

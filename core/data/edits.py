@@ -5,6 +5,7 @@ import re
 from typing import Any, Literal
 
 from core.data.checks import CONTROL
+from core.data.files.special_tokens import stripped_row
 from core.data.row import Row
 
 Part = Literal["all", "input", "output", "system"]
@@ -13,6 +14,8 @@ PARTS = ("system", "input", "output")
 
 def changed(row: Row, edit: dict[str, Any]) -> Row:
     """A row after an edit of all rows."""
+    if edit["edit"] == "strip":
+        return stripped_row(row)
     if edit["edit"] == "clean":
         pattern, put, parts = CONTROL, "", PARTS
     else:
@@ -32,7 +35,7 @@ def pattern_of(edit: dict[str, Any]) -> re.Pattern[str]:
 
 def may_empty(edit: dict[str, Any]) -> bool:
     """Whether an edit of all rows may leave one without an answer."""
-    return edit["edit"] == "clean" or not edit["put"].strip()
+    return edit["edit"] in ("clean", "strip") or not edit["put"].strip()
 
 
 def line_of(edit: dict[str, Any]) -> str:

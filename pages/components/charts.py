@@ -219,7 +219,7 @@ def csv_text(header: Sequence[str], rows: Any) -> str:
     """Rows as CSV; a missing value or NaN is an empty cell. Begins with the mark by which spreadsheets know UTF-8."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([_plain(name) for name in header])
     for row in rows:
         writer.writerow(["" if value is None or value != value else _plain(value) for value in row])
     return "\ufeff" + out.getvalue()
@@ -288,5 +288,7 @@ def _config(file: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A float32 as it was meant: 0.1, not 0.10000000149011612."""
+    """A float32 as it was meant: 0.1, not 0.10000000149011612; a text that a spreadsheet would run behind a quote."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
     return float(str(value)) if isinstance(value, np.floating) else value

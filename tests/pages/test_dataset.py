@@ -344,3 +344,42 @@ def test_a_row_that_is_too_long_is_opened_in_the_editor(dataset, monkeypatch):
     assert "5,000" in page.button(key="longest-3").label
     page.button(key="longest-3").click().run()
     assert page.session_state[f"edited-{dataset.name}"] == 3
+
+
+def by_path(page, path):
+    page.segmented_control(key="dataset_from").set_value("path").run()
+    page.text_input(key="dataset_path").set_value(str(path)).run()
+    return page
+
+
+def test_a_chat_log_asks_who_is_the_assistant(workspace, tmp_path):
+    log = (
+        "发送者,内容,时间\n小北,在吗,2025-03-01 09:00\n阿南,在 13800138000,2025-03-01 09:01\n小北,好,2025-03-01 09:02\n"
+    )
+    (tmp_path / "x.csv").write_text(log + "阿南,嗯,2025-03-01 09:03\n", encoding="utf-8")
+    page = by_path(open_page("dataset"), tmp_path / "x.csv")
+    assert page.selectbox(key="speaker-x.csv").value == "阿南"
+    assert any("[号码]" in text.value for text in page.text)
+    page.toggle(key="choice_mask").set_value(False).run()
+    assert any("13800138000" in text.value for text in page.text)
+    page.selectbox(key="speaker-x.csv").set_value("小北").run()
+    page.button(key="import_dataset").click().run()
+    (made,) = datasets.every(workspace)
+    assert made.made["choices"] == {"speaker": "小北", "mask": False}
+    assert made.load() == [{"conversation": [{"input": "在 13800138000", "output": "好"}]}]
+
+
+def test_what_was_noticed_is_told_before_the_import_and_can_be_chosen(workspace, tmp_path):
+    record = {"question": "问", "reasoning": "想", "answer": "答<|im_end|>", "解析": "因为"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(record), encoding="utf-8")
+    page = by_path(open_page("dataset"), tmp_path / "x.jsonl")
+    assert any("解析 列没有用到，1 行" in warning.value for warning in page.warning)
+    assert any("有思考过程" in warning.value for warning in page.warning)
+    assert any("结束标记" in error.value for error in page.error)
+    page.segmented_control(key="choice_thinking").set_value("drop").run()
+    page.toggle(key="choice_strip").set_value(True).run()
+    assert not page.error
+    page.button(key="import_dataset").click().run()
+    (made,) = datasets.every(workspace)
+    assert made.load() == [{"conversation": [{"input": "问", "output": "答"}]}]
+    assert made.made["unused"] == {"解析": 1}

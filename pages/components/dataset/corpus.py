@@ -5,14 +5,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.data import background, corpus
+from core.data import background, corpus, intake
 from core.data.corpus import Told, Wanted
 from core.data.files.documents import KINDS
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace, free_name
+from pages.components.choice import select
 from pages.components.dataset.incoming import choose_file
 from pages.components.dataset.kept_form import keep, restore
-from pages.components.plain import plain
+from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, say, t
 
@@ -59,7 +60,7 @@ def show_corpus_form(workspace: Workspace) -> None:
     try:
         wanted = Wanted(chunk=chunk, overlap=overlap, deduplicate=clean, boilerplate=clean)
         if files:
-            _preview(files, wanted)
+            _offer_turns(workspace, files, _preview(files, wanted), uploaded)
     except StudioError as error:
         show_refusal(error)
         wanted = None
@@ -80,11 +81,25 @@ def show_corpus_form(workspace: Workspace) -> None:
     keep(workspace, "corpus", list(USUAL))
 
 
-def _preview(files: list[Path], wanted: Wanted) -> None:
+def _offer_turns(workspace: Workspace, files: list[Path], spoken: list[str], uploaded: bool) -> None:
+    """Of documents that are dialogues: what becomes of them here, and a button that imports one as it was meant."""
+    if not spoken:
+        return
+    st.info(t("dataset.corpus_spoken", names=plain("、".join(spoken[:5]))), icon=":material/forum:")
+    if len(files) == 1 and st.button(t("dataset.corpus_as_dialogue"), key="corpus_turns", icon=":material/forum:"):
+        with refusals():
+            made, _ = intake.import_file(workspace, files[0], keep=uploaded)
+            select("dataset", made.name)
+            st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
+            st.rerun()
+
+
+def _preview(files: list[Path], wanted: Wanted) -> list[str]:
+    """The first pieces; the names of documents that look like dialogues."""
     small = [file for file in files if not file.is_file() or file.stat().st_size <= MOST_PREVIEWED]
     if not small:
         st.caption(t("dataset.corpus_large"))
-        return
+        return []
     rows, told = _pieces(tuple((file, file.stat().st_mtime_ns if file.exists() else 0) for file in small), wanted)
     for left in told.skipped[:5]:
         st.warning(f"{plain(left['name'])}：{plain(say(left['reason']))}", icon=":material/warning:")
@@ -93,6 +108,7 @@ def _preview(files: list[Path], wanted: Wanted) -> None:
             for number, text in enumerate(rows, 1):
                 st.caption(t("dataset.piece", number=number, count=len(text)))
                 st.text(text if len(text) <= 600 else f"{text[:300]}\n…\n{text[-250:]}")
+    return told.spoken
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -1,11 +1,13 @@
 """Importing a file: what it is found to be, which column is what, the names to fill in, and the import itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 from core.data import background, intake
 from core.data import dataset as datasets
+from core.data.files.choices import Choices
 from core.data.files.formats import FORMATS
 from core.data.files.placeholders import Fill
 from core.data.files.shapes import Columns
@@ -14,6 +16,7 @@ from core.data.intake import Peek, Report, Wanted
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace, free_name
 from pages.components.choice import select
+from pages.components.dataset.choices_form import choose, choose_sheets, choose_speaker, show_noticed
 from pages.components.dataset.conversation_rows import show_as_chat
 from pages.components.dataset.incoming import choose_file
 from pages.components.dataset.kept_form import keep, restore
@@ -69,18 +72,24 @@ def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
         persist_state="session",
     )
     peeked = intake.peek(file, Wanted(format=format_))
+    sheets = choose_sheets(peeked, file.name)
+    speaker = choose_speaker(peeked, file.name)
+    choices = Choices(sheets=sheets, speaker=speaker)
+    if sheets or speaker:
+        peeked = intake.peek(file, Wanted(format=format_, choices=choices))
+    choices = choose(workspace, peeked, speaker, sheets)
     columns = None
     if format_ in ("auto", "qa") and peeked.format in (None, "qa") and len(peeked.columns) > 1:
         columns = _columns(workspace, peeked)
-    wanted = Wanted(format=format_, columns=columns)
-    if columns:
+    wanted = Wanted(format=format_, columns=columns, choices=choices)
+    if columns or choices != Choices(sheets=sheets, speaker=speaker):
         peeked = intake.peek(file, wanted)
     if peeked.placeholders:
         st.info(t("dataset.placeholders", found=plain("、".join(peeked.placeholders[:6]))), icon=":material/edit:")
         left, right = st.columns(2)
         name = left.text_input(t("dataset.fill_name"), key="fill_name", persist_state="session")
         author = right.text_input(t("dataset.fill_author"), key="fill_author", persist_state="session")
-        wanted = Wanted(format=format_, columns=columns, fill=Fill(name=name.strip(), author=author.strip()))
+        wanted = replace(wanted, fill=Fill(name=name.strip(), author=author.strip()))
         peeked = intake.peek(file, wanted)
     if peeked.left_out:
         names = plain("、".join(peeked.left_out[:10]))
@@ -100,6 +109,7 @@ def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
         show_as_chat(peeked.rows[:3])
         if peeked.skipped:
             _table(peeked.skipped[:5])
+    show_noticed(peeked)
     return peeked, wanted
 
 

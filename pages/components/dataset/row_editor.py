@@ -175,17 +175,17 @@ def _choose_row(dataset: Dataset, draft: Draft, rows: list[tuple[int, Row]]) -> 
             width=220,
         )
         st.button(t("rows.add"), icon=":material/add:", key="add_row", on_click=_add, args=(dataset, draft))
-        st.button(
-            t("rows.clean"),
-            icon=":material/cleaning_services:",
-            key="clean_rows",
-            help=t("rows.clean_help"),
-            on_click=_clean,
-            args=(draft,),
-        )
-    if st.session_state.get("cleaned") is not None:
-        marked, repeats = st.session_state.pop("cleaned")
-        st.info(t("rows.cleaned", marked=marked, repeats=repeats), icon=":material/cleaning_services:")
+        for what, act, icon in (("clean", _clean, "cleaning_services"), ("strip", _strip, "content_cut")):
+            st.button(
+                t(f"rows.{what}"),
+                icon=f":material/{icon}:",
+                key=f"{what}_rows",
+                help=t(f"rows.{what}_help"),
+                on_click=act,
+                args=(draft,),
+            )
+    if told := st.session_state.pop("cleaned", None):
+        st.info(told, icon=":material/cleaning_services:")
     if chosen is not None:
         _edit(dataset, draft, chosen)
 
@@ -279,7 +279,13 @@ def _add(dataset: Dataset, draft: Draft) -> None:
 
 
 def _clean(draft: Draft) -> None:
-    st.session_state["cleaned"] = draft.clean()
+    marked, repeats = draft.clean()
+    st.session_state["cleaned"] = t("rows.cleaned", marked=marked, repeats=repeats)
+    _anew()
+
+
+def _strip(draft: Draft) -> None:
+    st.session_state["cleaned"] = t("rows.stripped", count=draft.strip())
     _anew()
 
 

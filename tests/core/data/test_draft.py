@@ -220,3 +220,14 @@ def test_large_datasets_are_lines_and_read_by_page(workspace):
     draft = Draft.open(workspace, made)
     draft.delete([20_301])
     assert [number for number, _ in draft.page(20_299, 2)] == [20_300, 20_302]
+
+
+def test_tokens_of_a_template_are_taken_off_at_once(workspace):
+    rows = [single("你好", "你好<|im_end|>"), single("<|im_start|>user\n在吗", "在</s>"), single("<b>粗</b>", "[1] 好")]
+    made = store(workspace, "tokens", "tokens", rows, {"kind": "import"})
+    draft = Draft.open(workspace, made)
+    assert draft.strip() == 2
+    assert draft.strip() == 0
+    saved = versions.save(workspace, draft)
+    assert saved.load() == [single("你好", "你好"), single("在吗", "在"), single("<b>粗</b>", "[1] 好")]
+    assert versions.remake(workspace, saved)[1]
