@@ -44,6 +44,17 @@ def test_rows_of_unlike_lengths_are_written_as_each_alone(attention):
     assert written(made, [Row(ids) for ids in PROMPTS[::-1]]) == wanted[::-1]
 
 
+@torch.inference_mode()
+def test_what_overflowed_in_the_batch_before_is_gone(decoder):
+    """Nothing times zero is nothing, but of infinity."""
+    rows = [Row(ids) for ids in PROMPTS]
+    wanted = written(decoder, rows)
+    for batch in decoder.batches.values():
+        for part in (*batch.cache.keys.values(), *batch.cache.values.values()):
+            part.fill_(torch.inf)
+    assert written(decoder, rows) == wanted
+
+
 def test_each_row_by_its_adapter_in_any_order(decoder):
     models = {name: merged(llama(), lora(llama(), seed), 2.0) for name, seed in (("a", 1), ("b", 2))} | {None: llama()}
     rows = [Row(PROMPTS[0], "b"), Row(PROMPTS[1]), Row(PROMPTS[2], "a"), Row(PROMPTS[0], "a"), Row(PROMPTS[0])]

@@ -1,5 +1,7 @@
 """The cache and the angles of a batch whose rows are at places of their own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -82,3 +84,6 @@ def test_the_least_room_of_all_layers_counts():
     modules = nn.ModuleList([RotaryEmbedding(10.0), RotaryEmbedding(10.0)])
     modules[1].max_position_embeddings = 7
     assert Angles(modules).most == 7
+    # Longer texts have other angles from here on, however many there may be.
+    modules[0].config = SimpleNamespace(original_max_position_embeddings=5)
+    assert Angles(modules).most == 5

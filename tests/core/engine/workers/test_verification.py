@@ -58,7 +58,7 @@ def test_rounding_is_nothing_wrong(plan):
 
 def test_one_value_that_is_off(plan):
     tensors = merge()
-    tensors[QUERY][3, 3] += 1e-3
+    tensors[QUERY][3, 3] += 1e-5
     assert causes(plan, tensors) == [{"kind": "other_adapter", "tensor": QUERY, "count": 1}]
 
 
