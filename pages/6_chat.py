@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.chat.side import sides, tuned_side
+from core.chat.side import BASE, sides, tuned_side
 from core.data.assistant import COURSE_QUESTIONS
 from core.ground.errors import StudioError
 from core.models import model as models
@@ -15,6 +15,7 @@ from pages.components.contents import link_to, nothing_yet
 from pages.components.frame import open_page
 from pages.components.job_progress import show_progress
 from pages.components.live import while_live
+from pages.components.plain import plain
 from pages.components.problems import show_refusal
 from pages.components.text import t
 
@@ -54,6 +55,8 @@ with chat_tab:
     known = sides(workspace, run)
     names = side_names(known, run)
     columns = choose_sides(known, names, run)
+    if not known[BASE].template.same(run.template):
+        st.caption(t("chat.other_prompt", own=plain(known[BASE].template.label), run=plain(run.template.label)))
     sampling, remember, mark = choose_sampling(conversation, demo=models.look(run.model_path).demo)
     show_kept(workspace, run, conversation, names)
     again = dialogue.asked_again(conversation, may_ask=bool(columns)) if ready else None

@@ -17,6 +17,7 @@ from core.models import small
 from core.models.hub import download
 from core.training.run import Run
 from tests.conftest import ended
+from tests.core.models.families import QWEN25
 from tests.fakes.model import write_model
 from tests.pages.screen import cells, open_page, texts
 
@@ -113,6 +114,27 @@ def test_a_model_is_linked_and_asks_for_leave_once(workspace, tmp_path):
     assert "在等你同意" in texts(page)
     page.button(key="trust_look").click().run()
     assert any("之后变了" in warning.value for warning in page.warning)
+
+
+def test_a_model_says_how_it_is_spoken_to_and_whose_identity_it_brings(workspace, tmp_path):
+    directory = write_model(tmp_path / "shared" / "qwen")
+    path = directory / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    settings["chat_template"] = QWEN25
+    path.write_text(json.dumps(settings))
+    models.link(workspace, directory)
+    page = open_page("setup", section="models")
+    assert any("internlm2\\_chat" in words.value for words in page.markdown)
+    assert any("Alibaba Cloud" in told.value for told in page.info)
+    own, ours = (
+        next(c.value for c in page.code if c.value.startswith(start)) for start in ("<|im_start|>s", "<|im_start|>u")
+    )
+    assert own.endswith(ours)
+    # A base model says what it is.
+    del settings["chat_template"]
+    path.write_text(json.dumps(settings))
+    page = open_page("setup", section="models")
+    assert any("基座模型" in warning.value for warning in page.warning)
 
 
 def test_a_model_that_the_machine_shares_is_offered(workspace, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from core.config import config as configs
 from core.config.config import Config
 from core.config.settings.field import Field
 from core.config.settings.fields import FIELDS
+from core.config.settings.method import OWN
 from core.engine.config_file import ConfigFile
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
@@ -78,7 +79,9 @@ def _setting(workspace: Workspace, config: Config, field: Field, value: Any, loc
     if field.kind == "bool":
         st.toggle(label, wrap=True, **common)
     elif field.kind == "choice":
-        st.selectbox(label, field.options(), index=None, placeholder=t("config.unset"), **common)
+        words = {OWN: t("config.own_prompt")}
+        show = lambda name: words.get(name, name)  # noqa: E731
+        st.selectbox(label, field.options(), index=None, placeholder=t("config.unset"), format_func=show, **common)
     elif field.kind in ("int", "float"):
         # A number is picked or typed, in the form that people write it: 0.0002 and 2e-4 are the same.
         picks = dict.fromkeys([*(_number(pick) for pick in field.picks), *filter(None, [st.session_state.get(key)])])

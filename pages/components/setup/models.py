@@ -14,6 +14,7 @@ from core.models.model import Model
 from core.training import run as runs
 from pages.components.plain import DONE, plain, tick
 from pages.components.problems import refusals, show_end, show_problems
+from pages.components.setup.prompt import show_prompt
 from pages.components.text import t
 
 
@@ -54,6 +55,8 @@ def _show_model(workspace: Workspace, model: Model) -> None:
     st.caption(t(f"models.{kind}", path=plain(str(model.linked_to or model.path))))
     if model.problems:
         show_problems(model.problems)
+    if model.whole:
+        show_prompt(model)
     show_tree(model)
     _go_away(workspace, model)
 

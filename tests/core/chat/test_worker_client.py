@@ -2,12 +2,14 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from core.chat import room, worker_client
 from core.chat.worker_client import Ask, Sampling
+from core.engine.presets import PromptTemplate
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import write_json
 from core.jobs.job import Status, jobs_in
@@ -41,6 +43,17 @@ def test_answers_in_the_order_asked(worker):
     assert [line["answer"] for line in lines] == [f"base: {prompt.format('你好')}", f"tuned: {prompt.format('你是谁')}"]
     assert set(lines[0]) == {"prompt", "answer", "tokens", "ttft_ms", "tokens_per_s"}
     assert worker.ask([]) == []
+
+
+def test_the_base_is_asked_by_its_own_prompt_and_the_run_by_that_of_its_training(workspace, exported_run, chat):  # noqa: ARG001
+    trained = PromptTemplate(instruction="Q: {input}\nA:", suffix="<e>", stop_words=("<e>",), suffix_as_eos=True)
+    run = replace(exported_run, facts=replace(exported_run.facts, template=trained))
+    worker = worker_client.worker_for(workspace, run)
+    base, tuned = worker._row(ask("base", "{}")), worker._row(ask("tuned", "{}"))
+    assert base["prompt"] == "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    assert (tuned["prompt"], tuned["stop_words"]) == ("Q: {}\nA:", ["<e>"])
+    assert base["stop_words"] == ["<|im_end|>"]
+    assert worker.prompt(ask("tuned", "你好")) == "Q: 你好\nA:"
 
 
 def test_stream(worker):

@@ -1,10 +1,12 @@
 """What a training will be: the engine measures, here with made-up facts; the arithmetic is ours."""
 
 import copy
+import json
 
 import pytest
 
 from core.config import config as configs
+from core.engine.presets import prompt_templates
 from core.forecast import preflight as module
 from core.forecast.duration import arithmetic, kind, prepare
 from core.forecast.preflight import preflight
@@ -159,6 +161,30 @@ def test_problem(workspace, config, facts, changes, place, severity):
     assert problem.severity == severity
     assert problem.message.zh
     assert problem.hint.en
+
+
+def test_another_prompt_than_the_models_own_is_told_by_both_names(workspace, config, facts):
+    written = {"INSTRUCTION": "Q: {input}\nA:", "SUFFIX": "<e>", "SUFFIX_AS_EOS": True}
+    for template, name in (("llama3_chat", "llama3_chat"), (written, repr("Q: {input}\nA:"))):
+        problem = where(told(workspace, config, facts, data__template=template))["prompt_template"]
+        assert name in problem.message.zh and "internlm2_chat" in problem.message.en
+        assert problem.fix == {"prompt_template": "internlm2_chat"}
+    # ChatML is ChatML, by whatever name, and written out.
+    own = prompt_templates()["internlm2_chat"].parts
+    for template in ("qwen_chat", own):
+        assert "prompt_template" not in where(told(workspace, config, facts, data__template=template))
+
+
+def test_nobody_knows_better_than_a_config_for_a_base_model(workspace, config, facts):
+    settings = json.loads((workspace.models / config.model / "tokenizer_config.json").read_text())
+    del settings["chat_template"]
+    (workspace.models / config.model / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert "prompt_template" not in where(told(workspace, config, facts, data__template="llama3_chat"))
+
+
+def test_a_system_prompt_of_the_evaluation_that_no_row_has_is_told(workspace, config, facts):
+    problem = where(told(workspace, config, facts, evaluation__system="Be brief."))["SYSTEM"]
+    assert problem.fix == {"SYSTEM": ""} and "SYSTEM" in problem.message.zh
 
 
 def test_no_warning_just_below(workspace, config, facts):
