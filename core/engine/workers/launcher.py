@@ -6,6 +6,7 @@ the loopback for those of one machine, the named address of rank 0 for those of 
 """
 
 import errno
+import ipaddress
 import socket
 from typing import Any
 
@@ -28,8 +29,12 @@ class NearStore(_TORCHS_OWN):
 
 
 def opened(host: str, port: int) -> "socket.socket | None":
-    """A socket that listens at `host`; None where that is no address of this machine, but of a router before it."""
+    """A socket that listens at `host`; None where others know that by an address which this machine does not."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    if ipaddress.ip_address(address[0].partition("%")[0]).is_loopback and host not in ("localhost", address[0]):
+        # A machine often knows its own name as 127.0.1.1.
+        print(f"{host} is {address[0]} here: the store listens on all interfaces", flush=True)
+        return None
     listening = socket.socket(family, kind)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -37,7 +42,8 @@ def opened(host: str, port: int) -> "socket.socket | None":
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRNOTAVAIL:
-            print(f"{host} is no address of this machine: the store listens on all of its interfaces", flush=True)
+            # A router's before it.
+            print(f"{host} is no address of this machine: the store listens on all interfaces", flush=True)
             return None
         # What torch itself raises.
         raise RuntimeError(f"The server socket has failed to listen on {host}:{port}: {error}") from error

@@ -22,11 +22,11 @@ from pages.components.server.scripts import hashes
 OWN = "own"
 _HARMLESS = {"GET", "HEAD", "OPTIONS"}
 _HEADERS = {
-    # Streamlit writes styles into its page, keeps pictures in memory, and what a component brings too.
+    # Streamlit writes styles into its page, and keeps pictures in memory.
     "Content-Security-Policy": "; ".join(
         [
             "default-src 'self'",
-            f"script-src 'self' blob: {' '.join(hashes())}",
+            f"script-src 'self' {' '.join(hashes())}",
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "font-src 'self' data:",
@@ -118,11 +118,11 @@ class Access:
             headers = Headers(scope=scope)
             if "x-forwarded-for" in headers or "x-forwarded-proto" in headers:
                 return f"from {client[0]}"
-            return await to_thread.run_sync(_whose, tuple(client), tuple(server))
+            return await _whose(tuple(client), tuple(server))
         if (known := self._visitors.get(transport)) is not None:
             return known
         client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        visitor = await to_thread.run_sync(_whose, client[:2], server[:2]) if client and server else "unknown"
+        visitor = await _whose(client[:2], server[:2]) if client and server else "unknown"
         self._visitors[transport] = visitor
         return visitor
 
@@ -137,8 +137,11 @@ class Access:
         return {**scope, "headers": changed.raw}
 
 
-def _whose(client: peer.Address, server: peer.Address) -> str:
-    uid = peer.owner(client, server)
+async def _whose(client: peer.Address, server: peer.Address) -> str:
+    uid = peer.asked(client, server)
+    if uid is None:
+        # The tables may take a while.
+        uid = await to_thread.run_sync(peer.read, client, server)
     if peer.is_own(uid):
         return OWN
     return f"from {client[0]}" if uid is None else f"uid {uid}"

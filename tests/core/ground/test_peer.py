@@ -50,6 +50,8 @@ def ends(server: socket.socket) -> tuple[peer.Address, peer.Address]:
 )
 def test_one_s_own_connection(listens, reaches):
     with connected(listens, reaches) as (_, server):
+        assert peer.read(*ends(server)) == os.geteuid()
+        assert peer.asked(*ends(server)) in (None, os.geteuid())
         assert peer.owner(*ends(server)) == os.geteuid()
         assert peer.is_own(peer.owner(*ends(server)))
 
@@ -60,6 +62,8 @@ def test_the_other_way_round_is_another_connection():
         assert peer.owner((there[0], there[1]), (here[0], here[1] + 1)) is None
         assert peer.owner((there[0], there[1] ^ 1), here) is None
         assert peer.owner(("127.0.0.2", there[1]), here) is None
+        # Whoever listens at an address is not who comes from it.
+        assert peer.owner(here, ("127.0.0.1", 9)) is None
 
 
 @pytest.mark.parametrize("client", [("192.0.2.7", 4242), ("2001:db8::7", 4242), ("", 0), ("a.example", 1)])

@@ -127,3 +127,7 @@ def test_addresses_that_cannot_be_listened_at():
     done = python("print(launcher.opened('192.0.2.77', 29500))")
     assert done.stdout.splitlines()[-1] == "None", done.stderr
     assert "192.0.2.77" in done.stdout
+    # The machine's own name, which others know by another address.
+    there = "[(launcher.socket.AF_INET, launcher.socket.SOCK_STREAM, 6, '', ('127.0.1.1', 29500))]"
+    done = python(f"launcher.socket.getaddrinfo = lambda *_, **__: {there}", "print(launcher.opened('node0', 29500))")
+    assert done.stdout.splitlines()[-1] == "None", done.stderr

@@ -106,7 +106,7 @@ def nobody(monkeypatch):
     """All who come are strangers; no two tests the same one, since wrong tries are remembered."""
     uid = next(UIDS)
     monkeypatch.setattr(peer, "is_own", lambda _: False)
-    monkeypatch.setattr(peer, "owner", lambda *_: uid)
+    monkeypatch.setattr(peer, "asked", lambda *_: uid)
 
 
 def test_one_s_own_connection_needs_nothing(site):
@@ -166,7 +166,7 @@ def test_a_ticket_is_no_one_else_s(site, monkeypatch):
     """A browser shows its cookies to every port of a host, so another user's server may have seen them."""
     cookie = site.ask(f"/?token={WORD}")[1]["set-cookie"].partition(";")[0]
     assert site.ask("/", Cookie=cookie)[0] == 200
-    monkeypatch.setattr(peer, "owner", lambda *_: 7)
+    monkeypatch.setattr(peer, "asked", lambda *_: 7)
     assert site.ask("/", Cookie=cookie)[0] == 401
 
 
