@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8501
 
-.PHONY: run test bench course-engine
+.PHONY: run test bench fuzz course-engine
 run:
 	@$(if $(PROXY),XTUNER_STUDIO_PROXY='$(PROXY)') $(PYTHON) -m core.ground.bootstrap run $(PORT)
 
@@ -18,3 +18,7 @@ bench:
 course-engine:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.course_engine '$(XTUNER)'
+
+# Damaged files by the thousand into the import: COUNT, SEED and SECONDS can be given.
+fuzz:
+	@$(PYTHON) -m core.ground.bootstrap fuzz

@@ -90,6 +90,12 @@ _KINDS = {
         Text("模板由 XTuner 加上：用“去掉首尾标记”去掉，或在导入时选上（--strip-tokens）",
              "XTuner adds its template's own: use “take off tokens”, or choose so at the import (--strip-tokens)"),
     ),
+    "token_own": Kind(
+        "error",
+        Text("文字里有所选对话模板自己的标记 {}，模型会当成新的一轮",
+             "a text holds {} of the chosen prompt template, which the model takes for another turn"),
+        Text("用“去掉首尾标记”去掉；在中间的用“查找替换”", "use “take off tokens”, or find and replace within a text"),
+    ),
     "empty": Kind(
         "warning",
         Text("第 {} 轮的问题是空的", "turn {} has an empty question"),
@@ -120,9 +126,11 @@ _KINDS = {
 
 @dataclass(slots=True)
 class Checks:
-    """Looks at rows in their order; `findings` is asked for at the end. Rows with the `nickname` teach an identity."""
+    """Looks at rows in their order; `findings` is asked for at the end. Rows with the `nickname` teach an identity;
+    `own_tokens` are those of the chosen prompt template."""
 
     nickname: str | None = None
+    own_tokens: frozenset[str] = frozenset()
     rows: int = 0
     identity_rows: int = 0
     characters: int = 0
@@ -259,7 +267,7 @@ class Checks:
             self._note("token_end", token)
         others = [*tokens_in(turn["input"]), *tokens_in(turn["output"])]
         for token in [token for token in dict.fromkeys(others) if token not in ending]:
-            self._note("token", token)
+            self._note("token_own" if token in self.own_tokens else "token", token)
 
     def _note(self, kind: str, value: Text | str | int, row: int | None = None) -> None:
         self._counts[kind] += 1

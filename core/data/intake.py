@@ -99,7 +99,7 @@ def peek(file: Path, wanted: Wanted | None = None) -> Peek:
     elif chosen:
         found = formats.results(chosen, head, (), choices, notes, columns=wanted.columns)
     else:
-        found = iter(())
+        found = ((n, left, None, left.reason) for n, left in enumerate(head, 1) if isinstance(left, Unreadable))
     for number, _, row, reason in found:
         if row is None:
             skipped.append({"row": number, "reason": reason})

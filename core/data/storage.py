@@ -196,9 +196,9 @@ def every(workspace: Workspace) -> list[Dataset]:
     return [find(workspace, path.name) for path in directories_with(workspace.datasets, "dataset.json")]
 
 
-def check(dataset: Dataset) -> list[Finding]:
-    """What the checks find in a dataset."""
-    checks = Checks()
+def check(dataset: Dataset, own_tokens: frozenset[str] = frozenset()) -> list[Finding]:
+    """What the checks find in a dataset; `own_tokens` are those of the chosen prompt template."""
+    checks = Checks(own_tokens=own_tokens)
     for row in dataset.each():
         checks.add(row, hash(json.dumps(row, ensure_ascii=False)))
     return checks.findings()

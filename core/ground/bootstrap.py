@@ -179,6 +179,13 @@ def bench() -> None:
     sys.exit(subprocess.call([PYTHON, "-m", "benchmarks"]))
 
 
+def fuzz() -> None:
+    """Damaged files into the import."""
+    setup()
+    os.chdir(PROJECT)
+    sys.exit(subprocess.call([PYTHON, "-m", "tests.fuzz"]))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         run(int(sys.argv[2]))
@@ -186,5 +193,7 @@ if __name__ == "__main__":
         test()
     elif sys.argv[1] == "bench":
         bench()
+    elif sys.argv[1] == "fuzz":
+        fuzz()
     else:
         setup()

@@ -11,6 +11,7 @@ from core.data import assistant, corpus, intake, rendering, split, statistics, v
 from core.data import dataset as datasets
 from core.data import origin as origins
 from core.data.assistant import COURSE_N, Assistant
+from core.data.files.special_tokens import tokens_of
 from core.ground.errors import BadInput
 from core.ground.figures import duration, share
 from core.ground.progress import progress_file, write_progress
@@ -132,7 +133,11 @@ def datasets_remake(workspace: Workspace, options: Options) -> Answer:
 
 def datasets_check(workspace: Workspace, options: Options) -> Answer:
     dataset = datasets.find(workspace, options.dataset)
-    problems = [problem.to_json() for problem in datasets.check(dataset)]
+    tokens: frozenset[str] = frozenset()
+    if options.model:
+        template = statistics.template_of(models.usable(workspace, options.model), statistics.is_text(dataset))
+        tokens = tokens_of(template) if template else tokens
+    problems = [problem.to_json() for problem in datasets.check(dataset, tokens)]
     skipped, _ = intake.stored_report(dataset)
     return {
         **dataset_answer(dataset),
@@ -197,7 +202,10 @@ COMMANDS: Table = {
             OUT,
         ],
     ),
-    "datasets check": (datasets_check, [(("dataset",), {})]),
+    "datasets check": (
+        datasets_check,
+        [(("dataset",), {}), (("--model",), {"help": "look for the tokens of its prompt template"})],
+    ),
     "datasets stats": (
         datasets_stats,
         [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.data.files.choices import Choices
+from core.data.files.encoding import showable
 from core.data.files.masking import Mask
 from core.data.files.messages import answers, has_role, is_system
 from core.data.files.notes import Notes
@@ -135,7 +136,7 @@ def _row(held: list[Message], speaker: str, mask: Mask | None, notes: Notes) -> 
 
 def told(found: list[tuple[str, int]], separator: str = "、") -> str:
     """Speakers with their counts, for a sentence."""
-    return separator.join(f"{name[:40]} ({count})" for name, count in found[:12])
+    return showable(separator.join(f"{name[:40]} ({count})" for name, count in found[:12]))
 
 
 def number_of(value: Any) -> float | None:

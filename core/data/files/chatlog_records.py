@@ -25,6 +25,8 @@ _TIME = (
 _OWN = "issender issend isself fromme isme isfromme isown 是否自己 是否发送".split()
 _KIND = "typename msgtype messagetype type 类型 消息类型".split()
 _ROOM = "roomname room chat chatid chatname conversationid sessionid group groupname channel threadid 群 群聊 会话 频道".split()
+# By what each column holds, for people.
+COLUMNS = {"who": _SPEAKER, "what": _TEXT, "when": _TIME, "own": _OWN, "kind": _KIND, "room": _ROOM}
 _TEXT_KINDS = frozenset(("", "文本", "文字", "text", "1", "message", "default", "reply", "txt", "文本消息"))
 _LONG = 400
 

@@ -42,6 +42,14 @@ STYLES = (
 )
 # 小明：在吗
 SPOKEN = Style("spoken", re.compile(r"[ \t]*([^\s:：,，。.!！?？;；\"“”'（）()\[\]{}#*]{1,16}(?: [^\s:：,，。.!！?？]{1,16})?)[ \t]*[:：][ \t]*(\S.*)"), 0, 1, 2)  # fmt: skip
+# How each looks, for people.
+SHOWN = {
+    "stamped": "[2025/1/2 10:00] 小明: 在吗",
+    "named": "小明 [2025-01-02 10:00]: 在吗",
+    "above": "2025-01-02 10:00:00 小明(12345)",
+    "after": "小明 2025-01-02 10:00:00",
+    "spoken": "小明：在吗",
+}
 _ACCOUNT = re.compile(r"\s*[(<（]\S{2,60}[)>）]\s*\Z|#\d{4}\Z")
 _FORMATS = (
     "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%m-%d-%Y %H:%M:%S", "%m-%d-%Y %H:%M",

@@ -10,6 +10,7 @@ from datetime import date, time
 from itertools import chain, islice
 from typing import Any
 
+from core.data.files.encoding import showable
 from core.data.files.fields import TEXT, kind_of, layout_of
 from core.data.files.json_records import Unreadable
 from core.data.files.values import moment_text
@@ -111,7 +112,7 @@ def _records(names: list[str], rows: Iterator[Any]) -> Iterator[Any]:
             continue
         for cell in row:
             if isinstance(cell, str) and is_formula(cell):
-                shown = cell.strip()[:60]
+                shown = showable(cell.strip()[:60])
                 yield Unreadable(
                     Text(f"单元格里是公式（{shown}），不是文字", f"a cell holds a formula ({shown}), not text"),
                     ",".join(_text(part) for part in row)[:2000],

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from core.data.files.choices import Choices
+from core.data.files.encoding import showable
 from core.data.files.fields import ANSWER, QUESTION, SYSTEM, column, kind_of, plain_name
 from core.data.files.notes import Notes
 from core.data.files.values import Unusable, holds_text, is_blank, text_of
@@ -119,7 +120,7 @@ class Messages:
 
     def _named(self, role: Any) -> str:
         """What a speaker of a name does: one who was chosen answers, the others ask."""
-        name = str(role)[:40]
+        name = showable(str(role)[:40])
         if self.choices.speaker:
             return "answer" if name == self.choices.speaker else "ask"
         if len(self.notes.speakers) < 50 or name in self.notes.speakers:

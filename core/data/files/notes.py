@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.data.checks import Finding
+from core.data.files.encoding import showable
 from core.ground.text import Text
 
 # Of each kind so many rows are named; the others are counted.
@@ -165,6 +166,7 @@ class Notes:
 
     def leave(self, name: str) -> None:
         """A field with text in it is not used in this row."""
+        name = showable(str(name)[:200])
         key = f"unused {name}"
         if self._last.get(key) == self.number or (name not in self.unused and len(self.unused) >= 1000):
             return

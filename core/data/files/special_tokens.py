@@ -11,7 +11,7 @@ from core.engine.presets import PromptTemplate
 # <|im_end|>, <｜User｜>, </s>, <eoa>, [INST], <<SYS>>, <start_of_turn>, <reserved_106>, <bos>
 TOKEN = re.compile(
     r"<[|｜][A-Za-z][\w▁ ]{0,30}[|｜]>|</?s>|<eo[a-z]>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<reserved_\d{1,3}>"
-    r"|<(?:bos|eos|unk|pad)>|\[(?:UNUSED_TOKEN_\d+|EOS|BOS)\]"
+    r"|<(?:bos|eos|unk|pad|用户|AI)>|\[(?:UNUSED_TOKEN_\d+|EOS|BOS)\]"
 )
 # What a text must hold for any of these to stand in it.
 _ENDS = frozenset(("</s>", "<eos>", "[EOS]", "<end_of_turn>"))
@@ -33,7 +33,7 @@ def ends_answer(token: str) -> bool:
     """Whether a token ends an answer in one of the known templates."""
     inner = token.strip("<>|｜").lower()
     return token in _ENDS or token.startswith("<eo") or inner in (
-        "im_end", "endoftext", "end", "eot_id", "eom_id", "end_of_text", "end▁of▁sentence", "end_of_sentence", "eos"
+        "im_end", "endoftext", "end", "eot_id", "eom_id", "end_of_turn_token", "end_of_text", "end▁of▁sentence", "end_of_sentence", "eos"
     )  # fmt: skip
 
 

@@ -94,6 +94,8 @@ def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
     if peeked.left_out:
         names = plain("、".join(peeked.left_out[:10]))
         st.warning(t("dataset.sheets", names=names), icon=":material/table:")
+    if peeked.format is None and peeked.skipped:
+        _table(peeked.skipped[:5])
     if peeked.format is None:
         st.warning(t("dataset.format_unknown"), icon=":material/help:")
         return peeked, wanted
