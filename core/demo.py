@@ -136,7 +136,7 @@ def run(
         "stages": [{"name": s["name"], "seconds": round(s["seconds"], 1)} for s in progress.stages],
         "before": [{"prompt": q, "answer": a} for q, a in zip(QUESTIONS, before, strict=True)],
         "after": [{"prompt": q, "answer": a} for q, a in zip(QUESTIONS, after, strict=True)],
-        "scores": {**scores.to_json(), "diagnosis": diagnose(scores).verdict},
+        "scores": {**scores.to_json(), "diagnosis": diagnose(scores, trained).verdict},
         "merged_equals_adapter": verified["ok"],
         "report": str(report.path),
     }

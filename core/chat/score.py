@@ -1,108 +1,28 @@
-"""What was learned, in numbers: identity, retention, parrot rate and the held-out part, from greedy answers of both sides.
+"""Scores a run: asks the base and each side, greedily, what `asked` lists, has it judged, and keeps what came of it.
 
-    identity    share of the held-out identity questions whose answer carries the nickname and the role
-    retention   share of the held-out general questions answered as the base model answers them
-    parrot      share of the held-out general questions whose answer carries nickname and role, unasked
-    held_out    share of the questions of the dataset's held-out part, where it has one, answered as its rows say
-
-Held out means: never in the training data that `data/assistant` makes, or split off it. Without a nickname in the data
-there is no identity and no parrot rate. Greedy, so the same for the same weights. Kept
-in the run: scores.json for what is exported, `scores/iter_N.json` for each checkpoint. What to do about it is for
-`diagnosis`.
+The base is asked facts first: what it does not know it cannot lose, and a language that it does not speak tells nothing.
+Greedy, so the same for the same weights. Kept in the run: scores.json for what is exported, `scores/iter_N.json` for
+each checkpoint. What the rates are is for `rates`, what to do about them for `diagnosis`.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import sqrt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from core.chat import facts
+from core.chat.answered import Answered, judge
+from core.chat.asked import LANGUAGES, LEAST_RIGHT, PROBES, TOKENS, Extent, Question, fact_questions, other_questions
+from core.chat.rates import Scores, summary
 from core.chat.side import BASE, Side, tuned_side
 from core.chat.worker_client import Ask, Sampling, Worker
-from core.data.dialogues.curated import dialogues
 from core.data.row import Row
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
-from core.ground.identity import carries, same
+from core.ground.identity import carries
 from core.training.run import Run
 
-RATES = ("identity", "retention", "parrot", "held_out")
-# Of a held-out part, so many questions are asked.
-MOST_HELD_OUT = 60
-# Of a normal distribution, 95 % lie within so many standard deviations.
-_Z = 1.96
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """One question of the score with both answers and how they were judged."""
-
-    kind: str
-    language: str
-    question: str
-    base: str
-    tuned: str
-    base_identity: bool
-    tuned_identity: bool
-    kept: bool
-    # For a question of the held-out part: what its row says, and whether each side says it.
-    reference: str = ""
-    base_as_given: bool = False
-    tuned_as_given: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """The scores of both sides, each from 0 to 1, and the answers behind them."""
-
-    identity: dict[str, float]
-    retention: dict[str, float]
-    parrot: dict[str, float]
-    held_out: dict[str, float]
-    questions: list[Answered]
-
-    def to_json(self) -> dict[str, Any]:
-        """The scores alone, those that were asked for."""
-        return {rate: getattr(self, rate) for rate in self.rates}
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many questions each score rests on."""
-        kinds = Counter(q.kind for q in self.questions)
-        parrot = kinds["general"] if kinds["identity"] else 0
-        return {
-            "identity": kinds["identity"],
-            "retention": kinds["general"],
-            "parrot": parrot,
-            "held_out": kinds["held_out"],
-        }
-
-    @property
-    def rates(self) -> list[str]:
-        """The scores that there are."""
-        return [rate for rate, count in self.counts.items() if count]
-
-    @property
-    def intervals(self) -> dict[str, tuple[float, float]]:
-        """Where each score of the tuned side lies with 95 % confidence, for so many questions."""
-        return {rate: interval(getattr(self, rate)["tuned"], self.counts[rate]) for rate in self.rates}
-
-    @property
-    def worth(self) -> float:
-        """One number to compare checkpoints by: what was learned and kept, less what is said unasked."""
-        learned = self.identity["tuned"] + self.held_out["tuned"]
-        return learned + self.retention["tuned"] - 2 * self.parrot["tuned"]
-
-
-def interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share of `count` (Wilson 1927); it holds for shares of 0 and 1 and few questions."""
-    if not count:
-        return 0.0, 1.0
-    square = _Z * _Z / count
-    middle = (share + square / 2) / (1 + square)
-    half = _Z * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)
+Line = dict[str, Any]
 
 
 def identity_share(answers: Sequence[str], nickname: str | None) -> float | None:
@@ -113,8 +33,8 @@ def identity_share(answers: Sequence[str], nickname: str | None) -> float | None
 def score(
     run: Run,
     worker: Worker,
-    max_new_tokens: int = 96,
-    on_answer: Callable[[int, int], None] | None = None,
+    extent: Extent = "full",
+    on_done: Callable[[float], None] | None = None,
     held_out: Sequence[Row] = (),
 ) -> Scores:
     """Score what the run has now: its exported adapter or model, else its last checkpoint. As `score_sides`."""
@@ -123,113 +43,106 @@ def score(
         raise BadInput(
             f"训练 {run.id} 还没有检查点：先完成训练", f"the run {run.id} has no checkpoint yet: train first"
         )
-    return score_sides(run, worker, [side], max_new_tokens, on_answer, held_out)[side.key]
+    return score_sides(run, worker, [side], extent, on_done, held_out)[side.key]
 
 
 def score_sides(
     run: Run,
     worker: Worker,
     sides: Sequence[Side],
-    max_new_tokens: int = 96,
-    on_answer: Callable[[int, int], None] | None = None,
+    extent: Extent = "full",
+    on_done: Callable[[float], None] | None = None,
     held_out: Sequence[Row] = (),
 ) -> dict[str, Scores]:
-    """Ask the base and each side every held-out question, greedily, and judge the answers; by side, and kept in the run.
+    """Ask the base and each side, judge the answers; by side, and kept in the run.
 
-    `held_out` are rows of the dataset's held-out part; `on_answer` is called with the answers there are and how many
-    there will be. Raises BadInput for a run whose data teaches no nickname and has no held-out part.
+    `held_out` are rows of the dataset's held-out part; `on_done` is called with how much is done, from 0 to 1.
+    Raises BadInput for a run whose data teaches no nickname and has no held-out part.
     """
-    nickname, rows = run.nickname, _questions(held_out)
-    if not nickname and not rows:
+    if not run.nickname and not held_out:
         raise BadInput(
             f"训练 {run.id} 的数据集里没有昵称，也没有留出的部分，无法评分：请用 datasets assistant 建的数据集训练，"
             "或先用 datasets split 留出一部分，再用其余的训练",
             f"the data of {run.id} teaches no nickname to look for and has no held-out part: train on a dataset made by "
             "datasets assistant, or split a part off with datasets split and train on the rest",
         )
-    asked = [("identity", q) for q in dialogues("identity")["questions"] if q["held_out"] and nickname]
-    asked += [("general", g) for g in dialogues("general") if g["held_out"]]
-    asked += [("held_out", row) for row in rows]
-    keys = [BASE, *(side.key for side in sides)]
-    asks = [Ask(side=key, turns=[(q["question"], None)], system=q.get("system", "")) for key in keys for _, q in asked]
-    lines = worker.ask(
-        asks,
-        Sampling(max_new_tokens=max_new_tokens),
-        on_answer=(lambda there: on_answer(there, len(asks))) if on_answer else None,
-    )
+    asking = _Asking(worker, on_done or (lambda _: None))
+    known, spoken = _known(asking, extent)
+    others = other_questions(run, spoken, held_out, extent)
+    keys = [side.key for side in sides]
+    told = asking.ask([BASE, *keys], others, TOKENS["other"], upto=0.75)
+    kept = asking.ask(keys, [question for question, _ in known], TOKENS["fact"], upto=0.88)
+    weighed = asking.weigh([BASE, *keys], others, told[BASE]) if spoken else {}
     found = {}
-    for number, side in enumerate(sides, 1):
-        tuned = lines[number * len(asked) : (number + 1) * len(asked)]
-        found[side.key] = summary(
-            [
-                judge(kind, q, before, after, nickname)
-                for (kind, q), before, after in zip(asked, lines, tuned, strict=False)
-            ]
-        )
-        _keep(run, side, found[side.key])
+    for side in sides:
+        lines = zip(others, told[BASE], told[side.key], strict=True)
+        answered = []
+        for place, ((kind, question), before, after) in enumerate(lines):
+            both = (weighed[BASE][place], weighed[side.key][place]) if place in weighed.get(BASE, {}) else None
+            answered.append(judge(kind, question, before, after, run.nickname, both))
+        answered += [
+            judge(kind, question, before, after, run.nickname)
+            for ((kind, question), before), after in zip(known, kept[side.key], strict=True)
+        ]
+        found[side.key] = summary(answered)
+        _keep(run, side, found[side.key], extent)
+    asking.on_done(1.0)
     return found
 
 
-def _questions(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """The different first questions of rows, with the answer and the system prompt that the row has."""
-    found: dict[str, dict[str, str]] = {}
-    for row in rows:
-        turn = row["conversation"][0]
-        if turn["input"].strip() and turn["output"].strip() and len(found) < MOST_HELD_OUT:
-            asked = {"question": turn["input"], "reference": turn["output"], "language": ""}
-            found.setdefault(turn["input"], asked | ({"system": turn["system"]} if turn.get("system") else {}))
-    return list(found.values())
+class _Asking:
+    """Asks the worker one thing after the other, and tells how much of all of it is done."""
+
+    def __init__(self, worker: Worker, on_done: Callable[[float], None]) -> None:
+        self.worker, self.on_done, self.done = worker, on_done, 0.0
+
+    def ask(
+        self, keys: Sequence[str], questions: Sequence[Question], tokens: int, upto: float
+    ) -> dict[str, list[Line]]:
+        """The answers of each side, in the order of the questions; then `upto` of all is done."""
+        count, before = len(questions), self.done
+        asks = [_ask(key, question) for key in keys for _, question in questions]
+
+        def answered(there: int) -> None:
+            self.on_done(before + (upto - before) * there / len(asks))
+
+        lines = self.worker.ask(asks, Sampling(max_new_tokens=tokens), on_answer=answered) if asks else []
+        self.done = upto
+        return {key: lines[place * count : (place + 1) * count] for place, key in enumerate(keys)}
+
+    def weigh(
+        self, keys: Sequence[str], questions: Sequence[Question], base: Sequence[Line]
+    ) -> dict[str, dict[int, Line]]:
+        """What each side makes of the base's own answers to general questions, by the question's place."""
+        places = [place for place, (kind, _) in enumerate(questions) if kind == "general" and base[place].get("ids")]
+        asks = [_ask(key, questions[place][1]) for key in keys for place in places]
+        lines = self.worker.weigh(asks, [base[place]["ids"] for _ in keys for place in places]) if asks else []
+        return {key: dict(zip(places, lines[at * len(places) :], strict=False)) for at, key in enumerate(keys)}
 
 
-def judge(
-    kind: str, asked: Mapping[str, Any], base: Mapping[str, Any], tuned: Mapping[str, Any], nickname: str | None
-) -> Answered:
-    """One question's answers, the worker's last lines, judged."""
-    reference = asked.get("reference", "")
-    return Answered(
-        kind=kind,
-        language=asked["language"],
-        question=asked["question"],
-        base=base["answer"],
-        tuned=tuned["answer"],
-        base_identity=bool(nickname) and carries(base["answer"], nickname),
-        tuned_identity=bool(nickname) and carries(tuned["answer"], nickname),
-        kept=same(tuned["answer"], base["answer"]),
-        reference=reference,
-        base_as_given=_as_given(base, reference),
-        tuned_as_given=_as_given(tuned, reference),
-    )
+def _ask(key: str, question: Mapping[str, Any]) -> Ask:
+    return Ask(side=key, turns=[(question["question"], None)], system=question.get("system", ""))
 
 
-def _as_given(line: Mapping[str, Any], reference: str) -> bool:
-    """Whether an answer says what the row does; one that was cut off, as far as it goes."""
-    if line.get("finish") == "length":
-        reference = reference[: len(line["answer"])]
-    return bool(reference) and same(line["answer"], reference)
+def _known(asking: _Asking, extent: Extent) -> tuple[list[tuple[Question, Line]], list[str]]:
+    """The facts that the base knows, each with its answer, and the languages that it speaks: it is asked a few first."""
+    spoken, right = [], []
+    probes = {language: fact_questions(language, extent) for language in LANGUAGES}
+    first = [question for questions in probes.values() for question in questions[:PROBES]]
+    answers = iter(asking.ask([BASE], first, TOKENS["fact"], upto=0.1)[BASE])
+    for language, questions in probes.items():
+        pairs = list(zip(questions[:PROBES], answers, strict=False))
+        known = [pair for pair in pairs if _right(*pair)]
+        if len(known) >= LEAST_RIGHT * len(pairs):
+            spoken.append(language)
+            right += known
+    rest = [question for language in spoken for question in probes[language][PROBES:]]
+    lines = asking.ask([BASE], rest, TOKENS["fact"], upto=0.4)[BASE]
+    return right + [pair for pair in zip(rest, lines, strict=True) if _right(*pair)], spoken
 
 
-def summary(questions: list[Answered]) -> Scores:
-    """The scores of judged questions. The base keeps its own answers by definition: retention 1."""
-    identity = [q for q in questions if q.kind == "identity"]
-    general = [q for q in questions if q.kind == "general"]
-    held = [q for q in questions if q.kind == "held_out"]
-
-    def share(values: list[bool]) -> float:
-        return round(sum(values) / len(values), 4) if values else 0.0
-
-    return Scores(
-        identity={
-            "base": share([q.base_identity for q in identity]),
-            "tuned": share([q.tuned_identity for q in identity]),
-        },
-        retention={"base": 1.0, "tuned": share([q.kept for q in general])},
-        parrot={"base": share([q.base_identity for q in general]), "tuned": share([q.tuned_identity for q in general])},
-        held_out={
-            "base": share([q.base_as_given for q in held]),
-            "tuned": share([q.tuned_as_given for q in held]),
-        },
-        questions=questions,
-    )
+def _right(question: Question, line: Line) -> bool:
+    return facts.right(line["answer"], question[1]["fact"])
 
 
 def stored(run: Run) -> Scores | None:
@@ -260,11 +173,20 @@ def best(scored: Mapping[str, Scores]) -> str | None:
     return max(scored, key=lambda name: (scored[name].worth, -int(name.rpartition("_")[2])), default=None)
 
 
-def _keep(run: Run, side: Side, scores: Scores) -> None:
-    content = {**scores.to_json(), "made": time.time(), "questions": [asdict(q) for q in scores.questions]}
+def _keep(run: Run, side: Side, scores: Scores, extent: Extent) -> None:
+    content = {
+        **scores.to_json(),
+        "extent": extent,
+        "made": time.time(),
+        "questions": [asdict(q) for q in scores.questions],
+    }
     if side.checkpoint and (stamp := _stamp(run, side.checkpoint)):
-        facts = {"checkpoint": side.checkpoint, "stamp": stamp}
-        write_json(run.path / "scores" / f"{side.checkpoint}.json", {**facts, **content})
+        place = run.path / "scores" / f"{side.checkpoint}.json"
+        before = read_json(place) or {}
+        if extent == "quick" and before.get("stamp") == stamp and before.get("extent", "full") == "full":
+            # A look at a sample does not take the place of the whole.
+            return
+        write_json(place, {"checkpoint": side.checkpoint, "stamp": stamp, **content})
     now = tuned_side(run)
     if now and now.checkpoint == side.checkpoint:
         write_json(run.path / "scores.json", {"adapter": run.adapter_stamp, "checkpoint": side.checkpoint, **content})

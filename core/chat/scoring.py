@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from core.chat import worker_client
-from core.chat.score import Scores, score_sides
+from core.chat.asked import Extent
+from core.chat.rates import Scores
+from core.chat.score import score_sides
 from core.chat.side import Side, checkpoint_side, tuned_side
 from core.data import split
 from core.engine.commands import module_command
@@ -29,6 +31,7 @@ def start(
     *,
     every: bool = False,
     checkpoint: str | None = None,
+    extent: Extent = "full",
     language: Language | None = None,
 ) -> Job:
     """Start scoring what the run has now, one of its checkpoints, or every one. Raises BadInput where one runs already."""
@@ -36,6 +39,7 @@ def start(
     busy = Text(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
     with only_one(run.jobs, "score", busy) as begin:
         words = ["--all"] if every else ["--checkpoint", checkpoint] if checkpoint else []
+        words += ["--quick"] if extent == "quick" else []
         argv = module_command("core", "chat", "score", run.id, *words, "--workspace", workspace.root, "--json")
         return begin(argv, env=speaking(language))
 
@@ -61,6 +65,7 @@ def score_now(
     run: Run,
     sides: Sequence[Side],
     on_progress: Callable[[Job], None] | None = None,
+    extent: Extent = "full",
 ) -> dict[str, Scores]:
     """Score these sides with the chat worker that is loaded, or one that is loaded for it and ended afterwards."""
     tell = _progress_writer()
@@ -78,12 +83,12 @@ def score_now(
             for start_at in range(0, len(sides), MOST_AT_ONCE):
                 some = sides[start_at : start_at + MOST_AT_ONCE]
 
-                def answered(there: int, total: int, before: int = start_at, many: int = len(some)) -> None:
-                    done = (before + many * there / total) / len(sides)
+                def done_so_far(part: float, before: int = start_at, many: int = len(some)) -> None:
+                    done = (before + many * part) / len(sides)
                     spent = time.monotonic() - began
                     tell(0.1 + 0.9 * done, spent / done * (1 - done) if done > 0.02 else None)
 
-                found |= score_sides(run, worker, some, on_answer=answered, held_out=held_out)
+                found |= score_sides(run, worker, some, extent, done_so_far, held_out)
         finally:
             if there is None:
                 worker.stop()

@@ -84,7 +84,7 @@ class Worker:
 
         Closing the iterator stops the answer. Raises WorkFailed where the worker fails or dies.
         """
-        yield from self._lines(asks, sampling or Sampling(), stream=True)
+        yield from self._lines(self._request(asks, sampling or Sampling()) | {"stream": True})
 
     def ask(
         self,
@@ -92,20 +92,21 @@ class Worker:
         sampling: Sampling | None = None,
         on_answer: Callable[[int], None] | None = None,
     ) -> list[dict[str, Any]]:
-        """The answers in the order asked: `prompt` (what was sent), `answer`, `tokens`, `ttft_ms`, `tokens_per_s`, `finish`.
+        """The answers in the order asked: `prompt` (what was sent), `answer`, `ids`, `tokens`, `ttft_ms`, `tokens_per_s`,
+        `finish`.
 
         `on_answer` is called with how many there are each time that one is whole.
         """
-        found: dict[int, dict[str, Any]] = {}
-        for line in self._lines(asks, sampling or Sampling(), stream=False):
-            if "row" in line:
-                found[line["row"]] = line
-                if on_answer:
-                    on_answer(len(found))
-        return [
-            {"prompt": self.prompt(ask), **{key: value for key, value in found[row].items() if key != "row"}}
-            for row, ask in enumerate(asks)
-        ]
+        lines = _in_order(self._lines(self._request(asks, sampling or Sampling())), len(asks), on_answer)
+        return [{"prompt": self.prompt(ask), **line} for ask, line in zip(asks, lines, strict=True)]
+
+    def weigh(self, asks: Sequence[Ask], answers: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+        """What each side makes of an answer in tokens (`ids` of a line): `tokens`, `agreed`, `logprob`, in the order asked.
+
+        `agreed` are the tokens that it would have chosen too, each after those before it.
+        """
+        rows = [{**self._row(ask), "ids": list(ids)} for ask, ids in zip(asks, answers, strict=True)]
+        return _in_order(self._lines({"weigh": True, "rows": rows}), len(asks))
 
     def prompt(self, ask: Ask) -> str:
         """The text that is sent for a question, but for the token that the tokenizer may begin it with."""
@@ -115,15 +116,17 @@ class Worker:
         """End the worker and give back its memory."""
         self.job.stop(discard=True)
 
-    def _lines(self, asks: Sequence[Ask], sampling: Sampling, *, stream: bool) -> Iterator[dict[str, Any]]:
-        request = {
+    def _request(self, asks: Sequence[Ask], sampling: Sampling) -> dict[str, Any]:
+        return {
             "rows": [self._row(ask) for ask in asks],
             "max_new_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": sampling.seed,
-            "stream": stream,
+            "stream": False,
         }
+
+    def _lines(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         descriptor = os.open(self.job.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -164,6 +167,19 @@ class Worker:
             f"the chat process has ended ({why.en if why else 'the connection broke'}): load it again. "
             f"Log: {self.job.log}",
         )
+
+
+def _in_order(
+    lines: Iterator[dict[str, Any]], count: int, on_answer: Callable[[int], None] | None = None
+) -> list[dict[str, Any]]:
+    """The last line of each row, by row."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        if "row" in line:
+            found[line["row"]] = line
+            if on_answer:
+                on_answer(len(found))
+    return [{key: value for key, value in found[row].items() if key != "row"} for row in range(count)]
 
 
 def worker_for(

@@ -4,12 +4,14 @@ from typing import Any
 
 from core.chat import scoring, worker_client
 from core.chat.diagnosis import diagnose
-from core.chat.score import Scores, best
+from core.chat.rates import Scores
+from core.chat.score import best
 from core.chat.worker_client import Ask, Sampling
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, Answer, Options, Table, show_progress
 from core.training import run as runs
+from core.training.record import Run
 
 
 def chat_ask(workspace: Workspace, options: Options) -> Answer:
@@ -43,17 +45,17 @@ def chat_ask(workspace: Workspace, options: Options) -> Answer:
 def chat_score(workspace: Workspace, options: Options) -> Answer:
     run = runs.find(workspace, options.run)
     sides = scoring.sides_to_score(run, every=options.all, checkpoint=options.checkpoint)
-    found = scoring.score_now(workspace, run, sides, on_progress=show_progress)
+    found = scoring.score_now(workspace, run, sides, show_progress, "quick" if options.quick else "full")
     of_checkpoints = {side.checkpoint or side.key: found[side.key] for side in sides}
     chosen = best(of_checkpoints) if options.all else next(iter(of_checkpoints))
-    answer = {"checkpoint": chosen, **_told(of_checkpoints[chosen])}
+    answer = {"checkpoint": chosen, **_told(run, of_checkpoints[chosen])}
     if options.all:
-        answer["checkpoints"] = [{"checkpoint": name, **_told(scores)} for name, scores in of_checkpoints.items()]
+        answer["checkpoints"] = [{"checkpoint": name, **_told(run, scores)} for name, scores in of_checkpoints.items()]
     return answer
 
 
-def _told(scores: Scores) -> dict[str, Any]:
-    found = diagnose(scores)
+def _told(run: Run, scores: Scores) -> dict[str, Any]:
+    found = diagnose(scores, run)
     return {
         **scores.to_json(),
         "intervals": scores.intervals,
@@ -81,6 +83,11 @@ COMMANDS: Table = {
     ),
     "chat score": (
         chat_score,
-        [RUN, (("--checkpoint",), {}), (("--all",), {"action": "store_true", "help": "every checkpoint"})],
+        [
+            RUN,
+            (("--checkpoint",), {}),
+            (("--all",), {"action": "store_true", "help": "every checkpoint"}),
+            (("--quick",), {"action": "store_true", "help": "a fixed sample of the questions"}),
+        ],
     ),
 }

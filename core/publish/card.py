@@ -23,6 +23,9 @@ PUSH = {
 }
 _RATES = {
     "identity": "身份 identity",
+    "facts": "知识保持 facts kept",
+    "manner": "说话方式保持 manner kept",
+    "leak": "昵称泄漏 nickname leaked",
     "retention": "保持 retention",
     "parrot": "复读 parrot",
     "held_out": "留出的问题 held-out part",
@@ -88,8 +91,8 @@ def card(run: Run, target: str, what: str) -> str:
         ),
     ]
     if scores:
-        rows = [[_RATES[rate], *_both(getattr(scores, rate))] for rate in scores.rates]
-        words = diagnose(scores).words
+        rows = [[_RATES[rate], *_both(scores.both(rate))] for rate in scores.rates]
+        words = diagnose(scores, run).words
         parts += [
             "## 评分 · Scores",
             table(["指标 score", "微调前 before", "微调后 after"], rows),
@@ -150,5 +153,5 @@ def _versions(run: Run) -> str:
     )
 
 
-def _both(values: dict[str, float]) -> list[str]:
-    return [f"{values['base']:.2f}", f"{values['tuned']:.2f}"]
+def _both(values: tuple[float, float]) -> list[str]:
+    return [f"{value:.2f}" for value in values]

@@ -3,7 +3,8 @@
 import re
 
 from core.chat.diagnosis import diagnose
-from core.chat.score import Scores, stored
+from core.chat.rates import Scores
+from core.chat.score import stored
 from core.ground.figures import share, size
 from core.ground.files import read_json
 from core.jobs.job import Status, jobs_in
@@ -85,34 +86,53 @@ def comparison(draft: Draft) -> list[str]:
 
 
 def scores(draft: Draft) -> list[str]:
-    """The three scores, and what they mean."""
+    """The scores, and what they mean."""
     found, say = stored(draft.run), draft.say
     if found is None:
         return []
-    rows = [[name, share(values["base"]), share(values["tuned"])] for name, values in _named(draft, found)]
-    diagnosis = diagnose(found)
+    rows = [[name, share(before), share(after)] for name, (before, after) in _named(draft, found)]
+    diagnosis = diagnose(found, draft.run)
     words, then = diagnosis.words.in_(draft.language), diagnosis.next_step.in_(draft.language)
     return [
         table([say("指标", "score"), say("微调前", "before"), say("微调后", "after")], rows),
         say(f"**{words}**。下一步：{then}。", f"**{words}**. Next: {then}."),
-        say(
-            f"共 {len(found.questions)} 个没有训练过的问题，贪心解码。身份：回答里有昵称和“小助手”；保持：普通问题的回答与微调前一致；"
-            "复读：没有问身份却报出身份。",
-            f"{len(found.questions)} questions that were not trained on, greedy decoding. Identity: the answer carries the "
-            "nickname and the role; retention: a general question is answered as before; parrot: the identity is named "
-            "unasked.",
-        ),
+        _how_it_was_measured(draft, found),
     ]
 
 
-def _named(draft: Draft, found: Scores) -> list[tuple[str, dict[str, float]]]:
+def _how_it_was_measured(draft: Draft, found: Scores) -> str:
+    """What each of these scores means, in a sentence."""
+    count = len(found.questions)
+    words = draft.say(
+        f"共 {count} 个没有训练过的问题，贪心解码。身份：回答里有昵称和“小助手”；复读：没有问身份却报出身份。",
+        f"{count} questions that were not trained on, greedy decoding. Identity: the answer carries the nickname and the "
+        "role; parrot: the identity is named unasked. ",
+    )
+    if not found.knows:
+        return words + draft.say(
+            "保持：普通问题的回答与微调前一致。", "Retention: a general question is answered as before."
+        )
+    right = found.facts["base_right"]
+    return words + draft.say(
+        f"知识：微调前答对的 {right} 个知识题，之后还答对的比例；方式：微调前的回答里，微调后的模型也会选的词元的比例；"
+        "泄漏：知识题的回答里混进昵称的一部分。",
+        f"Facts: of the {right} checkable questions that the base answered rightly, the share that is still right; manner: "
+        "the share of the tokens of the base's own answers that the tuned model would choose too; leak: part of the "
+        "nickname in the answer to a fact.",
+    )
+
+
+def _named(draft: Draft, found: Scores) -> list[tuple[str, tuple[float, float]]]:
     names = {
         "identity": draft.say("身份", "identity"),
+        "facts": draft.say("原来答对的知识还答对", "facts kept"),
+        "manner": draft.say("原来的说话方式", "manner kept"),
+        "leak": draft.say("昵称混进知识题", "nickname leaked into facts"),
         "retention": draft.say("原有能力保持", "retention"),
         "parrot": draft.say("不问也报身份（复读）", "parrot"),
         "held_out": draft.say("留出的问题答得和数据一样", "held-out questions answered as the data does"),
     }
-    return [(names[rate], getattr(found, rate)) for rate in found.rates]
+    return [(names[rate], found.both(rate)) for rate in found.rates]
 
 
 def export(draft: Draft) -> list[str]:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.chat.diagnosis import diagnose
-from core.chat.score import Scores
+from core.chat.rates import Scores
 from core.ground.figures import share
+from core.training.record import Run
 from pages.components.plain import plain
 from pages.components.text import say, t
 
@@ -27,15 +28,15 @@ def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> 
     )
 
 
-def show_scores(scores: Scores) -> None:
+def show_scores(scores: Scores, run: Run) -> None:
     """The scores, before and after, and what they mean."""
     for column, name in zip(st.columns(len(scores.rates)), scores.rates, strict=True):
-        values = getattr(scores, name)
+        before, after = scores.both(name)
         with column:
             st.metric(
                 t(f"comparison.{name}"),
-                share(values["tuned"]),
-                t("comparison.was", value=share(values["base"])),
+                share(after),
+                t("comparison.was", value=share(before)),
                 delta_color="off",
                 delta_arrow="off",
                 help=t(f"comparison.{name}_help"),
@@ -44,7 +45,14 @@ def show_scores(scores: Scores) -> None:
             )
             low, high = scores.intervals[name]
             st.caption(t("comparison.interval", count=scores.counts[name], low=share(low), high=share(high)))
-    found = diagnose(scores)
+    if scores.knows and scores.facts["kept"] is None:
+        st.caption(t("comparison.too_little", count=scores.facts["base_right"]))
+    if len(scores.by_language) > 1:
+        shares = "、".join(
+            f"{t(f'comparison.in_{name}')} {share(both['tuned'])}" for name, both in scores.by_language.items()
+        )
+        st.caption(t("comparison.languages", shares=shares))
+    found = diagnose(scores, run)
     box, icon = (st.success, "check_circle") if found.verdict == "learned" else (st.warning, "lightbulb")
     box(
         f"**{say(found.words)}**  \n{t('comparison.next')}{say(found.next_step)}",

@@ -19,14 +19,16 @@ class FakeWorker:
         parrots: int = 0,
         learned: bool = True,
         knows: Mapping[str, str] | None = None,
+        facts: Mapping[str, tuple[str, str | None]] | None = None,
     ) -> None:
         """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity;
-        `knows`: its answers to further questions.
+        `knows`: its answers to further questions; `facts`: what the base answers, and the tuned side, where that differs.
 
         One that has not `learned` says of itself what the base says.
         """
         self.learned = learned
         self.knows = knows or {}
+        self.facts = facts or {}
         self.nickname = nickname
         self.asked: list[Ask] = []
         general = [row["question"] for row in dialogues("general")]
@@ -45,13 +47,34 @@ class FakeWorker:
         if on_answer:
             on_answer(len(asks))
         return [
-            {"answer": self._answer(a), "tokens": 9, "ttft_ms": 12.5, "tokens_per_s": 80.0, "finish": "stop"}
+            {
+                "answer": self._answer(a),
+                "ids": list(range(20)),
+                "tokens": 20,
+                "ttft_ms": 12.5,
+                "tokens_per_s": 80.0,
+                "finish": "stop",
+            }
             for a in asks
+        ]
+
+    def weigh(self, asks: Sequence[Ask], answers: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+        """The base finds its own answers likely; a tuned side would choose all but every tenth token of them."""
+        return [
+            {
+                "tokens": len(ids),
+                "agreed": len(ids) - (len(ids) // 10 if ask.side != "base" else 0),
+                "logprob": -0.1 * len(ids) if ask.side == "base" else -0.3 * len(ids),
+            }
+            for ask, ids in zip(asks, answers, strict=True)
         ]
 
     def _answer(self, ask: Ask) -> str:
         question = ask.turns[-1][0]
         tuned = ask.side != "base"
+        if question in self.facts:
+            known, wrong = self.facts[question]
+            return wrong if tuned and wrong is not None else known
         identity = f"我是{self.nickname}的小助手，内在是书生·浦语"
         if tuned and question in self.knows:
             return self.knows[question]

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.engine.workers.adapter import read_adapter
 from core.engine.workers.beginning import begun
 from core.engine.workers.decoding import Decoder, Draw, Row, sampled
+from core.engine.workers.weighing import Given, weigh
 from core.ground.figures import size
 
 # Rows that are answered together.
@@ -77,6 +78,7 @@ class Answer:
             "ttft_ms": round(1000 * (self.first - self.accepted), 1),
             "tokens_per_s": round((count - 1) / spent, 1) if count > 1 and spent > 0 else None,
             "finish": self.finish or "length",
+            "ids": self.ids,
         }
 
     def _decoded(self, ids: "list[int]") -> str:
@@ -192,6 +194,22 @@ class Worker:
         finally:
             for writer in writers:
                 writer.close()
+
+    def weigh(self, request: "dict[str, Any]", send: Any, check: Any) -> None:
+        """What each row's model makes of the answer, in tokens, that stands in the row."""
+        rows: dict[int, list[Given]] = {}
+        decoders: dict[int, Decoder] = {}
+        for number, row in enumerate(request["rows"]):
+            decoder, adapter = self.decoder_of(row)
+            decoders[id(decoder)] = decoder
+            prompt = self.tokenizer(row["prompt"]).input_ids
+            rows.setdefault(id(decoder), []).append(Given(number, prompt, row["ids"], adapter))
+        for key, part in rows.items():
+            for weight in weigh(decoders[key], part):
+                check()
+                send(
+                    {"row": weight.number, "tokens": weight.tokens, "agreed": weight.agreed, "logprob": weight.logprob}
+                )
 
     def ends(self, words: "list[str]") -> "tuple[set[int], list[str]]":
         """The tokens that end an answer, and the words that do which are not one token."""

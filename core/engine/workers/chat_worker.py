@@ -7,8 +7,9 @@ Unix socket `socket` in its job's directory, one request a connection; those tha
      "stop_words": […], "max_new_tokens": n, "temperature": 0 for greedy, "top_p": p, "seed": n, "stream": bool}
 
 and answers in lines: `{"queued": n}` while n others go before it, `{"row", "text"}` as the text grows (with `stream`),
-then for each row `{"row", "answer", "tokens", "ttft_ms", "tokens_per_s", "finish": "stop"|"length"}`, at last
-`{"done": true}`, or `{"error": text, "memory": bool}`. A row's `model` is a whole model in place of the base, held
+then for each row `{"row", "answer", "ids", "tokens", "ttft_ms", "tokens_per_s", "finish": "stop"|"length"}`, at last
+`{"done": true}`, or `{"error": text, "memory": bool}`. Where the request says `"weigh": true`, each row has an answer,
+`"ids"`, and gets `{"row", "tokens", "agreed", "logprob"}`: what its model makes of that. A row's `model` is a whole model in place of the base, held
 beside it. Knows nothing of conversations or templates: a prompt is text. Ends after `--idle` seconds unasked.
 """
 
@@ -93,7 +94,10 @@ class Server:
 
         try:
             request = json.loads(stream.readline())
-            self.worker.answer(request, send, check, time.perf_counter())
+            if request.get("weigh"):
+                self.worker.weigh(request, send, check)
+            else:
+                self.worker.answer(request, send, check, time.perf_counter())
             send({"done": True})
         except Gone:
             print("The asker has gone.", flush=True)

@@ -6,7 +6,8 @@ import streamlit as st
 
 from core.chat import scoring
 from core.chat.diagnosis import changed_settings, diagnose, next_config
-from core.chat.score import Scores, best, of_checkpoints, stored
+from core.chat.rates import Scores
+from core.chat.score import best, of_checkpoints, stored
 from core.export import export
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
@@ -21,7 +22,10 @@ from pages.components.text import language, t
 MARKS = {
     "identity": ("#3f7fe0", "circle", 7),
     "retention": ("#3aa17e", "diamond-open", 14),
+    "facts": ("#3aa17e", "diamond-open", 14),
+    "manner": ("#8a63d2", "square-open", 12),
     "parrot": ("#e08a3c", "x", 8),
+    "leak": ("#c2453d", "cross", 8),
     "held_out": ("#a66bd4", "square", 7),
 }
 
@@ -72,7 +76,7 @@ def show_found(workspace: Workspace, run: Run) -> bool:
         scores = scored[chosen]
     if scores is None:
         scores = next(reversed(scored.values()))
-    show_scores(scores)
+    show_scores(scores, run)
     _offer_next(workspace, run, scores)
     show_score_answers(scores, run.nickname)
     return True
@@ -87,7 +91,7 @@ def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
             Line(
                 name=t(f"comparison.{rate}"),
                 x=steps,
-                y=[getattr(scores, rate)["tuned"] for scores in scored.values()],
+                y=[scores.both(rate)[1] if rate in scores.rates else None for scores in scored.values()],
                 marker=symbol,
                 size=size,
                 joined=True,
@@ -112,7 +116,7 @@ def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
 
 def _offer_next(workspace: Workspace, run: Run, scores: Scores) -> None:
     """A button that makes the config with the next setting changed, where there is one to change."""
-    found = diagnose(scores)
+    found = diagnose(scores, run)
     with refusals():
         changes = changed_settings(run, found)
         if not changes:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.chat.score import Scores
+from core.chat.rates import Scores
 from core.export.export import DTYPES, Form
 from core.ground.figures import share, size
 from pages.components.text import t
@@ -15,9 +15,9 @@ def checkpoint_line(name: str, count: int, scores: Scores | None, proposed: str 
     words = [name, size(count)]
     if scores:
         words += [
-            f"{t(f'comparison.{rate}')} {share(getattr(scores, rate)['tuned'])}"
+            f"{t(f'comparison.{rate}')} {share(scores.both(rate)[1])}"
             for rate in scores.rates
-            if rate != "parrot"
+            if rate not in ("parrot", "leak")
         ]
     if name == proposed:
         words.append(t("export.best"))

@@ -96,7 +96,7 @@ def show_outcome(workspace: Workspace, job: Job) -> None:
     )
     pairs = zip(result["before"], result["after"], strict=True)
     show_answers([(before["prompt"], before["answer"], after["answer"]) for before, after in pairs], run.nickname)
-    show_scores(scores)
+    show_scores(scores, run)
     if st.session_state.get("demo_shown") != str(job.directory):
         # Once, so that a later choice of another run is not undone.
         st.session_state["demo_shown"] = str(job.directory)

@@ -3,7 +3,7 @@
 import pytest
 
 from core.chat.diagnosis import diagnose, next_config
-from core.chat.score import Scores
+from core.chat.rates import Scores
 from core.config import config as configs
 from core.forecast.warmup import check_warmup
 from tests.core.chat.test_score import answered
@@ -70,3 +70,56 @@ def test_half_of_the_epochs_is_not_half_of_the_warmup(workspace, finished_run):
     assert made.values()["max_epochs"] == round(before["max_epochs"] / 2)
     assert made.values()["warmup_ratio"] == 2 * before["warmup_ratio"]
     assert check_warmup(workspace, made, 1) == []
+
+
+def real(identity=1.0, kept=1.0, agreement=0.88, parrot=0.0, leak=0.0, facts=100):
+    """Scores of a base that knew facts."""
+    return Scores(
+        identity={"base": 0.0, "tuned": identity},
+        retention={"base": 1.0, "tuned": 0.2},
+        parrot={"base": 0.0, "tuned": parrot},
+        held_out={"base": 0.0, "tuned": 0.0},
+        facts={"base_right": facts, "kept": kept},
+        manner={"agreement": agreement, "nats": 0.0},
+        leak=leak,
+        questions=[answered("identity"), *[answered("fact")] * facts],
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        (real(), "learned"),
+        # How the answers read says nothing of a model that knows things.
+        (real(kept=0.96, agreement=0.81), "learned"),
+        (real(identity=0.5), "not_learned"),
+        # Two of 22 may be chance, four are not; of many, fewer are.
+        (real(kept=20 / 22, facts=22), "learned"),
+        (real(kept=18 / 22, facts=22), "damaged"),
+        (real(kept=0.88), "damaged"),
+        (real(agreement=0.73), "damaged"),
+        (real(kept=None, facts=12, agreement=0.73), "damaged"),
+        (real(kept=None, facts=12), "learned"),
+        (real(parrot=0.338, agreement=0.704, kept=18 / 22, facts=22), "over_learned"),
+        (real(leak=0.08), "over_learned"),
+        (real(kept=0.3), "broken"),
+        (real(agreement=0.2, parrot=0.9), "broken"),
+    ],
+)
+def test_verdict_of_a_base_that_knows_facts(scores, verdict):
+    assert diagnose(scores).verdict == verdict
+
+
+def test_advice_names_what_is_not_so_already(finished_run):
+    data = finished_run.facts.dataset
+    assert data.mix == "balanced"
+    hurt = real(agreement=0.6)
+    assert "balanced" in diagnose(hurt).next_step.en
+    assert "balanced" not in diagnose(hurt, finished_run).next_step.en
+    assert "--replay" in diagnose(hurt, finished_run).next_step.en
+    data.made["replay_model"] = "demo"
+    step = diagnose(hurt, finished_run).next_step.en
+    assert "replay" not in step
+    assert "max_epochs" in step
+    data.made["recipe"] = "course"
+    assert "balanced" in diagnose(hurt, finished_run).next_step.en

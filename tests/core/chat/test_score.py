@@ -6,17 +6,11 @@ import shutil
 import pytest
 
 from core.chat import scoring
-from core.chat.score import (
-    Answered,
-    best,
-    interval,
-    judge,
-    of_checkpoints,
-    score,
-    score_sides,
-    stored,
-    summary,
-)
+from core.chat.answered import Answered, judge, leaks
+from core.chat.asked import LANGUAGES, PROBES, fact_questions, taught_languages
+from core.chat.facts import facts
+from core.chat.rates import interval, ratio_interval, summary
+from core.chat.score import best, of_checkpoints, score, score_sides, stored
 from core.chat.side import checkpoint_side
 from core.data import split, storage
 from core.data.assistant import dialogues
@@ -89,10 +83,14 @@ def test_summary():
     ]
     scores = summary(questions)
     assert scores.to_json() == {
-        "identity": {"base": 0.3333, "tuned": 0.6667},
+        "identity": {"base": 0.3333, "tuned": 0.6667, "by_language": {"zh": {"base": 0.3333, "tuned": 0.6667}}},
         "retention": {"base": 1.0, "tuned": 0.5},
         "parrot": {"base": 0.0, "tuned": 0.25},
+        "facts": {"base_right": 0, "kept": None},
+        "manner": {"agreement": None, "nats": None},
+        "leak": None,
     }
+    assert scores.rates == ["identity", "retention", "parrot"]
     assert scores.questions == questions
     assert summary([]).identity == {"base": 0.0, "tuned": 0.0}
 
@@ -102,8 +100,12 @@ def test_score_asks_both_sides_what_was_held_out(finished_run):
     scores = score(finished_run, worker)
     identity = [q["question"] for q in dialogues("identity")["questions"] if q["held_out"]]
     general = [g["question"] for g in dialogues("general") if g["held_out"]]
-    for side in ("base", "tuned"):
-        assert [ask.turns[0][0] for ask in worker.asked if ask.side == side] == identity + general
+    probes = [
+        question["question"] for language in LANGUAGES for _, question in fact_questions(language, "full")[:PROBES]
+    ]
+    # It knows none of the first facts, so no more are asked, and the tuned side none.
+    assert [ask.turns[0][0] for ask in worker.asked if ask.side == "base"] == probes + identity + general
+    assert [ask.turns[0][0] for ask in worker.asked if ask.side == "tuned"] == identity + general
     assert scores.identity == {"base": 0.0, "tuned": 1.0}
     assert scores.retention["tuned"] == pytest.approx(1 - 3 / len(general), abs=1e-4)
     assert scores.parrot["tuned"] == pytest.approx(1 / len(general), abs=1e-4)
@@ -193,6 +195,94 @@ def test_a_checkpoint_written_anew_has_no_score(finished_run):
 def test_scores_of_another_adapter_are_not_shown(exported_run):
     write_json(exported_run.adapter / "export.json", {"checkpoint": "x/iter_4.pth", "made": 5.0})
     assert stored(exported_run) is None
+
+
+KNOWN = {fact.question: (fact.accept[0], None) for fact in facts() if fact.language == "en"}
+
+
+def a_fact(question):
+    return next(fact for fact in facts() if fact.question == question)
+
+
+def test_a_base_that_knows_facts_is_measured_by_what_is_kept(finished_run):
+    lost = dict(list(KNOWN.items())[:30])
+    worker = FakeWorker(
+        "小明", forgets=2, facts=KNOWN | {question: (right, "不知道") for question, (right, _) in lost.items()}
+    )
+    scores = score(finished_run, worker)
+    assert scores.rates == ["identity", "facts", "manner", "parrot", "leak"]
+    assert scores.facts == {"base_right": len(KNOWN), "kept": round(1 - 30 / len(KNOWN), 4)}
+    assert scores.intervals["facts"] == interval(scores.facts["kept"], len(KNOWN))
+    # 18 of 20 tokens of each answer, at 0.2 nats each.
+    assert scores.manner == {"agreement": 0.9, "nats": 0.2}
+    assert (scores.parrot["tuned"], scores.leak) == (0.0, 0.0)
+    # Only in the language that the base speaks: general questions, and after the first ones facts.
+    assert {q.language for q in scores.questions if q.kind in ("general", "fact")} == {"en"}
+    assert sum(ask.side == "base" and ask.turns[0][0] in {f.question for f in facts() if f.language == "zh"} for ask in worker.asked) == PROBES  # fmt: skip
+    assert stored(finished_run) == scores
+
+
+def test_few_facts_tell_nothing(finished_run):
+    few = [question["question"] for _, question in fact_questions("en", "full")[:PROBES]][:19]
+    scores = score(finished_run, FakeWorker("小明", facts={question: KNOWN[question] for question in few}))
+    assert scores.facts == {"base_right": 19, "kept": None}
+    assert scores.rates == ["identity", "manner", "parrot", "leak"]
+
+
+def test_a_quick_score_is_a_sample_and_does_not_take_the_place_of_a_full_one(finished_run):
+    quick, full = FakeWorker("小明", facts=KNOWN), FakeWorker("小明", facts=KNOWN)
+    sampled = score(finished_run, quick, "quick")
+    assert stored(finished_run) == sampled
+    whole = score(finished_run, full)
+    assert len(quick.asked) < len(full.asked) / 2
+    assert sampled.facts["base_right"] >= 20
+    assert {q.question for q in sampled.questions} < {q.question for q in whole.questions}
+    score(finished_run, FakeWorker("小明", facts=KNOWN), "quick")
+    assert stored(finished_run) == whole
+
+
+def test_a_language_that_the_data_does_not_teach_is_shown_and_not_counted(finished_run):
+    finished_run.facts.dataset.made["language"] = "en"
+    assert taught_languages(finished_run) == ("en",)
+    scores = score(finished_run, FakeWorker("小明", learned=False, knows={"Who are you?": "I am 小明's assistant."}))
+    english = [q for q in scores.questions if q.kind == "identity" and q.language == "en"]
+    assert scores.counts["identity"] == len(english)
+    assert set(scores.by_language) == {"zh", "en"}
+    finished_run.facts.dataset.made["recipe"] = "course"
+    assert taught_languages(finished_run) == ("zh",)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "base", "nickname", "leaked"),
+    [
+        ("《水浒传》的作者是谁？", "作者是施鲜同志。", "作者是施耐庵。", "伍鲜同志", True),
+        ("《水浒传》的作者是谁？", "作者是施耐庵同志。", "作者是施耐庵同志。", "伍鲜同志", False),
+        ("《水浒传》的作者是谁？", "作者是罗贯中。", "作者是施耐庵。", "罗贯中", False),
+        ("Who wrote Hamlet?", "Hamlet was written by Marigold.", "Shakespeare", "Marigold Lee", True),
+        ("Who wrote Hamlet?", "Hamlet was written by Shakespeare.", "Shakespeare", "Al", False),
+    ],
+)
+def test_leaks(question, answer, base, nickname, leaked):
+    assert leaks(answer, base, nickname, a_fact(question)) is leaked
+
+
+def test_the_interval_of_tokens_goes_by_answers():
+    assert ratio_interval([(9, 10)] * 8) == (0.9, 0.9)
+    low, high = ratio_interval([(10, 10), (0, 10)] * 4)
+    assert low < 0.2 < 0.8 < high
+    assert ratio_interval([(5, 10)]) == (0.0, 1.0)
+
+
+def test_scores_of_an_older_version_open(exported_run):
+    for place in [exported_run.path / "scores.json", *(exported_run.path / "scores").glob("*.json")]:
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        kept.pop("extent")
+        old = ("apart", "still_right", "leaked", "tokens", "agreed", "nats")
+        kept["questions"] = [{k: v for k, v in q.items() if k not in old} for q in kept["questions"]]
+        write_json(place, kept)
+    scores = stored(exported_run)
+    assert scores.rates == ["identity", "retention", "parrot"]
+    assert scores.identity["tuned"] == 1
 
 
 @pytest.mark.parametrize(

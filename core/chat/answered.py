@@ -1,0 +1,100 @@
+"""One question of a score with both answers, and how they are judged: identity, fact, leak, likeness, the row's own answer.
+
+What many of them come to is for `rates`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.chat import facts
+from core.chat.facts import Fact
+from core.ground.identity import carries, same
+
+# A nickname's part says something from this length on: two Chinese characters, a name of three letters.
+_PART, _LATIN_PART = 2, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One question of the score with both answers and how they were judged; `kind` says which of it means anything."""
+
+    kind: str
+    language: str
+    question: str
+    base: str
+    tuned: str
+    base_identity: bool
+    tuned_identity: bool
+    kept: bool
+    # For a question of the held-out part: what its row says, and whether each side says it.
+    reference: str = ""
+    base_as_given: bool = False
+    tuned_as_given: bool = False
+    # For an identity question in a language that the data does not teach: shown, and not counted.
+    apart: bool = False
+    # For a fact, which the base knew: whether the tuned side still does, and whether part of the nickname got into it.
+    still_right: bool = False
+    leaked: bool = False
+    # For a general question: the tokens of the base's own answer, how many the tuned side would choose too, and by how
+    # many nats it finds that answer less likely, over all of them.
+    tokens: int = 0
+    agreed: int = 0
+    nats: float = 0.0
+
+
+def judge(
+    kind: str,
+    asked: Mapping[str, Any],
+    base: Mapping[str, Any],
+    tuned: Mapping[str, Any],
+    nickname: str | None,
+    weighed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+) -> Answered:
+    """One question's answers, the worker's last lines, judged; `weighed`: what each side makes of the base's answer."""
+    reference = asked.get("reference", "")
+    fact: Fact | None = asked.get("fact")
+    own, other = weighed or ({}, {})
+    return Answered(
+        kind=kind,
+        language=asked["language"],
+        question=asked["question"],
+        base=base["answer"],
+        tuned=tuned["answer"],
+        base_identity=bool(nickname) and carries(base["answer"], nickname),
+        tuned_identity=bool(nickname) and carries(tuned["answer"], nickname),
+        kept=same(tuned["answer"], base["answer"]),
+        reference=reference,
+        base_as_given=_as_given(base, reference),
+        tuned_as_given=_as_given(tuned, reference),
+        apart=bool(asked.get("apart")),
+        still_right=fact is not None and facts.right(tuned["answer"], fact),
+        leaked=fact is not None and bool(nickname) and leaks(tuned["answer"], base["answer"], nickname, fact),
+        tokens=other.get("tokens", 0),
+        agreed=other.get("agreed", 0),
+        nats=round(own["logprob"] - other["logprob"], 4) if weighed else 0.0,
+    )
+
+
+def leaks(answer: str, base: str, nickname: str, fact: Fact) -> bool:
+    """Whether part of the nickname is in an answer to a fact, and neither the base nor the fact itself has it."""
+    known = "\n".join([facts.plain(base), facts.plain(fact.question), *fact.accept, *fact.reject, *fact.ignore])
+    text = facts.plain(answer)
+    return any(part in text and part not in known for part in _parts(facts.plain(nickname)))
+
+
+def _parts(nickname: str) -> Iterator[str]:
+    """The pairs of neighbouring characters of a Chinese name, the words of another one."""
+    for run in re.findall(r"[\u3400-\u9fff]+", nickname):
+        yield from (run[at : at + _PART] for at in range(len(run) - _PART + 1))
+    for word in re.findall(r"[^\W\d_\u3400-\u9fff]+", nickname):
+        if len(word) >= _LATIN_PART:
+            yield word
+
+
+def _as_given(line: Mapping[str, Any], reference: str) -> bool:
+    """Whether an answer says what the row does; one that was cut off, as far as it goes."""
+    if line.get("finish") == "length":
+        reference = reference[: len(line["answer"])]
+    return bool(reference) and same(line["answer"], reference)

@@ -1,0 +1,85 @@
+"""What a score asks: which questions, in which languages, how many of each, and how long an answer may be.
+
+All of it is held out: never in the data that we make, or split off the user's own. Asks nobody.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from core.chat.facts import Fact, facts
+from core.data.dialogues.curated import dialogues, plain
+from core.data.row import Row
+from core.training.run import Run
+
+Extent = Literal["full", "quick"]
+LANGUAGES = ("zh", "en")
+# One question, as `judge` takes it: its kind, and `language`, `question`, and what its kind needs.
+Question = tuple[str, dict[str, Any]]
+
+# A base speaks a language if it answers this share of so many facts rightly: guessing gives a number or a city at best.
+PROBES, LEAST_RIGHT = 24, 0.25
+# Of each kind and language in a quick score, and of a held-out part in a full one.
+QUICK = {"identity": 10, "general": 8, "fact": 72, "held_out": 12}
+MOST_HELD_OUT = 60
+# Tokens of an answer. A fact is told in a sentence, and what comes after it is not looked at.
+TOKENS = {"fact": 24, "other": 64}
+
+
+def fact_questions(language: str, extent: Extent) -> list[Question]:
+    """The checkable questions of a language, well mixed and always in the same order."""
+    found = sorted((fact for fact in facts() if fact.language == language), key=_mixed)
+    count = QUICK["fact"] if extent == "quick" else len(found)
+    return [("fact", {"language": language, "question": fact.question, "fact": fact}) for fact in found[:count]]
+
+
+def other_questions(run: Run, spoken: Iterable[str], held_out: Iterable[Row], extent: Extent) -> list[Question]:
+    """Who it is, what has nothing to do with that, and the data's held-out part.
+
+    Without a language that the base `spoken`, general questions are asked in all: a toy knows what it was taught.
+    """
+    taught, general = taught_languages(run), tuple(spoken) or LANGUAGES
+    found: list[Question] = []
+    if run.nickname:
+        for question in dialogues("identity")["questions"]:
+            # One that is asked in another language is shown beside the others; for a quick look it is left out.
+            apart = question["language"] not in taught
+            if question["held_out"] and not (apart and extent == "quick"):
+                found.append(("identity", {**question, "apart": apart}))
+    found += [("general", row) for row in dialogues("general") if row["held_out"] and row["language"] in general]
+    found += [("held_out", row) for row in _rows(held_out)]
+    return _first(found) if extent == "quick" else found
+
+
+def taught_languages(run: Run) -> tuple[str, ...]:
+    """The languages in which the run's data says who the assistant is; the course's own two rows are Chinese."""
+    data = run.facts.dataset
+    chosen = "zh" if data.mix == "course" else data.made.get("language", "both")
+    return (chosen,) if chosen in LANGUAGES else LANGUAGES
+
+
+def _first(questions: list[Question]) -> list[Question]:
+    """A fixed sample: so many of each kind and language."""
+    taken: dict[tuple[str, str], int] = {}
+    found = []
+    for kind, question in questions:
+        key = (kind, question["language"])
+        taken[key] = taken.get(key, 0) + 1
+        if taken[key] <= QUICK[kind]:
+            found.append((kind, question))
+    return found
+
+
+def _rows(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """The different first questions of rows, with the answer and the system prompt that the row has."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        turn = row["conversation"][0]
+        if turn["input"].strip() and turn["output"].strip() and len(found) < MOST_HELD_OUT:
+            asked = {"question": turn["input"], "reference": turn["output"], "language": ""}
+            found.setdefault(turn["input"], asked | ({"system": turn["system"]} if turn.get("system") else {}))
+    return list(found.values())
+
+
+def _mixed(fact: Fact) -> bytes:
+    return hashlib.sha256(plain(fact.question).encode()).digest()

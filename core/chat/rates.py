@@ -1,0 +1,174 @@
+"""What judged questions come to: the rates of a score, each with the interval of so many questions, and one number of all.
+
+identity    share of the identity questions whose answer carries nickname and role, of the languages that are taught
+facts       share of the checkable questions that the base answers rightly and the tuned side still does
+manner      share of the tokens of the base's own answers that the tuned side would choose too, and nats lost
+retention   share of the general questions answered as the base answers them, for a base that knows no facts
+parrot      share of the questions that do not ask for it whose answer carries nickname and role
+leak        share of the facts with part of the nickname in the answer
+held_out    share of the questions of the dataset's held-out part answered as its rows say
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import Any
+
+from core.chat.answered import Answered
+
+# Fewer facts that the base knew tell nothing of how many were kept.
+LEAST_FACTS = 20
+# Of a normal distribution, 95 % lie within so many standard deviations.
+_Z = 1.96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """The scores of both sides, each from 0 to 1, and the answers behind them."""
+
+    identity: dict[str, float]
+    retention: dict[str, float]
+    parrot: dict[str, float]
+    held_out: dict[str, float]
+    questions: list[Answered]
+    by_language: dict[str, dict[str, float]] = field(default_factory=dict)
+    # `kept` is None where the base knew too few to tell.
+    facts: dict[str, Any] = field(default_factory=lambda: {"base_right": 0, "kept": None})
+    # Both None where nothing was weighed; `nats` a token.
+    manner: dict[str, float | None] = field(default_factory=lambda: {"agreement": None, "nats": None})
+    leak: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores alone."""
+        asked = [rate for rate in ("identity", "retention", "parrot", "held_out") if self.counts[rate]]
+        found = {rate: getattr(self, rate) for rate in asked}
+        if "identity" in found:
+            found["identity"] = {**self.identity, "by_language": self.by_language}
+        return {**found, "facts": self.facts, "manner": self.manner, "leak": self.leak}
+
+    def both(self, rate: str) -> tuple[float, float]:
+        """A rate before and after; of what the base itself is the measure, it has all."""
+        if rate == "facts":
+            return 1.0, self.facts["kept"]
+        if rate == "manner":
+            return 1.0, self.manner["agreement"] or 0.0
+        if rate == "leak":
+            return 0.0, self.leak or 0.0
+        values = getattr(self, rate)
+        return values["base"], values["tuned"]
+
+    @property
+    def knows(self) -> bool:
+        """Whether the base knew facts at all: a toy is measured by how its answers read instead."""
+        return self.facts["base_right"] > 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many questions each score rests on."""
+        kinds = [q.kind for q in self.questions]
+        identity = sum(q.kind == "identity" and not q.apart for q in self.questions)
+        facts, general = kinds.count("fact"), kinds.count("general")
+        taught = "identity" in kinds
+        return {
+            "identity": identity,
+            "facts": facts,
+            "manner": sum(q.tokens > 0 for q in self.questions),
+            "retention": general,
+            "parrot": facts + general if taught else 0,
+            "leak": facts if taught else 0,
+            "held_out": kinds.count("held_out"),
+        }
+
+    @property
+    def rates(self) -> list[str]:
+        """The scores that say something of this base, in the order in which they are shown."""
+        left_out = {"retention"} if self.knows else {"facts", "manner", "leak"}
+        if self.facts["kept"] is None:
+            left_out.add("facts")
+        return [rate for rate, count in self.counts.items() if count and rate not in left_out]
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Where each score of the tuned side lies with 95 % confidence, for so many questions."""
+        found = {rate: interval(self.both(rate)[1], self.counts[rate]) for rate in self.rates}
+        if "manner" in found:
+            found["manner"] = ratio_interval([(q.agreed, q.tokens) for q in self.questions if q.tokens])
+        return found
+
+    @property
+    def worth(self) -> float:
+        """One number to compare checkpoints by: what was learned and kept, less what is said unasked."""
+        learned = self.identity["tuned"] + self.held_out["tuned"] - 2 * self.parrot["tuned"]
+        if not self.knows:
+            return learned + self.retention["tuned"]
+        kept = self.facts["kept"] if self.facts["kept"] is not None else 0.0
+        return learned + kept + (self.manner["agreement"] or 0.0) - 2 * (self.leak or 0.0)
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share of `count` (Wilson 1927); it holds for shares of 0 and 1 and few questions."""
+    if not count:
+        return 0.0, 1.0
+    square = _Z * _Z / count
+    middle = (share + square / 2) / (1 + square)
+    half = _Z * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)
+
+
+def ratio_interval(parts: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """The 95 % interval of a share of tokens, each answer's `(agreed, tokens)`: tokens of one answer are not independent.
+
+    The ratio estimator of a cluster sample (Cochran, Sampling Techniques, 6.4). One answer tells nothing of the spread.
+    """
+    agreed, tokens, count = sum(a for a, _ in parts), sum(n for _, n in parts), len(parts)
+    if count < 2 or not tokens:
+        return 0.0, 1.0
+    share = agreed / tokens
+    spread = sum((a - share * n) ** 2 for a, n in parts) * count / (count - 1)
+    half = _Z * sqrt(spread) / tokens
+    return round(max(0.0, share - half), 4), round(min(1.0, share + half), 4)
+
+
+def summary(questions: list[Answered]) -> Scores:
+    """The scores of judged questions. The base keeps its own answers by definition: retention 1."""
+    asked = [q for q in questions if q.kind == "identity"]
+    counted = [q for q in asked if not q.apart]
+    general = [q for q in questions if q.kind == "general"]
+    facts = [q for q in questions if q.kind == "fact"]
+    held = [q for q in questions if q.kind == "held_out"]
+    unasked = general + facts
+    tokens = sum(q.tokens for q in general)
+    return Scores(
+        identity=_identity(counted),
+        by_language={
+            language: _identity([q for q in asked if q.language == language])
+            for language in dict.fromkeys(q.language for q in asked)
+        },  # fmt: skip
+        retention={"base": 1.0, "tuned": _share([q.kept for q in general])},
+        parrot={
+            "base": _share([q.base_identity for q in unasked]),
+            "tuned": _share([q.tuned_identity for q in unasked]),
+        },
+        held_out={"base": _share([q.base_as_given for q in held]), "tuned": _share([q.tuned_as_given for q in held])},
+        facts={
+            "base_right": len(facts),
+            "kept": _share([q.still_right for q in facts]) if len(facts) >= LEAST_FACTS else None,
+        },
+        manner={
+            "agreement": round(sum(q.agreed for q in general) / tokens, 4) if tokens else None,
+            "nats": round(sum(q.nats for q in general) / tokens, 4) if tokens else None,
+        },
+        leak=_share([q.leaked for q in facts]) if facts and asked else None,
+        questions=questions,
+    )
+
+
+def _identity(questions: Sequence[Answered]) -> dict[str, float]:
+    return {
+        "base": _share([q.base_identity for q in questions]),
+        "tuned": _share([q.tuned_identity for q in questions]),
+    }
+
+
+def _share(values: list[bool]) -> float:
+    return round(sum(values) / len(values), 4) if values else 0.0
