@@ -202,7 +202,7 @@ class Worker:
         for number, row in enumerate(request["rows"]):
             decoder, adapter = self.decoder_of(row)
             decoders[id(decoder)] = decoder
-            prompt = self.tokenizer(row["prompt"]).input_ids
+            prompt = begun(self.tokenizer, row["prompt"])
             rows.setdefault(id(decoder), []).append(Given(number, prompt, row["ids"], adapter))
         for key, part in rows.items():
             for weight in weigh(decoders[key], part):
