@@ -48,7 +48,7 @@ KNOWN = {
         "reasoningcontent reasoning thinking thought thoughts think cot complexcot chainofthought rationale innerthoughts "
         "reasoningsteps thinkingprocess 思考 思维链 思考过程 推理过程",
         "<think>…</think> 放在回答前面，也可以略去", "put as <think>…</think> before the answer, or left out by choice"),
-    "trained": _known("weight train loss trainable outputwithloss lossweight",
+    "trained": _known("weight train loss trainable training trainonturn istrain outputwithloss lossweight",
                       "为 0 或否的回答只作上文，不训练", "answers of 0 or false are context and not trained"),
     "label": _known("label ktotag desirable isgood iscorrect isdesirable thumbsup",
                     "为否的一行略去，也可以保留", "a row of false is left out, or kept by choice"),

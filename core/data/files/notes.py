@@ -4,6 +4,7 @@ Every field that other people's files are known to have stands here with what be
 page and the documentation say the same. A field that nobody knows is told as one that is not used.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +140,7 @@ KINDS = {
         Text("若第一行其实是表头，改成“问题”“回答”再导入", "if it is a header, name it question and answer"),
     ),
     "merged": Kind(
-        Text("{} 个合并的单元格，每一行都填上了它的内容", "{} merged cells: each of their rows has the content now"),
+        Text("{} 个合并的单元格，每一行都填上了它的内容", "{} cells are merged: each of their rows has the content now"),
         Text("看看预览里是不是想要的样子", "see in the preview whether it is as it should be"),
     ),
 }  # fmt: skip
@@ -198,7 +199,8 @@ class Notes:
             self._rows[kind] if kind not in ("header", "no_header", "merged", "not_text", "unanswered") else []
         )
         message = Text(
-            known.message.zh.replace("{}", count) + shown.zh, known.message.en.replace("{}", count) + shown.en
+            known.message.zh.replace("{}", count) + shown.zh,
+            _singular(known.message.en.replace("{}", count)) + shown.en,
         )
         return Finding(kind=kind, severity=known.severity, where="rows", message=message, hint=known.hint)
 
@@ -210,12 +212,28 @@ def _unused(name: str, count: int, rows: list[int]) -> Finding:
         severity="warning",
         where="rows",
         message=Text(
-            f"{name[:80]} 列没有用到，{count} 行{shown.zh}", f"column {name[:80]} is not used, {count} rows{shown.en}"
+            f"{name[:80]} 列没有用到，{count} 行{shown.zh}",
+            f"column {name[:80]} is not used, {count} row{'s' if count > 1 else ''}{shown.en}",
         ),
         hint=Text(
             "它若是问题、回答或系统提示词，就在导入时指明列",
             "if it is the question, answer or system prompt, say so at the import",
         ),
+    )
+
+
+def _singular(sentence: str) -> str:
+    """An English sentence about one row as it is said of one."""
+    verbs = {"are": "is", "were": "was", "have": "has"}
+    return (
+        re.sub(
+            r"\b1 (row|message|conversation|cell)s( of the chat log)? (\w+)",
+            lambda match: f"1 {match[1]}{match[2] or ''} {verbs.get(match[3], match[3] + 's')}",
+            sentence,
+            count=1,
+        )
+        if sentence.startswith("1 ")
+        else sentence
     )
 
 

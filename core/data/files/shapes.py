@@ -65,7 +65,7 @@ class Converters:
         for key in layout.media:
             if record[key]:
                 raise needs_media(key, self.notes)
-        if layout.label or layout.trained:
+        if (layout.label or layout.trained) and format_ != "text":
             self._judged(record, layout)
         if self.columns is not None:
             return self._of_columns(record, self.columns)

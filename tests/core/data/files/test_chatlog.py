@@ -61,6 +61,9 @@ LOGS = {
     "android.txt": (lines("01/03/25, {short} - {name}: {text}"), "阿南"),
     "telegram.txt": (lines("{name}, [01.03.2025 {short}]\n{text}\n"), "阿南"),
     "inline.txt": (lines("2025-03-01 {time} {name}：{text}"), "阿南"),
+    "memo.csv": ("localId,TalkerId,Type,SubType,IsSender,CreateTime,StrContent,Remark,NickName,Sender\n" + "".join(
+        f"{n},1,1,0,{int(name == '阿南')},{1740790800 + n * 60 + 40000 * (n > 3)},{text},,,{'' if name == '阿南' else name}\n"
+        for n, (name, text) in enumerate(SAID)), "我"),
     "table.csv": ("发送者,内容,时间\n" + lines("{name},{text},2025-03-01 {time}"), "阿南"),
     "lines.jsonl": ("\n".join(json.dumps({"speaker": name, "text": text, "time": 1740790800 + n * 60 + 40000 * (n > 3)})
                               for n, (name, text) in enumerate(SAID)), "阿南"),

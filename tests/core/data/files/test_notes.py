@@ -1,12 +1,14 @@
 """Data as people bring it: each field and each value comes in, or is told with its rows; nothing goes without a word."""
 
 import json
+import re
 
 import openpyxl
 import pytest
 
 from core.data import intake, versions
 from core.data.files.choices import Choices
+from core.data.files.notes import KINDS, Notes
 from core.data.intake import Wanted
 from core.ground.errors import BadInput
 
@@ -55,7 +57,7 @@ def test_thinking_is_kept_or_left_out(bring, shape):
     assert made.made["choices"] == {"thinking": "drop"} and "thinking_dropped" in told
 
 
-@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"loss": 0.0}, {"weight": "0"}])
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"loss": 0.0}, {"weight": "0"}, {"training": "no"}])
 def test_an_answer_that_is_not_trained(bring, mark):
     rows, told, _ = bring([{"messages": [ASK, {**SAY, **mark}, ASK, SAY]}])
     assert [turn["output_with_loss"] for turn in rows[0]] == [False, True]
@@ -383,3 +385,19 @@ def test_files_that_are_not_read_say_what_would_do(bring, name, word):
     with pytest.raises(BadInput) as refused:
         bring(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), name)
     assert word in str(refused.value)
+
+
+def test_the_label_of_a_text_is_no_judgement(bring):
+    rows, told, _ = bring("text,label\n好吃,1\n难吃,0\n", "x.csv")
+    assert len(rows) == 2 and "bad" not in told
+
+
+def test_one_row_is_told_as_one():
+    notes = Notes(number=3)
+    for kind in KINDS:
+        notes.note(kind)
+    for finding in notes.findings():
+        assert not re.match(r"1 \w+s\b", finding.message.en), finding.message.en
+    sentences = [finding.message.en for finding in notes.findings()]
+    assert "1 row holds thinking: kept as <think>…</think> before the answer (row 3)" in sentences
+    assert any(sentence.startswith("1 message of the chat log is no text") for sentence in sentences)
