@@ -383,3 +383,16 @@ def test_what_was_noticed_is_told_before_the_import_and_can_be_chosen(workspace,
     (made,) = datasets.every(workspace)
     assert made.load() == [{"conversation": [{"input": "问", "output": "答"}]}]
     assert made.made["unused"] == {"解析": 1}
+
+
+def test_a_dialogue_among_the_corpora_is_imported_as_one(workspace, tmp_path):
+    (tmp_path / "x.txt").write_text(
+        "问：几点？\n答：九点，请在门口等一下。\n\n问：哪里？\n答：北街的尽头。\n", encoding="utf-8"
+    )
+    page = open_page("dataset")
+    page.segmented_control(key="corpus_from").set_value("path").run()
+    page.text_input(key="corpus_path").set_value(str(tmp_path / "x.txt")).run()
+    assert any("看起来是问答" in info.value for info in page.info)
+    page.button(key="corpus_turns").click().run()
+    (made,) = datasets.every(workspace)
+    assert [row["conversation"][0]["output"] for row in made.load()] == ["九点，请在门口等一下。", "北街的尽头。"]

@@ -121,3 +121,8 @@ def test_csv_text_leaves_no_number_empty():
         ["1", ""],
         ["", "0.1"],
     ]
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_quoted():
+    text = csv_text(["=cmd|' /C x'!A0", "y"], [["@SUM(1)", -2.5], ["-2+3+cmd|' /C x'!A0", 1]])
+    assert text == "\ufeff'=cmd|' /C x'!A0,y\n'@SUM(1),-2.5\n'-2+3+cmd|' /C x'!A0,1\n"
