@@ -3,7 +3,7 @@
 XTuner puts the tokenizer's BOS before every row, whatever the model was tuned with; a tokenizer adds it by itself or not;
 a chat template writes it or not, and for some models BOS is the first mark of the template (`<|im_start|>`), which then
 stood there twice. Here it is decided once: what the tokenizer adds, else BOS where the model's chat template has it,
-else nothing; and never twice.
+else nothing (without a chat template, as XTuner does); and never twice.
 
 A part of the workers, in the engine's interpreter. Runs no template.
 """
@@ -24,8 +24,10 @@ def beginning(tokenizer: Any) -> "list[int]":
     if added:
         return added
     template, bos = getattr(tokenizer, "chat_template", None), tokenizer.bos_token
-    if bos is None or template is None:
+    if bos is None:
         return []
+    if template is None:
+        return [tokenizer.bos_token_id]
     written = str(template)
     return [tokenizer.bos_token_id] if "bos_token" in written or bos in written else []
 

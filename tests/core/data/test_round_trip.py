@@ -21,9 +21,11 @@ from core.data.assistant import Assistant
 from core.data.corpus import Wanted
 from core.data.row import single
 from core.engine.commands import engine_environment
+from core.engine.presets import prompt_templates
 from core.ground.files import write_json
 from core.ground.workspace import PROJECT
 from core.models import model as models
+from core.models.prompt import Prompt
 
 QUESTION, ANSWER = "你好 <b>&\t“引号” 😀", "嗨，\n第二行 {x} \\n"
 PAIR = {"input": QUESTION, "output": ANSWER}
@@ -151,7 +153,8 @@ def test_every_format_through_xtuner(workspace, made, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "found.json").read_text())
-    kept = models.Model(name="tiny", path=model, architecture="InternLM2ForCausalLM")
+    prompt = Prompt(template=prompt_templates()["internlm2_chat"], kind="named")
+    kept = models.Model(name="tiny", path=model, architecture="InternLM2ForCausalLM", prompt=prompt)
     for dataset, conversations in made:
         told = found[dataset.name]
         if conversations:
@@ -171,9 +174,12 @@ def test_every_format_through_xtuner(workspace, made, tmp_path):
     texts = next(dataset for dataset, _ in made if dataset.name == "corpus")
     assert statistics.count(workspace, texts, kept).lengths.tolist() == found["corpus"]["lengths"]
     # What is not as it should be: a second <s>, and a system turn that evaluation has not, has otherwise, or alone has.
-    doubled = rendering.render(workspace, kept, [single("", "<s>书里的话"), single("", "书里的话")], "")
+    written = [single("", f"{begin}书里的话") for begin in ("<s><s>", "<s>", "")]
+    doubled = rendering.render(workspace, kept, written, None)
     assert [[problem.message.en for problem in row.problems] for row in doubled] == [
         ["token 2 is a second beginning-of-sequence in a row"],
+        # One in the data is the one that training would put there.
+        [],
         [],
     ]
     both = [{"conversation": TWO}, single(QUESTION, ANSWER)]

@@ -32,7 +32,7 @@ class Tokenizer:
         (Tokenizer(template=TEXT), "^ab", "^ab"),
         (Tokenizer(template="^u"), "ab", "^ab"),
         (Tokenizer(template="u"), "ab", "ab"),
-        (Tokenizer(), "ab", "ab"),
+        (Tokenizer(), "ab", "^ab"),
         (Tokenizer(bos=None, template=TEXT), "ab", "ab"),
         (Tokenizer(template="u", adds=[94]), "ab", "^ab"),
         (Tokenizer(adds=[71, 83]), "ab", "GSab"),
