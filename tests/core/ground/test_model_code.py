@@ -123,6 +123,7 @@ def test_a_file_without_end_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "tokenizer_config.json")
     (tmp_path / "processor_config.json").symlink_to("/dev/zero")
     assert [one.where for one in model_code(tmp_path).refused] == ["config.json"]
+    assert read_object(tmp_path / "tokenizer_config.json") is None
 
 
 TRANSFORMERS = """

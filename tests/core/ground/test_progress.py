@@ -1,6 +1,7 @@
 """A command's progress: where its job wants it, whole, by many at once, and never a reason to stop."""
 
 import json
+import os
 import threading
 
 import pytest
@@ -48,6 +49,25 @@ def test_threads_write_at_once_and_a_reader_sees_no_half(file):
     while any(thread.is_alive() for thread in threads):
         assert len(json.loads(file.read_text(encoding="utf-8"))["note"]) == 5000
     assert not failed
+    assert [path.name for path in file.parent.iterdir()] == [progress.FILE]
+
+
+def test_no_two_write_into_the_same_file(file, monkeypatch):
+    sources, replace, both = set(), os.replace, threading.Barrier(2)
+
+    def replaced(source, target):
+        sources.add(source)
+        # Neither is done before the other has begun.
+        both.wait(10)
+        replace(source, target)
+
+    monkeypatch.setattr(progress.os, "replace", replaced)
+    threads = [threading.Thread(target=progress.write_progress, kwargs={"number": n}) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sources) == 2
     assert [path.name for path in file.parent.iterdir()] == [progress.FILE]
 
 
