@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from core.engine.commands import engine_environment
-from core.ground.files import read_json, write_json
+from core.ground.files import locked, read_json, write_json
 from core.ground.workspace import PROJECT, Workspace
 from tests.conftest import stop_jobs
 
@@ -75,14 +75,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     # Under xdist each worker has a directory of its own in the one of the run.
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     workspace, made = Workspace.open(shared / "my work"), shared / "demo.json"
-    with (shared / "demo.lock").open("w") as lock:
-        # Held alone while the demo is made, and together while it is used.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(shared / "demo.making"):
         if not made.exists():
             write_json(made, make_demo(workspace))
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with (shared / "demo.users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
         yield Demo(workspace, **read_json(made))
         with contextlib.suppress(BlockingIOError):
             # Whoever is the last to use it puts it away.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             stop_jobs(workspace.root)
