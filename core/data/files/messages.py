@@ -104,6 +104,13 @@ class Messages:
         """Who says what in one message: (system, ask or answer; the text; whether it is trained on, if it says so)."""
         if not isinstance(message, dict):
             raise Unusable(f"第 {number} 条消息不是对象", f"message {number} is not an object")
+        if len(message) == 2:
+            # A role and a text alone, as nearly all are: by far the shortest way.
+            role, content = message.get("role"), message.get("content")
+            if type(role) is str and type(content) is str and len(content) > 9 and "<" not in content:
+                who = _ROLES.get(role)
+                if who is not None:
+                    return [(who, content, None)]
         role = _first(message, _ROLE_KEYS)
         if role is None:
             return self._pair(message, number)
