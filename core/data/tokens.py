@@ -112,6 +112,54 @@ def render(
     return known["rows"]
 
 
+# What people write, in both languages and over several rounds; with a turn of the system.
+_EXCHANGES = (
+    {"conversation": [{"system": "", "input": "你是谁？", "output": "我是小明的小助手。"}]},
+    {"conversation": [{"system": "Be brief.", "input": "Who are you?", "output": "I am NICK's assistant."}]},
+    {
+        "conversation": [
+            {"system": "", "input": "一加一？\n请直接回答", "output": "2"},
+            {"input": "And  twice that?", "output": "Four.\n"},
+        ]
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a template comes to in tokens: where training, which encodes piece by piece, and the whole text first differ
+    (None where they are the same), whether a row begins twice, and which marks are not one token each."""
+
+    trained: str | None = None
+    whole: str | None = None
+    begins_twice: bool = False
+    split: tuple[str, ...] = ()
+
+
+def prove(workspace: Workspace, model: Model, template: PromptTemplate) -> Proof:
+    """Compare three exchanges token by token, with the model's tokenizer; kept until it or the template changes.
+
+    Raises WorkFailed where the engine has no tokenizer for the model.
+    """
+    written = _written(template)
+    result = workspace.cache / "tokens" / f"{_key(model, 'proof', written)}.json"
+    known = read_json(result)
+    if known is None:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as directory:
+            data = Path(directory) / "rows.json"
+            write_text(data, json.dumps(_EXCHANGES, ensure_ascii=False))
+            _run(workspace, ["prove", "--model", model.path, "--data", data, "--template", written, "--result", result])
+        known = read_json(result) or {"rows": [], "split": []}
+    first = next((row for row in known["rows"] if not row["equal"]), {})
+    return Proof(
+        trained=first.get("trained"),
+        whole=first.get("whole"),
+        begins_twice=any(row["begins_twice"] for row in known["rows"]),
+        split=tuple(known["split"]),
+    )
+
+
 def _arguments(
     workspace: Workspace, model: Model, data: Path, sha256: str, template: PromptTemplate | None, every: int
 ) -> list[Any]:

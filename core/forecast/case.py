@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from core.config.memory import Memory
 from core.data.dataset import Dataset
+from core.data.tokens import Proof
 from core.forecast.schedule import Schedule
 from core.ground.problem import Problem
 from core.ground.text import Text
@@ -27,6 +28,8 @@ class Case:
     memory: Memory | None
     free_disk: int
     checkpoint_bytes: int
+    # The prompt template in tokens; None where there is none, or no tokenizer to ask.
+    proof: Proof | None = None
 
     @property
     def cuda(self) -> bool:

@@ -16,7 +16,10 @@ from core.config import config as configs
 from core.config.check import check as check_config
 from core.config.config import Config
 from core.config.memory import Memory, Setup, memory
+from core.config.settings.method import prompt_template
 from core.data import dataset as datasets
+from core.data.tokens import Proof, prove
+from core.engine.config_file import ConfigFile
 from core.engine.failures.reasons import known_cause
 from core.engine.measure import config_facts, machine
 from core.engine.presets import check_deepspeed
@@ -30,6 +33,7 @@ from core.ground.errors import StudioError
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
+from core.models.model import Model
 from core.models.shape import Shape, shape
 
 # What the process that looks at the GPU takes itself while it looks: CUDA's context and a matrix product. A training's
@@ -108,12 +112,13 @@ def preflight(
         # Two processes that mostly import, side by side.
         with ThreadPoolExecutor(1) as beside:
             asked = beside.submit(machine, workspace)
+            proved = beside.submit(_proof, workspace, config, model)
             facts = {
                 **config_facts(workspace, config.file, dataset.sha256, model.path),
                 "deepspeed": deepspeed,
                 "processes": processes,
             }
-            here = asked.result()
+            here, proof = asked.result(), proved.result()
     except StudioError as error:
         return Preflight(problems=[*problems, _unreadable("config.py", error.text)])
     problems += missing(facts, model)
@@ -159,6 +164,7 @@ def preflight(
         memory=takes,
         free_disk=disk,
         checkpoint_bytes=size,
+        proof=proof,
     )
     return Preflight(
         rows=dataset.rows,
@@ -184,6 +190,15 @@ def preflight(
         calibrated=time.calibrated,
         problems=problems + findings(case),
     )
+
+
+def _proof(workspace: Workspace, config: Config, model: Model) -> Proof | None:
+    """The config's prompt template in tokens; what only the training's own tokenizer would tell is left to it."""
+    template = prompt_template(ConfigFile(config.text()))
+    try:
+        return prove(workspace, model, template) if template else None
+    except StudioError:
+        return None
 
 
 def _corrected(

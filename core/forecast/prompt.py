@@ -28,6 +28,8 @@ def prompt(case: Case) -> Iterator[Problem]:
             (f"设置 {said(fix)}", f"set {said(fix)}"),
             fix,
         )
+    if template:
+        yield from _in_tokens(case, template)
     evaluation = case.facts["evaluation"]
     if template is None or evaluation is None:
         return
@@ -58,6 +60,49 @@ def prompt(case: Case) -> Iterator[Problem]:
                 "write: they go before the question",
             ),
             ("把系统提示词并入问题，或去掉", "put them into the question, or take them out"),
+        )
+
+
+def _in_tokens(case: Case, template: PromptTemplate) -> Iterator[Problem]:
+    """What the model's tokenizer makes of the template."""
+    proof, model = case.proof, case.model
+    if proof is None:
+        return
+    if proof.begins_twice:
+        yield problem(
+            "prompt_template",
+            (
+                f"模型 {model.name} 的分词器会在开头加一个起始符，模板里又写了一个：每条样本开头有两个",
+                f"the tokenizer of {model.name} puts a beginning before each row, and the template writes it too: every "
+                "row begins twice",
+            ),
+            ("从模板的 INSTRUCTION 里去掉起始符", "take the beginning out of the template's INSTRUCTION"),
+        )
+    if proof.split and not (model.prompt.known and template.same(model.prompt_template)):
+        marks = ", ".join(proof.split[:4])
+        fix = {"prompt_template": model.prompt_template.name or "own"} if model.prompt.known else None
+        yield problem(
+            "prompt_template",
+            (
+                f"模板里的 {marks} 在模型 {model.name} 的词表里不是单个 token：模型没有见过这样的标记，也不会用它结束回答",
+                f"{marks} of the template is not one token to {model.name}: the model has never seen such marks, and does not "
+                "end its answers with them",
+            ),
+            ("用模型自己的对话模板", "take the model's own prompt template"),
+            fix,
+        )
+    if proof.trained is not None:
+        yield problem(
+            "prompt_template",
+            (
+                f"逐 token 对照不一致：训练时分段编码得到 {proof.trained!r}，聊天时整段编码得到 {proof.whole!r}",
+                f"token by token they differ: training, which encodes piece by piece, has {proof.trained!r} where a chat, "
+                f"which encodes the whole, has {proof.whole!r}",
+            ),
+            (
+                "差别在各段的接缝处，通常不影响学习；若聊天时回答异常，换一个对话模板",
+                "the difference is where pieces meet and rarely matters; if the chat's answers are odd, take another template",
+            ),
         )
 
 

@@ -3,10 +3,12 @@
 Runs in the engine's interpreter, imported by nobody:
 
     python -m core.engine.workers.token_worker count  --model DIR --data FILE --template JSON --result FILE [--every N]
-    python -m core.engine.workers.token_worker render --model DIR --data FILE --template JSON --result FILE [--max-length N]
+    python -m core.engine.workers.token_worker render --model DIR --data FILE --template JSON --result FILE
+    python -m core.engine.workers.token_worker prove  --model DIR --data FILE --template JSON --result FILE
 
 `count` writes the length of every N-th row as 32-bit numbers, and beside them FILE.json with the totals. `render`
-writes each row's tokens: number, text, whether it is trained on. XTuner's `template_map_fn` and `encode_fn` are loaded
+writes each row's tokens: number, text, whether it is trained on. `prove` compares, for each row, the tokens of training,
+which come piece by piece, with those of the whole text, as a chat sends it. XTuner's `template_map_fn` and `encode_fn` are loaded
 from their files: importing the whole of XTuner takes a minute on a small machine.
 """
 
@@ -15,6 +17,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import time
 import types
@@ -23,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.engine.workers.beginning import install
+from core.engine.workers.beginning import beginning, begun, install
 from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
 
@@ -141,6 +144,39 @@ def render(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: An
     write_text(options.result, json.dumps({"rows": shown}, ensure_ascii=False))
 
 
+def prove(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
+    """Whether each row is the same tokens in pieces and as one text, where it first is not, and whether it begins twice;
+    and which marks of the template are no tokens of their own."""
+    before = beginning(tokenizer)
+    compared = []
+    for row in rows_of(options.data):
+        turns = prepared(row, apply, template)
+        trained = encoding.encode_fn({"conversation": turns}, tokenizer, 10**9, True, False)["input_ids"]
+        end = tokenizer.eos_token or ""
+        text, needs_bos = "", False
+        for turn in turns:
+            text += (tokenizer.bos_token or "") if needs_bos and before else ""
+            needs_bos = turn["need_eos_token"]
+            text += turn["input"] + turn["output"] + (end if needs_bos else "") + (turn["sep"] or "")
+        whole = begun(tokenizer, text)
+        at = next(
+            (i for i, (a, b) in enumerate(zip(trained, whole, strict=False)) if a != b), min(len(trained), len(whole))
+        )
+        equal = trained == whole
+        compared.append(
+            {
+                "equal": equal,
+                "at": None if equal else at,
+                "trained": None if equal else tokenizer.decode(trained[at : at + 4]),
+                "whole": None if equal else tokenizer.decode(whole[at : at + 4]),
+                "begins_twice": bool(before) and trained[: 2 * len(before)] == before * 2,
+            }
+        )
+    marks = set(re.findall(r"<[^<>\s{}]{1,40}>", "".join(template[key] for key in ("INSTRUCTION", "SUFFIX", "SEP"))))
+    split = sorted(mark for mark in marks if len(tokenizer(mark, add_special_tokens=False).input_ids) > 1)
+    write_json(options.result, {"rows": compared, "split": split})
+
+
 def pieces(tokenizer: Any, ids: "list[int]") -> "list[str]":
     """The text of each token; of a character in several tokens, the last has it and the others are empty."""
     special = set(tokenizer.all_special_ids)
@@ -163,7 +199,7 @@ def pieces(tokenizer: Any, ids: "list[int]") -> "list[str]":
 def main() -> None:
     """Count or render, and write the result."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("count", "render"))
+    parser.add_argument("what", choices=("count", "render", "prove"))
     for option in ("model", "data", "result"):
         parser.add_argument(f"--{option}", type=Path, required=True)
     parser.add_argument("--template", default="")
@@ -176,7 +212,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=True)
     encoding, apply = load_xtuner()
     template = Template(json.loads(options.template)) if options.template else None
-    (count if options.what == "count" else render)(options, tokenizer, encoding, apply, template)
+    {"count": count, "render": render, "prove": prove}[options.what](options, tokenizer, encoding, apply, template)
 
 
 if __name__ == "__main__":
