@@ -10,7 +10,11 @@ from core.engine.presets import PromptTemplate, prompt_templates
 from core.models import model as found_models
 from tests.fakes.model import write_model
 
-TEXTS = ["你是谁？我是小明的小助手。", "Who are you? I am NICK's assistant.", "user\nassistant\n Be brief. Four. twice that?"] * 9
+TEXTS = [
+    "你是谁？我是小明的小助手。",
+    "Who are you? I am NICK's assistant.",
+    "user\nassistant\n Be brief. Four. twice that?",
+] * 9
 CHATML = prompt_templates()["qwen_chat"]
 
 
@@ -26,8 +30,12 @@ def model(workspace, tmp_path):
             texts = ["userX"] * 50 + TEXTS
         else:
             texts, tokenizer.pre_tokenizer = TEXTS, pre_tokenizers.ByteLevel(add_prefix_space=False)
-        alphabet = pre_tokenizers.ByteLevel.alphabet() if not across else sorted(set("".join(texts) + "一加等于请直接回答\n"))
-        trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=specials, initial_alphabet=alphabet, show_progress=False)
+        alphabet = (
+            pre_tokenizers.ByteLevel.alphabet() if not across else sorted(set("".join(texts) + "一加等于请直接回答\n"))
+        )
+        trainer = trainers.BpeTrainer(
+            vocab_size=700, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        )
         tokenizer.train_from_iterator(texts, trainer)
         tokenizer.save(str(place / "tokenizer.json"))
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": specials[0], "bos_token": bos}
