@@ -165,10 +165,14 @@ def exported_run(finished_run: Run) -> Run:
     write_json(run.adapter / "adapter_config.json", {"peft_type": "LORA", "r": 4, "lora_alpha": 8})
     checkpoint = run.checkpoint().path
     write_json(
-        run.adapter / "export.json", {"checkpoint": str(checkpoint), "base": str(run.model_path), "made": made - 3}
+        run.adapter / "export.json",
+        {"checkpoint": str(checkpoint), "base": str(run.model_path), "prompt": True, "made": made - 3},
     )
     shutil.copytree(run.model_path, run.merged, ignore=shutil.ignore_patterns("demo_model.json"))
-    write_json(run.merged / "export.json", {"base": str(run.model_path), "adapter": str(run.adapter), "made": made - 2})
+    write_json(
+        run.merged / "export.json",
+        {"base": str(run.model_path), "adapter": str(run.adapter), "prompt": True, "made": made - 2},
+    )
     write_json(run.path / "export" / "convert.json", {"seconds": 1.2, "made": made - 2.9})
     write_json(run.path / "export" / "merge.json", {"seconds": 0.8, "made": made - 1.9})
     write_json(

@@ -16,6 +16,7 @@ from core.engine.commands import engine_command, engine_environment
 from core.engine.config_file import MISSING, ConfigFile
 from core.engine.failures.finish import finish_job
 from core.export.card import card
+from core.export.prompt import plan_of
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, size_of, write_json
 from core.ground.text import Text
@@ -131,7 +132,7 @@ def start(
             raise BadInput(
                 f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
             )
-        template = run.template
+        template, questions = run.template, (*run.questions, *_GENERAL)
         plan = {
             "kind": "full" if whole_model else "lora",
             "checkpoint": str(chosen.path) if chosen else None,
@@ -143,8 +144,9 @@ def start(
             **asdict(form or Form()),
             "base_fingerprint": fingerprint(model.path),
             "trained_on": run.facts.model.fingerprint,
-            "prompts": [template.prompt([(question, None)]) for question in (*run.questions, *_GENERAL)],
+            "prompts": [template.prompt([(question, None)]) for question in questions],
             "stop_words": list(template.stop_words),
+            "prompt": plan_of(run, questions),
             "card": card(run, chosen.name if chosen else None, whole=whole_model),
             "facts": {"run": run.id, "base_name": model.name, "versions": run.facts.versions},
         }

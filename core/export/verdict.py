@@ -4,6 +4,9 @@ from typing import Any
 
 from core.ground.text import Text
 
+# What is wrong with how the model is asked, not with the model.
+_OF_THE_PROMPT = {"prompt", "answers", "adapter_prompt"}
+
 
 def verdict(found: dict[str, Any]) -> Text:
     """One sentence on `verify`'s result."""
@@ -16,6 +19,12 @@ def verdict(found: dict[str, Any]) -> Text:
             f"合并后的模型与“基座 + 适配器”一致；{found['near_ties']} 个回答在两个几乎同样可能的词上分开，属于舍入误差",
             f"the merged model agrees with base + adapter; {found['near_ties']} answers part where two tokens are all "
             "but equally likely, which is rounding",
+        )
+    if {cause["kind"] for cause in found["causes"]} <= _OF_THE_PROMPT:
+        return Text(
+            "合并后的权重没有问题，但随模型发布的对话模板不是训练时用的：别人用它提问，得不到聊天页里的回答",
+            "the merged weights are as they should be, but the chat template published with them is not the trained one: "
+            "who asks by it does not get the answers of the chat",
         )
     return Text(
         "合并后的模型与“基座 + 适配器”不一致，不要使用",
@@ -58,6 +67,26 @@ def _cause(cause: dict[str, Any]) -> Text:
             return Text(
                 "合并之后基座模型的权重变了：用训练时的基座重新合并",
                 "the base model's weights have changed since the merge: merge again with the base of the training",
+            )
+        case "prompt":
+            return Text(
+                f"apply_chat_template 得到的是 {cause['published']!r}，训练时是 {cause['trained']!r}。重新合并（export merge）；"
+                "仍不一致，说明这个分词器自己改写了对话，发布时请写明提示词",
+                f"apply_chat_template makes {cause['published']!r} where the training made {cause['trained']!r}. Merge again "
+                "(export merge); if it stays, the tokenizer rewrites exchanges by itself: publish the prompt in words",
+            )
+        case "answers":
+            return Text(
+                f"问 {cause['asked']!r}，用 apply_chat_template 和 generate 得到的是 {cause['said']!r}，与聊天时不同："
+                "看 generation_config.json 是否被改过，重新合并（export merge）",
+                f"asked {cause['asked']!r}, apply_chat_template and generate give {cause['said']!r}, which is not what the "
+                "chat answers: see whether generation_config.json was changed, and merge again (export merge)",
+            )
+        case "adapter_prompt":
+            return Text(
+                "适配器目录里没有训练时的对话模板（由旧版本转换，或被改过）：重新转换（export convert）",
+                "the adapter does not carry the chat template of the training (an earlier version converted it, or it was "
+                "changed): convert again (export convert)",
             )
         case "not_trained_on":
             return Text(

@@ -52,7 +52,8 @@ def told(found: Answer) -> Answer:
     """What a verification says, in figures and in words."""
     keys = ("max_abs_logit_diff", "same_tokens", "ok")
     words = {"verdict": str(verdict(found)), "causes": [str(cause) for cause in causes(found)]}
-    return {**{key: found[key] for key in keys}, **words}
+    # Null for a verification of an earlier version, and where texts were trained.
+    return {**{key: found[key] for key in keys}, "prompt": found.get("prompt"), **words}
 
 
 CHECKPOINT = (("--checkpoint",), {"help": "such as iter_100; the best of those scored, else the last, if not given"})

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from core.export.export import exported
 from core.ground.errors import BadInput
@@ -105,12 +105,11 @@ def at(path: Path) -> Package:
 
 def app(run: Run, what: What) -> str:
     """The chat app, as Python."""
-    template = run.template
     return Template(_APP.read_text(encoding="utf-8")).substitute(
         adapter=what == "adapter",
         base=repr(base_of(run, "huggingface")),
-        instruction=repr(template.instruction),
-        stop_words=repr(list(template.stop_words)),
+        instruction=repr(None if _made(run, what).get("prompt") else run.template.instruction),
+        stop_words=repr(list(run.template.stop_words)),
         title=repr(title(run)),
     )
 
@@ -130,19 +129,24 @@ def title(run: Run) -> str:
 
 
 def _source(run: Run, what: What) -> Path:
+    _made(run, what)
+    return run.merged if what == "merged" else run.adapter
+
+
+def _made(run: Run, what: What) -> dict[str, Any]:
+    """How what is packaged was made. One by an earlier version, or of plain texts, carries no `prompt`."""
     found = exported(run)
-    if what == "merged":
-        if found.merged is None:
-            raise BadInput(
-                f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
-            )
-        return run.merged
-    if found.adapter is None:
+    made = found.merged if what == "merged" else found.adapter
+    if made is None and what == "merged":
+        raise BadInput(
+            f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
+        )
+    if made is None:
         raise BadInput(
             f"训练 {run.id} 还没有转换出适配器：先 export convert",
             f"the run {run.id} has no adapter yet: export convert first",
         )
-    return run.adapter
+    return made
 
 
 def _linked_or_copied(source: str, target: str) -> None:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from core.engine.workers.export_worker import Export, Progress
-from core.engine.workers.model_directory import read_json, write_json
+from core.engine.workers.published import give_tokenizer
+from core.ground.files import read_json, write_json
 
 WORKSPACE, RUN, OUT = map(Path, sys.argv[1:4])
 BASE = WORKSPACE / "models" / "demo"
@@ -61,6 +62,7 @@ def random_adapter(name, seed=0, **settings):
             if "lora_B" in parameter_name or "modules_to_save" in parameter_name:
                 parameter += 0.02 * torch.randn_like(parameter)
     made.save_pretrained(str(OUT / name))
+    give_tokenizer(PLAN, OUT / name)
     return OUT / name
 
 

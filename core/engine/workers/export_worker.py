@@ -6,7 +6,7 @@ is written beside its place and renamed, its config last: it is there whole or n
 
 The plan (JSON): `kind` ("lora" or "full"), the paths `checkpoint`, `base`, `adapter`, `merged`, `results`, `config`,
 `dtype` and `shard_bytes` (null: as the base has it), `base_fingerprint` and `trained_on`, `prompts`, `stop_words`,
-`card` (text for README.md) and `facts` (kept with the result).
+`prompt` (what is published of it, see `published`), `card` (text for README.md) and `facts` (kept with the result).
 """
 
 import argparse
@@ -21,46 +21,19 @@ from typing import Any
 
 import torch
 
+from core.engine.workers import published
 from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
+from core.engine.workers.export_progress import Progress
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
 from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
 from core.ground.figures import size
 from core.ground.files import read_json, write_json
-from core.ground.progress import write_progress
 
 STEPS = ("convert", "merge", "verify")
-# Roughly how long each takes, for the progress bar.
-_PARTS = {"convert": 1, "merge": 5, "verify": 4}
 _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".index.json")
 _NOT_COPIED = ("README.md", "demo_model.json", "export.json", "config.json")
 # Shards of weights that were not in safetensors.
 _SHARD_BYTES = 2_000_000_000
-
-
-class Progress:
-    """The progress file: `done` from 0 to 1 over all steps, `note`, `eta_s`, and `bytes` written so far."""
-
-    def __init__(self, steps: "list[str]") -> None:
-        self.steps, self.started, self.told = steps, time.monotonic(), 0.0
-        self.step, self.bytes = "", 0
-
-    def begin(self, step: str) -> None:
-        """A step begins."""
-        self.step = step
-        self.tell(0.0, force=True)
-        print(step, flush=True)
-
-    def tell(self, part: float, *, force: bool = False) -> None:
-        """So much of the step is done, from 0 to 1; written at most ten times a second."""
-        if not force and time.monotonic() - self.told < 0.1:
-            return
-        self.told = time.monotonic()
-        all_parts = sum(_PARTS[step] for step in self.steps)
-        before = sum(_PARTS[step] for step in self.steps[: self.steps.index(self.step)])
-        done = (before + part * _PARTS[self.step]) / all_parts
-        spent = self.told - self.started
-        eta = spent / done * (1 - done) if done > 0.05 else None
-        write_progress(done=done, note=self.step, eta_s=eta, bytes=self.bytes)
 
 
 class Export:
@@ -89,7 +62,8 @@ class Export:
         )
         digest = adapter_digest(partial)
         there = read_json(self.adapter / "export.json") or {}
-        if there.get("sha256") == digest == adapter_digest(self.adapter) and there["checkpoint"] == str(checkpoint):
+        same = there.get("sha256") == digest == adapter_digest(self.adapter) and there["checkpoint"] == str(checkpoint)
+        if same and published.carried(self.plan, self.adapter):
             # The same once more: what was made of it stays good.
             shutil.rmtree(partial)
             return {"sha256": digest, "unchanged": True}
@@ -110,6 +84,7 @@ class Export:
         write_json(partial / "adapter_config.json", settings)
         (partial / "README.md").write_text(self.plan["card"], encoding="utf-8")
         self.copy_config(partial)
+        published.give_tokenizer(self.plan, partial)
         self.sign(partial, checkpoint=str(checkpoint), sha256=digest)
         replace(partial, self.adapter)
         return {"sha256": digest}
@@ -187,6 +162,7 @@ class Export:
         floats = {str(tensor.dtype).removeprefix("torch.") for tensor in plan if tensor.dtype.is_floating_point}
         config["torch_dtype"] = self.plan.get("dtype") or (floats.pop() if len(floats) == 1 else config["torch_dtype"])
         check_code(self.base)
+        published.give_prompt(self.plan, partial)
         facts = {"checkpoint": str(checkpoint)} if checkpoint else {"adapter": str(self.adapter)}
         if not checkpoint:
             facts["adapter_sha256"] = adapter_digest(self.adapter)
@@ -240,6 +216,8 @@ class Export:
     def sign(self, directory: Path, **facts: Any) -> None:
         """How it was made, beside it."""
         made = {"base": str(self.base), "base_fingerprint": self.plan.get("base_fingerprint"), **facts}
+        # Whether it carries a prompt of its own; what an earlier version exported says nothing of it.
+        made["prompt"] = bool(self.plan.get("prompt"))
         write_json(directory / "export.json", {**made, **self.plan.get("facts", {}), "made": time.time()})
 
     def verify(self) -> "dict[str, Any]":
@@ -254,6 +232,8 @@ class Export:
         made = read_json(self.merged / "export.json") or {}
         found = verify(self.plan, made, reference if full else None, self.progress)
         if not full:
+            if not published.carried(self.plan, self.adapter):
+                found["causes"].append({"kind": "adapter_prompt"})
             if made.get("adapter_sha256") and made["adapter_sha256"] != adapter_digest(self.adapter):
                 found["causes"].insert(0, {"kind": "stale_adapter"})
             if made.get("base_fingerprint") and made["base_fingerprint"] != self.plan.get("base_fingerprint"):

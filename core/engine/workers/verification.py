@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from core.engine.workers import published
 from core.engine.workers.adapter import read_adapter
 from core.engine.workers.beginning import begun
 from core.engine.workers.decoding import Decoder, Draw, Row
@@ -30,16 +31,18 @@ def verify(
 
     Returns `max_abs_logit_diff`, `tolerance`, `adapter_effect` (how far the adapter moved the logits), `same_tokens`,
     `near_ties` (answers that part where the two likeliest tokens are closer than the tolerance), `ok`, `dtype`,
-    `answers`, and `causes`: each a `kind` with its facts.
+    `answers`, `prompt` (see `published.proved`), and `causes`: each a `kind` with its facts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base, merged = Path(plan["base"]), Path(plan["merged"])
-    tokenizer = AutoTokenizer.from_pretrained(merged, trust_remote_code=True)
-    ends = [tokenizer.eos_token_id]
-    ends += [i for i in map(tokenizer.convert_tokens_to_ids, plan["stop_words"]) if i not in (None, *ends)]
+    # As in training and chat: that of the base. What the merged model's own makes of a question is proved against it.
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=True)
+    ends = published.ends(tokenizer, plan["stop_words"])
     prompts = [torch.tensor([begun(tokenizer, prompt)]) for prompt in plan["prompts"]]
     device = _device(Weights(base).bytes)
+    chosen = made.get("chosen_dtype")
+    tolerance = TOLERANCE.get(getattr(torch, chosen) if chosen else _float_dtype(Weights(base)), 1.0)
 
     def load(path: Path) -> Any:
         # Straight from the files: a model that is first filled with random numbers takes twice the memory and time.
@@ -74,6 +77,13 @@ def verify(
         progress.tell(0.5)
         alone_logits = logits(alone, asked)
         got, dtype = greedy(alone, asked, alone_logits), str(alone.dtype)
+        got_logits = alone_logits if got == asked else logits(alone, got)
+
+        def same(number: int, said: "list[int]") -> bool:
+            margin = _margin(got[number], said, prompts[number], got_logits[number])
+            return margin is None or margin <= tolerance
+
+        prompt, unlike = published.proved(plan, merged, alone, MOST_TOKENS, same)
         del alone
         gc.collect()
         if device == "cuda":
@@ -89,9 +99,6 @@ def verify(
         if reference is None:
             with pair.disable_adapter():
                 effect = _far(pair_logits, logits(pair, asked))
-    chosen = made.get("chosen_dtype")
-    measure = getattr(torch, chosen) if chosen else _float_dtype(Weights(base))
-    tolerance = TOLERANCE.get(measure, 1.0)
     parted = [_margin(one, two, prompt, logit) for one, two, prompt, logit in _zip(wanted, got, prompts, wanted_logits)]
     parted = [margin for margin in parted if margin is not None]
     close = far is not None and far <= tolerance
@@ -106,7 +113,8 @@ def verify(
         "ok": ok,
         "dtype": dtype,
         "prompts": len(prompts),
-        "causes": [] if ok and not made.get("overflowed") else explain(plan, made) or [{"kind": "unexplained"}],
+        "prompt": prompt,
+        "causes": unlike + ([] if ok and not made.get("overflowed") else explain(plan, made) or [{"kind": "unexplained"}]),
         "answers": [
             {"adapter": tokenizer.decode(a, skip_special_tokens=True), "merged": tokenizer.decode(b, skip_special_tokens=True)}
             for a, b in zip(wanted, got, strict=True)

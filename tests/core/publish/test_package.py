@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.ground.errors import BadInput
-from core.ground.files import write_json
+from core.ground.files import read_json, write_json
 from core.models.model import look
 from core.publish import card
 from core.publish import package as packages
@@ -45,7 +45,7 @@ def test_app_of_any_nickname(workspace, exported_run):
     tree = ast.parse((made.path / "app.py").read_text(encoding="utf-8"))
     constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert '"""\'\\{x}的小助手' in constants
-    assert exported_run.template.instruction in constants
+    assert set(exported_run.template.stop_words) <= constants
 
 
 def test_not_merged_yet(workspace, exported_run):
@@ -54,6 +54,17 @@ def test_not_merged_yet(workspace, exported_run):
         packages.package(workspace, exported_run, "openxlab")
     assert "export merge" in str(refused.value)
     assert not (exported_run.path / "package-openxlab").exists()
+
+
+@pytest.mark.parametrize("what", packages.WHATS)
+def test_the_app_asks_by_the_chat_template_or_by_the_text_it_is_given(exported_run, what):
+    """What an earlier version exported carries the base's chat template, which may not be the trained one."""
+    assert "INSTRUCTION = None\n" in packages.app(exported_run, what)
+    directory = exported_run.merged if what == "merged" else exported_run.adapter
+    made = read_json(directory / "export.json")
+    del made["prompt"]
+    write_json(directory / "export.json", made)
+    assert f"INSTRUCTION = {exported_run.template.instruction!r}\n" in packages.app(exported_run, what)
 
 
 def test_unknown_target(workspace, exported_run):
