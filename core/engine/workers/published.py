@@ -100,7 +100,7 @@ def _misread(plan: "dict[str, Any]", own: Any, exchange: "dict[str, Any]") -> "d
         found = own.apply_chat_template(exchange["messages"], add_generation_prompt=True)
     except Exception as error:  # noqa: BLE001
         # A template may fail in any way that Python can.
-        return {"trained": exchange["text"], "published": str(error)[:300]}
+        return {"trained": trained.decode(wanted), "published": str(error)[:300]}
     return None if found == wanted else {"trained": trained.decode(wanted), "published": own.decode(found)}
 
 
