@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8501
 
-.PHONY: run test bench fuzz course-engine
+.PHONY: run test bench fuzz models course-engine
 run:
 	@$(if $(PROXY),XTUNER_STUDIO_PROXY='$(PROXY)') $(PYTHON) -m core.ground.bootstrap run $(PORT)
 
@@ -13,6 +13,11 @@ test:
 # Figures of this machine, side by side in one run, into benchmarks/results/.
 bench:
 	@$(PYTHON) -m core.ground.bootstrap bench
+
+# Tiny models of many families the whole way, and their table in docs/models.md.
+models:
+	@$(PYTHON) -m core.ground.bootstrap setup
+	@.venv/bin/python -m benchmarks.models
 
 # The course's own engine, from the source of XTuner v0.1.21 (XTUNER=PATH): built, tried, and its table in docs/setup.md.
 course-engine:
