@@ -20,6 +20,7 @@ ORDER = [
     # They train in the demo's own workspace, where one training has its turn at a time.
     (r"e2e/test_preflight\.py::test_a_|e2e/test_distributed\.py::test_two_processes", TOGETHER),
     (r"e2e/test_journey\.py::.*\[en", TOGETHER),
+    (r"e2e/test_models\.py", TOGETHER),
     (r"e2e/test_export\.py", TOGETHER),
     (r"e2e/test_chat\.py", TOGETHER),
     (r"e2e/", APART),

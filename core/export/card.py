@@ -1,5 +1,6 @@
 """The model card beside an adapter or a merged model: what it is, what of, how to use it. Writes nothing itself."""
 
+from core.export.prompt import talks
 from core.training.run import Run
 
 _LOAD = """```python
@@ -10,10 +11,17 @@ model = AutoModelForCausalLM.from_pretrained(PATH, torch_dtype="auto", trust_rem
 ```"""
 _LOAD_ADAPTER = """```python
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+tokenizer = AutoTokenizer.from_pretrained(PATH, trust_remote_code=True)
 base = AutoModelForCausalLM.from_pretrained(BASE, torch_dtype="auto", trust_remote_code=True)
 model = PeftModel.from_pretrained(base, PATH).eval()
+```"""
+
+_ASK = """```python
+messages = [{"role": "user", "content": "你是谁？"}]
+ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")
+print(tokenizer.decode(model.generate(ids, max_new_tokens=128)[0, ids.shape[1] :], skip_special_tokens=True))
 ```"""
 
 
@@ -50,4 +58,7 @@ def card(run: Run, checkpoint: str | None, *, whole: bool) -> str:
     ]
     if not whole:
         lines += ["", "只有适配器 / the adapter alone:", "", _LOAD_ADAPTER]
+    if talks(run):
+        asked = "提问：分词器的 chat_template 就是训练时用的模板 / to ask: the tokenizer's chat_template is that of the training:"
+        lines += ["", asked, "", _ASK]
     return "\n".join(lines) + "\n"

@@ -11,9 +11,14 @@ from core.models.form import PROOFS
 from core.training.run import Run
 
 
+def talks(run: Run) -> bool:
+    """Whether dialogues were trained, which have a prompt, and not plain texts."""
+    return task(ConfigFile(run.config.read_text(encoding="utf-8"))) != "pretrain"
+
+
 def plan_of(run: Run, questions: Sequence[str]) -> dict[str, Any] | None:
     """The template of the training, and `exchanges` that prove what is made of it; None where texts were trained."""
-    if task(ConfigFile(run.config.read_text(encoding="utf-8"))) == "pretrain":
+    if not talks(run):
         return None
     return {"template": run.template.to_json(), "exchanges": exchanges(run.template, questions)}
 

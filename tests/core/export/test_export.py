@@ -1,6 +1,7 @@
 """What of an export is there, and whether it still belongs together; the work itself is the engine's."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from core.export import export
 from core.export.export import Form, exported
+from core.export.verdict import causes, verdict
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
 from core.models.fingerprint import fingerprint
@@ -117,9 +119,40 @@ def test_all_steps_in_one_job(workspace, finished_run):
     assert plan["checkpoint"].endswith("iter_12.pth")
     assert plan["prompts"][0] == "<|im_start|>user\n请介绍一下你自己<|im_end|>\n<|im_start|>assistant\n"
     assert plan["stop_words"] == ["<|im_end|>"]
+    assert plan["prompt"]["template"]["name"] == "internlm2_chat"
+    texts = [one["text"] for one in plan["prompt"]["exchanges"]]
+    assert texts[: len(plan["prompts"])] == plan["prompts"]
+    assert plan["prompt"]["exchanges"][0]["messages"] == [{"role": "user", "content": "请介绍一下你自己"}]
+    assert "apply_chat_template" in plan["card"]
     assert plan["kind"] == "lora"
     assert (plan["dtype"], plan["shard_bytes"]) == (None, None)
     assert plan["trained_on"] == plan["base_fingerprint"] == fingerprint(finished_run.model_path)
+
+
+@pytest.mark.usefixtures("worker")
+def test_plain_texts_have_no_prompt(workspace, finished_run):
+    text = finished_run.config.read_text(encoding="utf-8")
+    made = re.sub(r"template_map_fn=dict\(.*?\)", "template_map_fn=None", text, flags=re.DOTALL)
+    assert made != text
+    finished_run.config.write_text(made, encoding="utf-8")
+    export.finish(finished_run, export.start(workspace, finished_run))
+    plan = read_json(finished_run.path / "export" / "plan.json")
+    assert plan["prompt"] is None
+    assert "apply_chat_template" not in plan["card"]
+
+
+def test_a_verdict_on_the_prompt_is_not_one_on_the_weights():
+    kinds = [
+        {"kind": "prompt", "trained": "<s>a", "published": "b"},
+        {"kind": "answers", "asked": "who?", "said": "me"},
+        {"kind": "adapter_prompt"},
+    ]
+    for cause in kinds:
+        found = {"ok": False, "causes": [cause]}
+        assert "chat template" in verdict(found).en
+        assert causes(found)[0].zh
+        assert "again" in causes(found)[0].en
+        assert "base + adapter" in verdict({"ok": False, "causes": [cause, {"kind": "not_merged"}]}).en
 
 
 @pytest.mark.usefixtures("worker")

@@ -1,0 +1,40 @@
+"""Tiny models of five families go the whole way, from the link to the package: what was trained, what is asked and what is
+published is one text, and the model that is told not to be trainable is told so at its link.
+
+`make models` goes it with all of them.
+"""
+
+import pytest
+
+from benchmarks import models
+from tests.conftest import stop_jobs
+
+# One of XTuner's templates with a system prompt of the model's own; written out, with BOS between rounds and a space that
+# a tokenizer adds; with an end of turn beside the end token; with two tokens before all else and no end of its own.
+NAMES = ["Qwen2.5-0.5B-Instruct", "Llama-2-7b-chat", "gemma-2-2b-it", "glm-4-9b-chat-hf", "vicuna-7b"]
+UNTRAINABLE = "MiniCPM-2B"
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    """One workspace for all of them, with the models beside it."""
+    workspace = tmp_path_factory.mktemp("models")
+    models.build([*NAMES, UNTRAINABLE], workspace / "given")
+    yield models.Product(workspace)
+    stop_jobs(workspace)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_text_is_trained_asked_and_published(product, name):
+    way = models.go(product, name, product.workspace / "given" / name)
+    assert (way.wrong, way.done[-1]) == ("", "package")
+    assert set(way.texts) == {"trained", "asked", "published"}
+    assert len(set(way.texts.values())) == 1
+    assert models.QUESTION in way.texts["published"]
+    assert "You are Qwen" not in way.texts["published"]
+
+
+def test_what_cannot_be_trained_is_told_at_once(product):
+    way = models.go(product, UNTRAINABLE, product.workspace / "given" / UNTRAINABLE)
+    assert (way.trainable, way.done) == (False, ["link"])
+    assert "modeling_minicpm.py" in way.texts["why"]
