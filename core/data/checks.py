@@ -35,7 +35,8 @@ _SUSPECT_LETTERS = re.compile(
     "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\\u200b\\u2028\\u2029\\ufeff\\ufffd\\u0370-\\u052f\\uff21-\\uff5a"
     "\\ue000-\\uf8ff{\\[<]"
 )
-_SUSPECT_BEGINNINGS = re.compile("[GOCQALD通文豆讯]")
+# Or how the names of others begin.
+_SUSPECT = re.compile(_SUSPECT_LETTERS.pattern[:-1] + "GOCQALD通文豆讯]")
 _SUSPECT_WORDS = ("GPT", "OpenAI", "通义", "文心", "Claude", "ChatGLM", "Qwen", "Anthropic", "Gemini", "Llama",
                   "DeepSeek", "豆包", "讯飞")  # fmt: skip
 
@@ -153,7 +154,10 @@ class Checks:
         self.rows += 1
         conversation = row["conversation"]
         first = conversation[0]
-        text = "\n".join([part for turn in conversation for part in (turn["input"], turn["output"])])
+        if len(conversation) == 1:
+            text = f"{first['input']}\n{first['output']}"
+        else:
+            text = "\n".join([part for turn in conversation for part in (turn["input"], turn["output"])])
         if first.get("system"):
             self.with_system += 1
             text = f"{first['system']}\n{text}"
@@ -164,8 +168,7 @@ class Checks:
         if key in self._seen:
             return
         self._seen.add(key)
-        named = _SUSPECT_BEGINNINGS.search(text) and any(word in text for word in _SUSPECT_WORDS)
-        if named or _SUSPECT_LETTERS.search(text):
+        if _SUSPECT.search(text) and (_SUSPECT_LETTERS.search(text) or any(word in text for word in _SUSPECT_WORDS)):
             self._look_at(row)
         if len(text) > LONG_CHARACTERS:
             self._note("long", f"{len(text):,}")

@@ -33,10 +33,10 @@ def signature(text: str) -> np.ndarray:
         points = np.concatenate([points, np.zeros(3 - len(points), np.uint64)])
     pieces = np.unique((points[:-2] * np.uint64(0x9E3779B1) + points[1:-1]) * np.uint64(0x85EBCA6B) + points[2:])
     mixed = (pieces ^ (pieces >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    parts = (mixed[at : at + _AT_ONCE, None] >> np.uint64(16) for at in range(0, len(mixed), _AT_ONCE))
-    return np.min([((part * _MULTIPLY + _ADD) >> np.uint64(32)).min(axis=0) for part in parts], axis=0).astype(
-        np.uint32
-    )
+    mixed >>= np.uint64(16)
+    parts = (mixed[at : at + _AT_ONCE, None] for at in range(0, len(mixed), _AT_ONCE))
+    lowest = np.min([(part * _MULTIPLY + _ADD).min(axis=0) for part in parts], axis=0)
+    return (lowest >> np.uint64(32)).astype(np.uint32)
 
 
 @dataclass(slots=True)

@@ -35,17 +35,18 @@ def problem(row: object) -> Text | None:
     for number, turn in enumerate(turns, 1):
         if not isinstance(turn, dict):
             return Text(f"第 {number} 轮不是对象", f"turn {number} is not an object")
-        for part in ("input", "output"):
-            if not isinstance(turn.get(part), str):
+        asked, answered, system = turn.get("input"), turn.get("output"), turn.get("system", "")
+        for part, text in (("input", asked), ("output", answered)):
+            if not isinstance(text, str):
                 return Text(f"第 {number} 轮的 {part} 不是文字", f"turn {number} has no text {part}")
-        if not isinstance(turn.get("system", ""), str):
+        if not isinstance(system, str):
             return Text(f"第 {number} 轮的系统提示词不是文字", f"turn {number} has a system prompt that is no text")
         try:
-            (turn.get("system", "") + turn["input"] + turn["output"]).encode()
+            f"{system}{asked}{answered}".encode()
         except UnicodeEncodeError:
             return Text(f"第 {number} 轮有残缺的字符", f"turn {number} holds half a character")
-        if not turn["output"].strip():
+        if not answered.strip():
             return Text(f"第 {number} 轮的回答是空的", f"turn {number} has an empty output")
-        if number == 1 and not turn["input"].strip() and len(turns) > 1:
+        if number == 1 and len(turns) > 1 and not asked.strip():
             return Text("第 1 轮的问题是空的", "turn 1 has an empty input")
     return None

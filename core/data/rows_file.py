@@ -18,6 +18,8 @@ MOST_IN_ARRAY = 20_000
 _MOST_BYTES_IN_ARRAY = 32 << 20
 # One place in the index for so many rows.
 _STRIDE = 256
+# Lines are hashed and written so many bytes at a time.
+_BLOCK = 1 << 18
 # JSON's own quoting without escapes of what is not ASCII, in C.
 _quoted = json.encoder.encode_basestring
 
@@ -47,20 +49,23 @@ class RowsWriter:
         self._lines = None
         self._hash = hashlib.sha256()
         self._index = array("Q")
+        self._block: list[bytes] = []
+        self._block_bytes = 0
 
     def add(self, row: Row) -> int:
         """Write the next row; returns a hash of its content."""
         self.rows += 1
-        line = line_of(row)
+        text = line_of(row)
+        line = text.encode()
         if self._lines is None:
             self._few.append(row)
-            self._bytes += len(line)
+            self._bytes += len(text)
             if not self.array_always and (self.rows > MOST_IN_ARRAY or self._bytes > _MOST_BYTES_IN_ARRAY):
-                self._lines = (self.directory / LINES).open("wb", buffering=1 << 20)
+                self._lines = (self.directory / LINES).open("wb")
                 self._bytes = 0
                 few, self._few = self._few, []
                 for number, earlier in enumerate(few):
-                    self._write(number, line_of(earlier))
+                    self._write(number, line_of(earlier).encode())
         else:
             self._write(self.rows - 1, line)
         return hash(line)
@@ -74,25 +79,40 @@ class RowsWriter:
                 file.flush()
                 os.fsync(file.fileno())
             return Written(file=ARRAY, sha256=hashlib.sha256(data).hexdigest(), rows=self.rows)
+        self._write_block()
         self._lines.flush()
         os.fsync(self._lines.fileno())
         self._lines.close()
         (self.directory / INDEX).write_bytes(self._index.tobytes())
         return Written(file=LINES, sha256=self._hash.hexdigest(), rows=self.rows)
 
-    def _write(self, number: int, line: str) -> None:
-        data = line.encode()
+    def _write(self, number: int, line: bytes) -> None:
         if number % _STRIDE == 0:
             self._index.append(self._bytes)
-        self._bytes += len(data)
+        self._bytes += len(line)
+        self._block.append(line)
+        self._block_bytes += len(line)
+        if self._block_bytes > _BLOCK:
+            self._write_block()
+
+    def _write_block(self) -> None:
+        data = b"".join(self._block)
+        self._block.clear()
+        self._block_bytes = 0
         self._hash.update(data)
         self._lines.write(data)
 
 
 def line_of(row: Row) -> str:
     """A row as a line of JSON. Its first turn always has a system prompt: read in blocks, all must have the same keys."""
+    conversation = row["conversation"]
+    turn = conversation[0]
+    if len(conversation) == 1 and len(turn) == ("system" in turn) + 2:
+        # As nearly all are.
+        system, asked, answered = _quoted(turn.get("system", "")), _quoted(turn["input"]), _quoted(turn["output"])
+        return f'{{"conversation": [{{"system": {system}, "input": {asked}, "output": {answered}}}]}}\n'
     turns = []
-    for number, turn in enumerate(row["conversation"]):
+    for number, turn in enumerate(conversation):
         parts = [f'"input": {_quoted(turn["input"])}', f'"output": {_quoted(turn["output"])}']
         if number == 0 or "system" in turn:
             parts.insert(0, f'"system": {_quoted(turn.get("system", ""))}')

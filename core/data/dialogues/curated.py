@@ -45,7 +45,19 @@ def is_identity(row: Row, nickname: str | None = None) -> bool:
     turn = row["conversation"][0]
     if nickname and nickname in turn["output"]:
         return True
-    return len(turn["input"]) < _LONGEST and plain(turn["input"]) in _identity_questions()
+    question = turn["input"]
+    if len(question) >= _LONGEST:
+        return False
+    beginning = question[:2]
+    if beginning.isalnum() and beginning.casefold()[:2] not in _identity_beginnings():
+        return False
+    return plain(question) in _identity_questions()
+
+
+@cache
+def _identity_beginnings() -> frozenset[str]:
+    """By which a question that is none of them is mostly told."""
+    return frozenset(question[:2] for question in _identity_questions())
 
 
 @cache

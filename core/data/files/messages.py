@@ -14,7 +14,7 @@ from core.data.files.encoding import showable
 from core.data.files.fields import ANSWER, QUESTION, SYSTEM, column, kind_of, plain_name
 from core.data.files.notes import Notes
 from core.data.files.values import Unusable, holds_text, is_blank, text_of
-from core.data.row import Row
+from core.data.row import Row, Turn
 from core.ground.text import Text
 
 _ROLES = {
@@ -27,6 +27,8 @@ _ROLES = {
     ),
     **dict.fromkeys("system developer 系统".split(), "system"),
 }
+# As the two best known formats spell them.
+_USER, _ASSISTANT = ("user", "human"), ("assistant", "gpt")
 _ROLE_KEYS = ("role", "from", "speaker", "sender")
 _CONTENT_KEYS = ("content", "value", "text", "message")
 _PLAIN = frozenset((*_ROLE_KEYS, *_CONTENT_KEYS, "name", "tool_call_id", "id"))
@@ -49,6 +51,9 @@ class Messages:
 
     def conversation(self, messages: list[Any], system: str) -> Row:
         """The row of a list of messages, `system` before them. Raises Unusable where there is none."""
+        usual = _in_turn(messages, system)
+        if usual:
+            return {"conversation": usual}
         turns: list[dict[str, Any]] = []
         asked: list[str] = []
         answered = False
@@ -104,13 +109,6 @@ class Messages:
         """Who says what in one message: (system, ask or answer; the text; whether it is trained on, if it says so)."""
         if not isinstance(message, dict):
             raise Unusable(f"第 {number} 条消息不是对象", f"message {number} is not an object")
-        if len(message) == 2:
-            # A role and a text alone, as nearly all are: by far the shortest way.
-            role, content = message.get("role"), message.get("content")
-            if type(role) is str and type(content) is str and len(content) > 9 and "<" not in content:
-                who = _ROLES.get(role)
-                if who is not None:
-                    return [(who, content, None)]
         role = _first(message, _ROLE_KEYS)
         if role is None:
             return self._pair(message, number)
@@ -229,6 +227,36 @@ class Messages:
         elif not isinstance(value, bool) and str(value) not in ("1", "1.0", "true", "True"):
             self.notes.note("weighted")
         return trained
+
+
+def _in_turn(messages: list[Any], system: str) -> list[Turn] | None:
+    """The turns of messages of a role and a text alone, a question before each answer, as nearly all are: by far the
+    shortest way. None for any others."""
+    turns: list[Turn] = []
+    question = None
+    for message in messages:
+        if type(message) is not dict or len(message) != 2:
+            return None
+        role, content = message.get("role"), message.get("content")
+        if role is None:
+            role, content = message.get("from"), message.get("value")
+        # A mark may be of a picture or a thought.
+        if type(content) is not str or "<" in content or is_blank(content):
+            return None
+        if question is None:
+            if role in _USER:
+                question = content
+            elif role == "system" and not turns:
+                system = f"{system}\n{content}" if system else content
+            else:
+                return None
+        elif role in _ASSISTANT:
+            turns.append({"system": system, "input": question, "output": content} if system else
+                         {"input": question, "output": content})  # fmt: skip
+            system, question = "", None
+        else:
+            return None
+    return turns if question is None else None
 
 
 def is_false(value: Any) -> bool:

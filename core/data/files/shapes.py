@@ -137,6 +137,19 @@ class Converters:
 
     def _from_chat(self, record: dict[str, Any], layout: Layout) -> list[Row]:
         """Any list of turns: {role, content}, {from, value}, {human, assistant}, or numbered ones."""
+        turns = record[layout.chats[0]] if layout.chats else None
+        if type(turns) is not list:
+            turns = self._turns(record, layout)
+        system = optional_text(record[layout.system], self.notes) if layout.system else ""
+        tools = record[layout.tools] if layout.tools else None
+        if tools and tools != "[]":
+            self.notes.note("tools")
+            described = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
+            system = f"{system}\n\n{described}" if system else described
+        return [self.messages.conversation(turns, system)]
+
+    def _turns(self, record: dict[str, Any], layout: Layout) -> list[Any]:
+        """The turns of a record that are not plainly a list."""
         key = chat_key(record, layout)
         if key is None:
             raise Unusable("没有 messages 或 conversations", "there is no messages or conversations")
@@ -145,13 +158,7 @@ class Converters:
             turns = list(turns.values())
         if not isinstance(turns, list):
             raise Unusable(f"{key} 不是列表", f"{key} is no list")
-        system = optional_text(record[layout.system], self.notes) if layout.system else ""
-        tools = record[layout.tools] if layout.tools else None
-        if tools and tools != "[]":
-            self.notes.note("tools")
-            described = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
-            system = f"{system}\n\n{described}" if system else described
-        return [self.messages.conversation(turns, system)]
+        return turns
 
     def _from_alpaca(self, record: dict[str, Any], layout: Layout) -> list[Row]:
         if record["output"] == _NO_OUTPUT:
