@@ -134,7 +134,7 @@ def model_of(make: Make, out: Path, tokens: dict[str, Any]) -> tuple[Any, dict[s
 
 def build(name: str, out: Path) -> None:
     """Write the model's directory at `out`."""
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
 
     make, family = MAKES[name], FAMILIES[MAKES[name].family]
     out.mkdir(parents=True)
@@ -144,7 +144,10 @@ def build(name: str, out: Path) -> None:
     if family.bos:
         ids["bos_token_id"] = tokenizer.token_to_id(family.bos)
     model, more = model_of(make, out, {"vocab_size": tokenizer.get_vocab_size(), **ids})
-    save_model(model, str(out / "model.safetensors"), metadata={"format": "pt"})
+    # As real models do it, a head that is the embedding's own is not written.
+    tied = model._tied_weights_keys if getattr(model.config, "tie_word_embeddings", False) else ()
+    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items() if key not in tied}
+    save_file(weights, str(out / "model.safetensors"), metadata={"format": "pt"})
     config = {**model.config.to_dict(), "architectures": [type(model).__name__], "torch_dtype": "float32", **more}
     if make.code:
         architecture, module = make.code

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
@@ -11,6 +13,7 @@ from core.engine.workers import published
 from core.engine.workers.beginning import begun
 from core.export.prompt import exchanges
 from core.ground.files import read_json, write_json
+from core.publish import package as packages
 from tests.core.engine.workers.tiny import llama
 
 LLAMA2 = PromptTemplate(instruction="[INST] {input} [/INST]", suffix=" </s>", sep="<s>", suffix_as_eos=True)
@@ -134,3 +137,26 @@ def test_another_template_is_told(merged, template):
     assert cause["trained"].startswith("<s>")
     assert cause["published"] != cause["trained"]
     assert not published.carried(plan, place)
+
+
+# DeepSpeed warns, which transformers loads where it is installed.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_app_of_a_package_asks_as_the_training_did(exported_run, tmp_path):
+    """Started from the package alone, whatever the base's template says."""
+    place, template = base(tmp_path / "package"), prompt_templates()["internlm2_chat"]
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    prompt = begun(tokenizer, template.prompt([("who?", None)]))
+    published.give_prompt(plan_of(place, template, "who?"), place)
+    model = llama(vocab_size=len(tokenizer))
+    model.save_pretrained(place)
+    (place / "app.py").write_text(packages.app(exported_run, "merged"), encoding="utf-8")
+    app = AppTest.from_file(str(place / "app.py"), default_timeout=60).run()
+    app.chat_input[0].set_value("who?").run()
+    assert not app.exception
+    stops = published.ends(tokenizer, list(template.stop_words))
+    with torch.inference_mode():
+        said = model.generate(
+            torch.tensor([prompt]), max_new_tokens=256, do_sample=False, eos_token_id=stops, pad_token_id=stops[0]
+        )
+    wanted = tokenizer.decode(said[0, len(prompt) :], skip_special_tokens=True).strip()
+    assert app.chat_message[1].text[0].value == wanted
