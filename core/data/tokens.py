@@ -93,23 +93,7 @@ def render(
     workspace: Workspace, model: Model, rows: Sequence[Any], template: PromptTemplate | None
 ) -> list[dict[str, Any]]:
     """Each row's tokens as `{tokens: [{id, text, trained}], doubled_bos: [places], bos: [ids]}`. Raises WorkFailed."""
-    text = json.dumps(list(rows), ensure_ascii=False)
-    key = _key(model, hashlib.sha256(text.encode()).hexdigest(), _written(template))
-    result = workspace.cache / "tokens" / f"{key}.rows.json"
-    known = read_json(result)
-    if known is None:
-        result.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as directory:
-            data = Path(directory) / "rows.json"
-            write_text(data, text)
-            written = _written(template)
-            _run(
-                workspace, ["render", "--model", model.path, "--data", data, "--template", written, "--result", result]
-            )
-        known = read_json(result)
-    if known is None:
-        raise WorkFailed("没有得到 token", "there are no tokens")
-    return known["rows"]
+    return _kept(workspace, "render", model, rows, template)["rows"]
 
 
 # What people write, in both languages and over several rounds; with a turn of the system.
@@ -141,16 +125,7 @@ def prove(workspace: Workspace, model: Model, template: PromptTemplate) -> Proof
 
     Raises WorkFailed where the engine has no tokenizer for the model.
     """
-    written = _written(template)
-    result = workspace.cache / "tokens" / f"{_key(model, 'proof', written)}.json"
-    known = read_json(result)
-    if known is None:
-        result.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as directory:
-            data = Path(directory) / "rows.json"
-            write_text(data, json.dumps(_EXCHANGES, ensure_ascii=False))
-            _run(workspace, ["prove", "--model", model.path, "--data", data, "--template", written, "--result", result])
-        known = read_json(result) or {"rows": [], "split": []}
+    known = _kept(workspace, "prove", model, _EXCHANGES, template)
     first = next((row for row in known["rows"] if not row["equal"]), {})
     return Proof(
         trained=first.get("trained"),
@@ -158,6 +133,26 @@ def prove(workspace: Workspace, model: Model, template: PromptTemplate) -> Proof
         begins_twice=any(row["begins_twice"] for row in known["rows"]),
         split=tuple(known["split"]),
     )
+
+
+def _kept(
+    workspace: Workspace, what: str, model: Model, rows: Sequence[Any], template: PromptTemplate | None
+) -> dict[str, Any]:
+    """What the worker says of `rows`, kept by content. Raises WorkFailed."""
+    text, written = json.dumps(list(rows), ensure_ascii=False), _written(template)
+    key = _key(model, what, hashlib.sha256(text.encode()).hexdigest(), written)
+    result = workspace.cache / "tokens" / f"{key}.rows.json"
+    known = read_json(result)
+    if known is None:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as directory:
+            data = Path(directory) / "rows.json"
+            write_text(data, text)
+            _run(workspace, [what, "--model", model.path, "--data", data, "--template", written, "--result", result])
+        known = read_json(result)
+    if known is None:
+        raise WorkFailed("没有得到 token", "there are no tokens")
+    return known
 
 
 def _arguments(
