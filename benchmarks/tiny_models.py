@@ -9,6 +9,7 @@ the engine's interpreter.
 
 import json
 import shutil
+import string
 import sys
 from dataclasses import dataclass, field
 from functools import cache
@@ -82,7 +83,8 @@ def tokenizer_of(make: Make) -> Any:
     if make.spaced:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
         tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-        alphabet = []
+        # The dialogues are read line by line, and templates write line ends.
+        alphabet = list(string.printable)
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
