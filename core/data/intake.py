@@ -5,7 +5,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -17,12 +18,14 @@ from core.data.files import chatlog, formats
 from core.data.files.choices import Choices
 from core.data.files.encoding import showable
 from core.data.files.json_records import Unreadable
-from core.data.files.notes import Notes
+from core.data.files.notes import Notes, not_read
 from core.data.files.placeholders import Fill, placeholders
 from core.data.files.shapes import Columns
 from core.data.files.source import Source, open_source
 from core.data.files.tables import Table
+from core.data.read_ahead import is_worth_it, read_ahead
 from core.data.row import Row
+from core.data.rows_file import line_of
 from core.data.storage import Dataset
 from core.ground.files import sha256, write_json
 from core.ground.text import Text
@@ -170,16 +173,24 @@ def _import(
         found = formats.log_results(messages, choices.speaker, choices, notes)
     else:
         found = formats.results(chosen, head, records, choices, notes, columns=wanted.columns, loss=loss)
+    found = _written(found, wanted.fill)
+    if source.encoding and is_worth_it(source.size):
+
+        def take(reached: tuple[Notes, Table, float]) -> None:
+            nonlocal notes
+            notes, source.table, source.ahead = reached
+
+        found = read_ahead(found, lambda: (notes, source.table, source.done), take)
     skipped: list[dict[str, Any]] = []
     count = 0
-    with storage.making(workspace, name, "imported") as new:
-        for number, record, row, told in found:
+    with storage.making(workspace, name, "imported") as new, closing(found):
+        for number, row, written, told in found:
             if row is None:
                 count += 1
                 if len(skipped) < MOST_SKIPPED:
-                    skipped.append({"row": number, "reason": told, "text": _text(record)})
+                    skipped.append({"row": number, "reason": told, "text": written})
             else:
-                new.add(wanted.fill.row(row) if wanted.fill else row, told)
+                new.add(row, told, written)
             if tell and number % _EVERY == 0:
                 _tell(tell, source, began)
         if new.checks.rows == 0:
@@ -197,7 +208,7 @@ def _import(
             "source": f"source/{file.name}" if keep else str(file.absolute()),
             "source_sha256": sha256(file),
         }
-        problems = [*new.finish(made), *notes.findings(), *_of_sheets(source.table.left_out)]
+        problems = [*new.finish(made), *notes.findings(), *not_read(source.table.left_out)]
         report = Report(
             format=chosen,
             encoding=source.encoding.name if source.encoding else None,
@@ -255,17 +266,12 @@ def _tokens_in(rows: list[Row]) -> list[Finding]:
     return [finding for finding in checks.findings() if finding.kind.startswith("token")]
 
 
-def _of_sheets(left_out: list[str]) -> list[Finding]:
-    """That sheets of an Excel file were not read."""
-    if not left_out:
-        return []
-    names = [name[:40] for name in left_out[:10]]
-    message = Text(
-        f"只读了第一个有内容的工作表，没有读：{'、'.join(names)}",
-        f"only the first sheet that holds anything was read; not read: {', '.join(names)}",
-    )
-    hint = Text("要用它们，就在导入时选上工作表（--sheet）", "to use them, choose the sheets at the import (--sheet)")
-    return [Finding(kind="sheets", severity="warning", where="rows", message=message, hint=hint)]
+def _written(found: Iterable[formats.Result], fill: Fill) -> Iterator[tuple[int, Row | None, Any, Text | None]]:
+    """What was found, filled and written: the line of a row, the text of a record that cannot be used."""
+    for number, record, row, told in found:
+        if row is not None and fill:
+            row = fill.row(row)
+        yield number, row, _text(record) if row is None else line_of(row), told
 
 
 def _tell(tell: Tell, source: Source, began: float) -> None:

@@ -52,20 +52,19 @@ class RowsWriter:
         self._block: list[bytes] = []
         self._block_bytes = 0
 
-    def add(self, row: Row) -> int:
-        """Write the next row; returns a hash of its content."""
+    def add(self, row: Row, line: bytes | None = None) -> int:
+        """Write the next row, whose `line` the caller may have; returns a hash of its content."""
         self.rows += 1
-        text = line_of(row)
-        line = text.encode()
+        line = line or line_of(row)
         if self._lines is None:
             self._few.append(row)
-            self._bytes += len(text)
+            self._bytes += len(line.decode())
             if not self.array_always and (self.rows > MOST_IN_ARRAY or self._bytes > _MOST_BYTES_IN_ARRAY):
                 self._lines = (self.directory / LINES).open("wb")
                 self._bytes = 0
                 few, self._few = self._few, []
                 for number, earlier in enumerate(few):
-                    self._write(number, line_of(earlier).encode())
+                    self._write(number, line_of(earlier))
         else:
             self._write(self.rows - 1, line)
         return hash(line)
@@ -103,14 +102,14 @@ class RowsWriter:
         self._lines.write(data)
 
 
-def line_of(row: Row) -> str:
-    """A row as a line of JSON. Its first turn always has a system prompt: read in blocks, all must have the same keys."""
+def line_of(row: Row) -> bytes:
+    """A row as a line of JSON in UTF-8. Its first turn always has a system prompt: read in blocks, all must have the same keys."""
     conversation = row["conversation"]
     turn = conversation[0]
     if len(conversation) == 1 and len(turn) == ("system" in turn) + 2:
         # As nearly all are.
         system, asked, answered = _quoted(turn.get("system", "")), _quoted(turn["input"]), _quoted(turn["output"])
-        return f'{{"conversation": [{{"system": {system}, "input": {asked}, "output": {answered}}}]}}\n'
+        return f'{{"conversation": [{{"system": {system}, "input": {asked}, "output": {answered}}}]}}\n'.encode()
     turns = []
     for number, turn in enumerate(conversation):
         parts = [f'"input": {_quoted(turn["input"])}', f'"output": {_quoted(turn["output"])}']
@@ -120,7 +119,7 @@ def line_of(row: Row) -> str:
             more = {key: value for key, value in turn.items() if key not in ("system", "input", "output")}
             parts += [f"{_quoted(key)}: {json.dumps(value)}" for key, value in more.items()]
         turns.append("{" + ", ".join(parts) + "}")
-    return '{"conversation": [' + ", ".join(turns) + "]}\n"
+    return ('{"conversation": [' + ", ".join(turns) + "]}\n").encode()
 
 
 def read_rows(file: Path, first: int = 0) -> Iterator[Row]:

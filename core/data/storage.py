@@ -86,9 +86,9 @@ class Making:
         self._taken: list[tuple[Path, Path]] = []
         self._writer = RowsWriter(directory, array_always=array_always)
 
-    def add(self, row: Row, mended: Text | None = None) -> None:
-        """The next row, and what was done to its turns where their order was not right."""
-        self.checks.add(row, self._writer.add(row))
+    def add(self, row: Row, mended: Text | None = None, line: bytes | None = None) -> None:
+        """The next row, what was done to its turns where their order was not right, and its line if that is known."""
+        self.checks.add(row, self._writer.add(row, line))
         if mended:
             self.checks.mended(mended)
 

@@ -20,6 +20,10 @@ class StudioError(Exception):
     def __str__(self) -> str:
         return str(self.text)
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """So that one process can raise what another one met."""
+        return type(self), (self.text.zh, self.text.en)
+
 
 class BadInput(StudioError):
     """Refused before anything was written; the user can mend it."""

@@ -205,6 +205,19 @@ class Notes:
         return Finding(kind=kind, severity=known.severity, where="rows", message=message, hint=known.hint)
 
 
+def not_read(left_out: list[str]) -> list[Finding]:
+    """That these sheets of an Excel file were not read."""
+    if not left_out:
+        return []
+    names = [name[:40] for name in left_out[:10]]
+    message = Text(
+        f"只读了第一个有内容的工作表，没有读：{'、'.join(names)}",
+        f"only the first sheet that holds anything was read; not read: {', '.join(names)}",
+    )
+    hint = Text("要用它们，就在导入时选上工作表（--sheet）", "to use them, choose the sheets at the import (--sheet)")
+    return [Finding(kind="sheets", severity="warning", where="rows", message=message, hint=hint)]
+
+
 def _unused(name: str, count: int, rows: list[int]) -> Finding:
     shown = _shown(rows)
     return Finding(

@@ -81,11 +81,15 @@ class Source:
     encoding: Encoding | None = None
     sheets: tuple[str, ...] = ()
     table: Table = field(default_factory=Table)
+    ahead: float | None = None
     _file: BinaryIO | None = field(default=None, repr=False)
 
     @property
     def done(self) -> float:
-        """The share that has been read, 0 to 1; by rows for tables that are read by a library."""
+        """The share that has been read, 0 to 1; by rows for tables that are read by a library, and as another process
+        says where that reads."""
+        if self.ahead is not None:
+            return self.ahead
         try:
             return min(1.0, self._file.tell() / self.size) if self._file else self.table.done
         except ValueError:
