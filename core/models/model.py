@@ -215,6 +215,9 @@ def look(path: Path, known: Architectures | None = None, *, cache: Path | None =
     config, weights, problems = examine(path)
     why_not = misfit(path, config, known) if config else None
     prompt = prompts.find(path, str(config.get("model_type") or ""), cache)
+    if prompt.kind == "base" and (path / "demo_model.json").exists():
+        # Demo models of earlier versions brought no chat_template; they were built to speak this one.
+        prompt = prompts.of_demo(prompt)
     return Model(
         name=path.name,
         path=path,

@@ -172,6 +172,11 @@ def _from_json(kept: dict[str, Any]) -> Prompt:
     return Prompt(template=template, why=Text(**why) if why else None, **fields)
 
 
+def of_demo(found: Prompt) -> Prompt:
+    """The prompt of a demo model that does not say its own: InternLM2's, by which it was built."""
+    return replace(found, kind="named", template=prompt_templates()["internlm2_chat"])
+
+
 def prompt_of(own: ChatTemplate, kind: str = "") -> Prompt:
     """The prompt that a chat template makes, of a model of the family `kind`."""
     ends = own.bos, own.eos
