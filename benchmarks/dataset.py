@@ -64,8 +64,9 @@ def generate(path: Path, rows: int) -> None:
             file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
 
 
-def run(code: str, *arguments: object) -> tuple[float, float, str]:
-    """Run `code` in a process of its own: seconds, most memory in MB, and what it printed."""
+def run(code: str, *arguments: object) -> tuple[float, float, float, str]:
+    """Run `code` in a process of its own: seconds, those of its and its children's CPU, most memory in MB of any of
+    them, and what it printed."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -77,7 +78,7 @@ def run(code: str, *arguments: object) -> tuple[float, float, str]:
     said = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0, said
-    return time.perf_counter() - began, used.ru_maxrss / 1024, said
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, said
 
 
 def main() -> None:
@@ -90,12 +91,14 @@ def main() -> None:
         page: list[str] = []
         imports: list[float] = []
         statistics: list[float] = []
+        cpu: dict[str, list[float]] = {"import": [], "datasets": [], "statistics": []}
 
         def ours() -> None:
             with tempfile.TemporaryDirectory(dir=directory) as place:
-                took, most, said = run(IMPORT, file, place, ROWS)
-                say(f"import: {took:.1f} s, {most:.0f} MB")
+                took, worked, most, said = run(IMPORT, file, place, ROWS)
+                say(f"import: {took:.1f} s, {worked:.1f} s of CPU, {most:.0f} MB")
                 imports.append(took)
+                cpu["import"].append(worked)
                 memory["import"] = max(memory.get("import", 0.0), most)
                 page.append(said)
                 if MODEL:
@@ -103,20 +106,22 @@ def main() -> None:
                     models.mkdir(exist_ok=True)
                     (models / "demo").symlink_to(MODEL.absolute())
                     name = next((Path(place) / "datasets").iterdir()).name
-                    took, most, _ = run(STATISTICS, place, name)
-                    say(f"statistics: {took:.1f} s, {most:.0f} MB")
+                    took, worked, most, _ = run(STATISTICS, place, name)
+                    say(f"statistics: {took:.1f} s, {worked:.1f} s of CPU, {most:.0f} MB")
                     statistics.append(took)
+                    cpu["statistics"].append(worked)
                     memory["statistics"] = max(memory.get("statistics", 0.0), most)
 
         def theirs() -> None:
             with tempfile.TemporaryDirectory(dir=directory) as place:
-                took, most, _ = run(LOAD, file, place, ROWS)
-                say(f"datasets: {took:.1f} s, {most:.0f} MB")
+                _, worked, most, _ = run(LOAD, file, place, ROWS)
+                say(f"datasets: {worked:.1f} s of CPU, {most:.0f} MB")
+                cpu["datasets"].append(worked)
                 memory["datasets"] = max(memory.get("datasets", 0.0), most)
 
         figures = interleaved(theirs, ours, rounds=ROUNDS)
         with tempfile.TemporaryDirectory(dir=directory) as place:
-            course = float(run(COURSE, place)[2].split()[1])
+            course = float(run(COURSE, place)[-1].split()[1])
         write(
             "dataset",
             {
@@ -128,6 +133,10 @@ def main() -> None:
                 "import_over_datasets": spread(
                     [a / b for a, b in zip(imports, figures["seconds"]["one"], strict=True)]
                 ),
+                "import_over_datasets_cpu": spread(
+                    [a / b for a, b in zip(cpu["import"], cpu["datasets"], strict=True)]
+                ),
+                **{f"{what}_cpu_seconds": seconds for what, seconds in cpu.items() if seconds},
                 "most_memory_mb": memory,
                 "last_page_ms": float(page[-1].split()[1]),
                 "course_seconds": course,

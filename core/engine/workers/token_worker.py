@@ -22,7 +22,7 @@ import sys
 import time
 import types
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from core.ground.progress import write_progress
 
 BLOCK = 2000
 MOST_KNOWN = 200_000
+# What a call of a tokenizer goes through.
+_CALLED = ("__call__", "_call_one", "batch_encode_plus", "_batch_encode_plus", "_encode_plus")
 
 
 class Template(dict):
@@ -66,10 +68,39 @@ def rows_of(data: Path) -> "Iterator[dict[str, Any]]":
         yield from json.loads(data.read_text(encoding="utf-8"))
 
 
+def sampled(data: Path, every: int) -> "Iterator[tuple[int, Any]]":
+    """Of every row its bytes, and every so many-th row itself: the lines between are not taken apart."""
+    if data.suffix == ".jsonl":
+        with data.open("rb") as lines:
+            for number, line in enumerate(lines):
+                yield len(line), None if number % every else json.loads(line)
+    else:
+        rows = json.loads(data.read_text(encoding="utf-8"))
+        length = data.stat().st_size // max(1, len(rows))
+        for number, row in enumerate(rows):
+            yield length, None if number % every else row
+
+
 def tell(done: float, began: float) -> None:
     """So much of the file is read."""
     spent = time.monotonic() - began
     write_progress(done=done, note="tokens", eta_s=spent * (1 - done) / done if done > 0.01 else None)
+
+
+def encoder(tokenizer: Any) -> "Callable[[list[str]], Sequence[Any]]":
+    """What makes tokens of many texts, as long as the tokenizer's own: its core in Rust, in half the time, where it is
+    one of transformers' own kind with nothing of the model's code around it."""
+    from transformers import PreTrainedTokenizerFast
+
+    own = type(tokenizer)
+    if all(getattr(own, name, None) is getattr(PreTrainedTokenizerFast, name) for name in _CALLED):
+        core = tokenizer.backend_tokenizer
+        core.no_truncation()
+        core.no_padding()
+        # An older engine's core has no quick one.
+        quick = getattr(core, "encode_batch_fast", core.encode_batch)
+        return lambda texts: quick(texts, add_special_tokens=False)
+    return lambda texts: tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
 
 
 def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
@@ -77,6 +108,7 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
     bos, eos = (len(ids) for ids in encoding.get_bos_eos_token_ids(tokenizer))
     # A template that writes the beginning itself has it once.
     written = "".join(tokenizer.convert_ids_to_tokens(encoding.get_bos_eos_token_ids(tokenizer)[0]))
+    encode = encoder(tokenizer)
     known: dict[str, int] = {}
     lengths = array("I")
     size, began = max(1, options.data.stat().st_size), time.monotonic()
@@ -90,8 +122,7 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
             known.clear()
             new = list(texts)
         if new:
-            encoded = tokenizer(new, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-            known.update(zip(new, map(len, encoded), strict=True))
+            known.update(zip(new, map(len, encode(new)), strict=True))
         for row in block:
             total, needs_bos = 0, not (written and row[0]["input"].startswith(written))
             for turn in row:
@@ -102,10 +133,10 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
         block.clear()
 
     read = 0
-    for number, row in enumerate(rows_of(options.data)):
+    for length, row in sampled(options.data, options.every):
         seen += 1
-        read += sum(len(turn["input"]) + len(turn["output"]) for turn in row["conversation"]) * 3
-        if number % options.every:
+        read += length
+        if row is None:
             continue
         block.append(prepared(row, apply, template))
         if len(block) >= BLOCK:

@@ -1,0 +1,47 @@
+"""The rows that are counted, and that the quick way to their lengths gives those of the tokenizer itself."""
+
+import json
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from core.engine.workers.token_worker import encoder, sampled
+
+
+class Others(PreTrainedTokenizerFast):
+    """One whose model brings code of its own."""
+
+    def _batch_encode_plus(self, *arguments, **options):
+        found = super()._batch_encode_plus(*arguments, **options)
+        found["input_ids"] = [[*ids, 0] for ids in found["input_ids"]]
+        return found
+
+
+@pytest.mark.parametrize("kind", (PreTrainedTokenizerFast, Others))
+def test_the_quick_way_gives_the_lengths_of_a_call_whatever_the_file_says_of_cutting(kind):
+    core = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.enable_truncation(3)
+    core.enable_padding(length=9)
+    tokenizer = kind(tokenizer_object=core, unk_token="[UNK]", pad_token="[UNK]")
+    texts = ["", "a", "a b a b a", "a " * 50]
+    lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    core = tokenizer.backend_tokenizer
+    core.enable_truncation(3)
+    core.enable_padding(length=9)
+    assert list(map(len, encoder(tokenizer)(texts))) == lengths
+    assert lengths[-1] >= 50
+
+
+@pytest.mark.parametrize("name", ("data.json", "data.jsonl"))
+def test_every_so_many_th_row_is_read_and_all_are_counted(name, tmp_path):
+    rows = [{"conversation": [{"input": str(number), "output": "答"}]} for number in range(20)]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    file = tmp_path / name
+    file.write_text("\n".join(lines) if name.endswith("l") else f"[{','.join(lines)}]", encoding="utf-8")
+    found = list(sampled(file, 7))
+    assert [row for _, row in found if row] == rows[::7]
+    assert len(found) == 20
+    size = file.stat().st_size
+    assert 0.9 * size < sum(length for length, _ in found) <= size
