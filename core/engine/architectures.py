@@ -4,8 +4,8 @@ Says nothing of a model that brings its own code: that runs in any of them.
 """
 
 import ast
+import importlib.util
 import sys
-import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,11 +30,18 @@ def architectures(workspace: Workspace) -> Architectures | None:
     try:
         if interpreter.python(workspace) == sys.executable:
             # Ours is asked without starting it.
-            return architectures_in(Path(sysconfig.get_paths()["purelib"]) / "transformers", _own_version())
+            return architectures_in(_own_place(), _own_version())
         engine = interpreter.in_use(workspace)
     except StudioError:
         return None
     return architectures_in(engine.site / "transformers", engine.versions.get("transformers"))
+
+
+@cache
+def _own_place() -> Path:
+    """Where the transformers lies that this process would import."""
+    spec = importlib.util.find_spec("transformers")
+    return Path(spec.origin).parent if spec and spec.origin else Path("transformers")
 
 
 @cache
