@@ -142,7 +142,7 @@ OPTIONS = [
 ]  # fmt: skip
 STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place", "early_stop"}
 DATASET = {"name", "path", "rows", "unique_rows", "sha256"}
-MODEL = {"name", "path", "parameters", "architecture", "trainable", "problems", "trusted"}
+MODEL = {"name", "path", "parameters", "architecture", "prompt_template", "trainable", "problems", "trusted"}
 
 
 def core(*words: str, **environment: str) -> subprocess.CompletedProcess:
@@ -232,7 +232,7 @@ def test_real_process_in_an_empty_workspace(workspace):
     assert found["versions"]["xtuner"] == "0.2.0"
 
     found = answer(core("datasets", "assistant", "--name", "O'Neil 😀", "--recipe", "course", "--n", "2", "--json"))
-    assert set(found) == DATASET
+    assert set(found) == {*DATASET, "teaches"}
     assert (found["rows"], found["unique_rows"]) == (6, 2)
     assert Path(found["path"]).is_relative_to(workspace.datasets)
 

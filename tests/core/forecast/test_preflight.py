@@ -12,6 +12,7 @@ from core.forecast.duration import arithmetic, kind, prepare
 from core.forecast.preflight import preflight
 from core.forecast.schedule import schedule
 from core.ground.errors import BadInput, WorkFailed
+from core.models import trust
 from core.models.shape import shape
 from tests.core.config.test_memory import INTERNLM2
 
@@ -179,6 +180,10 @@ def test_nobody_knows_better_than_a_config_for_a_base_model(workspace, config, f
     settings = json.loads((workspace.models / config.model / "tokenizer_config.json").read_text())
     del settings["chat_template"]
     (workspace.models / config.model / "tokenizer_config.json").write_text(json.dumps(settings))
+    # The demo model is known to speak InternLM2's, whether it says so or not.
+    assert "prompt_template" in where(told(workspace, config, facts, data__template="llama3_chat"))
+    (workspace.models / config.model / "demo_model.json").unlink()
+    trust.agree(workspace, workspace.models / config.model)
     assert "prompt_template" not in where(told(workspace, config, facts, data__template="llama3_chat"))
 
 
