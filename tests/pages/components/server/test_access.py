@@ -72,7 +72,8 @@ def site():
 
     async def page(request):
         found.came.append(f"{request.method} {request.url.path}")
-        return JSONResponse(dict(request.headers))
+        kind = "text/html" if request.url.path == "/train" else "application/json"
+        return JSONResponse(dict(request.headers), media_type=kind)
 
     async def stream(websocket):
         found.came.append("stream")
@@ -119,6 +120,10 @@ def test_one_s_own_connection_needs_nothing(site):
     assert "unsafe-inline" not in re.search(r"script-src [^;]*", policy)[0]
     assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
     assert "set-cookie" not in headers
+    # What is no page names no scripts, and is held to the rest all the same.
+    short = site.ask("/static/x.js")[1]["content-security-policy"]
+    assert "script-src" not in short
+    assert {"frame-ancestors 'none'", "img-src 'self' data: blob:", "connect-src 'self'"} <= set(short.split("; "))
 
 
 def test_the_token_leaves_one_s_own_address_bar_too(site):
