@@ -1,7 +1,7 @@
 """All benchmarks of this machine, one after the other: `make bench`, or `python -m benchmarks [NAME ...]`.
 
 The demo comes first, where it is among them, and what it leaves is the workspace of all that follow. Those that need a
-GPU (`gpu`), or train for many minutes (`identity`), run by name.
+GPU (`gpu`), or train for many minutes (`identity`, `verdicts`, `models`), run by name.
 """
 
 import os
@@ -13,8 +13,18 @@ from pathlib import Path
 from benchmarks.measure import say
 
 HERE = Path(__file__).parent
-NOT_BENCHMARKS = {"__init__", "__main__", "measure", "table", "random_model", "identity_probe", "tab"}
-BY_NAME_ONLY = {"gpu", "identity", "course_engine"}
+NOT_BENCHMARKS = {
+    "__init__",
+    "__main__",
+    "measure",
+    "product",
+    "table",
+    "random_model",
+    "tiny_models",
+    "identity_probe",
+    "tab",
+}
+BY_NAME_ONLY = {"gpu", "identity", "verdicts", "models", "course_engine"}
 
 
 def main(names: list[str]) -> int:

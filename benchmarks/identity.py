@@ -1,6 +1,6 @@
 """What the `course` and the `balanced` data teach the demo model: identity, retention and parrot rate of every checkpoint.
 
-    python -m benchmarks.identity --workspace DIR [--name NICK]     trains both there and writes docs/identity.md
+    python -m benchmarks.identity --workspace DIR [--name NICK]     trains both there and writes its part of docs/identity.md
 
 Both are trained by the same recipe (`fast`) on the same number of rows, with the same number of optimizer updates: once
 as the recipe has it, once with the learning rate five times as high, which overfits. Scored by `chat score --all`. A run
@@ -8,43 +8,33 @@ that is in the workspace already is not trained again.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import say
+from benchmarks.product import PROJECT, Product, between
 
-PROJECT = Path(__file__).parents[1]
 # As many rows as `balanced` has, nearly.
 N = 136
 # The recipe's learning rate for so small a model is 0.002.
 RATES = ("0.002", "0.01")
 
 
-def command(workspace: str, *words: str) -> dict[str, Any]:
-    """`python -m core …`; its JSON."""
-    argv = [sys.executable, "-m", "core", *words, "--workspace", workspace, "--json"]
-    done = subprocess.run(argv, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-def scored(workspace: str, recipe: str, rate: str, name: str) -> dict[str, Any]:
+def scored(product: Product, recipe: str, rate: str, name: str) -> dict[str, Any]:
     """Train on the data of a recipe and score every checkpoint."""
     dataset = f"identity-{recipe}"
     config = dataset if rate == RATES[0] else f"{dataset}-lr-{rate.replace('.', '-')}"
-    there = {run["run"] for run in command(workspace, "train", "list")["runs"]}
+    there = {run["run"] for run in product("train", "list")["runs"]}
     run = next((one for one in there if one.endswith(f"-{config}")), None)
     if run is None:
-        if dataset not in {one["name"] for one in command(workspace, "datasets", "list")["datasets"]}:
+        if dataset not in {one["name"] for one in product("datasets", "list")["datasets"]}:
             more = ["--n", str(N)] if recipe == "course" else []
-            command(workspace, "datasets", "assistant", "--name", name, "--recipe", recipe, "--out", dataset, *more)
+            product("datasets", "assistant", "--name", name, "--recipe", recipe, "--out", dataset, *more)
         made = ["--model", "demo", "--dataset", dataset, "--recipe", "fast", "--set", f"lr={rate}", "--out", config]
-        command(workspace, "configs", "new", *made)
-        run = command(workspace, "train", "start", config, "--wait")["run"]
+        product("configs", "new", *made)
+        run = product("train", "start", config, "--wait")["run"]
     say(f"{recipe}, learning rate {rate}: {run}")
-    return command(workspace, "chat", "score", run, "--all")
+    return product("chat", "score", run, "--all")
 
 
 def line(recipe: str, rate: str, found: dict[str, Any]) -> str:
@@ -61,20 +51,18 @@ def line(recipe: str, rate: str, found: dict[str, Any]) -> str:
 def main() -> None:
     """Train, score, write the page."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--workspace", required=True)
+    parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--name", default="小明")
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "identity.md")
     options = parser.parse_args()
     results = {
-        (recipe, rate): scored(options.workspace, recipe, rate, options.name)
+        (recipe, rate): scored(Product(options.workspace), recipe, rate, options.name)
         for rate in RATES
         for recipe in ("course", "balanced")
     }
     counts = results["course", RATES[0]]["questions"]
     chosen = ", ".join(f"`{recipe}` at {rate} {found['checkpoint']}" for (recipe, rate), found in results.items())
     lines = [
-        "# What the two datasets teach",
-        "",
         "Made by `python -m benchmarks.identity` on the demo model (InternLM2's architecture, tiny, on a CPU), not on a",
         "real InternLM2. Both datasets are trained by the same recipe (`fast`) on nearly the same number of rows and with",
         "the same number of optimizer updates, with the recipe's learning rate and with one five times as high:",
@@ -95,7 +83,7 @@ def main() -> None:
         "",
         "What `course` loses depends on the learning rate: compare the rows of 0.002, which is the recipe's, with those of 0.01.",
     ]
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    between(options.out, "demo", "\n".join(lines))
     print("\n".join(lines))
 
 

@@ -9,7 +9,6 @@ nothing and texts everything. Writes the table in docs/models.md; models that ar
 import argparse
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import say
+from benchmarks.product import PROJECT, Product, Unfit, between
 from benchmarks.tiny_models import MAKES
 from core.models.chat_template import Exchange, read, render
 
-PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "models.md"
-BEGIN, END = "<!-- models: begin -->\n", "<!-- models: end -->\n"
+MARKER = "models"
 ITERATIONS = 20
 QUESTION = "你是谁？"
 # A row an iteration.
@@ -35,10 +34,6 @@ SETTINGS = {
     "save_steps": ITERATIONS, "evaluation_freq": ITERATIONS,
 }  # fmt: skip
 DATASET = "models-dataset"
-
-
-class Unfit(Exception):  # noqa: N818
-    """A step did not give what it should."""
 
 
 @dataclass(kw_only=True)
@@ -60,28 +55,6 @@ class Way:
         if MAKES[self.name].code:
             return not self.trainable
         return self.trainable and not self.wrong and len(set(self.texts.values())) == 1
-
-
-class Product:
-    """The headless commands in one workspace."""
-
-    def __init__(self, workspace: Path) -> None:
-        self.workspace = workspace
-
-    def __call__(self, *words: str) -> dict[str, Any]:
-        """What a command answers. Raises Unfit with its last line."""
-        done = subprocess.run(
-            [sys.executable, "-m", "core", *words, "--workspace", str(self.workspace), "--json"],
-            cwd=PROJECT,
-            env={**os.environ, "XTUNER_STUDIO_LANG": "en"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["?"])[-1]
-            raise Unfit(f"{' '.join(words[:2])}: {said.replace(f'{self.workspace}/', '')[:300]}")
-        return json.loads(done.stdout)
 
 
 def build(names: list[str], out: Path) -> None:
@@ -232,8 +205,8 @@ def line(way: Way) -> str:
 
 def write(ways: list[Way]) -> None:
     """The new lines in place of those that the page has of the same models."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    old, _, after = rest.partition(END)
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARKER}: begin -->\n")
+    old = rest.partition(f"<!-- {MARKER}: end -->\n")[0]
     lines = {found[1]: one for one in old.splitlines() if (found := re.match(r"\| ([^ |]+) \|", one))}
     lines |= {way.name: line(way) for way in ways}
     table = [
@@ -241,7 +214,7 @@ def write(ways: list[Way]) -> None:
         "| --- | --- | --- | --- | --- |",
         *(lines[name] for name in MAKES if name in lines),
     ]
-    PAGE.write_text(before + BEGIN + "\n".join(table) + "\n" + END + after, encoding="utf-8")
+    between(PAGE, MARKER, "\n".join(table))
 
 
 def main() -> int:
