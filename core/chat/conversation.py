@@ -5,7 +5,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from core.ground.files import locked, read_json, write_json
+from core.ground.files import read_json, write_json
+from core.ground.lock import locked
 from core.ground.workspace import Workspace, check_name
 
 

@@ -21,7 +21,7 @@ from core.engine.failures.finish import unfinished
 from core.engine.failures.reasons import reason
 from core.engine.presets import PromptTemplate
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import locked
+from core.ground.lock import locked
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, jobs_in, wait_until

@@ -28,8 +28,9 @@ from core.engine import interpreter
 from core.engine.config_file import ConfigFile, read
 from core.engine.presets import preset_text
 from core.ground.errors import BadInput
-from core.ground.files import locked, new_directory, read_json, write_json, write_text
+from core.ground.files import new_directory, read_json, write_json, write_text
 from core.ground.gpu import gpus
+from core.ground.lock import locked
 from core.ground.workspace import Workspace, directories_with, free_name
 from core.models import model as models
 from core.models.model import Model

@@ -20,7 +20,8 @@ from core.data.files.special_tokens import stripped_row
 from core.data.row import Row, problem
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
-from core.ground.files import locked, write_text
+from core.ground.files import write_text
+from core.ground.lock import locked
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 

@@ -140,7 +140,6 @@ def making(workspace: Workspace, name: str | None, stem: str, *, array_always: b
     begun = Making(partial, array_always=array_always)
     try:
         yield begun
-        os.chmod(partial, 0o755)
         begun.made["name"] = _move(partial, workspace, name, stem, taken)
     except OSError as error:
         raise WorkFailed(

@@ -1,20 +1,28 @@
 """Every path of the workspace, and the check of every name before it becomes a path.
 
-Does not read or write what lies there: that is for the room that owns it.
+Does not read or write what lies there: that is for the room that owns it. Opening it keeps others out: see `privacy`.
 """
 
+import contextlib
 import os
 import re
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.ground.errors import BadInput
+from core.ground.privacy import keep_private, narrow
+from core.ground.text import Text
 
 PROJECT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 # File systems take 255 bytes, of which a name in the making needs some more.
 _MOST_BYTES = 200
+_NARROWED = Text(
+    "工作目录 {path} 里的文件原来别的账号也能访问，已改为只有你自己可以访问",
+    "other accounts could reach files in the workspace {path}; from now on only you can",
+)
 
 
 def check_name(name: str, what_zh: str, what_en: str) -> str:
@@ -40,8 +48,10 @@ class Workspace:
     def open(cls, root: str | Path | None = None) -> "Workspace":
         """The workspace at `root`, else at `XTUNER_STUDIO_HOME`, else `workspace` in the project; made if missing.
 
+        Whatever this process and its children write from then on is their owner's alone, and so is what lies there.
         Raises BadInput where the directory cannot be made or written to.
         """
+        keep_private()
         path = Path(root or os.environ.get("XTUNER_STUDIO_HOME") or PROJECT / "workspace").expanduser().absolute()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -53,7 +63,17 @@ class Workspace:
                 f"the workspace {path} cannot be written to ({error.strerror}): choose another directory with "
                 "--workspace or XTUNER_STUDIO_HOME",
             ) from error
-        return cls(path)
+        workspace = cls(path)
+        if narrow(path):
+            print(str(_NARROWED).format(path=path), file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                workspace.narrowed.touch()
+        return workspace
+
+    @property
+    def narrowed(self) -> Path:
+        """There until a page has told that others could get in here before."""
+        return self.root / ".narrowed"
 
     @property
     def models(self) -> Path:

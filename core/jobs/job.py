@@ -26,7 +26,8 @@ from typing import Any
 from core.ground import progress
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import WorkFailed
-from core.ground.files import locked, read_json, read_tail, write_json
+from core.ground.files import read_json, read_tail, write_json
+from core.ground.lock import locked
 from core.ground.workspace import PROJECT
 from core.jobs.process import Identity
 

@@ -14,7 +14,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.ground.files import locked, read_json, write_json
+from core.ground.files import read_json, write_json
+from core.ground.lock import locked
 from core.jobs.job import Job, Status
 from core.jobs.process import end_marked
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.ground.errors import BadInput
-from core.ground.files import locked
+from core.ground.lock import locked
 from core.ground.text import Text
 from core.jobs.job import Job, jobs_in
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from core.ground.errors import BadInput
 from core.ground.figures import MB, size
-from core.ground.files import locked, read_json, write_json
+from core.ground.files import read_json, write_json
+from core.ground.lock import locked
 from core.training.run import Run
 
 SECTIONS = (

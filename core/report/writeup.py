@@ -16,7 +16,8 @@ from pylopdf_fonts_zh_cn import sans_path
 
 from core.engine.commands import module_command
 from core.ground.errors import BadInput
-from core.ground.files import locked, new_directory, write_text
+from core.ground.files import new_directory, write_text
+from core.ground.lock import locked
 from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
 from core.jobs.job import Job
@@ -49,6 +50,8 @@ _SECTIONS: dict[str, Callable[[Draft], list[str]]] = {
     "notes": results.notes,
 }
 Tell = Callable[[float, str], None]
+# With pictures of all pages, of another build that came first.
+_MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ def build(
 ) -> Report:
     """Write the report of `run`; a report of ours that is there is replaced. Raises BadInput for another directory."""
     path = (out or run.path / "report").absolute()
-    with locked(run.path / ".report.lock"):
+    with locked(run.path / ".report.lock", _MOST_SECONDS):
         try:
             _refuse_other_files(path)
             if with_screenshots:

@@ -18,7 +18,8 @@ from core.forecast.space import check_space, estimate
 from core.forecast.warmup import check_warmup
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import BadInput
-from core.ground.files import locked, new_directory, read_json, write_json
+from core.ground.files import new_directory, read_json, write_json
+from core.ground.lock import locked
 from core.ground.problem import Problem
 from core.ground.workspace import Workspace, directories_with
 from core.jobs.job import Job, Status

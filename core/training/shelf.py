@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.ground.errors import BadInput, WorkFailed
-from core.ground.files import locked, read_json, size_of, write_json
+from core.ground.files import read_json, size_of, write_json
+from core.ground.lock import locked
 from core.ground.workspace import Workspace, check_name, directories_with
 from core.jobs.job import jobs_in
 from core.training import run as runs

@@ -49,6 +49,9 @@ def open_page(name: str) -> Workspace:
         st.html(UPLOAD.replace("UPLOAD", t("frame.upload")).replace("DROP", t("frame.drop")))
     if alone:
         return workspace
+    if workspace.narrowed.exists():
+        st.info(t("frame.narrowed"), icon=":material/lock:")
+        workspace.narrowed.unlink(missing_ok=True)
     with st.expander(t("frame.lesson"), icon=":material/school:"):
         st.markdown(t(f"{name}.lesson"))
     with st.sidebar:

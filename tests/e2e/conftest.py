@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from core.engine.commands import engine_environment
-from core.ground.files import locked, read_json, write_json
+from core.ground.files import read_json, write_json
+from core.ground.lock import locked
 from core.ground.workspace import PROJECT, Workspace
 from tests.conftest import stop_jobs
 
@@ -75,7 +76,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     # Under xdist each worker has a directory of its own in the one of the run.
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     workspace, made = Workspace.open(shared / "my work"), shared / "demo.json"
-    with locked(shared / "demo.making"):
+    with locked(shared / "demo.making", seconds=900):
         if not made.exists():
             write_json(made, make_demo(workspace))
     with (shared / "demo.users").open("w") as users:

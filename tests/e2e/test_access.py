@@ -94,11 +94,14 @@ def tunnel(directory: Path, user: str, to: int) -> Iterator[int]:
     with contextlib.ExitStack() as ports:
         far, near = (ports.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(2))
     home = Path(pwd.getpwnam(user).pw_dir) / f".studio-{uuid.uuid4().hex[:8]}"
-    home.mkdir(mode=0o755)
+    home.mkdir()
+    home.chmod(0o755)
     try:
         for name in ("host", "client"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
         (home / "keys").write_text((directory / "client.pub").read_text())
+        # sshd reads it as the user.
+        (home / "keys").chmod(0o644)
         if os.geteuid() == 0:
             # Where sshd shuts its children in before they have become the user.
             Path("/run/sshd").mkdir(exist_ok=True)

@@ -180,7 +180,6 @@ def save(model: Any, tokenizer: Any, code: Path, out: Path, facts: dict[str, Any
     for name in ("configuration_internlm2.py", "modeling_internlm2.py"):
         shutil.copyfile(code / name, out / name)
     save_file(model.state_dict(), out / "model.safetensors", metadata={"format": "pt"})
-    (out / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only
 
 
 def build(dialogues: Dialogues, out: Path, seed: int, steps: int, report: Progress) -> None:

@@ -3,14 +3,12 @@
 import json
 import multiprocessing
 import os
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from core.ground.files import (
-    locked,
     new_directory,
     read_json,
     read_lines_from,
@@ -149,23 +147,3 @@ def test_new_directory_whose_name_is_taken_meanwhile(tmp_path):
             (other / "file").write_text("early")
     assert (tmp_path / "made" / "file").read_text() == "early"
     assert os.listdir(tmp_path) == ["made"]
-
-
-def test_lock_lets_one_in_at_a_time(tmp_path):
-    inside, most = [], []
-
-    def enter() -> None:
-        for _ in range(20):
-            with locked(tmp_path / "deep" / "lock"):
-                inside.append(1)
-                most.append(len(inside))
-                time.sleep(0.0005)
-                inside.pop()
-
-    threads = [threading.Thread(target=enter) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(most) == 80
-    assert max(most) == 1

@@ -31,6 +31,13 @@ def test_the_sidebar_of_a_quiet_workspace():
     assert any("没有正在运行" in text.value for text in open_page("report").sidebar.markdown)
 
 
+def test_that_others_could_get_in_is_told_once(workspace):
+    workspace.narrowed.touch()
+    app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=30)
+    assert any("别的账号" in shown.value for shown in app.run().info)
+    assert not any("别的账号" in shown.value for shown in app.run().info)
+
+
 @pytest.mark.usefixtures("workspace")
 def test_the_first_page_is_the_setup():
     app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=30).run()

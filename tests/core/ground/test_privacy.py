@@ -1,0 +1,139 @@
+"""What is written is its owner's alone, by a child as well; what others could reach is taken from them."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from core.ground.privacy import narrow
+from core.ground.workspace import PROJECT, Workspace
+from tests.fakes.users import needs_root, stranger
+
+
+def modes(root: Path) -> dict[str, int]:
+    """Of the directory and of all below it, links left out."""
+    found = [root, *(path for path in root.rglob("*") if not path.is_symlink())]
+    return {str(path.relative_to(root)): stat.S_IMODE(path.stat().st_mode) for path in found}
+
+
+def an_open_tree(root: Path) -> Path:
+    """A directory as other programs leave it."""
+    (root / "runs").mkdir(parents=True)
+    (root / "runs" / "log").write_text("x")
+    (root / "run.sh").write_text("x")
+    for path, mode in (
+        (root, 0o755),
+        (root / "runs", 0o2775),
+        (root / "runs" / "log", 0o664),
+        (root / "run.sh", 0o755),
+    ):
+        path.chmod(mode)
+    return root
+
+
+def test_all_of_a_tree_is_narrowed_and_only_once(tmp_path):
+    root = an_open_tree(tmp_path / "tree")
+    assert narrow(root)
+    assert modes(root) == {".": 0o700, "runs": 0o2700, "runs/log": 0o600, "run.sh": 0o700}
+    assert not narrow(root)
+
+
+def test_what_a_link_leads_to_stays_as_it_is(tmp_path):
+    root = an_open_tree(tmp_path / "tree")
+    outside = an_open_tree(tmp_path / "models")
+    (root / "model").symlink_to(outside)
+    (root / "file").symlink_to(outside / "run.sh")
+    (root / "nowhere").symlink_to(tmp_path / "gone")
+    before = modes(outside)
+    assert narrow(root)
+    assert modes(outside) == before
+
+
+def test_the_root_may_be_a_link_itself(tmp_path):
+    root = an_open_tree(tmp_path / "disk" / "tree")
+    (tmp_path / "workspace").symlink_to(root)
+    assert narrow(tmp_path / "workspace")
+    assert set(modes(root).values()) == {0o700, 0o2700, 0o600}
+
+
+def test_an_empty_directory_is_nothing_to_tell_of(tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new").chmod(0o755)
+    assert not narrow(tmp_path / "new")
+    assert modes(tmp_path / "new") == {".": 0o700}
+
+
+WRITES = """
+import os, sys
+os.umask(0)
+from pathlib import Path
+from core.ground.files import new_directory, write_json
+from core.ground.workspace import Workspace
+from core.jobs.job import Job
+
+workspace = Workspace.open(sys.argv[1])
+write_json(workspace.settings / "engine.json", {})
+with new_directory(workspace.configs / "one") as partial:
+    (partial / "config.py").write_text("x")
+made = "import os, pathlib; pathlib.Path('{0}').mkdir(); pathlib.Path('{0}/checkpoint.pth').write_bytes(b'x')"
+made = made.format(workspace.root / "work_dir")
+job = Job.start(workspace.jobs, "test", [sys.executable, "-c", made])
+print(job.wait(60))
+"""
+
+
+def written(root: Path) -> subprocess.CompletedProcess[str]:
+    """A process without a umask of its own opens the workspace and writes, and so does a job of it."""
+    done = subprocess.run([sys.executable, "-c", WRITES, root], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "FINISHED\n"
+    return done
+
+
+def test_a_workspace_is_private_whatever_the_umask_and_so_is_what_its_jobs_write(tmp_path):
+    root = tmp_path / "workspace"
+    assert written(root).stderr == ""
+    found = modes(root)
+    assert {"work_dir/checkpoint.pth", "settings/engine.json", "configs/one/config.py"} <= set(found)
+    assert {found[name] for name in found if (root / name).is_dir()} == {0o700}
+    assert {found[name] for name in found if (root / name).is_file()} == {0o600}
+
+
+def test_an_older_workspace_is_narrowed_and_that_is_told_once(tmp_path):
+    root = an_open_tree(tmp_path / "workspace")
+    said = written(root).stderr
+    assert str(root) in said
+    assert said.count("\n") == 1
+    assert not any(mode & 0o077 for mode in modes(root).values())
+    assert Workspace(root).narrowed.exists()
+    (root / "work_dir" / "checkpoint.pth").unlink()
+    (root / "work_dir").rmdir()
+    (root / "configs" / "one" / "config.py").unlink()
+    (root / "configs" / "one").rmdir()
+    assert written(root).stderr == ""
+
+
+@needs_root
+def test_another_user_reads_nothing_of_a_workspace(tmp_path):
+    # pytest's own directory keeps others out, which is not what is tried here.
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent != Path("/") and parent.stat().st_uid == os.geteuid():
+            parent.chmod(parent.stat().st_mode | 0o011)
+    root = an_open_tree(tmp_path / "workspace")
+    assert stranger(lambda: (root / "runs" / "log").read_text()) == "x"
+    Workspace.open(root)
+
+    def tries() -> list[str]:
+        found = []
+        for what in (
+            lambda: os.listdir(root),
+            lambda: (root / "runs" / "log").read_text(),
+            lambda: (root / "x").touch(),
+        ):
+            try:
+                what()
+            except PermissionError as error:
+                found.append(type(error).__name__)
+        return found
+
+    assert stranger(tries) == ["PermissionError"] * 3
