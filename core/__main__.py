@@ -5,6 +5,7 @@ With `--json` stdout is one JSON object; progress and messages go to stderr. Exi
 """
 
 import argparse
+import importlib
 import json
 import sys
 from typing import Any, NoReturn
@@ -12,14 +13,32 @@ from typing import Any, NoReturn
 from core.ground.errors import StudioError
 from core.ground.text import Text
 from core.ground.workspace import Workspace
-from core.headless import chat, configs, datasets, engine, export, imports, machine, models, report, shelf, training
 from core.headless.command import Table
 
-COMMANDS: Table = {
-    name: command
-    for stage in (machine, models, engine, datasets, imports, configs, training, shelf, export, chat, report)
-    for name, command in stage.COMMANDS.items()
+# The modules of `headless` behind each first word. A command imports its own alone: all of them take two seconds.
+STAGES = {
+    "doctor": ("machine",),
+    "tunnel": ("machine",),
+    "assignment": ("machine",),
+    "demo": ("machine",),
+    "models": ("models",),
+    "engine": ("engine",),
+    "datasets": ("datasets", "imports"),
+    "configs": ("configs",),
+    "recipes": ("configs",),
+    "train": ("training", "shelf"),
+    "export": ("export",),
+    "chat": ("chat",),
+    "report": ("report",),
+    "publish": ("report",),
 }
+
+
+def commands(word: str = "") -> Table:
+    """The commands that begin with `word`; all of them where none does."""
+    modules = dict.fromkeys(STAGES.get(word) or (module for stage in STAGES.values() for module in stage))
+    tables = [importlib.import_module(f"core.headless.{module}").COMMANDS for module in modules]
+    return {name: command for table in tables for name, command in table.items()}
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,15 +49,15 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, from the table above."""
+def parser(table: Table) -> argparse.ArgumentParser:
+    """The command line of these commands."""
     common = Parser(add_help=False)
     common.add_argument("--workspace", help="default: XTUNER_STUDIO_HOME, else ./workspace")
     common.add_argument("--json", action="store_true", help="print one JSON object")
     root = Parser(prog="python -m core", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top = root.add_subparsers(required=True, metavar="COMMAND")
     groups: dict[str, Any] = {}
-    for name, (function, arguments) in COMMANDS.items():
+    for name, (function, arguments) in table.items():
         group, _, verb = name.partition(" ")
         if verb and group not in groups:
             groups[group] = top.add_parser(group).add_subparsers(required=True, metavar="VERB")
@@ -51,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser(commands(words[0] if words else "")).parse_args(words)
     try:
         answer = options.function(Workspace.open(options.workspace), options)
     except StudioError as error:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import libcst as cst
-from libcst.codemod import CodemodContext
-from libcst.codemod.visitors import AddImportsVisitor
 
 from core.engine.config_syntax import (
     NotConstant,
@@ -183,16 +181,14 @@ class ConfigFile:
         if isinstance(holder, cst.Call | cst.Dict) and child(holder, key) is not None:
             self._replace(holder, without_entry(holder, key))
 
-    def import_name(self, module: str, name: str) -> None:
-        """Make sure of `from module import name`."""
+    def add_import(self, module: str, name: str | None = None) -> None:
+        """Make sure of `from module import name`; of `import module` without a name."""
+        # Most of the time that libcst takes to load is this part's, and few who read a config need it.
+        from libcst.codemod import CodemodContext
+        from libcst.codemod.visitors import AddImportsVisitor
+
         context = CodemodContext()
         AddImportsVisitor.add_needed_import(context, module, name)
-        self._take(AddImportsVisitor(context).transform_module(self._tree))
-
-    def import_module(self, module: str) -> None:
-        """Make sure of `import module`."""
-        context = CodemodContext()
-        AddImportsVisitor.add_needed_import(context, module)
         self._take(AddImportsVisitor(context).transform_module(self._tree))
 
     def _replace(self, old: cst.CSTNode, new: cst.CSTNode) -> None:

@@ -11,6 +11,7 @@ import pytest
 from core import __main__ as command_line
 from core.engine import commands
 from core.ground.workspace import PROJECT
+from core.headless import machine
 from core.headless import training as commands_of_training
 from core.jobs.job import Status
 from core.training import run as runs
@@ -206,19 +207,34 @@ def refused(result: tuple[int, str, str]) -> str:
 
 
 def test_the_table():
-    assert sorted(command_line.COMMANDS) == sorted(COMMANDS)
+    assert sorted(command_line.commands()) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("word", command_line.STAGES)
+def test_a_first_word_finds_all_its_commands(word):
+    own = {name for name in COMMANDS if name.split()[0] == word}
+    assert own
+    assert own <= set(command_line.commands(word))
+
+
+def test_a_command_imports_no_room_that_it_does_not_use():
+    listing = "import sys; from core.__main__ import main; main(['models', 'list']); print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout
+    imported = set(told.split())
+    assert "core.models.model" in imported
+    assert not imported & {"libcst", "numpy", "core.config", "core.training", "core.chat", "core.report"}
 
 
 @pytest.mark.parametrize("words", OPTIONS, ids=" ".join)
 def test_options(words):
-    parsed = command_line.parser().parse_args([*words, "--workspace", "W", "--json"])
+    parsed = command_line.parser(command_line.commands()).parse_args([*words, "--workspace", "W", "--json"])
     assert (parsed.workspace, parsed.json) == ("W", True)
 
 
 def test_defaults():
-    parsed = command_line.parser().parse_args(["datasets", "assistant", "--name", "x"])
+    parsed = command_line.parser(command_line.commands()).parse_args(["datasets", "assistant", "--name", "x"])
     assert parsed.n == 3750
-    parsed = command_line.parser().parse_args(
+    parsed = command_line.parser(command_line.commands()).parse_args(
         ["configs", "new", "--model", "m", "--dataset", "d", "--set", "a=1", "--set", "b=2"]
     )
     assert parsed.set == ["a=1", "b=2"]
@@ -570,7 +586,7 @@ def test_stopped_by_the_keyboard(here, monkeypatch, workspace):  # noqa: ARG001
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(command_line.COMMANDS, "doctor", (interrupted, []))
+    monkeypatch.setitem(machine.COMMANDS, "doctor", (interrupted, []))
     code, out, err = here("doctor")
     assert (code, out, err.count("\n")) == (1, "", 1)
 

@@ -47,11 +47,11 @@ def put(config: ConfigFile, path: str, value: Any) -> None:
         return
     for word in dict.fromkeys(re.findall(r"(?<![\w.])[A-Za-z_]\w*", value.code)):
         if word == "torch" and not re.search(r"^import torch$", config.text, re.M):
-            config.import_module("torch")
+            config.add_import("torch")
         elif word in IMPORTS and not _imported(config.text, word):
-            config.import_name(IMPORTS[word], word)
+            config.add_import(IMPORTS[word], word)
         elif word in map_functions() and not _imported(config.text, word):
-            config.import_name("xtuner.dataset.map_fns", word)
+            config.add_import("xtuner.dataset.map_fns", word)
 
 
 def _imported(text: str, name: str) -> bool:

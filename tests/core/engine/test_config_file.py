@@ -160,9 +160,9 @@ def test_delete_the_last_of_a_call_over_several_lines():
 def test_import_once():
     config = ConfigFile(SMALL)
     for _ in range(2):
-        config.import_name("mmengine.optim", "OptimWrapper")
-        config.import_module("torch")
-        config.import_name("mmengine.dataset", "DefaultSampler")
+        config.add_import("mmengine.optim", "OptimWrapper")
+        config.add_import("torch")
+        config.add_import("mmengine.dataset", "DefaultSampler")
     assert config.text.count("from mmengine.optim import OptimWrapper") == 1
     assert config.text.count("import torch\n") == 1
     assert config.text.count("DefaultSampler") == 1
