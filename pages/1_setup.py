@@ -1,4 +1,4 @@
-"""Where one begins: what to do next, the assignment's checklist; below, the demo, models, machine, engine and tunnel."""
+"""Where one begins: the demo and the next step side by side, the assignment's checklist; below, models, machine, engine, tunnel."""
 
 import streamlit as st
 
@@ -21,16 +21,22 @@ from pages.components.text import t
 
 workspace = open_page("setup")
 found, live = assignment(workspace), running.live_jobs(workspace)
-busy = bool(live)
+busy, shown = bool(live), demo.latest(workspace)
+# Whoever has done nothing yet is shown what it comes to; from then on their own next step comes first.
+untouched = shown is None and not found.done and not busy
 
-left, right = st.columns([3, 2], gap="large")
-with left, st.container(border=True):
-    show_guide(workspace, found, busy=busy)
-with right:
-    show_checklist(found)
-
-while_live(busy, lambda: running.show_live(workspace, live))
+cards = [column.container(border=True, height="stretch") for column in st.columns(2, gap="medium")]
+demo_card, own_card = cards if untouched or "demo" in live else reversed(cards)
+with demo_card:
+    if "demo" not in live:
+        demo.show_demo(workspace, shown, first=untouched)
+with own_card:
+    show_guide(workspace, found, busy=busy, first=not untouched and "demo" not in live)
+with demo_card if "demo" in live else own_card:
+    # Below what it belongs to; one timer for all.
+    while_live(busy, lambda: running.show_live(workspace, live))
 running.show_failures(workspace)
+show_checklist(found)
 
 if for_a_picture():
     st.subheader(t("setup.section.models"), anchor=False)
@@ -39,13 +45,13 @@ if for_a_picture():
     show_machine(workspace)
     st.stop()
 
-section = choose_section()
+section = choose_section(has_demo=shown is not None and "demo" not in live)
 if section == "models":
     ask_for_leave(workspace)
 else:
     mention_who_waits(workspace)
 if section == "demo":
-    demo.show_demo(workspace, busy="demo" in live)
+    demo.show_outcome(workspace, shown)
 elif section == "models":
     show_models(workspace)
     show_sources(workspace, busy=busy)

@@ -25,7 +25,8 @@ found = {config.name: config for config in configs.every(workspace)}
 if not usable:
     nothing_yet(t("config.no_model"), "setup")
 if not data:
-    nothing_yet(t("config.no_dataset"), "dataset")
+    # One step after the other: the first that is missing has the button.
+    nothing_yet(t("config.no_dataset"), "dataset" if usable else None)
 if usable and data:
     with st.expander(t("config.new"), expanded=not found, icon=":material/add:"):
         new_tab, presets_tab, files_tab = st.tabs([t("config.tab_new"), t("config.tab_presets"), t("config.tab_files")])

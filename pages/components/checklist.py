@@ -1,4 +1,7 @@
-"""The assignment's steps, ticked from what is on disk, each with a link to where it is done; what comes next, and what is missing."""
+"""The assignment's steps, ticked from what is on disk, each with a link to where it is done; what comes next, and what is missing.
+
+All steps stand on the first page alone; the other pages have the next one in their sidebar.
+"""
 
 import streamlit as st
 
@@ -9,17 +12,26 @@ from pages.components.plain import DONE, PENDING, plain
 from pages.components.text import language, t
 
 _NEXT = ":material/arrow_circle_right:"
+COLUMNS = 3
 # Where on the first page.
 SECTION = {"environment": {"section": "engine"}, "model": {"section": "models"}}
 
 
 def show_checklist(found: Assignment) -> None:
-    """The steps, and how many are done."""
-    st.subheader(t("checklist.title", done=found.done, all=len(found.steps)), anchor=False)
-    st.progress(found.done / len(found.steps))
-    for step in found.steps:
-        icon = DONE if step.done else _NEXT if step == found.next else PENDING
-        link_to(step.page, step_words(step), icon, **SECTION.get(step.name, {}))
+    """The steps in three columns, and how many are done; the next one stands out, and no other does."""
+    with st.container(border=True, key="checklist"):
+        st.subheader(t("checklist.title", done=found.done, all=len(found.steps)), anchor=False)
+        rows = -(-len(found.steps) // COLUMNS)
+        for number, column in enumerate(st.columns(COLUMNS, gap="small")):
+            with column.container(gap=None):
+                for step in found.steps[number * rows : (number + 1) * rows]:
+                    _show_step(step, shines=step == found.next)
+
+
+def _show_step(step: Step, *, shines: bool) -> None:
+    icon = DONE if step.done else _NEXT if shines else PENDING
+    words = step_words(step)
+    link_to(step.page, f":blue[**{words}**]" if shines else words, icon, **SECTION.get(step.name, {}))
 
 
 def show_missing(found: Assignment) -> None:
@@ -32,13 +44,13 @@ def show_missing(found: Assignment) -> None:
 
 
 def remind(workspace: Workspace) -> None:
-    """For the side of every page: what comes next, and what the writeup lacks."""
+    """For the side of the other pages: what comes next, and what the writeup lacks."""
     found = assignment(workspace)
     st.caption(t("checklist.title", done=found.done, all=len(found.steps)))
     if found.next:
-        link_to(
-            found.next.page, t("checklist.next", step=step_words(found.next)), _NEXT, **SECTION.get(found.next.name, {})
-        )
+        with st.container(key="checklist"):
+            words = t("checklist.next", step=step_words(found.next))
+            link_to(found.next.page, words, _NEXT, **SECTION.get(found.next.name, {}))
     show_missing(found)
 
 

@@ -74,9 +74,28 @@ def link_to(name: str, label: str | None = None, icon: str | None = None, **quer
     st.page_link(page.file, label=label or page.title, icon=icon or page.icon, query_params=query or None)
 
 
+def next_button(name: str, label: str | None = None, *, primary: bool = True, key: str = "next", **query: str) -> None:
+    """The button that leads on to the page `name`. Of a page's buttons one is primary: the next step."""
+    page = BY_NAME[name]
+    if st.button(
+        label or t("contents.go", page=page.title),
+        type="primary" if primary else "secondary",
+        icon=":material/arrow_forward:",
+        key=key,
+    ):
+        st.switch_page(page.file, query_params=query or None)
+
+
+def show_outcome(words: str, name: str, label: str | None = None, *, primary: bool = True) -> None:
+    """What came of a page, and the button to where it goes on: `name`. Stands at the top, where nobody has to look for it."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="outcome"):
+        st.markdown(words, width="stretch")
+        next_button(name, label, primary=primary)
+
+
 def nothing_yet(message: str, next_page: str | None = None) -> None:
-    """An empty state: what is missing, and the link to where it is made."""
-    with st.container(border=True):
-        st.markdown(message)
-        if next_page:
-            link_to(next_page, t("contents.go", page=BY_NAME[next_page].title), ":material/arrow_forward:")
+    """An empty state: what is missing, and the button to where it is made."""
+    if next_page:
+        show_outcome(message, next_page)
+    else:
+        st.container(border=True).markdown(message)

@@ -1,4 +1,4 @@
-"""The frame of every page: title and lesson, and in the sidebar language, what runs now and the workspace.
+"""The frame of every page: title and lesson, and in the sidebar language, next step, what runs now and the workspace.
 
 With `?shot=1` in its address a page stands alone, for a picture of it: no menu, no sidebar, no lesson.
 """
@@ -17,10 +17,18 @@ from pages.components.server.scripts import html_language
 from pages.components.text import language, language_switch, t
 
 # The word of what is chosen has the primary colour, which must carry white words too, and so is too dark on dark ground.
-CHOSEN = """<style>
+# What a page is about stands in its first screen, of which Streamlit leaves a ninth empty. A link to the page that is
+# shown is drawn as chosen, though it may be a step that was done long ago. Links show where the keyboard is.
+STYLE = """<style>
 [data-testid=stTab][aria-selected=true] p, [data-testid=stSliderThumbValue] p,
 button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMaterial]) {
     color: color-mix(in srgb, currentColor 65%, CanvasText);
+}
+[data-testid=stMainBlockContainer] { padding-top: 3.5rem; padding-bottom: 3rem; }
+.st-key-checklist [data-testid=stPageLink-NavLink]:not(:hover) { background: none; }
+.st-key-checklist [data-testid=stPageLink-NavLink] p { font-weight: inherit; }
+[data-testid=stSidebarNavLink]:focus-visible, [data-testid=stPageLink-NavLink]:focus-visible {
+    outline: 2px solid; outline-offset: -2px;
 }
 </style>"""
 # Streamlit's own words on an upload are English in every language; those take their place to the eye.
@@ -38,7 +46,12 @@ def open_page(name: str) -> Workspace:
     if not alone:
         with st.sidebar:
             language_switch()
-    st.title(t(f"{name}.title"), anchor=False)
+    st.html(STYLE)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.title(t(f"{name}.title"), anchor=False, width="content")
+        if not alone:
+            with st.popover(t("frame.lesson"), icon=":material/school:", type="tertiary"):
+                st.markdown(t(f"{name}.lesson"))
     st.caption(t(f"{name}.intro"))
     try:
         workspace = Workspace.open()
@@ -52,14 +65,13 @@ def open_page(name: str) -> Workspace:
     if workspace.narrowed.exists():
         st.info(t("frame.narrowed"), icon=":material/lock:")
         workspace.narrowed.unlink(missing_ok=True)
-    with st.expander(t("frame.lesson"), icon=":material/school:"):
-        st.markdown(t(f"{name}.lesson"))
     with st.sidebar:
-        remind(workspace)
+        if name != "setup":
+            remind(workspace)
         _what_runs(workspace)
         st.caption(t("frame.workspace"))
         st.caption(plain(str(workspace.root)))
-        st.html(f"<script>{html_language(language())}</script>{CHOSEN}", unsafe_allow_javascript=True)
+        st.html(f"<script>{html_language(language())}</script>", unsafe_allow_javascript=True)
     return workspace
 
 

@@ -27,6 +27,12 @@ def texts(app: AppTest) -> str:
     return "\n".join(map(str, found))
 
 
+def primary(app: AppTest) -> list[str]:
+    """The labels of the primary buttons outside of popovers: of a page's buttons one, the next step."""
+    closed = {id(button.proto) for popover in app.get("popover") for button in popover.button}
+    return [button.label for button in app.button if button.proto.type == "primary" and id(button.proto) not in closed]
+
+
 def cells(app: AppTest) -> str:
     """All words in the tables on the screen, one cell a line."""
     return "\n".join(str(cell) for table in app.table for row in table.value.values for cell in row)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 import streamlit as st
 
+from core.data import dataset as datasets
 from core.engine import checkup, interpreter
 from core.ground.errors import BadInput
 from core.ground.files import write_json
@@ -16,10 +17,11 @@ from core.models import model as models
 from core.models import small
 from core.models.hub import download
 from core.training.run import Run
+from pages.components.setup import guide
 from tests.conftest import ended
 from tests.core.models.families import QWEN25
 from tests.fakes.model import write_model
-from tests.pages.screen import cells, open_page, texts
+from tests.pages.screen import cells, open_page, primary, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -27,13 +29,28 @@ def test_an_empty_workspace_says_what_to_do():
     page = open_page("setup")
     assert page.title[0].value == "准备"
     headings = [heading.value for heading in page.subheader]
-    # The next step, and its button.
-    assert "检查环境" in headings
-    assert page.button(key="guide_check").label == "运行完整检查"
-    assert any("（0 / 9）" in heading for heading in headings)
-    assert "作业报告还缺：环境检查、模型" in texts(page)
-    # The demo is one click away.
+    # The two ways, the demo first.
+    assert headings[:2] == ["先看演示", "自己做：检查环境"]
     assert page.text_input(key="demo_nickname").label == "你的昵称"
+    assert page.button(key="guide_check").label == "运行完整检查"
+    assert primary(page) == ["运行完整演示"]
+    assert any("（0 / 9）" in heading for heading in headings)
+
+
+def test_whoever_has_begun_goes_on_first(workspace):
+    datasets.make_assistant(workspace, "小明")
+    page = open_page("setup")
+    assert primary(page) == ["运行完整检查"]
+    assert page.subheader[0].value == "自己做：检查环境"
+
+
+@pytest.mark.parametrize(("cards", "button"), [([], "下载小模型 SmolLM2"), ([{"name": "A100"}], "链接或下载模型")])
+@pytest.mark.usefixtures("workspace")
+def test_without_a_gpu_a_model_that_works_without_one_comes_first(monkeypatch, cards, button):
+    loaded = checkup.Checkup(time=1.0, loads=[], cuda={"devices": []}, xtuner_version="", xtuner_help="")
+    monkeypatch.setattr(checkup, "last", lambda *_: loaded)
+    monkeypatch.setattr(guide, "gpus", lambda: cards)
+    assert primary(open_page("setup")) == [button]
 
 
 def test_each_section_and_its_address(workspace):
@@ -42,7 +59,6 @@ def test_each_section_and_its_address(workspace):
         ("machine", "没有 NVIDIA 显卡"),
         ("engine", "自带的 Python 环境"),
         ("tunnel", "127.0.0.1"),
-        ("demo", "一键完整演示"),
     ):
         page = open_page("setup", section=name)
         assert words in texts(page) + "".join(heading.value for heading in page.subheader), name
@@ -71,7 +87,10 @@ def test_the_tunnel_command_follows_what_is_typed():
 def test_the_checklist_is_ticked_from_the_disk():
     page = open_page("setup")
     assert any("（7 / 9）" in heading.value for heading in page.subheader)
-    assert "作业报告还缺：环境检查" in texts(page)
+    # It stands there once, and only the next step stands out.
+    labels = [link.proto.label for link in page.get("page_link")]
+    assert [label for label in labels if "检查环境" in label] == [":blue[**检查环境**]"]
+    assert [label for label in labels if "**" in label] == [":blue[**检查环境**]"]
 
 
 @pytest.mark.usefixtures("exported_run")
@@ -110,7 +129,7 @@ def test_a_model_is_linked_and_asks_for_leave_once(workspace, tmp_path):
     assert models.usable(workspace, "internlm2-tiny").whole
     assert not page.warning
     (directory / "modeling_internlm2.py").write_text("import os")
-    page = open_page("setup")
+    page = open_page("setup", section="machine")
     assert "在等你同意" in texts(page)
     page.button(key="trust_look").click().run()
     assert any("之后变了" in warning.value for warning in page.warning)
@@ -298,7 +317,7 @@ def test_a_finished_demo_ends_on_the_comparison(workspace, exported_run: Run):
         },
     )
     page = open_page("setup")
-    assert any("小明的小助手" in success.value for success in page.success)
+    assert "我是:green-background[小明]的小助手" in texts(page)
     assert ":green-background[小明]" in cells(page)
     assert [metric.value for metric in page.metric] == ["100%", "100%", "0%"]
 

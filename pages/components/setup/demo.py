@@ -10,11 +10,12 @@ from core.ground.files import read_json
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
 from core.training import run as runs
+from core.training.run import Run
 from pages.components.choice import select
 from pages.components.comparison import show_answers, show_scores
-from pages.components.contents import link_to
+from pages.components.contents import link_to, next_button
 from pages.components.job_progress import stop_button
-from pages.components.plain import plain
+from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_end
 from pages.components.text import language, say, t
 
@@ -26,19 +27,24 @@ _ICONS = {
 }
 
 
-def show_demo(workspace: Workspace, *, busy: bool) -> None:
-    """What the demo does and its form, and what came of the last one. While it runs, that is shown elsewhere."""
+def show_demo(workspace: Workspace, last: Job | None, *, first: bool) -> None:
+    """What the demo does, or how the `last` one ended, and its form. `first`: it is what to do next on the page."""
     st.subheader(t("demo.title"), anchor=False)
-    st.markdown(t("demo.intro"))
-    if busy:
-        st.caption(t("demo.above"))
-        return
-    show_form(workspace)
-    if last := latest(workspace):
-        show_outcome(workspace, last)
+    if last and last.status() is not Status.FINISHED:
+        show_end(last)
+    elif last and (run := _run_of(workspace, last)) and (result := read_json(run.path / "demo.json")):
+        st.markdown(f":green[{DONE}] {t('demo.finished', time=say(duration(last.seconds)))}")
+        first_answer = result["after"][0]
+        st.markdown(f"> {plain(first_answer['prompt'])}  \n> **{plain(first_answer['answer'], run.nickname)}**")
+        with st.container(horizontal=True):
+            link_to("chat", t("demo.to_chat"))
+            link_to("report", t("demo.to_report"))
+    else:
+        st.markdown(t("demo.intro"))
+    show_form(workspace, first=first)
 
 
-def show_form(workspace: Workspace) -> None:
+def show_form(workspace: Workspace, *, first: bool) -> None:
     """Ask for the nickname and start the demo."""
     with st.form("demo", border=False):
         left, right = st.columns([3, 1], vertical_alignment="bottom")
@@ -46,7 +52,11 @@ def show_form(workspace: Workspace) -> None:
             t("demo.nickname"), key="demo_nickname", placeholder=t("demo.example"), persist_state="session"
         )
         if right.form_submit_button(
-            t("demo.run"), type="primary", icon=":material/play_arrow:", width="stretch", key="demo_submit"
+            t("demo.run"),
+            type="primary" if first else "secondary",
+            icon=":material/play_arrow:",
+            width="stretch",
+            key="demo_submit",
         ):
             with refusals():
                 demo.start(workspace, nickname, language())
@@ -68,32 +78,29 @@ def show_stages(job: Job) -> None:
 def show_live(job: Job) -> bool:
     """The running demo. Returns whether it still runs."""
     nickname = job.spec.get("facts", {}).get("nickname", "")
+    st.subheader(t("demo.title"), anchor=False)
     st.markdown(t("demo.running", nickname=plain(nickname), time=say(duration(job.seconds))))
     show_stages(job)
     if not job.progress:
         st.progress(0.0, text=t("job.phase.start"))
-    stop_button(job)
+    with st.container(horizontal=True):
+        if job.progress.get("run"):
+            next_button("train", t("demo.watch"), run=job.progress["run"])
+        stop_button(job)
     return job.status().live
 
 
 def show_outcome(workspace: Workspace, job: Job) -> None:
-    """What the last demo came to: its reason where it failed, else the answers before and after, and the scores."""
+    """What the last demo came to: how far it got where it failed, else the answers before and after, and the scores."""
     if job.status() is not Status.FINISHED:
-        show_end(job)
         show_stages(job)
         return
-    try:
-        run = runs.find(workspace, job.progress.get("run") or "")
-    except StudioError:
-        # Its run was deleted: nothing to show, and nothing wrong.
+    run = _run_of(workspace, job)
+    if run is None:
         return
     result, scores = read_json(run.path / "demo.json"), stored(run)
     if result is None or scores is None:
         return
-    st.success(
-        t("demo.finished", nickname=plain(run.nickname or "-"), time=say(duration(job.seconds))),
-        icon=":material/celebration:",
-    )
     pairs = zip(result["before"], result["after"], strict=True)
     show_answers([(before["prompt"], before["answer"], after["answer"]) for before, after in pairs], run.nickname)
     show_scores(scores, run)
@@ -101,11 +108,16 @@ def show_outcome(workspace: Workspace, job: Job) -> None:
         # Once, so that a later choice of another run is not undone.
         st.session_state["demo_shown"] = str(job.directory)
         select("run", run.id)
-    with st.container(horizontal=True):
-        link_to("chat", t("demo.to_chat"))
-        link_to("report", t("demo.to_report"))
     with st.expander(t("demo.stages"), icon=":material/timer:"):
         show_stages(job)
+
+
+def _run_of(workspace: Workspace, job: Job) -> Run | None:
+    """The run of a finished demo; None where it was deleted, which is nothing wrong."""
+    try:
+        return runs.find(workspace, job.progress.get("run") or "")
+    except StudioError:
+        return None
 
 
 def latest(workspace: Workspace) -> Job | None:

@@ -3,53 +3,63 @@
 import streamlit as st
 
 from core.engine import checkup, interpreter
+from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 from core.report.assignment import Assignment
-from pages.components.checklist import show_missing
-from pages.components.contents import BY_NAME, link_to
+from pages.components.contents import next_button
 from pages.components.problems import refusals
 from pages.components.setup.models import demo_button, small_button
 from pages.components.setup.sections import open_section
 from pages.components.text import language, t
 
 
-def show_guide(workspace: Workspace, found: Assignment, *, busy: bool) -> None:
-    """The next step; that all is done where there is none. While something runs here its buttons wait."""
+def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bool) -> None:
+    """The next step; that all is done where there is none. While something runs here its buttons wait.
+
+    `first`: it is what to do next, and its button the page's primary one.
+    """
     step = found.next
     if step is None:
         st.subheader(t("guide.all_done"), anchor=False)
         st.markdown(t("guide.all_done_text"))
         with st.container(horizontal=True):
-            link_to("report")
-            link_to("chat")
+            next_button("report", primary=first)
+            next_button("chat", primary=False, key="next_chat")
         return
     number = found.steps.index(step) + 1
+    st.subheader(t("guide.title", step=t(f"checklist.{step.name}")), anchor=False)
     st.caption(t("guide.step", number=number, all=len(found.steps)))
-    st.subheader(t(f"checklist.{step.name}"), anchor=False)
     st.markdown(t(f"guide.{step.name}"))
     if step.name == "environment":
-        _check_button(workspace, busy=busy)
+        _check_button(workspace, busy=busy, first=first)
     elif step.name == "model":
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                t("guide.to_models"),
-                type="primary",
-                icon=":material/link:",
-                key="guide_models",
-                on_click=open_section,
-                args=("models",),
-            )
-            small_button(workspace, key="guide_small_model", disabled=busy)
-            demo_button(workspace, key="guide_demo_model", disabled=busy)
-    elif st.button(
-        t("guide.go", page=BY_NAME[step.page].title), type="primary", icon=":material/arrow_forward:", key="guide_go"
-    ):
-        st.switch_page(BY_NAME[step.page].file)
-    show_missing(found)
+            _ways_to_a_model(workspace, busy=busy, first=first)
+    else:
+        next_button(step.page, primary=first, key="guide_go")
 
 
-def _check_button(workspace: Workspace, *, busy: bool) -> None:
-    if st.button(t("engine.check"), type="primary", icon=":material/fact_check:", key="guide_check", disabled=busy):
+def _ways_to_a_model(workspace: Workspace, *, busy: bool, first: bool) -> None:
+    """Without a GPU, what works without one comes first."""
+    small_first = first and not gpus()
+    if small_first:
+        small_button(workspace, key="guide_small_model", disabled=busy, primary=True)
+    st.button(
+        t("guide.to_models"),
+        type="primary" if first and not small_first else "secondary",
+        icon=":material/link:",
+        key="guide_models",
+        on_click=open_section,
+        args=("models",),
+    )
+    if not small_first:
+        small_button(workspace, key="guide_small_model", disabled=busy)
+    demo_button(workspace, key="guide_demo_model", disabled=busy)
+
+
+def _check_button(workspace: Workspace, *, busy: bool, first: bool) -> None:
+    kind = "primary" if first else "secondary"
+    if st.button(t("engine.check"), type=kind, icon=":material/fact_check:", key="guide_check", disabled=busy):
         with refusals():
             checkup.start(workspace, interpreter.in_use(workspace), language=language())
             st.rerun()

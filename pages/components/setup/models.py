@@ -111,9 +111,10 @@ def _show_failure(workspace: Workspace, kind: str) -> None:
         show_end(job, download.why(job))
 
 
-def small_button(workspace: Workspace, *, key: str, disabled: bool) -> None:
+def small_button(workspace: Workspace, *, key: str, disabled: bool, primary: bool = False) -> None:
     """The button that starts fetching and unpacking the small real model."""
-    if st.button(t("models.small_build"), key=key, icon=":material/download:", disabled=disabled):
+    kind = "primary" if primary else "secondary"
+    if st.button(t("models.small_build"), key=key, type=kind, icon=":material/download:", disabled=disabled):
         with refusals():
             small.build(workspace)
             st.rerun()

@@ -15,17 +15,21 @@ _ICONS = {
 _OPEN, _SWITCH = "section", "section_switch"
 
 
-def choose_section() -> str:
-    """The part that is open; the demo at first. Kept by its name, which no language changes."""
+def choose_section(*, has_demo: bool) -> str:
+    """The part that is open: what the demo came to where there was one, else the models. Kept by its name, which no
+    language changes.
+    """
+    there = SECTIONS if has_demo else SECTIONS[1:]
     asked = st.query_params.get(_OPEN)
-    if asked in SECTIONS:
+    if asked in there:
         # A link, which goes before what was open.
         open_section(asked)
-    st.session_state.setdefault(_OPEN, SECTIONS[0])
-    st.session_state.setdefault(_SWITCH, st.session_state[_OPEN])
+    chosen = st.session_state.get(_OPEN)
+    # Until somebody chooses, it is the first, which may be another one a moment later.
+    st.session_state[_SWITCH] = chosen = chosen if chosen in there else there[0]
     st.segmented_control(
         t("setup.sections"),
-        SECTIONS,
+        there,
         required=True,
         format_func=lambda name: f"{_ICONS[name]} {t(f'setup.section.{name}')}",
         key=_SWITCH,
@@ -33,8 +37,7 @@ def choose_section() -> str:
         label_visibility="collapsed",
         wrap=True,
     )
-    chosen = st.session_state[_OPEN]
-    if chosen != SECTIONS[0]:
+    if chosen != there[0]:
         st.query_params[_OPEN] = chosen
     elif _OPEN in st.query_params:
         del st.query_params[_OPEN]
@@ -43,9 +46,9 @@ def choose_section() -> str:
 
 def open_section(name: str) -> None:
     """Open a part: from a button's callback, or before it is drawn."""
-    st.session_state[_OPEN] = st.session_state[_SWITCH] = st.query_params[_OPEN] = name
+    st.session_state[_OPEN] = st.query_params[_OPEN] = name
 
 
 def _take_choice() -> None:
     # Into a key that is no widget's, which stays from page to page.
-    st.session_state[_OPEN] = st.query_params[_OPEN] = st.session_state[_SWITCH] or st.session_state[_OPEN]
+    st.session_state[_OPEN] = st.query_params[_OPEN] = st.session_state[_SWITCH]

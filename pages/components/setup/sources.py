@@ -123,7 +123,7 @@ def _show_download_form(workspace: Workspace, *, busy: bool) -> None:
     token = right.text_input(
         t("download.token"), key=_TOKEN, type="password", help=t("download.token_help"), autocomplete="off"
     )
-    if st.button(t("download.start"), type="primary", icon=":material/download:", key="download_start", disabled=busy):
+    if st.button(t("download.start"), icon=":material/download:", key="download_start", disabled=busy):
         with refusals():
             download.start(workspace, Source.of(hub, repository, revision, address), name or None, token)
             st.rerun()

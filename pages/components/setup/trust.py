@@ -50,9 +50,7 @@ def _ask(workspace: Workspace, model: Model, code: trust.Code) -> None:
             with (model.path / file).open("rb") as opened:
                 text = opened.read(MOST_BYTES).decode("utf-8", errors="replace")
             st.code(text, language="python", line_numbers=True, height=320)
-    if st.button(
-        t("trust.agree", name=model.name), type="primary", icon=":material/verified_user:", key=f"trust-{model.name}"
-    ):
+    if st.button(t("trust.agree", name=model.name), icon=":material/verified_user:", key=f"trust-{model.name}"):
         # The files as they were shown: should they have changed since, it is asked again.
         trust.agree(workspace, model.path, code.files)
         st.toast(t("trust.agreed", name=model.name), icon=DONE)
