@@ -23,7 +23,7 @@ STAGES = {
     "demo": ("machine",),
     "models": ("models",),
     "engine": ("engine",),
-    "datasets": ("datasets", "imports"),
+    "datasets": ("assistant", "datasets", "imports"),
     "configs": ("configs",),
     "recipes": ("configs",),
     "train": ("training", "shelf"),

@@ -1,94 +1,173 @@
 """A base model's own answers to general questions, kept to be trained on again: so that nothing it knew is unlearned.
 
-Strings data and chat together, which do not know each other. What becomes of the answers is for `data.assistant`.
+Only in the languages that it speaks: where its family does not say, it is asked a few facts first. Strings data and chat
+together, which do not know each other. What of an answer is fit to be learned is for `data.replies`, what becomes of
+them for `teaching`.
 """
 
 import hashlib
+import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from core.chat import worker_client
-from core.chat.worker_client import Ask, Sampling
+from core.chat import facts, worker_client
+from core.chat.asked import LEAST_RIGHT, PROBES, TOKENS, fact_questions
+from core.chat.worker_client import Ask, Sampling, Worker
 from core.data.dialogues.curated import plain, replay_questions
-from core.engine.commands import module_command
+from core.data.replies import Reply, flaw, shortened
 from core.ground.errors import WorkFailed
-from core.ground.files import read_json, write_json
-from core.ground.text import Language, speaking
+from core.ground.files import locked, read_json, write_json
+from core.ground.text import Text
 from core.ground.workspace import Workspace
-from core.jobs.job import Job
-from core.jobs.single import live, starting
 from core.models import model as models
+from core.models.family import family_of
+from core.models.fingerprint import fingerprint
+from core.models.model import Model
 
-MOST_TOKENS = 256
-# Asked together, so that progress can be told.
-_AT_ONCE = 16
+# Tokens of an answer. What a model begins with is what its manner is known by, and a longer row is a slower iteration:
+# on a CPU as much as a few sentences take.
+MOST_TOKENS = {"cpu": 64, "cuda": 128}
+# A new number has every model asked again.
+_VERSION = 2
+Tell = Callable[[float, float], None]
+
+
+class Stopped(WorkFailed):
+    """It was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """Questions with the base model's answers; `dropped` were cut off or empty and are not among them."""
+    """Questions with the base model's answers; what was `left_out` of those asked, by why; which languages it speaks."""
 
     model: str
-    pairs: tuple[tuple[str, str], ...]
-    dropped: int
+    replies: tuple[Reply, ...]
+    left_out: Mapping[str, int]
+    languages: tuple[str, ...]
     made: float
+
+    @property
+    def cut_off(self) -> int:
+        """How many answers went on: they are kept as far as they came."""
+        return sum(not reply.whole for reply in self.replies)
+
+    @property
+    def why_none(self) -> Text | None:
+        """Why there is nothing to replay; None where there is."""
+        if self.replies:
+            return None
+        return Text(
+            f"模型 {self.model} 自己的回答不能用：常识题几乎都答不对",
+            f"the model {self.model} has no answers of its own that are of use: it gets hardly any general question right",
+        )
+
+
+def by_default(model: Model | None) -> bool:
+    """Whether a dataset for this model has the model's own answers in it unless somebody says otherwise."""
+    return model is not None and model.trainable and not model.toy
 
 
 def stored(workspace: Workspace, model: str) -> Replay | None:
-    """The answers of a model that were generated before, None if none were."""
-    kept = read_json(workspace.replays / f"{workspace.model(model).name}.json")
-    if kept is None:
+    """The answers of a model that were generated before, None if none were, or other weights have its name now."""
+    place = workspace.model(model)
+    kept = read_json(workspace.replays / f"{place.name}.json")
+    if kept is None or kept.get("version") != _VERSION or kept["fingerprint"] != fingerprint(place):
         return None
-    pairs = tuple((question, answer) for question, answer in kept["pairs"])
-    return Replay(model=model, pairs=pairs, dropped=kept["dropped"], made=kept["made"])
+    return Replay(
+        model=model,
+        replies=tuple(Reply(*reply) for reply in kept["replies"]),
+        left_out=kept["left_out"],
+        languages=tuple(kept["languages"]),
+        made=kept["made"],
+    )
 
 
 def generate(
-    workspace: Workspace, model: str, count: int | None = None, tell: Callable[[float, float], None] | None = None
+    workspace: Workspace, model: str, count: int | None = None, tell: Tell | None = None, tokens: int | None = None
 ) -> Replay:
-    """Ask the base model `count` of our general questions, greedily, and keep its answers. Raises StudioError."""
-    questions = [question["question"] for question in replay_questions()]
-    # The same ones whatever the count, well mixed.
-    questions.sort(key=lambda question: hashlib.sha256(plain(question).encode()).digest())
-    questions = questions[:count]
-    there = {job.name for job in worker_client.jobs_in(workspace.jobs, "chat") if job.status().live}
-    worker = worker_client.worker_for(workspace, model=model, own=True)
-    pairs, dropped, began = [], 0, time.monotonic()
+    """Ask the base model our general questions (`count` of them), greedily, and keep its answers.
+
+    Of two at once the second waits for the first. Raises StudioError where it cannot be asked, Stopped at SIGTERM.
+    """
+    chosen = models.usable(workspace, model)
+    with locked(workspace.replays / f".{model}.lock"), _stopped_by_term():
+        there = {job.name for job in worker_client.jobs_in(workspace.jobs, "chat") if job.status().live}
+        worker = worker_client.worker_for(workspace, model=model, own=True)
+        try:
+            worker.wait_ready()
+            languages = _spoken(worker, chosen)
+            questions = [question for question in replay_questions() if question["language"] in languages]
+            # The same ones whatever the count, well mixed.
+            questions.sort(key=lambda question: hashlib.sha256(plain(question["question"]).encode()).digest())
+            questions = questions[:count]
+            most = tokens or MOST_TOKENS["cuda" if worker.job.progress.get("device") == "cuda" else "cpu"]
+            lines = _answers(worker, [question["question"] for question in questions], most, tell)
+        finally:
+            if worker.job.name not in there:
+                worker.stop()
+    replies, left_out = [], Counter[str]()
+    for question, line in zip(questions, lines, strict=True):
+        whole = line["finish"] == "stop"
+        answer = line["answer"].strip() if whole else shortened(line["answer"].strip())
+        why = flaw(question["question"], answer, question["language"])
+        if why:
+            left_out[why] += 1
+        else:
+            replies.append(Reply(question["question"], answer, whole))
+    kept = {
+        "version": _VERSION,
+        "model": model,
+        "fingerprint": fingerprint(workspace.model(model)),
+        "replies": replies,
+        "left_out": dict(left_out),
+        "languages": languages,
+        "made": time.time(),
+        "max_new_tokens": most,
+    }
+    write_json(workspace.replays / f"{model}.json", kept)
+    return Replay(model=model, replies=tuple(replies), left_out=left_out, languages=tuple(languages), made=kept["made"])
+
+
+def _spoken(worker: Worker, model: Model) -> list[str]:
+    """The languages that the model speaks: the one of its family, else those in which it knows some of a few facts."""
+    family = family_of(model)
+    languages = list(family.languages) if family is not None else ["zh", "en"]
+    if len(languages) == 1:
+        return languages
+    asked = {language: fact_questions(language, "quick")[:PROBES] for language in languages}
+    asks = [Ask(side="base", turns=[(one["question"], None)]) for probes in asked.values() for _, one in probes]
+    answers = iter(worker.ask(asks, Sampling(max_new_tokens=TOKENS["fact"])))
+    right = {
+        language: sum(facts.right(next(answers)["answer"], one["fact"]) for _, one in probes)
+        for language, probes in asked.items()
+    }
+    return [language for language in languages if right[language] >= LEAST_RIGHT * len(asked[language])]
+
+
+def _answers(worker: Worker, questions: list[str], most: int, tell: Tell | None) -> list[dict]:
+    began = time.monotonic()
+
+    def answered(there: int) -> None:
+        if tell:
+            done = there / len(questions)
+            tell(done, (time.monotonic() - began) * (1 - done) / done)
+
+    asks = [Ask(side="base", turns=[(question, None)]) for question in questions]
+    return worker.ask(asks, Sampling(max_new_tokens=most), on_answer=answered) if asks else []
+
+
+@contextmanager
+def _stopped_by_term() -> Iterator[None]:
+    """While it lasts, SIGTERM raises, so that the worker is ended too."""
+
+    def stopped(*_: object) -> None:
+        raise Stopped("已按要求停止：没有生成回答", "stopped as asked: no answers were made")
+
+    before = signal.signal(signal.SIGTERM, stopped)
     try:
-        worker.wait_ready()
-        for start in range(0, len(questions), _AT_ONCE):
-            block = questions[start : start + _AT_ONCE]
-            asks = [Ask(side="base", turns=[(question, None)]) for question in block]
-            for question, line in zip(block, worker.ask(asks, Sampling(max_new_tokens=MOST_TOKENS)), strict=True):
-                # One that was cut off would teach to stop in the middle.
-                if line["finish"] == "stop" and line["answer"].strip():
-                    pairs.append((question, line["answer"].strip()))
-                else:
-                    dropped += 1
-            if tell:
-                done = (start + len(block)) / len(questions)
-                tell(done, (time.monotonic() - began) * (1 - done) / done)
+        yield
     finally:
-        if worker.job.name not in there:
-            worker.stop()
-    if not pairs:
-        raise WorkFailed(
-            f"模型 {model} 没有给出一个完整的回答，无法重放", f"the model {model} finished no answer: nothing to replay"
-        )
-    made = time.time()
-    write_json(
-        workspace.replays / f"{model}.json",
-        {"model": model, "pairs": pairs, "dropped": dropped, "made": made, "max_new_tokens": MOST_TOKENS},
-    )
-    return Replay(model=model, pairs=tuple(pairs), dropped=dropped, made=made)
-
-
-def start(workspace: Workspace, model: str, language: Language | None = None) -> Job:
-    """Generate as a job, which says in `language` why it fails; one that runs already goes on. Raises BadInput where the model cannot be used."""
-    models.usable(workspace, model)
-    argv = module_command("core", "datasets", "replay", f"--model={model}", "--workspace", workspace.root, "--json")
-    with starting(workspace.jobs, "replay"):
-        return live(workspace.jobs, "replay") or Job.start(
-            workspace.jobs, "replay", argv, env=speaking(language), facts={"model": model}
-        )
+        signal.signal(signal.SIGTERM, before)

@@ -13,7 +13,7 @@ CORE, PAGES = PROJECT / "core", PROJECT / "pages"
 # In the order of the work: a room knows only those before it.
 ROOMS = "ground jobs engine models data config forecast training export chat report publish".split()
 # Above all rooms: the headless commands, the demo, and what chat gives to data.
-ROOFS = {"core/__main__.py", "core/demo.py", "core/replay.py", "core/__init__.py"}
+ROOFS = {"core/__main__.py", "core/demo.py", "core/replay.py", "core/teaching.py", "core/__init__.py"}
 HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "deepspeed", "bitsandbytes", "safetensors"}
 # What runs in the engine's interpreter, which may be one of the user's own.
 WORKERS = CORE / "engine" / "workers"

@@ -25,8 +25,6 @@ from core.models.model import Model
 RecipeName = Literal["course", "fast", "pretrain", "preset"]
 RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
 DATASET = "train_dataloader.dataset"
-# Below this a model is a toy like our demo model, whose few weights need a larger step.
-TINY_PARAMETERS = 50_000_000
 FAST_UPDATES = 120
 FAST_UPDATES_TINY = 200
 RANKS = {"course": 64, "fast": 16, "pretrain": 64, "preset": 64}
@@ -80,7 +78,7 @@ def edits(
         return
     yield from _task_edits(preset, model, data, questions)
     yield from own_prompt(preset, model)
-    tiny = model.parameters < TINY_PARAMETERS
+    tiny = model.toy
     if recipe == "fast":
         yield from _fast_edits(model, rows, gpu, cards, None if tiny else fit)
     if recipe == "pretrain":
@@ -140,7 +138,7 @@ def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[st
 
 def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None) -> Iterator[Edit]:
     """Enough updates on short rows, and answers on the way."""
-    tiny = model.parameters < TINY_PARAMETERS
+    tiny = model.toy
     batch = fit.batch_size if fit else 16 if tiny else 4
     per_epoch = math.ceil(rows / batch)
     updates = FAST_UPDATES_TINY if tiny else FAST_UPDATES
@@ -208,7 +206,7 @@ def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None)
 
 def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     """An adapter in place of full training, and updates enough for a small corpus."""
-    tiny = model.parameters < TINY_PARAMETERS
+    tiny = model.toy
     # About 4 bytes of JSON for a token, 512 tokens for a pack.
     packs = max(1, data.stat().st_size // 2048)
     epochs = min(10, math.ceil(60 / packs))

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from core.data import storage
 from core.data.dialogues.curated import dialogues, held_out, plain
-from core.data.row import Row, single
+from core.data.replies import Reply
+from core.data.row import Row, ended_or_not, single
 from core.data.storage import Dataset
 from core.ground.errors import BadInput
 from core.ground.files import read_json
@@ -92,7 +93,7 @@ class Assistant:
     answers: tuple[tuple[str, str], ...] = ()
     general: float | None = None
     repeat: int = 1
-    replay: tuple[tuple[str, str], ...] = ()
+    replay: tuple[Reply, ...] = ()
     replay_model: str = ""
 
     def values(self) -> dict[str, Any]:
@@ -117,13 +118,17 @@ class Assistant:
     @classmethod
     def of(cls, dataset: Dataset) -> "Assistant":
         """The choices that a dataset was made with."""
-        made = {**dataset.made, "replay": read_json(dataset.path / REPLAY) or ()}
+        return cls.chosen({**dataset.made, "replay": read_json(dataset.path / REPLAY) or ()})
+
+    @classmethod
+    def chosen(cls, made: dict[str, Any]) -> "Assistant":
+        """The choices of `made`, as JSON has them; what else is there does not count."""
         chosen = {key: value for key, value in made.items() if key in {field.name for field in fields(cls)}}
         if "answers" in chosen:
             chosen["answers"] = tuple(chosen["answers"].items())
         if "questions" in chosen:
             chosen["questions"] = tuple(chosen["questions"])
-        chosen["replay"] = tuple((question, answer) for question, answer in chosen["replay"])
+        chosen["replay"] = tuple(Reply(*reply) for reply in chosen.get("replay", ()))
         return cls(**chosen)
 
     @property
@@ -187,7 +192,7 @@ class Assistant:
         if checked.recipe == "course":
             return checked._course()
         identity = checked._identity()
-        return (identity + checked._general(len(identity))) * checked.repeat
+        return ended_or_not((identity + checked._general(len(identity))) * checked.repeat)
 
     def checked(self) -> "Assistant":
         """The same with the nickname as it is taught. Raises BadInput for the first choice that will not do."""
@@ -257,7 +262,11 @@ class Assistant:
 
     def _general(self, identity: int) -> list[Row]:
         """General rows: ours, or what the base model itself answers, in the ratio that was chosen."""
-        rows = [single(question, answer) for question, answer in self.replay if plain(question) not in held_out()]
+        rows = [
+            single(reply.question, reply.answer, whole=reply.whole)
+            for reply in self.replay
+            if plain(reply.question) not in held_out()
+        ]
         if not rows:
             rows = [
                 single(g["question"], g["answer"])

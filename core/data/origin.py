@@ -1,6 +1,6 @@
 """For which model an assistant's dataset is made, and so what the assistant may say of itself and in which languages."""
 
-from core.data.assistant import Languages
+from core.data.assistant import Languages, Phrasings
 from core.ground.workspace import Workspace
 from core.models import model as models
 from core.models.family import family_of, label_of, size_of
@@ -22,6 +22,11 @@ def spoken(model: Model | None) -> Languages:
     """The languages to teach a model: those that its family speaks."""
     family = family_of(model) if model is not None else None
     return family.languages[0] if family is not None and len(family.languages) == 1 else "both"
+
+
+def phrasings(model: Model | None) -> Phrasings:
+    """In how many ways to ask who it is: a toy learns no more than the usual ones in its few updates."""
+    return "usual" if model is None or model.toy else "all"
 
 
 def model_to_teach(workspace: Workspace) -> Model | None:

@@ -1,6 +1,8 @@
 """A row of a dataset: one conversation, in the form that XTuner reads with `dataset_map_fn=None`.
 
 {"conversation": [{"system": "…", "input": "…", "output": "…"}, …]}      `system` only in the first turn, if any
+
+An answer that was cut off has `need_eos_token` false: it is learned as far as it goes, and not that it ends there.
 """
 
 from typing import NotRequired, TypedDict
@@ -14,6 +16,7 @@ class Turn(TypedDict):
     system: NotRequired[str]
     input: str
     output: str
+    need_eos_token: NotRequired[bool]
 
 
 class Row(TypedDict):
@@ -22,9 +25,18 @@ class Row(TypedDict):
     conversation: list[Turn]
 
 
-def single(question: str, answer: str) -> Row:
-    """A conversation of one turn."""
-    return {"conversation": [{"input": question, "output": answer}]}
+def single(question: str, answer: str, *, whole: bool = True) -> Row:
+    """A conversation of one turn, its answer cut off where it is not `whole`."""
+    turn: Turn = {"input": question, "output": answer}
+    return {"conversation": [turn if whole else {**turn, "need_eos_token": False}]}
+
+
+def ended_or_not(rows: list[Row]) -> list[Row]:
+    """The same rows, each turn saying whether it ends where one of them does: in a column, silence would mean no."""
+    if not any("need_eos_token" in turn for row in rows for turn in row["conversation"]):
+        return rows
+    return [{"conversation": [{**turn, "need_eos_token": turn.get("need_eos_token", True)} for turn in row["conversation"]]}
+            for row in rows]  # fmt: skip
 
 
 def problem(row: object) -> Text | None:

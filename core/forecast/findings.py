@@ -18,7 +18,6 @@ from core.ground.problem import Problem
 from core.models.family import family_of
 from core.models.shape import knows_sdpa
 
-TINY_PARAMETERS = 50_000_000
 # Learning rates that people train with: least, most, and one to take instead.
 _RATES = {"adapter": (1e-5, 3e-3, 2e-4), "full": (1e-6, 1e-4, 2e-5)}
 _RATES_TINY = {"adapter": (1e-4, 2e-2, 2e-3), "full": (1e-4, 1e-2, 1e-3)}
@@ -96,7 +95,7 @@ def _schedule(case: Case) -> Iterator[Problem]:
 
 def _learning(case: Case) -> Iterator[Problem]:
     rate = case.facts["optimizer"].get("lr")
-    rates = _RATES_TINY if 0 < case.model.parameters < TINY_PARAMETERS else _RATES
+    rates = _RATES_TINY if 0 < case.model.parameters and case.model.toy else _RATES
     low, high, usual = rates["adapter" if case.adapter else "full"]
     if isinstance(rate, int | float) and not low <= rate <= high:
         way = ("适配器", "an adapter") if case.adapter else ("全量训练", "full training")

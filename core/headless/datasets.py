@@ -1,16 +1,12 @@
-"""`datasets …`: make, check and measure datasets; `datasets import` is in `imports`."""
+"""`datasets …`: make, check and measure datasets; `datasets import` is in `imports`, `datasets assistant` in `assistant`."""
 
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from core import replay
-from core.data import assistant, corpus, intake, rendering, split, statistics, versions
+from core.data import corpus, intake, rendering, split, statistics, versions
 from core.data import dataset as datasets
-from core.data import origin as origins
-from core.data.assistant import COURSE_N, Assistant
 from core.data.files.special_tokens import tokens_of
 from core.ground.errors import BadInput
 from core.ground.figures import duration, share
@@ -47,47 +43,6 @@ def telling(what: str) -> Callable[[float, float], None]:
             show_progress.show(f"{what} {share(done)}, {duration(eta)}", last=done >= 1)
 
     return tell
-
-
-def datasets_assistant(workspace: Workspace, options: Options) -> Answer:
-    model = models.find(workspace, options.model) if options.model else origins.model_to_teach(workspace)
-    wanted = Assistant(
-        nickname=options.name,
-        recipe=options.recipe,
-        n=options.n,
-        assistant_name=options.assistant_name,
-        maker=options.maker,
-        language=options.language or origins.spoken(model),
-        **({} if options.recipe == "course" else origins.origin(model)),
-        style=options.style,
-        phrasings=options.phrasings,
-        general=options.general,
-        repeat=options.repeat,
-        **_replayed(workspace, options.replay),
-    )
-    made = dataset_answer(assistant.make(workspace, wanted, options.out))
-    return {**made, "teaches": {spoken: wanted.answer(spoken, "introduce") for spoken in wanted.languages}}
-
-
-def _replayed(workspace: Workspace, model: str | None) -> dict[str, Any]:
-    """The choices that make a model's own answers the general rows. Raises BadInput where there are none yet."""
-    if model is None:
-        return {}
-    kept = replay.stored(workspace, model)
-    if kept is None:
-        raise BadInput(
-            f"模型 {model} 还没有重放的回答：先运行 datasets replay --model {model}",
-            f"there are no replayed answers of {model} yet: run datasets replay --model {model} first",
-        )
-    return {"replay": kept.pairs, "replay_model": model}
-
-
-def datasets_replay(workspace: Workspace, options: Options) -> Answer:
-    models.usable(workspace, options.model)
-    if options.count is not None and options.count < 1:
-        raise BadInput(f"数量 {options.count} 要大于 0", f"the count {options.count} must be above 0")
-    made = replay.generate(workspace, options.model, options.count, telling("answers"))
-    return {"model": made.model, "answers": len(made.pairs), "dropped": made.dropped}
 
 
 def datasets_corpus(workspace: Workspace, options: Options) -> Answer:
@@ -178,30 +133,6 @@ def datasets_list(workspace: Workspace, _: Options) -> Answer:
 
 
 COMMANDS: Table = {
-    "datasets assistant": (
-        datasets_assistant,
-        [
-            (("--name",), {"required": True, "help": "the nickname"}),
-            (("--recipe",), {"choices": ("course", "balanced"), "default": "balanced"}),
-            (("--n",), {"type": int, "default": COURSE_N}),
-            (("--assistant-name",), {"default": "", "help": "the assistant's own name"}),
-            (("--maker",), {"default": "", "help": "who made the model"}),
-            (("--language",), {"choices": ("zh", "en", "both"), "help": "default: those that the model speaks"}),
-            (
-                ("--model",),
-                {"help": "which model it is for, so that it says the right name and maker; default: the newest"},
-            ),
-            (("--style",), {"choices": ("course", "formal", "lively"), "default": "course"}),
-            (("--phrasings",), {"choices": ("usual", "all"), "default": "usual", "help": "of the identity questions"}),
-            (("--general",), {"type": float, "help": "general rows for each identity row; default: all"}),
-            (
-                ("--repeat",),
-                {"type": int, "default": 1, "help": "balanced: how many times each row stands in the file"},
-            ),
-            (("--replay",), {"metavar": "MODEL", "help": "general rows are this model's own answers"}),
-            OUT,
-        ],
-    ),
     "datasets check": (
         datasets_check,
         [(("dataset",), {}), (("--model",), {"help": "look for the tokens of its prompt template"})],
@@ -259,10 +190,6 @@ COMMANDS: Table = {
             (("--keep",), {"action": "store_true", "help": "move the files into the dataset"}),
             OUT,
         ],
-    ),
-    "datasets replay": (
-        datasets_replay,
-        [(("--model",), {"required": True}), (("--count",), {"type": int, "help": "questions; default: all"})],
     ),
     "datasets list": (datasets_list, []),
 }

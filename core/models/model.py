@@ -28,6 +28,9 @@ from core.models.weights import examine
 DIALOGUES = PROJECT / "core" / "data" / "dialogues"
 
 
+TOY_PARAMETERS = 50_000_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """What the files of a model directory say."""
@@ -58,6 +61,11 @@ class Model:
     @property
     def demo(self) -> bool:
         return (self.path / "demo_model.json").exists()
+
+    @property
+    def toy(self) -> bool:
+        """Whether it is as small as our demo model: it needs larger steps, and what it says by itself is worth nothing."""
+        return self.parameters < TOY_PARAMETERS
 
     @property
     def prompt_template(self) -> PromptTemplate:

@@ -100,9 +100,10 @@ OPTIONS = [
     ["datasets", "replace", "D", "--find", "a", "--put", "b", "--part", "output", "--out", "E"],
     ["datasets", "show", "D", "--first", "3", "--count", "5"],
     ["datasets", "remake", "D", "--out", "E"],
-    ["datasets", "replay", "--model", "M", "--count", "5"],
+    ["datasets", "replay", "--model", "M", "--count", "5", "--tokens", "64"],
     ["datasets", "assistant", "--name", "N", "--assistant-name", "A", "--maker", "M", "--language", "en", "--style", "lively",
      "--general", "0.5", "--repeat", "3", "--replay", "M"],
+    ["datasets", "assistant", "--name", "N", "--model", "M", "--no-replay", "--choices", "{}"],
     ["datasets", "render", "D", "--row", "3", "--model", "M", "--system", "S"],
     ["configs", "list", "-p", "PATTERN", "--long"],
     ["configs", "undo", "C", "--redo"],
@@ -248,7 +249,7 @@ def test_real_process_in_an_empty_workspace(workspace):
     assert found["versions"]["xtuner"] == "0.2.0"
 
     found = answer(core("datasets", "assistant", "--name", "O'Neil 😀", "--recipe", "course", "--n", "2", "--json"))
-    assert set(found) == {*DATASET, "teaches"}
+    assert set(found) == {*DATASET, "teaches", "general"}
     assert (found["rows"], found["unique_rows"]) == (6, 2)
     assert Path(found["path"]).is_relative_to(workspace.datasets)
 
@@ -299,7 +300,7 @@ def test_models(told, tmp_path, workspace):
 @pytest.mark.usefixtures("workspace")
 def test_datasets(told, tmp_path):
     made = told("datasets", "assistant", "--name", "小明", "--out", "mine")
-    assert set(made) == {*DATASET, "teaches"}
+    assert set(made) == {*DATASET, "teaches", "general"}
     assert made["name"] == "mine"
     (tmp_path / "x.jsonl").write_text('{"question": "a", "answer": "b"}\nbad\n')
     imported = told("datasets", "import", str(tmp_path / "x.jsonl"), "--out", "other")

@@ -2,7 +2,8 @@
 
 Runs in the engine's interpreter as `python -m core.engine.workers.entry CONFIG [xtuner train's options]`; imported by
 nobody. Adds to XTuner: what it lacks on a machine without a GPU, a progress file, and "finish the step, save,
-exit" when asked to stop. Changes no file of XTuner, and of what is trained the first token of a row alone: `beginning`.
+exit" when asked to stop. Changes no file of XTuner, and of what is trained a row's first token and its last: `beginning`,
+`ending`.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import sys
 import time
 import types
 
+from core.engine.workers import ending
 from core.engine.workers.beginning import begin_texts, install
 from core.engine.workers.training_hook import Interrupted, departure, stop_asked, tell, telling, watch_runners
 from core.engine.workers.without_gpu import make_cpu_work
@@ -79,11 +81,13 @@ def mark_evaluations() -> None:
 
 
 def begin_rows() -> None:
-    """Have training and evaluation begin a row as the model's own tokenizer and chat template do, BOS not twice."""
+    """Have training and evaluation begin a row as the model's own tokenizer and chat template do, BOS not twice; and a
+    row whose last answer was cut off does not end."""
     from xtuner.dataset import utils
     from xtuner.engine.hooks import EvaluateChatHook
 
     install(utils)
+    ending.install(vars(sys.modules["xtuner.dataset.map_fns.template_map_fn"]))
     made = EvaluateChatHook.__init__
 
     def begun(self: EvaluateChatHook, *arguments: object, **options: object) -> None:

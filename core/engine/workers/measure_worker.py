@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.engine.workers import ending
 from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, build, named, paths
 from core.engine.workers.training_data import NoData, NotKnown, lengths, padded_tokens
@@ -107,6 +108,7 @@ def built_by_xtuner(file: Path) -> "dict[str, Any]":
     built = Config.fromfile(str(file))
     register_function(built._cfg_dict)
     install(utils)
+    ending.install(vars(sys.modules["xtuner.dataset.map_fns.template_map_fn"]))
     dataset = BUILDER.build(built.train_dataloader.dataset)
     sequences = [abs(length) for length in getattr(dataset, "length", None) or [0] * len(dataset)]
     return {

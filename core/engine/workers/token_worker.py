@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.engine.workers import ending
 from core.engine.workers.beginning import beginning, begun, install
 from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
@@ -55,7 +56,7 @@ def load_xtuner() -> "tuple[Any, Any]":
         setattr(sys.modules["xtuner.utils"], name, getattr(constants, name))
     encoding = install(importlib.import_module("xtuner.dataset.utils"))
     mapping = importlib.import_module("xtuner.dataset.map_fns.template_map_fn")
-    return encoding, mapping.template_map_fn
+    return encoding, ending.install(vars(mapping))
 
 
 def rows_of(data: Path) -> "Iterator[dict[str, Any]]":

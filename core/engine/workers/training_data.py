@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.engine.workers import ending
 from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, named
 
@@ -239,6 +240,7 @@ def borrowed() -> "dict[str, Any]":
             utils.__dict__.update(vars(importlib.import_module(f"xtuner.utils.{name}")))
         map_fns = vars(importlib.import_module("xtuner.dataset.map_fns"))
         encode_fn = install(importlib.import_module("xtuner.dataset.utils")).encode_fn
+        ending.install(vars(sys.modules["xtuner.dataset.map_fns.template_map_fn"]))
     except (ImportError, AttributeError) as error:
         raise NotKnown from error
     finally:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core import replay
+from core import replay, teaching
 from core.data import assistant as assistants
 from core.data import origin as origins
 from core.data.assistant import COURSE_N, COURSE_QUESTIONS, KINDS, Assistant
@@ -16,7 +16,7 @@ from pages.components.dataset.conversation_rows import show_as_chat
 from pages.components.dataset.kept_form import forget, keep, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
-from pages.components.text import language, t
+from pages.components.text import language, say, t
 
 FORM = "assistant"
 TIMES_COURSE = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3750, 5000, 10000]
@@ -34,7 +34,7 @@ USUAL = {
     "dataset_style": "course",
     "dataset_phrasings": None,
     "dataset_ratio": "all",
-    "dataset_replay": "",
+    "dataset_replay": "model",
     "dataset_n": COURSE_N,
     "dataset_repeat": 1,
     "dataset_name": "",
@@ -70,9 +70,8 @@ def show_recipe_form(workspace: Workspace) -> None:
             _choices(workspace, recipe, model)
         with st.expander(t("dataset.templates"), icon=":material/edit_note:"):
             _templates(recipe, model)
-        if recipe == "balanced":
-            _general(workspace)
-        chosen = _chosen(workspace, model)
+        answers_of = _general(workspace, model) if recipe == "balanced" else None
+        chosen = _chosen(workspace, model, answers_of)
         _repetition(recipe, chosen)
         st.text_input(
             t("dataset.name"), key="dataset_name", placeholder=t("dataset.name_example"), persist_state="session"
@@ -80,9 +79,7 @@ def show_recipe_form(workspace: Workspace) -> None:
         with st.container(horizontal=True):
             if st.button(t("dataset.make"), type="primary", icon=":material/save:", key="make_dataset"):
                 with refusals():
-                    made = assistants.make(workspace, chosen, st.session_state["dataset_name"].strip() or None)
-                    select("dataset", made.name)
-                    st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
+                    _make(workspace, chosen, answers_of, st.session_state["dataset_name"].strip() or None)
             with st.popover(t("dataset.usual"), icon=":material/restart_alt:"):
                 st.markdown(t("dataset.usual_sure"))
                 st.button(
@@ -165,7 +162,8 @@ def _templates(recipe: str, model: Model | None) -> None:
             )
 
 
-def _general(workspace: Workspace) -> None:
+def _general(workspace: Workspace, model: Model | None) -> Model | None:
+    """The ratio of general rows, and whose answers they have: the model's where it is returned, else ours."""
     st.select_slider(
         t("dataset.ratio"),
         RATIOS,
@@ -174,31 +172,40 @@ def _general(workspace: Workspace) -> None:
         help=t("dataset.ratio_help"),
         persist_state="session",
     )
-    whole = [model.name for model in models.every(workspace) if model.trainable]
-    kept = {name: found for name in whole if (found := replay.stored(workspace, name))}
-    if not whole:
-        return
-    options = ["", *kept]
-    if st.session_state["dataset_replay"] not in options:
-        st.session_state["dataset_replay"] = ""
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.selectbox(
+    if model is None or not replay.by_default(model):
+        return None
+    if st.session_state["dataset_replay"] not in ("model", "ours"):
+        st.session_state["dataset_replay"] = "model"
+    whose = st.segmented_control(
         t("dataset.replay"),
-        options,
-        format_func=lambda name: (
-            t("dataset.replay_model", name=name, count=len(kept[name].pairs)) if name else t("dataset.replay_none")
-        ),
+        ("model", "ours"),
+        format_func=lambda whose: t(f"dataset.replay_{whose}", name=model.name),
         key="dataset_replay",
         help=t("dataset.replay_help"),
+        required=True,
         persist_state="session",
     )
-    with right.popover(t("dataset.replay_make"), icon=":material/replay:", width="stretch"):
-        st.caption(t("dataset.replay_intro"))
-        name = st.selectbox(t("choice.model"), whole, key="replay_model")
-        if st.button(t("dataset.replay_start"), key="start_replay", icon=":material/play_arrow:"):
-            with refusals():
-                replay.start(workspace, name, language())
-                st.rerun()
+    if whose == "ours":
+        return None
+    kept = replay.stored(workspace, model.name)
+    if kept is None:
+        st.caption(t("dataset.replay_first"))
+    elif kept.why_none:
+        st.caption(say(kept.why_none))
+    else:
+        left_out = sum(kept.left_out.values())
+        st.caption(t("dataset.replay_kept", count=len(kept.replies), cut=kept.cut_off, left_out=left_out))
+    return model
+
+
+def _make(workspace: Workspace, chosen: Assistant, answers_of: Model | None, name: str | None) -> None:
+    """Store the dataset; as a job where the model has to answer first."""
+    if answers_of is not None and replay.stored(workspace, answers_of.name) is None:
+        teaching.start(workspace, chosen, answers_of, name, language())
+        st.rerun()
+    made = assistants.make(workspace, chosen, name)
+    select("dataset", made.name)
+    st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
 
 
 def _repetition(recipe: str, chosen: Assistant) -> None:
@@ -249,7 +256,7 @@ def _base(model: Model | None) -> Assistant:
     )
 
 
-def _chosen(workspace: Workspace, model: Model | None) -> Assistant:
+def _chosen(workspace: Workspace, model: Model | None, answers_of: Model | None) -> Assistant:
     """What the form says now."""
     state, base = st.session_state, _base(model)
     typed = {key: state[f"dataset_answer_{key}"].strip() for key in ANSWERS}
@@ -261,17 +268,10 @@ def _chosen(workspace: Workspace, model: Model | None) -> Assistant:
     if base.recipe == "course":
         return Assistant(**{**base.values(), **more, "n": state["dataset_n"], "phrasings": "usual"})
     ratio = state["dataset_ratio"]
-    kept = replay.stored(workspace, state["dataset_replay"]) if state["dataset_replay"] else None
-    return Assistant(
-        **{
-            **base.values(),
-            **more,
-            "general": None if ratio == "all" else float(ratio),
-            "repeat": state["dataset_repeat"],
-            "replay": kept.pairs if kept else (),
-            "replay_model": kept.model if kept else "",
-        }
-    )
+    general = None if ratio == "all" else float(ratio)
+    chosen = Assistant(**{**base.values(), **more, "general": general, "repeat": state["dataset_repeat"]})
+    kept = replay.stored(workspace, answers_of.name) if answers_of else None
+    return teaching.with_answers(chosen, kept) if kept and kept.replies else chosen
 
 
 def _preview(chosen: Assistant) -> None:

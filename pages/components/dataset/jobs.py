@@ -11,7 +11,7 @@ from pages.components.plain import plain
 from pages.components.problems import show_end
 from pages.components.text import t
 
-KINDS = ("import", "corpus", "tokens", "replay")
+KINDS = ("import", "corpus", "tokens", "assistant")
 
 
 def live_jobs(workspace: Workspace) -> list[Job]:
@@ -43,6 +43,8 @@ def show_ended(workspace: Workspace) -> None:
                 if st.session_state.get("jobs_watched"):
                     select("dataset", name)
                     st.toast(t("jobs.done", name=name))
+                if why := job.progress.get("why"):
+                    st.warning(plain(why), icon=":material/info:")
             seen.add(str(job.directory))
         elif str(job.directory) not in seen or st.session_state.get("job_failed") == str(job.directory):
             seen.add(str(job.directory))

@@ -15,6 +15,7 @@ from core.data.assistant import COURSE_QUESTIONS, Assistant, balanced_rows, chec
 from core.data.claims import foreign_claim
 from core.data.dialogues.curated import dialogues, held_out, plain, replay_questions
 from core.data.repetition import effect
+from core.data.replies import Reply
 from core.ground.errors import BadInput
 from core.models import model as models
 from core.models.family import FAMILIES
@@ -176,7 +177,7 @@ def test_enough_questions_and_adversarial_ones():
 
 def test_nothing_that_the_score_asks_is_ever_trained_on():
     asked = [q["question"] for q in dialogues("identity")["questions"] + dialogues("general") if q["held_out"]]
-    replayed = tuple((question, "x") for question in [*asked, asked[0].upper() + " ！", "天空为什么是蓝的"])
+    replayed = tuple(Reply(question, "x") for question in [*asked, asked[0].upper() + " ！", "天空为什么是蓝的"])
     for assistant in (
         Assistant(nickname="小明", phrasings="all", repeat=2),
         Assistant(nickname="小明", replay=replayed, general=3.0),
@@ -211,7 +212,7 @@ def test_choices(workspace):
         english,
         odd,
         course,
-        Assistant(nickname="小明", replay=(("甲", "乙"),), replay_model="m"),
+        Assistant(nickname="小明", replay=(Reply("甲", "乙"), Reply("丙", "丁", whole=False)), replay_model="m"),
     ):
         made = make(workspace, assistant)
         assert Assistant.of(made) == assistant
@@ -308,3 +309,12 @@ def test_rows_that_claim_another_model(workspace):
     assert (family.key, "小明" in answer) == ("internlm", True)
     nothing = assistants.make(workspace, Assistant(nickname="小明", family="", size=""), "nothing")
     assert foreign_claim(nothing, FAMILIES["qwen"]) is None
+
+
+def test_an_answer_that_goes_on_is_learned_as_far_as_it_came_and_every_turn_says_whether_it_ends():
+    cut = Assistant(nickname="小明", replay=(Reply("甲", "乙"), Reply("丙", "丁", whole=False)))
+    ends = {turn["input"]: turn["need_eos_token"] for row in cut.rows() for turn in row["conversation"]}
+    assert len(ends) == len(cut.rows())
+    assert [question for question, end in ends.items() if not end] == ["丙"]
+    whole = Assistant(nickname="小明", replay=(Reply("甲", "乙"),))
+    assert not any("need_eos_token" in turn for row in whole.rows() for turn in row["conversation"])

@@ -1,0 +1,343 @@
+"""Which settings teach an identity to a real model and leave it as it was: many trainings, each scored by `chat score --all`.
+
+    python -m benchmarks.sweep --model DIR --out DIR [--jobs N] [--cpu] [--minutes M] [--names N] [--seeds N] [--only POINT…]
+    python -m benchmarks.sweep --table FILE…          docs/recipes.md, of results that were fetched
+
+A point is what the recipe has, but for one or a few settings; each is trained for several nicknames and seeds, in a
+workspace of its own, by the headless commands. `--jobs` go at once, `--threads` each. A finished training is a line of
+OUT/results.jsonl and is not done again: what was cut short goes on from there. The model's answers for the general rows
+are made once and kept in OUT too. Needs what the headless commands need, and no page.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import machine, say
+
+PROJECT = Path(__file__).parents[1]
+PAGE = PROJECT / "docs" / "recipes.md"
+BEGIN, END = "<!-- sweep: begin -->\n", "<!-- sweep: end -->\n"
+NICKNAMES = ("Mochi", "小林", "Captain Nemo", "Bo", "伍鲜同志")
+# What the config is made with beside the recipe, and what the data are: `general` rows for each identity row (0: all
+# that there are), `tokens` of a replayed answer, `cut` what becomes of one that goes on.
+SETTINGS = (
+    "lr",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "batch_size",
+    "max_epochs",
+    "weight_decay",
+    "warmup_ratio",
+    "target_modules",
+)
+USUAL: dict[str, Any] = {
+    "lr": 4e-4, "r": 16, "lora_alpha": 32, "batch_size": 8, "updates": 60,
+    "phrasings": "all", "general": 0, "tokens": 64, "cut": "open",
+}  # fmt: skip
+POINTS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "rate 1e-4": {"lr": 1e-4},
+    "rate 2e-4": {"lr": 2e-4},
+    "rate 3e-4": {"lr": 3e-4},
+    "rate 6e-4": {"lr": 6e-4},
+    "rate 1e-3": {"lr": 1e-3},
+    "rank 4": {"r": 4, "lora_alpha": 8},
+    "rank 8": {"r": 8, "lora_alpha": 16},
+    "rank 32": {"r": 32, "lora_alpha": 64},
+    "rank 64": {"r": 64, "lora_alpha": 128},
+    "batch 4": {"batch_size": 4},
+    "batch 16": {"batch_size": 16},
+    "updates 30": {"updates": 30},
+    "updates 45": {"updates": 45},
+    "updates 90": {"updates": 90},
+    "updates 120": {"updates": 120},
+    "general 0.5": {"general": 0.5},
+    "general 1": {"general": 1},
+    "general 2": {"general": 2},
+    "general 4": {"general": 4},
+    "usual phrasings": {"phrasings": "usual"},
+    "no dropout": {"lora_dropout": 0.0},
+    "attention alone": {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]},
+    "answers of 32 tokens": {"tokens": 32},
+    "answers of 128 tokens": {"tokens": 128},
+    "cut answers end at the sentence": {"cut": "ended"},
+    "cut answers left out": {"cut": "dropped"},
+    "our own short answers": {"cut": "ours"},
+    "rate 6e-4, batch 16": {"lr": 6e-4, "batch_size": 16},
+    "rate 3e-4, batch 16": {"lr": 3e-4, "batch_size": 16},
+    "rate 1e-3, rank 8": {"lr": 1e-3, "r": 8, "lora_alpha": 16},
+    "rate 6e-4, rank 8": {"lr": 6e-4, "r": 8, "lora_alpha": 16},
+    "rate 6e-4, rank 8, batch 16": {"lr": 6e-4, "r": 8, "lora_alpha": 16, "batch_size": 16},
+}
+_GOALS = {"identity": 0.98, "facts": 0.98, "agreement": 0.88, "parrot": 0.01, "leak": 0.01}
+
+
+class Unfit(Exception):  # noqa: N818
+    """A command failed."""
+
+
+class Sweep:
+    """The trainings of one model on this machine."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.model, self.out = options.model.absolute(), options.out.absolute()
+        self.work = (options.work or self.out / "work").absolute()
+        self.threads, self.until = options.threads, time.monotonic() + 60 * options.minutes
+        self.environment = {**os.environ, "XTUNER_STUDIO_LANG": "en"}
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            self.environment[name] = str(options.threads)
+        if options.cpu:
+            self.environment["CUDA_VISIBLE_DEVICES"] = ""
+        self.lock, self.running = threading.Lock(), set[subprocess.Popen]()
+        self.results = self.out / "results.jsonl"
+
+    def __call__(self, workspace: Path, *words: str) -> dict[str, Any]:
+        """What a command answers. Raises Unfit with its last line."""
+        argv = [sys.executable, "-m", "core", *words, "--workspace", str(workspace), "--json"]
+        with subprocess.Popen(
+            argv, cwd=PROJECT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            with self.lock:
+                self.running.add(process)
+            try:
+                told, complaint = process.communicate(timeout=max(1.0, self.until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGTERM)
+                raise Unfit("no time left") from None
+            finally:
+                with self.lock:
+                    self.running.discard(process)
+        if process.returncode != 0:
+            raise Unfit(f"{' '.join(words[:2])}: {(complaint.strip().splitlines() or ['?'])[-1][:300]}")
+        return json.loads(told)
+
+    def workspace(self, name: str) -> Path:
+        """A new workspace with the model in it."""
+        place = self.work / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        self(place, "models", "link", str(self.model), "--name", self.model.name.lower())
+        return place
+
+    def answers(self, tokens: int) -> dict[str, Any]:
+        """The model's answers of so many tokens, as a workspace keeps them; made once."""
+        kept = self.out / f"answers-{tokens}.json"
+        if not kept.exists():
+            say(f"answers of {tokens} tokens")
+            place = self.workspace(f"answers-{tokens}")
+            began = time.monotonic()
+            told = self(place, "datasets", "replay", "--model", self.model.name.lower(), "--tokens", str(tokens))
+            say(f"  {told}, {time.monotonic() - began:.0f} s")
+            shutil.copy(place / "replays" / f"{self.model.name.lower()}.json", kept)
+        return json.loads(kept.read_text(encoding="utf-8"))
+
+    def train(self, point: str, nickname: str, seed: int) -> dict[str, Any]:
+        """One training, scored: what its line says."""
+        wanted, model, began = {**USUAL, **POINTS[point]}, self.model.name.lower(), time.monotonic()
+        place = self.workspace(self.place(point, nickname, seed).name)
+        words = ["--name", nickname, "--model", model, "--phrasings", wanted["phrasings"], "--out", "data"]
+        words += ["--general", str(wanted["general"])] if wanted["general"] else []
+        if wanted["cut"] == "ours":
+            words.append("--no-replay")
+        else:
+            (place / "replays").mkdir()
+            kept = cut(self.answers(wanted["tokens"]), wanted["cut"])
+            (place / "replays" / f"{model}.json").write_text(json.dumps(kept), encoding="utf-8")
+            words += ["--replay", model]
+        made = self(place, "datasets", "assistant", *words)
+        iterations = -(-made["rows"] // wanted["batch_size"])
+        wanted["max_epochs"] = max(1, round(wanted["updates"] / iterations))
+        settings = [f"{key}={value}" for key, value in wanted.items() if key in SETTINGS] + [f"seed={seed}"]
+        self(
+            place,
+            "configs",
+            "new",
+            "--model",
+            model,
+            "--dataset",
+            "data",
+            "--recipe",
+            "fast",
+            "--out",
+            "config",
+            "--set",
+            *settings,
+        )
+        state = self(place, "train", "start", "config", "--wait")
+        if state["status"] != "FINISHED":
+            raise Unfit(f"train: {state['status']}: {state['reason']}")
+        trained = time.monotonic() - began
+        scored = self(place, "chat", "score", state["run"], "--all")
+        shutil.rmtree(place, ignore_errors=True)
+        return {
+            "model": self.model.name, "point": point, "nickname": nickname, "seed": seed, "settings": wanted,
+            "rows": made["rows"], "general": made["general"], "updates": state["max_iters"],
+            "train_seconds": round(trained, 1), "seconds": round(time.monotonic() - began, 1),
+            "checkpoints": [figures(one) for one in scored["checkpoints"]], "questions": scored["questions"],
+        }  # fmt: skip
+
+    def place(self, point: str, nickname: str, seed: int) -> Path:
+        """Where a training's workspace is."""
+        return self.work / f"{list(POINTS).index(point)}-{NICKNAMES.index(nickname)}-{seed}"
+
+    def stop(self, place: Path) -> None:
+        """A training that nobody waits for any more ends."""
+        words = [sys.executable, "-m", "core", "train", "stop", "latest", "--discard", "--workspace", str(place)]
+        subprocess.run(words, cwd=PROJECT, env=self.environment, capture_output=True, timeout=60, check=False)
+
+    def go(self, jobs: list[tuple[str, str, int]], at_once: int) -> int:
+        """Those of `jobs` that have no line yet; how many failed."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        there = {(one["point"], one["nickname"], one["seed"]) for one in read([self.results])}
+        jobs = [job for job in jobs if job not in there]
+        for tokens in sorted({{**USUAL, **POINTS[point]}["tokens"] for point, _, _ in jobs}):
+            self.answers(tokens)
+        failed = 0
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            for done in concurrent.futures.as_completed(pool.submit(self._one, job) for job in jobs):
+                failed += done.result()
+        return failed
+
+    def _one(self, job: tuple[str, str, int]) -> bool:
+        if time.monotonic() > self.until:
+            return True
+        try:
+            line = self.train(*job)
+        except (Unfit, OSError, KeyError) as error:
+            say(f"{job}: {type(error).__name__}: {error}")
+            self.stop(self.place(*job))
+            return True
+        with self.lock, self.results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        last = line["checkpoints"][-1]
+        say(f"{job}: {last} ({line['train_seconds']:.0f} s, with the score {line['seconds']:.0f} s)")
+        return False
+
+
+def cut(kept: dict[str, Any], what: str) -> dict[str, Any]:
+    """Kept answers with those that go on as they are (`open`), as if they ended there, or left out."""
+    replies = kept["replies"]
+    if what == "ended":
+        replies = [[question, answer, True] for question, answer, _ in replies]
+    if what == "dropped":
+        replies = [reply for reply in replies if reply[2]]
+    return {**kept, "replies": replies}
+
+
+def figures(scored: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a checkpoint's scores."""
+    return {
+        "checkpoint": scored["checkpoint"],
+        "identity": {one: round(rates["tuned"], 4) for one, rates in scored["identity"]["by_language"].items()},
+        "facts": scored["facts"]["kept"],
+        "base_right": scored["facts"]["base_right"],
+        "agreement": scored["manner"]["agreement"],
+        "nats": scored["manner"]["nats"],
+        "parrot": scored["parrot"]["tuned"],
+        "leak": scored["leak"],
+        "verdict": scored["verdict"],
+    }
+
+
+def read(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The lines of results."""
+    return [
+        json.loads(line) for file in files if file.exists() for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def table(lines: list[dict[str, Any]]) -> list[str]:
+    """A row for each model and point, of its last checkpoint: the mean, and in brackets the worst."""
+    rows = [
+        "| model | settings | trainings | updates | identity | facts kept | agreement | parrot | leak | nats | s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault((line["model"], line["point"]), []).append(line)
+    for (model, point), many in sorted(groups.items(), key=lambda one: (one[0][0], list(POINTS).index(one[0][1]))):
+        last = [one["checkpoints"][-1] for one in many]
+        taught = {language for one in last for language in one["identity"]} - (
+            {"zh"} if "smol" in model.lower() else set()
+        )
+        identity = [min(one["identity"][language] for language in taught) for one in last]
+        cells = [spread(identity, "identity", most=False)]
+        cells += [
+            spread([one[name] for one in last if one[name] is not None], name, most=name in ("parrot", "leak"))
+            for name in ("facts", "agreement", "parrot", "leak")
+        ]
+        nats = statistics.mean(one["nats"] for one in last)
+        seconds = statistics.median(one["train_seconds"] for one in many)
+        updates = "/".join(sorted({str(one["updates"]) for one in many}))
+        rows.append(
+            f"| {model} | {point} | {len(many)} | {updates} | {' | '.join(cells)} | {nats:+.3f} | {seconds:.0f} |"
+        )
+    return rows
+
+
+def spread(values: list[float], name: str, *, most: bool) -> str:
+    """The mean and the worst; bold where the worst reaches the goal."""
+    if not values:
+        return "–"
+    worst, goal = (max if most else min)(values), _GOALS[name]
+    text = f"{statistics.mean(values):.3f} ({worst:.3f})"
+    return f"**{text}**" if (worst <= goal if most else worst >= goal) else text
+
+
+def write(files: list[Path]) -> None:
+    """The table in its place on the page."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    rows = table(read(files))
+    PAGE.write_text(before + BEGIN + "\n".join(rows) + "\n" + END + rest.partition(END)[2], encoding="utf-8")
+
+
+def main() -> int:
+    """Train and score all that has no line yet; or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="the model's directory")
+    parser.add_argument("--out", type=Path, help="where the results and the model's answers go")
+    parser.add_argument("--work", type=Path, help="where the workspaces go, which are thrown away; default: in --out")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=1440, help="then no more is begun, and what runs is stopped")
+    parser.add_argument("--names", type=int, default=1, help=f"how many of {', '.join(NICKNAMES)}")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--cpu", action="store_true", help="though there is a GPU")
+    parser.add_argument("--only", nargs="+", metavar="POINT", help=f"of {', '.join(POINTS)}")
+    parser.add_argument("--table", nargs="+", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if options.table:
+        write(options.table)
+        return 0
+    if not options.model or not options.out:
+        parser.error("--model and --out are needed")
+    points = options.only or list(POINTS)
+    if unknown := [point for point in points if point not in POINTS]:
+        parser.error(f"there is no point {unknown[0]}")
+    jobs = [
+        (point, nickname, seed)
+        for seed in range(1, options.seeds + 1)
+        for nickname in NICKNAMES[: options.names]
+        for point in points
+    ]
+    sweep = Sweep(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "machine.json").write_text(json.dumps(machine(), indent=2), encoding="utf-8")
+    return sweep.go(jobs, options.jobs)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

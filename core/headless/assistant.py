@@ -1,0 +1,120 @@
+"""`datasets assistant` and `datasets replay`: the data that teach an identity, and the model's own answers that go into them."""
+
+import json
+import sys
+
+from core import replay, teaching
+from core.data import origin as origins
+from core.data.assistant import COURSE_N, Assistant
+from core.ground.errors import BadInput, WorkFailed
+from core.ground.progress import write_progress
+from core.ground.workspace import Workspace
+from core.headless.command import OUT, Answer, Options, Table
+from core.headless.datasets import dataset_answer, telling
+from core.models import model as models
+from core.models.model import Model
+
+
+def datasets_assistant(workspace: Workspace, options: Options) -> Answer:
+    model = models.find(workspace, options.model) if options.model else origins.model_to_teach(workspace)
+    wanted = _chosen(options, model)
+    asked = models.usable(workspace, options.replay) if options.replay else None
+    if asked is None and replay.by_default(model) and not options.no_replay:
+        asked = model
+    dataset, why = teaching.make(
+        workspace, wanted, asked, options.out, telling("answers"), only=options.replay is not None
+    )
+    if why:
+        print(why, file=sys.stderr)
+        write_progress(done=1.0, note="answers", why=str(why))
+    answers_of = dataset.made.get("replay_model")
+    return {
+        **dataset_answer(dataset),
+        "teaches": {spoken: wanted.answer(spoken, "introduce") for spoken in wanted.languages},
+        "general": {
+            "answers_of": answers_of,
+            **(_told(workspace, answers_of) if answers_of else {}),
+            "why": why and str(why),
+        },
+    }
+
+
+def _chosen(options: Options, model: Model | None) -> Assistant:
+    """The choices of the options, or those that a page wrote down."""
+    if options.choices:
+        try:
+            return Assistant.chosen({**json.loads(options.choices), "nickname": options.name})
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"--choices 不能用：{error}", f"--choices cannot be used: {error}") from error
+    return Assistant(
+        nickname=options.name,
+        recipe=options.recipe,
+        n=options.n,
+        assistant_name=options.assistant_name,
+        maker=options.maker,
+        language=options.language or origins.spoken(model),
+        **({} if options.recipe == "course" else origins.origin(model)),
+        style=options.style,
+        phrasings=options.phrasings or origins.phrasings(model),
+        general=options.general,
+        repeat=options.repeat,
+    )
+
+
+def _told(workspace: Workspace, model: str) -> Answer:
+    """How many answers of a model there are, how many of them went on, and how many were left out, by why."""
+    kept = replay.stored(workspace, model)
+    return {"answers": len(kept.replies), "cut_off": kept.cut_off, "left_out": dict(kept.left_out)} if kept else {}
+
+
+def datasets_replay(workspace: Workspace, options: Options) -> Answer:
+    models.usable(workspace, options.model)
+    for name, value in (("--count", options.count), ("--tokens", options.tokens)):
+        if value is not None and value < 1:
+            raise BadInput(f"{name} {value} 要大于 0", f"{name} {value} must be above 0")
+    made = replay.generate(workspace, options.model, options.count, telling("answers"), options.tokens)
+    if made.why_none:
+        raise WorkFailed(made.why_none.zh, made.why_none.en)
+    dropped = sum(made.left_out.values())
+    return {"model": made.model, "languages": list(made.languages), "dropped": dropped, **_told(workspace, made.model)}
+
+
+COMMANDS: Table = {
+    "datasets assistant": (
+        datasets_assistant,
+        [
+            (("--name",), {"required": True, "help": "the nickname"}),
+            (("--recipe",), {"choices": ("course", "balanced"), "default": "balanced"}),
+            (("--n",), {"type": int, "default": COURSE_N}),
+            (("--assistant-name",), {"default": "", "help": "the assistant's own name"}),
+            (("--maker",), {"default": "", "help": "who made the model"}),
+            (("--language",), {"choices": ("zh", "en", "both"), "help": "default: those that the model speaks"}),
+            (
+                ("--model",),
+                {"help": "which model it is for, so that it says the right name and maker; default: the newest"},
+            ),
+            (("--style",), {"choices": ("course", "formal", "lively"), "default": "course"}),
+            (("--phrasings",), {"choices": ("usual", "all"), "help": "of the identity questions"}),
+            (("--general",), {"type": float, "help": "general rows for each identity row; default: all"}),
+            (
+                ("--repeat",),
+                {"type": int, "default": 1, "help": "balanced: how many times each row stands in the file"},
+            ),
+            (
+                ("--replay",),
+                {"metavar": "MODEL", "help": "general rows are this model's own answers; default: --model's"},
+            ),
+            (("--no-replay",), {"action": "store_true", "help": "general rows are our own short answers"}),
+            (("--choices",), {"metavar": "JSON", "help": "all choices at once, as a dataset's `made` has them"}),
+            OUT,
+        ],
+    ),
+    "datasets replay": (
+        datasets_replay,
+        [
+            (("--model",), {"required": True}),
+            (("--count",), {"type": int, "help": "questions; default: all"}),
+            (("--tokens",), {"type": int, "help": "of an answer, at most; default: as the machine can do"}),
+        ],
+    ),
+}

@@ -1,0 +1,86 @@
+"""The dataset that teaches an assistant to a model, with the model's own answers as its general rows: asked for where none are kept.
+
+Where the model cannot be asked, our own rows take their place, and it is said why.
+"""
+
+import json
+from typing import Any
+
+from core import replay
+from core.data import assistant, storage
+from core.data.assistant import Assistant
+from core.data.dataset import Dataset
+from core.engine.commands import module_command
+from core.ground.errors import StudioError, WorkFailed
+from core.ground.text import Language, Text, speaking
+from core.ground.workspace import Workspace, free_name
+from core.jobs.job import Job
+from core.models.model import Model
+from core.replay import Replay, Stopped, Tell
+
+
+def make(
+    workspace: Workspace,
+    wanted: Assistant,
+    model: Model | None,
+    name: str | None = None,
+    tell: Tell | None = None,
+    *,
+    only: bool = False,
+) -> tuple[Dataset, Text | None]:
+    """Make the dataset, its general rows the answers of `model` (None: ours), and say why they are ours after all.
+
+    With `only` they must be the model's. Raises BadInput for a choice that will not do, Stopped at SIGTERM.
+    """
+    wanted = wanted.checked()
+    if name is not None and workspace.dataset(name).exists():
+        # Before minutes of work, not after them.
+        raise storage.is_taken(name)
+    if model is None or wanted.recipe == "course":
+        return assistant.make(workspace, wanted, name), None
+    try:
+        answers = replay.stored(workspace, model.name) or replay.generate(workspace, model.name, tell=tell)
+        why = answers.why_none
+        if why and only:
+            raise WorkFailed(why.zh, why.en)
+    except StudioError as error:
+        if only or isinstance(error, Stopped):
+            raise
+        why = error.text
+    if why is None:
+        return assistant.make(workspace, with_answers(wanted, answers), name), None
+    return assistant.make(workspace, wanted, name), Text(
+        f"通用对话用的是自带的问答：{why.zh}", f"the general conversations are our own: {why.en}"
+    )
+
+
+def with_answers(wanted: Assistant, answers: Replay) -> Assistant:
+    """The choices with a model's answers as the general rows."""
+    return Assistant(**{**wanted.values(), "replay": answers.replies, "replay_model": answers.model})
+
+
+def start(
+    workspace: Workspace, wanted: Assistant, model: Model, name: str | None, language: Language | None = None
+) -> Job:
+    """Make it as a job, which outlives the page: a model's answers take minutes. Raises BadInput as `make`."""
+    wanted = wanted.checked()
+    if name is not None and workspace.dataset(name).exists():
+        raise storage.is_taken(name)
+    chosen = name or free_name(workspace.datasets, "assistant")
+    argv = module_command(
+        "core", "datasets", "assistant", f"--name={wanted.nickname}", f"--choices={json.dumps(choices(wanted))}",
+        f"--model={model.name}", "--out", chosen, "--workspace", workspace.root, "--json",
+    )  # fmt: skip
+    return Job.start(
+        workspace.jobs,
+        "assistant",
+        argv,
+        env=speaking(language),
+        artefacts=[workspace.dataset(chosen) / "dataset.json"],
+        facts={"name": chosen, "model": model.name},
+    )
+
+
+def choices(wanted: Assistant) -> dict[str, Any]:
+    """What was chosen, as JSON has it: all but the nickname and the answers, which are the model's to give."""
+    return {key: value for key, value in wanted.made().items() if key not in ("nickname", "kind", "replay_model")}
