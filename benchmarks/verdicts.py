@@ -82,7 +82,7 @@ def prepare(workspace: Path, model: Path, language: str) -> None:
         say("the model's own answers")
         say(f"  {product('datasets', 'replay', '--model', MODEL)}")
     made = {
-        "short": ["--name", NICKNAMES[language]],
+        "short": ["--name", NICKNAMES[language], "--no-replay"],
         "course": ["--name", NICKNAMES[language], "--recipe", "course", "--n", str(COURSE_N)],
         "long": ["--name", LONG[language], "--replay", MODEL],
         "replay": ["--name", NICKNAMES[language], "--replay", MODEL],

@@ -19,7 +19,8 @@ from core.chat.worker_client import Ask, Sampling, Worker
 from core.data.dialogues.curated import plain, replay_questions
 from core.data.replies import Reply, flaw, shortened
 from core.ground.errors import WorkFailed
-from core.ground.files import locked, read_json, write_json
+from core.ground.files import read_json, write_json
+from core.ground.lock import locked
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.models import model as models
@@ -30,6 +31,8 @@ from core.models.model import Model
 # Tokens of an answer. What a model begins with is what its manner is known by, and a longer row is a slower iteration:
 # on a CPU as much as a few sentences take.
 MOST_TOKENS = {"cpu": 64, "cuda": 128}
+# As long as another may take to load the model and to ask it.
+_PATIENCE = 3600.0
 # A new number has every model asked again.
 _VERSION = 2
 Tell = Callable[[float, float], None]
@@ -85,29 +88,45 @@ def stored(workspace: Workspace, model: str) -> Replay | None:
     )
 
 
+def had(workspace: Workspace, model: str, tell: Tell | None = None) -> Replay:
+    """The answers of a model: those that are kept, else they are asked for. Raises as `generate`."""
+    with _one_asks(workspace, model):
+        return stored(workspace, model) or _generate(workspace, model, None, tell, None)
+
+
 def generate(
     workspace: Workspace, model: str, count: int | None = None, tell: Tell | None = None, tokens: int | None = None
 ) -> Replay:
-    """Ask the base model our general questions (`count` of them), greedily, and keep its answers.
+    """Ask the base model our general questions (`count` of them), greedily, and keep its answers in place of others.
 
     Of two at once the second waits for the first. Raises StudioError where it cannot be asked, Stopped at SIGTERM.
     """
+    with _one_asks(workspace, model):
+        return _generate(workspace, model, count, tell, tokens)
+
+
+@contextmanager
+def _one_asks(workspace: Workspace, model: str) -> Iterator[None]:
+    with _stopped_by_term(), locked(workspace.replays / f".{model}.lock", _PATIENCE):
+        yield
+
+
+def _generate(workspace: Workspace, model: str, count: int | None, tell: Tell | None, tokens: int | None) -> Replay:
     chosen = models.usable(workspace, model)
-    with locked(workspace.replays / f".{model}.lock"), _stopped_by_term():
-        there = {job.name for job in worker_client.jobs_in(workspace.jobs, "chat") if job.status().live}
-        worker = worker_client.worker_for(workspace, model=model, own=True)
-        try:
-            worker.wait_ready()
-            languages = _spoken(worker, chosen)
-            questions = [question for question in replay_questions() if question["language"] in languages]
-            # The same ones whatever the count, well mixed.
-            questions.sort(key=lambda question: hashlib.sha256(plain(question["question"]).encode()).digest())
-            questions = questions[:count]
-            most = tokens or MOST_TOKENS["cuda" if worker.job.progress.get("device") == "cuda" else "cpu"]
-            lines = _answers(worker, [question["question"] for question in questions], most, tell)
-        finally:
-            if worker.job.name not in there:
-                worker.stop()
+    there = {job.name for job in worker_client.jobs_in(workspace.jobs, "chat") if job.status().live}
+    worker = worker_client.worker_for(workspace, model=model, own=True)
+    try:
+        worker.wait_ready()
+        languages = _spoken(worker, chosen)
+        questions = [question for question in replay_questions() if question["language"] in languages]
+        # The same ones whatever the count, well mixed.
+        questions.sort(key=lambda question: hashlib.sha256(plain(question["question"]).encode()).digest())
+        questions = questions[:count]
+        most = tokens or MOST_TOKENS["cuda" if worker.job.progress.get("device") == "cuda" else "cpu"]
+        lines = _answers(worker, [question["question"] for question in questions], most, tell)
+    finally:
+        if worker.job.name not in there:
+            worker.stop()
     replies, left_out = [], Counter[str]()
     for question, line in zip(questions, lines, strict=True):
         whole = line["finish"] == "stop"

@@ -39,7 +39,7 @@ def make(
     if model is None or wanted.recipe == "course":
         return assistant.make(workspace, wanted, name), None
     try:
-        answers = replay.stored(workspace, model.name) or replay.generate(workspace, model.name, tell=tell)
+        answers = replay.had(workspace, model.name, tell)
         why = answers.why_none
         if why and only:
             raise WorkFailed(why.zh, why.en)
