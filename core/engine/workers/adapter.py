@@ -6,14 +6,13 @@ adapter is for others.
 
 import ast
 import json
-import pickle
-import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from core.engine.workers import torch_files
 from core.engine.workers.tensors import Weights
 from core.engine.workers.without_gpu import answer_bf16
 
@@ -32,56 +31,6 @@ _SPECIAL = {
 }
 
 
-# What tensors and plain values are pickled by, beside dtypes and storages.
-_FOUND = {
-    "builtins": {"set", "frozenset", "complex", "slice", "bytes", "bytearray", "range"},
-    "collections": {"OrderedDict", "defaultdict", "Counter", "deque"},
-    "_codecs": {"encode"},
-    "torch": {"Size", "Tensor", "device"},
-    "torch.nn.parameter": {"Parameter", "Buffer"},
-    "torch.serialization": {"_get_layout"},
-    "torch.storage": {"UntypedStorage", "TypedStorage"},
-    "torch._tensor": {"_rebuild_from_type_v2"},
-    "torch._utils": {
-        "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter",
-        "_rebuild_parameter_with_state",
-    },
-}  # fmt: skip
-
-
-class _Stub:
-    """Stands for an object of mmengine in a checkpoint, of which we need nothing."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-    def __setitem__(self, _: Any, __: Any) -> None:
-        pass
-
-    def append(self, _: Any) -> None:
-        """Take an item of a pickled list."""
-
-    extend = append
-
-
-class _TensorsOnly(pickle.Unpickler):
-    """Reads tensors and plain values, and runs nobody's code; so mmengine, seconds to import, is not needed."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # By name, since torch itself holds functions that run commands; a dotted name would reach into other modules.
-        kind = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        storage = module == "torch" and name.isalnum() and name.endswith("Storage")
-        if kind or storage or name in _FOUND.get(module, ()):
-            return super().find_class(module, name)
-        return _Stub
-
-
-_PICKLE = types.SimpleNamespace(Unpickler=_TensorsOnly, load=pickle.load, loads=pickle.loads, __name__="pickle")
-
-
 def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
     """The trained tensors and the config's text of a checkpoint file, or of a directory written by DeepSpeed.
 
@@ -91,10 +40,10 @@ def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
         answer_bf16()
         from xtuner.model.utils import guess_load_checkpoint
 
+        torch_files.ours(checkpoint)
         dumped = sorted(checkpoint.parent.glob("*/vis_data/config.py"))
         return dict(guess_load_checkpoint(str(checkpoint))), dumped[-1].read_text(encoding="utf-8")
-    # As text: torch 2.1 maps nothing that is given as a Path.
-    content = torch.load(str(checkpoint), map_location="cpu", weights_only=False, pickle_module=_PICKLE, mmap=True)
+    content = torch_files.read(checkpoint)
     return content["state_dict"], content["meta"]["cfg"]
 
 
@@ -156,7 +105,7 @@ def read_adapter(source: Path) -> Adapter:
         if (source / "adapter_model.safetensors").is_file():
             weights = Weights(source)
             return Adapter(settings, {entry.name: weights.read(entry.name) for entry in weights})
-        return Adapter(settings, torch.load(source / "adapter_model.bin", map_location="cpu", weights_only=True))
+        return Adapter(settings, torch_files.read(source / "adapter_model.bin"))
     tensors, config_text = read_checkpoint(source)
     settings = lora_settings(config_text)
     if settings is None:

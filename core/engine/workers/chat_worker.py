@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from core.engine.workers import torch_files
 from core.engine.workers.answering import Worker, weights_of
 from core.ground.figures import size
 from core.ground.progress import progress_file, write_progress
@@ -134,6 +135,7 @@ def main() -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         # Where memory runs out, the chat goes first and not the training.
         file.write("500")
+    torch_files.guard()
     gpu = torch.cuda.is_available() and options.device != "cpu"
     if options.device == "cuda" and not gpu:
         sys.exit("There is no GPU here: load the models on the CPU.")

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import types
+from pathlib import Path
 
 from core.engine.workers import ending
 from core.engine.workers.beginning import begin_texts, install
@@ -118,6 +119,9 @@ def main() -> None:
     departure.start()
     tell(note="import", done=0.0)
     make_cpu_work()
+    from core.engine.workers import torch_files
+
+    torch_files.guard()
     from xtuner.tools import train
 
     watch_runners()
@@ -125,7 +129,9 @@ def main() -> None:
     begin_rows()
     waste_no_time_between_epochs()
     if "--work-dir" in sys.argv:
-        name_after_the_last(sys.argv[sys.argv.index("--work-dir") + 1])
+        work_dir = sys.argv[sys.argv.index("--work-dir") + 1]
+        name_after_the_last(work_dir)
+        torch_files.ours(Path(work_dir))
     tell(note="prepare", done=0.0)
     sys.argv[0] = "xtuner.tools.train"
     train.main()

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from core.engine.workers import published
+from core.engine.workers import published, torch_files
 from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
 from core.engine.workers.export_progress import Progress
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
@@ -257,6 +257,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped as asked."))
     steps = [step for step in STEPS if step in options.steps]
     progress = Progress(steps)
+    torch_files.guard()
     work = Export(plan, progress)
     try:
         for step in steps:

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from core.engine.workers import torch_files
+
 # github.com/huggingface/safetensors: 8 bytes little-endian header length, JSON header, data without gaps.
 DTYPES = {
     "F64": torch.float64,
@@ -95,7 +97,7 @@ class Weights:
         return block.view(entry.dtype).reshape(entry.shape)
 
     def _pytorch(self, file: Path) -> Iterator[Entry]:
-        tensors = torch.load(str(file), map_location="cpu", weights_only=True, mmap=True)
+        tensors = torch_files.read(file)
         self._pickled[file] = tensors
         for name, tensor in tensors.items():
             yield Entry(name, file, tensor.dtype, tuple(tensor.shape), None)
@@ -104,6 +106,8 @@ class Weights:
 def _safetensors(file: Path) -> Iterator[Entry]:
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
+        if length > file.stat().st_size:
+            raise OSError(f"{file} is cut short")
         header = json.loads(stream.read(length))
     for name, facts in header.items():
         if name != "__metadata__":

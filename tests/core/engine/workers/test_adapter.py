@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from core.engine.workers import adapter
 from core.engine.workers.adapter import (
     PREFIX,
     Adapter,
@@ -126,31 +125,6 @@ class Calls:
 
     def __reduce__(self):
         return self.call
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("os", "system"),
-        ("builtins", "eval"),
-        ("builtins", "exec"),
-        ("torch.utils.collect_env", "run"),
-        ("torch", "utils.collect_env.run"),
-        ("torch", "storage.TypedStorage"),
-        ("torch.storage", "_load_from_bytes"),
-        ("torch.hub", "load"),
-        ("collections", "namedtuple"),
-        ("_codecs", "lookup"),
-    ],
-)
-def test_reading_runs_nothing(tmp_path, module, name):
-    stream = tmp_path / "pickle"
-    # Protocol 4 takes a name with points apart.
-    stream.write_bytes(
-        b"\x80\x04" + b"".join(b"\x8c" + bytes([len(part)]) + part.encode() for part in (module, name)) + b"\x93."
-    )
-    with stream.open("rb") as file:
-        assert adapter._TensorsOnly(file).load() is adapter._Stub
 
 
 def test_a_checkpoint_with_objects_of_mmengine_and_worse(tmp_path):
