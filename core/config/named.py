@@ -1,5 +1,6 @@
 """Which model and dataset of the workspace a config's text names, and putting others there: in the file they are paths."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def model_named(workspace: Workspace, config: ConfigFile) -> str | None:
     if path.parent == workspace.models:
         return path.name
     for place in sorted(workspace.models.glob("*")):
-        if path.is_absolute() and place.exists() and place.resolve() == path.resolve():
+        # Of what may not be looked at, os.path says that it is not there, where Path raises.
+        if path.is_absolute() and os.path.exists(place) and place.resolve() == path.resolve():
             return place.name
     raise BadInput(
         f"配置里的模型 {value} 不是工作区里的模型：先用 models link 链接它，或改成已有的模型",

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,11 +39,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any | None:
-    """What the JSON file holds; None where there is no file or it cannot be read as JSON."""
+def read_start(path: Path, most_bytes: int | None = None) -> bytes:
+    """The first so many bytes of a file, all of them without a limit. Raises OSError for what is no file: a pipe, for
+    one, that nobody writes to would be waited for without end."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        return file.read(-1 if most_bytes is None else most_bytes)
+
+
+def read_json(path: Path, most_bytes: int | None = None) -> Any | None:
+    """What the JSON file holds; None where there is no file, it cannot be read as JSON, or is larger than `most_bytes`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_start(path, None if most_bytes is None else most_bytes + 1)
+        too_large = most_bytes is not None and len(content) > most_bytes
+        return None if too_large else json.loads(content.decode("utf-8"))
+    except (OSError, ValueError, RecursionError, MemoryError):
         return None
 
 

@@ -10,12 +10,13 @@ everything that is no plain name. Standard library and Python 3.10 only, so that
 Reads; what is in the way of whom is said by those who ask, and whose leave it takes is for `models.trust`.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from core.ground.files import read_json
 
 # A tokenizer's settings with a hundred thousand words of its own take less.
 MOST_BYTES = 32 << 20
@@ -73,14 +74,7 @@ def model_code(directory: Path) -> ModelCode:
 
 def read_object(path: Path) -> "dict[str, Any] | None":
     """The object in a JSON file that nobody vouches for; None where there is none, it is too large or too deep."""
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            block = file.read(MOST_BYTES + 1)
-        content = json.loads(block.decode("utf-8")) if len(block) <= MOST_BYTES else None
-    except (OSError, ValueError, RecursionError, MemoryError):
-        return None
+    content = read_json(path, MOST_BYTES)
     return content if isinstance(content, dict) else None
 
 

@@ -4,6 +4,7 @@ A template is a program from somewhere else: it runs in `template_sandbox`, with
 What the renderings mean is for `prompt`.
 """
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -13,10 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.ground.files import read_json
+from core.ground.files import read_json, read_start
+from core.ground.model_code import MOST_BYTES
 from core.models import template_sandbox
 
 MOST_SECONDS = 10.0
+# The largest tokenizer.json that is known, Gemma's, has 35 MB.
+_MOST_TOKENIZER = 64 << 20
+# The longest templates, with tools and pictures, have 20 kB: what is longer is none.
+_MOST_TEMPLATE = 1 << 20
 TODAY = template_sandbox.TODAY
 _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 # What a tokenizer's class takes where its files do not say.
@@ -80,6 +86,8 @@ def read(path: Path) -> ChatTemplate:
         text = _text(settings.get("chat_template"))
     if text is None:
         text = _text(_dict(path / "chat_template.json").get("chat_template"))
+    if text and len(text) > _MOST_TEMPLATE:
+        text = None
     return ChatTemplate(text=text or None, special=special, tokens=tokens)
 
 
@@ -87,8 +95,8 @@ def stamp(path: Path) -> str:
     """A digest of all that `read` reads: another one when any of it changes. The large tokenizer.json by its time."""
     digest = hashlib.sha256()
     for name in ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"):
-        file = path / name
-        digest.update(name.encode() + (file.read_bytes() if file.is_file() else b"-"))
+        with contextlib.suppress(OSError):
+            digest.update(name.encode() + read_start(path / name, MOST_BYTES))
     file = path / "tokenizer.json"
     if file.is_file():
         digest.update(f"{file.stat().st_size} {file.stat().st_mtime_ns}".encode())
@@ -166,11 +174,11 @@ def _text(value: Any) -> str | None:
 
 def _file(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8").strip("\ufeff") or None
+        return read_start(path, _MOST_TEMPLATE + 1).decode("utf-8").strip("\ufeff") or None
     except (OSError, ValueError):
         return None
 
 
 def _dict(path: Path) -> dict[str, Any]:
-    found = read_json(path)
+    found = read_json(path, _MOST_TOKENIZER)
     return found if isinstance(found, dict) else {}

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.ground.files import read_json
+from core.ground.files import read_start
+from core.ground.model_code import read_object
 from core.ground.text import Text
 from core.models.model import Model
 
@@ -212,13 +213,12 @@ def _names(model: Model) -> list[str]:
     if path.resolve().parent.name == "snapshots":
         # A hub's cache: models--OWNER--NAME/snapshots/REVISION.
         names.insert(0, path.resolve().parents[1].name.rpartition("--")[2])
-    config = read_json(path / "config.json")
-    said = config.get("_name_or_path") if isinstance(config, dict) else None
+    said = (read_object(path / "config.json") or {}).get("_name_or_path")
     if isinstance(said, str):
         names.append(said.rpartition("/")[2])
     try:
-        with (path / "README.md").open(encoding="utf-8", errors="replace") as file:
-            heading = re.search(r"^#\s+(.+)$", file.read(_README_BYTES), re.M)
+        readme = read_start(path / "README.md", _README_BYTES).decode("utf-8", errors="replace")
     except OSError:
-        heading = None
+        readme = ""
+    heading = re.search(r"^#\s+(.+)$", readme, re.M)
     return [*names, heading[1]] if heading else names

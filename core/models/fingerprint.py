@@ -12,7 +12,8 @@ def fingerprint(directory: Path) -> str | None:
 
     None where there are no weights. Equal for copies and links; differs for other weights of the same shapes.
     """
-    files = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
+    found = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
+    files = [path for path in found if path.is_file()]
     if not files:
         return None
     digest = hashlib.sha256()

@@ -11,7 +11,7 @@ from typing import Any
 from core.engine.architectures import Architectures
 from core.ground.problem import Problem
 from core.ground.text import Text
-from core.models.weights import safetensors_header
+from core.models.weights import safetensors_headers
 
 _QUANTISED_NAME = re.compile(
     r"[-_.](?:gptq|awq|fp8|int[248]|w\d+a\d+|[248]bit|bnb|gguf|exl2|mlx|eetq|hqq|quantized)(?:[-_.].*)?$", re.I
@@ -73,8 +73,7 @@ def _quantised(path: Path, config: Mapping[str, Any]) -> Problem | None:
 
 def _packed(path: Path) -> bool:
     """Whether the headers of the weights show tensors that only packed weights have."""
-    for file in sorted(path.glob("*.safetensors")):
-        header = safetensors_header(file) or {}
+    for header in filter(None, safetensors_headers(path).values()):
         if any(_PACKED_TENSOR.search(name) for name in header):
             return True
         if any(str(tensor.get("dtype", "")).startswith("F8") for tensor in header.values()):

@@ -3,6 +3,7 @@
 Tells whether a directory is whole by reading headers and sizes; loads no weights and imports no torch.
 """
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from core.engine.commands import engine_environment, module_command
 from core.engine.presets import PromptTemplate
 from core.ground.errors import BadInput
 from core.ground.problem import Problem
+from core.ground.text import Text
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import Job
 from core.jobs.single import live, starting
@@ -60,7 +62,8 @@ class Model:
 
     @property
     def demo(self) -> bool:
-        return (self.path / "demo_model.json").exists()
+        # Of a directory that may not be entered, os.path says that nothing is there, where Path raises.
+        return os.path.exists(self.path / "demo_model.json")
 
     @property
     def toy(self) -> bool:
@@ -102,7 +105,7 @@ def every(workspace: Workspace) -> list[Model]:
 def find(workspace: Workspace, name: str) -> Model:
     """The model `name`. Raises BadInput where there is none."""
     path = workspace.model(name)
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         raise BadInput(
             f"没有模型 {name}：先用 models demo 建示例模型，或用 models link 链接本地模型",
             f"there is no model {name}: make the demo model with models demo, or link one with models link",
@@ -218,8 +221,23 @@ def build_demo(workspace: Workspace) -> Job | None:
 def look(path: Path, known: Architectures | None = None, *, cache: Path | None = None) -> Model:
     """What the model directory at `path` holds, and every problem that its files show.
 
-    `known`: what the engine loads. `cache`: where to keep what took time.
+    `known`: what the engine loads. `cache`: where to keep what took time. Raises nothing: whatever the files do to who
+    reads them is a problem of this model alone.
     """
+    try:
+        return _looked_at(path, known, cache)
+    except Exception as error:  # noqa: BLE001 - what foreign files make readers raise cannot be listed
+        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        unread = Problem(
+            severity="error",
+            where=path.name,
+            message=Text(f"它的文件读不出来（{why}）", f"its files cannot be read ({why})"),
+            hint=Text("检查这个目录和它的权限，或取消链接", "check this directory and its permissions, or unlink it"),
+        )
+        return Model(name=path.name, path=path, problems=[unread])
+
+
+def _looked_at(path: Path, known: Architectures | None, cache: Path | None) -> Model:
     config, weights, problems = examine(path)
     why_not = misfit(path, config, known) if config else None
     prompt = prompts.find(path, str(config.get("model_type") or ""), cache)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from core.ground.errors import BadInput
-from core.ground.files import read_json
+from core.ground.model_code import read_object
 from core.ground.text import Text
 
 _MOST_NAMED = 3
@@ -110,9 +110,9 @@ def _directory(path: Path) -> Text | None:
 
 
 def _adapter(path: Path) -> Text:
-    settings = read_json(path / "adapter_config.json")
-    base = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
-    named = (f"（它的基座是 {base}）", f" (its base model is {base})") if isinstance(base, str) and base else ("", "")
+    base = (read_object(path / "adapter_config.json") or {}).get("base_model_name_or_path")
+    base = base[:200] if isinstance(base, str) else ""
+    named = (f"（它的基座是 {base}）", f" (its base model is {base})") if base else ("", "")
     return Text(
         f"只是一个适配器（LoRA），没有模型本身{named[0]}：请链接基座模型，或先把它合并成完整的模型",
         f"is an adapter (LoRA) alone, without the model{named[1]}: link the base model, or merge it into a complete "

@@ -10,8 +10,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from core.ground.files import read_start
+from core.ground.model_code import MOST_BYTES
 from core.models.settings import settings
-from core.models.weights import safetensors_header
+from core.models.weights import safetensors_headers
 
 # XTuner tunes every linear layer but these (`find_all_linear_names`).
 _NOT_TUNED = ("lm_head", "output_layer")
@@ -127,8 +129,8 @@ def layers(model: Path) -> frozenset[str]:
 
 def knows_sdpa(model: Path) -> bool:
     """Whether the model's own code, or transformers' where it has none, can do attention by `sdpa`."""
-    own = list(model.glob("modeling_*.py"))
-    return not own or any("sdpa" in path.read_text(encoding="utf-8", errors="replace") for path in own)
+    own = [path for path in model.glob("modeling_*.py") if path.is_file()]
+    return not own or any(b"sdpa" in read_start(path, MOST_BYTES) for path in own)
 
 
 def _last(name: str) -> str:
@@ -142,8 +144,7 @@ def _embedding(name: str) -> bool:
 
 def _tensors(model: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for path in sorted(model.glob("*.safetensors")):
-        header = safetensors_header(path)
+    for header in safetensors_headers(model).values():
         if header is None:
             return {}
         found |= {name: tensor["shape"] for name, tensor in header.items()}

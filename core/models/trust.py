@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.ground.files import read_json, sha256, write_json
-from core.ground.model_code import model_code
+from core.ground.model_code import MOST_BYTES, model_code
 from core.ground.workspace import Workspace
 
 
@@ -43,7 +43,11 @@ def code(workspace: Workspace, path: Path) -> Code:
     if not named.files and not named.refused:
         return NONE
     # What is named imports its neighbours.
-    files = {str(file.relative_to(path)): sha256(file) for file in sorted(path.rglob("*.py")) if file.is_file()}
+    found = [file for file in sorted(path.rglob("*.py")) if file.is_file()]
+    if any(file.stat().st_size > MOST_BYTES for file in found):
+        # No code of a model is so large, and its hash may take for ever.
+        return Code(files={}, new=(), changed=(), refused=True)
+    files = {str(file.relative_to(path)): sha256(file) for file in found}
     if path == workspace.models / DEMO and not path.is_symlink():
         return Code(files=files, new=(), changed=())
     kept = read_json(_record(workspace, path.name))

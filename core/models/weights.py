@@ -13,15 +13,18 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from core.ground.model_code import model_code, read_object
+from core.ground.files import read_start
+from core.ground.model_code import MOST_BYTES, model_code, read_object
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.models.settings import settings
 
 # Of each dtype as config.json and safetensors spell it, the bytes of one parameter.
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "F32": 4, "F16": 2, "BF16": 2, "int8": 1, "I8": 1}
-# As the safetensors library limits it.
-_MOST_HEADER = 100_000_000
+# A model of 700 billion parameters names 91,000 tensors in 10 MB of headers and 163 files.
+_MOST_HEADERS = 32 << 20
+_MOST_FILES = 2000
+_MOST_AXES = 8
 _POINTER = b"version https://git-lfs"
 # What is wrong with what the code is named by; and what to do, where that is not to fetch the file again.
 _REFUSED = {
@@ -83,6 +86,8 @@ def _code(path: Path, found: _Found) -> None:
     for file, where in sorted(named.files.items()):
         if not (path / file).is_file():
             found(file, f"{where} 的 auto_map 提到它，但没有这个文件", f"named by auto_map in {where}, but missing")
+        elif (path / file).stat().st_size > MOST_BYTES:
+            found(file, "太大了，不会是代码", "too large to be code")
     for refused in named.refused:
         if refused.why == "unreadable" and refused.where == "config.json":
             continue
@@ -105,6 +110,7 @@ def _tokenizer(path: Path, found: _Found) -> None:
 def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
     """What the weight files hold; every shard that is missing or cut short is a problem."""
     wanted, index = _wanted(path, found)
+    headers = safetensors_headers(path)
     parameters, total, seen = 0, 0, None
     for name, tensors in wanted.items():
         shard = path / name
@@ -115,7 +121,7 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
         if _is_pointer(shard):
             _pointer(name, found)
         elif shard.suffix == ".safetensors":
-            header = safetensors_header(shard)
+            header = headers.get(shard)
             if header is None:
                 found(name, "文件不完整（长度与头部不符）", "cut short: its length does not fit its header")
                 continue
@@ -130,6 +136,13 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
                 )
         elif not _whole_bin(shard):
             found(name, "文件不完整或不是 PyTorch 权重", "cut short, or no PyTorch weights")
+        elif _is_script(shard):
+            found(
+                name,
+                "是 TorchScript 存档，里面除了数值还有代码，不予加载",
+                "a TorchScript archive, which holds code beside its numbers: it is not loaded",
+                Text("请换成 safetensors 格式的权重", "take the weights in safetensors instead"),
+            )
     if not parameters and total:
         said = index["metadata"].get("total_size") if isinstance(index.get("metadata"), dict) else None
         parameters = int(said if isinstance(said, (int, float)) and 0 < said < 1e15 else total) // _BYTES.get(
@@ -150,6 +163,9 @@ def _wanted(path: Path, found: _Found) -> tuple[dict[str, set[str]], dict[str, A
         for tensor, shard in sorted(mapping.items()) if isinstance(mapping, dict) else ():
             if isinstance(shard, str) and shard == os.path.basename(shard):
                 wanted.setdefault(shard, set()).add(tensor)
+        if len(wanted) > _MOST_FILES:
+            found(place.name, f"索引提到了 {len(wanted)} 个文件", f"the index names {len(wanted)} files")
+            return {}, content
         if not wanted:
             found(place.name, "索引是空的或不是合法的 JSON", "the index is empty or not valid JSON")
         return dict(sorted(wanted.items())), content
@@ -163,28 +179,45 @@ def _wanted(path: Path, found: _Found) -> tuple[dict[str, set[str]], dict[str, A
     return {name: set() for name in single}, {}
 
 
-def safetensors_header(path: Path) -> dict[str, Any] | None:
-    """The tensors that a safetensors file says it holds; None where the file is shorter than that, or no such file.
+def safetensors_headers(directory: Path) -> dict[Path, dict[str, Any] | None]:
+    """The tensors that each safetensors file of a directory says it holds; None where it is shorter than that, or no
+    such file. What is more than any model has is not read.
 
     Format: 8 bytes little-endian header length, JSON header, data (github.com/huggingface/safetensors).
     """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            size = os.fstat(file.fileno()).st_size
-            if length > min(size, _MOST_HEADER):
-                return None
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        sound = all(isinstance(tensor["dtype"], str) and _is_shape(tensor["shape"]) for tensor in header.values())
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError, struct.error):
-        return None
-    return header if sound and 8 + length + end == size else None
+    found: dict[Path, dict[str, Any] | None] = {}
+    left = _MOST_HEADERS
+    for path in sorted(directory.glob("*.safetensors"))[:_MOST_FILES]:
+        found[path] = None
+        try:
+            (length,) = struct.unpack("<Q", read_start(path, 8))
+            if length > left:
+                continue
+            left -= length
+            found[path] = _tensors(json.loads(read_start(path, 8 + length)[8:]), path.stat().st_size - 8 - length)
+        except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError, MemoryError, struct.error):
+            continue
+    return found
 
 
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(length, int) and length >= 0 for length in value)
+def _tensors(header: dict[str, Any], size: int) -> dict[str, Any] | None:
+    """The tensors of a header, where they are such and take `size` bytes."""
+    header.pop("__metadata__", None)
+    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    return header if all(map(_is_tensor, header.values())) and end == size else None
+
+
+def _is_tensor(said: dict[str, Any]) -> bool:
+    """Whether what a header says of a tensor can be: of no dtype are there more than two numbers in a byte."""
+    begin, end = said["data_offsets"]
+    shape = said["shape"]
+    return (
+        isinstance(said["dtype"], str)
+        and isinstance(shape, list)
+        and len(shape) <= _MOST_AXES
+        and all(type(number) is int and number >= 0 for number in (*shape, begin, end))
+        and prod(shape) <= 2 * (end - begin)
+    )
 
 
 def _whole_bin(path: Path) -> bool:
@@ -193,6 +226,16 @@ def _whole_bin(path: Path) -> bool:
         with path.open("rb") as file:
             start = file.read(2)
         return zipfile.is_zipfile(path) if start == b"PK" else start == b"\x80\x02"
+    except OSError:
+        return False
+
+
+def _is_script(path: Path) -> bool:
+    """Whether a zip is TorchScript's, by a name that stands in its directory, which is at the end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - (1 << 20)))
+            return b"/constants.pkl" in file.read()
     except OSError:
         return False
 

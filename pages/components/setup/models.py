@@ -17,6 +17,9 @@ from pages.components.problems import refusals, show_end, show_problems
 from pages.components.setup.prompt import show_prompt
 from pages.components.text import t
 
+# No model has as many; a directory full of something else may be linked.
+_MOST_FILES = 1000
+
 
 def show_models(workspace: Workspace, *, opened: bool = False) -> None:
     """A table of the models, and each with its tree, its problems and what can be done with it."""
@@ -47,7 +50,8 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
 
 def show_tree(model: Model) -> None:
     """The files as the course's screenshot has them."""
-    st.code(tree(model.path), language=None, height=360 if len(list(model.path.glob("*"))) > 16 else "content")
+    drawn = tree(model.path, most=_MOST_FILES)
+    st.code(drawn, language=None, height=360 if drawn.count("\n") > 18 else "content")
 
 
 def _show_model(workspace: Workspace, model: Model) -> None:

@@ -13,7 +13,7 @@ from core.models import model as models
 from core.models import trust
 from core.models.model import look
 from core.models.shape import shape
-from core.models.weights import safetensors_header
+from core.models.weights import safetensors_headers
 from tests.fakes.model import PARAMETERS, write_model, write_safetensors
 
 
@@ -343,13 +343,13 @@ def test_as_json(directory):
     }
 
 
-def test_safetensors_header(tmp_path, directory):
-    header = safetensors_header(directory / "model-00001-of-00002.safetensors")
+def test_safetensors_headers(tmp_path, directory):
+    header = safetensors_headers(directory)[directory / "model-00001-of-00002.safetensors"]
     assert header["model.tok_embeddings.weight"] == {"dtype": "F32", "shape": [64, 16], "data_offsets": [0, 4096]}
     assert "__metadata__" not in header
-    assert safetensors_header(tmp_path / "missing") is None
-    (tmp_path / "huge").write_bytes(struct.pack("<Q", 2**62) + b"{}")
-    assert safetensors_header(tmp_path / "huge") is None
+    assert safetensors_headers(tmp_path / "missing") == {}
+    (tmp_path / "huge.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    assert safetensors_headers(tmp_path) == {tmp_path / "huge.safetensors": None}
 
 
 @pytest.mark.usefixtures("small_model")
