@@ -52,7 +52,7 @@ def open_page(name: str) -> Workspace:
         if not alone:
             with st.popover(t("frame.lesson"), icon=":material/school:", type="tertiary"):
                 st.markdown(t(f"{name}.lesson"))
-    st.caption(t(f"{name}.intro"))
+    st.markdown(t(f"{name}.intro"))
     try:
         workspace = Workspace.open()
     except StudioError as error:

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 EVERY_SECONDS = 2
 
@@ -21,6 +22,12 @@ def while_live(live: bool, draw: Callable[[], bool]) -> None:
             _forget_the_imports()
 
     st.fragment(tick, run_every=EVERY_SECONDS if live else None)()
+
+
+def ticked() -> bool:
+    """Whether it is the timer that draws, and not the page: somebody has stayed."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
 
 
 @st.cache_resource(show_spinner=False)

@@ -1,6 +1,7 @@
 """The config page: made by a recipe, edited by form and by hand, checked."""
 
 import re
+from concurrent.futures import Future
 
 import pytest
 
@@ -8,8 +9,11 @@ from core.config import config as configs
 from core.config import own_recipe
 from core.forecast import preflight as forecast
 from core.ground.errors import BadInput
+from core.jobs.job import wait_until
+from pages.components.config import preflight
+from tests.conftest import PATIENCE
 from tests.core.forecast.test_preflight import MACHINE, changed
-from tests.pages.screen import open_page, texts
+from tests.pages.screen import open_page, primary, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -115,7 +119,9 @@ def test_a_syntax_error_is_shown_at_its_line_and_nothing_is_lost(workspace, conf
     wrong = "lr = 1\nlr = = 2\n"
     editor(page).set_value(wrong).run()
     assert any("第 2 行" in error.value for error in page.error)
-    assert any("lr = = 2" in code.value and ">" in code.value for code in page.code)
+    assert any("--wrong-line: 2;" in html.proto.body for html in page.get("html"))
+    # In the card on top, too.
+    assert any("第 2 行" in words.value for words in page.markdown)
     assert configs.find(workspace, config.name).text() == before
     assert field(page, "lr").disabled
     # Nor by another tab, or the command line.
@@ -126,6 +132,7 @@ def test_a_syntax_error_is_shown_at_its_line_and_nothing_is_lost(workspace, conf
     again.button(key="discard_draft").click().run()
     assert editor(again).value == before
     assert not again.error
+    assert any("--wrong-line: 0;" in html.proto.body for html in again.get("html"))
 
 
 def test_questions_that_are_no_texts_are_for_the_editor(workspace, config):
@@ -163,28 +170,70 @@ def test_presets_are_searched():
     assert shown["预设"].str.contains("qwen").all()
 
 
-@pytest.mark.usefixtures("config")
-def test_the_preflight_shows_its_numbers_until_the_config_changes(monkeypatch):
-    facts = changed(checkpoint__interval=500)
-    monkeypatch.setattr(forecast, "config_facts", lambda *_: facts)
+def verdict(page):
+    """The page with the forecast, which a thread makes beside it."""
+    if "正在预检" in texts(page):
+        page.button(key="run_preflight").click().run()
+    assert wait_until(lambda: "正在预检" not in texts(page) or not page.run(), PATIENCE)
+    return page
+
+
+@pytest.fixture
+def facts(monkeypatch):
+    """What the engine measures of a config, here without an engine."""
+    found = changed()
+    monkeypatch.setattr(forecast, "config_facts", lambda *_: found)
     monkeypatch.setattr(forecast, "machine", lambda *_: MACHINE)
-    page = open_page("config")
-    page.button(key="run_preflight").click().run()
+    monkeypatch.setattr(forecast, "prove", lambda *_: None)
+    return found
+
+
+@pytest.mark.usefixtures("config")
+def test_the_verdict_is_on_top_until_the_config_changes(facts):
+    facts.update(changed(checkpoint__interval=500))
+    page = verdict(open_page("config"))
     assert "120" in [metric.value for metric in page.metric]
     fix = next(button for button in page.button if str(button.key).startswith("fix-"))
     assert "save_steps=40" in fix.label.replace("\\", "")
     facts.update(changed())
     fix.click().run()
+    verdict(page)
     assert field(page, "save_steps").value == "40"
-    assert page.metric
+    assert "**可以训练**" in texts(page)
+    assert "120 次参数更新" in texts(page)
+    assert primary(page) == ["下一步：开始训练"]
     assert not [button for button in page.button if str(button.key).startswith("fix-")]
     field(page, "max_epochs").set_value("5").run()
     assert not page.metric
 
 
 @pytest.mark.usefixtures("config")
+def test_what_cannot_be_trained_is_mended_first(facts):
+    facts["data"]["samples"] = 0
+    page = verdict(open_page("config"))
+    assert "还不能训练" in texts(page)
+
+
+@pytest.mark.usefixtures("config")
+def test_a_preflight_begins_by_itself(monkeypatch):
+    """Once somebody stays; at once where the engine has looked at this config before."""
+    begun = []
+    monkeypatch.setattr(preflight, "beside", lambda _: begun.append(True) or Future())
+    page = open_page("config")
+    assert not begun
+    page.run()
+    assert not begun
+    monkeypatch.setattr(preflight, "ticked", lambda: True)
+    page.run()
+    assert begun == [True]
+    monkeypatch.setattr(preflight, "config_facts", lambda *_, **__: {"max_iters": 1})
+    open_page("config")
+    assert begun == [True, True]
+
+
+@pytest.mark.usefixtures("config")
 def test_a_config_whose_model_is_gone_shows_the_problem(small_model):
     (small_model.path / "model.safetensors").unlink()
-    page = open_page("config")
-    page.button(key="run_preflight").click().run()
+    page = verdict(open_page("config"))
     assert any("model" in error.value for error in page.error)
+    assert primary(page)

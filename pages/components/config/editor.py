@@ -1,7 +1,10 @@
 """The Python of a config: what is typed goes into the file as soon as it is Python, and is kept while it is not.
 
-Above it one step back and forward; below it what differs from the preset, always.
+A text area of Streamlit's, whose colours, line numbers and marked line are drawn below its letters by `editor.js`; above
+it what is wrong with it, and one step back and forward.
 """
+
+from pathlib import Path
 
 import streamlit as st
 
@@ -10,9 +13,10 @@ from core.config.config import Config
 from core.engine.config_file import ConfigFile, SyntaxRefusal
 from core.ground.workspace import Workspace
 from pages.components.plain import plain
-from pages.components.text import say, t
+from pages.components.text import language, say, t
 
-AROUND = 3
+SCRIPT = (Path(__file__).with_name("editor.js")).read_text(encoding="utf-8").strip()
+STYLE = (Path(__file__).with_name("editor.css")).read_text(encoding="utf-8").strip()
 
 
 def syntax_error(config: Config) -> SyntaxRefusal | None:
@@ -28,31 +32,45 @@ def syntax_error(config: Config) -> SyntaxRefusal | None:
 
 
 def show_editor(workspace: Workspace, config: Config) -> None:
-    """Draw the editor, its error at the line, and the diff."""
+    """Draw the editor, above it what is wrong, and below it how it is used."""
     versions, key = config.versions, f"text-{config.name}"
+    error = syntax_error(config)
+    if error is not None:
+        st.error(f"{plain(say(error.text))}  \n{t('config.draft')}", icon=":material/error:")
     _steps(workspace, config)
     draft = versions.draft
     text = config.text() if draft is None else draft
     if st.session_state.get(key) != text:
         st.session_state[key] = text
-    # A program is read by its columns.
-    st.html("<style>.st-key-config_text textarea { font-family: monospace; font-size: 0.8rem; tab-size: 4; }</style>")
-    st.container(key="config_text").text_area(
-        t("config.text"),
-        height=460,
-        key=key,
-        label_visibility="collapsed",
-        on_change=_typed,
-        args=(workspace, config.name, key),
-    )
-    error = syntax_error(config)
-    if error is None:
-        st.caption(t("config.text_help"))
-    else:
-        st.error(f"{plain(say(error.text))}  \n{t('config.draft')}", icon=":material/error:")
-        _at_line(text, error.line)
-    st.markdown(f"**{t('config.diff')}**")
+    marked = f".st-key-config_text {{ --wrong-line: {error.line if error else 0}; }}"
+    with st.container(key="config_text"):
+        st.html(f"<style>{STYLE}\n{marked}</style>")
+        st.text_area(
+            t("config.text"),
+            height=460,
+            key=key,
+            label_visibility="collapsed",
+            on_change=_typed,
+            args=(workspace, config.name, key),
+        )
+        st.html(f"<script>{SCRIPT}</script>", unsafe_allow_javascript=True)
+    st.caption(t("config.text_help"))
+
+
+def show_edits(config: Config) -> None:
+    """What differs from the preset, and why."""
     st.code(config.diff() or t("config.no_diff"), language="diff", wrap_lines=True, height=360)
+    edits = config.facts.get("edits")
+    if edits:
+        st.markdown(f"**{t('config.whys')}**")
+        st.table(
+            [
+                {t("config.place"): f"`{edit['path']}`", t("config.why"): plain(edit["why"][language()])}
+                for edit in edits
+            ],
+            hide_index=True,
+            border="horizontal",
+        )
 
 
 def _steps(workspace: Workspace, config: Config) -> None:
@@ -85,14 +103,3 @@ def _typed(workspace: Workspace, name: str, key: str) -> None:
         configs.replace_text(workspace, name, text, typed=True)
     except SyntaxRefusal:
         configs.find(workspace, name).versions.keep_draft(text)
-
-
-def _at_line(text: str, line: int) -> None:
-    """The lines around a fault, the faulty one marked."""
-    lines = text.splitlines() or [""]
-    first = max(0, line - 1 - AROUND)
-    shown = [
-        f"{'>' if number == line else ' '} {number:4}  {content}"
-        for number, content in enumerate(lines[first : line + AROUND], first + 1)
-    ]
-    st.code("\n".join(shown), language=None)

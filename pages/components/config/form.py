@@ -15,6 +15,8 @@ from core.ground.workspace import Workspace
 from pages.components.plain import plain
 from pages.components.text import say, t
 
+# What a beginner changes, in this order; all else is behind "more".
+FIRST = ("max_epochs", "lr", "batch_size", "max_length", "evaluation_inputs")
 GROUPS = ("task", "data", "learning", "adapter", "watch", "machine")
 _REFUSED = "refused-settings"
 
@@ -27,20 +29,27 @@ def stamp(config: Config) -> str:
 def show_settings(workspace: Workspace, config: Config, models: list[str], data: list[str], *, locked: bool) -> None:
     """Draw the form of a config, those fields that its file has. `locked` while the editor holds what is no Python."""
     file = ConfigFile(config.text())
-    left, right = st.columns(2)
-    with left:
-        _thing(workspace, config, "model", config.model, models, locked)
-    with right:
-        _thing(workspace, config, "dataset", config.dataset, data, locked)
-    for advanced in (False, True):
-        place = st.expander(t("config.advanced"), icon=":material/settings:") if advanced else st.container()
+    editable = {field.name: field for field in FIELDS if field.editable(file)}
+    first = [editable[name] for name in FIRST if name in editable]
+    numbers = [field for field in first if field.kind != "list"]
+    for column, field in zip(st.columns(len(numbers) or 1), numbers, strict=False):
+        with column:
+            _setting(workspace, config, field, field.read(file), locked)
+    for field in first:
+        if field not in numbers:
+            _setting(workspace, config, field, field.read(file), locked)
+    with st.expander(t("config.advanced"), icon=":material/settings:"):
+        left, right = st.columns(2)
+        with left:
+            _thing(workspace, config, "model", config.model, models, locked)
+        with right:
+            _thing(workspace, config, "dataset", config.dataset, data, locked)
         for group in GROUPS:
-            fields = [field for field in FIELDS if field.group == group and field.advanced is advanced]
-            shown = [field for field in fields if field.editable(file)]
+            shown = [field for field in editable.values() if field.group == group and field not in first]
             if not shown:
                 continue
-            place.caption(f"**{t(f'config.group_{group}')}**")
-            columns = place.columns(2)
+            st.caption(f"**{t(f'config.group_{group}')}**")
+            columns = st.columns(2)
             for number, field in enumerate(shown):
                 with columns[number % 2]:
                     _setting(workspace, config, field, field.read(file), locked)
@@ -68,7 +77,9 @@ def _thing(workspace: Workspace, config: Config, what: str, name: str, names: li
 def _setting(workspace: Workspace, config: Config, field: Field, value: Any, locked: bool) -> None:
     key = f"set-{config.name}-{field.name}"
     _in_step(key, _shown(field, value))
-    label, help_ = f"{say(field.label)} `{field.name}`", say(field.help)
+    label, help_ = say(field.label), say(field.help)
+    if not label.endswith(f" {field.name}"):
+        label += f" `{field.name}`"
     common = {
         "key": key,
         "help": help_,

@@ -1,72 +1,188 @@
-"""The forecast of a training: its numbers, what they are made of, and every problem with the click that mends it."""
+"""The forecast of a training, made by itself beside the page: its verdict on top, every problem with the click that mends
+it, and what the figures are made of.
+"""
+
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooEarly
+from dataclasses import dataclass
 
 import streamlit as st
 
 from core.config import config as configs
 from core.config.config import Config
+from core.data import dataset as datasets
+from core.engine.config_file import SyntaxRefusal
+from core.engine.measure import config_facts
 from core.forecast.preflight import Preflight, preflight
+from core.ground.errors import StudioError
 from core.ground.figures import NONE, duration, size, size_of_mb
 from core.ground.problem import Problem
 from core.ground.workspace import Workspace
 from core.training import history
+from pages.components.beside import beside
 from pages.components.config.form import stamp
-from pages.components.plain import plain
-from pages.components.problems import refusals, show_problems
+from pages.components.contents import next_button
+from pages.components.live import ticked, while_live
+from pages.components.plain import DONE, WRONG, plain
+from pages.components.problems import show_problems, show_refusal
 from pages.components.text import say, t
 
-_AGAIN = "preflight_again"
+_KEY = "preflight"
 # More points than this are told by their number.
 MOST_POINTS = 12
+# A page is drawn when it is drawn; what is known already is there by then.
+PATIENCE_SECONDS = 0.2
 
 
-def show_preflight(workspace: Workspace, config: Config) -> None:
-    """The button, and the forecast for the config as it is now."""
+@dataclass(slots=True)
+class _Asked:
+    """The forecast that this session has asked for: of which state of which config, and what came of it."""
+
+    stamp: str
+    made: Future[Preflight] | None = None
+
+
+def show_verdict(workspace: Workspace, config: Config, broken: SyntaxRefusal | None) -> Preflight | None:
+    """One card: whether this config can be trained, what that takes, and the next step; the forecast, once there is one.
+
+    `broken` says why what was typed last does not count, and comes before all else.
+    """
+    asked = None if broken else _asked(workspace, config)
+    found, refused = _made(asked) if asked else (None, None)
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="verdict"):
+        with st.container(gap=None):
+            if broken is not None:
+                st.markdown(f":red[{WRONG}] **{plain(say(broken.text))}**")
+                st.caption(t("config.draft"))
+            elif found is not None:
+                _show_in_short(found)
+            elif refused is not None:
+                st.markdown(f":red[{WRONG}] **{plain(say(refused.text))}**")
+            else:
+                while_live(True, lambda: _wait(workspace, config, asked))
+        fixes = _fixes(found) if found and _errors(found) else {}
+        if fixes:
+            _fix_button(workspace, config.name, fixes)
+        else:
+            next_button("train", t("config.to_train"))
+    if found is not None:
+        _problems(workspace, config, found)
+    return found
+
+
+def show_details(workspace: Workspace, config: Config, found: Preflight | None) -> None:
+    """All figures of the forecast and what they are made of; and the button that makes it once more."""
     st.caption(t("preflight.intro"))
-    asked = st.button(t("preflight.run"), icon=":material/fact_check:", type="primary", key="run_preflight")
-    if asked or st.session_state.pop(_AGAIN, None) == config.name:
-        with refusals(), st.spinner(t("preflight.running"), show_time=True):
-            measured = history.measured(workspace)
-            st.session_state["preflight"] = (stamp(config), preflight(workspace, config, measured))
-    for_config, found = st.session_state.get("preflight", (None, None))
-    if for_config == stamp(config):
-        _show(workspace, config, found)
-    elif found is not None:
-        st.caption(t("preflight.stale"))
-
-
-def _show(workspace: Workspace, config: Config, found: Preflight) -> None:
+    st.button(
+        t("preflight.run"), icon=":material/refresh:", key="run_preflight", on_click=_begin, args=(workspace, config)
+    )
+    if found is None:
+        return
     if found.iters:
-        figures = {
-            "rows": f"{found.rows:,} ({found.unique_rows:,})",
-            "tokens": f"{found.tokens:,}",
-            "packs": f"{found.packs:,}",
-            "iters": f"{found.iters:,}",
-            "updates": f"{found.optimizer_updates:,}",
-            "epochs": f"{found.epochs:g}",
-            "evaluations": f"{found.evaluations:,}",
-            "checkpoints": f"{found.checkpoints:,} · {size(found.checkpoints * found.checkpoint_bytes)}",
-            "time": say(duration(found.estimated_seconds)),
-            "memory": size_of_mb(found.estimated_total_mb),
-            "free": size_of_mb(found.free_memory_mb),
-            "device": found.device,
-        }
-        # Row by row: on a narrow screen, where columns come one below the other, in the same order.
-        shown = list(figures.items())
-        for first in range(0, len(shown), 4):
-            for column, (name, value) in zip(st.columns(4), shown[first : first + 4], strict=True):
-                column.metric(
-                    t(f"preflight.{name}"), value, border=True, height="stretch", help=t(f"preflight.{name}_help")
-                )
+        _figures(found)
         _points(found)
         _parts(found)
-    _problems(workspace, config, found.problems)
+    elif not found.problems:
+        show_problems([])
+
+
+def _asked(workspace: Workspace, config: Config) -> _Asked:
+    asked = st.session_state.get(_KEY)
+    if asked is None or asked.stamp != stamp(config):
+        asked = st.session_state[_KEY] = _Asked(stamp(config))
+        if _measured(workspace, config):
+            _begin(workspace, config)
+            asked = st.session_state[_KEY]
+    return asked
+
+
+def _measured(workspace: Workspace, config: Config) -> bool:
+    """Whether the engine has looked at this very config before, and need not be started."""
+    try:
+        dataset, model = datasets.find(workspace, config.dataset), configs.model_of(workspace, config)
+        return bool(config_facts(workspace, config.file, dataset.sha256, model.path, ask=False))
+    except StudioError:
+        return False
+
+
+def _begin(workspace: Workspace, config: Config) -> None:
+    asked = st.session_state[_KEY] = _Asked(stamp(config))
+    asked.made = beside(lambda: preflight(workspace, config, history.measured(workspace)))
+
+
+def _made(asked: _Asked) -> tuple[Preflight | None, StudioError | None]:
+    if asked.made is None:
+        return None, None
+    try:
+        return asked.made.result(PATIENCE_SECONDS), None
+    except TooEarly:
+        return None, None
+    except StudioError as error:
+        return None, error
+
+
+def _wait(workspace: Workspace, config: Config, asked: _Asked) -> bool:
+    """Say that it is being made, and begin once somebody stays; whether it still is being made."""
+    st.markdown(t("preflight.running"))
+    st.caption(t("preflight.takes"))
+    if asked.made is None and ticked():
+        _begin(workspace, config)
+        asked.made = st.session_state[_KEY].made
+    return asked.made is None or not asked.made.done()
+
+
+def _show_in_short(found: Preflight) -> None:
+    wrong = len(_errors(found))
+    warned = len(found.problems) - wrong
+    if wrong:
+        st.markdown(f":red[{WRONG}] **{t('preflight.not_ready', count=wrong)}**")
+    elif warned:
+        st.markdown(f":orange[:material/warning:] **{t('preflight.ready_but', count=warned)}**")
+    else:
+        st.markdown(f":green[{DONE}] **{t('preflight.ready')}**")
+    if found.iters:
+        st.caption(
+            t(
+                "preflight.short",
+                updates=f"{found.optimizer_updates:,}",
+                time=say(duration(found.estimated_seconds)),
+                memory=size_of_mb(found.estimated_total_mb),
+                free=size_of_mb(found.free_memory_mb),
+            )
+        )
+
+
+def _figures(found: Preflight) -> None:
+    figures = {
+        "rows": f"{found.rows:,} ({found.unique_rows:,})",
+        "tokens": f"{found.tokens:,}",
+        "packs": f"{found.packs:,}",
+        "iters": f"{found.iters:,}",
+        "updates": f"{found.optimizer_updates:,}",
+        "epochs": f"{found.epochs:g}",
+        "evaluations": f"{found.evaluations:,}",
+        "checkpoints": f"{found.checkpoints:,} · {size(found.checkpoints * found.checkpoint_bytes)}",
+        "time": say(duration(found.estimated_seconds)),
+        "memory": size_of_mb(found.estimated_total_mb),
+        "free": size_of_mb(found.free_memory_mb),
+        "device": found.device,
+    }
+    # Row by row: on a narrow screen, where columns come one below the other, in the same order.
+    shown = list(figures.items())
+    for first in range(0, len(shown), 4):
+        for column, (name, value) in zip(st.columns(4), shown[first : first + 4], strict=True):
+            column.metric(
+                t(f"preflight.{name}"), value, border=True, height="stretch", help=t(f"preflight.{name}_help")
+            )
 
 
 def _points(found: Preflight) -> None:
-    """When it answers and saves."""
+    """When it answers and saves. At the end XTuner answers twice: after the last iteration, and after the training."""
     for name, points in (("evaluated_at", found.evaluated_at), ("saved_at", found.saved_at)):
-        shown = ", ".join(map(str, points[:MOST_POINTS])) + (" …" if len(points) > MOST_POINTS else "")
-        st.caption(t(f"preflight.{name}", points=shown or NONE))
+        once = list(dict.fromkeys(points))
+        shown = ", ".join(map(str, once[:MOST_POINTS])) + (" …" if len(once) > MOST_POINTS else "")
+        again = t("preflight.again") if name == "evaluated_at" and len(once) < len(points) else ""
+        st.caption(t(f"preflight.{name}", points=(shown or NONE) + again))
 
 
 def _parts(found: Preflight) -> None:
@@ -96,40 +212,45 @@ def _parts(found: Preflight) -> None:
         st.caption(t("preflight.calibrated" if found.calibrated else "preflight.uncalibrated"))
 
 
-def _problems(workspace: Workspace, config: Config, problems: list[Problem]) -> None:
-    # While a text that is no Python yet waits in the editor, it comes first.
-    typing = config.versions.draft is not None
-    mendable = [problem for problem in problems if problem.fix]
-    if len(mendable) > 1:
-        st.button(
-            t("preflight.fix_all"),
-            icon=":material/build:",
-            key="fix_all",
-            disabled=typing,
-            on_click=_fix,
-            args=(
-                workspace,
-                config.name,
-                {name: value for one in reversed(mendable) for name, value in one.fix.items()},
-            ),
-        )
-    if not problems:
-        show_problems([])
-    for number, problem in enumerate(problems):
+def _problems(workspace: Workspace, config: Config, found: Preflight) -> None:
+    """Each with its click, but for the one that the card has already."""
+    in_card = _fixes(found) if _errors(found) else {}
+    for number, problem in enumerate(found.problems):
         show_problems([problem])
-        if problem.fix:
+        if problem.fix and problem.fix != in_card:
             said = ", ".join(f"{name}={value}" for name, value in problem.fix.items())
             st.button(
                 t("preflight.fix", settings=plain(said)),
                 icon=":material/build:",
                 key=f"fix-{number}-{problem.where}",
-                disabled=typing,
                 on_click=_fix,
                 args=(workspace, config.name, problem.fix),
             )
 
 
+def _errors(found: Preflight) -> list[Problem]:
+    return [problem for problem in found.problems if problem.severity == "error"]
+
+
+def _fixes(found: Preflight) -> dict:
+    """All settings that mend something; of two for one setting that of the problem which is named first."""
+    mendable = [problem for problem in found.problems if problem.fix]
+    return {name: value for one in reversed(mendable) for name, value in one.fix.items()}
+
+
+def _fix_button(workspace: Workspace, name: str, settings: dict) -> None:
+    st.button(
+        t("preflight.fix_all"),
+        type="primary",
+        icon=":material/build:",
+        key="fix_all",
+        on_click=_fix,
+        args=(workspace, name, settings),
+    )
+
+
 def _fix(workspace: Workspace, name: str, settings: dict) -> None:
-    with refusals():
+    try:
         configs.change(workspace, name, settings)
-        st.session_state[_AGAIN] = name
+    except StudioError as error:
+        show_refusal(error)

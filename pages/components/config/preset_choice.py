@@ -20,8 +20,8 @@ from pages.components.text import say, t
 METHODS = ("qlora", "lora", "full")
 
 
-def show_new(workspace: Workspace, whole: list[str], data: list[str]) -> None:
-    """Draw the choices and the button that makes the config."""
+def show_new(workspace: Workspace, whole: list[str], data: list[str], *, first: bool) -> None:
+    """Draw the choices and the button that makes the config. `first`: there is none yet, and it is what to do next."""
     left, right = st.columns(2)
     with left:
         model = models.find(
@@ -44,7 +44,8 @@ def show_new(workspace: Workspace, whole: list[str], data: list[str]) -> None:
         else:
             st.caption(t(f"config.recipe_{recipe}_caption"))
             preset = _preset(workspace, model, recipe)
-    if st.button(t("config.make"), type="primary", icon=":material/add:", key="make_config"):
+    kind = "primary" if first else "secondary"
+    if st.button(t("config.make"), type=kind, icon=":material/add:", key="make_config"):
         with refusals():
             made = configs.make(
                 workspace, model=model.name, dataset=dataset, preset=preset, recipe=recipe, name=name or None

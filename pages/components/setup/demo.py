@@ -47,7 +47,7 @@ def show_demo(workspace: Workspace, last: Job | None, *, first: bool) -> None:
 def show_form(workspace: Workspace, *, first: bool) -> None:
     """Ask for the nickname and start the demo."""
     with st.form("demo", border=False):
-        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        left, right = st.columns([3, 2], vertical_alignment="bottom")
         nickname = left.text_input(
             t("demo.nickname"), key="demo_nickname", placeholder=t("demo.example"), persist_state="session"
         )
