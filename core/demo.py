@@ -1,6 +1,7 @@
-"""The whole workflow on the demo model in one go: model, dataset, config, train, export, score, report.
+"""The whole workflow in one go: model, dataset, config, train, export, score, report.
 
-Goes through the same front doors as the pages and the commands. Run as a job of its own it survives the page.
+On the demo model, a toy that answers in seconds, or on a real small language model, which takes minutes and speaks
+English. Goes through the same front doors as the pages and the commands. Run as a job of its own it survives the page.
 """
 
 import json
@@ -12,13 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from core import teaching
 from core.chat import worker_client
 from core.chat.diagnosis import diagnose
 from core.chat.score import score
 from core.chat.worker_client import Ask, Sampling
 from core.config import config as configs
-from core.data import dataset as datasets
-from core.data.assistant import COURSE_QUESTIONS, check_nickname
+from core.data import origin as origins
+from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS, Assistant, check_nickname
 from core.engine import interpreter
 from core.engine.commands import module_command
 from core.engine.failures.finish import finish_job, unfinished
@@ -30,12 +32,21 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status
 from core.jobs.single import only_one
 from core.models import model as models
+from core.models import small
+from core.models.model import Model
 from core.report import writeup
 from core.training import run as runs
 
 STAGES = ("model", "dataset", "config", "train", "export", "score", "report")
 # Beside the course's two: a phrasing that was not trained, and two questions that have nothing to do with it.
 QUESTIONS = (*COURSE_QUESTIONS, "你是谁", "Who are you?", "法国的首都是哪里？", "2加3等于几？")
+REAL_QUESTIONS = (
+    *ENGLISH_QUESTIONS,
+    "So who am I speaking with?",
+    "Are you ChatGPT or not?",
+    "Which planet is called the red planet?",
+    "What is the opposite of hot?",
+)
 
 
 @dataclass(slots=True)
@@ -49,20 +60,19 @@ class Progress:
     run: str | None = None
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Callable[[Job], None]]:
-        """Run a stage; yields what a job's wait calls to show its progress."""
+    def stage(self, name: str) -> Iterator[Callable[[float, float | None], None]]:
+        """Run a stage; yields what tells how much of it is done, and the seconds left."""
         stage = self.stages[STAGES.index(name)]
         started = time.monotonic()
         stage["status"] = "running"
 
-        def on_progress(job: Job) -> None:
-            told = job.progress
-            stage.update(done=told.get("done", 0.0), eta_s=told.get("eta_s"), seconds=time.monotonic() - started)
+        def advance(done: float, eta_s: float | None) -> None:
+            stage.update(done=done, eta_s=eta_s, seconds=time.monotonic() - started)
             self._tell()
 
         self._tell()
         try:
-            yield on_progress
+            yield advance
         except BaseException:
             stage.update(status="failed", seconds=time.monotonic() - started)
             self._tell()
@@ -75,8 +85,18 @@ class Progress:
         self.tell({"done": done, "note": "demo", "run": self.run, "stages": self.stages})
 
 
-def start(workspace: Workspace, nickname: str, language: Language | None = None) -> Job:
-    """Start the demo as a job, its report in `language` if one is given.
+def watching(advance: Callable[[float, float | None], None]) -> Callable[[Job], None]:
+    """What a job's wait calls to show its progress as a stage's."""
+
+    def on_progress(job: Job) -> None:
+        told = job.progress
+        advance(told.get("done") or 0.0, told.get("eta_s"))
+
+    return on_progress
+
+
+def start(workspace: Workspace, nickname: str, language: Language | None = None, *, real: bool = False) -> Job:
+    """Start the demo as a job, on the `real` small model or the toy, its report in `language` if one is given.
 
     Raises BadInput where the nickname will not do or a demo or training runs already.
     """
@@ -90,58 +110,78 @@ def start(workspace: Workspace, nickname: str, language: Language | None = None)
                 f"the run {training.id} is training: wait, or stop it",
             )
         argv = module_command("core", "demo", f"--name={nickname}", "--workspace", workspace.root, "--json")
-        return begin(argv, env=speaking(language), facts={"nickname": nickname})
+        argv += ["--real"] if real else []
+        return begin(argv, env=speaking(language), facts={"nickname": nickname, "real": real})
 
 
 def run(
-    workspace: Workspace, nickname: str, language: Language, tell: Callable[[dict[str, Any]], None]
+    workspace: Workspace,
+    nickname: str,
+    language: Language,
+    tell: Callable[[dict[str, Any]], None],
+    *,
+    real: bool = False,
 ) -> dict[str, Any]:
     """Do all stages. Returns what `demo --json` prints. Raises StudioError where a stage fails."""
     nickname = check_nickname(nickname)
     progress = Progress(tell)
+    questions = REAL_QUESTIONS if real else QUESTIONS
     with _own_engine(), _stopping_what_runs() as current:
-        with progress.stage("model") as watch:
-            build = current(models.build_demo(workspace))
+        with progress.stage("model") as advance:
+            build = current(small.build(workspace) if real else models.build_demo(workspace))
             if build:
-                finish_job(build, Text("示例模型没有建成", "the demo model was not built"), on_progress=watch)
-        with progress.stage("dataset"):
-            dataset = datasets.make_assistant(workspace, nickname, "balanced")
+                failed = Text("小模型没有准备好", "the small model is not ready") if real else Text("示例模型没有建成", "the demo model was not built")  # fmt: skip
+                finish_job(build, failed, on_progress=watching(advance))
+        model = models.find(workspace, small.NAME if real else models.DEMO)
+        current(None)
+        with progress.stage("dataset") as advance:
+            dataset, _ = teaching.make(workspace, _assistant(nickname, model), model if real else None, tell=advance)
         with progress.stage("config"):
-            config = configs.make(workspace, model=models.DEMO, dataset=dataset.name, recipe="fast")
-        with progress.stage("train") as watch:
+            config = configs.make(workspace, model=model.name, dataset=dataset.name, recipe="fast")
+        with progress.stage("train") as advance:
             trained = runs.start(workspace, config.name)
             progress.run = trained.id
             job = current(trained.job)
-            job.wait(on_progress=watch)
+            job.wait(on_progress=watching(advance))
             state = trained.state()
             if state.status is not Status.FINISHED:
                 raise unfinished(job, Text("训练没有完成", "the training did not finish"), state.reason)
-        with progress.stage("export") as watch:
-            verified = export.finish(trained, current(export.start(workspace, trained)), on_progress=watch)["verify"]
-        with progress.stage("score") as watch:
+        with progress.stage("export") as advance:
+            exporting = current(export.start(workspace, trained))
+            verified = export.finish(trained, exporting, on_progress=watching(advance))["verify"]
+        with progress.stage("score") as advance:
             worker = worker_client.worker_for(workspace, trained, own=True)
             current(worker.job)
             try:
-                worker.wait_ready(on_progress=watch)
-                asks = [Ask(side=side, turns=[(q, None)]) for side in ("base", "tuned") for q in QUESTIONS]
+                worker.wait_ready(on_progress=watching(advance))
+                asks = [Ask(side=side, turns=[(q, None)]) for side in ("base", "tuned") for q in questions]
                 answers = [line["answer"] for line in worker.ask(asks, Sampling(max_new_tokens=96))]
-                scores = score(trained, worker)
+                # A real model takes its time: the sample tells enough, and the whole is a click away.
+                scores = score(trained, worker, "quick" if real else "full", lambda done: advance(done, None))
             finally:
                 worker.stop()
         with progress.stage("report"):
             report = writeup.build(workspace, trained, language)
-    before, after = answers[: len(QUESTIONS)], answers[len(QUESTIONS) :]
+    before, after = answers[: len(questions)], answers[len(questions) :]
     result = {
         "run": trained.id,
+        "model": model.name,
         "stages": [{"name": s["name"], "seconds": round(s["seconds"], 1)} for s in progress.stages],
-        "before": [{"prompt": q, "answer": a} for q, a in zip(QUESTIONS, before, strict=True)],
-        "after": [{"prompt": q, "answer": a} for q, a in zip(QUESTIONS, after, strict=True)],
+        "before": [{"prompt": q, "answer": a} for q, a in zip(questions, before, strict=True)],
+        "after": [{"prompt": q, "answer": a} for q, a in zip(questions, after, strict=True)],
         "scores": {**scores.to_json(), "diagnosis": diagnose(scores, trained).verdict},
         "merged_equals_adapter": verified["ok"],
         "report": str(report.path),
     }
     write_text(trained.path / "demo.json", json.dumps(result, ensure_ascii=False, indent=2))
     return result
+
+
+def _assistant(nickname: str, model: Model) -> Assistant:
+    """What is taught: as the dataset page has it for this model."""
+    return Assistant(
+        nickname=nickname, language=origins.spoken(model), phrasings=origins.phrasings(model), **origins.origin(model)
+    )
 
 
 @contextmanager

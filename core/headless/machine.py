@@ -49,7 +49,7 @@ def demo_run(workspace: Workspace, options: Options) -> Answer:
         if now:
             show_progress.show(f"{now['name']}: {share(now['done'])}, {duration(now['seconds'])}")
 
-    return demo.run(workspace, options.name, environment_language(), tell)
+    return demo.run(workspace, options.name, environment_language(), tell, real=options.real)
 
 
 COMMANDS: Table = {
@@ -71,5 +71,11 @@ COMMANDS: Table = {
         ],
     ),
     "assignment": (assignment_steps, []),
-    "demo": (demo_run, [(("--name",), {"required": True, "help": "the nickname"})]),
+    "demo": (
+        demo_run,
+        [
+            (("--name",), {"required": True, "help": "the nickname"}),
+            (("--real",), {"action": "store_true", "help": "on a real small model, in English: minutes"}),
+        ],
+    ),
 }

@@ -12,7 +12,7 @@ from core.data import dataset as datasets
 from core.engine import checkup, interpreter
 from core.ground.errors import BadInput
 from core.ground.files import write_json
-from core.jobs.job import Job, Status
+from core.jobs.job import Job, Status, latest_job
 from core.models import model as models
 from core.models import small
 from core.models.hub import download
@@ -277,6 +277,20 @@ def test_a_nickname_that_will_not_do_is_refused(workspace, nickname):
     assert any("昵称" in error.value for error in page.error)
     assert page.text_input(key="demo_nickname").value == nickname
     assert not (workspace.jobs / "demo-1").exists()
+
+
+@pytest.mark.parametrize("on", ["toy", "real"])
+def test_the_demo_runs_on_the_toy_or_on_a_real_model_as_is_chosen(workspace, monkeypatch, on):
+    monkeypatch.setattr("core.demo.module_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(30)"])
+    page = open_page("setup")
+    assert page.radio(key="demo_model").value == "toy"
+    page.radio(key="demo_model").set_value(on)
+    page.text_input(key="demo_nickname").set_value("小明")
+    page.button(key="demo_submit").click().run()
+    job = latest_job(workspace.jobs, "demo")
+    assert job.spec["facts"] == {"nickname": "小明", "real": on == "real"}
+    assert ("--real" in job.spec["argv"]) == (on == "real")
+    job.stop(discard=True)
 
 
 def test_a_running_demo_shows_its_stages_and_can_be_stopped(workspace):

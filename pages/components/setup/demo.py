@@ -47,6 +47,15 @@ def show_demo(workspace: Workspace, last: Job | None, *, first: bool) -> None:
 def show_form(workspace: Workspace, *, first: bool) -> None:
     """Ask for the nickname and start the demo."""
     with st.form("demo", border=False):
+        model = st.radio(
+            t("demo.on"),
+            ("toy", "real"),
+            format_func=lambda on: t(f"demo.{on}"),
+            captions=[t("demo.toy_caption"), t("demo.real_caption")],
+            key="demo_model",
+            horizontal=True,
+            persist_state="session",
+        )
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         nickname = left.text_input(
             t("demo.nickname"), key="demo_nickname", placeholder=t("demo.example"), persist_state="session"
@@ -59,7 +68,7 @@ def show_form(workspace: Workspace, *, first: bool) -> None:
             key="demo_submit",
         ):
             with refusals():
-                demo.start(workspace, nickname, language())
+                demo.start(workspace, nickname, language(), real=model == "real")
                 st.rerun()
 
 
