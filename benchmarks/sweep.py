@@ -203,7 +203,8 @@ class Sweep:
         self.out.mkdir(parents=True, exist_ok=True)
         there = {(one["point"], one["nickname"], one["seed"]) for one in read([self.results])}
         jobs = [job for job in jobs if job not in there]
-        for tokens in sorted({{**USUAL, **POINTS[point]}["tokens"] for point, _, _ in jobs}):
+        wanted = [{**USUAL, **POINTS[point]} for point, _, _ in jobs]
+        for tokens in sorted({one["tokens"] for one in wanted if one["cut"] != "ours"}):
             self.answers(tokens)
         failed = 0
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
