@@ -27,7 +27,9 @@ from core.models.model import Model
 WORKER = "core.engine.workers.token_worker"
 MOST_SECONDS = 900
 # What a kept result was made by.
-_VERSION = "2"
+_VERSION = "3"
+# Of a model's files, those that make its tokenizer.
+_TOKENIZER = ("token*", "*.model", "vocab*", "merges.txt", "*tokens*.json", "config.json")
 # Larger datasets are counted by a sample of about so many rows.
 MOST_COUNTED = 60_000
 
@@ -175,11 +177,10 @@ def _written(template: PromptTemplate | None) -> str:
 
 
 def _key(model: Model, *more: str) -> str:
-    """What a result depends on: the tokenizer's files, and what was asked."""
-    path = model.path.resolve()
-    files = sorted(file for file in path.glob("token*") if file.is_file())
-    stamps = [_VERSION, *(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)]
-    return hashlib.sha256("\n".join([str(path), *stamps, *more]).encode()).hexdigest()[:24]
+    """What a result depends on: what is in the tokenizer's files, and what was asked."""
+    files = sorted({file for pattern in _TOKENIZER for file in model.path.glob(pattern) if file.is_file()})
+    contents = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    return hashlib.sha256("\n".join([_VERSION, *contents, *more]).encode()).hexdigest()[:24]
 
 
 def _run(workspace: Workspace, arguments: list[Any]) -> None:

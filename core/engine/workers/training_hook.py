@@ -212,9 +212,11 @@ def watch_runners() -> None:
         needed, free = checkpoint_bytes(runner), shutil.disk_usage(runner.work_dir).free
         # One that is the only one is deleted after, where there is room for both.
         only = None
-        if self.max_keep_ckpts == 1 and list(self.keep_ckpt_ids) not in ([], [runner.iter + 1]):
-            only = None if any_rank(free < needed) else self.keep_ckpt_ids.pop()
-        if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+        # mmengine has no such list where all are kept.
+        kept = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else []
+        if self.max_keep_ckpts == 1 and list(kept) not in ([], [runner.iter + 1]):
+            only = None if any_rank(free < needed) else kept.pop()
+        if len(kept) == self.max_keep_ckpts:
             # The oldest makes room.
             free += needed
         if any_rank(free < needed):

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from core.config import config as configs
+from core.data.tokens import Proof
 from core.engine.presets import prompt_templates
 from core.forecast import preflight as module
 from core.forecast.duration import arithmetic, kind, prepare
@@ -78,6 +79,8 @@ def facts(monkeypatch):
     given, here = changed(), dict(MACHINE)
     monkeypatch.setattr(module, "config_facts", lambda *_: given)
     monkeypatch.setattr(module, "machine", lambda *_: here)
+    # The small model's tokenizer is none that the engine would load; what is proved is for `tests/core/data/test_tokens`.
+    monkeypatch.setattr(module, "prove", lambda *_: Proof())
     given["here"] = here
     return given
 
