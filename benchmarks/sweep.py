@@ -160,6 +160,8 @@ class Sweep:
         made = self(place, "datasets", "assistant", *words)
         iterations = -(-made["rows"] // wanted["batch_size"])
         wanted["max_epochs"] = max(1, round(wanted["updates"] / iterations))
+        # Two iterations at least: with fewer nothing is learned.
+        wanted["warmup_ratio"] = max(0.03, 2.2 / (iterations * wanted["max_epochs"]))
         settings = [f"{key}={value}" for key, value in wanted.items() if key in SETTINGS] + [f"seed={seed}"]
         self(
             place,

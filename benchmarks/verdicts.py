@@ -157,10 +157,13 @@ def configured(case: Case, product: Product) -> str:
     rate, batch = BY_NAME["lr"].read(file), BY_NAME["batch_size"].read(file)
     rows = next(one["rows"] for one in product("datasets", "list")["datasets"] if one["name"] == case.data)
     an_epoch = math.ceil(rows / batch)
+    # A few updates more than one needs, since epochs are whole.
+    epochs = 1 if case.updates < an_epoch else math.ceil(case.updates / an_epoch)
     settings = {
         "lr": rate * case.rate,
-        # A few updates more than one needs, since epochs are whole.
-        "max_epochs": 1 if case.updates < an_epoch else math.ceil(case.updates / an_epoch),
+        "max_epochs": epochs,
+        # Two iterations at least: with fewer nothing is learned.
+        "warmup_ratio": max(0.03, 2.2 / (epochs * an_epoch)),
         "accumulative_counts": max(1, an_epoch // case.updates),
         "save_steps": 20 if case.checkpoints else 10_000,
         "save_total_limit": -1,
