@@ -1,6 +1,7 @@
 """A conversation to hand on: as Markdown, as JSON."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -16,11 +17,21 @@ def markdown(talk: Conversation, names: Mapping[str, str], language: Language) -
     for number, exchange in enumerate(talk.exchanges, 1):
         lines += [f"## {number}. {' '.join(exchange.question.split())}", ""]
         for side, said in exchange.answers.items():
-            lines += [f"**{names.get(side, side)}**", "", *(f"> {line}" for line in said["answer"].split("\n")), ""]
+            lines += [
+                f"**{names.get(side, side)}**",
+                "",
+                *(f"> {line}" for line in _no_picture(said["answer"]).split("\n")),
+                "",
+            ]
             if said.get("tokens"):
                 speed = f", {said['tokens_per_s']:.0f} tokens/s" if said.get("tokens_per_s") else ""
                 lines += [f"`{said['tokens']} tokens, {said['ttft_ms']:.0f} ms{speed}`", ""]
     return "\n".join(lines)
+
+
+def _no_picture(answer: str) -> str:
+    """An answer in which no picture is loaded from where a model says."""
+    return re.sub(r"!(?=\[)|<(?=/?[A-Za-z])", r"\\\g<0>", answer)
 
 
 def as_json(talk: Conversation, names: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from core.ground.files import write_json
 from core.ground.text import Text
 from core.jobs.job import Job, latest_job
 from core.jobs.single import only_one
-from core.models.hub.download import ENDPOINTS, TOKEN, Source, is_private
+from core.models.hub.download import ENDPOINTS, TOKEN, Source, is_private, is_repository
 from core.publish.card import push_lines
 from core.publish.package import Package, Target
 from core.training.run import Run
@@ -58,9 +58,11 @@ def plan(
         # The hub itself, never the mirror that downloads come from: the token that may write goes there.
         source = Source.of(target, repository, endpoint=endpoint or ENDPOINTS[target][0])
         repository, address = source.repository, source.endpoint
-    elif not repository or repository.count("/") != 1:
+    elif not is_repository(repository):
+        # It goes into lines that are pasted into a shell.
+        shown = repository[:80]
         raise BadInput(
-            f"仓库 {repository!r} 不可用：写成“用户/仓库”", f"the repository {repository!r} cannot be: write USER/NAME"
+            f"仓库 {shown!r} 不可用：写成“用户/仓库”", f"the repository {shown!r} cannot be: write USER/NAME"
         )
     files = [{"path": name, "bytes": (package.path / name).stat().st_size} for name in package.files]
     return Plan(

@@ -38,6 +38,11 @@ COURSE = {
 }
 
 
+def is_repository(name: str) -> bool:
+    """Whether it is OWNER/NAME as every hub has them: nothing that a path, an address or a shell takes for more."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None and ".." not in name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where a model comes from."""
@@ -55,7 +60,7 @@ class Source:
                 f"没有来源 {hub}：用 {'、'.join(ENDPOINTS)}", f"there is no hub {hub}: use {', '.join(ENDPOINTS)}"
             )
         repository = repository.strip().strip("/")
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", repository, re.ASCII) or ".." in repository:
+        if not is_repository(repository):
             raise BadInput(
                 f"模型名称 {repository[:80]!r} 不可用：写成“组织/模型”，例如 {COURSE[hub]}",
                 f"the model {repository[:80]!r} cannot be: write ORGANISATION/MODEL, such as {COURSE[hub]}",

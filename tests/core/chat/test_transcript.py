@@ -36,6 +36,11 @@ def test_markdown(talk):
     assert "80 tokens/s" in text
 
 
+def test_an_answer_loads_no_picture(talk):
+    talk.exchanges[0].answers["base"]["answer"] = "![x](http://far/a.png) <img src=http://far/b.png> 1<2"
+    assert "> \\![x](http://far/a.png) \\<img src=http://far/b.png> 1<2" in markdown(talk, NAMES, "zh")
+
+
 def test_json(talk):
     found = json.loads(as_json(talk, NAMES))
     assert found["exchanges"][0]["answers"]["tuned"]["answer"] == "我是<小明>的 & 小助手"

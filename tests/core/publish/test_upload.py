@@ -31,12 +31,14 @@ def test_a_plan_sends_nothing(hub, package):
     assert hub.created == []
 
 
-@pytest.mark.parametrize("repository", ["", "model", "../../etc/x", "a/b/c", "me/mo del"])
-def test_a_repository_that_cannot_be(package, repository):
-    for target in ("huggingface", "openxlab"):
-        if target == "huggingface" or repository.count("/") != 1:
-            with pytest.raises(BadInput):
-                upload.plan(package, target, repository)
+@pytest.mark.parametrize("target", ["huggingface", "modelscope", "openxlab"])
+@pytest.mark.parametrize(
+    "repository",
+    ["", "model", "../../etc/x", "a/b/c", "me/mo del", "me/$(id)", "me/`id`", "me/x\nid", "me/-x", "me/x;id"],
+)
+def test_a_repository_that_cannot_be(tmp_path, repository, target):
+    with pytest.raises(BadInput):
+        upload.plan(packages.Package(path=tmp_path, files=[]), target, repository)
 
 
 @pytest.mark.parametrize("target", ["huggingface", "modelscope"])

@@ -116,6 +116,16 @@ def test_page_loads_nothing(workspace, exported_run):
     assert "微调前" in page.texts
 
 
+@pytest.mark.parametrize(
+    "written", ['![a](http://far/a.png "title")', "![a](http://far/a.png)", "![a][b]\n\n[b]: //far/a.png 't'"]
+)
+def test_a_picture_elsewhere_is_its_words(written):
+    text = page(written, "t", {}, "zh")
+    assert not Page(text).loads
+    assert "<img" not in text
+    assert "default-src 'none'; img-src data:;" in text
+
+
 def test_report_of_a_failed_run(workspace, failed_run):
     report = writeup.build(workspace, failed_run, "zh")
     text = (report.path / "report.md").read_text(encoding="utf-8")
