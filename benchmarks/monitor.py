@@ -85,17 +85,21 @@ def prepared(root: Path, points: int, hours: float) -> tuple[Workspace, Run]:
     write_model(workspace.model("demo"), demo=True)
     dataset = datasets.make_assistant(workspace, "小明")
     config = configs.make(workspace, model="demo", dataset=dataset.name, recipe="fast")
-    os.environ |= {"FAKE_TRAINER": "fail", "FAKE_TRAINER_ITERS": "2", "FAKE_TRAINER_SECONDS": "0"}
+    os.environ |= {
+        "XTUNER_STUDIO_FAKE_TRAINER": "fail",
+        "XTUNER_STUDIO_FAKE_TRAINER_ITERS": "2",
+        "XTUNER_STUDIO_FAKE_TRAINER_SECONDS": "0",
+    }
     run = runs.start(workspace, config.name)
     run.job.wait(30)
     shutil.rmtree(run.work_dir)
     history(run, points, hours)
     os.environ |= {
-        "FAKE_TRAINER": "slow",
-        "FAKE_TRAINER_ITERS": str(points + 100_000),
-        "FAKE_TRAINER_SECONDS": "0.5",
+        "XTUNER_STUDIO_FAKE_TRAINER": "slow",
+        "XTUNER_STUDIO_FAKE_TRAINER_ITERS": str(points + 100_000),
+        "XTUNER_STUDIO_FAKE_TRAINER_SECONDS": "0.5",
         # A real one does not save every two seconds.
-        "FAKE_TRAINER_EVERY": "60",
+        "XTUNER_STUDIO_FAKE_TRAINER_EVERY": "60",
     }
     run = runs.resume(workspace, run)
     wait_until(lambda: run.job.progress.get("iter", 0) > points, 30)

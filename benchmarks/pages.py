@@ -178,7 +178,7 @@ def fake_workspace(scratch: Path) -> Path:
 
     workspace = Workspace.open(scratch / "workspace")
     commands.ENTRY = "tests.fakes.trainer"
-    os.environ["FAKE_TRAINER"] = "ok"
+    os.environ["XTUNER_STUDIO_FAKE_TRAINER"] = "ok"
     write_model(workspace.model("demo"), demo=True)
     dataset = datasets.make_assistant(workspace, "小明")
     config = configs.make(workspace, model="demo", dataset=dataset.name)

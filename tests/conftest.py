@@ -54,7 +54,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     monkeypatch.setenv("XTUNER_STUDIO_LANG", "zh")
     # The same configs on a machine with a GPU.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    for name in (VARIABLE, "XTUNER_STUDIO_STOP", "FAKE_TRAINER"):
+    for name in (VARIABLE, "XTUNER_STUDIO_STOP", "XTUNER_STUDIO_FAKE_TRAINER"):
         monkeypatch.delenv(name, raising=False)
     yield Workspace.open(root)
     stop_jobs(tmp_path)
@@ -117,9 +117,9 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(commands, "ENTRY", "tests.fakes.trainer")
 
     def choose(mode: str = "ok", **options: object) -> None:
-        monkeypatch.setenv("FAKE_TRAINER", mode)
+        monkeypatch.setenv("XTUNER_STUDIO_FAKE_TRAINER", mode)
         for name, value in options.items():
-            monkeypatch.setenv(f"FAKE_TRAINER_{name.upper()}", str(value))
+            monkeypatch.setenv(f"XTUNER_STUDIO_FAKE_TRAINER_{name.upper()}", str(value))
 
     return choose
 

@@ -122,6 +122,26 @@ def test_workers_are_started_never_imported(path):
         assert not any(module.startswith("core.engine.workers") for module in imports(path)), name(path)
 
 
+# Before there is an environment to run in; and what runs in one that was made so already.
+STARTING_ELSEWHERE = {"core/ground/bootstrap.py", "core/ground/inherited.py"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in files(CORE, PAGES) if path.parent != WORKERS and name(path) not in STARTING_ELSEWHERE],
+    ids=name,
+)
+def test_a_process_is_started_with_what_it_may_inherit_alone(path):
+    """By `inherited`, so that no secret of the user's environment reaches an engine."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("subprocess.", "os.exec", "os.spawn")):
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}.get("env", "")
+            assert "inherited(" in given or given in ("environment", "_environment(coming)"), ast.unparse(node)[:200]
+        # Nobody hands on all of it in another way.
+        assert not (isinstance(node, ast.Dict) and None in node.keys and "os.environ" in map(ast.unparse, node.values))
+        assert not (isinstance(node, ast.Call) and ast.unparse(node) in ("os.environ.copy()", "dict(os.environ)"))
+
+
 def test_no_circle():
     """Neither between files nor, so, between rooms; inside a room and inside a function included."""
     modules = {name(path)[:-3].replace("/", "."): path for path in files(CORE, PAGES)}

@@ -6,7 +6,6 @@ content.
 
 import hashlib
 import json
-import os
 import tempfile
 from array import array
 from collections.abc import Sequence
@@ -185,7 +184,7 @@ def _key(model: Model, *more: str) -> str:
 
 def _run(workspace: Workspace, arguments: list[Any]) -> None:
     argv = engine_command(workspace, WORKER, *arguments)
-    answer = answer_of(argv, seconds=MOST_SECONDS, env={**os.environ, **engine_environment(workspace)})
+    answer = answer_of(argv, seconds=MOST_SECONDS, env=engine_environment(workspace))
     if answer.late:
         raise WorkFailed(
             f"统计 token 超过 {MOST_SECONDS} 秒，已停止", f"counting tokens took more than {MOST_SECONDS} s"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.ground.files import read_json
+from core.ground.inherited import inherited
 
 # Of what it prints, only the end is kept: a config may print without end.
 _KEPT_BYTES = 16_384
@@ -37,10 +38,11 @@ class Answer:
 def answer_of(
     argv: Sequence[str], *, seconds: float, result: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Answer:
-    """Run `argv` to its end, at most so many `seconds`, and read what it wrote to `result`. Raises nothing."""
+    """Run `argv` to its end, at most so many `seconds`, and read what it wrote to `result`; `env` is added to what it
+    inherits. Raises nothing."""
     try:
         process = subprocess.Popen(
-            argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            argv, env=inherited(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
     except (OSError, ValueError) as error:
         return Answer(content=None, returncode=None, said=str(error)[:_LONGEST_LINE])

@@ -92,7 +92,7 @@ def run(workspace: Workspace, engine: Engine) -> Checkup:
     fresh = result.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     path = os.pathsep.join([os.path.dirname(engine.python), os.environ.get("PATH", os.defpath)])
-    variables = {**os.environ, **engine_environment(workspace), "PATH": path}
+    variables = {**engine_environment(workspace), "PATH": path}
     argv = [engine.python, str(WORKER), str(fresh), "--load"]
     answer = answer_of(argv, seconds=MOST_SECONDS, result=fresh, env=variables)
     fresh.unlink(missing_ok=True)

@@ -71,7 +71,7 @@ def _measure(
         told = Path(scratch) / "result.json"
         limit = MOST_SECONDS if arguments[0] != "build" else MOST_BUILD_SECONDS
         argv = engine_command(workspace, "core.engine.workers.measure_worker", *arguments, "--result", told)
-        answer = answer_of(argv, seconds=limit, result=told, env={**os.environ, **engine_environment(workspace)})
+        answer = answer_of(argv, seconds=limit, result=told, env=engine_environment(workspace))
         found = answer.content
         if answer.late:
             raise WorkFailed(

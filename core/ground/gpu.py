@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from core.ground.inherited import inherited
+
 # One that gave no answer in 5 s is not asked again for this long.
 _SILENCE_SECONDS = 60.0
 _silent_until = 0.0
@@ -115,7 +117,9 @@ def vgpu_slices() -> list[dict[str, Any]]:
     if program is None or time.monotonic() < _silent_until:
         return []
     try:
-        said = subprocess.run([program], capture_output=True, text=True, errors="replace", timeout=5, check=False)
+        said = subprocess.run(
+            [program], env=inherited(), capture_output=True, text=True, errors="replace", timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         # One that hangs must not hold up each page.
         _silent_until = time.monotonic() + _SILENCE_SECONDS

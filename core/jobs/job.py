@@ -27,6 +27,7 @@ from core.ground import progress
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, read_tail, write_json
+from core.ground.inherited import inherited
 from core.ground.lock import locked
 from core.ground.workspace import PROJECT
 from core.jobs.process import Identity
@@ -73,9 +74,9 @@ class Job:
     ) -> "Job":
         """Start `argv` (an argument list) under a supervisor of its own, as the next job of `kind` in `jobs`.
 
-        `env` is added to the environment; `artefacts` must all exist for the job to count as finished;
+        `env` is added to what it inherits; `artefacts` must all exist for the job to count as finished;
         `facts` are kept in job.json; samples of the machine go to `telemetry`. `secrets` are added to the
-        environment too, but written nowhere. With a `queue` (its directory) it waits for its turn there. Returns
+        environment too, and only their names are written down. With a `queue` (its directory) it waits for its turn there. Returns
         once it runs, or waits behind another. Raises WorkFailed where the supervisor does not come up.
         """
         directory = _next_directory(jobs, kind)
@@ -90,6 +91,7 @@ class Job:
                 "facts": dict(facts or {}),
                 "telemetry": str(telemetry) if telemetry else None,
                 "queue": str(queue) if queue else None,
+                "secrets": sorted(secrets or {}),
                 "created": time.time(),
                 "asked": Moment.now().to_json(),
             },
@@ -98,7 +100,7 @@ class Job:
         subprocess.run(
             [sys.executable, "-m", "core.jobs.supervisor", str(directory)],
             cwd=PROJECT,
-            env={**os.environ, **(secrets or {})},
+            env=inherited(secrets),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

