@@ -65,7 +65,7 @@ class Report:
 class Peek:
     """The beginning of a file: the format found (None: none), its columns, some rows, what is wrong with others.
 
-    `problems` are what was noticed in it. `speakers` are those of a chat log, or of roles that nobody knows, with their
+    `guessed` is told by the columns' names where `sure`, else by their order. `problems` are what was noticed in it. `speakers` are those of a chat log, or of roles that nobody knows, with their
     counts, `speaker` who of them answers in `rows`. `sheets` are those of an Excel file, `left_out` what is not read.
     """
 
@@ -73,6 +73,7 @@ class Peek:
     encoding: str | None
     columns: list[str]
     guessed: Columns | None
+    sure: bool
     rows: list[Row]
     skipped: list[dict[str, Any]]
     placeholders: list[str]
@@ -114,6 +115,7 @@ def peek(file: Path, wanted: Wanted | None = None) -> Peek:
         encoding=source.encoding.name if source.encoding else None,
         columns=names,
         guessed=guessed,
+        sure=formats.names_tell(names),
         rows=[wanted.fill.row(row) for row in rows] if wanted.fill else rows,
         skipped=skipped,
         placeholders=placeholders(rows),

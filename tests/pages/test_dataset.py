@@ -12,14 +12,16 @@ from core.data.draft import Draft
 from core.data.statistics import Statistics
 from core.jobs.job import Status, latest_job, wait_until
 from tests.conftest import PATIENCE
-from tests.pages.screen import cells, open_page, texts
+from tests.pages.screen import cells, open_page, primary, texts
 
 
 @pytest.mark.usefixtures("workspace")
 def test_an_empty_workspace_says_what_to_do():
     page = open_page("dataset")
-    assert any("还没有数据集" in info.value for info in page.info)
+    assert page.text_input[0].label == "昵称"
     assert "填上昵称就能看到" in texts(page)
+    # One in each of the three tabs, of which one is seen.
+    assert primary(page) == ["生成数据集", "导入", "生成语料"]
 
 
 def test_a_nickname_shows_its_rows_before_they_are_stored(workspace):
@@ -30,7 +32,11 @@ def test_a_nickname_shows_its_rows_before_they_are_stored(workspace):
     page.button(key="make_dataset").click().run()
     assert [made.nickname for made in datasets.every(workspace)] == ["小*红*"]
     assert page.selectbox(key="dataset").value == "assistant"
-    assert page.metric[0].value == f"{datasets.find(workspace, 'assistant').rows:,}"
+    rows = f"{datasets.find(workspace, 'assistant').rows:,}"
+    assert page.metric[0].value == rows
+    # What came of it and where it goes on are on top, and what is done is no longer the thing to do.
+    assert f"**assistant** · {rows} 行 · 教模型认得自己是小\\*红\\*的小助手" in texts(page)
+    assert primary(page) == ["下一步：生成训练配置"]
 
 
 def test_the_choices_are_seen_as_they_are_made(workspace):
@@ -71,7 +77,7 @@ def test_the_course_recipe_warns_of_a_large_n(workspace):
     page.radio(key="dataset_recipe").set_value("course").run()
     assert any("过拟合" in warning.value for warning in page.warning)
     assert "共 7502 行" in texts(page)
-    assert "共 7,502 行（2 行不同）" in texts(page)
+    assert "会生成 7,502 行，其中 2 行互不相同" in texts(page)
     page.select_slider(key="dataset_n").set_value(10).run()
     assert not any("过拟合" in warning.value for warning in page.warning)
     page.button(key="make_dataset").click().run()
@@ -137,6 +143,9 @@ def test_placeholders_are_filled_and_columns_corrected(workspace, tmp_path):
     assert [page.selectbox(key=f"{part}-{key}").value for part in "qas"] == ["甲", "乙", ""]
     page.text_input(key="fill_name").set_value("小红").run()
     assert any("我是小红" in text.value for text in page.text)
+    # The names of the columns say nothing: it is imported once somebody has looked.
+    assert page.button(key="import_dataset").disabled
+    page.checkbox(key=f"sure-{key}").set_value(True).run()
     page.button(key="import_dataset").click().run()
     (made,) = datasets.every(workspace)
     assert made.load() == [{"conversation": [{"input": "你是谁", "output": "我是小红"}]}]
@@ -235,6 +244,8 @@ def test_rows_are_edited_undone_and_saved(workspace, dataset):
     again.button(key="undo_edit").click().run()
     again.button(key="undo_edit").click().run()
     assert "有 1 处改动" in texts(again)
+    # What is edited is stored before it goes on.
+    assert primary(again) == ["存为新版本"]
     again.button(key="save_version").click().run()
     assert not again.error
     made = datasets.find(workspace, "assistant-v2")

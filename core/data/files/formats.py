@@ -168,6 +168,11 @@ def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
     return names, Columns(question=question, answer=answer, system=layout.system)
 
 
+def names_tell(names: list[str]) -> bool:
+    """Whether the names of the columns say which are question and answer; else it is a guess by their order."""
+    return layout_of(names).is_qa
+
+
 def log_of(head: list[Any], records: Iterable[Any]) -> tuple[list[Message], Iterator[Message]]:
     """A log's first messages, to know its speakers by, and all of them."""
     flat = [part for record in head for part in _parts(record)]

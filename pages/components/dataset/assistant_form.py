@@ -6,16 +6,15 @@ from core import replay, teaching
 from core.data import assistant as assistants
 from core.data import origin as origins
 from core.data.assistant import COURSE_N, COURSE_QUESTIONS, KINDS, Assistant
-from core.data.repetition import Effect, effect
-from core.ground.errors import StudioError
+from core.data.repetition import effect
 from core.ground.workspace import Workspace
 from core.models import model as models
 from core.models.model import Model
 from pages.components.choice import select
-from pages.components.dataset.conversation_rows import show_as_chat
+from pages.components.dataset.assistant_preview import show_preview
 from pages.components.dataset.kept_form import forget, keep, restore
-from pages.components.plain import DONE, plain
-from pages.components.problems import refusals, show_refusal
+from pages.components.plain import DONE
+from pages.components.problems import refusals
 from pages.components.text import language, say, t
 
 FORM = "assistant"
@@ -43,8 +42,11 @@ USUAL = {
 }
 
 
-def show_recipe_form(workspace: Workspace) -> None:
-    """Nickname and choices on the left, the rows that come of them on the right."""
+def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
+    """Nickname, recipe and button on the left, all else behind "more"; the rows that come of them on the right.
+
+    `first`: there is no dataset yet, and to make one is what to do next.
+    """
     restore(workspace, FORM, USUAL)
     if st.session_state["dataset_phrasings"] is None:
         # The demo model is small: more phrasings than it can learn in its few updates do it no good.
@@ -66,20 +68,15 @@ def show_recipe_form(workspace: Workspace) -> None:
             key="dataset_recipe",
             persist_state="session",
         )
+        # What is chosen below is known by then.
+        makes = st.container()
         with st.expander(t("dataset.more"), icon=":material/tune:"):
+            answers_of = _general(workspace, model) if recipe == "balanced" else None
+            _repetition(recipe)
             _choices(workspace, recipe, model)
-        with st.expander(t("dataset.templates"), icon=":material/edit_note:"):
-            _templates(recipe, model)
-        answers_of = _general(workspace, model) if recipe == "balanced" else None
-        chosen = _chosen(workspace, model, answers_of)
-        _repetition(recipe, chosen)
-        st.text_input(
-            t("dataset.name"), key="dataset_name", placeholder=t("dataset.name_example"), persist_state="session"
-        )
-        with st.container(horizontal=True):
-            if st.button(t("dataset.make"), type="primary", icon=":material/save:", key="make_dataset"):
-                with refusals():
-                    _make(workspace, chosen, answers_of, st.session_state["dataset_name"].strip() or None)
+            name = st.text_input(
+                t("dataset.name"), key="dataset_name", placeholder=t("dataset.name_example"), persist_state="session"
+            )
             with st.popover(t("dataset.usual"), icon=":material/restart_alt:"):
                 st.markdown(t("dataset.usual_sure"))
                 st.button(
@@ -89,8 +86,17 @@ def show_recipe_form(workspace: Workspace) -> None:
                     on_click=forget,
                     args=(workspace, FORM, [key for key in USUAL if key != "dataset_nickname"]),
                 )
+        with st.expander(t("dataset.templates"), icon=":material/edit_note:"):
+            _templates(recipe, model)
+        chosen = _chosen(workspace, model, answers_of)
+        with makes:
+            _effect(chosen)
+            kind = "primary" if first else "secondary"
+            if st.button(t("dataset.make"), type=kind, icon=":material/save:", key="make_dataset"):
+                with refusals():
+                    _make(workspace, chosen, answers_of, name.strip() or None)
     with right:
-        _preview(chosen)
+        show_preview(chosen)
     keep(workspace, FORM, list(USUAL))
 
 
@@ -167,7 +173,7 @@ def _general(workspace: Workspace, model: Model | None) -> Model | None:
     st.select_slider(
         t("dataset.ratio"),
         RATIOS,
-        format_func=lambda value: t("dataset.ratio_all") if value == "all" else f"{value} : 1",
+        format_func=lambda value: t("dataset.ratio_all") if value == "all" else value,
         key="dataset_ratio",
         help=t("dataset.ratio_help"),
         persist_state="session",
@@ -206,9 +212,10 @@ def _make(workspace: Workspace, chosen: Assistant, answers_of: Model | None, nam
     made = assistants.make(workspace, chosen, name)
     select("dataset", made.name)
     st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
+    st.rerun()
 
 
-def _repetition(recipe: str, chosen: Assistant) -> None:
+def _repetition(recipe: str) -> None:
     key, times = ("dataset_n", TIMES_COURSE) if recipe == "course" else ("dataset_repeat", TIMES_BALANCED)
     if st.session_state[key] not in times:
         times = sorted({*times, st.session_state[key]})
@@ -219,23 +226,16 @@ def _repetition(recipe: str, chosen: Assistant) -> None:
         help=t("dataset.n_help") if recipe == "course" else t("dataset.repeat_help"),
         persist_state="session",
     )
+
+
+def _effect(chosen: Assistant) -> None:
+    """How many rows it will be, and the course's own warning where they are the same few."""
     # A nickname that is still missing changes nothing of these.
     named = chosen if chosen.nickname.strip() else Assistant(**{**chosen.values(), "nickname": "X"})
     found = effect(named)
-    if found:
-        st.caption(
-            t(
-                "dataset.effect",
-                rows=f"{found.rows:,}",
-                unique=f"{found.unique_rows:,}",
-                tokens=f"{found.tokens:,}",
-                updates=f"{found.updates:,}",
-            )
-        )
-        _warning(found)
-
-
-def _warning(found: Effect) -> None:
+    if found is None:
+        return
+    st.caption(t("dataset.effect", rows=f"{found.rows:,}", unique=f"{found.unique_rows:,}"))
     if found.too_often:
         st.warning(t("dataset.n_large", copies=f"{found.copies:,.0f}"), icon=":material/warning:")
 
@@ -272,29 +272,3 @@ def _chosen(workspace: Workspace, model: Model | None, answers_of: Model | None)
     chosen = Assistant(**{**base.values(), **more, "general": general, "repeat": state["dataset_repeat"]})
     kept = replay.stored(workspace, answers_of.name) if answers_of else None
     return teaching.with_answers(chosen, kept) if kept and kept.replies else chosen
-
-
-def _preview(chosen: Assistant) -> None:
-    st.markdown(f"**{t('dataset.preview')}**")
-    if not chosen.nickname.strip():
-        st.caption(t("dataset.preview_empty"))
-        return
-    once = Assistant(**{**chosen.values(), "n": 0, "repeat": 1})
-    try:
-        rows = once.rows()
-    except StudioError as error:
-        show_refusal(error)
-        return
-    if chosen.recipe == "course":
-        show_as_chat(rows)
-        st.caption(t("dataset.course_count", rows=2 + 2 * chosen.n))
-        return
-    identity = [row for row in rows if chosen.nickname.strip() in row["conversation"][0]["output"]]
-    general = [row for row in rows if row not in identity]
-    st.caption(
-        t("dataset.balanced_count", rows=len(rows) * chosen.repeat, identity=len(identity), general=len(general))
-    )
-    shown = [*identity[:1], *identity[10:11], *identity[-1:], *general[-2:]]
-    show_as_chat(shown)
-    with st.expander(t("dataset.all_questions", count=len(identity)), icon=":material/list:"):
-        st.caption(plain(" · ".join(row["conversation"][0]["input"] for row in identity)))

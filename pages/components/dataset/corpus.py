@@ -30,8 +30,10 @@ PREVIEWED = 4
 MOST_PREVIEWED = 8 << 20
 
 
-def show_corpus_form(workspace: Workspace) -> None:
-    """Documents by upload or path, a look at their pieces, the button that makes a dataset of them."""
+def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
+    """Documents by upload or path, a look at their pieces, the button that makes a dataset of them. `first`: of any, the
+    first.
+    """
     restore(workspace, "corpus", USUAL)
     st.caption(t("dataset.corpus_intro"))
     files, uploaded = choose_file(workspace, "corpus", [*KINDS, "zip"], several=True)
@@ -69,7 +71,7 @@ def show_corpus_form(workspace: Workspace) -> None:
     )
     if st.button(
         t("dataset.corpus_make"),
-        type="primary",
+        type="primary" if first else "secondary",
         icon=":material/menu_book:",
         key="make_corpus",
         disabled=not (files and wanted),

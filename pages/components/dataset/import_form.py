@@ -36,14 +36,14 @@ USUAL = {
 }
 
 
-def show_import_form(workspace: Workspace) -> None:
-    """A file by upload or path; what is in it; the button that imports it."""
+def show_import_form(workspace: Workspace, *, first: bool) -> None:
+    """A file by upload or path; what is in it; the button that imports it. `first`: there is no dataset yet."""
     restore(workspace, "import", USUAL)
     files, uploaded = choose_file(workspace, "dataset", [*KINDS, "xlsm", "ndjson"])
-    peeked, wanted = None, Wanted()
+    wanted, sure = Wanted(), True
     if files:
         try:
-            peeked, wanted = _look(workspace, files[0])
+            wanted, sure = _look(workspace, files[0])
         except StudioError as error:
             show_refusal(error)
     st.text_input(
@@ -51,19 +51,18 @@ def show_import_form(workspace: Workspace) -> None:
     )
     if st.button(
         t("dataset.import"),
-        type="primary",
+        type="primary" if first else "secondary",
         icon=":material/upload_file:",
         key="import_dataset",
-        disabled=not files,
+        disabled=not (files and sure),
     ):
         with refusals():
             _import(workspace, files[0], wanted, uploaded)
     keep(workspace, "import", list(USUAL))
-    _show_last(workspace)
 
 
-def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
-    """Show the beginning of a file as it will be read; what was chosen about it."""
+def _look(workspace: Workspace, file: Path) -> tuple[Wanted, bool]:
+    """Show the beginning of a file as it will be read; what was chosen about it, and whether no guess waits to be confirmed."""
     format_ = st.selectbox(
         t("dataset.format"),
         ("auto", *FORMATS),
@@ -78,9 +77,10 @@ def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
     if sheets or speaker:
         peeked = intake.peek(file, Wanted(format=format_, choices=choices))
     choices = choose(workspace, peeked, speaker, sheets)
-    columns = None
+    columns, sure = None, True
     if format_ in ("auto", "qa") and peeked.format in (None, "qa") and len(peeked.columns) > 1:
         columns = _columns(workspace, peeked)
+        sure = peeked.sure or _confirmed(peeked)
     wanted = Wanted(format=format_, columns=columns, choices=choices)
     if columns or choices != Choices(sheets=sheets, speaker=speaker):
         peeked = intake.peek(file, wanted)
@@ -98,7 +98,7 @@ def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
         _table(peeked.skipped[:5])
     if peeked.format is None:
         st.warning(t("dataset.format_unknown"), icon=":material/help:")
-        return peeked, wanted
+        return wanted, sure
     st.caption(
         t(
             "dataset.found",
@@ -112,7 +112,7 @@ def _look(workspace: Workspace, file: Path) -> tuple[Peek, Wanted]:
         if peeked.skipped:
             _table(peeked.skipped[:5])
     show_noticed(peeked)
-    return peeked, wanted
+    return wanted, sure
 
 
 def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
@@ -143,6 +143,11 @@ def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
     return None if peeked.format == "qa" and chosen == guess else chosen
 
 
+def _confirmed(peeked: Peek) -> bool:
+    """Which column is which was guessed by their order: whether somebody has looked."""
+    return st.checkbox(t("dataset.columns_guessed"), key=f"sure-{'-'.join(peeked.columns)}", persist_state="session")
+
+
 def _import(workspace: Workspace, file: Path, wanted: Wanted, uploaded: bool) -> None:
     name = st.session_state["import_name"].strip() or None
     if file.is_file() and file.stat().st_size > MOST_INLINE:
@@ -154,11 +159,10 @@ def _import(workspace: Workspace, file: Path, wanted: Wanted, uploaded: bool) ->
     select("dataset", made.name)
     st.session_state["imported"] = (made.name, report)
     st.toast(t("dataset.made", name=made.name, rows=made.rows), icon=DONE)
-    if uploaded:
-        st.rerun()
+    st.rerun()
 
 
-def _show_last(workspace: Workspace) -> None:
+def show_last_import(workspace: Workspace) -> None:
     """What the import that was done last gave."""
     name, report = st.session_state.get("imported", (None, None))
     if name is None or name not in {made.name for made in datasets.every(workspace)}:

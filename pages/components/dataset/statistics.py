@@ -1,4 +1,4 @@
-"""How long the rows of a dataset are in tokens, what a limit cuts, and how much of it is identity; as charts."""
+"""A dataset in figures: in one line, its rows, how long these are in tokens, what a limit cuts, how much is identity."""
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -6,16 +6,41 @@ import streamlit as st
 from core.data import statistics
 from core.data.dataset import Dataset
 from core.data.statistics import Statistics
-from core.ground.figures import share
+from core.ground.figures import share, size
 from core.ground.workspace import Workspace
 from core.models.model import Model
 from pages.components.charts import COLOURS, show_chart
 from pages.components.dataset.conversation_rows import ways_to_rows
+from pages.components.plain import DONE, plain
 from pages.components.problems import refusals
 from pages.components.text import t
 
 # Counted at once; more of it is a job of its own.
 MOST_AT_ONCE = 20_000
+
+
+def in_short(dataset: Dataset) -> str:
+    """The dataset in one line: how many rows, and whose assistant they teach or where they are from."""
+    made = t("dataset.whose", name=plain(dataset.nickname)) if dataset.nickname else _source(dataset)
+    return f":green[{DONE}] **{plain(dataset.name)}** · {t('dataset.short', rows=f'{dataset.rows:,}')} · {made}"
+
+
+def show_figures(dataset: Dataset) -> None:
+    """Rows, different ones, size and source."""
+    figures = {
+        "rows": f"{dataset.rows:,}",
+        "unique": f"{dataset.unique_rows:,}",
+        "size": size(dataset.data.stat().st_size),
+        "source": _source(dataset),
+    }
+    for column, (name, value) in zip(st.columns(4), figures.items(), strict=True):
+        column.metric(t(f"dataset.{name}"), value, border=True, height="stretch")
+    st.caption(f"SHA-256 {dataset.sha256} · {plain(str(dataset.data))}")
+
+
+def _source(dataset: Dataset) -> str:
+    kind = dataset.made["kind"]
+    return t(f"dataset.{dataset.made['recipe']}") if kind == "assistant" else t(f"versions.kind_{kind}")
 
 
 def show_statistics(workspace: Workspace, dataset: Dataset, model: Model) -> None:
