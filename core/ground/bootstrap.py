@@ -2,7 +2,8 @@
 and `make bench` call.
 
 Runs on a machine where nothing is installed, under whatever Python 3 it has: standard library and old syntax
-only. Makes `.venv` from requirements.txt with uv; does so again only when that file has changed.
+only. Makes `.venv` from requirements.lock with uv, which takes no file that has another hash; does so again only when
+that has changed, or requirements.txt, of which it is made.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from typing import NoReturn
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,6 +22,7 @@ VENV = os.path.join(PROJECT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, ".requirements.sha256")
 REQUIREMENTS = os.path.join(PROJECT, "requirements.txt")
+LOCK = os.path.join(PROJECT, "requirements.lock")
 SUPPORTED = ((3, 11), (3, 12))
 # The environment takes 6.5 GB, most of it torch and CUDA libraries.
 INSTALL_GB = 9.0
@@ -40,12 +43,15 @@ def fail(zh: str, en: str) -> NoReturn:
 
 def requirements_digest() -> str:
     """What the environment is made from."""
-    with open(REQUIREMENTS, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+    digest = hashlib.sha256()
+    for path in (REQUIREMENTS, LOCK):
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
 
 
 def installed() -> bool:
-    """Whether `.venv` is whole and made from the present requirements.txt."""
+    """Whether `.venv` is whole and made from the present requirements."""
     try:
         with open(STAMP) as file:
             return file.read().strip() == requirements_digest() and os.path.exists(PYTHON)
@@ -100,24 +106,31 @@ def setup() -> None:
     python = supported_python()
     check_disk(INSTALL_GB)
     print("正在安装依赖（约 6.5 GB，只需一次） / installing what is needed (about 6.5 GB, once) …", flush=True)
-    steps = [
-        [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", uv_requirement()],
-        # Compiled now: half of XTuner's and pandas' imports is compiling, and some machines keep none of it.
-        [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON, "-r", REQUIREMENTS],
-    ]
-    if not os.path.exists(PYTHON):
-        steps.insert(0, [python, "-m", "venv", VENV])
-    for step in steps:
-        if subprocess.call(step) != 0:
-            fail(f"安装没有完成：{' '.join(step)}", f"the installation failed at: {' '.join(step)}")
+    with_hashes = ["--quiet", "--require-hashes"]
+    with tempfile.TemporaryDirectory() as scratch:
+        of_uv = os.path.join(scratch, "uv.txt")
+        with open(of_uv, "w") as file:
+            file.write(uv_requirement())
+        steps = [
+            [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"] + with_hashes + ["-r", of_uv],
+            # Compiled now: half of XTuner's and pandas' imports is compiling, and some machines keep none of it.
+            [PYTHON, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", PYTHON]
+            + with_hashes
+            + ["-r", LOCK],
+        ]
+        if not os.path.exists(PYTHON):
+            steps.insert(0, [python, "-m", "venv", VENV])
+        for step in steps:
+            if subprocess.call(step) != 0:
+                fail(f"安装没有完成：{' '.join(step)}", f"the installation failed at: {' '.join(step)}")
     with open(STAMP, "w") as file:
         file.write(requirements_digest())
 
 
 def uv_requirement() -> str:
-    """The pinned uv of requirements.txt."""
-    with open(REQUIREMENTS, encoding="utf-8") as file:
-        return next(line.split("#")[0].strip() for line in file if line.startswith("uv=="))
+    """The pinned uv of requirements.lock, with its hashes."""
+    with open(LOCK, encoding="utf-8") as file:
+        return next(part for part in re.split(r"\n(?=\S)", file.read()) if part.startswith("uv=="))
 
 
 def access_token() -> str:

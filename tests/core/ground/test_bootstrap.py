@@ -1,10 +1,13 @@
 """What stops `make run` does so in one line, before anything is installed."""
 
+import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -21,7 +24,8 @@ def bare(tmp_path: Path) -> Path:
     for package in ("core", "core/ground"):
         (tmp_path / package / "__init__.py").touch()
     shutil.copyfile(bootstrap.__file__, tmp_path / "core" / "ground" / "bootstrap.py")
-    shutil.copyfile(PROJECT / "requirements.txt", tmp_path / "requirements.txt")
+    for name in ("requirements.txt", "requirements.lock"):
+        shutil.copyfile(PROJECT / name, tmp_path / name)
     return tmp_path
 
 
@@ -103,16 +107,69 @@ def test_too_little_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_changed_requirements_are_installed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    requirements, stamp = tmp_path / "requirements.txt", tmp_path / "stamp"
+    requirements, lock, stamp = tmp_path / "requirements.txt", tmp_path / "requirements.lock", tmp_path / "stamp"
     requirements.write_text("a==1\n")
+    lock.write_text("a==1 --hash=sha256:1\n")
     monkeypatch.setattr(bootstrap, "REQUIREMENTS", str(requirements))
+    monkeypatch.setattr(bootstrap, "LOCK", str(lock))
     monkeypatch.setattr(bootstrap, "STAMP", str(stamp))
     monkeypatch.setattr(bootstrap, "PYTHON", sys.executable)
     assert not bootstrap.installed()
     stamp.write_text(bootstrap.requirements_digest())
     assert bootstrap.installed()
+    lock.write_text("a==1 --hash=sha256:2\n")
+    assert not bootstrap.installed()
+    stamp.write_text(bootstrap.requirements_digest())
     requirements.write_text("a==2\n")
     assert not bootstrap.installed()
+
+
+def pins(file: str) -> dict[str, str]:
+    """The releases of a requirements file, each with all that follows it up to the next."""
+    text = re.sub(r"(?m)^#.*\n|\s+#.*$", "", (PROJECT / file).read_text(encoding="utf-8"))
+    return dict(re.fullmatch(r"(\S+==\S+)(.*)", part, re.S).groups() for part in re.split(r"\n+(?=\S)", text.strip()))
+
+
+def test_the_lock_holds_each_requirement_by_its_hashes_and_nothing_else() -> None:
+    asked, locked = pins("requirements.txt"), pins("requirements.lock")
+    assert locked.keys() == asked.keys()
+    for release, rest in locked.items():
+        assert re.fullmatch(r"(?: \\\n    --hash=sha256:[0-9a-f]{64})+", rest), release
+
+
+def test_what_installs_is_itself_known_by_its_hashes() -> None:
+    asked = bootstrap.uv_requirement()
+    assert asked.splitlines()[0].startswith("uv==")
+    assert len(asked.splitlines()) > 5
+    assert all("--hash=sha256:" in line for line in asked.splitlines()[1:])
+
+
+def test_a_release_that_is_not_what_it_was_is_not_installed(tmp_path: Path) -> None:
+    """By uv itself, from a directory: no index is asked."""
+    wheel = tmp_path / "thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("thing.py", "")
+        archive.writestr("thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+        archive.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("thing-1.0.dist-info/RECORD", "")
+    right = hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+    def install(digest: str) -> bool:
+        (tmp_path / "lock").write_text(f"thing==1.0 \\\n    --hash=sha256:{digest}\n")
+        options = [
+            "--no-index",
+            "--no-cache",
+            "--require-hashes",
+            "--find-links",
+            tmp_path,
+            "--target",
+            tmp_path / digest[:6],
+        ]
+        words = [sys.executable, "-m", "uv", "pip", "install", "--quiet", *options, "-r", tmp_path / "lock"]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    assert install(right)
+    assert not install("0" * 64)
 
 
 def test_every_requirement_is_pinned_and_ours_have_a_reason() -> None:
