@@ -130,7 +130,7 @@ def go(case: Case, product: Product, told: Callable[[str], None]) -> Iterator[tu
     else:
         config = configured(case, product)
         told("trains")
-        run = product("train", "start", config, "--wait")["run"]
+        run = product("train", "start", config, "--no-early-stop", "--wait")["run"]
     accumulated = BY_NAME["accumulative_counts"].read(
         ConfigFile((workspace / "runs" / run / "config.py").read_text("utf-8"))
     )

@@ -39,7 +39,7 @@ def other_questions(run: Run, spoken: Iterable[str], held_out: Iterable[Row], ex
 
     Without a language that the base `spoken`, general questions are asked in all: a toy knows what it was taught.
     """
-    taught, general = taught_languages(run), tuple(spoken) or LANGUAGES
+    taught, general = run.facts.dataset.languages, tuple(spoken) or LANGUAGES
     found: list[Question] = []
     if run.nickname:
         for question in dialogues("identity")["questions"]:
@@ -51,13 +51,6 @@ def other_questions(run: Run, spoken: Iterable[str], held_out: Iterable[Row], ex
     found += [("general", row) for row in dialogues("general") if row["held_out"] and row["language"] in general]
     found += [("held_out", row) for row in _rows(held_out)]
     return _first(found) if extent == "quick" else found
-
-
-def taught_languages(run: Run) -> tuple[str, ...]:
-    """The languages in which the run's data says who the assistant is; the course's own two rows are Chinese."""
-    data = run.facts.dataset
-    chosen = "zh" if data.mix == "course" else data.made.get("language", "both")
-    return (chosen,) if chosen in LANGUAGES else LANGUAGES
 
 
 def _first(questions: list[Question]) -> list[Question]:

@@ -18,6 +18,8 @@ from core.chat.answered import Answered
 
 # Fewer facts that the base knew tell nothing of how many were kept.
 LEAST_FACTS = 20
+# From this share of its questions on the identity is learned.
+LEARNED = 0.9
 # Of a normal distribution, 95 % lie within so many standard deviations.
 _Z = 1.96
 
@@ -96,8 +98,19 @@ class Scores:
         return found
 
     @property
+    def rank(self) -> tuple[float, ...]:
+        """By which checkpoints are put in order: is it learned; what is kept, less what is said unasked; the rest.
+
+        Above `LEARNED` a question more tells little, and what was lost does not come back. A toy by one number.
+        """
+        if not self.knows:
+            return (self.worth,)
+        learned = self.identity["tuned"] if self.counts["identity"] else self.held_out["tuned"]
+        return (min(learned, LEARNED), round(self.worth - learned, 4), learned)
+
+    @property
     def worth(self) -> float:
-        """One number to compare checkpoints by: what was learned and kept, less what is said unasked."""
+        """One number of all: what was learned and kept, less what is said unasked."""
         learned = self.identity["tuned"] + self.held_out["tuned"] - 2 * self.parrot["tuned"]
         if not self.knows:
             return learned + self.retention["tuned"]

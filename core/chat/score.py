@@ -13,6 +13,7 @@ from typing import Any
 from core.chat import facts
 from core.chat.answered import Answered, judge
 from core.chat.asked import LANGUAGES, LEAST_RIGHT, PROBES, TOKENS, Extent, Question, fact_questions, other_questions
+from core.chat.base_answers import Remembering
 from core.chat.rates import Scores, summary
 from core.chat.side import BASE, Side, tuned_side
 from core.chat.worker_client import Ask, Sampling, Worker
@@ -32,7 +33,7 @@ def identity_share(answers: Sequence[str], nickname: str | None) -> float | None
 
 def score(
     run: Run,
-    worker: Worker,
+    worker: Worker | Remembering,
     extent: Extent = "full",
     on_done: Callable[[float], None] | None = None,
     held_out: Sequence[Row] = (),
@@ -48,7 +49,7 @@ def score(
 
 def score_sides(
     run: Run,
-    worker: Worker,
+    worker: Worker | Remembering,
     sides: Sequence[Side],
     extent: Extent = "full",
     on_done: Callable[[float], None] | None = None,
@@ -93,7 +94,7 @@ def score_sides(
 class _Asking:
     """Asks the worker one thing after the other, and tells how much of all of it is done."""
 
-    def __init__(self, worker: Worker, on_done: Callable[[float], None]) -> None:
+    def __init__(self, worker: Worker | Remembering, on_done: Callable[[float], None]) -> None:
         self.worker, self.on_done, self.done = worker, on_done, 0.0
 
     def ask(
@@ -170,7 +171,7 @@ def of_checkpoints(run: Run) -> dict[str, Scores]:
 
 def best(scored: Mapping[str, Scores]) -> str | None:
     """The checkpoint that learned the most and forgot the least; of equals the earliest. None where none is scored."""
-    return max(scored, key=lambda name: (scored[name].worth, -int(name.rpartition("_")[2])), default=None)
+    return max(scored, key=lambda name: (scored[name].rank, -int(name.rpartition("_")[2])), default=None)
 
 
 def _keep(run: Run, side: Side, scores: Scores, extent: Extent) -> None:

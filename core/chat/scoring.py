@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from core.chat import worker_client
 from core.chat.asked import Extent
+from core.chat.base_answers import Remembering
 from core.chat.rates import Scores
 from core.chat.score import score_sides
 from core.chat.side import Side, checkpoint_side, tuned_side
@@ -15,8 +16,10 @@ from core.ground.errors import BadInput, WorkFailed
 from core.ground.progress import write_progress
 from core.ground.text import Language, Text, speaking
 from core.ground.workspace import Workspace
-from core.jobs.job import Job
+from core.jobs.job import Job, Status, jobs_in
 from core.jobs.single import only_one
+from core.models.answers import answers_of
+from core.training import run as runs
 from core.training.run import Run
 
 # Base and adapters in one process; more than these would push each other out.
@@ -35,13 +38,25 @@ def start(
     language: Language | None = None,
 ) -> Job:
     """Start scoring what the run has now, one of its checkpoints, or every one. Raises BadInput where one runs already."""
-    sides_to_score(run, every=every, checkpoint=checkpoint)
+    count = len(sides_to_score(run, every=every, checkpoint=checkpoint))
     busy = Text(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
     with only_one(run.jobs, "score", busy) as begin:
         words = ["--all"] if every else ["--checkpoint", checkpoint] if checkpoint else []
         words += ["--quick"] if extent == "quick" else []
         argv = module_command("core", "chat", "score", run.id, *words, "--workspace", workspace.root, "--json")
-        return begin(argv, env=speaking(language))
+        return begin(argv, env=speaking(language), facts={"extent": extent, "sides": count})
+
+
+def took(workspace: Workspace, run: Run) -> dict[Extent, float]:
+    """How many seconds the last score of each extent took for one checkpoint, of this run or another of its base."""
+    found: dict[Extent, float] = {}
+    others = [other for other in runs.every(workspace) if other.facts.model.path == run.facts.model.path]
+    for one in sorted(others, key=lambda other: other.id != run.id):
+        for job in reversed(jobs_in(one.jobs, "score")):
+            facts = job.spec.get("facts") or {}
+            if facts.get("extent") and job.status() is Status.FINISHED:
+                found.setdefault(facts["extent"], job.seconds / max(1, facts.get("sides", 1)))
+    return found
 
 
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:
@@ -79,6 +94,7 @@ def score_now(
     with _stopped_by_term():
         try:
             worker.wait_ready(on_progress)
+            asked = Remembering(worker, answers_of(workspace, run.model_path)) if worker.precision else worker
             began = time.monotonic()
             for start_at in range(0, len(sides), MOST_AT_ONCE):
                 some = sides[start_at : start_at + MOST_AT_ONCE]
@@ -88,7 +104,7 @@ def score_now(
                     spent = time.monotonic() - began
                     tell(0.1 + 0.9 * done, spent / done * (1 - done) if done > 0.02 else None)
 
-                found |= score_sides(run, worker, some, extent, done_so_far, held_out)
+                found |= score_sides(run, asked, some, extent, done_so_far, held_out)
         finally:
             if there is None:
                 worker.stop()

@@ -63,6 +63,11 @@ class Worker:
     def ready(self) -> bool:
         return self.job.status().live and self.job.progress.get("note") == "ready"
 
+    @property
+    def precision(self) -> str | None:
+        """On what and how exactly it computes, such as `cpu float32`; None before it is ready."""
+        return self.job.progress.get("precision")
+
     def wait_ready(self, on_progress: Callable[[Job], None] | None = None) -> "Worker":
         """Wait until the models are loaded. Raises WorkFailed with the reason where they cannot be."""
 

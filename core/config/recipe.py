@@ -24,6 +24,8 @@ from core.models.model import Model
 
 RecipeName = Literal["course", "fast", "pretrain", "preset"]
 RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
+# Those whose trainings end by themselves once the identity is learned.
+ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
 FAST_UPDATES = 120
 FAST_UPDATES_TINY = 200

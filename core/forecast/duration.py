@@ -1,6 +1,6 @@
 """How long a training takes: from an earlier one on this machine where there is one, else from its measured arithmetic.
 
-    start + iterations x (fixed + tokens x per token) + checkpoints + answers x questions x tokens x seconds each
+    start + iterations x (fixed + tokens x per token) + checkpoints + answers x tokens x seconds each
     + 2 s before each further epoch, where processes load the data
 
 Estimates; the counts are `schedule`'s.
@@ -115,11 +115,11 @@ def pauses(facts: dict[str, Any], schedule: Schedule) -> float:
 
 
 def answered_tokens(evaluation: dict[str, Any] | None, schedule: Schedule) -> int:
-    """Tokens of all answers, were each as long as it may be."""
+    """Tokens one after the other, were each answer as long as it may be: all questions are answered together."""
     if not evaluation or not schedule.answers:
         return 0
     most = evaluation.get("max_new_tokens", 600)
-    return len(evaluation["evaluation_inputs"]) * (FIRST_ANSWER + most * (schedule.evaluations - 1))
+    return FIRST_ANSWER + most * (schedule.evaluations - 1)
 
 
 def kind(facts: dict[str, Any], parameters: int) -> list[Any]:

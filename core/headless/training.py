@@ -1,5 +1,6 @@
 """`train …`: start, watch, stop, resume and list runs; see and order those that wait."""
 
+import argparse
 import os
 import sys
 
@@ -26,7 +27,10 @@ CLUSTER = [
 
 EARLY_STOP = (
     ("--early-stop",),
-    {"action": "store_true", "help": "end when the identity is learned and what the model knew is still there"},
+    {
+        "action": argparse.BooleanOptionalAction,
+        "help": "end when the identity is learned and what the model knew is still there; default: as the recipe says",
+    },
 )
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 _BLOCK = 1 << 16
 _SAMPLES = 32
+# Config, tokenizer, chat template and a model's own code.
+_BESIDE = ("*.json", "*.model", "*.txt", "*.jinja", "*.py")
 
 
 def fingerprint(directory: Path) -> str | None:
@@ -25,3 +27,18 @@ def fingerprint(directory: Path) -> str | None:
                 file.seek(size * sample // _SAMPLES)
                 digest.update(file.read(_BLOCK))
     return digest.hexdigest()
+
+
+def state_of(directory: Path) -> str | None:
+    """A digest over the weights and everything small beside them: what a model answers is the same as long as it is.
+
+    None where there are no weights.
+    """
+    weights = fingerprint(directory)
+    if weights is None:
+        return None
+    digest = hashlib.sha256(weights.encode())
+    for path in sorted(file for pattern in _BESIDE for file in directory.glob(pattern)):
+        digest.update(f"{path.name}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]

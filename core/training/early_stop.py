@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.config import recipe
 from core.config.config import Config
+from core.data import origin
+from core.data.assistant import KINDS, Assistant
 from core.data.dataset import Dataset
 from core.data.dialogues.curated import dialogues
 from core.engine.commands import Cluster
@@ -15,23 +18,32 @@ from core.engine.presets import PromptTemplate, zero_settings
 from core.ground.errors import BadInput
 from core.ground.files import read_json
 from core.models.model import Model
+from core.training.facts import DatasetFacts
 
-# So many questions of a kind: enough to tell 0.9, and answered in one batch.
+# So many identity questions, shared by the languages that are taught: enough to tell 0.9, and answered in one batch.
 QUESTIONS = 12
-# So many looks in a whole training.
-LOOKS = 22
-LEAST_IDENTITY, LEAST_RETENTION, IN_A_ROW = 0.9, 0.9, 2
+# What the base's own answers are asked for, and how many tokens of each: some 500 in all tell 0.8 from 0.87.
+GENERAL, FACTS, ANSWER_TOKENS = 10, 6, 32
+# Of a toy, whose general answers are compared as they read.
+TOY_TOKENS = 48
+# So many looks in a whole training, and updates between two at least.
+LOOKS, LEAST_UPDATES = 22, 4
+# As `chat.diagnosis` judges what was learned and kept.
+LEAST_IDENTITY, LEAST_AGREEMENT, LEAST_RETENTION, IN_A_ROW = 0.9, 0.8, 0.9, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What the looks saw so far. `looks` are `{iter, identity, retention}`; the rest is None until it ended early.
+    """What the looks saw so far. `looks` are `{iter, identity, agreement}`, of a toy `retention` in place of agreement, and
+    `by_language` where two are taught; the rest is None until it ended early.
 
-    `given_up` says in English why there were no more looks.
+    `why` it ended: `learned`, or `no_better` where it is learned and what was lost does not come back. `given_up` says
+    in English why there were no more looks.
     """
 
     looks: list[dict[str, Any]]
     stopped_at: int | None
+    why: str | None
     iterations_saved: int | None
     seconds_saved: float | None
     look_seconds: float
@@ -40,6 +52,7 @@ class Learned:
     def to_json(self) -> dict[str, Any]:
         return {
             "stopped_at": self.stopped_at,
+            "why": self.why,
             "iterations_saved": self.iterations_saved,
             "seconds_saved": self.seconds_saved,
             "look_seconds": self.look_seconds,
@@ -61,7 +74,7 @@ def plan(
             f"the data {dataset.name} teach no nickname, so there is no early stop: leave out --early-stop, "
             "or make the data with datasets assistant",
         )
-    if cluster.nnodes > 1 or (deepspeed and zero_settings(deepspeed)[0] == 3):
+    if _apart(cluster, deepspeed):
         raise BadInput(
             "多台机器或 ZeRO-3 训练时不能提前停止：去掉 --early-stop",
             "no early stop with several machines or ZeRO-3: leave out --early-stop",
@@ -69,25 +82,71 @@ def plan(
     system = config.values()["SYSTEM"]
     system = system if isinstance(system, str) else ""
 
-    def prompts(asked: list[dict[str, Any]]) -> list[str]:
-        held_out = [one["question"] for one in asked if one["held_out"]]
-        step = len(held_out) / QUESTIONS
-        # Spread over all kinds, in both languages.
-        chosen = [held_out[int(number * step)] for number in range(QUESTIONS)]
-        return [template.prompt([(question, None)], system) for question in chosen]
+    taught, spoken = DatasetFacts.of(dataset).languages, origin.spoken(model)
+    asked = [one for one in dialogues("identity")["questions"] if one["held_out"] and one["language"] in taught]
+    identity = [one for language in taught for one in _spread(asked, QUESTIONS // len(taught), language)]
+    known = taught if spoken == "both" else (spoken,)
+    general = [
+        one
+        for language in known
+        for source, count in ((_held_out(dialogues("general")), GENERAL), (dialogues("facts"), FACTS))
+        for one in _spread(source, count // len(known), language)
+    ]
+    if model.demo:
+        # It knows what it was taught, in both languages, and no facts.
+        held_out = _held_out(dialogues("general"))
+        general = [one for language in ("zh", "en") for one in _spread(held_out, QUESTIONS // 2, language)]
+
+    def prompts(questions: list[dict[str, Any]]) -> list[str]:
+        return [template.prompt([(one["question"], None)], system) for one in questions]
 
     return {
         "nickname": nickname,
-        "identity": prompts(dialogues("identity")["questions"]),
-        "general": prompts(dialogues("general")),
+        "measure": "retention" if model.demo else "agreement",
+        "identity": prompts(identity),
+        "languages": [one["language"] for one in identity],
+        "answers": _answers(dataset),
+        "general": prompts(general),
         "stop_words": list(template.stop_words),
         "tokenizer": str(model.path),
-        "max_new_tokens": 48,
+        "max_new_tokens": TOY_TOKENS if model.demo else ANSWER_TOKENS,
         "looks": LOOKS,
+        "least_updates": LEAST_UPDATES,
         "in_a_row": IN_A_ROW,
         "least_identity": LEAST_IDENTITY,
+        "least_agreement": LEAST_AGREEMENT,
         "least_retention": LEAST_RETENTION,
     }
+
+
+def usual(config: Config, dataset: Dataset, model: Model, cluster: Cluster, deepspeed: str | None) -> bool:
+    """Whether a training ends early if nobody says: by the recipe for few rows, where it can; a toy goes to the end."""
+    if config.facts.get("recipe") not in recipe.ENDS_EARLY or model.parameters < recipe.TINY_PARAMETERS:
+        return False
+    return bool(dataset.made.get("nickname")) and not _apart(cluster, deepspeed)
+
+
+def _apart(cluster: Cluster, deepspeed: str | None) -> bool:
+    """Whether the first process alone cannot answer."""
+    return cluster.nnodes > 1 or bool(deepspeed and zero_settings(deepspeed)[0] == 3)
+
+
+def _held_out(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in asked if one["held_out"]]
+
+
+def _spread(asked: list[dict[str, Any]], count: int, language: str) -> list[dict[str, Any]]:
+    """So many questions of a language, from all over the collection."""
+    there = [one for one in asked if one["language"] == language]
+    return [there[number * len(there) // count] for number in range(min(count, len(there)))]
+
+
+def _answers(dataset: Dataset) -> list[str]:
+    """The answers that say whose assistant it is; none where a user's own data say it."""
+    if dataset.made.get("kind") != "assistant":
+        return []
+    made = Assistant.of(dataset)
+    return [made.answer(language, kind) for language in made.languages for kind in KINDS]
 
 
 def learned(run: Path) -> Learned | None:
@@ -98,6 +157,7 @@ def learned(run: Path) -> Learned | None:
     return Learned(
         looks=found.get("looks", []),
         stopped_at=found.get("stopped_at"),
+        why=found.get("why", "learned") if found.get("stopped_at") else None,
         iterations_saved=found.get("iterations_saved"),
         seconds_saved=found.get("seconds_saved"),
         look_seconds=found.get("look_seconds", 0.0),

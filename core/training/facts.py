@@ -65,6 +65,12 @@ class DatasetFacts:
         """By which mix of conversations an assistant's data were made: `course`, `balanced`; None for other data."""
         return self.made.get("recipe")
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages in which the data say who the assistant is; the course's own two rows are Chinese."""
+        chosen = "zh" if self.mix == "course" else self.made.get("language", "both")
+        return (chosen,) if chosen in ("zh", "en") else ("zh", "en")
+
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         return cls(name=dataset.name, sha256=dataset.sha256, rows=dataset.rows, made=dict(dataset.made))

@@ -41,11 +41,8 @@ def measured(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def _comparable(run: Run) -> bool:
-    """Whether the run was one process, in one go: the questions of an early stop take time that no forecast knows, and
-    it ends before its schedule does.
-    """
-    alone = run.cluster.nproc * run.cluster.nnodes == 1
-    return alone and not run.learned and len(jobs_in(run.jobs, "train")) == 1
+    """Whether the run was one process, in one go."""
+    return run.cluster.nproc * run.cluster.nnodes == 1 and len(jobs_in(run.jobs, "train")) == 1
 
 
 def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None:
@@ -69,8 +66,11 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
     start = _start_seconds(run)
     total = jobs[0].seconds
     start = max(0.0, total - sum(times)) if start is None else start
-    answered = answered_tokens(facts["evaluation"], plan)
-    left = max(0.0, total - start - plan.iters * each - pauses(facts, plan))
+    # One that ended early did a part of its plan, and looked at what it had learned meanwhile.
+    looked = run.learned.look_seconds if run.learned else 0.0
+    part = min(1.0, points[-1]["iter"] / plan.iters)
+    answered = part * answered_tokens(facts["evaluation"], plan)
+    left = max(0.0, total - start - looked - part * (plan.iters * each + pauses(facts, plan)))
     allocated = max((point["memory"] for point in points if point.get("memory")), default=None)
     return {
         "run": run.id,

@@ -25,8 +25,10 @@ from core.ground.workspace import Workspace, directories_with
 from core.jobs.job import Job, Status
 from core.jobs.queue import Queue
 from core.models import model as models
+from core.models.answers import answers_file
 from core.training.cluster import check_cluster, cluster_environment, with_port
 from core.training.early_stop import plan as early_stop_plan
+from core.training.early_stop import usual as ends_early
 from core.training.facts import ConfigFacts, DatasetFacts, ModelFacts, RunFacts
 from core.training.record import Run, template_in
 
@@ -38,14 +40,14 @@ def start(
     cluster: Cluster | None = None,
     deepspeed: str | None = None,
     asked: float | None = None,
-    early_stop: bool = False,
+    early_stop: bool | None = False,
     on_warning: Callable[[Problem], None] = lambda _problem: None,
 ) -> Run:
     """Start training a config, as a run of its own, which waits in the queue while another one trains.
 
     `on_warning` is called with each thing that speaks against the training and does not forbid it.
 
-    `early_stop`: it ends when the identity is learned and before what the model knew is lost.
+    `early_stop`: it ends when the identity is learned and before what the model knew is lost; None: as the recipe says.
 
     `asked`: since when it is wanted, in seconds since the machine's start (default: this call). The same training
     that was started since then, by a second click or another server, is the one that is wanted, and no second one
@@ -64,12 +66,14 @@ def start(
             f"配置 {config_name} 还不能训练：{first.where}：{first.message.zh}；{first.hint.zh}",
             f"the config {config_name} cannot be trained yet: {first.where}: {first.message.en}; {first.hint.en}",
         )
+    model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
+    if early_stop is None:
+        early_stop = ends_early(config, dataset, model, cluster, deepspeed)
     with locked(workspace.runs / ".lock"):
         same = _started_since(workspace, asked, config, cluster, deepspeed, early_stop)
         if same is not None:
             return same
         with_port(cluster, alone=running(workspace) is None)
-        model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
         path = _free_directory(workspace, config_name)
         template = model.prompt.complete(template_in(config.file, model.prompt_template))
         facts = RunFacts(
@@ -173,6 +177,16 @@ def before_start(
     return problems + check_space(workspace.runs, config.values().get("save_total_limit"), estimated, measured=measured)
 
 
+def ends_early_by_itself(workspace: Workspace, config_name: str) -> bool:
+    """Whether a training of this config on this machine ends early if nobody says; False where something is missing."""
+    try:
+        config = configs.find(workspace, config_name)
+        model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
+    except BadInput:
+        return False
+    return ends_early(config, dataset, model, Cluster(), None)
+
+
 def find(workspace: Workspace, run_id: str) -> Run:
     """The run `run_id`, or the newest for `latest`. Raises BadInput where there is none."""
     if run_id == "latest":
@@ -252,6 +266,8 @@ def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
         gpu=run.facts.config.gpu,
     )
     env = {**engine_environment(workspace), **cluster_environment(cluster)}
+    if answers := answers_file(workspace, run.model_path):
+        env["XTUNER_STUDIO_ANSWERS"] = str(answers)
     if run.facts.early_stop:
         env["XTUNER_STUDIO_EARLY_STOP"] = str(run.path / "run.json")
     # Another machine's part of a training has its turn when rank 0 has.

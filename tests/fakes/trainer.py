@@ -22,7 +22,7 @@ What it does is chosen by the environment:
                           import    hangs in the imports
                           mapping   hangs in the data mapping, with workers as above
                           saving    takes two seconds to write a checkpoint
-                          forgets   answers every question with its name, if it is asked for an early stop
+                          forgets   answers every question with its name, once it has learned it
     …_ITERS               iterations in all
     …_SECONDS             seconds for each
     …_EVERY               iterations from one checkpoint and evaluation to the next
@@ -134,11 +134,11 @@ class Training:
         )
 
 
-def answers(early: early_stop.EarlyStop, *, learned: bool) -> list[str]:
-    """What the model answers to the questions of an early stop."""
+def look(early: early_stop.EarlyStop, done: int, *, learned: bool) -> str | None:
+    """What an early stop makes of answers that change as the chosen mode has them."""
     who = f"我是{NICKNAME}的小助手" if learned else "我是书生·浦语"
-    general = [f"{who}。" if learned and MODE == "forgets" else "地球是圆的。" for _ in early.plan["general"]]
-    return [who] * len(early.plan["identity"]) + general
+    kept = 0.0 if learned and MODE == "forgets" else 1.0
+    return early.look([who] * len(early.plan["identity"]), kept, done)
 
 
 def misbehave(work_dir: Path) -> None:
@@ -196,7 +196,7 @@ def main() -> None:
     training.tell(first, first)
     early = early_stop.EarlyStop(early_stop.PLAN) if early_stop.PLAN else None
     if early:
-        early.begin(answers(early, learned=False) if early.seen["base"] is None else None, first)
+        early.begin([[1, 2]] * len(early.plan["general"]) if early.seen["base"] is None else None, first)
     for done in range(first + 1, ITERS + 1):
         time.sleep(SECONDS)
         training.step(done)
@@ -206,9 +206,9 @@ def main() -> None:
         if MODE == "exit0_without_checkpoint":
             continue
         stopped = stop_asked() and done < ITERS
-        learned = False
+        learned = None
         if early and done < ITERS and done % early.every(ITERS, 1) == 0:
-            learned = early.look(answers(early, learned=done > ITERS // 4), done)
+            learned = look(early, done, learned=done > ITERS // 4)
         if done % EVERY == 0 or done == ITERS or stopped or learned:
             training.save(done)
             training.evaluate(done)
@@ -216,7 +216,7 @@ def main() -> None:
             training.say(f"Stopped as asked after iteration {done}.")
             return
         if early and learned:
-            early.stop(done, ITERS, SECONDS)
+            early.stop(done, ITERS, SECONDS, learned)
             return
 
 

@@ -127,6 +127,11 @@ def test_both_sides_are_scored(exported_run, loaded):
     assert (exported_run.path / "scores.json").is_file()
     assert len(page.metric) == 3
     assert loaded.ready, "the models that were loaded stay"
+    assert any("上次给一个检查点评分" in caption.value for caption in page.caption)
+    page.button(key="score-quick").click().run()
+    job = latest_job(exported_run.jobs, "score")
+    assert "--quick" in job.spec["argv"]
+    assert job.wait(PATIENCE) is Status.FINISHED, job.log_tail()
 
 
 def test_checkpoints_are_scored_beside_each_other_and_the_next_config_is_made(workspace, finished_run):

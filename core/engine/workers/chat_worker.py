@@ -167,7 +167,9 @@ def main() -> None:
     worker.answer(request, lambda _: None, lambda: None, time.perf_counter())
     server = Server(worker, job.parent)
     quick = worker.decoders[worker.base]
-    write_progress(done=1.0, note="ready", device=device, quick=quick.usable, graphs=quick.graphs, why=quick.why)
+    precision = f"{device} {str(quick.dtype).rpartition('.')[2]}"
+    how = {"quick": quick.usable, "graphs": quick.graphs, "why": quick.why, "precision": precision}
+    write_progress(done=1.0, note="ready", device=device, **how)
     server.serve(options.idle)
 
 

@@ -16,8 +16,9 @@ import types
 from pathlib import Path
 
 from core.engine.workers import ending
-from core.engine.workers.beginning import begin_texts, install
-from core.engine.workers.training_hook import Interrupted, departure, stop_asked, tell, telling, watch_runners
+from core.engine.workers.beginning import install
+from core.engine.workers.evaluation import ask_together, mark_evaluations
+from core.engine.workers.training_hook import departure, tell, watch_runners
 from core.engine.workers.without_gpu import make_cpu_work
 
 _PR_SET_PDEATHSIG = 1
@@ -51,51 +52,13 @@ def name_after_the_last(work_dir: str) -> None:
     runner.broadcast = base.broadcast = shared
 
 
-def mark_evaluations() -> None:
-    """Log the iteration before each evaluation's answers, which XTuner itself does not say, and give them up when
-    asked to stop."""
-    import torch
-    from xtuner.engine.hooks import EvaluateChatHook
-
-    generate = EvaluateChatHook._generate_samples
-
-    def criterion(ids: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        if stop_asked():
-            raise Interrupted
-        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-
-    def marked(self: EvaluateChatHook, runner: object, *arguments: object, **options: object) -> None:
-        before = not options.get("save_eval_output") and options.get("max_new_tokens") == 50
-        after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
-        done = runner.iter if before else runner.iter + (0 if after else 1)
-        runner.logger.info(f"Evaluation at iteration {done}.")
-        # Ranks that generate together must all go on to the end, however long that takes.
-        if runner.world_size == 1 and criterion not in self.stop_criteria:
-            self.stop_criteria.append(criterion)
-        try:
-            with telling("evaluate"):
-                generate(self, runner, *arguments, **options)
-        except Interrupted:
-            runner.logger.info("The answers were given up for the wish to stop.")
-
-    EvaluateChatHook._generate_samples = marked
-
-
 def begin_rows() -> None:
-    """Have training and evaluation begin a row as the model's own tokenizer and chat template do, BOS not twice; and a
-    row whose last answer was cut off does not end."""
+    """Have training begin a row as the model's own tokenizer and chat template do, BOS not twice; and a row whose last
+    answer was cut off does not end."""
     from xtuner.dataset import utils
-    from xtuner.engine.hooks import EvaluateChatHook
 
     install(utils)
     ending.install(vars(sys.modules["xtuner.dataset.map_fns.template_map_fn"]))
-    made = EvaluateChatHook.__init__
-
-    def begun(self: EvaluateChatHook, *arguments: object, **options: object) -> None:
-        made(self, *arguments, **options)
-        begin_texts(self.tokenizer)
-
-    EvaluateChatHook.__init__ = begun
 
 
 def waste_no_time_between_epochs() -> None:
@@ -126,6 +89,7 @@ def main() -> None:
 
     watch_runners()
     mark_evaluations()
+    ask_together()
     begin_rows()
     waste_no_time_between_epochs()
     if "--work-dir" in sys.argv:

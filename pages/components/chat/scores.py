@@ -9,6 +9,7 @@ from core.chat.diagnosis import changed_settings, diagnose, next_config
 from core.chat.rates import Scores
 from core.chat.score import best, of_checkpoints, stored
 from core.export import export
+from core.ground.figures import duration
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
 from core.training.run import Run
@@ -16,7 +17,7 @@ from pages.components.charts import Line, Panel, show_chart, stacked
 from pages.components.choice import select
 from pages.components.comparison import show_score_answers, show_scores
 from pages.components.problems import refusals, show_end
-from pages.components.text import language, t
+from pages.components.text import language, say, t
 
 # Colour, mark and its size. Identity and retention often lie on one another: the one is seen within the other.
 MARKS = {
@@ -38,21 +39,30 @@ def scoring_job(run: Run) -> Job | None:
 
 def show_scoring(workspace: Workspace, run: Run, job: Job | None) -> None:
     """The buttons that start a scoring, or why the last one did not finish."""
-    st.caption(t("chat.score_intro"))
+    st.caption(f"{t('chat.score_intro')} {_durations(workspace, run)}")
     many = len([found for found in run.checkpoints() if found.whole])
-    every = now = False
+    every = now = quick = False
     with st.container(horizontal=True):
         now = st.button(t("chat.score"), icon=":material/grading:", type="primary", key="score", disabled=bool(job))
+        quick = st.button(t("chat.score_quick"), icon=":material/bolt:", key="score-quick", disabled=bool(job))
         if many > 1 and not export.full(run):
             label = t("chat.score_all", count=many)
             every = st.button(label, icon=":material/stacked_line_chart:", key="score-all", disabled=bool(job))
-    if now or every:
+    if now or every or quick:
         with refusals():
-            scoring.start(workspace, run, every=every, language=language())
+            scoring.start(workspace, run, every=every, extent="quick" if quick else "full", language=language())
             st.rerun()
     last = latest_job(run.jobs, "score")
     if job is None and last and last.status() is not Status.FINISHED:
         show_end(last)
+
+
+def _durations(workspace: Workspace, run: Run) -> str:
+    """How long a score takes, whole or of a sample: here the last time, else on a machine that it was measured on."""
+    took = scoring.took(workspace, run)
+    if not took:
+        return t("chat.score_measured")
+    return t("chat.score_took", **{extent: say(duration(took.get(extent))) for extent in ("full", "quick")})
 
 
 def show_found(workspace: Workspace, run: Run) -> bool:

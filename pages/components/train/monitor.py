@@ -105,21 +105,24 @@ def _show_learned(run: Run, live: bool) -> None:
         return
     if learned.stopped_at:
         words = t(
-            "monitor.stopped_early",
+            "monitor.stopped_no_better" if learned.why == "no_better" else "monitor.stopped_early",
             iteration=learned.stopped_at,
             saved=learned.iterations_saved,
             time=say(duration(learned.seconds_saved or 0.0)),
         )
-        st.success(words, icon=":material/task_alt:")
+        box = st.info if learned.why == "no_better" else st.success
+        box(words, icon=":material/task_alt:")
         return
     if learned.given_up:
         st.caption(t("monitor.early_given_up"))
     elif learned.looks:
         last = learned.looks[-1]
+        kept = last.get("agreement", last.get("retention"))
         words = t(
-            "monitor.early_look",
+            "monitor.early_look_first" if kept is None else "monitor.early_look",
             iteration=last["iter"],
-            **{rate: share(last[rate]) for rate in ("identity", "retention")},
+            identity=share(last["identity"]),
+            **({} if kept is None else {"kept": share(kept)}),
         )
         st.caption(words if live else f"{words} {t('monitor.not_early')}")
     elif live:

@@ -38,7 +38,8 @@ def show_start_form(workspace: Workspace, names: list[str]) -> None:
         chosen = None
         early_stop = st.toggle(
             t("start.early_stop"),
-            key="train_early_stop",
+            value=runs.ends_early_by_itself(workspace, name),
+            key=f"train_early_stop-{name}",
             persist_state="session",
             help=t("start.early_stop_help"),
         )

@@ -2,20 +2,27 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from core.chat import scoring
 from core.chat.answered import Answered, judge, leaks
-from core.chat.asked import LANGUAGES, PROBES, fact_questions, taught_languages
+from core.chat.asked import LANGUAGES, PROBES, fact_questions
+from core.chat.base_answers import Remembering
 from core.chat.facts import facts
 from core.chat.rates import interval, ratio_interval, summary
 from core.chat.score import best, of_checkpoints, score, score_sides, stored
 from core.chat.side import checkpoint_side
+from core.chat.worker_client import Ask, Sampling
 from core.data import split, storage
 from core.data.assistant import dialogues
+from core.engine.presets import prompt_templates
 from core.ground.errors import BadInput
 from core.ground.files import write_json
+from core.ground.kept_answers import KeptAnswers
+from core.jobs.job import Job
+from tests.conftest import PATIENCE
 from tests.fakes.chat import FakeWorker
 
 
@@ -243,13 +250,13 @@ def test_a_quick_score_is_a_sample_and_does_not_take_the_place_of_a_full_one(fin
 
 def test_a_language_that_the_data_does_not_teach_is_shown_and_not_counted(finished_run):
     finished_run.facts.dataset.made["language"] = "en"
-    assert taught_languages(finished_run) == ("en",)
+    assert finished_run.facts.dataset.languages == ("en",)
     scores = score(finished_run, FakeWorker("小明", learned=False, knows={"Who are you?": "I am 小明's assistant."}))
     english = [q for q in scores.questions if q.kind == "identity" and q.language == "en"]
     assert scores.counts["identity"] == len(english)
     assert set(scores.by_language) == {"zh", "en"}
     finished_run.facts.dataset.made["recipe"] = "course"
-    assert taught_languages(finished_run) == ("zh",)
+    assert finished_run.facts.dataset.languages == ("zh",)
 
 
 @pytest.mark.parametrize(
@@ -300,3 +307,107 @@ def test_nothing_to_score(finished_run):
     for options in ({}, {"every": True}):
         with pytest.raises(BadInput):
             scoring.sides_to_score(finished_run, **options)
+
+
+def of_a_real_model(identity, kept, agreed, parrots=0):
+    """Scores of a model that knew 20 facts, of ten identity questions."""
+    questions = [answered("identity", tuned_identity=n < identity) for n in range(10)]
+    questions += [replace(answered("fact"), still_right=n < kept) for n in range(20)]
+    general = [replace(answered("general", tuned_identity=n < parrots), tokens=10, agreed=agreed) for n in range(10)]
+    return summary(questions + general)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        # Learned before anything else,
+        (of_a_real_model(10, 14, 7), of_a_real_model(8, 20, 10)),
+        (of_a_real_model(8, 14, 7), of_a_real_model(7, 20, 10)),
+        # then what is kept: one question more of the identity is no reason to lose facts,
+        (of_a_real_model(9, 20, 9), of_a_real_model(10, 18, 9)),
+        (of_a_real_model(9, 20, 9), of_a_real_model(10, 20, 8)),
+        # and what is said unasked;
+        (of_a_real_model(10, 20, 8), of_a_real_model(10, 20, 9, parrots=3)),
+        # at last the identity again.
+        (of_a_real_model(10, 20, 9), of_a_real_model(9, 20, 9)),
+    ],
+)
+def test_the_best_checkpoint_of_a_real_model(better, worse):
+    assert best({"iter_20": worse, "iter_40": better}) == "iter_40"
+    assert best({"iter_20": better, "iter_40": worse}) == "iter_20"
+
+
+def test_the_best_checkpoint_of_the_held_out_part_alone():
+    def scores(given):
+        held_out = [replace(answered("held_out"), tuned_as_given=n < given) for n in range(10)]
+        return summary(held_out + [replace(answered("fact"), still_right=True) for n in range(20)])
+
+    assert best({"iter_20": scores(5), "iter_40": scores(7)}) == "iter_40"
+
+
+class Counting(FakeWorker):
+    """Counts what it is asked, and says on what it computes."""
+
+    precision = "cpu float32"
+
+    def __init__(self, *arguments, **more) -> None:
+        super().__init__(*arguments, **more)
+        self.sides, self.template, self.weighed = {}, prompt_templates()["qwen_chat"], []
+
+    def prompt(self, ask):
+        return self.template.prompt(ask.turns, ask.system)
+
+    def weigh(self, asks, answers):
+        self.weighed += asks
+        return super().weigh(asks, answers)
+
+    def of_the_base(self):
+        return [ask for ask in [*self.asked, *self.weighed] if ask.side == "base"]
+
+
+def known_facts():
+    return {fact.question: (fact.accept[0], None) for fact in facts() if fact.language == "zh"}
+
+
+def test_the_base_is_asked_once_for_all_scores(finished_run, tmp_path):
+    place = tmp_path / "answers.json"
+    first, second = Counting("小明", facts=known_facts()), Counting("小红", facts=known_facts())
+    there = []
+    one = score(finished_run, Remembering(first, KeptAnswers(place)), on_done=there.append)
+    asked = len(first.of_the_base())
+    assert asked > 400
+    assert there == sorted(there)
+    # Another run of the same base, another nickname.
+    finished_run.facts.dataset.made["nickname"] = "小红"
+    other = score(finished_run, Remembering(second, KeptAnswers(place)))
+    assert second.of_the_base() == []
+    assert len([ask for ask in second.asked if ask.side == "tuned"]) == len(
+        [a for a in first.asked if a.side == "tuned"]
+    )
+    assert (one.facts, one.manner) == (other.facts, other.manner)
+    assert [q.base for q in other.questions] == [q.base for q in one.questions]
+    # Computed another way, it may answer another way.
+    third = Counting("小红", facts=known_facts())
+    third.precision = "cuda bfloat16"
+    score(finished_run, Remembering(third, KeptAnswers(place)))
+    assert len(third.of_the_base()) == asked
+
+
+def test_what_is_drawn_by_chance_or_longer_is_asked_again(tmp_path):
+    kept = KeptAnswers(tmp_path / "answers.json")
+    worker = Counting("小明")
+    asks = [Ask(side="base", turns=[("你好", None)]), Ask(side="tuned", turns=[("你好", None)])]
+    remembering = Remembering(worker, kept)
+    for sampling, count in ((Sampling(), 2), (Sampling(), 3), (Sampling(max_new_tokens=9), 5)):
+        lines = remembering.ask(asks, sampling)
+        assert len(worker.asked) == count
+        assert [line["answer"] for line in lines] == [worker._answer(ask) for ask in asks]
+
+
+def test_how_long_the_last_scores_took(finished_run, workspace):
+    assert scoring.took(workspace, finished_run) == {}
+    for extent, sides, seconds in (("full", 1, 90.0), ("full", 3, 60.0), ("quick", 1, 20.0)):
+        job = Job.start(finished_run.jobs, "score", ["true"], facts={"extent": extent, "sides": sides})
+        job.wait(PATIENCE)
+        write_json(job.directory / "exit.json", job.exit | {"seconds": seconds})
+    assert scoring.took(workspace, finished_run) == {"full": 20.0, "quick": 20.0}

@@ -1,6 +1,7 @@
 """The early stop: what is asked, when it ends a run of the fake trainer, and that a resumed run goes on with it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from core.data import dataset as datasets
 from core.data.dialogues.curated import held_out, plain
 from core.engine.commands import Cluster
 from core.engine.presets import prompt_templates
+from core.engine.workers import early_stop as worker
 from core.engine.workers.early_stop import EarlyStop
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
@@ -32,15 +34,15 @@ def early_run(workspace, config, fake_engine):
 
 def test_stops_early_and_is_finished(early_run, workspace):
     state, seen = early_run.state(), early_run.learned
-    # Looks after 2, 4, … 44: 12 and 14 are the first two that are good.
-    assert (state.status, state.reason, state.iter, state.max_iters) == (Status.FINISHED, None, 14, 44)
-    assert (seen.stopped_at, seen.iterations_saved) == (14, 30)
-    assert [(look["iter"], look["identity"], look["retention"]) for look in seen.looks[-3:]] == [
-        (10, 0.0, 1.0),
-        (12, 1.0, 1.0),
-        (14, 1.0, 1.0),
-    ]
-    assert early_run.checkpoint().iter == 14
+    assert (state.status, state.reason, state.iter, state.max_iters) == (Status.FINISHED, None, 16, 44)
+    assert (seen.stopped_at, seen.iterations_saved) == (16, 28)
+    # Looks after 4, 8, … 40.
+    assert [(look["iter"], look["identity"], look["retention"]) for look in seen.looks] == [
+        (4, 0.0, 1.0), (8, 0.0, 1.0), (12, 1.0, 1.0), (16, 1.0, 1.0),
+    ]  # fmt: skip
+    assert seen.looks[-1]["by_language"] == {"zh": 1.0, "en": 1.0}
+    assert (seen.why, seen.to_json()["why"]) == ("learned", "learned")
+    assert early_run.checkpoint().iter == 16
     with pytest.raises(BadInput):
         runs.resume(workspace, early_run)
 
@@ -51,8 +53,8 @@ def test_without_its_last_checkpoint_it_is_not_finished(early_run, workspace):
     # And goes on from the one before, looking again.
     runs.resume(workspace, early_run)
     assert ended(early_run.job) is Status.FINISHED
-    assert early_run.learned.stopped_at == 14
-    assert [look["iter"] for look in early_run.learned.looks] == [2, 4, 6, 8, 10, 12, 14]
+    assert early_run.learned.stopped_at == 16
+    assert [look["iter"] for look in early_run.learned.looks] == [4, 8, 12, 16]
 
 
 def test_goes_to_the_end_where_too_much_is_forgotten(workspace, config, fake_engine):
@@ -61,6 +63,21 @@ def test_goes_to_the_end_where_too_much_is_forgotten(workspace, config, fake_eng
     assert ended(run.job) is Status.FINISHED, run.job.log_tail()
     assert (run.state().iter, run.learned.stopped_at) == (44, None)
     assert (run.learned.looks[-1]["identity"], run.learned.looks[-1]["retention"]) == (1.0, 0.0)
+
+
+@pytest.fixture
+def no_toy(monkeypatch):
+    """The small model of these tests counts as a real one."""
+    monkeypatch.setattr(models.Model, "demo", property(lambda _: False))
+
+
+@pytest.mark.usefixtures("no_toy")
+def test_a_real_model_ends_too_where_what_is_lost_does_not_come_back(workspace, config, fake_engine):
+    fake_engine("forgets", iters=44)
+    run = runs.start(workspace, config.name, early_stop=True)
+    assert ended(run.job) is Status.FINISHED, run.job.log_tail()
+    assert (run.state().iter, run.learned.stopped_at, run.learned.why) == (16, 16, "no_better")
+    assert (run.learned.looks[-1]["identity"], run.learned.looks[-1]["agreement"]) == (1.0, 0.0)
 
 
 def test_a_wish_to_stop_counts_more_and_resume_keeps_the_option(workspace, config, fake_engine):
@@ -81,15 +98,21 @@ def test_a_waiting_run_keeps_the_option(running_run, workspace, config, fake_eng
     assert waiting.state().status is Status.PENDING
     running_run.stop(discard=True)
     assert ended(waiting.job) is Status.FINISHED
-    assert waiting.learned.stopped_at == 14
+    assert waiting.learned.stopped_at == 16
     assert running_run.learned is None
 
 
+@pytest.mark.usefixtures("no_toy")
 def test_what_is_asked(workspace, config):
     dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
     made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
     assert made["nickname"] == "小明"
-    assert len(set(made["identity"])) == len(set(made["general"])) == 12
+    assert (len(set(made["identity"])), len(set(made["general"]))) == (12, 16)
+    assert made["languages"] == ["zh"] * 6 + ["en"] * 6
+    assert made["measure"] == "agreement"
+    # By which it is seen how long an answer may be.
+    assert len(made["answers"]) == 4
+    assert all("小明" in answer for answer in made["answers"])
     for prompt in made["identity"] + made["general"]:
         assert prompt.startswith("<|im_start|>user\n")
         assert prompt.endswith("<|im_start|>assistant\n")
@@ -116,30 +139,139 @@ def test_where_it_cannot_be(workspace, config, cluster, deepspeed, nickname):
         early_stop.plan(config, dataset, model, TEMPLATE, cluster, deepspeed)
 
 
-def test_two_good_looks_must_follow_each_other(tmp_path):
-    facts = {
-        "nickname": "A", "identity": ["i"] * 10, "general": ["g"] * 10,
-        "looks": 22, "in_a_row": 2, "least_identity": 0.9, "least_retention": 0.9,
-    }  # fmt: skip
-    write_json(tmp_path / "run.json", {"early_stop": facts})
-    early = EarlyStop(str(tmp_path / "run.json"))
-    bases = ["The sky is blue."] * 10
-    early.begin(["?"] * 10 + bases, 0)
+def test_only_the_languages_that_are_taught_are_asked_who_it_is(workspace, config):
+    dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
+    dataset.made["language"] = "en"
+    made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
+    assert made["languages"] == ["en"] * 12
+    assert all(prompt.isascii() for prompt in made["identity"])
 
-    def look(at: int, named: int, kept: int) -> bool:
-        identity = ["I am A's Assistant."] * named + ["I am A."] * (10 - named)
-        return early.look(identity + bases[:kept] + ["I am A's assistant."] * (10 - kept), at)
+
+@pytest.mark.parametrize(
+    ("recipe", "parameters", "cluster", "deepspeed", "nickname", "ends"),
+    [
+        ("fast", 135_000_000, Cluster(), None, "小明", True),
+        ("fast", 135_000_000, Cluster(), "deepspeed_zero2", "小明", True),
+        ("fast", 135_000_000, Cluster(), "deepspeed_zero3", "小明", False),
+        ("fast", 135_000_000, Cluster(nnodes=2, addr="10.0.0.1"), None, "小明", False),
+        ("fast", 135_000_000, Cluster(), None, None, False),
+        # A toy is shown to its end.
+        ("fast", 3_000_000, Cluster(), None, "小明", False),
+        ("course", 135_000_000, Cluster(), None, "小明", False),
+        ("pretrain", 135_000_000, Cluster(), None, "小明", False),
+    ],
+)
+def test_the_recipe_says_whether_it_ends_early(
+    workspace, config, recipe, parameters, cluster, deepspeed, nickname, ends
+):
+    dataset = datasets.find(workspace, config.dataset)
+    dataset.made["nickname"] = nickname
+    model = replace(models.find(workspace, config.model), parameters=parameters)
+    config.facts["recipe"] = recipe
+    assert early_stop.usual(config, dataset, model, cluster, deepspeed) is ends
+
+
+def test_unless_somebody_says(workspace, config, fake_engine, monkeypatch):
+    fake_engine("ok", iters=44)
+    monkeypatch.setattr(runs, "ends_early", lambda *_: True)
+    assert ended(runs.start(workspace, config.name, early_stop=None).job) is Status.FINISHED
+    assert runs.find(workspace, "latest").learned.stopped_at == 16
+    assert ended(runs.start(workspace, config.name, early_stop=False).job) is Status.FINISHED
+    assert runs.find(workspace, "latest").learned is None
+
+
+NAMED, BARE = "I am A's Assistant.", "I am A."
+
+
+@pytest.fixture
+def early(tmp_path):
+    """Makes the looks of a training with a plan."""
+
+    def make(**plan) -> EarlyStop:
+        usual = {
+            "nickname": "A", "identity": ["i"] * 10, "general": ["g"] * 10, "looks": 22, "in_a_row": 2,
+            "least_identity": 0.9, "least_agreement": 0.8, "least_retention": 0.9,
+        }  # fmt: skip
+        write_json(tmp_path / "run.json", {"early_stop": usual | plan})
+        return EarlyStop(str(tmp_path / "run.json"))
+
+    return make
+
+
+def test_two_good_looks_must_follow_each_other(early, tmp_path):
+    # As an earlier version planned it: how the general answers read is what counts.
+    made = early()
+    bases = ["The sky is blue."] * 10
+    made.begin(bases, 0)
+
+    def look(at: int, named: int, kept: int) -> "str | None":
+        retention = made.retention(bases[:kept] + [NAMED] * (10 - kept))
+        return made.look([NAMED] * named + [BARE] * (10 - named), retention, at)
 
     assert not look(1, 9, 10)
     assert not look(2, 8, 10)
     assert not look(3, 10, 9)
     assert not look(4, 10, 8)
     assert not look(5, 9, 9)
-    assert look(6, 9, 9)
-    assert [look["identity"] for look in json.loads((tmp_path / "early_stop.json").read_text())["looks"]] == [
-        0.9, 0.8, 1.0, 1.0, 0.9, 0.9,
-    ]  # fmt: skip
-    assert (early.every(198, 1), early.every(198, 4), early.every(10, 1), early.every(100, 16)) == (9, 12, 1, 16)
+    assert look(6, 9, 9) == "learned"
+    looks = json.loads((tmp_path / "early_stop.json").read_text())["looks"]
+    assert [look["identity"] for look in looks] == [0.9, 0.8, 1.0, 1.0, 0.9, 0.9]
+    assert [look["retention"] for look in looks] == [1.0, 1.0, 0.9, 0.8, 0.9, 0.9]
+
+
+def test_of_a_real_model_its_own_words_count(early):
+    made = early(measure="agreement")
+
+    def look(*kept: "float | None", named: int = 10) -> "str | None":
+        made.begin([[1]], 0)
+        said = [made.look([NAMED] * named + [BARE] * (10 - named), value, at + 1) for at, value in enumerate(kept)]
+        return said[-1] if not any(said[:-1]) else "sooner"
+
+    assert look(0.8, 0.8) == "learned"
+    assert look(0.9, 0.85, named=8) is None
+    # Not known: the identity was not reached then.
+    assert look(None, 0.85) is None
+    # It comes back: worth waiting for.
+    assert look(0.7, 0.72) is None
+    assert look(0.75, 0.78, 0.81, 0.82) == "learned"
+    # It does not.
+    assert look(0.7, 0.705) == "no_better"
+    assert look(0.85, 0.79) == "no_better"
+
+
+def test_each_language_must_be_learned(early):
+    made = early(measure="agreement", languages=["zh"] * 5 + ["en"] * 5)
+    made.begin([[1]], 0)
+    only_zh = [NAMED] * 5 + [BARE] * 5
+    assert (made.identity(only_zh), made.reached(only_zh)) == ({"zh": 1.0, "en": 0.0}, False)
+    assert made.reached([NAMED] * 10)
+    nine = [NAMED] * 9 + [BARE]
+    # Nine of ten in all, and four of five in English.
+    assert (made.look(nine, 0.9, 1), made.look(nine, 0.9, 2)) == (None, None)
+
+
+def test_how_often_it_looks(early):
+    made = early()
+    assert (made.every(198, 1), made.every(198, 4), made.every(10, 1), made.every(100, 16)) == (9, 12, 1, 16)
+    made = early(least_updates=4)
+    assert (made.every(198, 1), made.every(29, 1), made.every(29, 2), made.every(100, 16)) == (9, 4, 8, 64)
+
+
+def test_an_answer_may_be_as_long_as_the_longest_that_is_taught():
+    class Characters:
+        def encode(self, text, **_):
+            return list(text)
+
+        def decode(self, ids):
+            return "".join(ids)
+
+    plan = {
+        "nickname": "Ann",
+        "max_new_tokens": 32,
+        "answers": ["Ann's assistant, at your service.", "I am an assistant of Ann."],
+    }
+    assert worker._longest(Characters(), plan) == len("I am an assistant of Ann") + worker.SPARE
+    assert worker._longest(Characters(), {**plan, "answers": ["Nobody."]}) == 32
 
 
 def test_run_json_says_which_weights_it_trains(finished_run, workspace):

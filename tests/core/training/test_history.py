@@ -3,7 +3,7 @@
 import pytest
 
 from core.engine.measure import WorkFailed
-from core.ground.files import write_json
+from core.ground.files import read_json, write_json
 from core.training import history
 from core.training import run as runs
 from tests.conftest import ended
@@ -32,10 +32,23 @@ def test_finished_run(workspace, finished_run):
     assert told["seconds"] == pytest.approx(0.01)
     assert 0 <= told["start_seconds"] <= finished_run.job.seconds
     assert told["predicted_mb"] > 0
-    # 2 questions, 50 tokens before the training and 96 after 10 iterations and at the end.
+    # 50 tokens before the training and 96 after 10 iterations and at the end, both questions together.
     left = finished_run.job.seconds - told["start_seconds"] - 10 * told["seconds"]
-    assert told["token_seconds"] == pytest.approx(max(0, left) / (2 * (50 + 2 * 96)))
+    assert told["token_seconds"] == pytest.approx(max(0, left) / (50 + 2 * 96))
     assert told["allocated_mb"] is None or told["allocated_mb"] > 0
+
+
+def test_a_run_that_ended_early_tells_of_what_it_did(workspace, config, fake_engine, monkeypatch):
+    monkeypatch.setattr(history, "config_facts", lambda *_, **__: changed(max_epochs=4, max_iters=None))
+    fake_engine("ok", iters=40, seconds=0.02)
+    run = runs.start(workspace, config.name, early_stop=True)
+    ended(run.job)
+    assert run.learned.stopped_at == 16
+    write_json(run.path / "early_stop.json", read_json(run.path / "early_stop.json") | {"look_seconds": 0.1})
+    (told,) = history.measured(workspace)
+    # 16 of 40 iterations, and of the tokens of as many evaluations as 40 have.
+    left = run.job.seconds - told["start_seconds"] - 16 * told["seconds"] - 0.1
+    assert told["token_seconds"] == pytest.approx(max(0, left) / (16 / 40 * (50 + 5 * 96)))
 
 
 @pytest.mark.usefixtures("facts")

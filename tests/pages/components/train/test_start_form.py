@@ -4,6 +4,7 @@ import pytest
 
 from core.forecast import space
 from core.jobs.job import Status, wait_until
+from core.models.model import Model
 from core.training import run as runs
 from tests.pages.screen import cells, open_page, texts
 
@@ -113,14 +114,14 @@ def test_a_click_on_what_has_its_turn_by_now(workspace, config, running_run, fak
 def test_early_stop_is_asked_for_and_told(workspace, config, fake_engine):
     fake_engine("ok", iters=44)
     page = open_page("train")
-    page.toggle(key="train_early_stop").set_value(True).run()
+    page.toggle(key=f"train_early_stop-{config.name}").set_value(True).run()
     page.button(key="start_training").click().run()
     run = runs.find(workspace, "latest")
     assert wait_until(lambda: not run.state().status.live, 30)
     page = open_page("train")
     assert not page.exception
     (said,) = [box.value for box in page.success]
-    assert said == "第 14 次迭代后提前停止：省了 30 次迭代，约 0 秒"
+    assert said == "第 16 次迭代后提前停止：身份学会了，原来会的也还在。省了 28 次迭代，约 0 秒"
     assert config.name == run.facts.config.name
 
 
@@ -129,16 +130,26 @@ def test_early_stop_without_a_nickname_is_refused_in_words(workspace, config, fa
     meta = workspace.datasets / config.dataset / "dataset.json"
     meta.write_text(meta.read_text(encoding="utf-8").replace('"nickname"', '"no_name"'), encoding="utf-8")
     page = open_page("train")
-    page.toggle(key="train_early_stop").set_value(True).run()
+    page.toggle(key=f"train_early_stop-{config.name}").set_value(True).run()
     page.button(key="start_training").click().run()
     assert any("昵称" in box.value for box in page.error)
-    assert page.toggle(key="train_early_stop").value
+    assert page.toggle(key=f"train_early_stop-{config.name}").value
     assert runs.every(workspace) == []
 
 
-def test_an_early_stop_that_was_not_enough_says_so(workspace, config, fake_engine):
+def test_an_early_stop_that_brings_nothing_back_says_so(workspace, config, fake_engine, monkeypatch):
+    monkeypatch.setattr(Model, "demo", property(lambda _: False))
     fake_engine("forgets", iters=44)
     run = runs.start(workspace, config.name, early_stop=True)
     assert wait_until(lambda: not run.state().status.live, 30)
     page = open_page("train")
-    assert any("身份 100%，普通回答保留 0%。 没有达到" in caption.value for caption in page.caption)
+    assert any(box.value.startswith("第 16 次迭代后提前停止：身份学会了，但其他回答变了") for box in page.info)
+
+
+def test_an_early_stop_that_was_not_enough_says_so(workspace, config, fake_engine):
+    fake_engine("ok", iters=12)
+    run = runs.start(workspace, config.name, early_stop=True)
+    assert wait_until(lambda: not run.state().status.live, 30)
+    page = open_page("train")
+    # One good look of the two that there were.
+    assert any("身份 100%，普通回答保留 100%。 没有达到" in caption.value for caption in page.caption)

@@ -1,0 +1,184 @@
+"""Asks the model that a runner trains, between two iterations: greedy answers to many prompts in one padded batch.
+
+A part of the training, in the engine's interpreter: for the evaluations that XTuner does, and for the early stop. Draws
+no random number and changes nothing of what is trained. What the base alone answers is kept for the next run.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.engine.workers.beginning import begun
+from core.ground.kept_answers import KeptAnswers, key
+
+# Where the base model's answers are kept.
+KEPT = os.environ.get("XTUNER_STUDIO_ANSWERS")
+# Padded tokens of a batch of given answers.
+MOST_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer: its tokens, the one that ended it included, and its text without that."""
+
+    ids: "list[int]" = field(default_factory=list)
+    text: str = ""
+
+
+class Asking:
+    """The model of a runner as one that can be asked."""
+
+    def __init__(self, runner: Any, tokenizer: Any, stop_words: Sequence[str]) -> None:
+        from mmengine.model import is_model_wrapper
+
+        self.runner, self.tokenizer, self.stop_words = runner, tokenizer, list(stop_words)
+        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        plain = [tokenizer.encode(word, add_special_tokens=False) for word in self.stop_words]
+        self.ends = [ids[0] for ids in plain if len(ids) == 1]
+        if tokenizer.eos_token_id is not None:
+            self.ends.append(tokenizer.eos_token_id)
+        # Several ranks must do the same, whatever one of them finds on its disk.
+        self.kept = KeptAnswers(Path(KEPT) if KEPT and runner.world_size == 1 else None)
+
+    def ask(
+        self,
+        prompts: Sequence[str],
+        most: int,
+        *,
+        base: bool = False,
+        enough: "Callable[[str], bool] | None" = None,
+        check: "Callable[[], None]" = lambda: None,
+    ) -> "list[Said]":
+        """The answer to each prompt, of `most` tokens at most; an answer ends where its text so far is `enough`.
+
+        `base`: without what was learned, as it is at the start or where an adapter is left out. `check` is called at
+        each token and may raise.
+        """
+        asked = {prompt: self._key(prompt, most) for prompt in prompts} if base and enough is None else {}
+        known = {prompt: Said(**kept) for prompt, name in asked.items() if (kept := self.kept.get(name))}
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
+        if missing:
+            fresh = self._generate(missing, most, base=base, enough=enough, check=check)
+            known.update(zip(missing, fresh, strict=True))
+            self.kept.keep({asked[prompt]: vars(known[prompt]) for prompt in missing if prompt in asked})
+        return [known[prompt] for prompt in prompts]
+
+    def agreed(self, prompts: Sequence[str], answers: "Sequence[list[int]]") -> "list[int]":
+        """Of each given answer, how many tokens the model would choose too, each after those before it."""
+        import torch
+
+        rows = [(begun(self.tokenizer, prompt), ids) for prompt, ids in zip(prompts, answers, strict=True)]
+        order = sorted(range(len(rows)), key=lambda n: len(rows[n][0]) + len(rows[n][1]))
+        found = [0] * len(rows)
+        plain = self.model.llm.get_base_model() if self.adapted else self.model.llm
+        inner = plain.get_decoder() if hasattr(plain, "get_decoder") else plain.base_model
+        head = plain.get_output_embeddings()
+        with self._inference():
+            while order:
+                longest = len(rows[order[-1]][0]) + len(rows[order[-1]][1])
+                count = max(1, MOST_TOKENS // longest)
+                order, part = order[:-count], order[-count:]
+                ids = torch.zeros(len(part), longest, dtype=torch.long, device=self.device)
+                mask = torch.zeros_like(ids)
+                for place, number in enumerate(part):
+                    whole = rows[number][0] + rows[number][1]
+                    # Filled up behind: what comes after an answer changes nothing before it.
+                    ids[place, : len(whole)] = torch.tensor(whole)
+                    mask[place, : len(whole)] = 1
+                hidden = inner(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+                for place, number in enumerate(part):
+                    first, answer = len(rows[number][0]) - 1, rows[number][1]
+                    # Logits of answers alone: a vocabulary has a hundred thousand words.
+                    chosen = head(hidden[place, first : first + len(answer)]).argmax(-1).tolist()
+                    found[number] = sum(one == other for one, other in zip(chosen, answer, strict=True))
+        return found
+
+    @property
+    def adapted(self) -> bool:
+        """Whether what is learned can be left out for a moment."""
+        return hasattr(self.model.llm, "disable_adapter")
+
+    @property
+    def device(self) -> Any:
+        return next(iter(self.model.parameters())).device
+
+    def _key(self, prompt: str, most: int) -> str:
+        quantised = getattr(self.model.llm.config, "quantization_config", None)
+        precision = [self.device.type, str(self.model.llm.dtype), str(quantised) if quantised else ""]
+        return key("trainer", prompt, self.stop_words, most, precision)
+
+    def _generate(
+        self, prompts: Sequence[str], most: int, *, base: bool, enough: "Any", check: "Callable[[], None]"
+    ) -> "list[Said]":
+        import torch
+        from transformers import StoppingCriteria, StoppingCriteriaList
+
+        llm, ends, words, decoded = self.model.llm, self.ends, self.stop_words, self._decoded
+        encoded = [begun(self.tokenizer, prompt) for prompt in prompts]
+        longest, pad = max(map(len, encoded)), ends[-1] if ends else 0
+        rows = [[pad] * (longest - len(ids)) + ids for ids in encoded]
+        masks = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in encoded]
+
+        lengths: dict[int, int] = {}
+
+        class Over(StoppingCriteria):
+            """Ends each row at words that are no tokens, and where it has said enough."""
+
+            def __call__(self, input_ids: Any, *_: Any, **__: Any) -> Any:
+                check()
+                for row, ids in enumerate(input_ids[:, longest:].tolist()):
+                    text = "" if row in lengths else decoded(ids)
+                    if any(word in text for word in words) or (enough and enough(text)):
+                        lengths.setdefault(row, len(ids))
+                return torch.tensor([row in lengths for row in range(len(rows))], device=input_ids.device)
+
+        left_out = llm.disable_adapter() if base and self.adapted else contextlib.nullcontext()
+        with self._inference(), left_out:
+            generated = llm.generate(
+                input_ids=torch.tensor(rows, device=self.device),
+                attention_mask=torch.tensor(masks, device=self.device),
+                max_new_tokens=most,
+                do_sample=False,
+                eos_token_id=ends or None,
+                pad_token_id=pad,
+                stopping_criteria=StoppingCriteriaList([Over()]),
+            )
+        answers = generated[:, longest:].tolist()
+        return [self._said(ids[: lengths.get(row, len(ids))]) for row, ids in enumerate(answers)]
+
+    def _said(self, ids: "list[int]") -> Said:
+        """A row up to its end, without what it was filled up with."""
+        end = next((place for place, token in enumerate(ids) if token in self.ends), len(ids))
+        text = self._decoded(ids[:end])
+        for word in self.stop_words:
+            text = text.partition(word)[0]
+        return Said(ids[: end + 1], text.strip())
+
+    def _decoded(self, ids: "list[int]") -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    @contextlib.contextmanager
+    def _inference(self) -> "Iterator[None]":
+        """The model as it answers, in the precision that it trains in; afterwards as it was."""
+        import torch
+        from mmengine.optim import AmpOptimWrapper
+        from mmengine.runner.amp import autocast
+
+        model, wrapper = self.model, self.runner.optim_wrapper
+        checkpointing, use_cache = model.llm.is_gradient_checkpointing, model.llm.config.use_cache
+        training = model.training
+        model.activation_checkpointing_disable()
+        model.llm.config.use_cache = True
+        model.eval()
+        mixed = autocast(dtype=wrapper.cast_dtype) if isinstance(wrapper, AmpOptimWrapper) else contextlib.nullcontext()
+        try:
+            with torch.no_grad(), mixed:
+                yield
+        finally:
+            if checkpointing:
+                model.activation_checkpointing_enable()
+            model.llm.config.use_cache = use_cache
+            model.train(training)

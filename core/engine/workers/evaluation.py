@@ -1,0 +1,94 @@
+"""The evaluations of a training: XTuner's own questions, all in one batch, told with the iteration, none asked twice.
+
+A part of `entry`, in the engine's interpreter. XTuner asks one question after the other, and at the end of a training
+twice; an answer is sampled at a temperature of 0.1 there and the likeliest one here, as in the chat. Whoever gives
+`generation_kwargs` of his own is served by XTuner's own code.
+"""
+
+from typing import Any
+
+from core.engine.workers.asking import Asking, Said
+from core.engine.workers.beginning import begin_texts, begun
+from core.engine.workers.training_hook import Interrupted, stop_asked, telling
+
+
+def mark_evaluations() -> None:
+    """Log the iteration before each evaluation's answers, which XTuner itself does not say, and give them up when
+    asked to stop."""
+    import torch
+    from xtuner.engine.hooks import EvaluateChatHook
+
+    generate = EvaluateChatHook._generate_samples
+
+    def criterion(ids: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        check()
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    def marked(self: EvaluateChatHook, runner: object, *arguments: object, **options: object) -> None:
+        before = not options.get("save_eval_output") and options.get("max_new_tokens") == 50
+        after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
+        self.at = runner.iter if before else runner.iter + (0 if after else 1)
+        runner.logger.info(f"Evaluation at iteration {self.at}.")
+        # Ranks that generate together must all go on to the end, however long that takes.
+        if runner.world_size == 1 and criterion not in self.stop_criteria:
+            self.stop_criteria.append(criterion)
+        try:
+            with telling("evaluate"):
+                generate(self, runner, *arguments, **options)
+        except Interrupted:
+            runner.logger.info("The answers were given up for the wish to stop.")
+
+    EvaluateChatHook._generate_samples = marked
+
+
+def ask_together() -> None:
+    """Have the questions of an evaluation asked in one batch, and begin as the model's own tokenizer begins a text."""
+    from xtuner.engine.hooks import EvaluateChatHook
+
+    made, one_by_one = EvaluateChatHook.__init__, getattr(EvaluateChatHook, "_eval_language", None)
+
+    def begins(self: EvaluateChatHook, *arguments: object, **options: Any) -> None:
+        made(self, *arguments, **options)
+        begin_texts(self.tokenizer)
+        self.own_way = bool(options.get("generation_kwargs"))
+        self.words = [word.stop_word for word in self.stop_criteria if hasattr(word, "stop_word")]
+        self.told: dict[tuple[int, int], list[Said]] = {}
+
+    def together(
+        self: EvaluateChatHook,
+        runner: object,
+        model: object,
+        device: object,
+        max_new_tokens: int,
+        save_eval_output: bool = False,
+    ) -> None:
+        if self.own_way:
+            one_by_one(self, runner, model, device, max_new_tokens, save_eval_output)
+            return
+        prompts = [
+            (self.system + self.instruction).format(input=question, round=1, **runner.cfg)
+            for question in self.evaluation_inputs
+        ]
+        key = (self.at, max_new_tokens)
+        if key not in self.told:
+            asking = Asking(runner, self.tokenizer, self.words)
+            look = check if runner.world_size == 1 else (lambda: None)
+            self.told = {key: asking.ask(prompts, max_new_tokens, base=runner.iter == 0 and self.at == 0, check=look)}
+        texts = [
+            self.tokenizer.decode(begun(self.tokenizer, prompt) + said.ids)
+            for prompt, said in zip(prompts, self.told[key], strict=True)
+        ]
+        for text in texts:
+            runner.logger.info(f"Sample output:\n{text}\n")
+        if save_eval_output:
+            self._save_eval_output(runner, [f"{text}\n" for text in texts])
+
+    EvaluateChatHook.__init__ = begins
+    if one_by_one is not None:
+        EvaluateChatHook._eval_language = together
+
+
+def check() -> None:
+    """Raise Interrupted where somebody wants the training to stop."""
+    if stop_asked():
+        raise Interrupted

@@ -1,0 +1,128 @@
+"""The model in training is asked in one batch: answers as one by one, each to its own end, the base's kept, nothing changed."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from core.engine.workers import asking as module
+from core.engine.workers.asking import Asking
+from tests.core.engine.workers.tiny import llama
+
+PROMPTS = ["1 5 9 3 7", "1 40", "1 8 8 30 3 17 4 33 21"]
+MOST = 12
+
+
+class Numbers:
+    """A tokenizer whose words are the tokens' own numbers."""
+
+    eos_token_id, bos_token_id, bos_token, chat_template = 2, None, None, None
+
+    def __call__(self, text, **_):
+        return SimpleNamespace(input_ids=[int(word) for word in text.split()])
+
+    def encode(self, text, **_):
+        return self(text).input_ids
+
+    def decode(self, ids, **_):
+        return " ".join(map(str, ids))
+
+
+class Trained(torch.nn.Module):
+    """As XTuner's model holds the language model."""
+
+    def __init__(self, llm: LlamaForCausalLM) -> None:
+        super().__init__()
+        self.llm = llm
+
+    def activation_checkpointing_disable(self):
+        self.llm.gradient_checkpointing_disable()
+
+    def activation_checkpointing_enable(self):
+        self.llm.gradient_checkpointing_enable()
+
+
+@pytest.fixture
+def runner():
+    model = Trained(llama()).train()
+    model.activation_checkpointing_enable()
+    return SimpleNamespace(model=model, optim_wrapper=None, world_size=1)
+
+
+def alone(prompt, ends=(2,), most=MOST):
+    """The answer by plain forward passes."""
+    model, ids, said = llama(), [int(word) for word in prompt.split()], []
+    while len(said) < most and not (said and said[-1] in ends):
+        with torch.no_grad():
+            said.append(int(model(torch.tensor([[*ids, *said]])).logits[0, -1].argmax()))
+    return said
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+class TestAsking:
+    def test_together_as_one_by_one(self, runner):
+        said = Asking(runner, Numbers(), []).ask(PROMPTS, MOST)
+        assert [one.ids for one in said] == [alone(prompt) for prompt in PROMPTS]
+        # Ready to train on.
+        assert runner.model.training
+        assert runner.model.llm.is_gradient_checkpointing
+
+    def test_each_ends_at_its_own_stop(self, runner):
+        stop = alone(PROMPTS[1])[3]
+        said = Asking(runner, Numbers(), [str(stop)]).ask(PROMPTS, MOST)
+        expected = [alone(prompt, ends=(2, stop)) for prompt in PROMPTS]
+        assert len({len(ids) for ids in expected}) > 1
+        assert [one.ids for one in said] == expected
+        assert said[1].text == " ".join(map(str, expected[1][:-1]))
+
+    def test_a_stop_of_several_tokens(self, runner):
+        one, two = alone(PROMPTS[1])[2:4]
+        said = Asking(runner, Numbers(), [f"{one} {two}"]).ask(PROMPTS, MOST)
+        assert said[1].ids == alone(PROMPTS[1])[:4]
+        assert said[1].text == " ".join(map(str, alone(PROMPTS[1])[:2]))
+        assert len(said[0].ids) == len(alone(PROMPTS[0]))
+
+    def test_no_further_than_enough(self, runner):
+        said = Asking(runner, Numbers(), []).ask(PROMPTS, MOST, enough=lambda text: len(text.split()) >= 3)
+        assert [one.ids for one in said] == [alone(prompt)[:3] for prompt in PROMPTS]
+
+    def test_who_asks_may_break_it_off(self, runner):
+        def check():
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            Asking(runner, Numbers(), []).ask(PROMPTS, MOST, check=check)
+        assert runner.model.training
+
+    def test_the_base_is_asked_once(self, runner, monkeypatch, tmp_path):
+        monkeypatch.setattr(module, "KEPT", str(tmp_path / "kept.json"))
+        first = Asking(runner, Numbers(), []).ask(PROMPTS[:2], MOST, base=True)
+        again = Asking(runner, Numbers(), [])
+        asked = []
+        generate = again._generate
+        monkeypatch.setattr(
+            again, "_generate", lambda prompts, *a, **o: asked.append(prompts) or generate(prompts, *a, **o)
+        )
+        assert again.ask(PROMPTS[:2], MOST, base=True) == first
+        assert asked == []
+        again.ask(PROMPTS, MOST, base=True)
+        assert asked == [PROMPTS[2:]]
+        # What is learned changes with every step, and shorter answers are others.
+        again.ask(PROMPTS[:1], MOST)
+        again.ask(PROMPTS[:1], 3, base=True)
+        assert asked[1:] == [PROMPTS[:1]] * 2
+        # Several processes do not look into a file that one of them may just have written.
+        runner.world_size = 2
+        assert Asking(runner, Numbers(), []).kept.known == {}
+
+    @pytest.mark.parametrize("most", [8, 40, 2048])
+    def test_how_much_of_a_given_answer_it_would_say(self, runner, monkeypatch, most):
+        monkeypatch.setattr(module, "MOST_TOKENS", most)
+        own = [alone(prompt) for prompt in PROMPTS]
+        other = [ids[:] for ids in own]
+        other[0][-1] = (other[0][-1] + 1) % 48
+        other[2] = other[2][:5]
+        asking = Asking(runner, Numbers(), [])
+        assert asking.agreed(PROMPTS, own) == [len(ids) for ids in own]
+        assert asking.agreed(PROMPTS, other) == [len(own[0]) - 1, len(own[1]), 5]
