@@ -24,7 +24,7 @@ NOT_BENCHMARKS = {
     "identity_probe",
     "tab",
 }
-BY_NAME_ONLY = {"gpu", "identity", "verdicts", "models", "course_engine"}
+BY_NAME_ONLY = {"gpu", "identity", "verdicts", "evaluations", "models", "course_engine"}
 
 
 def main(names: list[str]) -> int:

@@ -41,7 +41,10 @@ class Asking:
         if tokenizer.eos_token_id is not None:
             self.ends.append(tokenizer.eos_token_id)
         # Several ranks must do the same, whatever one of them finds on its disk.
-        self.kept = KeptAnswers(Path(KEPT) if KEPT and runner.world_size == 1 else None)
+        self.alone = runner.world_size == 1
+        self.kept = KeptAnswers(Path(KEPT) if KEPT and self.alone else None)
+        # The last answer to each prompt, without those of the base.
+        self.before: dict[str, list[int]] = {}
 
     def ask(
         self,
@@ -60,19 +63,41 @@ class Asking:
         asked = {prompt: self._key(prompt, most) for prompt in prompts} if base and enough is None else {}
         known = {prompt: Said(**kept) for prompt, name in asked.items() if (kept := self.kept.get(name))}
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
-        if missing:
-            fresh = self._generate(missing, most, base=base, enough=enough, check=check)
-            known.update(zip(missing, fresh, strict=True))
-            self.kept.keep({asked[prompt]: vars(known[prompt]) for prompt in missing if prompt in asked})
+        begun_with = [[] for _ in missing] if base else [ids[:most] for ids in self._said_again(missing)]
+        answers = {
+            prompt: ids for prompt, ids in zip(missing, begun_with, strict=True) if self._over(ids, most, enough)
+        }
+        rest = [(prompt, ids) for prompt, ids in zip(missing, begun_with, strict=True) if prompt not in answers]
+        if rest:
+            answers.update(self._generate(rest, most, base=base, enough=enough, check=check))
+        known.update({prompt: self._said(ids) for prompt, ids in answers.items()})
+        if not base:
+            self.before.update(answers)
+        self.kept.keep({asked[prompt]: vars(known[prompt]) for prompt in missing if prompt in asked})
         return [known[prompt] for prompt in prompts]
 
     def agreed(self, prompts: Sequence[str], answers: "Sequence[list[int]]") -> "list[int]":
         """Of each given answer, how many tokens the model would choose too, each after those before it."""
+        pairs = zip(self._chosen(prompts, answers), answers, strict=True)
+        return [sum(one == other for one, other in zip(chosen, ids, strict=True)) for chosen, ids in pairs]
+
+    def _said_again(self, prompts: Sequence[str]) -> "list[list[int]]":
+        """What the model still says of its last answer to each prompt, and the token that it says after that: read in one
+        pass, where to say it takes one for each token."""
+        guesses = [self.before.get(prompt, []) if self.alone else [] for prompt in prompts]
+        found = []
+        for guess, chosen in zip(guesses, self._chosen(prompts, guesses) if any(guesses) else guesses, strict=True):
+            differs = (place for place, (one, other) in enumerate(zip(guess, chosen, strict=True)) if one != other)
+            found.append(chosen[: next(differs, len(guess)) + 1])
+        return found
+
+    def _chosen(self, prompts: Sequence[str], answers: "Sequence[list[int]]") -> "list[list[int]]":
+        """The token that the model would say in place of each of the given answers', after those before it."""
         import torch
 
         rows = [(begun(self.tokenizer, prompt), ids) for prompt, ids in zip(prompts, answers, strict=True)]
         order = sorted(range(len(rows)), key=lambda n: len(rows[n][0]) + len(rows[n][1]))
-        found = [0] * len(rows)
+        found: list[list[int]] = [[] for _ in rows]
         plain = self.model.llm.get_base_model() if self.adapted else self.model.llm
         inner = plain.get_decoder() if hasattr(plain, "get_decoder") else plain.base_model
         head = plain.get_output_embeddings()
@@ -92,8 +117,7 @@ class Asking:
                 for place, number in enumerate(part):
                     first, answer = len(rows[number][0]) - 1, rows[number][1]
                     # Logits of answers alone: a vocabulary has a hundred thousand words.
-                    chosen = head(hidden[place, first : first + len(answer)]).argmax(-1).tolist()
-                    found[number] = sum(one == other for one, other in zip(chosen, answer, strict=True))
+                    found[number] = head(hidden[place, first : first + len(answer)]).argmax(-1).tolist()
         return found
 
     @property
@@ -111,43 +135,57 @@ class Asking:
         return key("trainer", prompt, self.stop_words, most, precision)
 
     def _generate(
-        self, prompts: Sequence[str], most: int, *, base: bool, enough: "Any", check: "Callable[[], None]"
-    ) -> "list[Said]":
+        self,
+        asked: "list[tuple[str, list[int]]]",
+        most: int,
+        *,
+        base: bool,
+        enough: "Callable[[str], bool] | None",
+        check: "Callable[[], None]",
+    ) -> "dict[str, list[int]]":
+        """The whole answer to each prompt, which begins with the tokens that are given beside it."""
         import torch
         from transformers import StoppingCriteria, StoppingCriteriaList
 
-        llm, ends, words, decoded = self.model.llm, self.ends, self.stop_words, self._decoded
-        encoded = [begun(self.tokenizer, prompt) for prompt in prompts]
+        llm, ends, over = self.model.llm, self.ends, self._over
+        encoded = [begun(self.tokenizer, prompt) + given for prompt, given in asked]
         longest, pad = max(map(len, encoded)), ends[-1] if ends else 0
         rows = [[pad] * (longest - len(ids)) + ids for ids in encoded]
         masks = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in encoded]
-
-        lengths: dict[int, int] = {}
+        answers: dict[int, list[int]] = {}
 
         class Over(StoppingCriteria):
-            """Ends each row at words that are no tokens, and where it has said enough."""
+            """Ends each row where it is over, at words that are no tokens too."""
 
             def __call__(self, input_ids: Any, *_: Any, **__: Any) -> Any:
                 check()
                 for row, ids in enumerate(input_ids[:, longest:].tolist()):
-                    text = "" if row in lengths else decoded(ids)
-                    if any(word in text for word in words) or (enough and enough(text)):
-                        lengths.setdefault(row, len(ids))
-                return torch.tensor([row in lengths for row in range(len(rows))], device=input_ids.device)
+                    whole = asked[row][1] + ids
+                    if row not in answers and over(whole, most, enough):
+                        answers[row] = whole
+                return torch.tensor([row in answers for row in range(len(rows))], device=input_ids.device)
 
         left_out = llm.disable_adapter() if base and self.adapted else contextlib.nullcontext()
         with self._inference(), left_out:
-            generated = llm.generate(
+            llm.generate(
                 input_ids=torch.tensor(rows, device=self.device),
                 attention_mask=torch.tensor(masks, device=self.device),
-                max_new_tokens=most,
+                max_new_tokens=most - min(len(given) for _, given in asked),
                 do_sample=False,
                 eos_token_id=ends or None,
                 pad_token_id=pad,
                 stopping_criteria=StoppingCriteriaList([Over()]),
             )
-        answers = generated[:, longest:].tolist()
-        return [self._said(ids[: lengths.get(row, len(ids))]) for row, ids in enumerate(answers)]
+        return {prompt: answers[row] for row, (prompt, _) in enumerate(asked)}
+
+    def _over(self, ids: "list[int]", most: int, enough: "Callable[[str], bool] | None") -> bool:
+        """Whether an answer ends with these tokens."""
+        if not ids:
+            return False
+        if ids[-1] in self.ends or len(ids) >= most:
+            return True
+        text = self._decoded(ids)
+        return any(word in text for word in self.stop_words) or bool(enough and enough(text))
 
     def _said(self, ids: "list[int]") -> Said:
         """A row up to its end, without what it was filled up with."""

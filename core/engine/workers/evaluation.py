@@ -53,6 +53,7 @@ def ask_together() -> None:
         self.own_way = bool(options.get("generation_kwargs"))
         self.words = [word.stop_word for word in self.stop_criteria if hasattr(word, "stop_word")]
         self.told: dict[tuple[int, int], list[Said]] = {}
+        self.asking: Asking | None = None
 
     def together(
         self: EvaluateChatHook,
@@ -71,9 +72,9 @@ def ask_together() -> None:
         ]
         key = (self.at, max_new_tokens)
         if key not in self.told:
-            asking = Asking(runner, self.tokenizer, self.words)
+            self.asking = self.asking or Asking(runner, self.tokenizer, self.words)
             look = check if runner.world_size == 1 else (lambda: None)
-            self.told = {key: asking.ask(prompts, max_new_tokens, base=runner.iter == 0 and self.at == 0, check=look)}
+            self.told = {key: self.asking.ask(prompts, max_new_tokens, base=self.at == 0, check=look)}
         texts = [
             self.tokenizer.decode(begun(self.tokenizer, prompt) + said.ids)
             for prompt, said in zip(prompts, self.told[key], strict=True)

@@ -17,7 +17,7 @@ MOST = 12
 class Numbers:
     """A tokenizer whose words are the tokens' own numbers."""
 
-    eos_token_id, bos_token_id, bos_token, chat_template = 2, None, None, None
+    eos_token_id, pad_token_id, bos_token_id, bos_token, chat_template = 2, 2, None, None, None
 
     def __call__(self, text, **_):
         return SimpleNamespace(input_ids=[int(word) for word in text.split()])
@@ -101,9 +101,12 @@ class TestAsking:
         again = Asking(runner, Numbers(), [])
         asked = []
         generate = again._generate
-        monkeypatch.setattr(
-            again, "_generate", lambda prompts, *a, **o: asked.append(prompts) or generate(prompts, *a, **o)
-        )
+
+        def counted(pairs, *arguments, **options):
+            asked.append([prompt for prompt, _ in pairs])
+            return generate(pairs, *arguments, **options)
+
+        monkeypatch.setattr(again, "_generate", counted)
         assert again.ask(PROMPTS[:2], MOST, base=True) == first
         assert asked == []
         again.ask(PROMPTS, MOST, base=True)
@@ -115,6 +118,32 @@ class TestAsking:
         # Several processes do not look into a file that one of them may just have written.
         runner.world_size = 2
         assert Asking(runner, Numbers(), []).kept.known == {}
+
+    def test_what_is_said_again_is_read_and_not_written(self, runner, monkeypatch):
+        asking = Asking(runner, Numbers(), [])
+        first = asking.ask(PROMPTS, MOST)
+        monkeypatch.setattr(asking, "_generate", None)
+        assert asking.ask(PROMPTS, MOST) == first
+        # Shorter ones are their beginnings.
+        assert [one.ids for one in asking.ask(PROMPTS, 3)] == [alone(prompt)[:3] for prompt in PROMPTS]
+
+    @pytest.mark.parametrize("by", [0.1, 2.0])
+    def test_what_has_changed_is_said_as_if_nothing_was_known(self, runner, by):
+        asking = Asking(runner, Numbers(), [])
+        before = asking.ask(PROMPTS, MOST)
+        torch.manual_seed(5)
+        head = runner.model.llm.lm_head.weight
+        head.data += by * torch.randn_like(head)
+        after = asking.ask(PROMPTS, MOST)
+        assert after == Asking(runner, Numbers(), []).ask(PROMPTS, MOST)
+        assert after != before
+
+    def test_the_base_says_nothing_again_of_what_was_learned(self, runner):
+        asking = Asking(runner, Numbers(), [])
+        asking.before = {prompt: [40, 40, 40] for prompt in PROMPTS}
+        said = asking.ask(PROMPTS, MOST, base=True)
+        assert [one.ids for one in said] == [alone(prompt) for prompt in PROMPTS]
+        assert asking.before[PROMPTS[0]] == [40, 40, 40]
 
     @pytest.mark.parametrize("most", [8, 40, 2048])
     def test_how_much_of_a_given_answer_it_would_say(self, runner, monkeypatch, most):

@@ -1,0 +1,98 @@
+"""XTuner's evaluations: its own hook asks all questions at once, and no state of the weights twice."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from core.engine.workers import evaluation
+from core.engine.workers.asking import Said
+from tests.core.engine.workers.test_asking import Numbers
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    """An EvaluateChatHook with two questions, of which `asked` says what was asked, and a runner for it."""
+    from xtuner.engine import hooks
+
+    kind = hooks.EvaluateChatHook
+    for name in ("__init__", "_eval_language", "_generate_samples"):
+        monkeypatch.setattr(kind, name, getattr(kind, name))
+    asked = []
+
+    class Asking:
+        def __init__(self, _runner, _tokenizer, words):
+            self.words = words
+
+        def ask(self, prompts, most, **how):
+            asked.append((prompts, most, how["base"], self.words))
+            return [Said([7, 2], "7") for _ in prompts]
+
+    monkeypatch.setattr(evaluation, "Asking", Asking)
+    monkeypatch.setattr(evaluation, "stop_asked", lambda: False)
+    evaluation.mark_evaluations()
+    evaluation.ask_together()
+    log: list[str] = []
+    llm = SimpleNamespace(is_gradient_checkpointing=False, config=SimpleNamespace(use_cache=False))
+    model = SimpleNamespace(
+        llm=llm, parameters=lambda: iter([SimpleNamespace(device="cpu")]), to=lambda _: None, eval=lambda: None,
+        train=lambda: None, activation_checkpointing_disable=lambda: None,
+    )  # fmt: skip
+    runner = SimpleNamespace(
+        model=model, iter=0, max_iters=10, world_size=1, cfg={}, logger=SimpleNamespace(info=log.append), hooks=[],
+        train_loop=SimpleNamespace(stop_training=False), asked=asked, log=log,
+    )  # fmt: skip
+
+    def make(**more):
+        settings = {"evaluation_inputs": ["3 4", "5"], "stop_words": ["9"], "system": "", "every_n_iters": 5}
+        made = kind(tokenizer={"type": Numbers}, prompt_template={"INSTRUCTION": "1 {input}"}, **settings, **more)
+        return made, runner
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+class TestEvaluation:
+    def test_all_at_once_and_told_with_the_iteration(self, hook):
+        made, runner = hook()
+        made.before_train(runner)
+        assert runner.asked == [(["1 3 4", "1 5"], 50, True, ["9"])]
+        assert runner.log[1:] == [
+            "Evaluation at iteration 0.",
+            "Sample output:\n1 3 4 7 2\n",
+            "Sample output:\n1 5 7 2\n",
+        ]
+
+    def test_no_state_of_the_weights_twice(self, hook):
+        made, runner = hook()
+        runner.iter = 9
+        made.after_train_iter(runner, 9)
+        runner.iter = 10
+        made.after_train(runner)
+        assert [most for _, most, *_ in runner.asked] == [600]
+        assert runner.log.count("Evaluation at iteration 10.") == 2
+        assert sum(line.startswith("Sample") for line in runner.log) == 4
+        assert not runner.asked[0][2], "of a trained model nothing is kept"
+
+    def test_the_next_state_is_asked(self, hook):
+        made, runner = hook()
+        for runner.iter in (4, 9):
+            made.after_train_iter(runner, runner.iter)
+        assert len(runner.asked) == 2
+
+    def test_who_gives_his_own_settings_is_served_by_xtuner(self, hook):
+        made, runner = hook(generation_kwargs={"num_beams": 2})
+        runner.model.generate = lambda **options: [[1, 8]] if options["max_new_tokens"] == 50 else None
+        made.before_train(runner)
+        assert runner.asked == []
+        assert [line for line in runner.log if "Sample" in line] == ["Sample output:\n1 8\n"] * 2
+
+    def test_given_up_for_a_wish_to_stop(self, hook, monkeypatch):
+        made, runner = hook()
+
+        def ask(*_, check, **__):
+            monkeypatch.setattr(evaluation, "stop_asked", lambda: True)
+            check()
+
+        monkeypatch.setattr(evaluation.Asking, "ask", ask)
+        made.before_train(runner)
+        assert runner.log[-1] == "The answers were given up for the wish to stop."
