@@ -147,9 +147,9 @@ def test_an_early_stop_that_brings_nothing_back_says_so(workspace, config, fake_
 
 
 def test_an_early_stop_that_was_not_enough_says_so(workspace, config, fake_engine):
-    fake_engine("ok", iters=12)
+    # One look, a good one; it takes two.
+    fake_engine("ok", iters=8)
     run = runs.start(workspace, config.name, early_stop=True)
     assert wait_until(lambda: not run.state().status.live, 30)
     page = open_page("train")
-    # One good look of the two that there were.
     assert any("身份 100%，普通回答保留 100%。 没有达到" in caption.value for caption in page.caption)
