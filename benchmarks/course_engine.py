@@ -127,7 +127,7 @@ def go(way: Way, model: str, language: str, link: Callable[[], str]) -> None:
         return f"{told['iters']} iterations, {told['tokens']} tokens an epoch"
 
     def stopped() -> str:
-        run = way.core("train", "start", f"c-{model}")["run"]
+        run = way.core("train", "start", f"c-{model}", "--no-early-stop")["run"]
         until = time.monotonic() + 1200
         while (state := way.core("train", "status", run))["status"] == "RUNNING" and (state["iter"] or 0) < 3:
             if time.monotonic() > until:

@@ -133,7 +133,7 @@ class Bench:
             foreseen = self.command("configs", "preflight", name, *options)
             foreseen["preflight_seconds"] = time.perf_counter() - took
         began = time.time()
-        started = self.command("train", "start", name, *options)
+        started = self.command("train", "start", name, "--no-early-stop", *options)
         run = runs.find(self.workspace, started["run"])
         assert run.job is not None
         if run.job.wait(most).live:
@@ -383,7 +383,7 @@ def out_of_memory(bench: Bench) -> Figures:
 def stop_and_resume(bench: Bench, name: str, *options: str) -> Figures:
     """Stop and keep after 20 iterations, look at the GPU's memory, go on to the end."""
     before = free_mb()
-    started = bench.command("train", "start", name, *options)
+    started = bench.command("train", "start", name, "--no-early-stop", *options)
     run = runs.find(bench.workspace, started["run"])
     deadline = time.time() + 180
     while run.state().iter < 20 and run.state().status.live and time.time() < deadline:

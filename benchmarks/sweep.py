@@ -178,7 +178,7 @@ class Sweep:
             "--set",
             *settings,
         )
-        state = self(place, "train", "start", "config", "--wait")
+        state = self(place, "train", "start", "config", "--no-early-stop", "--wait")
         if state["status"] != "FINISHED":
             raise Unfit(f"train: {state['status']}: {state['reason']}")
         trained = time.monotonic() - began

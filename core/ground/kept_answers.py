@@ -1,19 +1,20 @@
 """What a base model answered, kept by a digest of its files, so that no run, dataset or score asks it the same again.
 
-A file for each state of a model, `<digest>.json`: other weights, another tokenizer or template have another. Standard
-library and Python 3.10 only, so that the engine's workers may keep theirs too. Knows nothing of what is asked.
+A file for each state of a model, `<digest>.jsonl`: other weights, another tokenizer or template have another. Lines are
+added and never changed, so that several processes may keep theirs at a time. Standard library and Python 3.10 only, so
+that the engine's workers may keep theirs too. Knows nothing of what is asked.
 """
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.ground.files import locked, read_json, write_text
-
 # Beyond this a model's file is begun again: somebody asks it ever new questions.
-MOST_ANSWERS = 20_000
+MOST_BYTES = 64 << 20
 
 
 def key(*asked: Any) -> str:
@@ -26,24 +27,32 @@ class KeptAnswers:
 
     def __init__(self, path: "Path | None") -> None:
         self.path = path
-        self.known: dict[str, Any] = self._read()
+        self.known: dict[str, Any] = {}
+        with contextlib.suppress(OSError):
+            lines = path.read_bytes().splitlines() if path else []
+            for line in lines:
+                # One that was broken off, or is no JSON, is asked again.
+                with contextlib.suppress(ValueError, TypeError):
+                    name, answer = json.loads(line)
+                    self.known[str(name)] = answer
 
     def get(self, asked: str) -> Any:
         """What is kept under a key; None where nothing is."""
         return self.known.get(asked)
 
     def keep(self, more: Mapping[str, Any]) -> None:
-        """Add answers to those that others have added meanwhile."""
+        """Add answers. Where they cannot be written they are asked again some day."""
         self.known.update(more)
         if self.path is None or not more:
             return
-        with locked(self.path.with_suffix(".lock")):
-            there = {**self._read(), **more}
-            if len(there) > MOST_ANSWERS:
-                there = dict(more)
-            write_text(self.path, json.dumps({"answers": there}, ensure_ascii=False))
-
-    def _read(self) -> "dict[str, Any]":
-        found = read_json(self.path) if self.path else None
-        answers = found.get("answers") if isinstance(found, dict) else None
-        return answers if isinstance(answers, dict) else {}
+        lines = "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in more.items())
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            full = self.path.exists() and self.path.stat().st_size > MOST_BYTES
+            flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if full else os.O_APPEND)
+            descriptor = os.open(self.path, flags, 0o600)
+            try:
+                # In one go, so that nobody else's stand in between. The line before may have been broken off.
+                os.write(descriptor, b"\n" + lines.encode())
+            finally:
+                os.close(descriptor)

@@ -13,7 +13,7 @@ from core.models.fingerprint import state_of
 def answers_file(workspace: Workspace, model: Path) -> Path | None:
     """The file for the model at this path as it is now; None where it has no weights."""
     state = state_of(model)
-    return workspace.cache / "answers" / f"{state}.json" if state else None
+    return workspace.cache / "answers" / f"{state}.jsonl" if state else None
 
 
 def answers_of(workspace: Workspace, model: Path) -> KeptAnswers:

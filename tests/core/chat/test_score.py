@@ -370,7 +370,7 @@ def known_facts():
 
 
 def test_the_base_is_asked_once_for_all_scores(finished_run, tmp_path):
-    place = tmp_path / "answers.json"
+    place = tmp_path / "answers.jsonl"
     first, second = Counting("小明", facts=known_facts()), Counting("小红", facts=known_facts())
     there = []
     one = score(finished_run, Remembering(first, KeptAnswers(place)), on_done=there.append)
@@ -394,7 +394,7 @@ def test_the_base_is_asked_once_for_all_scores(finished_run, tmp_path):
 
 
 def test_what_is_drawn_by_chance_or_longer_is_asked_again(tmp_path):
-    kept = KeptAnswers(tmp_path / "answers.json")
+    kept = KeptAnswers(tmp_path / "answers.jsonl")
     worker = Counting("小明")
     asks = [Ask(side="base", turns=[("你好", None)]), Ask(side="tuned", turns=[("你好", None)])]
     remembering = Remembering(worker, kept)

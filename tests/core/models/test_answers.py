@@ -25,4 +25,4 @@ def test_another_state_has_another_file(workspace, small_model):
 def test_without_weights_nothing_is_kept(workspace, tmp_path):
     assert answers_file(workspace, tmp_path) is None
     answers_of(workspace, tmp_path).keep({"a": 1})
-    assert not workspace.cache.exists() or not list(workspace.cache.rglob("*.json"))
+    assert not workspace.cache.exists() or not list(workspace.cache.rglob("*.jsonl"))
