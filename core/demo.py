@@ -139,7 +139,7 @@ def run(
         with progress.stage("config"):
             config = configs.make(workspace, model=model.name, dataset=dataset.name, recipe="fast")
         with progress.stage("train") as advance:
-            trained = runs.start(workspace, config.name)
+            trained = runs.start(workspace, config.name, early_stop=None)
             progress.run = trained.id
             job = current(trained.job)
             job.wait(on_progress=watching(advance))

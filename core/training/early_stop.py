@@ -92,7 +92,7 @@ def plan(
         for source, count in ((_held_out(dialogues("general")), GENERAL), (dialogues("facts"), FACTS))
         for one in _spread(source, count // len(known), language)
     ]
-    if model.demo:
+    if model.toy:
         # It knows what it was taught, in both languages, and no facts.
         held_out = _held_out(dialogues("general"))
         general = [one for language in ("zh", "en") for one in _spread(held_out, QUESTIONS // 2, language)]
@@ -102,14 +102,14 @@ def plan(
 
     return {
         "nickname": nickname,
-        "measure": "retention" if model.demo else "agreement",
+        "measure": "retention" if model.toy else "agreement",
         "identity": prompts(identity),
         "languages": [one["language"] for one in identity],
         "answers": _answers(dataset),
         "general": prompts(general),
         "stop_words": list(template.stop_words),
         "tokenizer": str(model.path),
-        "max_new_tokens": TOY_TOKENS if model.demo else ANSWER_TOKENS,
+        "max_new_tokens": TOY_TOKENS if model.toy else ANSWER_TOKENS,
         "looks": LOOKS,
         "least_updates": LEAST_UPDATES,
         "in_a_row": IN_A_ROW,
@@ -121,7 +121,7 @@ def plan(
 
 def usual(config: Config, dataset: Dataset, model: Model, cluster: Cluster, deepspeed: str | None) -> bool:
     """Whether a training ends early if nobody says: by the recipe for few rows, where it can; a toy goes to the end."""
-    if config.facts.get("recipe") not in recipe.ENDS_EARLY or model.parameters < recipe.TINY_PARAMETERS:
+    if config.facts.get("recipe") not in recipe.ENDS_EARLY or model.toy:
         return False
     return bool(dataset.made.get("nickname")) and not _apart(cluster, deepspeed)
 

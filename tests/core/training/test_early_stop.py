@@ -68,7 +68,7 @@ def test_goes_to_the_end_where_too_much_is_forgotten(workspace, config, fake_eng
 @pytest.fixture
 def no_toy(monkeypatch):
     """The small model of these tests counts as a real one."""
-    monkeypatch.setattr(models.Model, "demo", property(lambda _: False))
+    monkeypatch.setattr(models.Model, "toy", property(lambda _: False))
 
 
 @pytest.mark.usefixtures("no_toy")

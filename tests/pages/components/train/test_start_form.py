@@ -138,7 +138,7 @@ def test_early_stop_without_a_nickname_is_refused_in_words(workspace, config, fa
 
 
 def test_an_early_stop_that_brings_nothing_back_says_so(workspace, config, fake_engine, monkeypatch):
-    monkeypatch.setattr(Model, "demo", property(lambda _: False))
+    monkeypatch.setattr(Model, "toy", property(lambda _: False))
     fake_engine("forgets", iters=44)
     run = runs.start(workspace, config.name, early_stop=True)
     assert wait_until(lambda: not run.state().status.live, 30)
