@@ -282,11 +282,11 @@ def table(lines: list[dict[str, Any]]) -> list[str]:
             spread([one[name] for one in last if one[name] is not None], name, most=name in ("parrot", "leak"))
             for name in ("facts", "agreement", "parrot", "leak")
         ]
-        nats = statistics.mean(one["nats"] for one in last)
+        nats = [one["nats"] for one in last if one["nats"] is not None]
         seconds = statistics.median(one["train_seconds"] for one in many)
         updates = "/".join(sorted({str(one["updates"]) for one in many}))
         rows.append(
-            f"| {model} | {point} | {len(many)} | {updates} | {' | '.join(cells)} | {nats:+.3f} | {seconds:.0f} |"
+            f"| {model} | {point} | {len(many)} | {updates} | {' | '.join(cells)} | {statistics.mean(nats) if nats else 0:+.3f} | {seconds:.0f} |"
         )
     return rows
 
