@@ -156,10 +156,13 @@ def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
             f"n = {made.get('n')} times.",
         )
     if kind == "assistant":
+        own = made.get("replay_model")
+        of_its_own = (f"（由 {cell(own)} 自己回答）", f" ({cell(own)}'s own answers)") if own else ("", "")
         return say(
-            f"用 {made.get('recipe')} 配方生成：多种问法教模型它是 {nickname} 的小助手，再混入普通问答，让它保留原有的能力。",
+            f"用 {made.get('recipe')} 配方生成：多种问法教模型它是 {nickname} 的小助手，再混入普通问答{of_its_own[0]}，"
+            "让它保留原有的能力。",
             f"Made by the recipe {made.get('recipe')}: many phrasings that teach the model that it is {nickname}'s "
-            "assistant, mixed with general rows that keep what it could do before.",
+            f"assistant, mixed with general rows{of_its_own[1]} that keep what it could do before.",
         )
     source = cell(made.get("file") or made.get("source") or kind or "-")
     return say(

@@ -1,6 +1,7 @@
 """The dataset page: made of a nickname, imported from a file, looked at, edited into a new version."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from core.data import statistics
 from core.data.assistant import Assistant, course_rows
 from core.data.draft import Draft
 from core.data.statistics import Statistics
+from core.ground.files import write_json
 from core.jobs.job import Status, latest_job, wait_until
+from core.models import trust
+from core.models.fingerprint import fingerprint
 from tests.conftest import PATIENCE
+from tests.fakes.model import write_model
 from tests.pages.screen import cells, open_page, primary, texts
 
 
@@ -101,6 +106,42 @@ def test_a_name_that_is_taken_is_refused(workspace, dataset):
     page.button(key="make_dataset").click().run()
     assert any("已存在" in error.value for error in page.error)
     assert datasets.find(workspace, dataset.name).nickname == "小明"
+
+
+def test_a_real_model_answers_the_general_questions_itself_once(workspace, monkeypatch):
+    monkeypatch.setattr("core.models.model.TOY_PARAMETERS", 1)
+    monkeypatch.setattr(
+        "core.teaching.module_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
+    )
+    trust.agree(workspace, write_model(workspace.models / "big"))
+    page = open_page("dataset")
+    assert page.button_group(key="dataset_replay").value == "model"
+    page.text_input(key="dataset_nickname").set_value("小明").run()
+    page.button(key="make_dataset").click().run()
+    job = latest_job(workspace.jobs, "assistant")
+    assert job.spec["facts"] == {"name": "assistant", "model": "big"}
+    assert not datasets.every(workspace)
+    job.stop(discard=True)
+    # Where the answers are kept, or ours are wanted, nobody is asked.
+    kept = {
+        "version": 2,
+        "fingerprint": fingerprint(workspace.model("big")),
+        "languages": ["zh"],
+        "left_out": {"loop": 2},
+    }
+    kept |= {"replies": [["天空为什么是蓝色的？", "因为空气散射了光。", False]], "made": 0.0}
+    write_json(workspace.replays / "big.json", kept)
+    page = open_page("dataset")
+    assert any("2 条不能用" in caption.value for caption in page.caption)
+    page.button(key="make_dataset").click().run()
+    (made,) = datasets.every(workspace)
+    assert Assistant.of(made).replay == (("天空为什么是蓝色的？", "因为空气散射了光。", False),)
+    page.button_group(key="dataset_replay").set_value("ours").run()
+    page.button(key="make_dataset").click().run()
+    ours = datasets.find(workspace, "assistant-2")
+    assert "replay_model" not in ours.made
+    assert ours.rows > made.rows
+    assert latest_job(workspace.jobs, "assistant").name == job.name
 
 
 def upload(page, name: str, content: bytes):
