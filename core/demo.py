@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core import teaching
-from core.chat import worker_client
+from core.chat import before_after, worker_client
 from core.chat.diagnosis import diagnose
 from core.chat.score import score
 from core.chat.worker_client import Ask, Sampling
@@ -155,20 +155,23 @@ def run(
             try:
                 worker.wait_ready(on_progress=watching(advance))
                 asks = [Ask(side=side, turns=[(q, None)]) for side in ("base", "tuned") for q in questions]
-                answers = [line["answer"] for line in worker.ask(asks, Sampling(max_new_tokens=96))]
+                lines = worker.ask(asks, Sampling(max_new_tokens=96))
                 # A real model takes its time: the sample tells enough, and the whole is a click away.
                 scores = score(trained, worker, "quick" if real else "full", lambda done: advance(done, None))
             finally:
                 worker.stop()
+        before, after = lines[: len(questions)], lines[len(questions) :]
+        both = zip(questions, before, after, strict=True)
+        if set(before_after.questions(trained)) <= set(questions):
+            before_after.keep(workspace, trained, {q: {"base": base, "tuned": tuned} for q, base, tuned in both})
         with progress.stage("report"):
             report = writeup.build(workspace, trained, language)
-    before, after = answers[: len(questions)], answers[len(questions) :]
     result = {
         "run": trained.id,
         "model": model.name,
         "stages": [{"name": s["name"], "seconds": round(s["seconds"], 1)} for s in progress.stages],
-        "before": [{"prompt": q, "answer": a} for q, a in zip(questions, before, strict=True)],
-        "after": [{"prompt": q, "answer": a} for q, a in zip(questions, after, strict=True)],
+        "before": [{"prompt": q, "answer": line["answer"]} for q, line in zip(questions, before, strict=True)],
+        "after": [{"prompt": q, "answer": line["answer"]} for q, line in zip(questions, after, strict=True)],
         "scores": {**scores.to_json(), "diagnosis": diagnose(scores, trained).verdict},
         "merged_equals_adapter": verified["ok"],
         "report": str(report.path),

@@ -3,42 +3,54 @@
 import streamlit as st
 
 from core.config import config as configs
+from core.training import run as runs
 from pages.components.choice import choose_run
-from pages.components.contents import link_to, nothing_yet
+from pages.components.contents import nothing_yet
 from pages.components.frame import open_page
 from pages.components.live import while_live
 from pages.components.text import t
 from pages.components.train.monitor import show_run
+from pages.components.train.outcome import can_go_on, show_outcome_of
 from pages.components.train.queue import show_queue
 from pages.components.train.runs import show_runs
 from pages.components.train.shelf import show_shelf, show_undo
-from pages.components.train.start_form import show_start_form
+from pages.components.train.start_form import show_start_form, show_start_lid, untried
 
 workspace = open_page("train")
 found = [config.name for config in configs.every(workspace)]
-
-if found:
-    show_start_form(workspace, found)
-else:
-    nothing_yet(t("train.no_config"), "config")
-
+busy = runs.running(workspace) is not None
 show_undo(workspace)
+# A config that was made or changed since the last training waits to be trained: that is the next step then.
+new = not busy and untried(workspace)
+if new:
+    show_start_form(workspace, found)
 run = choose_run(workspace, lambda run: show_shelf(workspace, run))
 if run is None:
     if found:
         st.info(t("train.no_run"), icon=":material/info:")
+    else:
+        nothing_yet(t("train.no_config"), "config")
     show_runs(workspace)
     st.stop()
+
 live = bool((job := run.job) and job.status().live)
+# Nothing came of it, and nothing can: another training is the next step.
+stuck = bool(found) and not busy and not new and not can_go_on(run)
+if not live:
+    show_outcome_of(workspace, run, primary=not new)
+if stuck:
+    show_start_form(workspace, found)
 
 
 def draw() -> bool:
     """The queue and the run; whether the run is live."""
     show_queue(workspace)
-    return show_run(workspace, run)
+    return show_run(run)
 
 
 while_live(live, draw)
+if found and not new and not stuck:
+    show_start_lid(workspace, found, busy=busy)
 show_runs(workspace)
 
 # Opened when it is wanted: a block of code takes half a megabyte of colouring with it through the tunnel.
@@ -48,4 +60,3 @@ with st.popover(t("train.command"), icon=":material/terminal:"):
     if run.facts.commands:
         st.caption(t("train.resume_on_each"))
         st.code("python -m core train resume latest", language="bash")
-link_to("export", t("train.to_export"), ":material/arrow_forward:")

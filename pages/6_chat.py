@@ -9,9 +9,10 @@ from core.models import model as models
 from pages.components.chat import dialogue
 from pages.components.chat.scores import scoring_job, show_found, show_scoring
 from pages.components.chat.settings import choose_sampling, choose_sides, show_kept, side_names
-from pages.components.chat.worker import load_button, offer_loading, show_loading, worker_of
+from pages.components.chat.standing import show_standing
+from pages.components.chat.worker import load, memory_button, show_loading, show_refused, worker_of
 from pages.components.choice import choose_run
-from pages.components.contents import link_to, nothing_yet
+from pages.components.contents import for_a_picture, nothing_yet
 from pages.components.frame import open_page
 from pages.components.job_progress import show_progress
 from pages.components.live import while_live
@@ -35,52 +36,68 @@ if tuned_side(run) is None:
 
 worker, scoring = worker_of(workspace, run), scoring_job(run)
 ready = worker is not None and worker.ready
-# One timer for all that goes on: a second one can lose what the page draws after it.
-if scoring:
-    while_live(True, lambda: show_progress(scoring))
-elif worker and not ready:
-    while_live(True, lambda: show_loading(worker.job, worker))
-elif worker is None:
-    offer_loading(workspace, run)
-
-chat_tab, score_tab = st.tabs([t("chat.tab_chat"), t("chat.tab_score")])
+loading = worker if worker and not ready else None
+standing = st.container()
+chat_tab, score_tab = st.tabs([t("chat.tab_chat"), t("chat.tab_score")], key="chat_tab", on_change="rerun")
+with standing:
+    leads_on = show_standing(workspace, run, scoring, in_chat=chat_tab.open)
 
 with score_tab:
-    show_scoring(workspace, run, scoring)
-    if show_found(workspace, run):
-        link_to("report", t("chat.to_report"), ":material/arrow_forward:")
+    if scoring:
+        # One timer for all that goes on: a second one can lose what the page draws after it.
+        while_live(True, lambda: show_progress(scoring) and not (loading and loading.ready))
+    show_scoring(workspace, run, scoring, primary=not leads_on)
+    show_found(workspace, run)
 
 with chat_tab:
     conversation = dialogue.current(workspace, run)
     known = sides(workspace, run)
     names = side_names(known, run)
-    columns = choose_sides(known, names, run)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.popover(t("chat.settings"), icon=":material/tune:", type="tertiary"):
+            columns = choose_sides(known, names, run)
+            sampling, remember, mark = choose_sampling(conversation, demo=models.look(run.model_path).demo)
+        show_kept(workspace, run, conversation, names)
+        if conversation.exchanges:
+            st.button(
+                t("chat.clear"),
+                icon=":material/add_comment:",
+                on_click=dialogue.begin_anew,
+                args=(run,),
+                key="clear_chat",
+                type="tertiary",
+            )
+        memory_button(workspace, run, worker)
     if not known[BASE].template.same(run.template):
         st.caption(t("chat.other_prompt", own=plain(known[BASE].template.label), run=plain(run.template.label)))
-    sampling, remember, mark = choose_sampling(conversation, demo=models.look(run.model_path).demo)
-    show_kept(workspace, run, conversation, names)
-    again = dialogue.asked_again(conversation, may_ask=bool(columns)) if ready else None
-    dialogue.show_past(conversation, names, mark=mark, may_ask=ready)
+    due = dialogue.due(conversation, may_ask=bool(columns)) if ready else None
+    dialogue.show_past(conversation, names, mark=mark)
     place = st.container()
-
-if ready:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            t("chat.clear"), icon=":material/add_comment:", on_click=dialogue.begin_anew, args=(run,), key="clear_chat"
-        )
-        st.button(t("chat.unload"), icon=":material/eject:", on_click=worker.stop, key="unload_chat")
-    picked = dialogue.suggested(QUESTIONS)
-    typed = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000)
-    question = typed or picked or again
-    if not columns:
-        st.warning(t("chat.no_columns"), icon=":material/warning:")
-    elif question:
+    picked = None if for_a_picture() else dialogue.suggested(QUESTIONS)
+    if loading and not scoring:
         with place:
-            try:
-                dialogue.answer(workspace, worker, conversation, question, columns, names, sampling, remember=remember)
-            except StudioError as error:
-                show_refusal(error)
-                load_button(workspace, run)
-elif lost := dialogue.not_asked():
-    st.warning(t("chat.not_asked"), icon=":material/warning:")
-    st.code(lost, language=None, wrap_lines=True)
+            dialogue.show_waiting()
+            while_live(True, lambda: show_loading(loading.job, loading))
+
+typed = None
+if chat_tab.open and not for_a_picture():
+    typed = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000)
+# A question is asked as soon as the models are there. Who comes here from an export will ask one.
+expected = st.query_params.pop("load", None)
+wanted = dialogue.put_off(conversation, typed or picked) or expected if not ready else None
+if wanted and (loading or load(workspace, run)):
+    st.rerun()
+question = typed or picked or due
+with place:
+    if worker is None:
+        dialogue.show_waiting()
+        show_refused(workspace, run)
+    elif not columns:
+        st.warning(t("chat.no_columns"), icon=":material/warning:")
+    elif question and ready:
+        try:
+            dialogue.answer(workspace, worker, conversation, question, columns, names, sampling, remember=remember)
+        except StudioError as error:
+            show_refusal(error)
+            if worker_of(workspace, run) is None:
+                memory_button(workspace, run, None)

@@ -9,7 +9,7 @@ from pages.components.frame import open_page
 from pages.components.job_progress import show_progress
 from pages.components.live import while_live
 from pages.components.report import view
-from pages.components.report.content import show_content
+from pages.components.report.content import show_content, show_notes
 from pages.components.report.publish import show_publish, uploading
 from pages.components.text import t
 
@@ -28,12 +28,12 @@ report_tab, content_tab, shots_tab, publish_tab = st.tabs(
     [t("report.tab_report"), t("report.tab_content"), t("report.tab_shots"), t("report.tab_publish")], key="report_tab"
 )
 with report_tab:
-    view.show_build(workspace, run, busy=job is not None)
     report = writeup.there(run)
-    if report is None:
-        st.info(t("report.none"), icon=":material/info:")
-    else:
-        view.show_downloads(report, run.id)
+    if report is None and job is None:
+        st.markdown(t("report.none"))
+    view.show_build(workspace, run, report, busy=job is not None)
+    show_notes(run)
+    if report is not None:
         view.show_report(report)
 
 with content_tab:

@@ -13,6 +13,7 @@ from core.config.config import Config
 from core.config.settings.fields import BY_NAME
 from core.data import dataset as datasets
 from core.engine.config_file import ConfigFile
+from core.export.export import exported
 from core.ground.text import Text
 from core.ground.workspace import Workspace, free_name
 from core.models import model as models
@@ -32,6 +33,7 @@ _FEWER_EPOCHS = {"max_epochs": 0.5, "warmup_ratio": 2}
 _MORE_UPDATES = Text("增加 max_epochs，让参数更新次数翻倍", "more max_epochs: twice as many optimizer updates")
 _FEWER = Text("减少 max_epochs，或选更早的检查点", "lower max_epochs, or take an earlier checkpoint")
 _EXPORT = Text("导出模型，写作业报告", "export the model and write the report")
+_WRITE = Text("写作业报告", "write the report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,11 @@ class Diagnosis:
     next_step: Text
     changes: dict[str, float] = field(default_factory=dict)
     balanced: bool = False
+
+    @property
+    def advice(self) -> Text | None:
+        """What would make it better; None where it is as it should be, and what comes next is the page's to say."""
+        return None if self.verdict == "learned" else self.next_step
 
 
 def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
@@ -78,7 +85,7 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
             _FEWER_EPOCHS,
         )
     if not scores.counts["identity"]:
-        return _of_held_out(scores)
+        return _of_held_out(scores, run)
     if identity < IDENTITY:
         return Diagnosis(
             verdict="not_learned",
@@ -98,8 +105,13 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
     return Diagnosis(
         verdict="learned",
         words=Text("学会了：认得自己是谁，原来会的也还会", "learned: it knows whose it is and kept what it knew"),
-        next_step=_EXPORT,
+        next_step=_after(run),
     )
+
+
+def _after(run: Run | None) -> Text:
+    """What comes after what was learned; nothing that was done already."""
+    return _EXPORT if run is None or exported(run).merged is None else _WRITE
 
 
 def _broken(run: Run | None) -> Diagnosis:
@@ -140,7 +152,7 @@ def _below(value: float | None, least: float) -> bool:
     return value is not None and value < least
 
 
-def _of_held_out(scores: Scores) -> Diagnosis:
+def _of_held_out(scores: Scores, run: Run | None) -> Diagnosis:
     before, after = (f"{100 * scores.held_out[side]:.0f}" for side in ("base", "tuned"))
     if scores.held_out["tuned"] <= scores.held_out["base"]:
         return Diagnosis(
@@ -158,7 +170,7 @@ def _of_held_out(scores: Scores) -> Diagnosis:
             f"留出的问题也答得更像数据了（{before}% → {after}%）",
             f"held-out questions, too, are answered more like the data ({before} % → {after} %)",
         ),
-        next_step=_EXPORT,
+        next_step=_after(run),
     )
 
 

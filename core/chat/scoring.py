@@ -59,6 +59,11 @@ def took(workspace: Workspace, run: Run) -> dict[Extent, float]:
     return found
 
 
+def can_be_scored(workspace: Workspace, run: Run) -> bool:
+    """Whether there is something to look for in the answers: a nickname, or a held-out part of the data."""
+    return bool(run.nickname) or split.held_out_of(workspace, run.facts.dataset.made) is not None
+
+
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:
     """Who is scored: each whole checkpoint, the one that is named, else what the run has now. Raises BadInput for none."""
     if checkpoint is not None:

@@ -89,6 +89,11 @@ def steps_of(run: Run) -> tuple[Step, ...]:
     return ("convert", "verify") if full(run) else STEPS
 
 
+def asked(run: Run) -> tuple[str, ...]:
+    """What the merged model is asked when it is verified, in the order of the answers."""
+    return (*run.questions, *_GENERAL)
+
+
 def start(
     workspace: Workspace,
     run: Run,
@@ -132,7 +137,7 @@ def start(
             raise BadInput(
                 f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
             )
-        template, questions = run.template, (*run.questions, *_GENERAL)
+        template, questions = run.template, asked(run)
         plan = {
             "kind": "full" if whole_model else "lora",
             "checkpoint": str(chosen.path) if chosen else None,

@@ -7,7 +7,7 @@ from core.chat.rates import Scores
 from core.chat.score import stored
 from core.ground.figures import share, size
 from core.ground.files import read_json
-from core.jobs.job import Status, jobs_in
+from core.jobs.job import Status
 from core.report.markup import table
 from core.report.material import Draft
 
@@ -92,10 +92,13 @@ def scores(draft: Draft) -> list[str]:
         return []
     rows = [[name, share(before), share(after)] for name, (before, after) in _named(draft, found)]
     diagnosis = diagnose(found, draft.run)
-    words, then = diagnosis.words.in_(draft.language), diagnosis.next_step.in_(draft.language)
+    words = f"**{diagnosis.words.in_(draft.language)}**"
+    if diagnosis.advice:
+        advice = diagnosis.advice.in_(draft.language)
+        words += say(f"。建议：{advice}。", f". To make it better: {advice}.")
     return [
         table([say("指标", "score"), say("微调前", "before"), say("微调后", "after")], rows),
-        say(f"**{words}**。下一步：{then}。", f"**{words}**. Next: {then}."),
+        words,
         _how_it_was_measured(draft, found),
     ]
 
@@ -179,9 +182,8 @@ def time(draft: Draft) -> list[str]:
     for name, words in (("model", say("构建示例模型", "building the demo model")), ("score", say("评分", "scoring"))):
         if stages.get(name, 0) >= 1:
             seconds[words] = stages[name]
-    trained = [job.seconds for job in jobs_in(run.jobs, "train")]
-    if trained:
-        seconds[say("训练", "training")] = sum(trained)
+    if run.job:
+        seconds[say("训练", "training")] = run.seconds
     for step, words in (
         ("convert", say("转换", "convert")),
         ("merge", say("合并", "merge")),

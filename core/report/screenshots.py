@@ -1,6 +1,7 @@
 """Pictures of the pages for the report: a server of our own for the time of it, and the Chromium that is installed.
 
-The pages are opened in their screenshot mode (`?shot=1`); what they show is masked as the report is.
+The pages are opened in their screenshot mode (`?shot=1`); what they show is masked as the report is. What each is to show
+is `subjects`'.
 """
 
 import os
@@ -10,10 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from core.ground.errors import WorkFailed
 from core.ground.files import new_directory, read_json, write_json
@@ -23,16 +25,18 @@ from core.ground.workspace import PROJECT, Workspace
 from core.report import browser, outline
 from core.report.mask import Mask
 from core.report.outline import Picture
+from core.report.subjects import not_taken, subjects
 from core.training.run import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# Each page, what stands below its picture, and the section of the report that it belongs to.
+# Each page, what stands below its picture, and the section of the report that it belongs to. What a picture must show for
+# that to be true is in `subjects`.
 PAGES = {
     "setup": (Text("准备页：环境检查与任务清单", "Setup: the checks and the checklist"), "environment"),
     "dataset": (Text("数据集页", "The dataset page"), "dataset"),
-    "config": (Text("配置页", "The config page"), "config"),
+    "config": (Text("配置页：设置与预检", "The config page: settings and preflight"), "config"),
     "train": (
         Text("训练页：损失曲线与途中的回答", "The training page: losses, and the answers on the way"),
         "training",
@@ -44,6 +48,8 @@ WIDTH = 1280
 MOST_HEIGHT = 6000
 SERVER_SECONDS = 60.0
 PAGE_MS = 60_000
+# How long a page may take to show what its picture is to show.
+SHOWN_MS = 20_000
 # All words that a page shows, to be masked, and put back where they were.
 _WORDS = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -57,6 +63,11 @@ _MASKED = """words => words.forEach((word, i) => {
   if (i < n) { if (window.__texts[i].data !== word) window.__texts[i].data = word; }
   else if (window.__fields[i - n].value !== word) window.__fields[i - n].value = word;
 })"""
+# What can be read on it, what stands in its fields too.
+_READ = """() => {
+  const block = document.querySelector('[data-testid=stMainBlockContainer]');
+  return [block.innerText, ...[...block.querySelectorAll('input, textarea')].map(f => f.value)].join('\\n');
+}"""
 # 0 in the moment in which a page takes the place of another. A page with a line to type in has another frame, which
 # scrolls to its end and keeps that line below what it shows.
 _HEIGHT = """() => {
@@ -94,47 +105,74 @@ def discard(run: Run) -> None:
         path.unlink(missing_ok=True)
 
 
-def take(workspace: Workspace, run: Run, language: Language, tell: Callable[[float], None] = lambda _: None) -> None:
-    """Take a picture of every page about `run`. Raises BadInput without Chromium, WorkFailed where a page fails."""
+def missing(run: Run, language: Language) -> list[str]:
+    """What was not taken when pictures were taken last, and why, in words."""
+    told = (read_json(outline.directory(run) / "screens.json") or {}).get("missing") or []
+    return [Text(words["zh"], words["en"]).in_(language) for words in told]
+
+
+def take(
+    workspace: Workspace, run: Run, language: Language, tell: Callable[[float], None] = lambda _: None
+) -> list[Text]:
+    """Take a picture of every page about `run`; what was not taken, and why.
+
+    A page is taken only while it shows what stands below its picture. Raises BadInput without Chromium, WorkFailed where
+    a page fails.
+    """
     program, masked = browser.needed(), outline.load(run).masked
     mask = Mask(workspace, on=masked)
     place = outline.directory(run)
+    wanted, remarks = subjects(workspace, run, language)
     with new_directory(place / "screens", replace=True) as partial, _served(workspace) as address:
         locale = "zh-CN" if language == "zh" else "en-US"
         with browser.opened(program, width=WIDTH, locale=locale) as context:
             tab = context.new_page()
-            for number, name in enumerate(PAGES):
-                tell(number / len(PAGES))
-                query = f"shot=1&embed=true&run={run.id}" + ("&lang=en" if language == "en" else "")
+            for number, subject in enumerate(wanted):
+                tell((number + 1) / (len(wanted) + 1))
+                query = {"shot": "1", "embed": "true", **subject.query, **({"lang": "en"} if language == "en" else {})}
                 # The first page is at the root, and nowhere else.
-                where = "" if number == 0 else name
-                _picture(
-                    tab, f"{address}/{where}?{query}", mask, partial / f"screen-{name}.png", last_tab=name == "chat"
-                )
+                where = "" if subject.page == next(iter(PAGES)) else subject.page
+                path = partial / f"screen-{subject.page}.png"
+                absent = _picture(tab, f"{address}/{where}?{urlencode(query)}", mask, path, subject.shows)
+                if absent:
+                    remarks.append(
+                        not_taken(subject.page, Text(f"页面上没有“{absent}”", f"it does not show “{absent}”"))
+                    )
+    discard(run)
     for path in sorted((place / "screens").iterdir()):
         os.replace(path, place / path.name)
     (place / "screens").rmdir()
-    write_json(place / "screens.json", {"taken": time.time(), "language": language, "masked": masked})
+    told = {"taken": time.time(), "language": language, "masked": masked}
+    write_json(place / "screens.json", {**told, "missing": [{"zh": words.zh, "en": words.en} for words in remarks]})
     tell(1.0)
+    return remarks
 
 
-def _picture(tab: "Page", url: str, mask: Mask, path: Path, *, last_tab: bool = False) -> None:
-    """One page in one picture, however long it is. `last_tab`: of the chat, whose scores say more than an empty box."""
+def _picture(tab: "Page", url: str, mask: Mask, path: Path, shows: Sequence[str]) -> str | None:
+    """One page in one picture, however long it is; the first of the words in `shows` that it lacks, and then no picture."""
     tab.set_viewport_size({"width": WIDTH, "height": 900})
     tab.goto(url)
     tab.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=PAGE_MS)
-    if last_tab:
-        _settle(tab)
-        for found in tab.get_by_role("tab").all()[-1:]:
-            found.click()
     for _ in range(2):
         # As high as the page is; what comes into view may be drawn only then.
         _settle(tab)
         height = min(MOST_HEIGHT, max(400, tab.evaluate(_HEIGHT)))
         tab.set_viewport_size({"width": WIDTH, "height": height})
     _settle(tab)
+    deadline = time.monotonic() + SHOWN_MS / 1000
+    while absent := lacking(tab.evaluate(_READ), shows):
+        if time.monotonic() > deadline:
+            return absent
+        tab.wait_for_timeout(300)
     tab.evaluate(_MASKED, [mask(word) for word in tab.evaluate(_WORDS)])
     tab.screenshot(path=str(path), animations="disabled")
+    return None
+
+
+def lacking(text: str, words: Sequence[str]) -> str | None:
+    """The first of `words` that is not in `text`; how lines are broken, and spaces, do not count."""
+    there = "".join(text.split())
+    return next((word for word in words if "".join(word.split()) not in there), None)
 
 
 def _settle(tab: "Page") -> None:

@@ -89,11 +89,12 @@ def build(
     with locked(run.path / ".report.lock", _MOST_SECONDS):
         try:
             _refuse_other_files(path)
+            remarks: list[Text] = []
             if with_screenshots:
-                screenshots.take(workspace, run, language, lambda done: tell(0.6 * done, "screenshots"))
+                remarks += screenshots.take(workspace, run, language, lambda done: tell(0.6 * done, "screenshots"))
             tell(0.6, "report")
             with new_directory(path, replace=True) as partial:
-                remarks = _write(workspace, run, language, partial, tell)
+                remarks += _write(workspace, run, language, partial, tell)
         except OSError as error:
             raise BadInput(
                 f"报告写不到 {path}（{error.strerror}）：请换一个目录",
@@ -107,6 +108,17 @@ def there(run: Run) -> Report | None:
     """The report of `run` in its usual place, None where none was built."""
     path = run.path / "report"
     return _at(path) if (path / "report.md").is_file() else None
+
+
+def outdated(run: Run) -> bool:
+    """Whether something that goes into the report of `run` has changed since it was written."""
+    written = (run.path / "report" / "report.md").stat().st_mtime
+    sources = (
+        run.path / "scores.json",
+        outlines.directory(run) / "outline.json",
+        *(run.path / "export").glob("*.json"),
+    )
+    return any(source.is_file() and source.stat().st_mtime > written for source in sources)
 
 
 def markdown(draft: Draft) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from core.config.settings.fields import BY_NAME
 from core.engine.config_file import ConfigFile, Source
 from core.ground.errors import BadInput
-from core.jobs.job import jobs_in
 from core.training.curves import Curves, average
 from core.training.run import Run
 from core.training.shelf import name_of
@@ -82,7 +81,7 @@ def facts(run: Run) -> dict[str, Any]:
         "loss": loss,
         "loss_smoothed": smooth,
         "loss_least": float(np.nanmin(columns["loss"])) if np.isfinite(columns["loss"]).any() else None,
-        "seconds": round(sum(job.seconds for job in jobs_in(run.jobs, "train")), 1),
+        "seconds": round(run.seconds, 1),
         "seconds_per_iter": pace,
         "tokens_per_s": tokens / pace if tokens and pace else None,
         "gpu_mb": _greatest(columns["memory"]),

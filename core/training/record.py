@@ -102,6 +102,11 @@ class Run:
         """Whether it ever came to train: not where it was taken out of the queue."""
         return any(job.begun for job in jobs_in(self.jobs, "train"))
 
+    @property
+    def seconds(self) -> float:
+        """How long it has trained, all its jobs together: the one figure that every page and the report give."""
+        return sum(job.seconds for job in jobs_in(self.jobs, "train"))
+
     def checkpoints(self) -> list[Checkpoint]:
         return checkpoints(self.work_dir, self.cluster.ranks)
 
@@ -138,6 +143,7 @@ class Run:
             self.id,
             self.job,
             last_point,
+            seconds=self.seconds,
             complete=self._complete,
             place=self._place,
             follows=self.cluster.node_rank > 0,

@@ -33,7 +33,12 @@ class Deleted:
 
 def name_of(run: Run) -> str:
     """The name to show for a run: the one that it was given, else its id."""
-    return _name_in(run.path) or run.id
+    return given_name(run) or run.id
+
+
+def given_name(run: Run) -> str | None:
+    """The name that a run was given by hand; None where it has none."""
+    return _name_in(run.path) or None
 
 
 def rename(run: Run, name: str) -> Run:

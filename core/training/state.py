@@ -14,7 +14,7 @@ class State:
     """A snapshot of where a run stands.
 
     `pid` is the trainer's (rank 0), `reason` why it did not finish, `place` its place in the queue while it waits
-    (1: the next one), `quiet_s` how long ago the trainer last told of itself.
+    (1: the next one), `seconds` how long it has trained in all, `quiet_s` how long ago the trainer last told of itself.
     """
 
     run: str
@@ -38,11 +38,12 @@ def compute(
     job: Job | None,
     last_point: Mapping[str, Any] | None,
     *,
+    seconds: float,
     complete: Callable[[int | None], bool],
     place: Callable[[Job], int | None],
     follows: bool = False,
 ) -> State:
-    """The state of a run, from its newest job and the last point of its metrics.
+    """The state of a run that has trained for `seconds`, from its newest job and the last point of its metrics.
 
     `complete`: whether the checkpoint after so many iterations (None: any) is there; `place`: a waiting job's place in
     the queue; `follows`: whether the machine of rank 0 decides when it ends.
@@ -70,7 +71,7 @@ def compute(
         max_iters=progress.get("max_iters"),
         iters_per_epoch=progress.get("iters_per_epoch"),
         eta_s=progress.get("eta_s") if running else None,
-        seconds=job.seconds if job else 0.0,
+        seconds=seconds,
         phase="queue" if status is Status.PENDING else progress.get("note", "import"),
         loss=last_point["loss"] if last_point else None,
         exit_code=(job.exit or {}).get("returncode") if job else None,

@@ -1,6 +1,6 @@
 """Choosing one of the user's things (a run, a config, …): the same choice on every page, and in the URL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
@@ -8,9 +8,10 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Status
 from core.training import run as runs
 from core.training.run import Run
-from core.training.shelf import name_of
-from pages.components.plain import plain
-from pages.components.text import t
+from core.training.shown import foremost, titles, worth_a_look
+from pages.components.text import say, t
+
+_RUN, _ADDRESS = "run", "run_in_the_address"
 
 COLOURS = {
     Status.FINISHED: "green",
@@ -38,21 +39,49 @@ def select(what: str, name: str) -> None:
 
 
 def choose_run(workspace: Workspace, beside: Callable[[Run], None] | None = None) -> Run | None:
-    """The chosen run, with its status beside it, and what `beside` draws; None where there is none yet."""
-    found = {run.id: run for run in runs.every(workspace)}
-    if not found:
+    """The chosen run, with its status beside it, and what `beside` draws; None where there is none yet.
+
+    Chosen is the one that the address names or the user took, else the one that matters now. The address holds its id,
+    which stays when it is renamed, and only where it is not the one that would be shown without.
+    """
+    every = {run.id: run for run in runs.every(workspace)}
+    wanted = _wanted(every)
+    found = {run.id: run for run in every.values() if run.id == wanted or worth_a_look(run)}
+    usual = foremost(workspace, list(found.values()))
+    if usual is None:
         return None
-    left, right = st.columns([5, 2], vertical_alignment="bottom")
-    with left:
-        run = found[choose("run", list(found)) or next(iter(found))]
+    if wanted or st.session_state.get(_RUN) not in found:
+        st.session_state[_RUN] = wanted or usual.id
+    names = titles(list(found.values()))
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    chosen = left.selectbox(
+        t("choice.run"),
+        list(found),
+        format_func=lambda run_id: say(names[run_id]),
+        key=_RUN,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    run = found[chosen]
+    st.session_state[_ADDRESS] = None if run.id == usual.id else run.id
+    if run.id != usual.id:
+        st.query_params[_RUN] = run.id
+    elif _RUN in st.query_params:
+        del st.query_params[_RUN]
     with right, st.container(horizontal=True, vertical_alignment="center"):
         show_status(run.state_at(None).status)
         if beside:
             beside(run)
-    # The address holds what the choice shows, so that it shows the id, which stays.
-    if name_of(run) != run.id:
-        st.markdown(f"**{plain(name_of(run))}**")
     return run
+
+
+def _wanted(every: Mapping[str, Run]) -> str | None:
+    """The run that was just asked for, by a click or by an address other than the one that was left; if it is there."""
+    asked = st.query_params.get(_RUN)
+    wanted = st.session_state.pop(f"select-{_RUN}", None) or (
+        asked if asked != st.session_state.get(_ADDRESS) else None
+    )
+    return wanted if wanted in every else None
 
 
 def show_status(status: Status) -> None:

@@ -54,10 +54,8 @@ def show_scores(scores: Scores, run: Run) -> None:
         st.caption(t("comparison.languages", shares=shares))
     found = diagnose(scores, run)
     box, icon = (st.success, "check_circle") if found.verdict == "learned" else (st.warning, "lightbulb")
-    box(
-        f"**{say(found.words)}**  \n{t('comparison.next')}{say(found.next_step)}",
-        icon=f":material/{icon}:",
-    )
+    advice = f"  \n{t('comparison.advice', what=say(found.advice))}" if found.advice else ""
+    box(f"**{say(found.words)}**{advice}", icon=f":material/{icon}:")
 
 
 def show_score_answers(scores: Scores, nickname: str | None) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from core.chat import conversation as conversations
 from core.chat import room, scoring, worker_client
+from core.chat.conversation import Exchange
 from core.chat.score import score_sides
 from core.config import config as configs
 from core.jobs.job import Status, jobs_in, latest_job, wait_until
@@ -18,13 +19,18 @@ from tests.pages.screen import cells, open_page, texts
 
 
 @pytest.fixture
-def loaded(workspace, exported_run, monkeypatch):
+def fake_chat(monkeypatch):
     """A chat worker that speaks the protocol and answers with its prompt."""
     monkeypatch.setattr(
         worker_client,
         "engine_command",
         lambda _workspace, _module, *words: [sys.executable, "-m", "tests.fakes.chat_worker", *map(str, words)],
     )
+
+
+@pytest.fixture
+def loaded(workspace, exported_run, fake_chat):  # noqa: ARG001 - before it
+    """That chat worker, ready."""
     return worker_client.worker_for(workspace, exported_run).wait_ready()
 
 
@@ -43,16 +49,57 @@ def test_a_run_can_be_asked_before_it_is_exported():
     assert open_page("chat").button(key="load_chat")
 
 
-def test_the_models_are_loaded_at_a_click(workspace, exported_run, monkeypatch):
+@pytest.fixture
+def slow_to_load(monkeypatch):
+    """A chat worker that never comes to be ready."""
     monkeypatch.setattr(
         worker_client, "engine_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
     )
+
+
+@pytest.mark.usefixtures("slow_to_load")
+def test_the_models_are_loaded_at_a_click(workspace, exported_run):
     page = open_page("chat")
     page.button(key="load_chat").click().run()
     worker = worker_client.worker_there(workspace, exported_run)
     assert not worker.ready
     assert page.get("progress")
-    assert not page.chat_input
+
+
+@pytest.mark.usefixtures("slow_to_load")
+def test_who_comes_from_an_export_finds_them_loading(workspace, exported_run):
+    page = open_page("export")
+    assert page.button(key="next").label == "下一步：和它对话"
+    assert not jobs_in(workspace.jobs, "chat")
+    page.button(key="next").click().run()
+    assert page.title[0].value == "对话"
+    assert worker_client.worker_there(workspace, exported_run)
+    assert "load" not in page.query_params
+    assert len(jobs_in(workspace.jobs, "chat")) == 1
+
+
+@pytest.mark.usefixtures("exported_run")
+def test_the_first_question_loads_the_models_and_is_answered_then(workspace, fake_chat):  # noqa: ARG001
+    page = open_page("chat")
+    assert not jobs_in(workspace.jobs, "chat"), "a look at the page takes no memory"
+    page.chat_input[0].set_value("你是谁").run()
+    (job,) = jobs_in(workspace.jobs, "chat")
+    assert wait_until(lambda: job.progress.get("note") == "ready", 20)
+    page.run()
+    assert page.text[0].value == "你是谁"
+    assert page.text[1].value.startswith("base: ")
+    assert len(jobs_in(workspace.jobs, "chat")) == 1
+
+
+def test_the_last_conversation_is_there_again(workspace, exported_run):
+    for question in ("早", "晚"):
+        talk = conversations.new_conversation(exported_run.id)
+        talk.add(workspace, Exchange(question=question, answers={"base": {"answer": "好"}}))
+    page = open_page("chat")
+    newest = conversations.every(workspace, exported_run.id)[0]
+    assert [text.value for text in page.text] == [newest.exchanges[0].question, "好"]
+    page.button(key="clear_chat").click().run()
+    assert not page.text, "a new one begins when it is asked for"
 
 
 @pytest.mark.usefixtures("loaded")
@@ -109,6 +156,8 @@ def test_the_models_are_unloaded(loaded):
 
 def test_scores_are_shown(exported_run):
     page = open_page("chat")
+    assert page.button(key="next").label == "下一步：写作业报告"
+    assert "身份认知 100%" in texts(page), "where it stands is said beside the conversation too"
     assert [metric.value for metric in page.metric] == ["100%", "100%", "0%"]
     assert any("学会了" in success.value for success in page.success)
     assert f":green-background[{exported_run.nickname}]" in cells(page)
@@ -119,7 +168,8 @@ def test_both_sides_are_scored(exported_run, loaded):
     shutil.rmtree(exported_run.path / "scores")
     page = open_page("chat")
     assert any("还没有评分" in info.value for info in page.info)
-    page.button(key="score").click().run()
+    page.button(key="score-now").click().run()
+    assert page.session_state["chat_tab"] == "评分", "where its progress is"
     assert page.get("progress"), "a job of its own, which outlives the page"
     job = latest_job(exported_run.jobs, "score")
     assert job.wait(PATIENCE) is Status.FINISHED, job.log_tail()
@@ -205,15 +255,18 @@ def test_asking_again_takes_nothing_away_before_there_is_an_answer(workspace):
     assert any("至少一列" in warning.value for warning in page.warning)
 
 
-def test_a_question_that_comes_after_the_models_are_gone_is_told(workspace, loaded):
+def test_a_question_that_comes_after_the_models_are_gone_loads_them_again(workspace, loaded):
     page = open_page("chat")
-    page.chat_input[0].set_value("你是谁").run()
+    for question in ("你是谁", "再见"):
+        page.chat_input[0].set_value(question).run()
     talk = conversations.every(workspace, runs.find(workspace, "latest").id)[0]
     loaded.job.stop(discard=True)
     page.button(key=f"retry-{talk.id}-0").click().run()
-    assert any("没有问出去" in warning.value for warning in page.warning)
-    assert [code.value for code in page.code][-1] == "你是谁"
-    assert len(conversations.load(workspace, talk.id).exchanges) == 1
+    job = jobs_in(workspace.jobs, "chat")[-1]
+    assert job.directory != loaded.job.directory
+    assert wait_until(lambda: job.progress.get("note") == "ready", 20)
+    page.run()
+    assert [e.question for e in conversations.load(workspace, talk.id).exchanges] == ["你是谁"], "in its old place"
 
 
 @pytest.mark.usefixtures("loaded")

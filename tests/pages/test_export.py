@@ -20,6 +20,7 @@ def test_an_exported_run_shows_sizes_verdict_and_commands(exported_run):
     page = open_page("export")
     shown = texts(page)
     assert "回答完全一致" in shown
+    assert [button.label for button in page.button if button.proto.type == "primary"] == ["下一步：和它对话"]
     assert page.metric[0].value == "2.5e-06"
     assert "xtuner convert pth_to_hf" in shown
     assert "xtuner convert merge" in shown
@@ -29,6 +30,7 @@ def test_an_exported_run_shows_sizes_verdict_and_commands(exported_run):
 def test_a_step_without_what_it_needs_is_refused(finished_run):
     page = open_page("export")
     assert "还没有做" in texts(page)
+    assert [button.label for button in page.button if button.proto.type == "primary"] == ["转换 + 合并 + 校验"]
     page.button(key="export-merge").click().run()
     assert any("还没有转换" in error.value for error in page.error)
     assert not list(finished_run.jobs.glob("export-*"))

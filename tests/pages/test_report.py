@@ -6,7 +6,7 @@ from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.jobs.job import Status, latest_job, wait_until
 from core.publish import upload
-from core.report import outline, writeup
+from core.report import browser, outline, writeup
 from tests.core.report.test_outline import png
 from tests.pages.screen import open_page, texts
 
@@ -14,6 +14,16 @@ from tests.pages.screen import open_page, texts
 @pytest.mark.usefixtures("workspace")
 def test_an_empty_workspace_says_what_to_do():
     assert "还没有训练" in texts(open_page("report"))
+
+
+def primary(page):
+    """The labels of the blue buttons, those that download among them."""
+    return [
+        element.proto.label
+        for kind in ("button", "download_button")
+        for element in page.get(kind)
+        if element.proto.type == "primary"
+    ]
 
 
 def wait_for_report(run):
@@ -24,7 +34,9 @@ def wait_for_report(run):
 
 def test_a_report_is_built_shown_and_handed_out(exported_run):
     page = open_page("report")
-    assert any("还没有报告" in info.value for info in page.info)
+    assert "还没有报告" in texts(page)
+    assert "心得还是空的" in texts(page)
+    assert primary(page) == ["生成报告（含截图，约 1 分钟）" if browser.find() else "生成报告"]
     page.button(key="build_report").click().run()
     wait_for_report(exported_run)
     page = open_page("report")
@@ -32,6 +44,12 @@ def test_a_report_is_built_shown_and_handed_out(exported_run):
     assert page.get("image") or page.get("image_list") or page.get("imgs")
     labels = [button.proto.label for button in page.get("download_button")]
     assert labels == ["全部（zip）", "report.md", "report.html", "report.pdf"]
+    assert primary(page) == ["全部（zip）"], "what is done turns grey"
+    page.text_area(key=f"notes-{exported_run.id}").set_value("学到了很多").run()
+    assert "内容有变化" in texts(page)
+    assert "心得还是空的" not in texts(page)
+    assert len(primary(page)) == 1
+    assert primary(page)[0].startswith("生成报告")
 
 
 def test_a_report_that_is_being_built_is_not_begun_twice(exported_run):
@@ -71,8 +89,10 @@ def test_a_picture_of_ones_own(exported_run):
 
 def test_without_a_browser_the_button_says_what_to_install(exported_run, monkeypatch):  # noqa: ARG001
     monkeypatch.setenv("CHROMIUM", "")
-    button = open_page("report").button(key="build_report_pictured")
+    page = open_page("report")
+    button = page.button(key="build_report_pictured")
     assert button.disabled
+    assert primary(page) == ["生成报告"]
     assert "apt-get install chromium" in button.proto.help
 
 

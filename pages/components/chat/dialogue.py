@@ -24,10 +24,11 @@ PER_SECOND = 15
 _URL = "conversation"
 _EDITED = "question_edited"
 _AGAIN = "question_again"
+_WAITING = "question_waiting"
 
 
 def current(workspace: Workspace, run: Run) -> Conversation:
-    """The conversation of the URL, else the one that this tab had with the run, else an empty one."""
+    """The conversation of the URL, else the one that this tab had with the run, else the last one, else an empty one."""
     known = st.session_state.get(f"conversation-{run.id}")
     for wanted in (st.query_params.get(_URL), known):
         # An address may hold anything, a name that is none among it.
@@ -37,6 +38,9 @@ def current(workspace: Workspace, run: Run) -> Conversation:
                 keep(found)
                 return found
     if known is None:
+        if last := conversations.every(workspace, run.id)[:1]:
+            keep(last[0])
+            return last[0]
         begin_anew(run)
     # Nothing was said in it yet: it has no file, but perhaps a system prompt on the screen.
     return Conversation(id=st.session_state[f"conversation-{run.id}"], run=run.id)
@@ -67,25 +71,34 @@ def suggested(groups: Mapping[str, Sequence[str]]) -> str | None:
     return st.session_state.pop("question_picked", None)
 
 
-def asked_again(conversation: Conversation, *, may_ask: bool) -> str | None:
-    """The question of an earlier exchange that is to be asked again, as it was or edited: with it, what was said after
-    it goes from the screen, and from the disk once there is another answer."""
-    wanted = st.session_state.pop(_AGAIN, None)
+def due(conversation: Conversation, *, may_ask: bool) -> str | None:
+    """The question that is to be asked now: one that waited for the models, or an earlier one that is to be asked again,
+    as it was or edited. With that, what was said after it goes from the screen, and from the disk once there is another
+    answer."""
+    wanted = st.session_state.pop(_AGAIN, None) or st.session_state.pop(_WAITING, None)
     if wanted is None or not may_ask or wanted[0] != conversation.id:
         return None
-    conversation.back_to(wanted[1])
+    if wanted[1] is not None:
+        conversation.back_to(wanted[1])
     return wanted[2]
 
 
-def not_asked() -> str | None:
-    """A question that came when nobody could be asked any more, such as after the models were unloaded."""
-    again = st.session_state.pop(_AGAIN, None)
-    picked = st.session_state.pop("question_picked", None)
-    return st.session_state.get("question") or (again and again[2]) or picked
+def put_off(conversation: Conversation, question: str | None) -> bool:
+    """Keep `question`, or one that is to be asked again, until the models are loaded; whether there is one."""
+    wanted = (conversation.id, None, question) if question else st.session_state.pop(_AGAIN, None)
+    if wanted is not None:
+        st.session_state[_WAITING] = wanted
+    return wanted is not None
 
 
-def show_past(conversation: Conversation, names: Mapping[str, str], *, mark: bool, may_ask: bool) -> None:
-    """Everything said so far; with `may_ask`, the last question can be asked again and each be edited."""
+def show_waiting() -> None:
+    """The question that waits for the models, if there is one."""
+    if wanted := st.session_state.get(_WAITING):
+        _show_question(wanted[2])
+
+
+def show_past(conversation: Conversation, names: Mapping[str, str], *, mark: bool) -> None:
+    """Everything said so far; each question can be asked again or edited."""
     for number, exchange in enumerate(conversation.exchanges):
         _show_question(exchange.question)
         sides = list(exchange.answers)
@@ -95,8 +108,7 @@ def show_past(conversation: Conversation, names: Mapping[str, str], *, mark: boo
                 said = exchange.answers[side]
                 _show_answer(said["answer"], base if mark and side != "base" else "")
                 _show_figures(said)
-        if may_ask:
-            _buttons(conversation, number)
+        _buttons(conversation, number)
 
 
 def answer(
@@ -175,7 +187,6 @@ def _buttons(conversation: Conversation, number: int) -> None:
         with st.container(horizontal=True):
             st.button(
                 t("chat.ask_edited"),
-                type="primary",
                 key=f"send-{key}",
                 on_click=again,
                 args=(text,),

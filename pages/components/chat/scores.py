@@ -5,10 +5,12 @@ from collections.abc import Mapping
 import streamlit as st
 
 from core.chat import scoring
+from core.chat.asked import Extent
 from core.chat.diagnosis import changed_settings, diagnose, next_config
 from core.chat.rates import Scores
 from core.chat.score import best, of_checkpoints, stored
 from core.export import export
+from core.ground.errors import StudioError
 from core.ground.figures import duration
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
@@ -16,7 +18,7 @@ from core.training.run import Run
 from pages.components.charts import Line, Panel, show_chart, stacked
 from pages.components.choice import select
 from pages.components.comparison import show_score_answers, show_scores
-from pages.components.problems import refusals, show_end
+from pages.components.problems import refusals, show_end, show_refusal
 from pages.components.text import language, say, t
 
 # Colour, mark and its size. Identity and retention often lie on one another: the one is seen within the other.
@@ -31,27 +33,40 @@ MARKS = {
 }
 
 
+_REFUSED = "score_refused"
+
+
 def scoring_job(run: Run) -> Job | None:
     """The scoring that runs now."""
     job = latest_job(run.jobs, "score")
     return job if job and job.status().live else None
 
 
-def show_scoring(workspace: Workspace, run: Run, job: Job | None) -> None:
-    """The buttons that start a scoring, or why the last one did not finish."""
+def start_scoring(workspace: Workspace, run: Run, *, every: bool = False, extent: Extent = "full") -> None:
+    """Start a scoring, and have its tab open, where its progress and then its result are."""
+    st.session_state["chat_tab"] = t("chat.tab_score")
+    try:
+        scoring.start(workspace, run, every=every, extent=extent, language=language())
+    except StudioError as error:
+        st.session_state[_REFUSED] = error
+
+
+def show_scoring(workspace: Workspace, run: Run, job: Job | None, *, primary: bool) -> None:
+    """The buttons that start a scoring, or why the last one did not finish; `primary`: that is the page's next step."""
     st.caption(f"{t('chat.score_intro')} {_durations(workspace, run)}")
     many = len([found for found in run.checkpoints() if found.whole])
-    every = now = quick = False
+    clicked = {"on_click": start_scoring, "args": (workspace, run), "disabled": bool(job)}
     with st.container(horizontal=True):
-        now = st.button(t("chat.score"), icon=":material/grading:", type="primary", key="score", disabled=bool(job))
-        quick = st.button(t("chat.score_quick"), icon=":material/bolt:", key="score-quick", disabled=bool(job))
+        kind = "primary" if primary else "secondary"
+        st.button(t("chat.score"), icon=":material/grading:", type=kind, key="score", **clicked)
+        st.button(
+            t("chat.score_quick"), icon=":material/bolt:", key="score-quick", kwargs={"extent": "quick"}, **clicked
+        )
         if many > 1 and not export.full(run):
             label = t("chat.score_all", count=many)
-            every = st.button(label, icon=":material/stacked_line_chart:", key="score-all", disabled=bool(job))
-    if now or every or quick:
-        with refusals():
-            scoring.start(workspace, run, every=every, extent="quick" if quick else "full", language=language())
-            st.rerun()
+            st.button(label, icon=":material/stacked_line_chart:", key="score-all", kwargs={"every": True}, **clicked)
+    if refused := st.session_state.pop(_REFUSED, None):
+        show_refusal(refused)
     last = latest_job(run.jobs, "score")
     if job is None and last and last.status() is not Status.FINISHED:
         show_end(last)

@@ -47,66 +47,64 @@ def choose_sides(sides: Mapping[str, Side], names: Mapping[str, str], run: Run) 
 
 def choose_sampling(conversation: Conversation, *, demo: bool) -> tuple[Sampling, bool, bool]:
     """How answers are drawn (the same for all sides), whether what was said is told, and whether differences are marked."""
-    with st.expander(t("chat.settings"), icon=":material/tune:"):
-        conversation.system = st.text_area(
-            t("chat.system"),
-            conversation.system,
-            key=f"system-{conversation.id}",
-            height=68,
-            help=t("chat.system_help"),
-        )
-        one, two, three, four = st.columns(4)
-        temperature = one.slider(
-            t("chat.temperature"),
-            0.0,
-            2.0,
-            0.0,
-            0.1,
-            key="chat_temperature",
-            persist_state="session",
-            help=t("chat.temperature_help"),
-        )
-        top_p = two.slider(
-            t("chat.top_p"), 0.05, 1.0, 0.9, 0.05, key="chat_top_p", persist_state="session", disabled=not temperature
-        )
-        most = three.number_input(t("chat.most"), 1, 2048, 256, 32, key="chat_most", persist_state="session")
-        seed = four.number_input(
-            t("chat.seed"),
-            0,
-            2**31 - 1,
-            0,
-            key="chat_seed",
-            persist_state="session",
-            disabled=not temperature,
-            help=t("chat.seed_help"),
-        )
-        with st.container(horizontal=True):
-            # The demo model has only ever seen single turns, and drifts when told what was said before.
-            remember = st.toggle(
-                t("chat.remember"), not demo, help=t("chat.remember_help"), key="chat_remember", persist_state="session"
-            )
-            mark = st.toggle(t("chat.mark"), True, help=t("chat.mark_help"), key="chat_mark", persist_state="session")
+    # The demo model has only ever seen single turns, and drifts when told what was said before.
+    remember = st.toggle(
+        t("chat.remember"), not demo, help=t("chat.remember_help"), key="chat_remember", persist_state="session"
+    )
+    mark = st.toggle(t("chat.mark"), True, help=t("chat.mark_help"), key="chat_mark", persist_state="session")
+    conversation.system = st.text_area(
+        t("chat.system"),
+        conversation.system,
+        key=f"system-{conversation.id}",
+        height=68,
+        help=t("chat.system_help"),
+    )
+    temperature = st.slider(
+        t("chat.temperature"),
+        0.0,
+        2.0,
+        0.0,
+        0.1,
+        key="chat_temperature",
+        persist_state="session",
+        help=t("chat.temperature_help"),
+    )
+    top_p = st.slider(
+        t("chat.top_p"), 0.05, 1.0, 0.9, 0.05, key="chat_top_p", persist_state="session", disabled=not temperature
+    )
+    one, two = st.columns(2)
+    most = one.number_input(t("chat.most"), 1, 2048, 256, 32, key="chat_most", persist_state="session")
+    seed = two.number_input(
+        t("chat.seed"),
+        0,
+        2**31 - 1,
+        0,
+        key="chat_seed",
+        persist_state="session",
+        disabled=not temperature,
+        help=t("chat.seed_help"),
+    )
     return Sampling(max_new_tokens=int(most), temperature=temperature, top_p=top_p, seed=int(seed)), remember, mark
 
 
 def show_kept(workspace: Workspace, run: Run, conversation: Conversation, names: Mapping[str, str]) -> None:
-    """Go to another conversation, take this one away, or hand it on."""
+    """Under a lid: go to another conversation, take this one away, or hand it on."""
     kept = {one.id: one for one in conversations.every(workspace, run.id)}
-    with st.expander(t("chat.conversations", count=len(kept)), icon=":material/forum:"):
-        if kept:
-            known = conversation.id in kept
-            chosen = st.selectbox(
-                t("chat.go_to"),
-                list(kept),
-                index=list(kept).index(conversation.id) if known else None,
-                format_func=lambda one: f"{kept[one].title} · {len(kept[one].exchanges)} · {one[:15]}",
-                key=f"go-to-{conversation.id}",
-            )
-            if chosen and chosen != conversation.id:
-                keep(kept[chosen])
-                st.rerun()
+    if not kept and not conversation.exchanges:
+        return
+    with st.popover(t("chat.conversations", count=len(kept)), icon=":material/forum:", type="tertiary"):
+        known = conversation.id in kept
+        chosen = st.selectbox(
+            t("chat.go_to"),
+            list(kept),
+            index=list(kept).index(conversation.id) if known else None,
+            format_func=lambda one: f"{kept[one].title} · {len(kept[one].exchanges)} · {one[:15]}",
+            key=f"go-to-{conversation.id}",
+        )
+        if chosen and chosen != conversation.id:
+            keep(kept[chosen])
+            st.rerun()
         if not conversation.exchanges:
-            st.caption(t("chat.nothing_said"))
             return
         stem = f"chat-{conversation.id}"
         with st.container(horizontal=True):
@@ -125,8 +123,8 @@ def show_kept(workspace: Workspace, run: Run, conversation: Conversation, names:
                 key="export-json",
             )
 
-            def take_away() -> None:
-                conversations.delete(workspace, conversation.id)
-                begin_anew(run)
+        def take_away() -> None:
+            conversations.delete(workspace, conversation.id)
+            begin_anew(run)
 
-            st.button(t("chat.delete"), icon=":material/delete:", key="delete-chat", on_click=take_away)
+        st.button(t("chat.delete"), icon=":material/delete:", key="delete-chat", on_click=take_away)

@@ -1,4 +1,6 @@
-"""The models of a chat: load them, see them load, give their memory back, say why they are gone or have no room."""
+"""The models of a chat: loaded by the first question or at a click, seen to load, their memory given back; and in words
+why they are gone or have no room.
+"""
 
 import streamlit as st
 
@@ -27,39 +29,43 @@ def show_loading(job: Job, worker: Worker) -> bool:
     return show_progress(job) and not worker.ready
 
 
-def offer_loading(workspace: Workspace, run: Run) -> None:
-    """The button that loads the models; before it, why the last ones are gone."""
-    last = latest_job(workspace.jobs, "chat")
-    if last and last.status() in (Status.FAILED, Status.CRASHED):
-        if room := worker_client.no_room(last):
-            show_refusal(room)
-            load_button(workspace, run, on_cpu=True)
-            return
-        show_end(last)
-    load_button(workspace, run)
-    st.caption(t("chat.load_intro"))
-
-
-def load_button(workspace: Workspace, run: Run, *, on_cpu: bool = False) -> None:
-    """The button that loads the models, and one that does it on the CPU where the GPU has no room."""
-    refused = st.session_state.pop(_REFUSED, None)
-    with st.container(horizontal=True):
-        st.button(
-            t("chat.load"),
-            type="primary",
-            icon=":material/memory:",
-            key="load_chat",
-            on_click=_load,
-            args=(workspace, run, "auto"),
-        )
-        if gpus() and (on_cpu or isinstance(refused, NoRoom)):
-            st.button(t("chat.load_on_cpu"), key="load_chat_cpu", on_click=_load, args=(workspace, run, "cpu"))
-    if refused:
-        show_refusal(refused)
-
-
-def _load(workspace: Workspace, run: Run, device: Device) -> None:
+def load(workspace: Workspace, run: Run, device: Device = "auto") -> bool:
+    """Begin to load the models; whether that was possible. Why not is shown by `show_refused`."""
     try:
         worker_client.worker_for(workspace, run, device=device)
     except StudioError as error:
         st.session_state[_REFUSED] = error
+        return False
+    return True
+
+
+def memory_button(workspace: Workspace, run: Run, worker: Worker | None) -> None:
+    """The button that loads the models ahead of a question, or gives their memory back."""
+    if worker is None:
+        st.button(
+            t("chat.load"),
+            icon=":material/memory:",
+            key="load_chat",
+            type="tertiary",
+            on_click=load,
+            args=(workspace, run),
+            help=t("chat.load_intro"),
+        )
+    elif worker.ready:
+        st.button(t("chat.unload"), icon=":material/eject:", on_click=worker.stop, key="unload_chat", type="tertiary")
+
+
+def show_refused(workspace: Workspace, run: Run) -> None:
+    """Why the models could not be loaded or are gone, and the way round it: the CPU where the GPU has no room."""
+    refused = st.session_state.pop(_REFUSED, None)
+    if refused is None:
+        last = latest_job(workspace.jobs, "chat")
+        if last is None or last.status() not in (Status.FAILED, Status.CRASHED):
+            return
+        refused = worker_client.no_room(last)
+        if refused is None:
+            show_end(last)
+            return
+    show_refusal(refused)
+    if gpus() and isinstance(refused, NoRoom):
+        st.button(t("chat.load_on_cpu"), key="load_chat_cpu", on_click=load, args=(workspace, run, "cpu"))

@@ -1,10 +1,15 @@
-"""What to export and how: a checkpoint with its score, the precision and the size of the files."""
+"""What to export and how: a checkpoint with its score, the steps, the precision and the size of the files."""
+
+from collections.abc import Mapping
 
 import streamlit as st
 
 from core.chat.rates import Scores
-from core.export.export import DTYPES, Form
+from core.chat.score import best, of_checkpoints
+from core.export.export import DTYPES, Form, Step, full, steps_of
 from core.ground.figures import share, size
+from core.training.checkpoint import Checkpoint
+from core.training.run import Run
 from pages.components.text import t
 
 SHARD_SIZES = ("500MB", "1GB", "2GB", "5GB")
@@ -22,6 +27,38 @@ def checkpoint_line(name: str, count: int, scores: Scores | None, proposed: str 
     if name == proposed:
         words.append(t("export.best"))
     return " · ".join(words)
+
+
+def choose_checkpoint(run: Run, checkpoints: Mapping[str, Checkpoint]) -> str:
+    """One of the checkpoints by its name: the best of those that were scored unless chosen otherwise, else the first."""
+    scored = of_checkpoints(run)
+    proposed = best(scored)
+    return st.selectbox(
+        t("export.checkpoint"),
+        list(checkpoints),
+        index=list(checkpoints).index(proposed) if proposed in checkpoints else 0,
+        format_func=lambda name: checkpoint_line(name, checkpoints[name].bytes, scored.get(name), proposed),
+        key=f"checkpoint-{run.id}",
+        help=t("export.checkpoint_help"),
+    )
+
+
+def choose_steps(run: Run, *, live: bool, primary: bool) -> tuple[Step, ...] | None:
+    """The button for all steps, and one for each alone; the steps of the one that was clicked."""
+    chosen: tuple[Step, ...] | None = None
+    with st.container(horizontal=True):
+        if st.button(
+            t("export.all_full" if full(run) else "export.all"),
+            type="primary" if primary else "secondary",
+            icon=":material/deployed_code:",
+            disabled=live,
+            key="export-all",
+        ):
+            chosen = steps_of(run)
+        for step in steps_of(run):
+            if st.button(t(f"export.only_{step}"), key=f"export-{step}", disabled=live, type="tertiary"):
+                chosen = (step,)
+    return chosen
 
 
 def choose_form() -> Form:

@@ -4,15 +4,27 @@ from typing import Any
 
 import streamlit as st
 
-from core.export.export import STEPS, Exported, full
+from core.export.export import STEPS, Exported, asked, full
 from core.export.verdict import causes, verdict
 from core.ground.figures import NONE, duration, size
 from core.ground.files import read_json
 from core.jobs.job import Job
 from core.training.run import Run
+from pages.components.contents import next_button
 from pages.components.job_progress import show_progress
 from pages.components.plain import plain, tick
 from pages.components.text import say, t
+
+
+def show_made(run: Run, found: Exported) -> None:
+    """The card of a model that is ready: how large, and how it was proved; and that it can be asked now."""
+    merged, proved = found.merged, found.verified
+    words = [f"**{t('export.ready')}**", size(merged["bytes"])]
+    words.append(say(verdict(proved)) if proved else t("export.not_verified"))
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="outcome"):
+        st.markdown(" · ".join(words), width="stretch")
+        # The models are loaded on the way, where memory allows.
+        next_button("chat", t("export.to_chat"), run=run.id, load="1")
 
 
 def show_export(run: Run, found: Exported) -> None:
@@ -47,9 +59,7 @@ def show_export_progress(job: Job) -> bool:
 
 
 def _show_verdict(run: Run, found: dict[str, Any]) -> None:
-    if found["ok"]:
-        st.success(say(verdict(found)), icon=":material/verified:")
-    else:
+    if not found["ok"]:
         why = "  \n".join(f"- {plain(say(cause))}" for cause in causes(found))
         st.error(f"**{say(verdict(found))}**\n\n{why}", icon=":material/error:")
     left, middle, right = st.columns(3)
@@ -67,13 +77,18 @@ def _show_verdict(run: Run, found: dict[str, Any]) -> None:
     right.metric(
         t("export.precision"), str(found.get("dtype", NONE)).removeprefix("torch."), border=True, height="stretch"
     )
+    answers = found.get("answers", [])
+    questions = asked(run)
+    # Of a verification of an earlier version it is not known what was asked.
+    known = questions if len(questions) == len(answers) else [NONE] * len(answers)
     st.table(
         [
             {
+                t("comparison.question"): plain(question),
                 t("export.with_adapter"): plain(answer["adapter"], run.nickname),
                 t("export.merged_alone"): plain(answer["merged"], run.nickname),
             }
-            for answer in found.get("answers", [])
+            for question, answer in zip(known, answers, strict=True)
         ],
         hide_index=True,
         border="horizontal",

@@ -1,4 +1,4 @@
-"""What goes into the report: author, notes, pictures of one's own, which sections and in which order. Kept at once."""
+"""What goes into the report: notes, author, pictures of one's own, which sections and in which order. Kept at once."""
 
 from collections.abc import Callable
 
@@ -25,6 +25,23 @@ def show_content(run: Run) -> None:
         _sections(run, chosen)
 
 
+def show_notes(run: Run) -> None:
+    """What the author learned, in their own words: the one thing that nobody else can write. Says when it is empty."""
+    notes = outline.load(run).notes
+    st.text_area(
+        t("report.notes"),
+        notes,
+        height=104,
+        max_chars=outline.MOST_NOTES,
+        placeholder=t("report.notes_example"),
+        help=t("report.notes_help"),
+        key=f"notes-{run.id}",
+        on_change=_keep(run, "notes", f"notes-{run.id}"),
+    )
+    if not notes.strip():
+        st.caption(t("report.no_notes"))
+
+
 def _words(run: Run, chosen: Outline) -> None:
     st.text_input(
         t("report.author"),
@@ -32,16 +49,6 @@ def _words(run: Run, chosen: Outline) -> None:
         key=f"author-{run.id}",
         max_chars=60,
         on_change=_keep(run, "author", f"author-{run.id}"),
-    )
-    st.text_area(
-        t("report.notes"),
-        chosen.notes,
-        height=220,
-        max_chars=outline.MOST_NOTES,
-        placeholder=t("report.notes_example"),
-        help=t("report.notes_help"),
-        key=f"notes-{run.id}",
-        on_change=_keep(run, "notes", f"notes-{run.id}"),
     )
     st.toggle(
         t("report.masked"),
@@ -95,7 +102,6 @@ def _pictures(run: Run, chosen: Outline) -> None:
                 st.button(
                     t("report.discard"),
                     key=f"remove-{run.id}-{picture.file}",
-                    type="primary",
                     on_click=outline.remove_picture,
                     args=(run, picture.file),
                 )

@@ -56,7 +56,6 @@ def show_publish(workspace: Workspace, run: Run, *, busy: bool) -> None:
         width="stretch",
         key="package",
         disabled=package is not None,
-        type="primary" if package is None else "secondary",
     ):
         with refusals():
             packages.package(workspace, run, target, what=what)
@@ -83,7 +82,6 @@ def _show_package(run: Run, target: Target, what: What, package: Package) -> Non
             key="discard_package",
             on_click=packages.discard,
             args=(run, target, what),
-            type="primary",
         )
 
 

@@ -10,6 +10,7 @@ from core.jobs.job import Job, Status, latest_job
 from core.report import browser, screenshots, writeup
 from core.report.writeup import Report
 from core.training.run import Run
+from pages.components.plain import plain
 from pages.components.problems import refusals, show_end
 from pages.components.text import language, say, t
 
@@ -28,46 +29,58 @@ def building(run: Run) -> Job | None:
     return job if job and job.status().live else None
 
 
-def show_build(workspace: Workspace, run: Run, *, busy: bool) -> None:
-    """The two buttons, and why the last build did not finish."""
+def show_build(workspace: Workspace, run: Run, report: Report | None, *, busy: bool) -> None:
+    """The report as one archive and its files, and what builds it: the next step until there is one that is up to date."""
     chromium = browser.find() is not None
+    good = report is not None and not busy and not writeup.outdated(run)
+    if report is not None and not busy:
+        when = moment((report.path / "report.md").stat().st_mtime)
+        st.markdown(t("report.there", when=when) if good else t("report.outdated", when=when))
     with st.container(horizontal=True, vertical_alignment="center"):
-        plain = st.button(
-            t("report.build"), type="primary", icon=":material/edit_document:", disabled=busy, key="build_report"
-        )
+        if report is not None:
+            _downloads(report, run.id, primary=good)
         pictured = st.button(
             t("report.build_pictured"),
+            type="primary" if chromium and not good else "secondary",
             icon=":material/photo_camera:",
             disabled=busy or not chromium,
             help=t("report.build_pictured_help") if chromium else say(browser.HOW),
             key="build_report_pictured",
         )
-    if plain or pictured:
+        words_alone = st.button(
+            t("report.build_plain") if chromium else t("report.build"),
+            type="secondary" if chromium or good else "primary",
+            icon=":material/edit_document:",
+            disabled=busy,
+            key="build_report",
+        )
+    if words_alone or pictured:
         with refusals():
             writeup.start(workspace, run, language(), with_screenshots=pictured)
             st.rerun()
+    if report is not None and "report.pdf" not in report.files:
+        st.caption(t("report.no_pdf"))
     last = latest_job(run.jobs, "report")
     if last and not busy and last.status() is not Status.FINISHED:
         show_end(last)
 
 
-def show_downloads(report: Report, name: str) -> None:
+def _downloads(report: Report, name: str, *, primary: bool) -> None:
     """Everything in one archive, and the files that are wanted alone."""
-    with st.container(horizontal=True):
-        for file, kind in _KINDS.items():
-            if file in report.files:
-                st.download_button(
-                    t("report.archive") if file == "report.zip" else file,
-                    (report.path / file).read_bytes(),
-                    f"{name}.zip" if file == "report.zip" else f"{name}-{file}",
-                    kind,
-                    type="primary" if file == "report.zip" else "secondary",
-                    icon=":material/folder_zip:" if file == "report.zip" else ":material/download:",
-                    on_click="ignore",
-                    key=f"download-{file}",
-                )
-    if "report.pdf" not in report.files:
-        st.caption(t("report.no_pdf"))
+    for file, kind in _KINDS.items():
+        if file not in report.files:
+            continue
+        whole = file == "report.zip"
+        st.download_button(
+            t("report.archive") if whole else file,
+            (report.path / file).read_bytes(),
+            f"{name}.zip" if whole else f"{name}-{file}",
+            kind,
+            type=("primary" if primary else "secondary") if whole else "tertiary",
+            icon=":material/folder_zip:" if whole else ":material/download:",
+            on_click="ignore",
+            key=f"download-{file}",
+        )
 
 
 def show_report(report: Report) -> None:
@@ -89,6 +102,8 @@ def show_screenshots(run: Run) -> None:
             where = "" if number == 0 else name
             query = f"shot=1&embed=true&run={run.id}" + ("&lang=en" if language() == "en" else "")
             st.link_button(t(f"{name}.title"), f"/{where}?{query}", icon=":material/open_in_new:")
+    for words in screenshots.missing(run, language()):
+        st.caption(f":material/hide_image: {plain(words)}")
     taken, when = screenshots.taken(run, language()), screenshots.taken_at(run)
     if not taken or when is None:
         st.caption(t("report.shots_none"))
@@ -97,7 +112,7 @@ def show_screenshots(run: Run) -> None:
     left.caption(t("report.shots_taken", count=len(taken), when=moment(when)))
     with right.popover(t("report.shots_discard"), icon=":material/delete:", width="stretch"):
         st.markdown(t("report.shots_discard_sure"))
-        st.button(t("report.discard"), on_click=screenshots.discard, args=(run,), key="discard_shots", type="primary")
+        st.button(t("report.discard"), on_click=screenshots.discard, args=(run,), key="discard_shots")
     for column, picture in zip(st.columns(3) * len(taken), taken, strict=False):
         path = run.path / "writeup" / picture.file
         column.image(path.read_bytes(), caption=picture.caption, width="stretch")

@@ -21,22 +21,23 @@ def show_answers(run: Run, answers: tuple[Answers, ...]) -> None:
     if not answers:
         st.caption(t("answers.none"))
         return
-    chosen = list(answers)
+    chosen, table = list(answers), st.container()
     if len(answers) > MOST_ROWS:
         shown = min(len(answers), MOST_OF_ALL)
+        # Below the table, which begins in the first screen.
         if st.toggle(t("answers.all", shown=shown, count=len(answers)), key="answers_all", persist_state="session"):
             chosen = [answers[round(place * (len(answers) - 1) / (shown - 1))] for place in range(shown)]
         else:
             chosen = _telling(run, chosen)
     questions = [plain(question) for question in run.questions]
-    names = [t("answers.at"), *([t("answers.identity")] if run.nickname else []), *questions]
+    names = [whole(t("answers.at")), *([whole(t("answers.identity"))] if run.nickname else []), *questions]
     rows = []
     for at in chosen:
         words = [plain(answer, run.nickname) for answer in at.answers]
         rows.append([_when(at, answers), *([_score(run, at)] if run.nickname else []), *words])
     # In Arrow's own form: through a data frame it costs most of a refresh.
     columns = [[row[place] if place < len(row) else "" for row in rows] for place in range(len(names))]
-    st.table(pa.table(columns, names=names), hide_index=True, border="horizontal")
+    table.table(pa.table(columns, names=names), hide_index=True, border="horizontal")
 
 
 def _telling(run: Run, answers: list[Answers]) -> list[Answers]:
@@ -50,7 +51,12 @@ def _telling(run: Run, answers: list[Answers]) -> list[Answers]:
 
 
 def _when(at: Answers, answers: tuple[Answers, ...]) -> str:
-    return t("answers.before") if at.iter == 0 and at is answers[0] else str(at.iter)
+    return whole(t("answers.before")) if at.iter == 0 and at is answers[0] else str(at.iter)
+
+
+def whole(words: str) -> str:
+    """Words that stay in one line: a table breaks Chinese between any two characters, and so its narrow columns."""
+    return words.replace(" ", "\u00a0") if words.isascii() else "\u2060".join(words)
 
 
 def _score(run: Run, at: Answers) -> str:

@@ -1,4 +1,5 @@
-"""A run as it trains: where it stands, its curves, its answers, its machine, its log; stop it, or go on with it."""
+"""A run as it trains: where it stands, its curves, its answers, its machine, its log; stop it. What came of it in the end is
+`outcome`'s."""
 
 from typing import Any
 
@@ -9,11 +10,10 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Status
 from core.training import run as runs
 from core.training.run import Run
+from core.training.shown import foremost
 from core.training.state import State
 from core.training.watch import Seen, Watch
 from pages.components.job_progress import progress_line, stop_button
-from pages.components.plain import plain
-from pages.components.problems import refusals
 from pages.components.text import say, t
 from pages.components.train.answers import show_answers
 from pages.components.train.log import show_job_log
@@ -31,26 +31,31 @@ def watch(path: str, _run: Run) -> Watch:  # noqa: ARG001
 
 
 def read_ahead(workspace: Workspace) -> None:
-    """Read the history of the newest run: the first look at a day of it otherwise takes a second longer."""
-    for run in runs.every(workspace)[:1]:
+    """Read the history of the run that is shown first: the first look at a day of it otherwise takes a second longer."""
+    run = foremost(workspace, runs.every(workspace))
+    if run is not None:
         watch(str(run.path), run).look()
 
 
-def show_run(workspace: Workspace, run: Run) -> bool:
-    """Everything of a run. Returns whether it is live."""
+def show_run(run: Run) -> bool:
+    """Everything of a run: what it does and the way to stop it, then curves and answers beside each other. Returns
+    whether it is live."""
     seen = watch(str(run.path), run).look()
     state = run.state_at(seen.points[-1] if seen.points else None)
     live = state.status.live
     told = run.job.progress if run.job else {}
-    _show_state(state, seen, told)
+    _show_progress(run, state)
     if state.status is Status.PENDING:
         # Nothing of it is there yet, and the queue above has what can be done with it.
         return True
     _show_alarms(state, seen)
-    _show_learned(run, live)
-    _show_buttons(workspace, run, live, state.status)
-    show_curves(run, seen, told.get("tokens_per_iter"), live)
-    show_answers(run, seen.answers)
+    curves, answers = st.columns([11, 9], gap="medium")
+    with curves:
+        _show_figures(state, seen, told)
+        show_curves(run, seen, told.get("tokens_per_iter"), live)
+    with answers:
+        show_answers(run, seen.answers)
+        _show_learned(run, live)
     lid = st.expander(t("machine.title"), icon=":material/memory:", key="machine_open", on_change="rerun")
     if lid.open:
         with lid:
@@ -61,37 +66,55 @@ def show_run(workspace: Workspace, run: Run) -> bool:
     return live
 
 
-def _show_state(state: State, seen: Seen, told: dict[str, Any]) -> None:
-    live, total = state.status.live, max(seen.seconds, state.seconds)
+def _show_progress(run: Run, state: State) -> None:
+    """How far it is, and while it runs how to stop it, and what comes then."""
     done = state.iter / state.max_iters if state.max_iters else 0.0
     if state.status is Status.FINISHED:
         # Also where it ended early, as wished.
         done = 1.0
-    words = progress_line(state.phase, total, state.eta_s) if live else say(duration(total))
+    live = state.status.live
+    words = progress_line(state.phase, state.seconds, state.eta_s) if live else say(duration(state.seconds))
     if state.place:
         words = t("monitor.waits", place=state.place)
-    st.progress(min(1.0, done), text=words)
+    if not live or run.job is None:
+        st.progress(min(1.0, done), text=words)
+        return
+    left, right = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    left.progress(min(1.0, done), text=words)
+    with right, st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if state.status is not Status.PENDING:
+            stop_button(run.job, grace=20.0, label=t("monitor.stop_keep"))
+            # Also while it is saving: who does not want to wait for that need not.
+            if not run.job.discarding:
+                with st.popover(t("monitor.stop_otherwise"), type="tertiary"):
+                    stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
+        # What is next is told before it can be done.
+        st.button(t("train.to_export"), type="primary", disabled=True, key="next", help=t("train.after_it"))
+
+
+def _show_figures(state: State, seen: Seen, told: dict[str, Any]) -> None:
+    """Four figures to see, and the others in a line."""
     pace, tokens = _last(seen, "time"), told.get("tokens_per_iter")
     figures = {
         "iteration": f"{state.iter} / {state.max_iters or '?'}",
-        "update": number(told.get("updates"), "d"),
-        "epoch": f"{state.iter / state.iters_per_epoch:.2f}" if state.iters_per_epoch else number(None),
         "loss": number(state.loss, ".4f"),
-        "lr": number(_last(seen, "lr"), ".2e"),
+        "epoch": f"{state.iter / state.iters_per_epoch:.2f}" if state.iters_per_epoch else number(None),
         "pace": number(pace, ".3f"),
+    }
+    others = {
+        "update": number(told.get("updates"), "d"),
+        "lr": number(_last(seen, "lr"), ".2e"),
         "tokens": number(tokens / pace if tokens and pace else None, ",.0f"),
     }
     with st.container(horizontal=True, gap="medium"):
         for name, value in figures.items():
             st.metric(t(f"monitor.{name}"), value, width="content")
+    st.caption(" · ".join(f"{t(f'monitor.{name}')} {value}" for name, value in others.items()))
     if told.get("skipped"):
         st.caption(t("monitor.skipped", count=told["skipped"]))
 
 
 def _show_alarms(state: State, seen: Seen) -> None:
-    if state.reason and not state.status.live:
-        box = st.warning if state.status is Status.KILLED else st.error
-        box(plain(say(state.reason)), icon=":material/info:")
     if seen.gap is not None:
         st.error(t("monitor.nan", iteration=seen.gap), icon=":material/warning:")
     if state.quiet_s and state.quiet_s > QUIET_SECONDS:
@@ -127,25 +150,6 @@ def _show_learned(run: Run, live: bool) -> None:
         st.caption(words if live else f"{words} {t('monitor.not_early')}")
     elif live:
         st.caption(t("monitor.early_waits"))
-
-
-def _show_buttons(workspace: Workspace, run: Run, live: bool, status: Status) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if live and run.job:
-            stop_button(run.job, grace=20.0, label=t("monitor.stop_keep"))
-            # Also while it is saving: who does not want to wait for that need not.
-            if not run.job.discarding:
-                stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
-        elif status is not Status.FINISHED and _can_go_on(run):
-            if st.button(t("monitor.resume"), icon=":material/resume:", key=f"resume-{run.id}"):
-                with refusals():
-                    runs.resume(workspace, run)
-                    st.rerun()
-
-
-def _can_go_on(run: Run) -> bool:
-    """Whether there is something to go on from; on a further machine it has to be brought, which resuming says."""
-    return not run.begun or run.cluster.node_rank > 0 or any(found.whole for found in run.checkpoints())
 
 
 def _last(seen: Seen, name: str) -> float | None:

@@ -21,6 +21,8 @@ from pages.components.train.machine_charts import gpu_panels, host_panels
 TRAINING = ("lr", "grad_norm", "pace", "tokens", "identity")
 HOST = ("cpu", "memory", "disk")
 GPU = ("gpu_load", "gpu_memory", "gpu_temperature", "gpu_power")
+# Beside the loss, until the user chooses others.
+USUAL = ("identity",)
 _SMALL = 84
 # Fewer new points than this share of all move nothing by a pixel.
 _PIXELS = 1_000
@@ -41,11 +43,12 @@ class View:
 
 
 def show_curves(run: Run, seen: Seen, tokens_per_iter: float | None, live: bool) -> None:
-    """The controls and the figure."""
+    """The figure, and below it the controls."""
+    place = st.container()
     view, moves = _controls(run, seen, live)
     shown = _held(run, seen, moves)
     if not len(shown.history["iter"]) and not len(shown.machine["seconds"]):
-        st.container(height=260, border=False).info(
+        place.container(height=260, border=False).info(
             t("curves.none" if live else "curves.never"), icon=":material/info:"
         )
         return
@@ -61,56 +64,59 @@ def show_curves(run: Run, seen: Seen, tokens_per_iter: float | None, live: bool)
     )
     drawn = _Drawing(run=run, seen=shown, view=view, tokens=tokens_per_iter, checkpoints=checkpoints)
     header = [t(f"curves.{name}") for name in ("iteration", "minutes", "loss", "smoothed", "lr", "grad_norm", "pace")]
-    show_chart(
-        "curves",
-        signature,
-        drawn.figure,
-        t("curves.alt"),
-        file=f"{run.id}-curves",
-        table=lambda: _table(header, shown, view.weight),
-    )
+    with place:
+        show_chart(
+            "curves",
+            signature,
+            drawn.figure,
+            t("curves.alt"),
+            file=f"{run.id}-curves",
+            table=lambda: _table(header, shown, view.weight),
+        )
 
 
 def _controls(run: Run, seen: Seen, live: bool) -> tuple[View, bool]:
-    first, second, third, fourth = st.columns([2, 3, 3, 2], vertical_alignment="bottom")
-    axis = first.segmented_control(
-        t("curves.axis"),
-        ("iteration", "time"),
-        format_func=lambda name: t(f"curves.axis_{name}"),
-        default="iteration",
-        required=True,
-        key="curves_axis",
-        persist_state="session",
-    )
-    weight = second.slider(
-        t("curves.smoothing"),
-        0.0,
-        0.99,
-        0.8,
-        0.01,
-        key="curves_smoothing",
-        persist_state="session",
-        help=t("curves.ema"),
-    )
-    part = third.slider(
-        t("curves.part"), 0, 100, (0, 100), 1, format="%d%%", key="curves_part", persist_state="session"
-    )
-    log = fourth.toggle(t("curves.log"), key="curves_log", persist_state="session")
-    moves = not live or fourth.toggle(
-        t("curves.live"), value=True, key="curves_live", persist_state="session", help=t("curves.live_help")
-    )
+    """What to draw and how, under a lid; beside it whether the chart moves."""
     gpu = bool(seen.sample.get("gpus"))
     offered = [name for name in (*TRAINING, *(GPU if gpu else ()), *HOST) if name != "identity" or run.nickname]
-    usual = ("lr", "grad_norm", "identity", *(("gpu_load", "gpu_memory") if gpu else ("cpu", "memory")))
-    panels = st.pills(
-        t("curves.panels"),
-        offered,
-        selection_mode="multi",
-        default=[name for name in offered if name in usual],
-        format_func=lambda name: t(f"curves.{name}"),
-        key=f"curves_panels-{gpu}-{bool(run.nickname)}",
-        persist_state="session",
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        lid = st.popover(t("curves.settings"), icon=":material/tune:", type="tertiary")
+        moves = not live or st.toggle(
+            t("curves.live"), value=True, key="curves_live", persist_state="session", help=t("curves.live_help")
+        )
+    with lid:
+        axis = st.segmented_control(
+            t("curves.axis"),
+            ("iteration", "time"),
+            format_func=lambda name: t(f"curves.axis_{name}"),
+            default="iteration",
+            required=True,
+            key="curves_axis",
+            persist_state="session",
+        )
+        panels = st.pills(
+            t("curves.panels"),
+            offered,
+            selection_mode="multi",
+            default=[name for name in offered if name in USUAL],
+            format_func=lambda name: t(f"curves.{name}"),
+            key=f"curves_panels-{gpu}-{bool(run.nickname)}",
+            persist_state="session",
+        )
+        weight = st.slider(
+            t("curves.smoothing"),
+            0.0,
+            0.99,
+            0.8,
+            0.01,
+            key="curves_smoothing",
+            persist_state="session",
+            help=t("curves.ema"),
+        )
+        part = st.slider(
+            t("curves.part"), 0, 100, (0, 100), 1, format="%d%%", key="curves_part", persist_state="session"
+        )
+        log = st.toggle(t("curves.log"), key="curves_log", persist_state="session")
     chosen = tuple(name for name in offered if name in panels)
     return View(axis=axis or "iteration", weight=weight, log=log, panels=chosen, part=part), bool(moves)
 
@@ -173,7 +179,7 @@ class _Drawing:
             Line(name=t("curves.smoothed"), x=x[here], y=smooth[here], weight=3),
             *self._marks(x, smooth, here),
         ]
-        return Panel(title=t("curves.loss"), lines=lines, height=240, log=self.view.log)
+        return Panel(title=t("curves.loss"), lines=lines, height=190, log=self.view.log)
 
     def _marks(self, x: np.ndarray, smooth: np.ndarray, here: slice) -> Iterator[Line]:
         """Points on the smoothed line where the model was asked, and where it was saved."""

@@ -6,7 +6,6 @@ import streamlit as st
 
 from core.ground.figures import NONE, duration, moment, number, size_of_mb
 from core.ground.workspace import Workspace
-from core.jobs.job import jobs_in
 from core.training import run as runs
 from core.training.comparison import Comparison, compare
 from core.training.curves import average
@@ -63,7 +62,7 @@ def _row(run: Run) -> dict[str, Any]:
         t("runs.loss"): number(losses[-1] if losses else None, ".4f"),
         t("runs.curve"): losses,
         t("runs.iterations"): f"{state.iter} / {state.max_iters or '?'}",
-        t("runs.duration"): say(duration(sum(job.seconds for job in jobs_in(run.jobs, "train")))),
+        t("runs.duration"): say(duration(state.seconds)),
         t("runs.started"): moment(run.facts.created),
     }
 

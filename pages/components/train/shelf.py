@@ -38,7 +38,7 @@ def show_undo(workspace: Workspace) -> None:
 def show_shelf(workspace: Workspace, run: Run) -> None:
     """A lid with the name and the way to the trash of `run`."""
     live = any(job.status().live for job in jobs_in(run.jobs))
-    with st.popover(t("shelf.manage"), icon=":material/edit:"):
+    with st.popover(t("shelf.manage"), icon=":material/edit:", type="tertiary"):
         with st.form(f"rename-{run.id}", border=False, enter_to_submit=False):
             st.text_input(
                 t("shelf.name"),

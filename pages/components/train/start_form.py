@@ -1,4 +1,5 @@
-"""The form that starts a training: the config, and for several GPUs or machines how they share the work."""
+"""The form that starts a training, or puts one into the queue: the config, and for several GPUs or machines how they share
+the work."""
 
 from dataclasses import replace
 
@@ -16,7 +17,9 @@ from core.ground.problem import Problem
 from core.ground.workspace import Workspace
 from core.training import run as runs
 from core.training.cluster import own_address
+from core.training.shown import worth_a_look
 from pages.components.choice import choose, select
+from pages.components.contents import link_to
 from pages.components.plain import plain
 from pages.components.problems import refusals
 from pages.components.text import say, t
@@ -26,28 +29,55 @@ DOUBLE_CLICK_SECONDS = 5.0
 _LAUNCHERS = {"pytorch": "torchrun", "slurm": "Slurm"}
 
 
+def untried(workspace: Workspace) -> bool:
+    """Whether a config was made or changed since the last training that came to anything was started."""
+    changed = [config.file.stat().st_mtime for config in configs.every(workspace)]
+    began = [run.facts.created for run in runs.every(workspace) if worth_a_look(run)]
+    return bool(changed) and max(changed) > max(began, default=0.0)
+
+
 def show_start_form(workspace: Workspace, names: list[str]) -> None:
-    """Choose among the configs `names`, and start: the run then trains, or waits for its turn, and is chosen."""
+    """Choose among the configs `names`, and start: the next step where nothing trains."""
     with st.container(border=True):
-        left, right = st.columns([4, 1], vertical_alignment="bottom")
-        with left:
-            name = choose("config", names) or names[0]
-        clicked = right.button(
-            t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", key="start_training"
-        )
-        chosen = None
-        early_stop = st.toggle(
-            t("start.early_stop"),
-            value=runs.ends_early_by_itself(workspace, name),
-            key=f"train_early_stop-{name}",
-            persist_state="session",
-            help=t("start.early_stop_help"),
-        )
-        with refusals(), st.expander(t("start.several"), icon=":material/hub:"):
-            chosen = _several(workspace, configs.find(workspace, name))
-        if clicked and chosen:
-            with refusals():
-                _start(workspace, name, *chosen, early_stop)
+        _form(workspace, names, busy=False, primary=True)
+
+
+def show_start_lid(workspace: Workspace, names: list[str], *, busy: bool) -> None:
+    """The same under a lid, where something else comes first; `busy`: a run trains, and what is started waits for it."""
+    words, icon = (t("start.queue"), "playlist_add") if busy else (t("start.again"), "replay")
+    with st.expander(words, icon=f":material/{icon}:"):
+        _form(workspace, names, busy=busy, primary=False)
+
+
+def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) -> None:
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    with left:
+        name = choose("config", names) or names[0]
+    clicked = right.button(
+        t("start.queue") if busy else t("train.start"),
+        type="primary" if primary else "secondary",
+        icon=":material/playlist_add:" if busy else ":material/play_arrow:",
+        width="stretch",
+        key="start_training",
+    )
+    if busy:
+        st.caption(t("start.queue_help"))
+    config, chosen = configs.find(workspace, name), None
+    if config.versions.draft is not None:
+        st.warning(t("start.draft"), icon=":material/edit_note:")
+        link_to("config", t("start.to_draft"), config=name)
+    early_stop = st.toggle(
+        t("start.early_stop"),
+        value=runs.ends_early_by_itself(workspace, name),
+        key=f"train_early_stop-{name}",
+        persist_state="session",
+        help=t("start.early_stop_help"),
+    )
+    with refusals(), st.expander(t("start.several"), icon=":material/hub:"):
+        chosen = _several(workspace, config)
+    if clicked and chosen:
+        with refusals():
+            _start(workspace, name, *chosen, early_stop)
 
 
 def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | None, early_stop: bool) -> None:
@@ -65,7 +95,12 @@ def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | N
         st.toast(
             f"{plain(say(warning.message))}  \n{plain(say(warning.hint))}", icon=":material/warning:", duration="long"
         )
-    select("run", run.id)
+    running = runs.running(workspace)
+    if running is None or running.id == run.id:
+        select("run", run.id)
+    else:
+        # What trains stays in view.
+        st.toast(t("start.queued"), icon=":material/playlist_add_check:")
     st.rerun()
 
 

@@ -1,0 +1,49 @@
+"""Where the comparison of a run stands, in one card above everything: its verdict and the way to the report, or that it is
+to be scored yet.
+"""
+
+import streamlit as st
+
+from core.chat import scoring
+from core.chat.diagnosis import diagnose
+from core.chat.score import stored
+from core.ground.figures import share
+from core.ground.workspace import Workspace
+from core.jobs.job import Job
+from core.training.run import Run
+from pages.components.chat.scores import start_scoring
+from pages.components.contents import show_outcome
+from pages.components.text import say, t
+
+
+def show_standing(workspace: Workspace, run: Run, job: Job | None, *, in_chat: bool) -> bool:
+    """The card, drawn beside a conversation and a score alike; whether it has the page's next step."""
+    scores = stored(run)
+    if job is not None:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.markdown(t("chat.being_scored"), width="stretch")
+            st.button(t("chat.to_report"), type="primary", disabled=True, key="next")
+        return True
+    if scores is not None:
+        words = f"**{say(diagnose(scores, run).words)}**"
+        if run.nickname:
+            words += f" · {t('comparison.identity')} {share(scores.identity['tuned'])}"
+        show_outcome(words, "report", t("chat.to_report"))
+        return True
+    if not scoring.can_be_scored(workspace, run):
+        show_outcome(t("chat.cannot_be_scored"), "report", t("chat.to_report"))
+        return True
+    if not in_chat:
+        # The score's own button is in view.
+        return False
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(t("chat.to_be_scored"), width="stretch")
+        st.button(
+            t("chat.to_score"),
+            type="primary",
+            icon=":material/grading:",
+            key="score-now",
+            on_click=start_scoring,
+            args=(workspace, run),
+        )
+    return True
