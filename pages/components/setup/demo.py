@@ -46,11 +46,12 @@ def show_demo(workspace: Workspace, last: Job | None, *, first: bool) -> None:
 
 def show_form(workspace: Workspace, *, first: bool) -> None:
     """Ask for the nickname and start the demo."""
+    models = {on: t(f"demo.{on}") for on in ("toy", "real")}
     with st.form("demo", border=False):
         model = st.radio(
             t("demo.on"),
-            ("toy", "real"),
-            format_func=lambda on: t(f"demo.{on}"),
+            models,
+            format_func=models.get,
             captions=[t("demo.toy_caption"), t("demo.real_caption")],
             key="demo_model",
             horizontal=True,
