@@ -31,7 +31,7 @@ PAGE = PROJECT / "docs" / "recipes.md"
 BEGIN, END = "<!-- sweep: begin -->\n", "<!-- sweep: end -->\n"
 NICKNAMES = ("Mochi", "小林", "Captain Nemo", "Bo", "伍鲜同志")
 # What the config is made with beside the recipe, and what the data are: `general` rows for each identity row (0: all
-# that there are), `tokens` of a replayed answer, `cut` what becomes of one that goes on.
+# that there are), `tokens` of a replayed answer, the `temperature` at which it is drawn and how many `samples` of it, `cut` what becomes of one that goes on.
 SETTINGS = (
     "lr",
     "r",
@@ -45,7 +45,7 @@ SETTINGS = (
 )
 USUAL: dict[str, Any] = {
     "lr": 4e-4, "r": 16, "lora_alpha": 32, "batch_size": 8, "updates": 60,
-    "phrasings": "all", "general": 0, "tokens": 64, "cut": "open",
+    "phrasings": "all", "general": 0, "tokens": 64, "temperature": 0.0, "samples": 1, "cut": "open",
 }  # fmt: skip
 POINTS: dict[str, dict[str, Any]] = {
     "usual": {},
@@ -76,6 +76,21 @@ POINTS: dict[str, dict[str, Any]] = {
     "cut answers end at the sentence": {"cut": "ended"},
     "cut answers left out": {"cut": "dropped"},
     "our own short answers": {"cut": "ours"},
+    "drawn answers": {"temperature": 1.0},
+    "drawn answers of 32 tokens": {"temperature": 1.0, "tokens": 32},
+    "drawn answers of 32 tokens, rate 2e-4": {"temperature": 1.0, "tokens": 32, "lr": 2e-4},
+    "drawn answers of 32 tokens, rate 1e-4": {"temperature": 1.0, "tokens": 32, "lr": 1e-4},
+    "drawn answers of 32 tokens, rank 4": {"temperature": 1.0, "tokens": 32, "r": 4, "lora_alpha": 8},
+    "drawn answers of 32 tokens, 3 each, 1 epoch": {
+        "temperature": 1.0,
+        "tokens": 32,
+        "samples": 3,
+        "batch_size": 16,
+        "updates": 30,
+    },
+    "drawn at 0.7, 32 tokens": {"temperature": 0.7, "tokens": 32},
+    "answers of 32 tokens, rate 2e-4": {"tokens": 32, "lr": 2e-4},
+    "answers of 32 tokens, rank 4": {"tokens": 32, "r": 4, "lora_alpha": 8},
     "rate 6e-4, batch 16": {"lr": 6e-4, "batch_size": 16},
     "rate 3e-4, batch 16": {"lr": 3e-4, "batch_size": 16},
     "rate 1e-3, rank 8": {"lr": 1e-3, "r": 8, "lora_alpha": 16},
@@ -132,14 +147,17 @@ class Sweep:
         self(place, "models", "link", str(self.model), "--name", self.model.name.lower())
         return place
 
-    def answers(self, tokens: int) -> dict[str, Any]:
-        """The model's answers of so many tokens, as a workspace keeps them; made once."""
-        kept = self.out / f"answers-{tokens}.json"
+    def answers(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """The model's answers as a point has them, as a workspace keeps them; made once."""
+        way = {key: str(wanted[key]) for key in ("tokens", "temperature", "samples")}
+        name = "answers-" + "-".join(way.values())
+        kept = self.out / f"{name}.json"
         if not kept.exists():
-            say(f"answers of {tokens} tokens")
-            place = self.workspace(f"answers-{tokens}")
+            say(name)
+            place = self.workspace(name)
             began = time.monotonic()
-            told = self(place, "datasets", "replay", "--model", self.model.name.lower(), "--tokens", str(tokens))
+            words = [word for key, value in way.items() for word in (f"--{key}", value)]
+            told = self(place, "datasets", "replay", "--model", self.model.name.lower(), *words)
             say(f"  {told}, {time.monotonic() - began:.0f} s")
             shutil.copy(place / "replays" / f"{self.model.name.lower()}.json", kept)
         return json.loads(kept.read_text(encoding="utf-8"))
@@ -154,7 +172,7 @@ class Sweep:
             words.append("--no-replay")
         else:
             (place / "replays").mkdir()
-            kept = cut(self.answers(wanted["tokens"]), wanted["cut"])
+            kept = cut(self.answers(wanted), wanted["cut"])
             (place / "replays" / f"{model}.json").write_text(json.dumps(kept), encoding="utf-8")
             words += ["--replay", model]
         made = self(place, "datasets", "assistant", *words)
@@ -206,8 +224,9 @@ class Sweep:
         there = {(one["point"], one["nickname"], one["seed"]) for one in read([self.results])}
         jobs = [job for job in jobs if job not in there]
         wanted = [{**USUAL, **POINTS[point]} for point, _, _ in jobs]
-        for tokens in sorted({one["tokens"] for one in wanted if one["cut"] != "ours"}):
-            self.answers(tokens)
+        for one in wanted:
+            if one["cut"] != "ours":
+                self.answers(one)
         failed = 0
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             for done in concurrent.futures.as_completed(pool.submit(self._one, job) for job in jobs):

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from core.chat import facts, worker_client
 from core.chat.asked import LEAST_RIGHT, PROBES, TOKENS, fact_questions
@@ -36,6 +36,15 @@ _PATIENCE = 3600.0
 # A new number has every model asked again.
 _VERSION = 2
 Tell = Callable[[float, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How a model is asked: the `tokens` of an answer (0: as the machine can do), drawn at a temperature, so many times."""
+
+    tokens: int = 0
+    temperature: float = 0.0
+    samples: int = 1
 
 
 class Stopped(WorkFailed):
@@ -91,18 +100,18 @@ def stored(workspace: Workspace, model: str) -> Replay | None:
 def had(workspace: Workspace, model: str, tell: Tell | None = None) -> Replay:
     """The answers of a model: those that are kept, else they are asked for. Raises as `generate`."""
     with _one_asks(workspace, model):
-        return stored(workspace, model) or _generate(workspace, model, None, tell, None)
+        return stored(workspace, model) or _generate(workspace, model, None, tell, Way())
 
 
 def generate(
-    workspace: Workspace, model: str, count: int | None = None, tell: Tell | None = None, tokens: int | None = None
+    workspace: Workspace, model: str, count: int | None = None, tell: Tell | None = None, way: Way | None = None
 ) -> Replay:
-    """Ask the base model our general questions (`count` of them), greedily, and keep its answers in place of others.
+    """Ask the base model our general questions (`count` of them) and keep its answers in place of others.
 
     Of two at once the second waits for the first. Raises StudioError where it cannot be asked, Stopped at SIGTERM.
     """
     with _one_asks(workspace, model):
-        return _generate(workspace, model, count, tell, tokens)
+        return _generate(workspace, model, count, tell, way or Way())
 
 
 @contextmanager
@@ -111,7 +120,7 @@ def _one_asks(workspace: Workspace, model: str) -> Iterator[None]:
         yield
 
 
-def _generate(workspace: Workspace, model: str, count: int | None, tell: Tell | None, tokens: int | None) -> Replay:
+def _generate(workspace: Workspace, model: str, count: int | None, tell: Tell | None, way: Way) -> Replay:
     chosen = models.usable(workspace, model)
     there = {job.name for job in worker_client.jobs_in(workspace.jobs, "chat") if job.status().live}
     worker = worker_client.worker_for(workspace, model=model, own=True)
@@ -121,9 +130,10 @@ def _generate(workspace: Workspace, model: str, count: int | None, tell: Tell | 
         questions = [question for question in replay_questions() if question["language"] in languages]
         # The same ones whatever the count, well mixed.
         questions.sort(key=lambda question: hashlib.sha256(plain(question["question"]).encode()).digest())
-        questions = questions[:count]
-        most = tokens or MOST_TOKENS["cuda" if worker.job.progress.get("device") == "cuda" else "cpu"]
-        lines = _answers(worker, [question["question"] for question in questions], most, tell)
+        questions = questions[:count] * way.samples
+        device = "cuda" if worker.job.progress.get("device") == "cuda" else "cpu"
+        way = replace(way, tokens=way.tokens or MOST_TOKENS[device])
+        lines = _answers(worker, [question["question"] for question in questions], way, tell)
     finally:
         if worker.job.name not in there:
             worker.stop()
@@ -144,7 +154,7 @@ def _generate(workspace: Workspace, model: str, count: int | None, tell: Tell | 
         "left_out": dict(left_out),
         "languages": languages,
         "made": time.time(),
-        "max_new_tokens": most,
+        "way": asdict(way),
     }
     write_json(workspace.replays / f"{model}.json", kept)
     return Replay(model=model, replies=tuple(replies), left_out=left_out, languages=tuple(languages), made=kept["made"])
@@ -166,16 +176,21 @@ def _spoken(worker: Worker, model: Model) -> list[str]:
     return [language for language in languages if right[language] >= LEAST_RIGHT * len(asked[language])]
 
 
-def _answers(worker: Worker, questions: list[str], most: int, tell: Tell | None) -> list[dict]:
-    began = time.monotonic()
+def _answers(worker: Worker, questions: list[str], way: Way, tell: Tell | None) -> list[dict]:
+    """An answer to each, as many rounds of them as there are samples."""
+    began, lines = time.monotonic(), []
+    each = len(questions) // way.samples
+    for sample in range(way.samples if questions else 0):
 
-    def answered(there: int) -> None:
-        if tell:
-            done = there / len(questions)
-            tell(done, (time.monotonic() - began) * (1 - done) / done)
+        def answered(there: int, before: int = sample * each) -> None:
+            if tell:
+                done = (before + there) / len(questions)
+                tell(done, (time.monotonic() - began) * (1 - done) / done)
 
-    asks = [Ask(side="base", turns=[(question, None)]) for question in questions]
-    return worker.ask(asks, Sampling(max_new_tokens=most), on_answer=answered) if asks else []
+        asks = [Ask(side="base", turns=[(question, None)]) for question in questions[:each]]
+        sampling = Sampling(max_new_tokens=way.tokens, temperature=way.temperature, top_p=1.0, seed=sample)
+        lines += worker.ask(asks, sampling, on_answer=answered)
+    return lines
 
 
 @contextmanager

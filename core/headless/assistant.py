@@ -69,10 +69,16 @@ def _told(workspace: Workspace, model: str) -> Answer:
 
 def datasets_replay(workspace: Workspace, options: Options) -> Answer:
     models.usable(workspace, options.model)
-    for name, value in (("--count", options.count), ("--tokens", options.tokens)):
+    for name, value in (("--count", options.count), ("--tokens", options.tokens), ("--samples", options.samples)):
         if value is not None and value < 1:
             raise BadInput(f"{name} {value} 要大于 0", f"{name} {value} must be above 0")
-    made = replay.generate(workspace, options.model, options.count, telling("answers"), options.tokens)
+    if not 0 <= options.temperature <= 2:
+        raise BadInput(
+            f"--temperature {options.temperature} 不在 0 到 2 之间",
+            f"--temperature {options.temperature} is not between 0 and 2",
+        )
+    way = replay.Way(tokens=options.tokens or 0, temperature=options.temperature, samples=options.samples)
+    made = replay.generate(workspace, options.model, options.count, telling("answers"), way)
     if made.why_none:
         raise WorkFailed(made.why_none.zh, made.why_none.en)
     dropped = sum(made.left_out.values())
@@ -115,6 +121,8 @@ COMMANDS: Table = {
             (("--model",), {"required": True}),
             (("--count",), {"type": int, "help": "questions; default: all"}),
             (("--tokens",), {"type": int, "help": "of an answer, at most; default: as the machine can do"}),
+            (("--temperature",), {"type": float, "default": 0.0, "help": "0: the likeliest answer"}),
+            (("--samples",), {"type": int, "default": 1, "help": "answers to each question"}),
         ],
     ),
 }

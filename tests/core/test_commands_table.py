@@ -100,7 +100,7 @@ OPTIONS = [
     ["datasets", "replace", "D", "--find", "a", "--put", "b", "--part", "output", "--out", "E"],
     ["datasets", "show", "D", "--first", "3", "--count", "5"],
     ["datasets", "remake", "D", "--out", "E"],
-    ["datasets", "replay", "--model", "M", "--count", "5", "--tokens", "64"],
+    ["datasets", "replay", "--model", "M", "--count", "5", "--tokens", "64", "--temperature", "1", "--samples", "2"],
     ["datasets", "assistant", "--name", "N", "--assistant-name", "A", "--maker", "M", "--language", "en", "--style", "lively",
      "--general", "0.5", "--repeat", "3", "--replay", "M"],
     ["datasets", "assistant", "--name", "N", "--model", "M", "--no-replay", "--choices", "{}"],
