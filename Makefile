@@ -24,6 +24,6 @@ course-engine:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.course_engine '$(XTUNER)'
 
-# Damaged files by the thousand into the import: COUNT, SEED and SECONDS can be given.
+# Damaged files into each reader of foreign ones, two minutes each: COUNT, SEED and SECONDS can be given.
 fuzz:
 	@$(PYTHON) -m core.ground.bootstrap fuzz

@@ -58,10 +58,10 @@ def take(workspace: Workspace, content: str, name: str | None = None) -> OwnReci
             raise KeyError("format")
         parts = {key: str(told[key]) for key in ("about", "preset", "base", "text")}
         made = OwnRecipe(name=name or str(told["name"]), created=time.time(), **parts)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(
-            f"这不是配方文件（{error}）：请选从“配方”里导出的 JSON 文件",
-            f"this is no recipe file ({error}): take a JSON file that was saved from a recipe",
+            "这不是配方文件，或已经损坏：请选从“配方”里导出的 JSON 文件",
+            "this is no recipe file, or it is damaged: take a JSON file that was saved from a recipe",
         ) from error
     ConfigFile(made.text)
     return _keep(workspace, made)
@@ -86,7 +86,7 @@ def every(workspace: Workspace) -> list[OwnRecipe]:
             told = json.loads(path.read_text(encoding="utf-8"))
             known = {key: told[key] for key in ("about", "preset", "base", "text", "created")}
             found.append(OwnRecipe(name=path.stem, **known))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return found
 

@@ -193,7 +193,7 @@ def bench() -> None:
 
 
 def fuzz() -> None:
-    """Damaged files into the import."""
+    """Damaged files into the readers of foreign ones."""
     setup()
     os.chdir(PROJECT)
     sys.exit(subprocess.call([PYTHON, "-m", "tests.fuzz"]))

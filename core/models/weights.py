@@ -25,6 +25,8 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "F32": 4, "F16": 2, "BF16":
 _MOST_HEADERS = 32 << 20
 _MOST_FILES = 2000
 _MOST_AXES = 8
+# As it is shown: names of files and tensors may be of any length.
+_LONGEST_NAME = 200
 _POINTER = b"version https://git-lfs"
 # What is wrong with what the code is named by; and what to do, where that is not to fetch the file again.
 _REFUSED = {
@@ -63,7 +65,7 @@ class _Found:
 
     def __call__(self, where: str, zh: str, en: str, hint: Text | None = None) -> None:
         hint = hint or Text("请重新下载或补齐这个文件", "download or copy this file again")
-        self.problems.append(Problem(severity="error", where=where, message=Text(zh, en), hint=hint))
+        self.problems.append(Problem(severity="error", where=where[:_LONGEST_NAME], message=Text(zh, en), hint=hint))
 
 
 def examine(path: Path) -> tuple[dict[str, Any], Weights, list[Problem]]:
@@ -114,7 +116,8 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
     parameters, total, seen = 0, 0, None
     for name, tensors in wanted.items():
         shard = path / name
-        if not shard.is_file():
+        # A name that no disk takes is a file that is not there, where Path raises.
+        if not os.path.isfile(shard):
             found(name, "索引里有它，但没有这个文件", "named by the index, but missing")
             continue
         total += shard.stat().st_size
@@ -131,8 +134,8 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
             if lost:
                 found(
                     name,
-                    f"缺少索引里的 {len(lost)} 个张量，例如 {lost[0]}",
-                    f"lacks {len(lost)} tensors that the index says it has, such as {lost[0]}",
+                    f"缺少索引里的 {len(lost)} 个张量，例如 {lost[0][:_LONGEST_NAME]}",
+                    f"lacks {len(lost)} tensors that the index says it has, such as {lost[0][:_LONGEST_NAME]}",
                 )
         elif not _whole_bin(shard):
             found(name, "文件不完整或不是 PyTorch 权重", "cut short, or no PyTorch weights")

@@ -12,6 +12,7 @@ from typing import Any
 from core.ground.files import read_json
 from core.ground.progress import progress_file, write_progress
 from core.models.hub.clients import HUBS, HubRefusal, prepare, refusal
+from core.models.hub.reach import Unreachable, guard
 from core.models.hub.worker import patiently, right
 
 Send = Callable[[str, Path], Any]
@@ -91,9 +92,10 @@ def main() -> None:
     plan = read_json(Path(sys.argv[1]))
     scratch = (progress_file() or Path(sys.argv[1])).parent / "client"
     token = prepare(scratch)
+    guard(plan["endpoint"])
     try:
         send_all(plan, token, scratch)
-    except HubRefusal as problem:
+    except (HubRefusal, Unreachable) as problem:
         write_progress(note="upload", done=0.0, problem={"zh": problem.zh, "en": problem.en})
         print(problem.en, flush=True)
         sys.exit(1)

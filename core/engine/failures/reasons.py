@@ -19,6 +19,7 @@ _ERROR = re.compile(r"(\[rank\d+\]: ?)?(?!.*ChildFailedError)[\w.]*(Error|Except
 # Ordinary entries of the log, and the answers in them, which may say anything.
 _ORDINARY = re.compile(r"(\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d - mmengine - (INFO|WARNING|DEBUG) - ")
 _SAID_BESIDE = re.compile(r"\S*(torch|python|srun|slurm)\S*: |\[|[EFW]\d{4}|Killed|Traceback")
+_LONGEST_LINE = 4000
 _NEARLY_FULL_BYTES = 2 * 2**20
 
 
@@ -66,7 +67,7 @@ def errors_of(log: str) -> str:
     if traceback:
         log = log[log.rfind("\n", 0, traceback.start()) + 1 :]
     kept, ordinary, frame = [], False, False
-    for line in map(_without_rank, log.splitlines()):
+    for line in map(_without_rank, map(_short, log.splitlines())):
         if _ORDINARY.match(line):
             # Its following lines, a config or an answer, belong to it, up to the next thing that is said.
             ordinary = True
@@ -77,6 +78,11 @@ def errors_of(log: str) -> str:
         if not ordinary and not (frame and line.startswith("    ")):
             kept.append(line)
     return "\n".join(kept)
+
+
+def _short(line: str) -> str:
+    """A line, of a very long one its beginning and its end: patterns take the square of a line's length."""
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
 
 
 def _without_rank(line: str) -> str:

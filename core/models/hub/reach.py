@@ -1,4 +1,4 @@
-"""Which addresses a download may reach: the hub's and its mirrors', and no service that listens for this machine alone.
+"""Which addresses a download or an upload may reach: the hub's and its mirrors', and no service that listens for this machine alone.
 
 A hub, or whoever answers in its name, sends a download on to other addresses. Those of the link (where a cloud tells
 its machines their secrets) are refused, and the loopback too, except for a mirror there that the user has named.
@@ -20,9 +20,9 @@ class Unreachable(BaseException):
     any of those, for minutes."""
 
     def __init__(self, host: str) -> None:
-        self.zh = f"下载被引到了本机或内部地址 {host}，已拒绝：请换一个下载地址"
+        self.zh = f"连接被引到了本机或内部地址 {host}，已拒绝：请换一个地址"
         self.en = (
-            f"the download was led to {host}, an address of this machine or of its cloud, and was refused: "
+            f"the connection was led to {host}, an address of this machine or of its cloud, and was refused: "
             "take another address"
         )
         super().__init__(self.en)

@@ -110,9 +110,11 @@ def test_own_recipe_goes_to_another_and_back(workspace, config, small_model):
     assert made.values()["lr"] == 7e-3
     assert check_config(workspace, made) == []
     assert made.base_text() == config.base_text()
-    for bad in ("{", "[]", '{"format": "x"}', shared.replace("lr = ", "lr = = ")):
-        with pytest.raises(BadInput):
+    for bad in ("{", "[" * 200_000, "[]", '{"format": "x"}', shared.replace("lr = ", "lr = = ")):
+        with pytest.raises(BadInput) as refused:
             own_recipe.take(workspace, bad, "bad")
+        # In words of ours.
+        assert "line 1 column" not in refused.value.text.en
     for name in ("mine", "fast", "../x"):
         with pytest.raises(BadInput):
             own_recipe.take(workspace, shared, name)

@@ -1,5 +1,6 @@
 """Model directories that mean harm: each is a model with problems of its own, told at once, and no other has any."""
 
+import json
 import time
 
 import pytest
@@ -58,6 +59,16 @@ def test_what_is_wrong_is_told(tmp_path):
     wrong = [kind for kind in ZOO if kind.startswith(("sizes: t", "sizes: neg", "header", "shape", "offsets", "index"))]
     told = {kind: weights.examine(hostile_model(tmp_path / str(n), kind))[2] for n, kind in enumerate(wrong)}
     assert [kind for kind, problems in told.items() if not problems] == []
+
+
+def test_what_is_named_at_length_is_shown_in_short(tmp_path):
+    path, name = write_model(tmp_path / "model"), "x" * 10**6
+    (path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {name: "model.safetensors", "y": f"{name}.safetensors"}})
+    )
+    problems = weights.examine(path)[2]
+    assert len(problems) == 2
+    assert all(len(problem.where + problem.message.en) < 600 for problem in problems)
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,14 @@ def test_nothing_was_made(ended):
 def test_none_while_it_runs_and_when_it_finished(ended, forever):
     assert reason(ended(returncode=0)) is None
     assert reason(forever()) is None
+
+
+def test_a_line_without_end_takes_no_longer_for_it(ended):
+    """Fifty thousand of whatever a pattern may begin with, on one line, and the cause behind them."""
+    began = time.process_time()
+    for word in ("(", ": ", "a ", "1/", "Error ", "'"):
+        found = reason(
+            ended(word * 50_000 + "\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.")
+        )
+        assert "out of GPU memory" in found.en
+    assert time.process_time() - began < 10

@@ -1,0 +1,48 @@
+"""XTuner's configs and recipes that were damaged at random: parsed, never run, and each is read or refused in words."""
+
+import functools
+import json
+import random
+from pathlib import Path
+
+from core.config import own_recipe
+from core.config.settings.fields import FIELDS
+from core.engine.config_file import ConfigFile, decoded
+from core.engine.presets import preset_text
+from core.ground.workspace import Workspace
+from tests.fuzz.damage import mutate, refusal
+
+PRESET = "internlm2_chat_1_8b_qlora_alpaca_e3"
+
+
+@functools.cache
+def preset() -> bytes:
+    """A config as XTuner brings it."""
+    return preset_text(PRESET).encode()
+
+
+def read(content: bytes) -> None:
+    """All that is asked of a config's text."""
+    file = ConfigFile(decoded(content, "x.py"))
+    for field in FIELDS:
+        refusal(lambda field=field: field.read(file))
+    file.modules()
+    file.holds("model.llm")
+    file.set("lr", 1e-4)
+
+
+def trial(directory: Path, rng: random.Random) -> None:
+    """Read one config, and one recipe; raises what is wrong."""
+    refusal(lambda: read(mutate(preset(), rng)))
+    workspace = Workspace.open(directory / "workspace")
+    recipe = {
+        "format": own_recipe.FORMAT,
+        "name": "x",
+        "about": "y",
+        "preset": PRESET,
+        "text": "a = 1",
+        "base": "a = 1",
+    }
+    content = mutate(json.dumps(recipe).encode(), rng).decode("utf-8", "replace")
+    refusal(lambda: own_recipe.take(workspace, content))
+    own_recipe.every(workspace)
