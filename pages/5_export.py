@@ -10,6 +10,7 @@ from core.jobs.job import Status, latest_job
 from pages.components.choice import choose_run
 from pages.components.contents import nothing_yet
 from pages.components.export.form import choose_checkpoint, choose_form, choose_steps
+from pages.components.export.gguf import show_gguf
 from pages.components.export.result import show_export, show_export_progress, show_made
 from pages.components.frame import open_page
 from pages.components.live import while_live
@@ -64,3 +65,4 @@ with st.popover(t("export.commands"), icon=":material/terminal:"):
     if not whole:
         lines.append(merge_as_typed(run.model_path, run.adapter, run.merged))
     st.code("\n".join(lines), language="bash", wrap_lines=True)
+show_gguf(workspace, run, found, busy=live)

@@ -1,7 +1,10 @@
-"""`export …`: convert, merge, verify; or all three by one process."""
+"""`export …`: convert, merge, verify, or all three by one process; and the merged model as GGUF files to take home."""
 
 from core.chat.score import best, of_checkpoints
 from core.export import export
+from core.export.gguf import conversion
+from core.export.gguf import verdict as of_gguf
+from core.export.gguf.modelfile import name_of, ollama_lines
 from core.export.verdict import causes, verdict
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, Answer, Command, Options, Table, show_progress
@@ -56,13 +59,56 @@ def told(found: Answer) -> Answer:
     return {**{key: found[key] for key in keys}, "prompt": found.get("prompt"), **words}
 
 
+def export_gguf(workspace: Workspace, options: Options) -> Answer:
+    """The merged model as GGUF files, verified with llama.cpp where that is asked for."""
+    run = runs.find(workspace, options.run)
+    job = conversion.start(workspace, run, options.type, verify=options.verify)
+    files = conversion.finish(run, job, on_progress=show_progress)
+    name = name_of(run.nickname, run.id)
+    return {
+        "path": str(run.path / "gguf"),
+        "seconds": sum(made.seconds for made in files),
+        "bytes": sum(made.bytes for made in files),
+        "files": [
+            {
+                "type": made.kind,
+                "path": str(made.path),
+                "bytes": made.bytes,
+                "seconds": made.seconds,
+                "verified": made.verified and _of_gguf(made.verified),
+                "ollama": ollama_lines(name, made.kind),
+            }
+            for made in files
+        ],
+    }
+
+
+def _of_gguf(found: Answer) -> Answer:
+    keys = ("same_prompts", "same_chat", "same_tokens", "near_ties", "share", "nickname", "ok", "seconds")
+    return {**{key: found[key] for key in keys}, "verdict": str(of_gguf.verdict(found))}
+
+
 CHECKPOINT = (("--checkpoint",), {"help": "such as iter_100; the best of those scored, else the last, if not given"})
 DTYPE = (("--dtype",), {"help": "float32, bfloat16 or float16; the base model's own if not given"})
 SHARDS = (("--max-shard-size",), {"help": "such as 2GB; as the base model's files if not given"})
+TYPE = (
+    ("--type",),
+    {
+        "nargs": "+",
+        "choices": conversion.KINDS,
+        "default": ["q8_0"],
+        "help": "q8_0 (half the size), f16 (exact) or both; q4_K_M is Ollama's to make of f16: see its README.md",
+    },
+)
+ASKED = (
+    ("--verify",),
+    {"action": "store_true", "help": "ask llama.cpp, which is fetched the first time (34 MB)"},
+)
 
 COMMANDS: Table = {
     "export all": (export_all, [RUN, CHECKPOINT, DTYPE, SHARDS]),
     "export convert": (export_step("convert"), [RUN, CHECKPOINT, DTYPE, SHARDS]),
     "export merge": (export_step("merge"), [RUN, DTYPE, SHARDS]),
     "export verify": (export_step("verify"), [RUN]),
+    "export gguf": (export_gguf, [RUN, TYPE, ASKED]),
 }

@@ -6,8 +6,10 @@ import time
 import pytest
 
 from core.export import export
+from core.export.gguf import conversion
 from core.ground.files import read_json, write_json
 from core.jobs.job import Job, Status
+from tests.core.export.gguf import tiny
 from tests.pages.screen import open_page, texts
 
 
@@ -62,3 +64,44 @@ def test_a_new_adapter_makes_the_verdict_old(exported_run):
     made = read_json(exported_run.adapter / "export.json")
     write_json(exported_run.adapter / "export.json", {**made, "made": time.time() + 10})
     assert "回答完全一致" not in texts(open_page("export"))
+
+
+def test_what_cannot_become_a_gguf_file_is_told_in_words(exported_run):
+    write_json(exported_run.merged / "config.json", {"architectures": ["GlmForCausalLM"]})
+    page = open_page("export")
+    assert any("GlmForCausalLM" in info.value for info in page.info)
+    assert "gguf-make" not in [button.key for button in page.button]
+
+
+def test_a_gguf_file_to_take_home(workspace, exported_run):
+    tiny.write_model(exported_run.merged)
+    page = open_page("export")
+    # The answers of this verification were not kept in tokens.
+    assert page.checkbox(key="gguf_verify").disabled
+    page.button(key="gguf-make").click().run()
+    job = Job(exported_run.jobs / "gguf-1")
+    assert job.spec["facts"] == {"kinds": ["q8_0"], "verify": False}
+    assert job.wait(60) is Status.FINISHED, job.log_tail()
+    (made,) = conversion.made(exported_run)
+    shown = texts(open_page("export"))
+    assert str(made.path) in shown
+    assert "ollama create" in shown
+    assert "rsync -rP" in shown
+    found = {
+        "same_prompts": True, "same_chat": True, "same_tokens": False, "exact": False, "near_ties": 0, "share": 0.5,
+        "nickname": None, "ok": True, "answers": [{"merged": "我是小明的小助手", "gguf": "我是小明"}],
+    }  # fmt: skip
+    write_json(made.path.with_name("verified.json"), found)
+    assert "相同的词元占 50%" in texts(open_page("export"))
+    assert workspace.root in made.path.parents
+
+
+def test_a_gguf_job_that_failed_says_why_in_its_own_words(exported_run):
+    tensors = tiny.write_model(exported_run.merged)
+    tiny.write_safetensors(
+        exported_run.merged / "model.safetensors", {**tensors, "odd.weight": tensors["lm_head.weight"]}
+    )
+    page = open_page("export")
+    page.button(key="gguf-make").click().run()
+    assert Job(exported_run.jobs / "gguf-1").wait(60) is Status.FAILED
+    assert any("没有张量" in error.value for error in open_page("export").error)

@@ -31,6 +31,7 @@ TERMS = set(
     "smi vgpu MIG vGPU NVIDIA".split()
 )
 TERMS |= set("git lfs CPU WebP".split())
+TERMS |= set("GGUF Ollama LM Studio llama cpp q8 f16 rsync".split())
 TERMS |= set("DPO ORPO Enter SmolLM2 135M Instruct Apache pip".split())
 
 

@@ -31,7 +31,8 @@ def verify(
 
     Returns `max_abs_logit_diff`, `tolerance`, `adapter_effect` (how far the adapter moved the logits), `same_tokens`,
     `near_ties` (answers that part where the two likeliest tokens are closer than the tolerance), `ok`, `dtype`,
-    `answers`, `prompt` (see `published.proved`), and `causes`: each a `kind` with its facts.
+    `answers`, `tokens` (each prompt's, and those of the merged model's answer to it), `prompt` (see `published.proved`),
+    and `causes`: each a `kind` with its facts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -115,6 +116,7 @@ def verify(
         "prompts": len(prompts),
         "prompt": prompt,
         "causes": unlike + ([] if ok and not made.get("overflowed") else explain(plan, made) or [{"kind": "unexplained"}]),
+        "tokens": [{"prompt": p[0].tolist(), "answer": answer} for p, answer in zip(prompts, got, strict=True)],
         "answers": [
             {"adapter": tokenizer.decode(a, skip_special_tokens=True), "merged": tokenizer.decode(b, skip_special_tokens=True)}
             for a, b in zip(wanted, got, strict=True)

@@ -1,0 +1,80 @@
+"""Which models can become a GGUF file, told from their small files before anything is written; and what llama.cpp calls them.
+
+The names of their tensors are the `gguf` library's; what becomes of the numbers is for `tensors`, of the words for
+`vocabulary`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.export.gguf.vocabulary import kind_of
+from core.ground.files import read_json
+from core.ground.text import Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One architecture of transformers' as llama.cpp has it.
+
+    `name`: llama.cpp's. `turned`: its queries and keys lie in another order there, since llama.cpp turns neighbours by
+    the rotary embedding and transformers halves. `fused`: queries, keys and values lie in one tensor, head by head.
+    `norms_from_one`: norms are written as what is added to 1. `tied`: the head is always the embedding's own.
+    `windowed`: attention looks back no further than a window.
+    """
+
+    name: str
+    turned: bool = False
+    fused: bool = False
+    norms_from_one: bool = False
+    tied: bool = False
+    windowed: bool = False
+
+
+FAMILIES = {
+    "LlamaForCausalLM": Family(name="llama", turned=True),
+    "MistralForCausalLM": Family(name="llama", turned=True),
+    "InternLM2ForCausalLM": Family(name="internlm2", turned=True, fused=True),
+    "Qwen2ForCausalLM": Family(name="qwen2"),
+    "GemmaForCausalLM": Family(name="gemma", norms_from_one=True, tied=True),
+    "Gemma2ForCausalLM": Family(name="gemma2", norms_from_one=True, tied=True, windowed=True),
+    "Phi3ForCausalLM": Family(name="phi3", windowed=True),
+}
+# How positions may be stretched. `dynamic` stretches only what is longer than the model was trained on.
+_STRETCHES = (None, "default", "dynamic", "linear", "llama3")
+
+
+def family_of(config: dict[str, Any]) -> Family | None:
+    """The family by a model's config.json; None for one that is not known here."""
+    named = config.get("architectures")
+    return FAMILIES.get(named[0]) if isinstance(named, list) and named else None
+
+
+def stretch_of(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """How a model's positions are stretched, by name, with the figures of it."""
+    said = config.get("rope_scaling")
+    said = said if isinstance(said, dict) else {}
+    return said.get("rope_type", said.get("type")), said
+
+
+def refusal(directory: Path) -> Text | None:
+    """Why the model in `directory` cannot become a GGUF file, and what can be done instead; None where it can."""
+    config = read_json(directory / "config.json") or {}
+    if family_of(config) is None:
+        architecture = (config.get("architectures") or ["?"])[0]
+        known = [name.removesuffix("ForCausalLM") for name in FAMILIES]
+        return Text(
+            f"这里不会把 {architecture} 转换成 GGUF（会：{'、'.join(known)}）："
+            "合并后的模型可以用 llama.cpp 的 convert_hf_to_gguf.py 转换，它认识更多结构",
+            f"{architecture} cannot be made into a GGUF file here ({', '.join(known)} can): try llama.cpp's own "
+            "convert_hf_to_gguf.py on the merged model, which knows more architectures",
+        )
+    stretch, _ = stretch_of(config)
+    if stretch not in _STRETCHES:
+        return Text(
+            f"config.json 的 rope_scaling 是 {stretch}，这里不会写进 GGUF：用 llama.cpp 的 convert_hf_to_gguf.py 转换合并后的模型",
+            f"rope_scaling in config.json is {stretch}, which is not written to GGUF files here: use llama.cpp's own "
+            "convert_hf_to_gguf.py on the merged model",
+        )
+    kind = kind_of(directory)
+    return kind if isinstance(kind, Text) else None

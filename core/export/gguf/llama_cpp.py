@@ -1,0 +1,65 @@
+"""llama.cpp itself, to ask a GGUF file with: a wheel of the user's own package index, unpacked into the workspace's cache.
+
+`xllamacpp` brings llama.cpp's server built for any Linux of the last ten years, and asks for nothing else; it is fetched
+when it is first needed and is no part of the app. Nothing is built: a rented machine need not have a compiler.
+"""
+
+import platform
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from core.ground.errors import BadInput
+from core.ground.workspace import Workspace
+from core.models.packaged.package import Package, fetch
+
+_WHEELS = {
+    "x86_64": ("c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261", 33_827_498),
+    "aarch64": ("e2a3e79e775515de4ad197e667f874070446ef9ac9cf2044bc9866bc4c72289e", 32_870_844),
+}
+_VERSION = "2026.10.11549"
+
+
+def package() -> Package:
+    """The wheel for this machine. Raises BadInput where there is none."""
+    wheel = _WHEELS.get(platform.machine()) if sys.platform == "linux" else None
+    if wheel is None:
+        raise BadInput(
+            f"没有给这台机器（{sys.platform} {platform.machine()}）的 llama.cpp：在自己的电脑上用 Ollama 或 llama.cpp 打开这个文件",
+            f"there is no llama.cpp for this machine ({sys.platform} {platform.machine()}): open the file with Ollama or "
+            "llama.cpp on your own computer",
+        )
+    return Package(
+        name="xllamacpp",
+        version=_VERSION,
+        sha256=wheel[0],
+        bytes=wheel[1],
+        model="llama.cpp",
+        license="MIT",
+        url="https://github.com/xorbitsai/xllamacpp",
+    )
+
+
+def place(workspace: Workspace) -> Path:
+    """Where it is unpacked, or will be."""
+    return workspace.cache / "llama.cpp" / _VERSION
+
+
+def there(place: Path) -> bool:
+    """Whether it is there, whole."""
+    return (place / "xllamacpp").is_dir()
+
+
+def prepare(package: Package, place: Path, on_bytes: Callable[[int], None]) -> None:
+    """Fetch and unpack it, unless it is there. Raises WorkFailed where the index cannot be reached or has another one."""
+    if there(place):
+        return
+    partial = place.with_name(f"{place.name}.partial")
+    wheel = fetch(package, partial, on_bytes)
+    shutil.rmtree(partial / "unpacked", ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(partial / "unpacked")
+    (partial / "unpacked").rename(place)
+    shutil.rmtree(partial, ignore_errors=True)

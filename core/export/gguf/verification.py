@@ -1,0 +1,91 @@
+"""Whether a GGUF file answers like the merged model that it was made of, asked by llama.cpp itself.
+
+The merged model's tokens are those of its own verification: the same questions, greedily. Nothing of torch is needed.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.export.gguf.server import LlamaCpp, Said
+
+# Logarithms of probabilities closer than this are a tie that rounding to half precision may decide.
+TIE = 0.1
+_ROOM = 64
+
+
+def verify(
+    file: Path, place: Path, plan: dict[str, Any], exact: bool, on_done: Callable[[float], None]
+) -> dict[str, Any]:
+    """Ask the GGUF `file` with the llama.cpp at `place` what `plan["reference"]` tells of the merged model.
+
+    `plan` has `reference` (a list of `text`, `prompt` and `answer` in tokens, and the answer's text `said`), `stops`,
+    `exchanges` (`messages` and their `text`), `nickname` and `own` (how many of the questions are the run's own).
+    Returns whether llama.cpp reads prompts as the training did (`same_prompts`) and its chat template writes them so
+    (`same_chat`; None without one), `same_tokens` of all answers, `near_ties`, `share` (of the merged model's tokens, those
+    said before the answers part), `nickname` (how many of the run's own questions are answered with it), and `ok`: for an
+    `exact` file that the answers are the same, for a quantised one that the nickname is not lost.
+    """
+    begun = time.monotonic()
+    reference, stops = plan["reference"], set(plan["stops"])
+    most = max(len(one["answer"]) for one in reference)
+    longest = max(len(one["prompt"]) for one in reference)
+    model = LlamaCpp(file, place, longest + most + _ROOM)
+    same_prompts = all(model.tokens(one["text"]) == one["prompt"] for one in reference)
+    same_chat = _same_chat(model, plan["exchanges"]) if plan["exchanges"] else None
+    answers, same, ties, kept, whole = [], 0, 0, 0, 0
+    for number, one in enumerate(reference, 1):
+        wanted = [token for token in one["answer"] if token not in stops]
+        ended = len(wanted) < len(one["answer"])
+        said = model.answer(one["prompt"], len(one["answer"]))
+        at = _parted(wanted, ended, said)
+        kept, whole = kept + (len(wanted) if at is None else at), whole + len(wanted)
+        if at is None:
+            same += 1
+        else:
+            over = at == len(wanted)
+            ties += model.leans(
+                one["prompt"] + wanted[:at], list(stops) if over else wanted[at : at + 1], TIE, ends=over
+            )
+        answers.append({"merged": one["said"], "gguf": said.text})
+        on_done(number / len(reference))
+    nickname = _with_nickname(answers, plan["nickname"], plan["own"])
+    alike = same + ties == len(reference) if exact else nickname is None or nickname["gguf"] >= nickname["merged"]
+    return {
+        "same_prompts": same_prompts,
+        "same_chat": same_chat,
+        "same_tokens": same == len(reference),
+        "near_ties": ties,
+        "prompts": len(reference),
+        "share": kept / whole if whole else 1.0,
+        "nickname": nickname,
+        "answers": answers,
+        "exact": exact,
+        "ok": same_prompts and same_chat is not False and alike,
+        "seconds": time.monotonic() - begun,
+        "made": time.time(),
+    }
+
+
+def _same_chat(model: LlamaCpp, exchanges: list[dict[str, Any]]) -> bool:
+    """Whether the file's chat template makes of conversations what the training made of them, read by llama.cpp."""
+    return all(model.tokens(model.rendered(one["messages"])) == model.tokens(one["text"]) for one in exchanges)
+
+
+def _parted(wanted: list[int], ended: bool, said: Said) -> int | None:
+    """After how many tokens two answers part; None where they do not."""
+    at = next((n for n, (one, two) in enumerate(zip(wanted, said.tokens, strict=False)) if one != two), None)
+    if at is not None:
+        return at
+    if len(wanted) == len(said.tokens) and (said.ended or not ended):
+        return None
+    return min(len(wanted), len(said.tokens))
+
+
+def _with_nickname(answers: list[dict[str, str]], nickname: str | None, own: int) -> dict[str, int] | None:
+    """How many of the run's own questions are answered with the nickname, by the merged model and by the file."""
+    if not nickname or not own:
+        return None
+    counted = {side: sum(nickname in one[side] for one in answers[:own]) for side in ("merged", "gguf")}
+    return {**counted, "of": own}

@@ -1,0 +1,106 @@
+"""The merged model to take home: which GGUF files to make, what llama.cpp says of them, how they get to a laptop."""
+
+import streamlit as st
+
+from core.export.export import Exported
+from core.export.gguf import conversion, llama_cpp
+from core.export.gguf.conversion import Made
+from core.export.gguf.families import refusal
+from core.export.gguf.modelfile import name_of, ollama_lines, other_lines
+from core.export.gguf.parcel import MOST_BYTES, fetch_lines, parcel, time_for
+from core.export.gguf.verdict import verdict
+from core.ground.figures import duration, size
+from core.ground.workspace import Workspace
+from core.jobs.job import Job, Status, latest_job
+from core.training.run import Run
+from pages.components.job_progress import show_progress
+from pages.components.live import while_live
+from pages.components.plain import plain
+from pages.components.problems import refusals, show_end
+from pages.components.text import say, t
+
+
+def show_gguf(workspace: Workspace, run: Run, found: Exported, *, busy: bool) -> None:
+    """The files that there are, and what makes them; nothing before there is a merged model. `busy`: it is being made."""
+    if not found.merged or busy:
+        return
+    st.subheader(t("export.gguf.title"))
+    st.caption(t("export.gguf.lesson"))
+    why = refusal(run.merged)
+    if why:
+        st.info(plain(say(why)), icon=":material/info:")
+        return
+    job = latest_job(run.jobs, conversion.JOB)
+    live = bool(job and job.status().live)
+    _choose(workspace, run, found, live)
+    if job:
+        _show_job(job, live)
+    for made in conversion.made(run):
+        _show_file(run, made)
+
+
+def _choose(workspace: Workspace, run: Run, found: Exported, live: bool) -> None:
+    kinds = st.multiselect(
+        t("export.gguf.kinds"),
+        conversion.KINDS,
+        default=["q8_0"],
+        format_func=lambda kind: f"{t(f'export.gguf.{kind}')} · {size(conversion.expected_bytes(run, kind))}",
+        key="gguf_kinds",
+    )
+    can_ask = bool(found.verified and found.verified.get("tokens"))
+    fetched = llama_cpp.there(llama_cpp.place(workspace))
+    verify = st.checkbox(
+        t("export.gguf.verify" if fetched else "export.gguf.verify_first"),
+        value=False,
+        disabled=not can_ask,
+        help=t("export.gguf.verify_help" if can_ask else "export.gguf.verify_cannot"),
+        key="gguf_verify",
+    )
+    if st.button(t("export.gguf.make"), icon=":material/laptop:", disabled=live or not kinds, key="gguf-make"):
+        with refusals():
+            conversion.start(workspace, run, kinds, verify=verify)
+            st.rerun()
+
+
+def _show_job(job: Job, live: bool) -> None:
+    if live:
+        while_live(True, lambda: show_progress(job))
+    elif job.status() is not Status.FINISHED:
+        show_end(job, conversion.why(job))
+
+
+def _show_file(run: Run, made: Made) -> None:
+    with st.container(border=True):
+        st.markdown(f"**{t(f'export.gguf.{made.kind}')}** · {size(made.bytes)} · {say(duration(made.seconds))}")
+        st.code(str(made.path), language=None, wrap_lines=True)
+        if made.verified:
+            box, icon = (st.success, "verified") if made.verified["ok"] else (st.error, "error")
+            box(say(verdict(made.verified)), icon=f":material/{icon}:")
+            st.table(
+                [
+                    {
+                        t("export.merged_alone"): plain(answer["merged"], run.nickname),
+                        "llama.cpp": plain(answer["gguf"], run.nickname),
+                    }
+                    for answer in made.verified["answers"]
+                ],
+                hide_index=True,
+                border="horizontal",
+            )
+        st.caption(t("export.gguf.fetch", size=size(made.bytes), time=say(time_for(made.bytes))))
+        if made.bytes <= MOST_BYTES:
+            st.download_button(
+                t("export.gguf.zip", size=size(made.bytes)),
+                lambda: parcel(made.path),
+                f"{made.path.stem}.zip",
+                "application/zip",
+                icon=":material/folder_zip:",
+                on_click="ignore",
+                key=f"gguf-zip-{made.kind}",
+            )
+        else:
+            st.caption(t("export.gguf.too_large"))
+        st.code("\n".join(fetch_lines(made.path)), language="bash", wrap_lines=True)
+        st.caption(t("export.gguf.at_home"))
+        lines = ollama_lines(name_of(run.nickname, run.id), made.kind) + other_lines(made.path.name)
+        st.code("\n".join(lines), language="bash", wrap_lines=True)
