@@ -49,7 +49,7 @@ MOST_HEIGHT = 6000
 SERVER_SECONDS = 60.0
 PAGE_MS = 60_000
 # How long a page may take to show what its picture is to show.
-SHOWN_MS = 20_000
+SHOWN_MS = 60_000
 # All words that a page shows, to be masked, and put back where they were.
 _WORDS = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -151,7 +151,7 @@ def take(
 def _picture(tab: "Page", url: str, mask: Mask, path: Path, shows: Sequence[str]) -> str | None:
     """One page in one picture, however long it is; the first of the words in `shows` that it lacks, and then no picture."""
     tab.set_viewport_size({"width": WIDTH, "height": 900})
-    tab.goto(url)
+    tab.goto(url, timeout=PAGE_MS)
     tab.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=PAGE_MS)
     for _ in range(2):
         # As high as the page is; what comes into view may be drawn only then.
