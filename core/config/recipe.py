@@ -27,8 +27,14 @@ RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
 # Those whose trainings end by themselves once the identity is learned.
 ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
-FAST_UPDATES = 120
+# What `benchmarks.sweep` found on two real models (docs/recipes.md): all is learned by then, and from there on the rest
+# only gets worse; larger batches, ranks and rates cost more of what the model knew. A small model needs a larger rate.
+FAST_UPDATES = 60
 FAST_UPDATES_TINY = 200
+FAST_BATCH = 8
+# Of a card, so that the warm-up has some of them.
+FEWEST_ITERATIONS = 10
+SMALL_PARAMETERS = 300_000_000
 RANKS = {"course": 64, "fast": 16, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
 _ASKED = Text("训练中要问的问题", "what is asked during the training")
@@ -140,11 +146,13 @@ def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[st
 
 def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None) -> Iterator[Edit]:
     """Enough updates on short rows, and answers on the way."""
-    tiny = model.toy
-    batch = fit.batch_size if fit else 16 if tiny else 4
+    tiny, small = model.toy, model.parameters < SMALL_PARAMETERS
+    batch = 16 if tiny else min(FAST_BATCH, fit.batch_size) if fit else FAST_BATCH
     per_epoch = math.ceil(rows / batch)
-    updates = FAST_UPDATES_TINY if tiny else FAST_UPDATES
-    epochs = max(1, round(updates / per_epoch))
+    # Each of several cards takes its share of the iterations.
+    each = math.ceil(math.ceil(rows / max(1, cards)) / batch)
+    wanted = round(FAST_UPDATES_TINY / per_epoch) if tiny else FAST_UPDATES // per_epoch
+    epochs = max(1, wanted, math.ceil(FEWEST_ITERATIONS / each))
     total = per_epoch * epochs
     yield Edit(
         path="pack_to_max_length",
@@ -161,16 +169,17 @@ def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None)
     )
     yield Edit(
         path="lr",
-        value=2e-3 if tiny else 4e-4,
+        value=2e-3 if tiny else 6e-4 if small else 2e-4,
         why=Text("适合这个大小的模型和更新次数", "fits a model of this size and so many updates"),
     )
     if not tiny:
         yield Edit(
             path="model.lora.r",
-            value=RANKS["fast"],
+            value=RANKS["fast"] if small else RANKS["fast"] // 2,
             why=Text("学会一个身份，小适配器就够", "a small adapter is enough for an identity"),
         )
-        yield Edit(path="model.lora.lora_alpha", value=32, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
+        alpha = 2 * RANKS["fast"] if small else RANKS["fast"]
+        yield Edit(path="model.lora.lora_alpha", value=alpha, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
     yield Edit(
         path="model.lora.lora_dropout",
         value=0.0 if tiny else 0.05,
@@ -191,9 +200,8 @@ def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None)
         value="",
         why=Text("训练、评测、聊天用同一种提示", "one prompt for training, evaluation and chat"),
     )
-    # Each of several cards takes its share of the iterations.
-    if cards > 1:
-        yield Edit(path="warmup_ratio", value=0.1 if total // cards >= 20 else 0.3, why=_WARM)
+    if cards > 1 or not tiny:
+        yield Edit(path="warmup_ratio", value=0.1 if each * epochs >= 25 else 0.3, why=_WARM)
     yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
     yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "nothing is packed"))
     yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
