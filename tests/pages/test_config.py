@@ -201,6 +201,9 @@ def test_the_verdict_is_on_top_until_the_config_changes(facts):
     assert field(page, "save_steps").value == "40"
     assert "**可以训练**" in texts(page)
     assert "120 次参数更新" in texts(page)
+    # XTuner answers twice at the end, which is said, and not shown as the same iteration twice.
+    assert "120，训练结束后再答一次" in texts(page)
+    assert "120, 120" not in texts(page)
     assert primary(page) == ["下一步：开始训练"]
     assert not [button for button in page.button if str(button.key).startswith("fix-")]
     field(page, "max_epochs").set_value("5").run()
@@ -229,6 +232,11 @@ def test_a_preflight_begins_by_itself(monkeypatch):
     monkeypatch.setattr(preflight, "config_facts", lambda *_, **__: {"max_iters": 1})
     open_page("config")
     assert begun == [True, True]
+
+
+@pytest.mark.usefixtures("config", "facts")
+def test_a_picture_of_the_page_waits_for_the_verdict():
+    assert "**可以训练**" in texts(open_page("config", shot="1"))
 
 
 @pytest.mark.usefixtures("config")

@@ -82,7 +82,7 @@ def test_the_course_recipe_warns_of_a_large_n(workspace):
     page.radio(key="dataset_recipe").set_value("course").run()
     assert any("过拟合" in warning.value for warning in page.warning)
     assert "共 7502 行" in texts(page)
-    assert "会生成 7,502 行，其中 2 行互不相同" in texts(page)
+    assert "会生成 7,502 行，其中只有 2 行互不相同" in texts(page)
     page.select_slider(key="dataset_n").set_value(10).run()
     assert not any("过拟合" in warning.value for warning in page.warning)
     page.button(key="make_dataset").click().run()

@@ -1,4 +1,4 @@
-"""The words of the pages: both languages whole, nothing missing, nothing left over, nothing half translated."""
+"""The words of the pages: both languages whole, nothing missing, nothing half translated, and no figure against another."""
 
 import ast
 import re
@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from core.config.recipe import FAST_UPDATES, FAST_UPDATES_TINY
 from core.ground.workspace import PROJECT
 from pages.components.text import LANGUAGES, LOCALES, _flat, catalogue
 from tests.pages.screen import open_page, texts
@@ -28,7 +29,7 @@ TERMS = set(
     "ChatGPT Excel TSV Parquet parquet xlsx docx pdf question answer name author pretrain max length SYSTEM "
     "CUDA torch peft setuptools bf16 PowerShell Windows macOS Linux "
     "Chromium PDF Markdown Ctrl EXIF JPEG WebP GIF MB IP report html "
-    "smi vgpu MIG vGPU NVIDIA".split()
+    "smi vgpu MIG vGPU NVIDIA Qwen2 Coder".split()
 )
 TERMS |= set("git lfs CPU WebP".split())
 TERMS |= set("GGUF Ollama LM Studio llama cpp q8 f16 rsync".split())
@@ -125,3 +126,34 @@ def test_what_was_typed_stays_when_the_language_changes():
     assert page.title[0].value == "Dataset"
     assert page.text_input(key="dataset_nickname").value == "小红"
     assert page.text_input(key="dataset_nickname").label == "Nickname"
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_how_many_updates_is_for_the_preflight(language):
+    """A recipe's words may not promise a number: it depends on the model, and the preflight stands on the same page."""
+    words = catalogue(language)
+    unit = {"zh": "次参数更新", "en": r" (optimizer )?updates"}[language]
+    said = {key: text for key, text in words.items() if re.search(rf"\d[\d,.]*\s*{unit}", text)}
+    assert not said
+    assert {"zh": "一两百次", "en": "one or two hundred"}[language] in words["config.recipe_fast_caption"]
+    assert 100 <= FAST_UPDATES <= FAST_UPDATES_TINY <= 200
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_how_many_tokens_is_for_a_tokenizer(language):
+    """The form of a dataset says how many rows; an estimate of their tokens would differ from the preflight's count."""
+    form = [text for key, text in catalogue(language).items() if key.startswith(("dataset.effect", "dataset.short"))]
+    assert form
+    assert not [text for text in form if "token" in text]
+
+
+def test_how_long_the_demo_takes():
+    """On the page and in the README: a minute or two, as it is measured."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert "第一次约一分半，之后约 40 秒" in readme
+    assert "about a minute and a half on 2 CPU cores, some 40 seconds the next time" in readme
+    for language, words in (("zh", "一两分钟"), ("en", "a minute or two")):
+        told = " ".join(text for key, text in catalogue(language).items() if key.startswith("demo."))
+        assert words in told.lower()
+    for path in (PROJECT / "docs").glob("*.md"):
+        assert not re.search(r"2 (到|to) 4 (分钟|min)", path.read_text(encoding="utf-8")), path.name

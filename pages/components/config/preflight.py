@@ -21,7 +21,7 @@ from core.ground.workspace import Workspace
 from core.training import history
 from pages.components.beside import beside
 from pages.components.config.form import stamp
-from pages.components.contents import next_button
+from pages.components.contents import for_a_picture, next_button
 from pages.components.live import ticked, while_live
 from pages.components.plain import DONE, WRONG, plain
 from pages.components.problems import show_problems, show_refusal
@@ -32,6 +32,8 @@ _KEY = "preflight"
 MOST_POINTS = 12
 # A page is drawn when it is drawn; what is known already is there by then.
 PATIENCE_SECONDS = 0.2
+# A picture of the page is taken once, with the verdict in it.
+PICTURE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ def _asked(workspace: Workspace, config: Config) -> _Asked:
     asked = st.session_state.get(_KEY)
     if asked is None or asked.stamp != stamp(config):
         asked = st.session_state[_KEY] = _Asked(stamp(config))
-        if _measured(workspace, config):
+        if for_a_picture() or _measured(workspace, config):
             _begin(workspace, config)
             asked = st.session_state[_KEY]
     return asked
@@ -114,7 +116,7 @@ def _made(asked: _Asked) -> tuple[Preflight | None, StudioError | None]:
     if asked.made is None:
         return None, None
     try:
-        return asked.made.result(PATIENCE_SECONDS), None
+        return asked.made.result(PICTURE_SECONDS if for_a_picture() else PATIENCE_SECONDS), None
     except TooEarly:
         return None, None
     except StudioError as error:

@@ -235,7 +235,8 @@ def _effect(chosen: Assistant) -> None:
     found = effect(named)
     if found is None:
         return
-    st.caption(t("dataset.effect", rows=f"{found.rows:,}", unique=f"{found.unique_rows:,}"))
+    said = "effect" if found.unique_rows == found.rows else "effect_repeated"
+    st.caption(t(f"dataset.{said}", rows=f"{found.rows:,}", unique=f"{found.unique_rows:,}"))
     if found.too_often:
         st.warning(t("dataset.n_large", copies=f"{found.copies:,.0f}"), icon=":material/warning:")
 
