@@ -1,0 +1,272 @@
+"""Endurance: trainings one after the other, two tabs that come and go, kills at random; nothing lost, nothing left.
+
+    python -m benchmarks.soak [--minutes 40] [--seed N]
+
+The engine is the tests' fake one, all else is real: the app's server, its jobs and their supervisors. A training is left
+alone, stopped, or killed (the trainer, its supervisor, the guard behind that, or all of them), and then gone on with;
+its points and checkpoints must be there, each iteration once. At the end no process of it may live, and the server must
+have no more descriptors and threads than when it was warm. Its memory is written down each half minute; in a run of
+forty minutes or more, the slope after the first ten must be below 1 MB an hour. Exit 1 where something of that is not so.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.measure import say
+from core.config import config as configs
+from core.data import dataset as datasets
+from core.engine import commands
+from core.ground.errors import BadInput
+from core.ground.workspace import PROJECT, Workspace
+from core.jobs.job import Status, wait_until
+from core.training import run as runs
+from core.training import shelf
+from core.training.run import Run
+from tests.e2e.server import Server
+from tests.fakes.model import write_model
+
+PAGES = ("", "dataset", "config", "train", "train", "train", "export", "chat", "report")
+WARM_SECONDS = 600.0
+EVERY_SECONDS = 30.0
+# A tab that is gone is forgotten after so long; the app's own hour is longer than this may take.
+FORGOTTEN_SECONDS = 30
+MOST_MB_AN_HOUR = 1.0
+KEPT_RUNS = 4
+
+
+class Tabs:
+    """Two tabs, each on a page for a while, then on another one or away."""
+
+    def __init__(self, address: str, chance: random.Random) -> None:
+        self.address, self.chance = address, chance
+        self.there: list[subprocess.Popen[bytes] | None] = [None, None]
+        self.until = [0.0, 0.0]
+        self.opened = 0
+
+    def turn(self) -> None:
+        """Let those go whose time is over, and others come."""
+        for place in (0, 1):
+            if time.monotonic() < self.until[place]:
+                continue
+            away = self.there[place] is None
+            self.close(place)
+            if away or self.chance.random() < 0.7:
+                page = self.chance.choice(PAGES)
+                words = [sys.executable, "-m", "benchmarks.tab", self.address, page, ""]
+                self.there[place] = subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.DEVNULL)
+                self.opened += 1
+            self.until[place] = time.monotonic() + self.chance.uniform(3, 30)
+
+    def close(self, place: int) -> None:
+        """End a tab as a browser that crashes does."""
+        tab = self.there[place]
+        if tab is not None:
+            tab.kill()
+            tab.wait()
+            self.there[place] = None
+
+
+class Soak:
+    """The workspace, and what has been seen in it so far."""
+
+    def __init__(self, workspace: Workspace, tabs: Tabs, server: psutil.Process, chance: random.Random) -> None:
+        self.workspace, self.tabs, self.server, self.chance = workspace, tabs, server, chance
+        self.samples: list[tuple[float, float]] = []
+        self.wrong: list[str] = []
+        self.done: dict[str, int] = {}
+        self.began = time.monotonic()
+        self._sampled = 0.0
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.began
+
+    def live(self) -> None:
+        """What goes on beside: tabs come and go, and the server's memory is looked at."""
+        self.tabs.turn()
+        if self.age - self._sampled > EVERY_SECONDS:
+            self._sampled = self.age
+            self.samples.append((self.age, self.server.memory_info().rss / 2**20))
+
+    def wait(self, run: Run, seconds: float) -> bool:
+        """Wait for a run's end, at most so long."""
+        until = time.monotonic() + seconds
+        while run.state().status.live and time.monotonic() < until:
+            self.live()
+            time.sleep(0.2)
+        return not run.state().status.live
+
+    def train(self, config: str) -> None:
+        """One training with what befalls it, to its end."""
+        iters = self.chance.randint(20, 80)
+        os.environ |= {
+            "XTUNER_STUDIO_FAKE_TRAINER": "slow",
+            "XTUNER_STUDIO_FAKE_TRAINER_ITERS": str(iters),
+            "XTUNER_STUDIO_FAKE_TRAINER_SECONDS": "0.1",
+        }
+        run = runs.start(self.workspace, config)
+        fate = self.chance.choice(("left alone", "stopped", "trainer", "supervisor", "guard", "all"))
+        self.done[fate] = self.done.get(fate, 0) + 1
+        if fate != "left alone":
+            self.wait(run, self.chance.uniform(1, 12))
+            self.befall(run, fate)
+            if not self.wait(run, 120):
+                self.wrong.append(f"{run.id}: {fate}, and it does not end")
+                return
+            if run.state().status is not Status.FINISHED:
+                try:
+                    run = runs.resume(self.workspace, run)
+                except BadInput:
+                    # Nothing was saved yet: it is begun again as another one.
+                    self.done["too early to go on"] = self.done.get("too early to go on", 0) + 1
+                    return
+        if not self.wait(run, 300):
+            self.wrong.append(f"{run.id}: does not come to an end")
+        self.look(run, iters)
+
+    def befall(self, run: Run, fate: str) -> None:
+        """Do to a run what `fate` says."""
+        job = run.job
+        if fate == "stopped" or job is None:
+            # It may have ended meanwhile.
+            with contextlib.suppress(BadInput):
+                run.stop(discard=self.chance.random() < 0.3)
+            return
+        found = job.pids
+        victims = {"trainer": ["command"], "supervisor": ["supervisor"]}.get(fate, ["supervisor", "command"])
+        if fate in ("guard", "all") and found["supervisor"] is not None:
+            guard = 0
+            with contextlib.suppress(psutil.NoSuchProcess):
+                guard = psutil.Process(found["supervisor"].pid).ppid() if found["supervisor"].alive() else 0
+            if guard > 1:
+                os.kill(guard, signal.SIGKILL)
+            victims = [] if fate == "guard" else victims
+        for role in victims:
+            identity = found[role]
+            if identity is not None:
+                identity.signal(signal.SIGKILL)
+
+    def look(self, run: Run, iters: int) -> None:
+        """Whether all of a run is there that was trained."""
+        state = run.state()
+        if state.status is not Status.FINISHED:
+            self.wrong.append(f"{run.id}: {state.status} {run.job.log_tail(300) if run.job else ''}")
+            return
+        points = [point["iter"] for point in run.metrics().read()]
+        if points != sorted(set(points)) or points[-1:] != [iters]:
+            self.wrong.append(f"{run.id}: points {points[:3]} … {points[-3:]} of {iters}")
+        if not any(checkpoint.whole for checkpoint in run.checkpoints()):
+            self.wrong.append(f"{run.id}: no whole checkpoint")
+
+    def tidy(self) -> None:
+        """Keep a few runs, so that what pages show does not grow."""
+        for run in runs.every(self.workspace)[:-KEPT_RUNS]:
+            if not run.state().status.live:
+                shelf.delete(self.workspace, run)
+        shelf.empty(self.workspace)
+
+
+def slope(samples: list[tuple[float, float]]) -> float:
+    """MB an hour: the median of the slopes between all pairs of samples (Theil 1950, Sen 1968)."""
+    pairs = [(b[1] - a[1]) / (b[0] - a[0]) for n, a in enumerate(samples) for b in samples[n + 1 :]]
+    return 3600 * statistics.median(pairs) if pairs else 0.0
+
+
+def left_in(root: Path, but: set[int]) -> list[str]:
+    """The processes that belong to the workspace, by their environment or their words."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "environ"]):
+        said = " ".join(process.info["cmdline"] or []), str(process.info["environ"] or {})
+        if process.pid not in but and process.pid != os.getpid() and any(str(root) in words for words in said):
+            found.append(f"{process.pid} {said[0][:120]}")
+    return found
+
+
+def opened_by(process: psutil.Process) -> list[str]:
+    """What the descriptors of a process are, for whoever looks for the one too many."""
+    found = []
+    for descriptor in sorted(os.listdir(f"/proc/{process.pid}/fd"), key=int):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/{process.pid}/fd/{descriptor}"))
+    return found
+
+
+def soaked(minutes: float, seed: int, root: Path) -> dict[str, Any]:
+    """Do it for so long; what was seen, and `wrong`: all that is not as it should be."""
+    workspace, chance = Workspace.open(root), random.Random(seed)
+    os.environ["XTUNER_STUDIO_HOME"] = str(root)
+    commands.ENTRY = "tests.fakes.trainer"
+    write_model(workspace.model("demo"), demo=True)
+    dataset = datasets.make_assistant(workspace, "小明")
+    config = configs.make(workspace, model="demo", dataset=dataset.name, recipe="fast").name
+    app = Server({"XTUNER_STUDIO_HOME": str(root), "STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": str(FORGOTTEN_SECONDS)})
+    app.start()
+    server = psutil.Process(app.process.pid)
+    soak = Soak(workspace, Tabs(app.url, chance), server, chance)
+    warm: tuple[int, int] | None = None
+    try:
+        while soak.age < 60 * minutes:
+            soak.train(config)
+            soak.tidy()
+            if warm is None and soak.age > min(WARM_SECONDS, 30 * minutes):
+                warm = server.num_fds(), server.num_threads()
+        for place in (0, 1):
+            soak.tabs.close(place)
+        wait_until(lambda: False, 2 * FORGOTTEN_SECONDS)
+        if not app.healthy():
+            soak.wrong.append("the server does not answer")
+        ended = server.num_fds(), server.num_threads()
+        if warm and (ended[0] > warm[0] + 4 or ended[1] > warm[1] + 4):
+            soak.wrong.append(f"descriptors and threads: {warm} when warm, {ended} at the end: {opened_by(server)}")
+        children = [child.pid for child in server.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+        if children:
+            soak.wrong.append(f"the server has children: {children}")
+        if left := left_in(root, {server.pid}):
+            soak.wrong.append(f"processes are left: {left}")
+    finally:
+        for place in (0, 1):
+            soak.tabs.close(place)
+        app.kill()
+    after = [sample for sample in soak.samples if sample[0] > min(WARM_SECONDS, 30 * minutes)]
+    grows = slope(after)
+    if minutes >= 40 and grows > MOST_MB_AN_HOUR:
+        soak.wrong.append(f"the server's memory grows by {grows:.2f} MB an hour")
+    return {
+        "minutes": minutes,
+        "seed": seed,
+        "trainings": soak.done,
+        "tabs": soak.tabs.opened,
+        "server_mb": [round(sample[1], 1) for sample in soak.samples],
+        "mb_an_hour": round(grows, 2),
+        "descriptors_and_threads": {"warm": warm, "end": ended},
+        "wrong": soak.wrong,
+    }
+
+
+def main() -> int:
+    """Soak, and say what came of it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
+        found = soaked(options.minutes, options.seed, Path(scratch) / "workspace")
+    for name, value in found.items():
+        say(f"{name}: {value}")
+    return bool(found["wrong"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

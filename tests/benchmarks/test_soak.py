@@ -1,0 +1,30 @@
+"""What the soak judges by: the slope of the memory, and the processes that are left."""
+
+import os
+import subprocess
+import sys
+
+from benchmarks.soak import left_in, slope
+from core.jobs.job import wait_until
+
+
+def test_the_slope_is_that_of_most_samples():
+    steady = [(30.0 * n, 200.0 + 2 * n / 120) for n in range(80)]
+    assert abs(slope(steady) - 2.0) < 1e-6
+    steady[40] = (1200.0, 900.0)
+    assert abs(slope(steady) - 2.0) < 0.1
+    assert slope([(0.0, 1.0)]) == 0.0
+
+
+def test_what_is_left_is_found_by_its_environment_and_by_its_words(tmp_path):
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    by_words = subprocess.Popen([*sleeping, str(tmp_path)])
+    by_environment = subprocess.Popen(sleeping, env={**os.environ, "XTUNER_STUDIO_HOME": str(tmp_path)})
+    try:
+        assert wait_until(lambda: len(left_in(tmp_path, set())) == 2, 20)
+        assert len(left_in(tmp_path, {by_words.pid})) == 1
+    finally:
+        for process in (by_words, by_environment):
+            process.kill()
+            process.wait()
+    assert left_in(tmp_path, set()) == []
