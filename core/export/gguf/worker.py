@@ -59,9 +59,12 @@ class Work:
 
     def prompt(self) -> Prompt:
         """How the merged model is asked, from its own files."""
-        own = read(self.merged)
-        told = render(own, [Exchange(turns=[("?", None)])])[0] if own.text else None
-        begins = bool(own.bos) and told.text.startswith(own.bos) if told and told.text is not None else None
+        own, begins = read(self.merged), None
+        if own.text and self.plan["exchanges"]:
+            asked = self.plan["exchanges"][0]
+            told = render(own, [Exchange(turns=[(asked["messages"][-1]["content"], None)])])[0].text
+            # The first mark of a template may be the BOS itself: it stands there once, and none is put before it.
+            begins = bool(told and own.bos) and told.startswith(own.bos) and not asked["text"].startswith(own.bos)
         return Prompt(chat_template=own.text, begins=begins, stops=tuple(self.plan["stops"]))
 
     def write(self, kind: str, file: Path) -> None:

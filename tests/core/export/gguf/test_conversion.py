@@ -52,11 +52,14 @@ def test_both_files_with_all_that_lies_beside_them(workspace, run):
     assert files[0].bytes > files[1].bytes
 
 
-def test_a_template_that_begins_with_the_bos(workspace, run):
+@pytest.mark.parametrize(("bos", "adds"), [("<s>", True), ("<|im_start|>", False), (None, False)])
+def test_a_template_that_begins_with_the_bos(workspace, run, bos, adds):
+    """llama.cpp puts it there, unless it is the first mark of the trained prompt itself: then it would stand there twice."""
     said = read_json(run.merged / "tokenizer_config.json")
-    write_json(run.merged / "tokenizer_config.json", {**said, "chat_template": "{{ '<s>' }}" + tiny.TEMPLATE})
+    begun = "{{ '<s>' }}" if bos == "<s>" else ""
+    write_json(run.merged / "tokenizer_config.json", {**said, "bos_token": bos, "chat_template": begun + tiny.TEMPLATE})
     (made,) = conversion.finish(run, conversion.start(workspace, run, ["q8_0"]))
-    assert field(GGUFReader(made.path), "tokenizer.ggml.add_bos_token") is True
+    assert field(GGUFReader(made.path), "tokenizer.ggml.add_bos_token") is adds
 
 
 def test_of_another_merged_model_they_are_old(workspace, run):
