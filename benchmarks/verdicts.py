@@ -185,7 +185,7 @@ def samples(questions: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     }
     found = []
     for kind, fine in kinds.items():
-        asked = [q for q in questions if q["kind"] == kind and not q["apart"]]
+        asked = [q for q in questions if q["kind"] == kind and q["base_right"] and not q["apart"]]
         wrong = [q for q in asked if not fine(q)]
         # Half of them at most: most of what is told must be what most answers are like.
         chosen = wrong[: SAMPLES // 2 + (len(wrong) > len(asked) / 2)]
@@ -253,8 +253,8 @@ def table(options: argparse.Namespace) -> int:
 
 def lines(kept: Mapping[str, Any]) -> Iterator[str]:
     """The table of all models, and below it some answers of each training."""
-    yield "| model | training | updates | identity | facts kept | agreement | nats | parrot | leak | verdict | read as |"
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |"
+    yield "| model | training | updates | identity | facts kept | lost, gained | agreement | nats | parrot | leak | verdict | read as |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |"
     for label, model in kept.items():
         for name in _in_order(model["cases"]):
             yield _line(label, model["cases"][name])
@@ -280,6 +280,7 @@ def _line(label: str, found: Mapping[str, Any]) -> str:
         str(found["updates"]),
         _percent(found["identity"]["tuned"], found["intervals"].get("identity")),
         "too few known" if kept is None else f"{_percent(kept, found['intervals'].get('facts'))} of {right}",
+        "" if kept is None else f"{round(right * (1 - kept))}, {found['facts']['gained']}",
         _percent(manner["agreement"], found["intervals"].get("manner")),
         "" if manner["nats"] is None else f"{manner['nats']:+.2f}",
         _percent(found["parrot"]["tuned"], found["intervals"].get("parrot")),

@@ -34,7 +34,8 @@ class Answered:
     tuned_as_given: bool = False
     # For an identity question in a language that the data does not teach: shown, and not counted.
     apart: bool = False
-    # For a fact, which the base knew: whether the tuned side still does, and whether part of the nickname got into it.
+    # For a fact: whether each side answers it rightly, and whether part of the nickname got into the tuned side's answer.
+    base_right: bool = True
     still_right: bool = False
     leaked: bool = False
     # For a general question: the tokens of the base's own answer, how many the tuned side would choose too, and by how
@@ -69,6 +70,7 @@ def judge(
         base_as_given=_as_given(base, reference),
         tuned_as_given=_as_given(tuned, reference),
         apart=bool(asked.get("apart")),
+        base_right=fact is None or facts.right(base["answer"], fact),
         still_right=fact is not None and facts.right(tuned["answer"], fact),
         leaked=fact is not None and bool(nickname) and leaks(tuned["answer"], base["answer"], nickname, fact),
         tokens=other.get("tokens", 0),

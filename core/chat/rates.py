@@ -1,7 +1,8 @@
 """What judged questions come to: the rates of a score, each with the interval of so many questions, and one number of all.
 
 identity    share of the identity questions whose answer carries nickname and role, of the languages that are taught
-facts       share of the checkable questions that the base answers rightly and the tuned side still does
+facts       of the checkable questions that the base answers rightly, the share that the tuned side still does; `gained`
+            are those that it alone answers rightly, and `net` counts them against the lost
 manner      share of the tokens of the base's own answers that the tuned side would choose too, and nats lost
 retention   share of the general questions answered as the base answers them, for a base that knows no facts
 parrot      share of the questions that do not ask for it whose answer carries nickname and role
@@ -11,11 +12,13 @@ held_out    share of the questions of the dataset's held-out part answered as it
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import sqrt
+from math import comb, sqrt
 from typing import Any
 
 from core.chat.answered import Answered
 
+# As many lost and so few gained by chance alone: less likely than this. And less of the base's is what it left.
+LOSS_BY_CHANCE, NET = 0.01, 0.95
 # Fewer facts that the base knew tell nothing of how many were kept.
 LEAST_FACTS = 20
 # From this share of its questions on the identity is learned.
@@ -35,7 +38,7 @@ class Scores:
     questions: list[Answered]
     by_language: dict[str, dict[str, float]] = field(default_factory=dict)
     # `kept` is None where the base knew too few to tell.
-    facts: dict[str, Any] = field(default_factory=lambda: {"base_right": 0, "kept": None})
+    facts: dict[str, Any] = field(default_factory=lambda: {"base_right": 0, "kept": None, "gained": 0, "net": None})
     # Both None where nothing was weighed; `nats` a token.
     manner: dict[str, float | None] = field(default_factory=lambda: {"agreement": None, "nats": None})
     leak: float | None = None
@@ -65,6 +68,17 @@ class Scores:
         return self.facts["base_right"] > 0
 
     @property
+    def lost_facts(self) -> bool:
+        """Whether facts were lost, and not some for others: a base that is near knowing answers half of it rightly, and
+        any training, however harmless, turns some of both halves round. The exact test of McNemar (1947), one-sided.
+        """
+        if self.facts["kept"] is None or self.facts["net"] >= NET:
+            return False
+        lost = round(self.facts["base_right"] * (1 - self.facts["kept"]))
+        changed = lost + self.facts["gained"]
+        return sum(comb(changed, n) for n in range(lost, changed + 1)) / 2**changed < LOSS_BY_CHANCE
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many questions each score rests on."""
         kinds = [q.kind for q in self.questions]
@@ -73,7 +87,7 @@ class Scores:
         taught = "identity" in kinds
         return {
             "identity": identity,
-            "facts": facts,
+            "facts": self.facts["base_right"],
             "manner": sum(q.tokens > 0 for q in self.questions),
             "retention": general,
             "parrot": facts + general if taught else 0,
@@ -114,7 +128,7 @@ class Scores:
         learned = self.identity["tuned"] + self.held_out["tuned"] - 2 * self.parrot["tuned"]
         if not self.knows:
             return learned + self.retention["tuned"]
-        kept = self.facts["kept"] if self.facts["kept"] is not None else 0.0
+        kept = min(1.0, self.facts["net"]) if self.facts["net"] is not None else 0.0
         return learned + kept + (self.manner["agreement"] or 0.0) - 2 * (self.leak or 0.0)
 
 
@@ -148,6 +162,8 @@ def summary(questions: list[Answered]) -> Scores:
     counted = [q for q in asked if not q.apart]
     general = [q for q in questions if q.kind == "general"]
     facts = [q for q in questions if q.kind == "fact"]
+    known = [q for q in facts if q.base_right]
+    tell = len(known) >= LEAST_FACTS
     held = [q for q in questions if q.kind == "held_out"]
     unasked = general + facts
     tokens = sum(q.tokens for q in general)
@@ -164,14 +180,16 @@ def summary(questions: list[Answered]) -> Scores:
         },
         held_out={"base": _share([q.base_as_given for q in held]), "tuned": _share([q.tuned_as_given for q in held])},
         facts={
-            "base_right": len(facts),
-            "kept": _share([q.still_right for q in facts]) if len(facts) >= LEAST_FACTS else None,
+            "base_right": len(known),
+            "kept": _share([q.still_right for q in known]) if tell else None,
+            "gained": sum(q.still_right and not q.base_right for q in facts),
+            "net": round(sum(q.still_right for q in facts) / len(known), 4) if tell else None,
         },
         manner={
             "agreement": round(sum(q.agreed for q in general) / tokens, 4) if tokens else None,
             "nats": round(sum(q.nats for q in general) / tokens, 4) if tokens else None,
         },
-        leak=_share([q.leaked for q in facts]) if facts and asked else None,
+        leak=_share([q.leaked for q in facts]) if known and asked else None,
         questions=questions,
     )
 

@@ -1,6 +1,7 @@
 """Scores a run: asks the base and each side, greedily, what `asked` lists, has it judged, and keeps what came of it.
 
-The base is asked facts first: what it does not know it cannot lose, and a language that it does not speak tells nothing.
+The base is asked facts first: a language that it does not speak tells nothing. The others are asked all of a language's
+facts, those too that the base did not know: who is near knowing wins some and loses some by any training.
 Greedy, so the same for the same weights. Kept in the run: scores.json for what is exported, `scores/iter_N.json` for
 each checkpoint. What the rates are is for `rates`, what to do about them for `diagnosis`.
 """
@@ -68,11 +69,11 @@ def score_sides(
             "datasets assistant, or split a part off with datasets split and train on the rest",
         )
     asking = _Asking(worker, on_done or (lambda _: None))
-    known, spoken = _known(asking, extent)
+    checked, spoken = _facts(asking, extent)
     others = other_questions(run, spoken, held_out, extent)
     keys = [side.key for side in sides]
     told = asking.ask([BASE, *keys], others, TOKENS["other"], upto=0.75)
-    kept = asking.ask(keys, [question for question, _ in known], TOKENS["fact"], upto=0.88)
+    after_all = asking.ask(keys, [question for question, _ in checked], TOKENS["fact"], upto=0.88)
     weighed = asking.weigh([BASE, *keys], others, told[BASE]) if spoken else {}
     found = {}
     for side in sides:
@@ -83,7 +84,7 @@ def score_sides(
             answered.append(judge(kind, question, before, after, run.nickname, both))
         answered += [
             judge(kind, question, before, after, run.nickname)
-            for ((kind, question), before), after in zip(known, kept[side.key], strict=True)
+            for ((kind, question), before), after in zip(checked, after_all[side.key], strict=True)
         ]
         found[side.key] = summary(answered)
         _keep(run, side, found[side.key], extent)
@@ -125,21 +126,20 @@ def _ask(key: str, question: Mapping[str, Any]) -> Ask:
     return Ask(side=key, turns=[(question["question"], None)], system=question.get("system", ""))
 
 
-def _known(asking: _Asking, extent: Extent) -> tuple[list[tuple[Question, Line]], list[str]]:
-    """The facts that the base knows, each with its answer, and the languages that it speaks: it is asked a few first."""
-    spoken, right = [], []
+def _facts(asking: _Asking, extent: Extent) -> tuple[list[tuple[Question, Line]], list[str]]:
+    """The facts of the languages that the base speaks, each with its answer, and these languages: it is asked a few first."""
+    spoken, told = [], []
     probes = {language: fact_questions(language, extent) for language in LANGUAGES}
     first = [question for questions in probes.values() for question in questions[:PROBES]]
     answers = iter(asking.ask([BASE], first, TOKENS["fact"], upto=0.1)[BASE])
     for language, questions in probes.items():
         pairs = list(zip(questions[:PROBES], answers, strict=False))
-        known = [pair for pair in pairs if _right(*pair)]
-        if len(known) >= LEAST_RIGHT * len(pairs):
+        if sum(_right(*pair) for pair in pairs) >= LEAST_RIGHT * len(pairs):
             spoken.append(language)
-            right += known
+            told += pairs
     rest = [question for language in spoken for question in probes[language][PROBES:]]
     lines = asking.ask([BASE], rest, TOKENS["fact"], upto=0.4)[BASE]
-    return right + [pair for pair in zip(rest, lines, strict=True) if _right(*pair)], spoken
+    return told + list(zip(rest, lines, strict=True)), spoken
 
 
 def _right(question: Question, line: Line) -> bool:

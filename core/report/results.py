@@ -115,11 +115,12 @@ def _how_it_was_measured(draft: Draft, found: Scores) -> str:
         return words + draft.say(
             "保持：普通问题的回答与微调前一致。", "Retention: a general question is answered as before."
         )
-    right = found.facts["base_right"]
+    right, gained = found.facts["base_right"], found.facts["gained"]
     return words + draft.say(
-        f"知识：微调前答对的 {right} 个知识题，之后还答对的比例；方式：微调前的回答里，微调后的模型也会选的词元的比例；"
+        f"知识：微调前答对的 {right} 个知识题，之后还答对的比例（另有 {gained} 个以前答错、现在答对）；方式：微调前的回答里，微调后的模型也会选的词元的比例；"
         "泄漏：知识题的回答里混进昵称的一部分。",
-        f"Facts: of the {right} checkable questions that the base answered rightly, the share that is still right; manner: "
+        f"Facts: of the {right} checkable questions that the base answered rightly, the share that is still right (and {gained} "
+        "others that only the tuned model answers rightly); manner: "
         "the share of the tokens of the base's own answers that the tuned model would choose too; leak: part of the "
         "nickname in the answer to a fact.",
     )

@@ -10,21 +10,29 @@ from benchmarks.product import Unfit, between
 
 
 def question(kind, number, **more):
-    usual = {"tuned_identity": kind == "identity", "still_right": True, "leaked": False, "apart": False}
+    usual = {
+        "tuned_identity": kind == "identity",
+        "still_right": True,
+        "leaked": False,
+        "apart": False,
+        "base_right": True,
+    }
     return {"kind": kind, "question": f"{kind} {number}", "base": "b", "tuned": "t" * 999, **usual, **more}
 
 
 def result(verdict="damaged", read_as=None, **more):
     return {
         "about": "some | change", "updates": 40, "verdict": verdict, "read_as": read_as, "leak": 0.0,
-        "identity": {"base": 0.0, "tuned": 1.0}, "facts": {"base_right": 22, "kept": 0.5}, "parrot": {"base": 0, "tuned": 0.25},
+        "identity": {"base": 0.0, "tuned": 1.0}, "facts": {"base_right": 22, "kept": 0.5, "gained": 3, "net": 0.64}, "parrot": {"base": 0, "tuned": 0.25},
         "manner": {"agreement": 0.8, "nats": 0.25}, "intervals": {"facts": [0.3, 0.7]},
         "answers": [{"kind": "fact", "question": "Who?", "base": "<b>\nHe", "tuned": "she | it"}], **more,
     }  # fmt: skip
 
 
 def test_answers_are_shown_the_wrong_ones_first_but_not_alone():
-    asked = [question("fact", n, still_right=n != 4) for n in range(6)] + [question("identity", 0, apart=True)]
+    asked = [question("fact", n, still_right=n != 4) for n in range(6)]
+    # What the base did not know cannot have been lost.
+    asked += [question("fact", 9, still_right=False, base_right=False)] + [question("identity", 0, apart=True)]
     asked += [question("general", n, tuned_identity=n < 5) for n in range(6)]
     shown = verdicts.samples(asked)
     assert [one["question"] for one in shown] == [
@@ -42,7 +50,7 @@ def test_the_table_says_where_a_reader_differs():
     assert [row.split(" | ")[-2:] for row in rows] == [
         ["damaged", "**learned** |"], ["damaged", " |"], ["learned", "learned |"],
     ]  # fmt: skip
-    assert "50 % (30 – 70) of 22" in rows[0]
+    assert "50 % (30 – 70) of 22 | 11, 3 |" in rows[0]
     assert "+0.25" in rows[0]
     assert "| Who? | &lt;b> He | she \\| it |" in lines
 

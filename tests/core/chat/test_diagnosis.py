@@ -72,14 +72,15 @@ def test_half_of_the_epochs_is_not_half_of_the_warmup(workspace, finished_run):
     assert check_warmup(workspace, made, 1) == []
 
 
-def real(identity=1.0, kept=1.0, agreement=0.88, parrot=0.0, leak=0.0, facts=100):
-    """Scores of a base that knew facts."""
+def real(identity=1.0, kept=1.0, agreement=0.88, parrot=0.0, leak=0.0, facts=100, gained=0):
+    """Scores of a base that knew facts, and of a training that brought `gained` others."""
+    net = None if kept is None else kept + gained / facts
     return Scores(
         identity={"base": 0.0, "tuned": identity},
         retention={"base": 1.0, "tuned": 0.2},
         parrot={"base": 0.0, "tuned": parrot},
         held_out={"base": 0.0, "tuned": 0.0},
-        facts={"base_right": facts, "kept": kept},
+        facts={"base_right": facts, "kept": kept, "gained": gained, "net": net},
         manner={"agreement": agreement, "nats": 0.0},
         leak=leak,
         questions=[answered("identity"), *[answered("fact")] * facts],
@@ -93,10 +94,16 @@ def real(identity=1.0, kept=1.0, agreement=0.88, parrot=0.0, leak=0.0, facts=100
         # How the answers read says nothing of a model that knows things.
         (real(kept=0.96, agreement=0.81), "learned"),
         (real(identity=0.5), "not_learned"),
-        # Two of 22 may be chance, four are not; of many, fewer are.
-        (real(kept=20 / 22, facts=22), "learned"),
-        (real(kept=18 / 22, facts=22), "damaged"),
+        # Four of 22 may be chance, seven are not; of many, fewer are.
+        (real(kept=18 / 22, facts=22), "learned"),
+        (real(kept=15 / 22, facts=22), "damaged"),
         (real(kept=0.88), "damaged"),
+        # As many gained as lost: SmolLM2 after 14 updates, which taught it nothing yet.
+        (real(kept=0.79, facts=110, gained=27), "learned"),
+        (real(kept=0.88, facts=300, gained=30), "learned"),
+        # Qwen after the course's rows, by its Chinese facts and by its English ones.
+        (real(kept=0.735, facts=166, gained=17), "damaged"),
+        (real(kept=0.36, facts=133, gained=2), "broken"),
         (real(agreement=0.73), "damaged"),
         (real(kept=None, facts=12, agreement=0.73), "damaged"),
         (real(kept=None, facts=12), "learned"),

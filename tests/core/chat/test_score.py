@@ -93,7 +93,7 @@ def test_summary():
         "identity": {"base": 0.3333, "tuned": 0.6667, "by_language": {"zh": {"base": 0.3333, "tuned": 0.6667}}},
         "retention": {"base": 1.0, "tuned": 0.5},
         "parrot": {"base": 0.0, "tuned": 0.25},
-        "facts": {"base_right": 0, "kept": None},
+        "facts": {"base_right": 0, "kept": None, "gained": 0, "net": None},
         "manner": {"agreement": None, "nats": None},
         "leak": None,
     }
@@ -212,14 +212,19 @@ def a_fact(question):
 
 
 def test_a_base_that_knows_facts_is_measured_by_what_is_kept(finished_run):
-    lost = dict(list(KNOWN.items())[:30])
-    worker = FakeWorker(
-        "小明", forgets=2, facts=KNOWN | {question: (right, "不知道") for question, (right, _) in lost.items()}
-    )
+    asked = list(KNOWN.items())
+    lost = {question: (right, "不知道") for question, (right, _) in asked[:30]}
+    gained = {question: ("不知道", right) for question, (right, _) in asked[-10:]}
+    worker = FakeWorker("小明", forgets=2, facts=KNOWN | lost | gained)
     scores = score(finished_run, worker)
     assert scores.rates == ["identity", "facts", "manner", "parrot", "leak"]
-    assert scores.facts == {"base_right": len(KNOWN), "kept": round(1 - 30 / len(KNOWN), 4)}
-    assert scores.intervals["facts"] == interval(scores.facts["kept"], len(KNOWN))
+    right = len(KNOWN) - 10
+    kept, net = round(1 - 30 / right, 4), round(1 - 20 / right, 4)
+    assert scores.facts == {"base_right": right, "kept": kept, "gained": 10, "net": net}
+    assert scores.intervals["facts"] == interval(kept, right)
+    # 30 lost and 10 gained are not chance; 20 and 10 may be.
+    assert scores.lost_facts
+    assert not replace(scores, facts=scores.facts | {"kept": 1 - 20 / right}).lost_facts
     # 18 of 20 tokens of each answer, at 0.2 nats each.
     assert scores.manner == {"agreement": 0.9, "nats": 0.2}
     assert (scores.parrot["tuned"], scores.leak) == (0.0, 0.0)
@@ -232,7 +237,7 @@ def test_a_base_that_knows_facts_is_measured_by_what_is_kept(finished_run):
 def test_few_facts_tell_nothing(finished_run):
     few = [question["question"] for _, question in fact_questions("en", "full")][:19]
     scores = score(finished_run, FakeWorker("小明", facts={question: KNOWN[question] for question in few}))
-    assert scores.facts == {"base_right": 19, "kept": None}
+    assert scores.facts == {"base_right": 19, "kept": None, "gained": 0, "net": None}
     assert scores.rates == ["identity", "manner", "parrot", "leak"]
 
 
