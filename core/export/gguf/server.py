@@ -16,7 +16,7 @@ _SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """An answer: its tokens without the one that ended it, whether one did, and its text."""
+    """An answer: its tokens, whether one of them ended it, and its text."""
 
     tokens: list[int]
     ended: bool

@@ -5,6 +5,7 @@ The merged model's tokens are those of its own verification: the same questions,
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def verify(
         wanted = [token for token in one["answer"] if token not in stops]
         ended = len(wanted) < len(one["answer"])
         said = model.answer(one["prompt"], len(one["answer"]))
+        # llama.cpp tells the token that ended an answer, too.
+        said = replace(said, tokens=[token for token in said.tokens if token not in stops])
         at = _parted(wanted, ended, said)
         kept, whole = kept + (len(wanted) if at is None else at), whole + len(wanted)
         if at is None:
