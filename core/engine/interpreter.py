@@ -3,8 +3,9 @@
     XTUNER_STUDIO_ENGINE    an interpreter, for this process and what it starts; goes before
     settings/engine.json    the workspace's choice;  without either the app's own
 
-The app itself always stays in its own. Asks an interpreter what it holds by running `inspect_worker` in it and
-keeps the answer until its packages change; loads nothing of it. Whether it will do is for `checkup`.
+The app itself always stays in its own. One that another account could change is never run: it would run as us. Asks an
+interpreter what it holds by running `inspect_worker` in it and keeps the answer until its packages change; loads nothing
+of it. Whether it will do is for `checkup`.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from core.engine.ask import answer_of
 from core.ground import environment
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
+from core.ground.ownership import Exposed, exposed
 from core.ground.text import Text
 from core.ground.workspace import PROJECT, Workspace
 
@@ -64,7 +66,7 @@ class Engine:
 
 
 def python(workspace: Workspace) -> str:
-    """The interpreter in use. Raises BadInput where the chosen one is gone."""
+    """The interpreter in use. Raises BadInput where the chosen one is gone, or others could change it."""
     chosen = os.environ.get(ENVIRONMENT) or (read_json(_settings(workspace)) or {}).get("python")
     if not chosen or chosen == OWN:
         return sys.executable
@@ -76,6 +78,7 @@ def python(workspace: Workspace) -> str:
             f"the engine's Python {chosen} is not there or cannot be run (from {where}): choose another with engine use, "
             "or engine use own for the app's own",
         )
+    _refuse_exposed(place)
     return place
 
 
@@ -128,7 +131,8 @@ def xtuner_directory(workspace: Workspace) -> Path:
 
 
 def candidate(workspace: Workspace, entered: str | Path) -> Engine:
-    """The engine at an interpreter or environment that a user names. Raises BadInput where XTuner is not in it."""
+    """The engine at an interpreter or environment that a user names. Raises BadInput where XTuner is not in it, or where
+    others could change it."""
     text = str(entered).strip()
     if text == OWN:
         return look(workspace, sys.executable)
@@ -139,6 +143,8 @@ def candidate(workspace: Workspace, entered: str | Path) -> Engine:
             f"{text or 'the path'} is neither a Python interpreter nor an environment with bin/python: e.g. "
             "/root/.conda/envs/xtuner0121/bin/python",
         )
+    # Before it is run for the first time.
+    _refuse_exposed(place)
     _REFUSED.pop(place, None)
     found = look(workspace, place)
     why = unfit(found)
@@ -210,7 +216,26 @@ def nearby() -> list[str]:
         for place in places
         if os.path.exists(place / "bin" / "python") and any(place.glob("lib/python3*/site-packages/xtuner-*"))
     )
-    return list(found)
+    return [place for place in found if _exposed(place) is None]
+
+
+def _refuse_exposed(place: str) -> None:
+    why = _exposed(place) if place != sys.executable else None
+    if why is not None:
+        raise BadInput(f"不能用 {place} 作训练引擎：{why.text.zh}", f"{place} cannot be the engine: {why.text.en}")
+
+
+def _exposed(place: str) -> Exposed | None:
+    """What of an interpreter others could change: itself, the environment's settings, where its modules lie."""
+    parts = [Path(place)]
+    # A virtual environment, and the installation that its interpreter is a link to.
+    for root in dict.fromkeys((Path(place).parent.parent, Path(os.path.realpath(place)).parent.parent)):
+        parts += [
+            root / "pyvenv.cfg",
+            *sorted(root.glob("lib*/python3*")),
+            *sorted(root.glob("lib*/python3*/site-packages")),
+        ]
+    return next((found for part in parts if (found := exposed(part))), None)
 
 
 def _ask(chosen: str) -> dict[str, Any]:

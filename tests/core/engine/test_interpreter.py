@@ -14,10 +14,12 @@ from core.engine import checkup, interpreter
 from core.engine.commands import Cluster, engine_command, engine_environment, module_command, train_command
 from core.engine.presets import preset_text, presets
 from core.ground.errors import BadInput, WorkFailed
+from core.ground.files import write_json
 from core.jobs.job import Status
 from core.training import run as runs
 from tests.conftest import ended
 from tests.core.models.hub.closed import close
+from tests.fakes.users import STRANGER, needs_root
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +194,66 @@ def test_environments_of_another_user_are_passed_over(tmp_path, monkeypatch, wor
     assert not [path for path in interpreter.nearby() if path.startswith(str(tmp_path))]
     with pytest.raises(BadInput):
         interpreter.candidate(workspace, theirs / "envs" / "x")
+
+
+@pytest.fixture
+def asked_python(tmp_path) -> Path:
+    """An environment whose interpreter leaves a mark when it is run."""
+    root = tmp_path / "env"
+    (root / "lib" / "python3.10" / "site-packages" / "xtuner-0.2.0.dist-info").mkdir(parents=True)
+    (root / "bin").mkdir()
+    (root / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (root / "bin" / "python").write_text(f"#!/bin/sh\ntouch '{tmp_path / 'ran'}'\nexit 3\n")
+    (root / "bin" / "python").chmod(0o755)
+    return root
+
+
+@pytest.mark.parametrize(
+    "part", ["bin/python", "bin", ".", "pyvenv.cfg", "lib/python3.10", "lib/python3.10/site-packages"]
+)
+def test_one_that_others_can_write_to_is_never_run(workspace, asked_python, tmp_path, monkeypatch, part):
+    chosen, exposed = asked_python / "bin" / "python", asked_python / part
+    exposed.chmod(exposed.stat().st_mode | 0o022)
+    refusals = []
+    with pytest.raises(BadInput) as refused:
+        interpreter.candidate(workspace, asked_python)
+    refusals.append(refused.value)
+    write_json(workspace.settings / "engine.json", {"python": str(chosen)})
+    for _ in ("settings", "environment"):
+        for call in (interpreter.python, interpreter.in_use, engine_environment, interpreter.xtuner_directory):
+            with pytest.raises(BadInput) as refused:
+                call(workspace)
+            refusals.append(refused.value)
+        (workspace.settings / "engine.json").unlink(missing_ok=True)
+        monkeypatch.setenv(interpreter.ENVIRONMENT, str(asked_python))
+    for refusal in refusals:
+        assert f"chmod go-w {exposed.resolve()}" in refusal.text.en
+        assert f"chmod go-w {exposed.resolve()}" in refusal.text.zh
+        assert str(chosen) in refusal.text.en
+    assert not (tmp_path / "ran").exists()
+    # Once it is mended, it is asked.
+    exposed.chmod(exposed.stat().st_mode & ~0o022)
+    with pytest.raises(BadInput) as refused:
+        interpreter.candidate(workspace, asked_python)
+    assert "exit code 3" in str(refused.value)
+    assert (tmp_path / "ran").exists()
+
+
+@needs_root
+def test_another_users_environment_is_neither_offered_nor_run(workspace, asked_python, tmp_path, monkeypatch):
+    """The critical row: somebody else names an interpreter of theirs to our app."""
+    (tmp_path / "miniconda3" / "envs").mkdir(parents=True)
+    (tmp_path / "miniconda3" / "envs" / "theirs").symlink_to(asked_python)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    offered = str(tmp_path / "miniconda3" / "envs" / "theirs" / "bin" / "python")
+    assert offered in interpreter.nearby()
+    for path in (asked_python, *asked_python.rglob("*")):
+        os.chown(path, STRANGER, STRANGER)
+    assert offered not in interpreter.nearby()
+    with pytest.raises(BadInput) as refused:
+        interpreter.candidate(workspace, offered)
+    assert str(STRANGER) in str(refused.value)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_one_that_did_not_answer_is_not_asked_by_every_page(workspace, tmp_path):

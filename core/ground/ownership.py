@@ -1,0 +1,120 @@
+"""Whether somebody else on this machine could change a file, or swap it: by its own permissions, or those of any directory
+on the way to it, links followed. What sshd's StrictModes does for keys, for what is to run as us.
+
+Looks at the names on the way only, not at all that lies below a directory. Whoever asks says what is refused.
+"""
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from core.ground.peer import is_own
+from core.ground.text import Text
+
+# As the kernel: more links in one path are a circle.
+_MOST_LINKS = 40
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+# Groups of the system that have no members unless somebody adds some: Debian lets `staff` write to /usr/local.
+_EMPTY_GROUPS = ("root", "staff")
+_ACL = "system.posix_acl_access"
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """A file or directory that others can change: it is the user's `owner`, or (None) its permissions let them."""
+
+    path: Path
+    owner: str | None
+
+    @property
+    def text(self) -> Text:
+        """What is wrong, and what to do."""
+        if self.owner is None:
+            return Text(
+                f"别的账号可以改写 {self.path}，也就能以你的身份运行代码：先运行 chmod go-w {self.path}",
+                f"other accounts can write to {self.path}, and so could run code as you: chmod go-w {self.path} first",
+            )
+        return Text(
+            f"{self.path} 属于 {self.owner}，对方可以随时改写它，以你的身份运行代码：请用你自己或 root 安装的",
+            f"{self.path} belongs to {self.owner}, who could change it at any time and run code as you: take one that you "
+            "or root installed",
+        )
+
+
+def exposed(path: Path) -> Exposed | None:
+    """The first place on the way to `path` that others could change; None where only the user and root can.
+
+    What is not there, or may not be looked at, ends the way: nothing can be run from there either.
+    """
+    try:
+        return next((found for place in _way(path) if (found := _exposed(place))), None)
+    except OSError:
+        return None
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Every directory and link that the kernel passes on its way to `path`, and what lies there. Raises OSError."""
+    at, links = Path("/"), 0
+    yield at
+    left = list(reversed(Path.cwd().joinpath(path).parts[1:]))
+    while left:
+        name = left.pop()
+        if name == "..":
+            at = at.parent
+            continue
+        yield at / name
+        if not stat.S_ISLNK(os.lstat(at / name).st_mode):
+            at = at / name
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(f"too many links: {path}")
+        target = Path(os.readlink(at / name))
+        at = Path("/") if target.is_absolute() else at
+        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+
+
+def _exposed(path: Path) -> Exposed | None:
+    found = os.lstat(path)
+    # Also of a link: in a directory with the sticky bit its owner may put another one there.
+    if not is_own(found.st_uid):
+        return Exposed(path, _name(found.st_uid))
+    if stat.S_ISLNK(found.st_mode) or not found.st_mode & _OTHERS:
+        return None
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+        # Such as /tmp: what lies in it only its owner can replace, and whose that is comes next on the way.
+        return None
+    if not found.st_mode & stat.S_IWOTH and _alone_in(found.st_gid) and not _has_acl(path):
+        return None
+    return Exposed(path, None)
+
+
+@cache
+def _alone_in(gid: int) -> bool:
+    """Whether a group is the user's private one, as many systems make, or an empty one of the system."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
+    except KeyError:
+        return False
+    members = {*group.gr_mem, *(other.pw_name for other in pwd.getpwall() if other.pw_gid == gid)}
+    return group.gr_name in (user, *_EMPTY_GROUPS) and members <= {user, "root"}
+
+
+def _has_acl(path: Path) -> bool:
+    """Whether a list of further accounts stands behind the group's bits."""
+    try:
+        return _ACL in os.listxattr(path)
+    except OSError:
+        return False
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
