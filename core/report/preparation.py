@@ -183,7 +183,11 @@ def _shortened(row: Row) -> Any:
     def short(text: str) -> str:
         return text if len(text) <= LONGEST_SAMPLE else text[:LONGEST_SAMPLE] + "…"
 
-    turns = [{part: short(text) for part, text in turn.items()} for turn in row["conversation"][:3]]
+    # Beside texts a turn may say that it was cut off.
+    turns = [
+        {part: short(text) if isinstance(text, str) else text for part, text in turn.items()}
+        for turn in row["conversation"][:3]
+    ]
     return {"conversation": turns}
 
 
