@@ -22,10 +22,10 @@ from core.training.run import Run
 Verdict = Literal["learned", "not_learned", "over_learned", "damaged", "broken"]
 # As the product promises.
 IDENTITY, RETENTION, PARROT = LEARNED, 0.8, 0.1
-# Of real models, from the trainings in docs/identity.md: those with the base's own answers in the data agreed with 0.82 and
-# more of its tokens, with short answers of ours or the course's rows with 0.70 and less. What was lost of facts is for
-# `rates`.
-AGREEMENT, LEAK = 0.8, 0.05
+# Of real models, from the trainings in docs/identity.md: those whose answers still read like the base's agreed with 0.76 and
+# more of its tokens, the others (ours for general rows, the course's rows, ten times the rate) with 0.73 and less. What was
+# lost of facts is for `rates`.
+AGREEMENT, LEAK = 0.75, 0.05
 # Below these nobody would call it the same model any more.
 _LEAST_FACTS, _LEAST_AGREEMENT = 0.5, 0.5
 # The warm-up stays as long as it was: a short one teaches nothing.
