@@ -12,15 +12,15 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER, APART = True, False
 # A test that no line fits comes after all that do, and goes to whichever worker is free.
 ORDER = [
+    # The demo that most end-to-end tests share begins with the first that asks for it; who waits for none of it works.
     (r"e2e/test_journey\.py::.*\[zh", TOGETHER),
-    # These make the demo that the rest of the end-to-end tests share.
+    (r"e2e/test_models\.py", TOGETHER),
     (r"e2e/test_demo\.py", TOGETHER),
     (r"e2e/test_(uploads|monitor)\.py", APART),
     (r"faults/", APART),
     # They train in the demo's own workspace, where one training has its turn at a time.
     (r"e2e/test_preflight\.py::test_a_|e2e/test_distributed\.py::test_two_processes", TOGETHER),
     (r"e2e/test_journey\.py::.*\[en", TOGETHER),
-    (r"e2e/test_models\.py", TOGETHER),
     (r"e2e/test_export\.py", TOGETHER),
     (r"e2e/test_chat\.py", TOGETHER),
     (r"e2e/", APART),

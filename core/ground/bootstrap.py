@@ -174,7 +174,8 @@ def test() -> None:
     """All checks: style, then every test."""
     setup()
     os.chdir(PROJECT)
-    # Trainings side by side: a thread that waits for another leaves the core to those that work.
+    # Trainings side by side on few cores: one thread each, and none that waits while it works.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Half of a test's time is waiting for processes and browsers, so twice as many workers as cores.
     workers = str(min(2 * (os.cpu_count() or 1), MOST_WORKERS))

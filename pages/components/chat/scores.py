@@ -73,10 +73,10 @@ def show_scoring(workspace: Workspace, run: Run, job: Job | None, *, primary: bo
 
 
 def _durations(workspace: Workspace, run: Run) -> str:
-    """How long a score takes, whole or of a sample: here the last time, else on a machine that it was measured on."""
+    """How long a score takes, whole or of a sample, if one was made here."""
     took = scoring.took(workspace, run)
     if not took:
-        return t("chat.score_measured")
+        return t("chat.score_unmeasured")
     return t("chat.score_took", **{extent: say(duration(took.get(extent))) for extent in ("full", "quick")})
 
 
