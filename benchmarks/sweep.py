@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import machine, say
+from benchmarks.product import PROJECT, Unfit, between
 
-PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "recipes.md"
-BEGIN, END = "<!-- sweep: begin -->\n", "<!-- sweep: end -->\n"
 NICKNAMES = ("Mochi", "小林", "Captain Nemo", "Bo", "伍鲜同志")
 # What the config is made with beside the recipe, and what the data are: `general` rows for each identity row (0: all
 # that there are), `tokens` of a replayed answer, the `temperature` at which it is drawn and how many `samples` of it, `cut` what becomes of one that goes on.
@@ -98,10 +97,6 @@ POINTS: dict[str, dict[str, Any]] = {
     "rate 6e-4, rank 8, batch 16": {"lr": 6e-4, "r": 8, "lora_alpha": 16, "batch_size": 16},
 }
 _GOALS = {"identity": 0.98, "facts": 0.98, "agreement": 0.88, "parrot": 0.01, "leak": 0.01}
-
-
-class Unfit(Exception):  # noqa: N818
-    """A command failed."""
 
 
 class Sweep:
@@ -321,9 +316,7 @@ def spread(values: list[float], name: str, *, most: bool) -> str:
 
 def write(files: list[Path]) -> None:
     """The table in its place on the page."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    rows = table(read(files))
-    PAGE.write_text(before + BEGIN + "\n".join(rows) + "\n" + END + rest.partition(END)[2], encoding="utf-8")
+    between(PAGE, "sweep", "\n".join(table(read(files))))
 
 
 def main() -> int:
