@@ -1,4 +1,7 @@
-"""The assignment's steps, ticked from facts on disk; what comes next, and what the writeup still lacks. Changes nothing."""
+"""The assignment's steps, ticked from facts on disk; what comes next, and what the writeup still lacks. Changes nothing.
+
+A step that the course does not ask for is optional: it counts nowhere, and is never the next one.
+"""
 
 from dataclasses import dataclass
 
@@ -7,6 +10,7 @@ from core.config import config as configs
 from core.data import dataset as datasets
 from core.engine import checkup, interpreter
 from core.export.export import exported
+from core.export.gguf import conversion
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.jobs.job import Status
@@ -26,7 +30,9 @@ PAGES = {
     "merged": "export",
     "scored": "chat",
     "reported": "report",
+    "taken_home": "export",
 }
+OPTIONAL = ("taken_home",)
 # Without these a writeup has a hole; the rest is the way to them.
 IN_THE_WRITEUP = ("environment", "model", "dataset", "config", "trained", "converted", "merged", "scored")
 
@@ -39,22 +45,28 @@ class Step:
     page: str
     done: bool
     evidence: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """All steps in the course's order."""
+    """All steps in the course's order, then the optional ones."""
 
     steps: tuple[Step, ...]
 
     @property
+    def required(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if not step.optional)
+
+    @property
     def done(self) -> int:
-        return sum(step.done for step in self.steps)
+        """How many of those required are done."""
+        return sum(step.done for step in self.required)
 
     @property
     def next(self) -> Step | None:
-        """The first step that is not done; None when all are."""
-        return next((step for step in self.steps if not step.done), None)
+        """The first of those required that is not done; None when all are."""
+        return next((step for step in self.required if not step.done), None)
 
     @property
     def missing(self) -> tuple[Step, ...]:
@@ -67,7 +79,13 @@ def assignment(workspace: Workspace) -> Assignment:
     evidence = _evidence(workspace)
     return Assignment(
         steps=tuple(
-            Step(name=name, page=page, done=evidence[name] is not None, evidence=evidence[name])
+            Step(
+                name=name,
+                page=page,
+                done=evidence[name] is not None,
+                evidence=evidence[name],
+                optional=name in OPTIONAL,
+            )
             for name, page in PAGES.items()
         )
     )
@@ -90,6 +108,7 @@ def _evidence(workspace: Workspace) -> dict[str, str | None]:
         "merged": _first([run for run, found in exports.items() if found.merged]),
         "scored": _first([run.id for run in trained if stored(run)]),
         "reported": _first([run.id for run in trained if writeup.there(run)]),
+        "taken_home": _first([run.id for run in trained if conversion.made(run)]),
     }
 
 

@@ -32,6 +32,7 @@ TITLES = {
     "comparison": Text("微调前后", "Before and after"),
     "scores": Text("评分", "Scores"),
     "export": Text("合并校验", "Verification of the merge"),
+    "gguf": Text("带回家", "Taken home"),
     "files": Text("每一步的文件", "Files after each step"),
     "time": Text("用时", "Time taken"),
     "notes": Text("心得", "Notes"),

@@ -29,10 +29,13 @@ SECTIONS = (
     "comparison",
     "scores",
     "export",
+    "gguf",
     "files",
     "time",
     "notes",
 )
+# Those of which an earlier version could not know whether they were wanted: it wrote none of them down.
+_LATER = ("gguf",)
 MOST_NOTES = 20_000
 MOST_BYTES = 20 * MB
 KINDS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -74,6 +77,7 @@ def load(run: Run) -> Outline:
     if not isinstance(found, dict):
         return Outline()
     sections = [name for name in found.get("sections", SECTIONS) if name in SECTIONS]
+    _bring_what_is_new(sections, found.get("of") or [name for name in SECTIONS if name not in _LATER])
     pictures = [
         Picture(**told)
         for told in found.get("pictures", [])
@@ -162,6 +166,15 @@ def check_sections(names: Iterable[str]) -> None:
             )
 
 
+def _bring_what_is_new(sections: list[str], known: list[str]) -> None:
+    """Sections that there were not when the choice was made come in at their place, if nothing was left out then."""
+    if not set(known) & set(SECTIONS) <= set(sections):
+        return
+    for place, name in enumerate(SECTIONS):
+        if name not in known and name not in sections:
+            sections.insert(sections.index(SECTIONS[place - 1]) + 1, name)
+
+
 def _store(run: Run, outline: Outline) -> Outline:
     check_sections((*outline.sections, *(picture.section for picture in outline.pictures)))
     if len(outline.notes) > MOST_NOTES:
@@ -170,5 +183,5 @@ def _store(run: Run, outline: Outline) -> Outline:
             f"the notes have {len(outline.notes)} characters, which is too long: at most {MOST_NOTES}",
         )
     outline = replace(outline, sections=tuple(dict.fromkeys(outline.sections)))
-    write_json(directory(run) / "outline.json", {**asdict(outline), "changed": time.time()})
+    write_json(directory(run) / "outline.json", {**asdict(outline), "of": SECTIONS, "changed": time.time()})
     return outline

@@ -5,6 +5,7 @@ import re
 from core.chat.diagnosis import diagnose
 from core.chat.rates import Scores
 from core.chat.score import stored
+from core.export.gguf import conversion
 from core.ground.figures import share, size
 from core.ground.files import read_json
 from core.jobs.job import Status
@@ -193,6 +194,8 @@ def time(draft: Draft) -> list[str]:
         told = read_json(run.path / "export" / f"{step}.json") or {}
         if "seconds" in told:
             seconds[words] = told["seconds"]
+    for made in conversion.made(run):
+        seconds[f"GGUF {made.kind}"] = made.seconds + (made.verified or {}).get("seconds", 0.0)
     rows = [[words, draft.duration(taken)] for words, taken in seconds.items()]
     rows.append([f"**{say('合计', 'in all')}**", f"**{draft.duration(sum(seconds.values()))}**"])
     weights = sum(made["bytes"] for made in (draft.exported.adapter, draft.exported.merged) if made)

@@ -23,7 +23,7 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Job
 from core.jobs.single import only_one
 from core.report import outline as outlines
-from core.report import pdf, pictures, preparation, results, screenshots
+from core.report import pdf, pictures, preparation, results, screenshots, taken_home
 from core.report.markup import picture
 from core.report.mask import Mask, named_secrets
 from core.report.material import TITLES, Draft
@@ -45,6 +45,7 @@ _SECTIONS: dict[str, Callable[[Draft], list[str]]] = {
     "comparison": results.comparison,
     "scores": results.scores,
     "export": results.export,
+    "gguf": taken_home.gguf,
     "files": results.files,
     "time": results.time,
     "notes": results.notes,
@@ -117,6 +118,7 @@ def outdated(run: Run) -> bool:
         run.path / "scores.json",
         outlines.directory(run) / "outline.json",
         *(run.path / "export").glob("*.json"),
+        *(run.path / "gguf").glob("*/*.json"),
     )
     return any(source.is_file() and source.stat().st_mtime > written for source in sources)
 

@@ -18,14 +18,17 @@ SECTION = {"environment": {"section": "engine"}, "model": {"section": "models"}}
 
 
 def show_checklist(found: Assignment) -> None:
-    """The steps in three columns, and how many are done; the next one stands out, and no other does."""
+    """The steps in three columns, and how many are done; the next one stands out, and no other does. Below, the optional ones."""
     with st.container(border=True, key="checklist"):
-        st.subheader(t("checklist.title", done=found.done, all=len(found.steps)), anchor=False)
-        rows = -(-len(found.steps) // COLUMNS)
+        st.subheader(t("checklist.title", done=found.done, all=len(found.required)), anchor=False)
+        rows = -(-len(found.required) // COLUMNS)
         for number, column in enumerate(st.columns(COLUMNS, gap="small")):
             with column.container(gap=None):
-                for step in found.steps[number * rows : (number + 1) * rows]:
+                for step in found.required[number * rows : (number + 1) * rows]:
                     _show_step(step, shines=step == found.next)
+        for step in found.steps:
+            if step.optional:
+                _show_step(step, shines=False)
 
 
 def _show_step(step: Step, *, shines: bool) -> None:
@@ -46,7 +49,7 @@ def show_missing(found: Assignment) -> None:
 def remind(workspace: Workspace) -> None:
     """For the side of the other pages: what comes next, and what the writeup lacks."""
     found = assignment(workspace)
-    st.caption(t("checklist.title", done=found.done, all=len(found.steps)))
+    st.caption(t("checklist.title", done=found.done, all=len(found.required)))
     if found.next:
         with st.container(key="checklist"):
             words = t("checklist.next", step=step_words(found.next))

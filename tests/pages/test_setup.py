@@ -91,6 +91,8 @@ def test_the_checklist_is_ticked_from_the_disk():
     labels = [link.proto.label for link in page.get("page_link")]
     assert [label for label in labels if "检查环境" in label] == [":blue[**检查环境**]"]
     assert [label for label in labels if "**" in label] == [":blue[**检查环境**]"]
+    # What the course does not ask for stands below, and does not count.
+    assert labels.index("带回家：GGUF 文件（可选）") > max(map(labels.index, ("生成作业报告", "对比微调前后并评分")))
 
 
 @pytest.mark.usefixtures("exported_run")

@@ -26,9 +26,9 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
             next_button("report", primary=first)
             next_button("chat", primary=False, key="next_chat")
         return
-    number = found.steps.index(step) + 1
+    number = found.required.index(step) + 1
     st.subheader(t("guide.title", step=t(f"checklist.{step.name}")), anchor=False)
-    st.caption(t("guide.step", number=number, all=len(found.steps)))
+    st.caption(t("guide.step", number=number, all=len(found.required)))
     st.markdown(t(f"guide.{step.name}"))
     if step.name == "environment":
         _check_button(workspace, busy=busy, first=first)

@@ -92,3 +92,21 @@ def test_a_file_that_somebody_changed(finished_run, text):
     assert "task" in found.sections
     assert "poem" not in found.sections
     assert found.pictures == ()
+
+
+def test_a_section_of_a_later_version_comes_in_where_nothing_was_left_out(finished_run):
+    """Who chose without knowing of it chose nothing about it; who left something out gets no more than that."""
+    before = [name for name in outline.SECTIONS if name != "gguf"]
+    moved = ["notes", *before[:-1]]
+    for sections, of, expected in (
+        (before, None, outline.SECTIONS),
+        (moved, None, ("notes", *outline.SECTIONS[:-1])),
+        (before[:4], None, tuple(before[:4])),
+        (before, outline.SECTIONS, tuple(before)),
+    ):
+        told = {"sections": sections} | ({"of": of} if of else {})
+        (finished_run.path / "writeup").mkdir(exist_ok=True)
+        (finished_run.path / "writeup" / "outline.json").write_text(json.dumps(told))
+        assert outline.load(finished_run).sections == expected
+    outline.change(finished_run, sections=tuple(before))
+    assert outline.load(finished_run).sections == tuple(before)

@@ -1,0 +1,49 @@
+"""The section of a report on what was taken home: the GGUF files, what each took, and what llama.cpp answered with them."""
+
+from core.export.export import asked
+from core.export.gguf import conversion
+from core.export.gguf.conversion import Made
+from core.export.gguf.modelfile import name_of, ollama_lines
+from core.export.gguf.verdict import verdict
+from core.ground.figures import size
+from core.report.markup import table
+from core.report.material import Draft
+
+
+def gguf(draft: Draft) -> list[str]:
+    """The files with their sizes and seconds, whether each answers as the merged model does, and how it is opened."""
+    files, say = conversion.made(draft.run), draft.say
+    if not files:
+        return []
+    head = [say("类型", "type"), say("文件", "file"), say("大小", "size"), say("用时", "time"), "llama.cpp"]
+    lines = ollama_lines(name_of(draft.run.nickname, draft.run.id), files[-1].kind)
+    parts = [
+        say(
+            "合并后的模型写成了 GGUF 文件：Ollama、LM Studio、llama.cpp 都能打开，不需要 Python，也不需要显卡。",
+            "The merged model as GGUF files, which Ollama, LM Studio and llama.cpp open without Python and without a GPU.",
+        ),
+        table(head, [_row(draft, made) for made in files]),
+        _answers(draft, [made for made in files if made.verified]),
+        say("在自己的电脑上，装好 Ollama 之后：", "At home, once Ollama is installed:"),
+        draft.code("\n".join(lines), "bash"),
+    ]
+    return [part for part in parts if part]
+
+
+def _row(draft: Draft, made: Made) -> list[str]:
+    """One file; the last cell says what llama.cpp's answers mean, or that it was not asked."""
+    said = verdict(made.verified).in_(draft.language) if made.verified else draft.say("没有核对", "not checked")
+    return [made.kind, draft.cell(made.path.name), size(made.bytes), draft.duration(made.seconds), draft.cell(said)]
+
+
+def _answers(draft: Draft, files: list[Made]) -> str:
+    """Each question with the merged model's answer and each file's; nothing where llama.cpp was not asked."""
+    if not files:
+        return ""
+    told = [made.verified["answers"] for made in files]
+    rows = [
+        [draft.cell(question), draft.cell(answers[0]["merged"]), *(draft.cell(answer["gguf"]) for answer in answers)]
+        for question, *answers in zip(asked(draft.run), *told, strict=False)
+    ]
+    head = [draft.say("问题", "question"), draft.say("合并后的模型", "merged model"), *(made.kind for made in files)]
+    return table(head, rows)
