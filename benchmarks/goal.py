@@ -1,0 +1,275 @@
+"""What the product does to a real model as it comes: several nicknames and seeds, beside what is aimed at.
+
+    python -m benchmarks.goal train MODEL [--workspace DIR] [--jobs N] [--names N] [--seeds N] [--minutes M]
+    python -m benchmarks.goal table        writes the table in docs/recipes.md
+
+MODEL is a directory. Nothing is chosen here: the data are what `datasets assistant` makes, with the model's own answers,
+asked for once; the config is the recipe `fast`'s but for the seed, made before anything trains, since the recipe looks at
+the memory that is free; the training ends when it does by itself. Scored is what it ends with, and not the best of its
+checkpoints. A finished training is a line of the results and is not done again.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from threading import Lock
+from typing import Any
+
+from benchmarks.measure import RESULTS, machine, say
+from benchmarks.product import PROJECT, Product, Unfit, between
+from benchmarks.sweep import GOALS
+from core.ground.files import read_json
+
+PAGE = PROJECT / "docs" / "recipes.md"
+RESULT = RESULTS / "goal.jsonl"
+# One of letters, one of two characters, one of two words, a long one, one in both scripts.
+NICKNAMES = ("NICK", "伍鲜", "Captain Nemo", "Wilhelmina van der Meulen", "小明Leo同学")
+SEEDS = 3
+MOST_UPDATES = 60
+# Of an answer that went wrong, and of those that are kept.
+MOST_CHARACTERS, MOST_SHOWN = 160, 12
+# A column of the table each: its figure, and whether less of it is better; None: it is told, and no goal.
+COLUMNS = {
+    "updates": True, "identity zh": False, "identity en": False, "facts": False, "net": None, "agreement": False,
+    "nats": None, "parrot": True, "leak": True,
+}  # fmt: skip
+_PLACES = {"updates": 0, "nats": 2}
+
+
+class Goal:
+    """The trainings of one model, each in a workspace of its own; `given` is the one that all begin with."""
+
+    def __init__(self, root: Path, model: Path, threads: int | None) -> None:
+        self.root, self.model, self.name = root, model, model.name.lower()
+        self.more = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        self.given = self.product("given")
+
+    def product(self, name: str) -> Product:
+        """The commands in the workspace of that name."""
+        return Product(self.root / name, self.more)
+
+    def prepare(self, names: int) -> None:
+        """Link the model and make the data of so many nicknames; what is there already stays."""
+        if not (self.given.workspace / "models" / self.name).exists():
+            self.given("models", "link", str(self.model), "--name", self.name)
+        there = {one["name"] for one in self.given("datasets", "list")["datasets"]}
+        for number, nickname in enumerate(NICKNAMES[:names]):
+            if f"data-{number}" not in there:
+                began = time.monotonic()
+                words = ["--name", nickname, "--model", self.name, "--out", f"data-{number}"]
+                made = self.given("datasets", "assistant", *words)
+                (self.given.workspace / f"data-{number}.json").write_text(json.dumps(made), encoding="utf-8")
+                say(f"{nickname}: {made['rows']} rows, {time.monotonic() - began:.0f} s")
+
+    def configure(self, number: int, seed: int) -> None:
+        """The workspace of one training, with its config."""
+        product = self.product(f"{number}-{seed}")
+        place = product.workspace
+        if place.exists():
+            return
+        new = place.with_suffix(".partial")
+        shutil.rmtree(new, ignore_errors=True)
+        # The model is a link, and lies where it is; what the base answered is shared.
+        shutil.copytree(self.given.workspace, new, symlinks=True, ignore=shutil.ignore_patterns("jobs", "answers"))
+        answers = self.given.workspace / "cache" / "answers"
+        answers.mkdir(parents=True, exist_ok=True)
+        (new / "cache" / "answers").symlink_to(answers, target_is_directory=True)
+        words = ["--model", self.name, "--dataset", f"data-{number}", "--recipe", "fast", "--out", "config"]
+        new.replace(place)
+        try:
+            product("configs", "new", *words, "--set", f"seed={seed}")
+        except Unfit:
+            shutil.rmtree(place)
+            raise
+
+    def train(self, number: int, seed: int) -> dict[str, Any]:
+        """One training, scored: what its line says."""
+        product, began = self.product(f"{number}-{seed}"), time.monotonic()
+        made = read_json(product.workspace / f"data-{number}.json") or {}
+        done = [run for run in product("train", "list")["runs"] if run["status"] == "FINISHED"]
+        state = done[0] if done else product("train", "start", "config", "--wait")
+        trained = time.monotonic() - began
+        found = product("chat", "score", state["run"])
+        run = product.workspace / "runs" / state["run"]
+        questions = (read_json(run / "scores" / f"{found['checkpoint']}.json") or {})["questions"]
+        stop = state["early_stop"] or {}
+        return {
+            "model": self.model.name, "nickname": NICKNAMES[number], "seed": seed, "machine": machine()["name"],
+            "rows": made["rows"], "general": made["general"], "method": method((run / "config.py").read_text("utf-8")),
+            # An iteration of this recipe is an update.
+            "updates": int(found["checkpoint"].rpartition("_")[2]), "planned": state["max_iters"],
+            "early_stop": stop.get("why"), "looks": stop.get("looks", []),
+            "train_seconds": round(trained, 1), "seconds": round(time.monotonic() - began, 1),
+            **figures(found, list(made["teaches"])), "wrong": wrong(questions),
+        }  # fmt: skip
+
+
+def method(config: str) -> str:
+    """How a config trains: where the memory was short, not as it does otherwise."""
+    return "qlora" if "load_in_4bit" in config else "lora"
+
+
+def figures(found: Mapping[str, Any], taught: Sequence[str]) -> dict[str, Any]:
+    """What is kept of a score."""
+    facts, languages = found["facts"], found["identity"]["by_language"]
+    kept = facts["kept"]
+    return {
+        "identity": {one: languages[one]["tuned"] for one in taught},
+        "facts": {**facts, "lost": None if kept is None else round(facts["base_right"] * (1 - kept))},
+        "agreement": found["manner"]["agreement"],
+        "nats": found["manner"]["nats"],
+        "parrot": found["parrot"]["tuned"],
+        "leak": found["leak"],
+        "verdict": found["verdict"],
+        "questions": found["questions"],
+    }
+
+
+def wrong(questions: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]]:
+    """Answers that were not as they should be, some of each kind: to see what a figure stands for."""
+    kinds = {
+        "identity": [q for q in questions if q["kind"] == "identity" and not q["apart"] and not q["tuned_identity"]],
+        "parrot": [q for q in questions if q["kind"] in ("fact", "general") and q["tuned_identity"]],
+        "leak": [q for q in questions if q["leaked"]],
+        "lost": [q for q in questions if q["kind"] == "fact" and q["base_right"] and not q["still_right"]],
+    }
+    shown = {}
+    for kind, asked in kinds.items():
+        cells = ("question", "base", "tuned") if kind == "lost" else ("question", "tuned")
+        shown[kind] = [[q[cell][:MOST_CHARACTERS] for cell in cells] for q in asked[:MOST_SHOWN]]
+    return shown
+
+
+def train(options: argparse.Namespace) -> int:
+    """All that has no line yet, the first seed of every nickname first; how many failed or were not begun."""
+    until = time.monotonic() + 60 * options.minutes
+    model = options.model.resolve()
+    there = {(line["nickname"], line["seed"]) for line in read(options.results) if line["model"] == model.name}
+    numbers = range(len(NICKNAMES[: options.names]))
+    jobs = [(number, seed) for seed in range(1, options.seeds + 1) for number in numbers]
+    jobs = [job for job in jobs if (NICKNAMES[job[0]], job[1]) not in there]
+    own = options.jobs == 1 or "OMP_NUM_THREADS" in os.environ
+    threads = None if own else max(1, (os.cpu_count() or 1) // options.jobs)
+    given = contextlib.nullcontext(options.workspace) if options.workspace else tempfile.TemporaryDirectory()
+    lock = Lock()
+    with given as directory, ThreadPoolExecutor(options.jobs) as pool:
+        goal = Goal(Path(directory).absolute(), model, threads)
+        if jobs:
+            goal.prepare(options.names)
+        # All, before the first begins to take memory.
+        list(pool.map(lambda job: goal.configure(*job), jobs))
+
+        def one(job: tuple[int, int]) -> int:
+            what = f"{NICKNAMES[job[0]]}, seed {job[1]}"
+            if time.monotonic() > until:
+                say(f"{what}: no time left")
+                return 1
+            try:
+                line = goal.train(*job)
+            except (Unfit, OSError, KeyError) as error:
+                say(f"{what}: {type(error).__name__}: {error}")
+                return 1
+            with lock, options.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            say(f"{what}: {line['updates']} updates, {cells([line])}, {line['verdict']}, {line['seconds']:.0f} s")
+            return 0
+
+        return sum(pool.map(one, jobs))
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The lines of results."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+def lines(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A row for each model and nickname and one for all of a model: the median, the least and the most."""
+    if not trained:
+        yield "None was trained yet."
+        return
+    yield f"| model | nickname | trainings | {' | '.join(COLUMNS)} | lost, gained, of | verdicts |"
+    yield "| --- | --- | ---: |" + " ---: |" * (len(COLUMNS) + 1) + " --- |"
+    for model in sorted({line["model"] for line in trained}):
+        of_model = [line for line in trained if line["model"] == model]
+        names = sorted({line["nickname"] for line in of_model}, key=NICKNAMES.index)
+        groups = [(name, [line for line in of_model if line["nickname"] == name]) for name in names]
+        for name, many in [*groups, ("**all**", of_model)]:
+            yield f"| {model} | {name} | {len(many)} | {cells(many)} | {_facts(many)} | {_verdicts(many)} |"
+
+
+def cells(many: Sequence[Mapping[str, Any]]) -> str:
+    """The figures of some trainings; bold where the worst of them reaches the goal."""
+    found = []
+    for column, less in COLUMNS.items():
+        values = [value for line in many if (value := value_of(line, column)) is not None]
+        found.append(_cell(column, values, less) if values else "")
+    return " | ".join(found)
+
+
+def _cell(column: str, values: Sequence[float], less: bool | None) -> str:
+    places = _PLACES.get(column, 3)
+    middle, least, most = (f"{value:.{places}f}" for value in (median(values), min(values), max(values)))
+    text = middle if least == most else f"{middle} ({least} – {most})"
+    if less is None:
+        return text
+    goal = MOST_UPDATES if column == "updates" else GOALS[column.partition(" ")[0]]
+    return f"**{text}**" if (max(values) <= goal if less else min(values) >= goal) else text
+
+
+def value_of(line: Mapping[str, Any], column: str) -> float | None:
+    """A column's figure of a training; None where there is none, as of a language that it does not teach."""
+    if column.startswith("identity"):
+        return line["identity"].get(column.partition(" ")[2])
+    if column in ("facts", "net"):
+        return line["facts"]["kept" if column == "facts" else "net"]
+    return line[column]
+
+
+def _facts(many: Sequence[Mapping[str, Any]]) -> str:
+    told = [line["facts"] for line in many if line["facts"]["lost"] is not None]
+    if not told:
+        return ""
+    known = "/".join(sorted({str(one["base_right"]) for one in told}))
+    return f"{median(one['lost'] for one in told):.0f}, {median(one['gained'] for one in told):.0f}, {known}"
+
+
+def _verdicts(many: Sequence[Mapping[str, Any]]) -> str:
+    counted = Counter(line["verdict"].replace("_", " ") for line in many)
+    return ", ".join(f"{verdict} {count}" for verdict, count in counted.most_common())
+
+
+def table(options: argparse.Namespace) -> int:
+    """Write the page's table."""
+    between(PAGE, "goal", "\n".join(lines(read(options.results))))
+    return 0
+
+
+def main() -> int:
+    """What was asked for; 0 where all was done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULT)
+    commands = parser.add_subparsers(required=True)
+    training = commands.add_parser("train")
+    training.add_argument("model", type=Path)
+    training.add_argument("--workspace", type=Path, help="default: one that is thrown away")
+    training.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    training.add_argument("--names", type=int, default=len(NICKNAMES), help=f"how many of {', '.join(NICKNAMES)}")
+    training.add_argument("--seeds", type=int, default=SEEDS)
+    training.add_argument("--minutes", type=float, default=1440, help="then no more is begun")
+    training.set_defaults(work=train)
+    commands.add_parser("table").set_defaults(work=table)
+    options = parser.parse_args()
+    return options.work(options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

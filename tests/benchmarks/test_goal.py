@@ -1,0 +1,83 @@
+"""What the product does as it comes: the table's rows, what is a goal, and which answers are kept of what went wrong."""
+
+from benchmarks import goal
+
+
+def line(nickname="NICK", **more):
+    usual = {
+        "model": "tiny", "nickname": nickname, "updates": 60, "agreement": 0.9, "nats": -0.1, "parrot": 0.0, "leak": 0.0,
+        "identity": {"zh": 1.0, "en": 0.98}, "verdict": "not_learned",
+        "facts": {"base_right": 300, "kept": 0.99, "gained": 3, "net": 1.0, "lost": 3},
+    }  # fmt: skip
+    return {**usual, **more}
+
+
+def cells_of(row):
+    return [cell.strip() for cell in row.strip("|").split(" | ")]
+
+
+def test_each_nickname_has_a_row_and_all_together_another():
+    rows = [cells_of(row) for row in goal.lines([line("伍鲜"), line(), line(verdict="learned", nats=0.2)])][2:]
+    assert [row[:3] for row in rows] == [["tiny", "NICK", "2"], ["tiny", "伍鲜", "1"], ["tiny", "**all**", "3"]]
+    assert rows[2][-1] == "not learned 2, learned 1"
+    assert rows[0][goal_place("nats")] == "0.05 (-0.10 – 0.20)"
+
+
+def test_a_goal_is_reached_where_the_worst_reaches_it():
+    worse = line(updates=67, parrot=0.01, agreement=0.879, identity={"en": 0.98})
+    (row,) = [cells_of(row) for row in goal.lines([line(), worse, line()])][2:3]
+    assert row[goal_place("updates")] == "60 (60 – 67)"
+    assert row[goal_place("identity en")] == "**0.980**"
+    # Of those that teach it.
+    assert row[goal_place("identity zh")] == "**1.000**"
+    assert row[goal_place("agreement")] == "0.900 (0.879 – 0.900)"
+    assert row[goal_place("parrot")] == "**0.000 (0.000 – 0.010)**"
+    assert row[goal_place("net")] == "1.000"
+    assert row[-2] == "3, 3, 300"
+
+
+def test_without_a_training_it_says_so():
+    assert list(goal.lines([])) == ["None was trained yet."]
+
+
+def test_a_model_that_knows_nothing_has_no_figures_of_facts():
+    unknown = {"base_right": 2, "kept": None, "gained": 0, "net": None, "lost": None}
+    row = cells_of(list(goal.lines([line(facts=unknown, agreement=None, leak=None)]))[2])
+    assert [row[goal_place(name)] for name in ("facts", "net", "agreement", "leak")] == [""] * 4
+    assert row[-2] == ""
+
+
+def test_what_is_kept_of_a_score():
+    found = {
+        "identity": {"tuned": 0.5, "by_language": {"zh": {"tuned": 0.2}, "en": {"tuned": 1.0}}}, "leak": 0.0,
+        "facts": {"base_right": 100, "kept": 0.93, "gained": 1, "net": 0.94}, "parrot": {"base": 0, "tuned": 0.25},
+        "manner": {"agreement": 0.8, "nats": 0.25}, "verdict": "damaged", "questions": {"identity": 18},
+    }  # fmt: skip
+    kept = goal.figures(found, ["en"])
+    assert kept["identity"] == {"en": 1.0}
+    assert kept["facts"]["lost"] == 7
+    # Too few that it knew: nothing is said of how many were lost.
+    assert goal.figures({**found, "facts": {"base_right": 2, "kept": None}}, [])["facts"]["lost"] is None
+
+
+def test_what_went_wrong_is_shown():
+    usual = {"apart": False, "tuned_identity": False, "leaked": False, "base_right": True, "still_right": True, "base": "b", "tuned": "t" * 999}  # fmt: skip
+    asked = [
+        {**usual, "kind": "identity", "question": "who"}, {**usual, "kind": "identity", "question": "apart", "apart": True},
+        {**usual, "kind": "fact", "question": "capital", "still_right": False},
+        {**usual, "kind": "fact", "question": "unknown", "still_right": False, "base_right": False},
+        {**usual, "kind": "general", "question": "hello", "tuned_identity": True},
+        *({**usual, "kind": "fact", "question": f"leak {n}", "leaked": True} for n in range(99)),
+    ]  # fmt: skip
+    shown = goal.wrong(asked)
+    assert [[one[0] for one in shown[kind]] for kind in ("identity", "parrot", "lost")] == [
+        ["who"],
+        ["hello"],
+        ["capital"],
+    ]
+    assert len(shown["leak"]) == goal.MOST_SHOWN
+    assert shown["lost"][0] == ["capital", "b", "t" * goal.MOST_CHARACTERS]
+
+
+def goal_place(column):
+    return 3 + list(goal.COLUMNS).index(column)
