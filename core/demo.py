@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core import teaching
-from core.chat import before_after, worker_client
+from core.chat import before_after, scoring, worker_client
 from core.chat.diagnosis import diagnose
 from core.chat.score import score
 from core.chat.worker_client import Ask, Sampling
 from core.config import config as configs
-from core.data import origin as origins
-from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS, Assistant, check_nickname
+from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS, check_nickname
 from core.engine import interpreter
 from core.engine.commands import module_command
 from core.engine.failures.finish import finish_job, unfinished
@@ -33,7 +32,6 @@ from core.jobs.job import Job, Status
 from core.jobs.single import only_one
 from core.models import model as models
 from core.models import small
-from core.models.model import Model
 from core.report import writeup
 from core.training import run as runs
 
@@ -135,7 +133,8 @@ def run(
         model = models.find(workspace, small.NAME if real else models.DEMO)
         current(None)
         with progress.stage("dataset") as advance:
-            dataset, _ = teaching.make(workspace, _assistant(nickname, model), model if real else None, tell=advance)
+            wanted = teaching.usual(nickname, model)
+            dataset, _ = teaching.make(workspace, wanted, model if real else None, tell=advance)
         with progress.stage("config"):
             config = configs.make(workspace, model=model.name, dataset=dataset.name, recipe="fast")
         with progress.stage("train") as advance:
@@ -157,7 +156,10 @@ def run(
                 asks = [Ask(side=side, turns=[(q, None)]) for side in ("base", "tuned") for q in questions]
                 lines = worker.ask(asks, Sampling(max_new_tokens=96))
                 # A real model takes its time: the sample tells enough, and the whole is a click away.
-                scores = score(trained, worker, "quick" if real else "full", lambda done: advance(done, None))
+                extent = "quick" if real else "full"
+                scores = score(
+                    trained, scoring.remembering(workspace, trained, worker), extent, lambda done: advance(done, None)
+                )
             finally:
                 worker.stop()
         before, after = lines[: len(questions)], lines[len(questions) :]
@@ -178,13 +180,6 @@ def run(
     }
     write_text(trained.path / "demo.json", json.dumps(result, ensure_ascii=False, indent=2))
     return result
-
-
-def _assistant(nickname: str, model: Model) -> Assistant:
-    """What is taught: as the dataset page has it for this model."""
-    return Assistant(
-        nickname=nickname, language=origins.spoken(model), phrasings=origins.phrasings(model), **origins.origin(model)
-    )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from core import replay
-from core.data import assistant, storage
+from core.data import assistant, origin, storage
 from core.data.assistant import Assistant
 from core.data.dataset import Dataset
 from core.engine.commands import module_command
@@ -52,6 +52,23 @@ def make(
     return assistant.make(workspace, wanted, name), Text(
         f"通用对话用的是自带的问答：{why.zh}", f"the general conversations are our own: {why.en}"
     )
+
+
+def usual(nickname: str, model: Model) -> Assistant:
+    """What is taught to a model unless somebody chooses: as the dataset page has it."""
+    return Assistant(
+        nickname=nickname, language=origin.spoken(model), phrasings=origin.phrasings(model), **origin.origin(model)
+    )
+
+
+def must_ask(workspace: Workspace, model: Model) -> bool:
+    """Whether the model has to answer, for minutes, before the usual dataset for it can be made."""
+    return replay.by_default(model) and replay.stored(workspace, model.name) is None
+
+
+def at_once(workspace: Workspace, nickname: str, model: Model) -> Dataset:
+    """Make the usual dataset for a model that need not be asked first. Raises BadInput for a nickname that will not do."""
+    return make(workspace, usual(nickname, model), model if replay.by_default(model) else None)[0]
 
 
 def with_answers(wanted: Assistant, answers: Replay) -> Assistant:

@@ -12,11 +12,13 @@ from core.config import config as configs
 from core.config.config import Config
 from core.config.settings.fields import BY_NAME
 from core.data import dataset as datasets
+from core.data.dataset import Dataset
 from core.engine.config_file import ConfigFile
 from core.export.export import exported
 from core.ground.text import Text
 from core.ground.workspace import Workspace, free_name
 from core.models import model as models
+from core.training.early_stop import LEAST_AGREEMENT
 from core.training.run import Run
 
 Verdict = Literal["learned", "not_learned", "over_learned", "damaged", "broken"]
@@ -24,8 +26,8 @@ Verdict = Literal["learned", "not_learned", "over_learned", "damaged", "broken"]
 IDENTITY, RETENTION, PARROT = LEARNED, 0.8, 0.1
 # Of real models, from the trainings in docs/identity.md: those whose answers still read like the base's agreed with 0.76 and
 # more of its tokens, the others (ours for general rows, the course's rows, ten times the rate) with 0.73 and less. What was
-# lost of facts is for `rates`.
-AGREEMENT, LEAK = 0.75, 0.05
+# lost of facts is for `rates`. By the same agreement a training ends early.
+AGREEMENT, LEAK = LEAST_AGREEMENT, 0.05
 # Below these nobody would call it the same model any more.
 _LEAST_FACTS, _LEAST_AGREEMENT = 0.5, 0.5
 # The warm-up stays as long as it was: a short one teaches nothing.
@@ -62,10 +64,11 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
     identity, parrot = scores.identity["tuned"], scores.parrot["tuned"]
     agreement = scores.manner["agreement"]
     if scores.knows and (_below(scores.facts["net"], _LEAST_FACTS) or _below(agreement, _LEAST_AGREEMENT)):
-        return _broken(run)
+        return _broken(run, scores.knows)
     if parrot > PARROT or (scores.leak or 0.0) > LEAK:
         return _with_data(
             run,
+            scores.knows,
             "over_learned",
             Text("学过头了：不问身份时也报出身份", "over-learned: it names its identity unasked")
             if parrot > PARROT
@@ -73,10 +76,11 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
             _FEWER_EPOCHS,
         )
     if not scores.knows and scores.retention["tuned"] < 0.5:
-        return _broken(run)
+        return _broken(run, scores.knows)
     if scores.knows and (scores.lost_facts or _below(agreement, AGREEMENT)):
         return _with_data(
             run,
+            scores.knows,
             "damaged",
             Text("伤到了原来的本领：以前答得对的知识丢了一些", "damaged: some of the facts that it knew are gone")
             if scores.lost_facts
@@ -113,17 +117,21 @@ def _after(run: Run | None) -> Text:
     return _EXPORT if run is None or exported(run).merged is None else _WRITE
 
 
-def _broken(run: Run | None) -> Diagnosis:
+def _broken(run: Run | None, knows: bool) -> Diagnosis:
     return _with_data(
         run,
+        knows,
         "broken",
         Text("原来的能力丢了一大半", "most of what the model knew is gone"),
         {"lr": 0.5},
     )
 
 
-def _with_data(run: Run | None, verdict: Verdict, words: Text, changes: dict[str, float]) -> Diagnosis:
-    """What is mended by better data first, where the run's are not the best already, else by training less."""
+def _with_data(run: Run | None, knows: bool, verdict: Verdict, words: Text, changes: dict[str, float]) -> Diagnosis:
+    """What is mended by better data first, where the run's are not the best already, else by training less.
+
+    What a base that `knows` nothing says by itself is worth nothing as data.
+    """
     steps = {
         "max_epochs": _FEWER,
         "lr": Text("把 lr 降到一半", "halve lr"),
@@ -138,11 +146,12 @@ def _with_data(run: Run | None, verdict: Verdict, words: Text, changes: dict[str
             changes=changes,
             balanced=True,
         )
-    if not data.made.get("replay_model"):
+    if knows and not data.made.get("replay_model"):
         # Named, not done at one click: the base has to answer first.
         then = Text(
-            f"在数据集里混入模型自己的回答（datasets replay，再用 --replay 重建）；或{then.zh}",
-            f"mix the model's own answers into the dataset (datasets replay, then make it with --replay); or {then.en}",
+            f"用 datasets assistant 为这个模型重新生成数据集，通用对话默认就用模型自己的回答；或{then.zh}",
+            "make the dataset again for this model with datasets assistant, whose general conversations are then the "
+            f"model's own answers; or {then.en}",
         )
     return Diagnosis(verdict=verdict, words=words, next_step=then, changes=changes)
 
@@ -175,7 +184,7 @@ def _of_held_out(scores: Scores, run: Run | None) -> Diagnosis:
 
 def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
     """What the next config changes, by setting: its value in the run, and the new one."""
-    if _takes_other_data(run, found):
+    if takes_other_data(run, found):
         return {"dataset": (run.facts.dataset.name, "balanced")}
     config, changes = ConfigFile(run.config.read_text(encoding="utf-8")), {}
     for name, factor in found.changes.items():
@@ -190,14 +199,16 @@ def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
     return changes
 
 
-def next_config(workspace: Workspace, run: Run, found: Diagnosis) -> Config:
-    """The run's config with what the diagnosis changes, as a new one. Raises BadInput where model or data are gone."""
+def next_config(workspace: Workspace, run: Run, found: Diagnosis, data: Dataset | None = None) -> Config:
+    """The run's config with what the diagnosis changes, as a new one; or one for the other `data` that it takes.
+
+    Raises BadInput where model or data are gone.
+    """
     config = run.facts.config
     model = models.find(workspace, run.facts.model.name).name
     datasets.find(workspace, run.facts.dataset.name)
     name = free_name(workspace.configs, f"{config.name[:56]}-next")
-    if _takes_other_data(run, found):
-        data = datasets.make_assistant(workspace, run.nickname or "", "balanced")
+    if data is not None:
         return configs.make(workspace, model=model, dataset=data.name, recipe="fast", name=name)
     # As the run had it, by hand or not, but for the change.
     file = ConfigFile(run.config.read_text(encoding="utf-8"))
@@ -207,5 +218,6 @@ def next_config(workspace: Workspace, run: Run, found: Diagnosis) -> Config:
     return configs.store(workspace, name, file.text, base, {**config.to_json(), "created": time.time()})
 
 
-def _takes_other_data(run: Run, found: Diagnosis) -> bool:
+def takes_other_data(run: Run, found: Diagnosis) -> bool:
+    """Whether what is advised is another dataset."""
     return found.balanced and bool(run.nickname) and run.facts.dataset.mix != "balanced"

@@ -10,6 +10,7 @@ from core.chat.base_answers import Remembering
 from core.chat.rates import Scores
 from core.chat.score import score_sides
 from core.chat.side import Side, checkpoint_side, tuned_side
+from core.chat.worker_client import Worker
 from core.data import split
 from core.engine.commands import module_command
 from core.ground.errors import BadInput, WorkFailed
@@ -80,6 +81,11 @@ def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = No
     return found
 
 
+def remembering(workspace: Workspace, run: Run, worker: Worker) -> Worker | Remembering:
+    """The run's worker, once it is ready, which is not asked what its base has answered before, where that can be known."""
+    return Remembering(worker, answers_of(workspace, run.model_path)) if worker.precision else worker
+
+
 def score_now(
     workspace: Workspace,
     run: Run,
@@ -99,7 +105,7 @@ def score_now(
     with _stopped_by_term():
         try:
             worker.wait_ready(on_progress)
-            asked = Remembering(worker, answers_of(workspace, run.model_path)) if worker.precision else worker
+            asked = remembering(workspace, run, worker)
             began = time.monotonic()
             for start_at in range(0, len(sides), MOST_AT_ONCE):
                 some = sides[start_at : start_at + MOST_AT_ONCE]

@@ -135,6 +135,24 @@ def test_the_answers_are_asked_for_once_and_shared(workspace, model, base):
     assert replay.stored(workspace, "big") is None
 
 
+def test_the_usual_dataset_is_made_at_once_where_the_answers_are_kept(workspace, model, base):
+    assert teaching.must_ask(workspace, model)
+    worker = base(Base())
+    replay.generate(workspace, "big")
+    assert not teaching.must_ask(workspace, model)
+    worker.asked.clear()
+    made = teaching.at_once(workspace, "小明", model)
+    assert made.made["replay_model"] == "big"
+    assert made.made["recipe"] == "balanced"
+    assert not worker.asked
+
+
+def test_a_toy_need_not_be_asked(workspace):
+    toy = models.find(workspace, write_model(workspace.models / "toy").name)
+    assert not teaching.must_ask(workspace, toy)
+    assert "replay_model" not in teaching.at_once(workspace, "小明", toy).made
+
+
 @pytest.mark.parametrize("error", [NoRoom("没有内存", "no memory"), WorkFailed("坏了", "it broke")])
 def test_where_it_cannot_be_asked_our_own_rows_take_their_place(workspace, model, monkeypatch, error):
     def refuse(*_, **__):

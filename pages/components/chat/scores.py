@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from core import teaching
 from core.chat import scoring
 from core.chat.asked import Extent
-from core.chat.diagnosis import changed_settings, diagnose, next_config
+from core.chat.diagnosis import changed_settings, diagnose, next_config, takes_other_data
 from core.chat.rates import Scores
 from core.chat.score import best, of_checkpoints, stored
 from core.export import export
@@ -14,10 +15,12 @@ from core.ground.errors import StudioError
 from core.ground.figures import duration
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
+from core.models import model as models
 from core.training.run import Run
 from pages.components.charts import Line, Panel, show_chart, stacked
 from pages.components.choice import select
 from pages.components.comparison import show_score_answers, show_scores
+from pages.components.contents import link_to
 from pages.components.problems import refusals, show_end, show_refusal
 from pages.components.text import language, say, t
 
@@ -146,8 +149,14 @@ def _offer_next(workspace: Workspace, run: Run, scores: Scores) -> None:
         changes = changed_settings(run, found)
         if not changes:
             return
+        model, other = models.find(workspace, run.facts.model.name), takes_other_data(run, found)
+        if other and teaching.must_ask(workspace, model):
+            # Minutes, which are not for a click here.
+            link_to("dataset", t("chat.make_data", model=model.name))
+            return
         words = "、".join(f"{name}: {before} → {after}" for name, (before, after) in changes.items())
         if st.button(t("chat.make_next", changes=words), icon=":material/auto_fix_high:", key="make-next"):
-            made = next_config(workspace, run, found)
+            data = teaching.at_once(workspace, run.nickname or "", model) if other else None
+            made = next_config(workspace, run, found, data)
             select("config", made.name)
             st.switch_page("pages/3_config.py")

@@ -1,10 +1,13 @@
 """What scores mean, at every border."""
 
+from dataclasses import replace
+
 import pytest
 
-from core.chat.diagnosis import diagnose, next_config
+from core.chat.diagnosis import diagnose, next_config, takes_other_data
 from core.chat.rates import Scores
 from core.config import config as configs
+from core.data import dataset as datasets
 from core.forecast.warmup import check_warmup
 from tests.core.chat.test_score import answered
 
@@ -72,6 +75,15 @@ def test_half_of_the_epochs_is_not_half_of_the_warmup(workspace, finished_run):
     assert check_warmup(workspace, made, 1) == []
 
 
+def test_other_data_take_the_recipe_anew(workspace, finished_run):
+    data = datasets.make_assistant(workspace, "小明", name="other")
+    finished_run.facts.dataset.made["recipe"] = "course"
+    found = diagnose(real(agreement=0.6), finished_run)
+    assert takes_other_data(finished_run, found)
+    made = next_config(workspace, finished_run, found, data)
+    assert (made.dataset, made.facts["recipe"]) == ("other", "fast")
+
+
 def real(identity=1.0, kept=1.0, agreement=0.88, parrot=0.0, leak=0.0, facts=100, gained=0):
     """Scores of a base that knew facts, and of a training that brought `gained` others."""
     net = None if kept is None else kept + gained / facts
@@ -123,10 +135,13 @@ def test_advice_names_what_is_not_so_already(finished_run):
     hurt = real(agreement=0.6)
     assert "balanced" in diagnose(hurt).next_step.en
     assert "balanced" not in diagnose(hurt, finished_run).next_step.en
-    assert "--replay" in diagnose(hurt, finished_run).next_step.en
+    assert "own answers" in diagnose(hurt, finished_run).next_step.en
+    # What a base that knows nothing says by itself is worth nothing.
+    toy = replace(hurt, facts={**hurt.facts, "base_right": 0}, manner={"agreement": None, "nats": None})
+    assert "own answers" not in diagnose(toy, finished_run).next_step.en
     data.made["replay_model"] = "demo"
     step = diagnose(hurt, finished_run).next_step.en
-    assert "replay" not in step
+    assert "own answers" not in step
     assert "max_epochs" in step
     data.made["recipe"] = "course"
     assert "balanced" in diagnose(hurt, finished_run).next_step.en
