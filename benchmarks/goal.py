@@ -1,6 +1,6 @@
 """What the product does to a real model as it comes: several nicknames and seeds, beside what is aimed at.
 
-    python -m benchmarks.goal train MODEL [--workspace DIR] [--jobs N] [--names N] [--seeds N] [--minutes M]
+    python -m benchmarks.goal train MODEL [--workspace DIR] [--jobs N] [--cards N] [--names N] [--seeds N] [--minutes M]
     python -m benchmarks.goal table        writes the table in docs/recipes.md
 
 MODEL is a directory. Nothing is chosen here: the data are what `datasets assistant` makes, with the model's own answers,
@@ -48,14 +48,15 @@ _PLACES = {"updates": 0, "nats": 2}
 class Goal:
     """The trainings of one model, each in a workspace of its own; `given` is the one that all begin with."""
 
-    def __init__(self, root: Path, model: Path, threads: int | None) -> None:
-        self.root, self.model, self.name = root, model, model.name.lower()
+    def __init__(self, root: Path, model: Path, threads: int | None, cards: int = 0) -> None:
+        self.root, self.model, self.name, self.cards = root, model, model.name.lower(), cards
         self.more = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-        self.given = self.product("given")
+        self.given = Product(root / "given", self.more)
 
-    def product(self, name: str) -> Product:
-        """The commands in the workspace of that name."""
-        return Product(self.root / name, self.more)
+    def product(self, number: int, seed: int) -> Product:
+        """The commands in the workspace of one training; of several cards each has its own, in turn."""
+        card = {"CUDA_VISIBLE_DEVICES": str((seed * len(NICKNAMES) + number) % self.cards)} if self.cards else {}
+        return Product(self.root / f"{number}-{seed}", {**self.more, **card})
 
     def prepare(self, names: int) -> None:
         """Link the model and make the data of so many nicknames; what is there already stays."""
@@ -72,7 +73,7 @@ class Goal:
 
     def configure(self, number: int, seed: int) -> None:
         """The workspace of one training, with its config."""
-        product = self.product(f"{number}-{seed}")
+        product = self.product(number, seed)
         place = product.workspace
         if place.exists():
             return
@@ -82,6 +83,7 @@ class Goal:
         shutil.copytree(self.given.workspace, new, symlinks=True, ignore=shutil.ignore_patterns("jobs", "answers"))
         answers = self.given.workspace / "cache" / "answers"
         answers.mkdir(parents=True, exist_ok=True)
+        (new / "cache").mkdir(exist_ok=True)
         (new / "cache" / "answers").symlink_to(answers, target_is_directory=True)
         words = ["--model", self.name, "--dataset", f"data-{number}", "--recipe", "fast", "--out", "config"]
         new.replace(place)
@@ -93,7 +95,7 @@ class Goal:
 
     def train(self, number: int, seed: int) -> dict[str, Any]:
         """One training, scored: what its line says."""
-        product, began = self.product(f"{number}-{seed}"), time.monotonic()
+        product, began = self.product(number, seed), time.monotonic()
         made = read_json(product.workspace / f"data-{number}.json") or {}
         done = [run for run in product("train", "list")["runs"] if run["status"] == "FINISHED"]
         state = done[0] if done else product("train", "start", "config", "--wait")
@@ -162,7 +164,7 @@ def train(options: argparse.Namespace) -> int:
     given = contextlib.nullcontext(options.workspace) if options.workspace else tempfile.TemporaryDirectory()
     lock = Lock()
     with given as directory, ThreadPoolExecutor(options.jobs) as pool:
-        goal = Goal(Path(directory).absolute(), model, threads)
+        goal = Goal(Path(directory).absolute(), model, threads, options.cards)
         if jobs:
             goal.prepare(options.names)
         # All, before the first begins to take memory.
@@ -262,6 +264,9 @@ def main() -> int:
     training.add_argument("model", type=Path)
     training.add_argument("--workspace", type=Path, help="default: one that is thrown away")
     training.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    training.add_argument(
+        "--cards", type=int, default=0, help="share so many GPUs out; default: as the environment has it"
+    )
     training.add_argument("--names", type=int, default=len(NICKNAMES), help=f"how many of {', '.join(NICKNAMES)}")
     training.add_argument("--seeds", type=int, default=SEEDS)
     training.add_argument("--minutes", type=float, default=1440, help="then no more is begun")

@@ -79,5 +79,13 @@ def test_what_went_wrong_is_shown():
     assert shown["lost"][0] == ["capital", "b", "t" * goal.MOST_CHARACTERS]
 
 
+def test_cards_are_shared_out_in_turn(tmp_path):
+    trainings = [(number, seed) for seed in (1, 2) for number in range(len(goal.NICKNAMES))]
+    shared = goal.Goal(tmp_path, tmp_path / "model", None, cards=2)
+    cards = [shared.product(*one).more["CUDA_VISIBLE_DEVICES"] for one in trainings]
+    assert cards == ["1", "0"] * 5
+    assert not goal.Goal(tmp_path, tmp_path / "model", None).product(0, 1).more
+
+
 def goal_place(column):
     return 3 + list(goal.COLUMNS).index(column)
