@@ -52,7 +52,10 @@ def field(page, name):
 
 
 def editor(page):
-    return page.text_area(key="text-assistant-fast")
+    found = next(widget for widget in page.text_area if str(widget.key).startswith("text-assistant-fast-"))
+    # What is sent with the widget itself cannot be lost on the way to the browser, where what is set later can.
+    assert found.proto.default == found.value
+    return found
 
 
 def test_a_setting_goes_into_the_file_at_once_and_nothing_else_does(workspace, config):

@@ -33,20 +33,20 @@ def syntax_error(config: Config) -> SyntaxRefusal | None:
 
 def show_editor(workspace: Workspace, config: Config) -> None:
     """Draw the editor, above it what is wrong, and below it how it is used."""
-    versions, key = config.versions, f"text-{config.name}"
+    versions = config.versions
     error = syntax_error(config)
     if error is not None:
         st.error(f"{plain(say(error.text))}  \n{t('config.draft')}", icon=":material/error:")
     _steps(workspace, config)
     draft = versions.draft
     text = config.text() if draft is None else draft
-    if st.session_state.get(key) != text:
-        st.session_state[key] = text
+    key = _key(config, text)
     marked = f".st-key-config_text {{ --wrong-line: {error.line if error else 0}; }}"
     with st.container(key="config_text"):
         st.html(f"<style>{STYLE}\n{marked}</style>")
         st.text_area(
             t("config.text"),
+            text,
             height=460,
             key=key,
             label_visibility="collapsed",
@@ -95,6 +95,20 @@ def _steps(workspace: Workspace, config: Config) -> None:
                 key="discard_draft",
                 on_click=versions.drop_draft,
             )
+
+
+def _key(config: Config, text: str) -> str:
+    """The editor's key: another one as soon as the text is not what was typed there.
+
+    A text that is set under a key that stays goes to the browser once, and is lost where the run that sets it gives way
+    to the next one: the editor was empty then, or showed what the file no longer says. A new editor is sent with its text.
+    """
+    last = f"editor-{config.name}"
+    number = st.session_state.get(last, 0)
+    if st.session_state.get(key := f"text-{config.name}-{number}", text) != text:
+        st.session_state[last] = number + 1
+        key = f"text-{config.name}-{number + 1}"
+    return key
 
 
 def _typed(workspace: Workspace, name: str, key: str) -> None:

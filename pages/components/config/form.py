@@ -65,6 +65,7 @@ def _thing(workspace: Workspace, config: Config, what: str, name: str, names: li
     st.selectbox(
         t(f"config.{what}"),
         known,
+        known.index(name),
         key=key,
         disabled=locked,
         help=t(f"config.{what}_help"),
@@ -76,7 +77,8 @@ def _thing(workspace: Workspace, config: Config, what: str, name: str, names: li
 
 def _setting(workspace: Workspace, config: Config, field: Field, value: Any, locked: bool) -> None:
     key = f"set-{config.name}-{field.name}"
-    _in_step(key, _shown(field, value))
+    shown = _shown(field, value)
+    _in_step(key, shown)
     label, help_ = say(field.label), say(field.help)
     if not label.endswith(f" {field.name}"):
         label += f" `{field.name}`"
@@ -88,24 +90,34 @@ def _setting(workspace: Workspace, config: Config, field: Field, value: Any, loc
         "args": (workspace, config.name, field.name, key, field),
     }
     if field.kind == "bool":
-        st.toggle(label, wrap=True, **common)
+        st.toggle(label, bool(shown), wrap=True, **common)
     elif field.kind == "choice":
         words = {OWN: t("config.own_prompt")}
         show = lambda name: words.get(name, name)  # noqa: E731
-        st.selectbox(label, field.options(), index=None, placeholder=t("config.unset"), format_func=show, **common)
+        options = field.options()
+        st.selectbox(label, options, _at(options, shown), placeholder=t("config.unset"), format_func=show, **common)
     elif field.kind in ("int", "float"):
         # A number is picked or typed, in the form that people write it: 0.0002 and 2e-4 are the same.
-        picks = dict.fromkeys([*(_number(pick) for pick in field.picks), *filter(None, [st.session_state.get(key)])])
-        st.selectbox(label, list(picks), index=None, placeholder=t("config.unset"), accept_new_options=True, **common)
+        here = filter(None, [shown, st.session_state.get(key)])
+        picks = list(dict.fromkeys([*(_number(pick) for pick in field.picks), *here]))
+        unset = t("config.unset")
+        st.selectbox(label, picks, _at(picks, shown), placeholder=unset, accept_new_options=True, **common)
     elif field.kind == "list":
-        st.text_area(label, height=110, **common)
+        st.text_area(label, shown or "", height=110, **common)
     else:
-        st.text_input(label, **common)
+        st.text_input(label, shown or "", **common)
     _refusal(key)
 
 
+def _at(options: list[Any], shown: Any) -> int | None:
+    return options.index(shown) if shown in options else None
+
+
 def _in_step(key: str, shown: Any) -> None:
-    """Have the widget show what the file says, unless what was typed there was refused and waits to be mended."""
+    """Have the widget show what the file says, unless what was typed there was refused and waits to be mended.
+
+    Each is also drawn with that value of its own: what is set under its key alone is sent once, and may be lost.
+    """
     refused = st.session_state.get(_REFUSED, {})
     if key not in refused and st.session_state.get(key, _REFUSED) != shown:
         st.session_state[key] = shown
