@@ -24,14 +24,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from core.engine.workers import torch_files
-from core.engine.workers.answering import Worker, weights_of
+from core.engine.workers.unneeded import leave_out
 from core.ground.figures import size
 from core.ground.progress import progress_file, write_progress
+
+if TYPE_CHECKING:
+    from core.engine.workers.answering import Worker
 
 
 class Gone(Exception):
@@ -41,7 +44,7 @@ class Gone(Exception):
 class Server:
     """Takes connections on a thread of its own, and answers one request after the other on the main one."""
 
-    def __init__(self, worker: Worker, directory: Path) -> None:
+    def __init__(self, worker: "Worker", directory: Path) -> None:
         self.worker, self.busy = worker, False
         self.waiting: queue.Queue[Any] = queue.Queue()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -135,7 +138,10 @@ def main() -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         # Where memory runs out, the chat goes first and not the training.
         file.write("500")
+    leave_out(sys.argv[1:])
     torch_files.guard()
+    from core.engine.workers.answering import Worker, weights_of
+
     gpu = torch.cuda.is_available() and options.device != "cpu"
     if options.device == "cuda" and not gpu:
         sys.exit("There is no GPU here: load the models on the CPU.")

@@ -19,6 +19,7 @@ from core.engine.workers import ending
 from core.engine.workers.beginning import install
 from core.engine.workers.evaluation import ask_together, mark_evaluations
 from core.engine.workers.training_hook import departure, tell, watch_runners
+from core.engine.workers.unneeded import leave_out
 from core.engine.workers.without_gpu import make_cpu_work
 
 _PR_SET_PDEATHSIG = 1
@@ -81,6 +82,7 @@ def main() -> None:
     die_with_parent()
     departure.start()
     tell(note="import", done=0.0)
+    leave_out(sys.argv[1:])
     make_cpu_work()
     from core.engine.workers import torch_files
 

@@ -28,6 +28,7 @@ from typing import Any
 
 from core.engine.workers import ending
 from core.engine.workers.beginning import beginning, begun, install
+from core.engine.workers.unneeded import leave_out
 from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
 
@@ -239,6 +240,7 @@ def main() -> None:
     options = parser.parse_args()
     tell(0.0, time.monotonic())
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    leave_out(sys.argv[1:])
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=True)

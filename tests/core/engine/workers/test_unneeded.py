@@ -1,0 +1,97 @@
+"""Which libraries pass for not installed, and which are needed after all."""
+
+import subprocess
+import sys
+
+import pytest
+
+from core.engine.workers.unneeded import OF_PICTURES, UNNEEDED, leave_out
+from core.ground.workspace import PROJECT
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What is imported: of the libraries in question none."""
+    there = {
+        name: module for name, module in sys.modules.items() if name.partition(".")[0] not in (*UNNEEDED, "xtuner")
+    }
+    monkeypatch.setattr(sys, "modules", there)
+    return there
+
+
+def left(modules: dict[str, object]) -> set[str]:
+    return {name for name in UNNEEDED if name in modules and modules[name] is None}
+
+
+def test_a_plain_training_needs_none_of_them(modules, tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text("from torch.optim import AdamW\n", encoding="utf-8")
+    leave_out([str(config), "--work-dir", str(tmp_path)])
+    assert left(modules) == set(UNNEEDED)
+    assert all(name in modules for name in OF_PICTURES)
+    assert modules[OF_PICTURES[0]].InternVL_V1_5_Dataset is None
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("quantization_config=dict(type=BitsAndBytesConfig, load_in_4bit=True)", "bitsandbytes"),
+        ("from scipy.special import expit", "scipy"),
+        ("strategy = dict(type=DeepSpeedStrategy)", "deepspeed"),
+        ("import torchvision.transforms as T", "torchvision"),
+    ],
+)
+@pytest.mark.parametrize("where", ["config", "model"])
+def test_what_a_config_or_a_model_s_code_names_is_there(modules, tmp_path, text, needed, where):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "modeling_own.py").write_text(text if where == "model" else "import torch\n", encoding="utf-8")
+    config = tmp_path / "config.py"
+    line = f"pretrained_model_name_or_path = '{model}'\n"
+    config.write_text(line + (text if where == "config" else ""), encoding="utf-8")
+    leave_out([str(config)])
+    assert left(modules) == set(UNNEEDED) - {needed}
+    assert (OF_PICTURES[1] in modules) == (needed != "torchvision")
+
+
+def test_what_the_command_line_names_is_there(modules):
+    leave_out(["config.py", "--deepspeed", "deepspeed_zero2"])
+    assert left(modules) == set(UNNEEDED) - {"deepspeed"}
+
+
+def test_weights_that_are_quantised_say_so_in_their_settings(modules, tmp_path):
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "bitsandbytes"}}', encoding="utf-8")
+    leave_out(["--base", str(tmp_path)])
+    assert left(modules) == set(UNNEEDED) - {"bitsandbytes"}
+
+
+@pytest.mark.parametrize(
+    "text", ["with read_base():\n    from .other import *", "_base_ = './other.py'", "RefCOCOJsonDataset"]
+)
+def test_a_config_of_several_files_or_of_pictures_has_all(modules, tmp_path, text):
+    config = tmp_path / "config.py"
+    config.write_text(text, encoding="utf-8")
+    leave_out([str(config)])
+    assert not left(modules)
+    assert OF_PICTURES[0] not in modules
+
+
+def test_what_is_imported_already_stays(modules):
+    modules["scipy"] = sys
+    leave_out([])
+    assert left(modules) == set(UNNEEDED) - {"scipy"}
+
+
+def test_xtuner_and_the_chat_load_without_them():
+    code = """
+import sys
+from core.engine.workers.unneeded import UNNEEDED, leave_out
+leave_out([])
+from core.engine.workers.without_gpu import answer_bf16
+answer_bf16()
+import xtuner.tools.train, xtuner.engine.hooks, core.engine.workers.answering, peft
+print("needed: " + " ".join(name for name in UNNEEDED if sys.modules[name] is not None))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert done.stdout.splitlines()[-1] == "needed: "
