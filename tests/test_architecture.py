@@ -18,7 +18,7 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "dee
 # What runs in the engine's interpreter, which may be one of the user's own.
 WORKERS = CORE / "engine" / "workers"
 # The part of `ground` that needs only the standard library and Python 3.10, so that a worker may import it.
-GROUND_OF_WORKERS = {"figures", "files", "identity", "kept_answers", "model_code", "progress", "text"}
+GROUND_OF_WORKERS = {"agreed_code", "figures", "files", "identity", "kept_answers", "model_code", "progress", "text"}
 SCREENS = ("setup", "dataset", "config", "train", "export", "chat", "report")
 # Shared by the screens: between the browser and Streamlit.
 SERVER = "server"
@@ -99,6 +99,44 @@ def test_a_worker_stands_alone(path):
     assert not {"psutil", "libcst", "pynvml"} & packages(path)
     # Python 3.10 is what the course's own environment has.
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
+
+
+def _with_all_it_imports(path: Path) -> set[Path]:
+    """A worker and the workers that it imports, and those they import."""
+    found, waiting = set(), [path]
+    while waiting:
+        found.add(one := waiting.pop())
+        parts = (module.split(".") for module in imports(one) if module.startswith("core.engine.workers."))
+        waiting += {place for words in parts if (place := WORKERS / f"{words[3]}.py").is_file()} - found
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in files(WORKERS) if '__name__ == "__main__"' in path.read_text(encoding="utf-8")], ids=name
+)
+def test_a_worker_that_loads_models_lets_no_other_code_in(path):
+    sources = [one.read_text(encoding="utf-8") for one in _with_all_it_imports(path)]
+    trains = any(module.startswith("xtuner.tools") for module in imports(path))
+    if trains or any("Auto" in source and ".from_pretrained(" in source for source in sources):
+        closing = [one for one in _with_all_it_imports(path) if "code_gate.close()" in one.read_text(encoding="utf-8")]
+        assert closing, f"{name(path)} loads models and never calls code_gate.close()"
+
+
+# By what a user calls a model: shown, searched by, put back. All else takes `models/<name>`, which leads to the agreed copy.
+OWNERS_DIRECTORY = {
+    "core/config/named.py", "core/headless/models.py", "core/models/family.py",
+    "core/models/model.py", "core/models/trust.py", "core/report/preparation.py", "pages/components/setup/models.py",
+    "pages/components/setup/sources.py",
+}  # fmt: skip
+
+
+def test_where_a_linked_model_comes_from_is_no_place_to_load_it_from():
+    asking = {
+        name(path)
+        for path in files(CORE, PAGES)
+        if "core.models.agreed" in imports(path) or ".linked_to" in path.read_text(encoding="utf-8")
+    }
+    assert asking <= {*OWNERS_DIRECTORY, "core/models/agreed.py"}
 
 
 @pytest.mark.parametrize("module", sorted(GROUND_OF_WORKERS))

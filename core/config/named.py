@@ -14,6 +14,7 @@ from core.ground.errors import BadInput
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.models import model as models
+from core.models.agreed import origin
 
 _MODEL = f"{LLM}.pretrained_model_name_or_path"
 _FILES = (f"{DATASET}.dataset.data_files.train", f"{DATASET}.dataset.data_files")
@@ -32,7 +33,7 @@ def model_named(workspace: Workspace, config: ConfigFile) -> str | None:
         return path.name
     for place in sorted(workspace.models.glob("*")):
         # Of what may not be looked at, os.path says that it is not there, where Path raises.
-        if path.is_absolute() and os.path.exists(place) and place.resolve() == path.resolve():
+        if path.is_absolute() and os.path.exists(place) and origin(place) == path.resolve():
             return place.name
     raise BadInput(
         f"配置里的模型 {value} 不是工作区里的模型：先用 models link 链接它，或改成已有的模型",

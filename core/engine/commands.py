@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.engine import interpreter
+from core.ground.agreed_code import VARIABLE
 from core.ground.errors import BadInput
 from core.ground.workspace import PROJECT, Workspace
 
@@ -89,6 +90,8 @@ def engine_environment(workspace: Workspace) -> dict[str, str]:
         "PATH": os.pathsep.join([os.path.dirname(python), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
+        # Whose agreed code may run.
+        VARIABLE: str(workspace.root),
         # Models and data are local: a hub that cannot be reached must not be waited for.
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",

@@ -5,8 +5,13 @@ from pathlib import Path
 from core.ground.figures import size
 
 
-def tree(root: Path, *, depth: int | None = None, sizes: bool = False, most: int | None = None) -> str:
-    """The files below `root`, as deep as `depth` and no more than `most` lines of them; `sizes` go behind the names."""
+def tree(
+    root: Path, *, depth: int | None = None, sizes: bool = False, most: int | None = None, linked_to: Path | None = None
+) -> str:
+    """The files below `root`, as deep as `depth` and no more than `most` lines of them; `sizes` go behind the names.
+
+    `linked_to`: what `root` is a link to in the user's eyes, where that is not what it leads to.
+    """
     lines: list[str] = []
     directories = files = 0
 
@@ -29,8 +34,9 @@ def tree(root: Path, *, depth: int | None = None, sizes: bool = False, most: int
             if inside and level != depth:
                 draw(entry, before + ("    " if last else "│   "), level + 1)
 
-    draw(root, "", 1)
+    draw(linked_to or root, "", 1)
     if most is not None and len(lines) > most:
         lines[most:] = [f"… ({len(lines) - most})"]
     counts = f"{directories} director{'y' if directories == 1 else 'ies'}, {files} file{'' if files == 1 else 's'}"
-    return "\n".join([named(root), *lines, "", counts])
+    first = f"{root.name} -> {linked_to}" if linked_to else named(root)
+    return "\n".join([first, *lines, "", counts])

@@ -82,7 +82,7 @@ def models_trust(workspace: Workspace, options: Options) -> Answer:
 
 def models_tree(workspace: Workspace, options: Options) -> Answer:
     model = models.find(workspace, options.name)
-    return {"name": model.name, "tree": tree(model.path)}
+    return {"name": model.name, "tree": tree(model.path, linked_to=model.linked_to)}
 
 
 def models_shared(*_: object) -> Answer:

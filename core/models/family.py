@@ -11,6 +11,7 @@ from pathlib import Path
 from core.ground.files import read_start
 from core.ground.model_code import read_object
 from core.ground.text import Text
+from core.models.agreed import origin
 from core.models.model import Model
 
 _README_BYTES = 2000
@@ -209,10 +210,11 @@ def _find(family: Family, name: str) -> re.Match[str] | None:
 def _names(model: Model) -> list[str]:
     """What a model is called, the surest first: where it lies, in the workspace, in its config, in its README."""
     path = Path(model.path)
-    names = [path.resolve().name, model.name]
-    if path.resolve().parent.name == "snapshots":
+    lies = origin(path)
+    names = [lies.name, model.name]
+    if lies.parent.name == "snapshots":
         # A hub's cache: models--OWNER--NAME/snapshots/REVISION.
-        names.insert(0, path.resolve().parents[1].name.rpartition("--")[2])
+        names.insert(0, lies.parents[1].name.rpartition("--")[2])
     said = (read_object(path / "config.json") or {}).get("_name_or_path")
     if isinstance(said, str):
         names.append(said.rpartition("/")[2])

@@ -12,19 +12,19 @@ from typing import Any
 from core.engine.architectures import Architectures, architectures
 from core.engine.commands import engine_environment, module_command
 from core.engine.presets import PromptTemplate
+from core.ground.agreed_code import DEMO
 from core.ground.errors import BadInput
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import Job
 from core.jobs.single import live, starting
+from core.models import agreed, trust
 from core.models import prompt as prompts
 from core.models import shared as shared_models
-from core.models import trust
 from core.models.kind import misfit
 from core.models.place import refuse_no_model
 from core.models.prompt import Prompt
-from core.models.trust import DEMO
 from core.models.weights import examine
 
 DIALOGUES = PROJECT / "core" / "data" / "dialogues"
@@ -77,8 +77,8 @@ class Model:
 
     @property
     def linked_to(self) -> Path | None:
-        """Where the link points; None for a model that lies in the workspace itself."""
-        return self.path.readlink() if self.path.is_symlink() else None
+        """What was linked; None for a model that lies in the workspace itself."""
+        return agreed.origin(self.path) if self.path.is_symlink() else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -95,11 +95,8 @@ class Model:
 def every(workspace: Workspace) -> list[Model]:
     """All models of the workspace, by name, the broken ones with their problems."""
     known = architectures(workspace)
-    return [
-        look(path, known, cache=workspace.cache)
-        for path in sorted(workspace.models.glob("*"))
-        if not path.name.startswith(".") and path.suffix != ".partial"
-    ]
+    there = (path for path in sorted(workspace.models.glob("*")) if not path.name.startswith("."))
+    return [_settled(workspace, path, known) for path in there if path.suffix != ".partial"]
 
 
 def find(workspace: Workspace, name: str) -> Model:
@@ -110,7 +107,7 @@ def find(workspace: Workspace, name: str) -> Model:
             f"没有模型 {name}：先用 models demo 建示例模型，或用 models link 链接本地模型",
             f"there is no model {name}: make the demo model with models demo, or link one with models link",
         )
-    return look(path, architectures(workspace), cache=workspace.cache)
+    return _settled(workspace, path, architectures(workspace))
 
 
 def usable(workspace: Workspace, name: str) -> Model:
@@ -171,7 +168,7 @@ def unlink(workspace: Workspace, name: str) -> Path:
             f"{place} 不是链接，是模型本身：要删除它请用 models delete {name}",
             f"{place} is no link but the model itself: to delete it use models delete {name}",
         )
-    target = place.readlink()
+    target = agreed.origin(place)
     place.unlink()
     trust.withdraw(workspace, name)
     return target
@@ -235,6 +232,12 @@ def look(path: Path, known: Architectures | None = None, *, cache: Path | None =
             hint=Text("检查这个目录和它的权限，或取消链接", "check this directory and its permissions, or unlink it"),
         )
         return Model(name=path.name, path=path, problems=[unread])
+
+
+def _settled(workspace: Workspace, path: Path, known: Architectures) -> Model:
+    """The workspace's model at `path`: what is looked at is what would be loaded."""
+    trust.settle(workspace, path)
+    return look(path, known, cache=workspace.cache)
 
 
 def _looked_at(path: Path, known: Architectures | None, cache: Path | None) -> Model:

@@ -1,16 +1,20 @@
 """Leave for a model's own code: `trust_remote_code` runs Python files of the model's directory, so the user is asked once.
 
-What is agreed to are the files as they are, by their hashes: when one changes, leave is asked for anew. The demo
-model is ours and needs none. Shows and remembers; who must not run without it asks `model.usable`.
+What is agreed to are the files as they are, by their hashes: when one changes, leave is asked for anew. Of a linked model
+they are copied, and only the copy is loaded: see `agreed`. The demo model is ours and needs none. Shows and remembers; who
+must not run without it asks `model.usable`.
 """
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.ground.files import read_json, sha256, write_json
+from core.ground.agreed_code import DEMO, agreed_files, record
+from core.ground.errors import BadInput
+from core.ground.files import sha256, write_json
 from core.ground.model_code import MOST_BYTES, model_code
 from core.ground.workspace import Workspace
+from core.models import agreed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,8 @@ class Code:
     changed: tuple[str, ...]
     # Whether it names code that nobody can agree to, such as another repository's.
     refused: bool = False
+    # Where they are to be read.
+    directory: Path | None = None
 
     @property
     def trusted(self) -> bool:
@@ -32,45 +38,80 @@ class Code:
         return tuple(sorted((*self.new, *self.changed)))
 
 
-# Built here by `demo_model`; nothing else is put under this name but by a link.
-DEMO = "demo"
 NONE = Code(files={}, new=(), changed=())
 
 
 def code(workspace: Workspace, path: Path) -> Code:
-    """What the model at `path` in `workspace` would run. Nothing where its configuration names no code."""
-    named = model_code(path)
+    """What the model at `path` in `workspace` would run. Nothing where its configuration names no code.
+
+    Of a model that was copied, the owner's files are looked at too: what has changed there is asked about again.
+    """
+    copy = agreed.current(workspace, path)
+    source = agreed.origin(path) if copy else path
+    if copy and not source.is_dir():
+        source = copy
+    named = model_code(source)
     if not named.files and not named.refused:
         return NONE
-    # What is named imports its neighbours.
-    found = [file for file in sorted(path.rglob("*.py")) if file.is_file()]
-    if any(file.stat().st_size > MOST_BYTES for file in found):
+    found = agreed.python_files(source)
+    of_copy = agreed.python_files(copy) if copy else {}
+    if any(file.stat().st_size > MOST_BYTES for file in (*found.values(), *of_copy.values())):
         # No code of a model is so large, and its hash may take for ever.
-        return Code(files={}, new=(), changed=(), refused=True)
-    files = {str(file.relative_to(path)): sha256(file) for file in found}
+        return Code(files={}, new=(), changed=(), refused=True, directory=source)
+    files = {name: sha256(file) for name, file in found.items()}
     if path == workspace.models / DEMO and not path.is_symlink():
-        return Code(files=files, new=(), changed=())
-    kept = read_json(_record(workspace, path.name))
-    agreed = kept.get("files", {}) if isinstance(kept, dict) else {}
+        return Code(files=files, new=(), changed=(), directory=source)
+    known = agreed_files(record(workspace.root, path.name))
+    would_run = [*files.items(), *((name, sha256(file)) for name, file in of_copy.items())]
     return Code(
         files=files,
-        new=tuple(name for name in files if name not in agreed),
+        new=tuple(dict.fromkeys(name for name, _ in would_run if name not in known)),
         refused=bool(named.refused),
-        changed=tuple(name for name, digest in files.items() if agreed.get(name, digest) != digest),
+        changed=tuple(dict.fromkeys(name for name, digest in would_run if known.get(name, digest) != digest)),
+        directory=source,
     )
 
 
 def agree(workspace: Workspace, path: Path, files: dict[str, str] | None = None) -> None:
-    """Let the model at `path` run its code: `files` as the user saw them, else as they are now."""
-    files = files or code(workspace, path).files
-    if files:
-        write_json(_record(workspace, path.name), {"files": files, "agreed": time.time(), "path": str(path.resolve())})
+    """Let the model at `path` run its code: `files` as the user saw them, else as they are now.
+
+    A link leads to a copy of them from then on. Raises BadInput where they have changed since they were seen.
+    """
+    found = code(workspace, path)
+    files = files or found.files
+    if not files or found.refused:
+        return
+    source = agreed.origin(path)
+    if path.is_symlink():
+        try:
+            agreed.make(workspace, path, files)
+        except OSError as error:
+            raise BadInput(
+                f"模型 {path.name} 的文件没有复制成（{error.strerror}）：检查 {source} 能不能读，工作目录有没有空间",
+                f"the files of the model {path.name} were not copied ({error.strerror}): check that {source} can be read and "
+                "that the workspace has room",
+            ) from error
+    write_json(record(workspace.root, path.name), {"files": files, "agreed": time.time(), "path": str(source)})
+
+
+def settle(workspace: Workspace, path: Path) -> None:
+    """Have the link of a model whose code was agreed to lead to a copy of its files as they are now.
+
+    Nothing happens where its code is not what was agreed to: then leave is asked for. Raises nothing.
+    """
+    try:
+        known = agreed_files(record(workspace.root, path.name)) if path.is_symlink() else {}
+        if not known:
+            return
+        copy = agreed.current(workspace, path)
+        if copy is None or not agreed.is_fresh(copy, agreed.origin(path)):
+            agreed.make(workspace, path, known)
+    except (BadInput, OSError):
+        # Changed, or away: what was copied stays as it is, and `code` says what is in the way.
+        return
 
 
 def withdraw(workspace: Workspace, name: str) -> None:
     """Take leave back, or forget it with the model."""
-    _record(workspace, name).unlink(missing_ok=True)
-
-
-def _record(workspace: Workspace, name: str) -> Path:
-    return workspace.settings / "trusted" / f"{name}.json"
+    record(workspace.root, name).unlink(missing_ok=True)
+    agreed.drop(workspace, name)

@@ -87,9 +87,9 @@ class Draft:
         """Text of others for a cell or a line: masked, and shown as it is."""
         return escaped(self.mask(str(text)))
 
-    def tree(self, path: Path, depth: int) -> str:
-        """The files of a directory with their sizes, as a block of code."""
-        drawn = tree(path, depth=depth, sizes=True, most=MOST_FILES)
+    def tree(self, path: Path, depth: int, linked_to: Path | None = None) -> str:
+        """The files of a directory with their sizes, as a block of code; of a model, with what was linked."""
+        drawn = tree(path, depth=depth, sizes=True, most=MOST_FILES, linked_to=linked_to)
         return self.code(f"$ tree -h {path}\n{drawn}", "text")
 
     def code(self, text: str, language: str) -> str:

@@ -14,6 +14,7 @@ from core.engine.commands import convert_as_typed, merge_as_typed
 from core.ground.figures import parameters, share, size, size_of_mb
 from core.ground.text import Text
 from core.models import model as models
+from core.models.agreed import origin
 from core.report.markup import table
 from core.report.material import Draft
 from core.report.pictures import samples_of
@@ -80,8 +81,8 @@ def model(draft: Draft) -> list[str]:
     path = draft.run.model_path
     if path.is_dir():
         if path.is_symlink():
-            parts.append(draft.code(shlex.join(["ln", "-s", str(path.resolve()), str(path)]), "bash"))
-        parts.append(draft.tree(path, 2))
+            parts.append(draft.code(shlex.join(["ln", "-s", str(origin(path)), str(path)]), "bash"))
+        parts.append(draft.tree(path, 2, origin(path) if path.is_symlink() else None))
         found = models.look(path)
         what = f"{size(found.bytes)}, {found.dtype or '-'}, {found.layers} layers"
         parts.append(

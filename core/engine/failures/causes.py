@@ -183,9 +183,9 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "trust",
-        r"requires you to execute the (?:configuration|modeling|tokenizer)? ?file in that repo|pass the argument `trust_remote_code=True`|contains custom code which must be executed",
-        "模型目录带有自己的代码，需要信任才能运行：在配置里加 trust_remote_code=True",
-        "the model brings code of its own, which must be trusted: trust_remote_code=True in the config",
+        r"requires you to execute the (?:configuration|modeling|tokenizer)? ?file in that repo|pass the argument `trust_remote_code=True`|contains custom code which must be executed|The code \S+ of the model \S+ was not agreed to",
+        "模型带有自己的代码，没有同意过，或同意之后变了：在“准备”页查看后同意（或用 models trust），配置里要有 trust_remote_code=True",
+        "the model brings code of its own that was not agreed to, or has changed since: look at it on the Setup page and agree, or use models trust; the config needs trust_remote_code=True",
     ),
     _cause(
         "data row",

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.engine.workers import torch_files
+from core.engine.workers import code_gate, torch_files
 from core.engine.workers.unneeded import leave_out
 from core.ground.figures import size
 from core.ground.progress import progress_file, write_progress
@@ -140,6 +140,7 @@ def main() -> None:
         file.write("500")
     leave_out(sys.argv[1:])
     torch_files.guard()
+    code_gate.close()
     from core.engine.workers.answering import Worker, weights_of
 
     gpu = torch.cuda.is_available() and options.device != "cpu"

@@ -15,7 +15,7 @@ import time
 import types
 from pathlib import Path
 
-from core.engine.workers import ending
+from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import install
 from core.engine.workers.evaluation import ask_together, mark_evaluations
 from core.engine.workers.training_hook import departure, tell, watch_runners
@@ -87,6 +87,7 @@ def main() -> None:
     from core.engine.workers import torch_files
 
     torch_files.guard()
+    code_gate.close()
     from xtuner.tools import train
 
     watch_runners()

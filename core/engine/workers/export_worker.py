@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from core.engine.workers import published, torch_files
+from core.engine.workers import code_gate, published, torch_files
 from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
 from core.engine.workers.export_progress import Progress
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
@@ -260,6 +260,7 @@ def main() -> None:
     progress = Progress(steps)
     leave_out(sys.argv[1:])
     torch_files.guard()
+    code_gate.close()
     work = Export(plan, progress)
     try:
         for step in steps:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.engine.workers import ending
+from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, build, named, paths
 from core.engine.workers.training_data import NoData, NotKnown, lengths, padded_tokens
@@ -105,6 +105,7 @@ def built_by_xtuner(file: Path) -> "dict[str, Any]":
     from xtuner.registry import BUILDER
     from xtuner.tools.train import register_function
 
+    code_gate.close()
     built = Config.fromfile(str(file))
     register_function(built._cfg_dict)
     install(utils)

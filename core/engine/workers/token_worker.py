@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.engine.workers import ending
+from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import beginning, begun, install
 from core.engine.workers.unneeded import leave_out
 from core.ground.files import write_json, write_text
@@ -243,6 +243,7 @@ def main() -> None:
     leave_out(sys.argv[1:])
     from transformers import AutoTokenizer
 
+    code_gate.close()
     tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=True)
     encoding, apply = load_xtuner()
     template = Template(json.loads(options.template)) if options.template else None

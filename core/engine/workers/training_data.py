@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.engine.workers import ending
+from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, named
 
@@ -222,6 +222,7 @@ def load_tokenizer(value: Any) -> Any:
     path = options.pop("pretrained_model_name_or_path", None)
     if path is None or not Path(str(path)).is_dir():
         raise NoData(f"the tokenizer {path} is not on this machine")
+    code_gate.close()
     return AutoTokenizer.from_pretrained(path, **options)
 
 

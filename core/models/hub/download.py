@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from core.engine.commands import module_command
 from core.engine.failures.reasons import reason
+from core.ground.agreed_code import DEMO
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
 from core.ground.text import Text
@@ -21,7 +22,6 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Job, latest_job
 from core.jobs.single import live, only_one, starting
 from core.models.hub.reach import is_link, is_loopback
-from core.models.trust import DEMO
 
 JOB = "download"
 TOKEN = "XTUNER_STUDIO_TOKEN"

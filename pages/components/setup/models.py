@@ -50,7 +50,7 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
 
 def show_tree(model: Model) -> None:
     """The files as the course's screenshot has them."""
-    drawn = tree(model.path, most=_MOST_FILES)
+    drawn = tree(model.path, most=_MOST_FILES, linked_to=model.linked_to)
     st.code(drawn, language=None, height=360 if drawn.count("\n") > 18 else "content")
 
 

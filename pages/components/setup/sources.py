@@ -7,6 +7,7 @@ import streamlit as st
 from core.ground.workspace import Workspace
 from core.models import model as models
 from core.models import shared as shared_models
+from core.models.agreed import origin
 from core.models.hub import download
 from core.models.hub.download import COURSE, ENDPOINTS, Source
 from pages.components.plain import DONE, plain
@@ -37,7 +38,7 @@ def show_sources(workspace: Workspace, *, busy: bool) -> None:
 
 def _show_link_form(workspace: Workspace) -> None:
     """Link a directory of this machine, as the course does with its shared copy."""
-    linked = {str(model.path.resolve()) for model in models.every(workspace)}
+    linked = {str(origin(model.path)) for model in models.every(workspace)}
     shared = [path for path in _shared() if str(Path(path).resolve()) not in linked]
     st.caption(t("models.link_intro"))
     if shared:

@@ -1,12 +1,19 @@
 """Asks for leave to run the code that comes with a model, with that code to be read; once, and again when it changes."""
 
+import contextlib
+from hashlib import sha256
+from pathlib import Path
+
 import streamlit as st
 
+from core.ground.files import read_start
+from core.ground.model_code import MOST_BYTES as LARGEST
 from core.ground.workspace import Workspace
 from core.models import model as models
 from core.models import trust
 from core.models.model import Model
 from pages.components.plain import DONE, plain
+from pages.components.problems import refusals
 from pages.components.setup.sections import open_section
 from pages.components.text import t
 
@@ -36,6 +43,7 @@ def mention_who_waits(workspace: Workspace) -> None:
 
 
 def _ask(workspace: Workspace, model: Model, code: trust.Code) -> None:
+    shown: dict[str, bytes] = {}
     kind = "changed" if code.changed else "new"
     st.warning(
         t(f"trust.{kind}", name=plain(model.name), files=plain(", ".join(code.asked))),
@@ -43,15 +51,24 @@ def _ask(workspace: Workspace, model: Model, code: trust.Code) -> None:
     )
     st.caption(t("trust.why"))
     with st.expander(t("trust.read", count=len(code.files)), icon=":material/code:"):
-        for file, digest in code.files.items():
+        for file in code.files:
             mark = t("trust.changed_mark") if file in code.changed else ""
             st.markdown(f"**{plain(file)}** {mark}")
-            st.caption(f"sha256 {digest}")
-            with (model.path / file).open("rb") as opened:
-                text = opened.read(MOST_BYTES).decode("utf-8", errors="replace")
+            content = shown.setdefault(file, _content((code.directory or model.path) / file))
+            st.caption(f"sha256 {sha256(content).hexdigest()}")
+            text = content[:MOST_BYTES].decode("utf-8", errors="replace")
             st.code(text, language="python", line_numbers=True, height=320)
     if st.button(t("trust.agree", name=model.name), icon=":material/verified_user:", key=f"trust-{model.name}"):
         # The files as they were shown: should they have changed since, it is asked again.
-        trust.agree(workspace, model.path, code.files)
-        st.toast(t("trust.agreed", name=model.name), icon=DONE)
-        st.rerun()
+        with refusals():
+            seen = {file: sha256(content).hexdigest() for file, content in shown.items()}
+            trust.agree(workspace, model.path, seen)
+            st.toast(t("trust.agreed", name=model.name), icon=DONE)
+            st.rerun()
+
+
+def _content(file: Path) -> bytes:
+    """What is shown and agreed to; nothing where it went away meanwhile."""
+    with contextlib.suppress(OSError):
+        return read_start(file, LARGEST)
+    return b""

@@ -52,8 +52,10 @@ def test_asked_again_when_the_code_changes(workspace, linked, subdirectory):
 def test_leave_is_for_what_was_seen(workspace, linked):
     seen = trust.code(workspace, linked).files
     (linked / "modeling_internlm2.py").write_text("import os\n")
-    trust.agree(workspace, linked, seen)
-    assert trust.code(workspace, linked).changed == ("modeling_internlm2.py",)
+    with pytest.raises(BadInput, match="modeling_internlm2.py"):
+        trust.agree(workspace, linked, seen)
+    assert trust.code(workspace, linked).new == ("configuration_internlm2.py", "modeling_internlm2.py")
+    assert linked.resolve() == linked.readlink(), "and nothing was copied"
 
 
 def test_leave_taken_back(workspace, linked):

@@ -147,7 +147,8 @@ CASES = [
     ("checkpoint", "RuntimeError: unexpected EOF, expected 1234 more bytes. The file might be corrupted.", "the one before"),
     ("hub", "OSError: We couldn't connect to 'https://huggingface.co' to load this file", "paths in the config"),
     ("hub", "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name'", "paths in the config"),
-    ("trust", "ValueError: Loading /x/m requires you to execute the configuration file in that repo on your local machine.", "trusted"),
+    ("trust", "ValueError: Loading /x/m requires you to execute the configuration file in that repo on your local machine.", "agree"),
+    ("trust", "ValueError: The code modeling_x.py of the model /w/models/m was not agreed to: it is not run.", "models trust"),
     (
         "data row",
         "pyarrow.lib.ArrowInvalid: JSON parse error: Column(/conversation/[]/output) changed from string to number in row 3\n\n"

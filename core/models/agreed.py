@@ -1,0 +1,161 @@
+"""The copy of a linked model whose code was agreed to: what is loaded in the place of its owner's directory.
+
+Code, settings and tokenizer are copied, and hashed as they are copied; the weights are links to where they lie. Then the
+workspace's link leads to the copy, so that whatever is given `models/<name>` gets that and nothing else of the owner's.
+Where a copy lies, and who may run it, is in `ground.agreed_code`. Asks nobody: see `trust`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.ground.agreed_code import ORIGIN, copies
+from core.ground.errors import BadInput
+from core.ground.files import new_directory, read_json, read_start, sha256, write_json
+from core.ground.model_code import model_code
+from core.ground.workspace import Workspace
+
+# What holds numbers alone; the workers read the tensors in it and run nothing.
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".ggml", ".h5", ".msgpack", ".onnx", ".npz", ".ckpt")
+# Larger files that are no weights are none that is loaded.
+_MOST_BYTES = 256 << 20
+_MOST_ALTOGETHER = 1 << 30
+
+
+def current(workspace: Workspace, path: Path) -> Path | None:
+    """The copy that the model's link leads to; None where it leads to the model's own directory."""
+    real = path.resolve()
+    return real if copies(workspace.root).resolve() in real.parents else None
+
+
+def origin(path: Path) -> Path:
+    """Where the files of the model at `path` come from: what the user linked, else where it lies."""
+    real = path.resolve()
+    said = _record(real) if path.is_symlink() and len(real.parents) > 3 and real.parents[2].name == "agreed" else {}
+    return Path(said["path"]) if isinstance(said.get("path"), str) else real
+
+
+def python_files(directory: Path) -> dict[str, Path]:
+    """The Python files of a model, by their place in it: what is named imports its neighbours."""
+    return {str(file.relative_to(directory)): file for file in sorted(directory.rglob("*.py")) if file.is_file()}
+
+
+def is_fresh(copy: Path, source: Path) -> bool:
+    """Whether the owner's files are as they were when they were copied."""
+    stands = {name: _stamp(os.stat(file)) for name, file in _small(source)}
+    said = _record(copy)
+    return said.get("path") == str(source) and said.get("stamps") == stands and said.get("weights") == _weights(source)
+
+
+def make(workspace: Workspace, path: Path, files: Mapping[str, str]) -> Path:
+    """Copy the model that `models/<name>` is a link to, and lead the link to the copy. Returns the copy.
+
+    `files`: the Python files that were agreed to, by their hashes. Raises BadInput where the model has others, also for a
+    moment, or names code that is nobody's to agree to; then nothing is changed.
+    """
+    source = origin(path)
+    contents: dict[str, str] = {}
+    stamps: dict[str, list[int]] = {}
+    places = copies(workspace.root) / path.name
+    places.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=places) as scratch:
+        partial = Path(scratch, source.name)
+        partial.mkdir(mode=0o700)
+        left = _MOST_ALTOGETHER
+        # The code first, so that little was done where it is not what was agreed to.
+        for name, file in sorted(_small(source), key=lambda pair: not pair[0].endswith(".py")):
+            content, stamps[name] = _read(file)
+            left -= len(content)
+            contents[name] = hashlib.sha256(content).hexdigest()
+            if left < 0 or (name.endswith(".py") and files.get(name) != contents[name]):
+                raise _changed(path.name, name)
+            _write(partial / name, content)
+        if model_code(partial).refused:
+            raise _changed(path.name, model_code(partial).refused[0].where)
+        weights = _weights(source)
+        for name in weights:
+            (partial / name).symlink_to(source / name)
+        told = json.dumps([str(source), sorted(contents.items()), weights]).encode()
+        digest = hashlib.sha256(told).hexdigest()[:32]
+        agreed = {name: digest for name, digest in contents.items() if name.endswith(".py")}
+        said = {"path": str(source), "files": agreed, "stamps": stamps, "weights": weights}
+        copy = places / digest / source.name
+        if not _is_whole(copy, contents):
+            with new_directory(places / digest, replace=True) as made:
+                os.rename(partial, made / source.name)
+                write_json(made / ORIGIN, said)
+        # One that is there may be in use, and is of other times alone.
+        write_json(places / digest / ORIGIN, said)
+    # Relative, so that a workspace that is moved keeps it.
+    _lead(path, Path(os.path.relpath(copy.resolve(), path.parent.resolve())))
+    return copy
+
+
+def drop(workspace: Workspace, name: str) -> None:
+    """Lead the model's link back to where its files come from, and delete its copies."""
+    path = workspace.models / name
+    if path.is_symlink() and current(workspace, path) is not None:
+        _lead(path, origin(path))
+    shutil.rmtree(copies(workspace.root) / name, ignore_errors=True)
+
+
+def _is_whole(copy: Path, contents: Mapping[str, str]) -> bool:
+    """Whether all of it is there as it was copied, and no code beside it."""
+    there = all((copy / name).is_file() and sha256(copy / name) == digest for name, digest in contents.items())
+    return there and set(python_files(copy)) <= set(contents)
+
+
+def _lead(path: Path, target: Path) -> None:
+    """Have the link lead to `target`, in one step."""
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=path.parent) as scratch:
+        link = Path(scratch, path.name)
+        link.symlink_to(target, target_is_directory=True)
+        os.replace(link, path)
+
+
+def _small(source: Path) -> Iterator[tuple[str, Path]]:
+    """What is copied: the Python files, and all that is no weights in the directory itself."""
+    yield from python_files(source).items()
+    for file in sorted(source.iterdir()):
+        hidden = file.name.startswith(".") or file.suffix == ".py"
+        if not hidden and file.suffix not in WEIGHTS and file.is_file() and file.stat().st_size <= _MOST_BYTES:
+            yield file.name, file
+
+
+def _weights(source: Path) -> list[str]:
+    found = (file for file in source.iterdir() if file.suffix in WEIGHTS and not file.name.startswith("."))
+    return sorted(file.name for file in found if file.is_file())
+
+
+def _read(file: Path) -> tuple[bytes, list[int]]:
+    """A file as it is in one moment, and how it stood before: what changes meanwhile is looked at again."""
+    stamp = _stamp(os.stat(file))
+    return read_start(file, _MOST_BYTES), stamp
+
+
+def _write(place: Path, content: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(place, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
+
+
+def _stamp(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _record(copy: Path) -> dict[str, Any]:
+    said = read_json(copy.parent / ORIGIN)
+    return said if isinstance(said, dict) else {}
+
+
+def _changed(name: str, file: str) -> BadInput:
+    return BadInput(
+        f"模型 {name} 的 {file} 不是刚才同意的内容：在“准备”页再看一次，或再用一次 models trust {name}",
+        f"{file} of the model {name} is not what was agreed to: look at it again on the Setup page, or use models trust "
+        f"{name} again",
+    )

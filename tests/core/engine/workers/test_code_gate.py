@@ -1,0 +1,100 @@
+"""Code of a model comes into an engine's process only where it was agreed to, whatever a config or a directory says."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from core.engine.commands import engine_environment
+from core.ground.inherited import inherited
+from core.models import model as models
+from core.models import trust
+from tests.fakes.model import write_model
+
+# Each directory is loaded with what its own config.json and the caller's say, as XTuner's configs do.
+LOAD = """
+import json, os, sys
+os.environ["USE_TORCH"] = "0"
+from core.engine.workers import code_gate
+code_gate.close()
+code_gate.close()
+from transformers import AutoConfig
+said = {}
+for path in sys.argv[1:]:
+    try:
+        said[os.path.basename(path)] = type(AutoConfig.from_pretrained(path, trust_remote_code=True)).__name__
+    except Exception as error:
+        said[os.path.basename(path)] = f"{type(error).__name__}: {error}"
+print(json.dumps(said))
+"""
+CODE = """
+from pathlib import Path
+from transformers import PretrainedConfig
+Path({marker!r}).touch()
+class {name}(PretrainedConfig):
+    model_type = "internlm2"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write a model whose code leaves a file behind when it is run."""
+
+    def write(name: str, place=None):
+        directory = write_model(place or tmp_path / "shared" / name)
+        put(directory, tmp_path / f"{name}.ran")
+        return directory
+
+    return write
+
+
+def put(directory, marker, kind="InternLM2Config", module="configuration_internlm2"):
+    (directory / f"{module}.py").write_text(CODE.format(marker=str(marker), name=kind))
+
+
+def test_only_what_was_agreed_to_is_run(workspace, tmp_path, written):
+    names = ("asked", "agreed", "swapped", "renamed", "bare", "tampered")
+    owners = {name: written(name) for name in names}
+    bare = json.loads((owners["bare"] / "config.json").read_text())
+    (owners["bare"] / "config.json").write_text(json.dumps({**bare, "auto_map": {}}))
+    linked = {name: models.link(workspace, owners[name]).path for name in names}
+    for name in ("agreed", "swapped", "renamed", "tampered"):
+        trust.agree(workspace, linked[name])
+        assert models.usable(workspace, name).whole
+    # And now, after all of it was looked at:
+    put(owners["swapped"], tmp_path / "evil.ran")
+    put(owners["renamed"], tmp_path / "evil.ran", "Evil", "evil")
+    other = {**bare, "auto_map": {"AutoConfig": "evil.Evil"}}
+    (owners["renamed"] / "config.json").write_text(json.dumps(other))
+    (owners["bare"] / "config.json").write_text(json.dumps(bare))
+    put(linked["tampered"].resolve(), tmp_path / "evil.ran")
+    # A model of the workspace itself that nobody agreed to, and one that somebody did.
+    own = written("own", workspace.models / "own")
+    kept = written("kept", workspace.models / "kept")
+    trust.agree(workspace, kept)
+    # What an export has written; and the owner's directory by its own name.
+    merged = written("merged", workspace.runs / "x" / "merged")
+    loaded = [*linked.values(), own, kept, merged]
+    output = subprocess.run(
+        [sys.executable, "-c", LOAD, *map(str, loaded)],
+        env=inherited(engine_environment(workspace)), capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    said = json.loads(output)
+    assert {name for name, what in said.items() if what == "InternLM2Config"} == {
+        "agreed", "swapped", "renamed", "kept", "merged",
+    }  # fmt: skip
+    for name in ("asked", "bare", "tampered", "own"):
+        assert "was not agreed to" in said[name], said
+    ran = {path.stem for path in tmp_path.glob("*.ran")}
+    assert ran == {"agreed", "swapped", "renamed", "kept", "merged"}, "the agreed code of each, and nothing else"
+
+
+def test_without_a_workspace_nothing_is(tmp_path, written):
+    env = inherited({"PYTHONPATH": str(models.DIALOGUES.parents[2]), "HF_HOME": str(tmp_path / "cache")})
+    env.pop("XTUNER_STUDIO_WORKSPACE", None)
+    found = subprocess.run(
+        [sys.executable, "-c", LOAD, str(written("m"))], env=env, capture_output=True, text=True, check=True
+    )
+    assert "was not agreed to" in json.loads(found.stdout)["m"]
+    assert not list(tmp_path.glob("*.ran"))

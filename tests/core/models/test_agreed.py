@@ -1,0 +1,142 @@
+"""What is loaded of a linked model whose code was agreed to is a copy; the weights alone are its owner's."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from core.ground.errors import BadInput
+from core.ground.tree import tree
+from core.models import agreed, trust
+from core.models import model as models
+from core.models.fingerprint import state_of
+from tests.fakes.model import write_model
+
+
+@pytest.fixture
+def owners(tmp_path):
+    """The directory of another, who may change it at any moment."""
+    return write_model(tmp_path / "shared" / "internlm2-x", shards=2)
+
+
+@pytest.fixture
+def linked(workspace, owners):
+    path = models.link(workspace, owners, "m").path
+    trust.agree(workspace, path)
+    return path
+
+
+def test_only_the_weights_are_the_owner_s(workspace, owners, linked):
+    copy = linked.resolve()
+    assert workspace.root / "agreed" / "m" in copy.parents
+    assert copy.name == owners.name
+    assert {path.name for path in copy.iterdir()} == {path.name for path in owners.iterdir()}
+    assert {path.name for path in copy.iterdir() if path.is_symlink()} == {
+        path.name for path in owners.glob("*.safetensors")
+    }
+    assert all(path.readlink() == owners / path.name for path in copy.glob("*.safetensors"))
+    for path in (workspace.root / "agreed").rglob("*"):
+        if not path.is_symlink():
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    # What a base model answered is known by its files, wherever they lie.
+    assert state_of(linked) == state_of(owners)
+
+
+@pytest.mark.parametrize("file", ["modeling_internlm2.py", "config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_what_is_changed_after_it_was_looked_at_is_not_what_is_loaded(workspace, owners, linked, file):
+    before = (owners / file).read_bytes()
+    model = models.usable(workspace, "m")
+    (owners / file).write_bytes(before + b" ")
+    assert (model.path / file).read_bytes() == before
+    (owners / file).unlink()
+    os.mkfifo(owners / file)
+    assert (model.path / file).read_bytes() == before
+    assert model.path == linked
+
+
+def test_files_that_are_put_there_later_are_not_there(workspace, owners, linked):
+    models.usable(workspace, "m")
+    (owners / "adapter_config.json").write_text('{"base_model_name_or_path": "/home/x/evil"}')
+    (owners / "evil.py").write_text("")
+    assert not (linked / "adapter_config.json").exists()
+    assert not (linked / "evil.py").exists()
+    with pytest.raises(BadInput):
+        models.usable(workspace, "m")
+
+
+def test_the_code_is_asked_about_again_and_the_copy_stays_until_then(workspace, owners, linked):
+    copy, before = linked.resolve(), (owners / "modeling_internlm2.py").read_bytes()
+    (owners / "modeling_internlm2.py").write_text("import os\n")
+    code = trust.code(workspace, linked)
+    assert (code.changed, code.directory) == (("modeling_internlm2.py",), owners)
+    with pytest.raises(BadInput, match="models trust m"):
+        models.usable(workspace, "m")
+    assert linked.resolve() == copy
+    assert (linked / "modeling_internlm2.py").read_bytes() == before
+    trust.agree(workspace, linked)
+    assert (models.usable(workspace, "m").path / "modeling_internlm2.py").read_text() == "import os\n"
+
+
+def test_settings_that_change_are_copied_anew_once_they_were_checked(workspace, owners, linked):
+    config = json.loads((owners / "config.json").read_text())
+    (owners / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
+    assert models.find(workspace, "m").hidden_size == 32
+    assert json.loads((linked / "config.json").read_text())["hidden_size"] == 32
+    hostile = {"AutoConfig": "/home/x/evil--payload.Config"}
+    (owners / "config.json").write_text(json.dumps(config | {"auto_map": hostile}))
+    assert models.find(workspace, "m").hidden_size == 32, "nothing of it was taken"
+    with pytest.raises(BadInput):
+        models.usable(workspace, "m")
+
+
+def test_a_copy_that_was_written_to_is_asked_about_and_made_anew(workspace, owners, linked):
+    before = (owners / "modeling_internlm2.py").read_bytes()
+    (linked / "modeling_internlm2.py").write_text("import os\n")
+    assert trust.code(workspace, linked).changed == ("modeling_internlm2.py",)
+    trust.agree(workspace, linked)
+    assert (linked / "modeling_internlm2.py").read_bytes() == before
+
+
+@pytest.mark.usefixtures("linked")
+def test_everywhere_it_goes_by_its_own_name(workspace, owners):
+    model = models.find(workspace, "m")
+    assert (model.path, model.linked_to) == (workspace.models / "m", owners)
+    assert str(workspace.root / "agreed") not in json.dumps(model.to_json())
+    assert tree(model.path, linked_to=model.linked_to).splitlines()[0] == f"m -> {owners}"
+    assert "model-00001" in tree(model.path, linked_to=model.linked_to)
+    assert "agreed" not in tree(model.path, linked_to=model.linked_to)
+
+
+def test_an_agreement_of_earlier_times_gets_its_copy(workspace, owners, linked):
+    """As an older version left it: a link, and a record of what was agreed to."""
+    linked.unlink()
+    linked.symlink_to(owners)
+    model = models.usable(workspace, "m")
+    assert agreed.current(workspace, model.path) is not None
+    assert model.linked_to == owners
+
+
+def test_taken_back_or_unlinked_nothing_is_left(workspace, owners, linked):
+    trust.withdraw(workspace, "m")
+    assert (linked.resolve(), linked.readlink()) == (owners, owners)
+    trust.agree(workspace, linked)
+    assert models.unlink(workspace, "m") == owners
+    assert not (workspace.root / "agreed" / "m").exists()
+    assert (owners / "config.json").is_file()
+
+
+@pytest.mark.usefixtures("linked")
+def test_a_workspace_that_was_moved_keeps_its_copies(workspace, owners):
+    there = workspace.root.rename(workspace.root.with_name("moved"))
+    assert (there / "models" / "m" / "config.json").is_file()
+    assert agreed.origin(there / "models" / "m") == owners
+
+
+def test_what_cannot_be_read_is_said(workspace, tmp_path):
+    owners = write_model(tmp_path / "y")
+    path = models.link(workspace, owners, "y").path
+    (workspace.root / "agreed").write_text("in the way")
+    with pytest.raises(BadInput, match="y"):
+        trust.agree(workspace, path)
+    assert not trust.code(workspace, path).trusted
