@@ -6,11 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from core import teaching
 from core.chat import conversation as conversations
 from core.chat import room, scoring, worker_client
 from core.chat.conversation import Exchange
 from core.chat.score import score_sides
 from core.config import config as configs
+from core.data import dataset as datasets
+from core.ground.files import read_json, write_json
 from core.jobs.job import Status, jobs_in, latest_job, wait_until
 from core.training import run as runs
 from tests.conftest import PATIENCE
@@ -199,6 +202,24 @@ def test_checkpoints_are_scored_beside_each_other_and_the_next_config_is_made(wo
     page.button(key="make-next").click().run()
     made = configs.find(workspace, f"{before}-next")
     assert made.values()["max_epochs"] == 2 * configs.find(workspace, before).values()["max_epochs"]
+
+
+def test_advised_data_are_made_at_a_click_where_the_model_need_not_be_asked_first(workspace, finished_run, monkeypatch):
+    written = read_json(finished_run.path / "run.json")
+    write_json(finished_run.path / "run.json", {**written, "dataset": {**written["dataset"], "recipe": "course"}})
+    score_sides(
+        finished_run, FakeWorker(finished_run.nickname, parrots=30), scoring.sides_to_score(finished_run, every=True)
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(teaching, "must_ask", lambda *_: True)
+        page = open_page("chat")
+    assert not [button for button in page.button if button.key == "make-next"]
+    assert any("生成数据集" in link.proto.label for link in page.get("page_link"))
+    page = open_page("chat")
+    page.button(key="make-next").click().run()
+    made = configs.find(workspace, f"{finished_run.facts.config.name}-next")
+    assert datasets.find(workspace, made.dataset).made["recipe"] == "balanced"
+    assert made.dataset != finished_run.facts.dataset.name
 
 
 @pytest.mark.usefixtures("loaded")
