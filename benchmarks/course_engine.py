@@ -4,6 +4,8 @@
 
 Python 3.10 with torch 2.1.2 and transformers 4.39.3 in `.venv-course`, once. Two models: SmolLM2's real weights, from the
 package index, and a small InternLM2 with the modeling code that XTuner 0.1.21 ships. Needs a Python 3.10 (`PYTHON310`).
+
+In a workspace that is given (`--workspace`) each step that worked is kept: the command goes on where it was left.
 """
 
 import argparse
@@ -32,16 +34,21 @@ COURSE = ["torch==2.1.2", "torchvision==0.16.2", "transformers==4.39.3", "deepsp
 REPAIRS = ["peft==0.11.1", "accelerate==0.30.1", "datasets<3", "setuptools<80", "numpy<2"]
 # Where XTuner 0.1.21 keeps InternLM2's code of its time.
 CODE = Path("xtuner") / "tools" / "model_converters" / "modeling_internlm2_reward"
+FAILED = "**failed**"
 QUESTION = {"smol": "Who are you?", "internlm2": "请介绍一下你自己"}
 
 
 class Way:
-    """One model's way through the product, step by step: each step's outcome is kept, and one that fails ends the way."""
+    """One model's way through the product, step by step: what each step said, and which run the later ones are about."""
 
     def __init__(self, workspace: Path, python: Path, name: str) -> None:
         self._workspace, self._python, self._name = workspace, python, name
+        self._kept = workspace / f"course-engine-{name}.json"
         self.steps: dict[str, str] = {}
         self.run, self.foreseen = "", 0
+        if self._kept.exists():
+            kept = json.loads(self._kept.read_text(encoding="utf-8"))
+            self.steps, self.run, self.foreseen = kept["steps"], kept["run"], kept["foreseen"]
 
     def core(self, *words: str) -> dict[str, Any]:
         """What a headless command answers. Raises RuntimeError with its last line."""
@@ -58,16 +65,18 @@ class Way:
         return json.loads(done.stdout)
 
     def step(self, name: str, work: Callable[[], str]) -> bool:
-        """Do one step and keep what it says; whether it worked."""
+        """Do one step, if it is not done, and keep what it says; whether it worked."""
         say(f"{self._name}: {name}")
-        try:
-            self.steps[name] = work()
-        except (RuntimeError, KeyError, TypeError) as error:
-            self.steps[name] = f"**failed**: {error}"
-            say(f"  {error}")
-            return False
+        worked = name in self.steps and not self.steps[name].startswith(FAILED)
+        if not worked:
+            try:
+                self.steps[name], worked = work(), True
+            except (RuntimeError, KeyError, TypeError) as error:
+                self.steps[name] = f"{FAILED}: {error}"
+            kept = {"steps": self.steps, "run": self.run, "foreseen": self.foreseen}
+            self._kept.write_text(json.dumps(kept, ensure_ascii=False, indent=2), encoding="utf-8")
         say(f"  {self.steps[name]}")
-        return True
+        return worked
 
 
 def environment(xtuner: Path, python: str) -> Path:
@@ -83,13 +92,18 @@ def environment(xtuner: Path, python: str) -> Path:
     return place
 
 
+def made(workspace: Path, model: str) -> dict[str, Any]:
+    """A model that the app makes itself, whichever engine is chosen."""
+    words = [sys.executable, "-m", "core", "models", model, "--workspace", str(workspace), "--json"]
+    own = {**os.environ, "XTUNER_STUDIO_LANG": "en"}
+    return json.loads(subprocess.run(words, cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
 def internlm2(workspace: Path, xtuner: Path) -> Path:
     """The demo model with InternLM2's code of XTuner 0.1.21 in place of 0.2.0's, as a directory of its own."""
-    own = {**os.environ, "XTUNER_STUDIO_LANG": "en"}
-    words = [sys.executable, "-m", "core", "models", "demo", "--workspace", str(workspace), "--json"]
-    told = subprocess.run(words, cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True, check=True)
     place = workspace / "given" / "internlm2-chat-1_8b-toy"
-    shutil.copytree(json.loads(told.stdout)["path"], place)
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(made(workspace, "demo")["path"], place)
     (place / "demo_model.json").unlink()
     for file in ("configuration_internlm2.py", "modeling_internlm2.py"):
         shutil.copyfile(xtuner / CODE / file, place / file)
@@ -99,7 +113,7 @@ def internlm2(workspace: Path, xtuner: Path) -> Path:
     return place
 
 
-def go(way: Way, model: str, language: str, link: Callable[[], str]) -> None:
+def go(way: Way, model: str, language: str, link: Callable[[], str], *, quick: bool) -> None:
     """The whole way with one model: to a checkpoint, through a stop, to a merged model, its answers and its scores."""
     question = QUESTION["smol" if language == "en" else "internlm2"]
 
@@ -166,8 +180,11 @@ def go(way: Way, model: str, language: str, link: Callable[[], str]) -> None:
         return f"{told['base']['answer'][:60]!r} → {told['tuned']['answer'][:90]!r}"
 
     def score() -> str:
-        told = way.core("chat", "score", way.run)
-        return f"identity {told['identity']['base']:.2f} → {told['identity']['tuned']:.2f}, verdict: {told['verdict']}"
+        began = time.monotonic()
+        told = way.core("chat", "score", way.run, *["--quick"] * quick)
+        minutes, extent = (time.monotonic() - began) / 60, "a sample of the questions" if quick else "all questions"
+        identity = f"identity {told['identity']['base']:.2f} → {told['identity']['tuned']:.2f}"
+        return f"{identity}, verdict: {told['verdict']}; {extent}, {minutes:.0f} min"
 
     way.step("link", link)
     for name, work in (
@@ -205,6 +222,7 @@ def main() -> int:
     parser.add_argument("xtuner", type=Path, help="the source of XTuner v0.1.21")
     parser.add_argument("--python", default=os.environ.get("PYTHON310", "3.10"))
     parser.add_argument("--workspace", type=Path, help="default: one that is thrown away")
+    parser.add_argument("--quick-score", action="store_true", help="a fixed sample of the questions, not all")
     options = parser.parse_args()
     xtuner = options.xtuner.expanduser().absolute()
     if not re.search(r"__version__ = '0\.1\.21'", (xtuner / "xtuner" / "version.py").read_text(encoding="utf-8")):
@@ -222,38 +240,27 @@ def main() -> int:
             checked.update(toy.core("engine", "use", str(python)))
             return "loads"
 
+        # Asked each time: the table names its versions.
+        toy.steps.pop("engine", None)
         if not toy.step("engine", engine):
             return 1
-        small = json.loads(
-            subprocess.run(
-                [sys.executable, "-m", "core", "models", "small", "--workspace", str(workspace), "--json"],
-                cwd=PROJECT,
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            ).stdout
-        )
-        go(
-            smol,
-            small["name"],
-            "en",
-            lambda: "real weights, " + (smol.core("models", "check", small["name"])["architecture"] or "?"),
-        )
-        place = internlm2(workspace, xtuner)
-        go(
-            toy,
-            "internlm2",
-            "zh",
-            lambda: (
-                "the toy's weights, " + toy.core("models", "link", str(place), "--name", "internlm2")["architecture"]
-            ),
-        )
+        small = made(workspace, "small")["name"]
+
+        def link_small() -> str:
+            return "real weights, " + (smol.core("models", "check", small)["architecture"] or "?")
+
+        def link_toy() -> str:
+            place = internlm2(workspace, xtuner)
+            return "the toy's weights, " + toy.core("models", "link", str(place), "--name", "internlm2")["architecture"]
+
+        go(smol, small, "en", link_small, quick=options.quick_score)
+        go(toy, "internlm2", "zh", link_toy, quick=options.quick_score)
         smol.steps = {"engine": toy.steps["engine"], **smol.steps}
         ways = {"SmolLM2-135M-Instruct (real weights)": smol, "InternLM2 (the toy's weights, the code of 0.1.21)": toy}
         page = PAGE.read_text(encoding="utf-8")
         before, _, rest = page.partition(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n{table(checked, ways)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-    return sum(said.startswith("**failed**") for way in ways.values() for said in way.steps.values())
+    return sum(said.startswith(FAILED) for way in ways.values() for said in way.steps.values())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.engine.workers.adapter import read_adapter
 from core.engine.workers.beginning import begun
 from core.engine.workers.decoding import Decoder, Draw, Row, sampled
+from core.engine.workers.padded import bears, fits, padded
 from core.engine.workers.weighing import Given, weigh
 from core.ground.figures import size
 
@@ -109,10 +110,13 @@ class Worker:
             raise MemoryError(f"{size(needed)} > {size(free)}")
 
     def ready(self, model: Any, name: str) -> Decoder:
-        """A model on its device, with our way of decoding where it fits."""
+        """A model on its device, with the quickest way to ask it that computes what it does."""
         decoder = Decoder(model.to(self.device).eval())
         if not decoder.usable:
-            print(f"{name} is asked the slow way: {decoder.why}", flush=True)
+            padding = bears(decoder)
+            decoder.pads = not padding
+            how = f"a row after the other ({padding})" if padding else "in padded batches"
+            print(f"{name} is asked {how}: {decoder.why}", flush=True)
         return decoder
 
     def decoder_of(self, row: "dict[str, Any]") -> "tuple[Decoder, str | None]":
@@ -227,10 +231,8 @@ class Worker:
         for start in range(0, len(rows), MOST_ROWS):
             part = rows[start : start + MOST_ROWS]
             prompts = [row for _, row in part]
-            quick = decoder.fits(max(len(row.ids) for row in prompts) + most)
-            steps = decoder.write(prompts, most, draw) if quick else plainly(decoder, prompts, most, draw)
-            with contextlib.closing(steps):
-                for number, tokens in enumerate(steps, 1):
+            with contextlib.closing(steps(decoder, prompts, most, draw)) as tokens_of_all:
+                for number, tokens in enumerate(tokens_of_all, 1):
                     changed = []
                     for (answer, _), token in zip(part, tokens, strict=True):
                         if not answer.finish:
@@ -241,6 +243,16 @@ class Worker:
                     yield changed
                     if all(answer.finish for answer, _ in part):
                         break
+
+
+def steps(decoder: Decoder, rows: "list[Row]", most: int, draw: Draw) -> "Iterator[list[int]]":
+    """The tokens of all rows, step by step, the quickest way that is the model's own for texts of this length."""
+    length = max(len(row.ids) for row in rows) + most
+    if decoder.fits(length):
+        return decoder.write(rows, most, draw)
+    if decoder.pads and fits(decoder, length):
+        return padded(decoder, rows, most, draw)
+    return plainly(decoder, rows, most, draw)
 
 
 @torch.inference_mode()

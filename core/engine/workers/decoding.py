@@ -4,7 +4,7 @@ A part of the chat worker. Runs the model's own code (`trust_remote_code` or tra
 its own under it: the cache, the attention mask, and the rotary angles, looked up instead of computed in every layer.
 None of them waits for the GPU, so a step is captured as a CUDA graph; on a CPU the same step runs as it is. At the
 start it is compared with the model's plain forward pass: where they differ, or the model is of another make, `usable`
-is False and the caller uses `generate`.
+is False and the caller asks it as a `padded` batch or row by row.
 """
 
 import random
@@ -25,6 +25,8 @@ MOST_ROOM = 40 * 512
 # How far the logits of both ways may be apart, as a part of their spread. Rounding alone: the plain pass in float32 is
 # 5e-4 from itself in float64 (SmolLM2, whose activations are large), and 1.7e-3 from ours. A wrong place is far above.
 _APART = {torch.float32: 1e-2, torch.float16: 3e-2, torch.bfloat16: 2e-1}
+# What a model is tried with: any tokens that each has.
+PROBE = [1, 5, 9, 3, 7, 11, 6, 4]
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Batch:
 
 
 class Decoder:
-    """A model that answers batches; `usable` is False where it has to be asked by `generate`, and `why` says why."""
+    """A model that answers batches; `usable` is False where it has to be asked otherwise, and `why` says why."""
 
     def __init__(self, model: Any, *, graphs: "bool | None" = None) -> None:
         """`graphs`: capture steps as CUDA graphs; where there is a GPU if not said."""
@@ -125,11 +127,13 @@ class Decoder:
         self.adapters = RowAdapters(model)
         self.batches: OrderedDict[Any, Batch] = OrderedDict()
         self.usable, self.why = False, ""
+        # Whether it bears a padded batch where it is not usable: the worker finds out.
+        self.pads = False
         if getattr(model.config, "pretraining_tp", 1) != 1:
             # Slices of weights are multiplied there without calling the layer; it computes the same.
             model.config.pretraining_tp = 1
         try:
-            plain = self._plain_logits()
+            plain = self.plain_logits()
             self._put_under()
             self.usable = True
             self._compare(plain)
@@ -150,7 +154,8 @@ class Decoder:
                 position_ids=positions,
                 past_key_values=cache,
                 cache_position=self.ahead[: ids.shape[1]],
-                use_cache=True,
+                # The layers write into the cache that is given all the same; asked to keep one, transformers 4.39 copies it.
+                use_cache=False,
                 return_dict=True,
             )[0]
         finally:
@@ -223,9 +228,9 @@ class Decoder:
         self.inner._update_causal_mask = mask
 
     @torch.inference_mode()
-    def _plain_logits(self) -> torch.Tensor:
+    def plain_logits(self) -> torch.Tensor:
         """Of the last of a few tokens, by the model's plain forward pass."""
-        return self.model(input_ids=torch.tensor([_PROBE], device=self.device), use_cache=False).logits[0, -1].float()
+        return self.model(input_ids=torch.tensor([PROBE], device=self.device), use_cache=False).logits[0, -1].float()
 
     @torch.inference_mode()
     def _compare(self, plain: torch.Tensor) -> None:
@@ -233,19 +238,21 @@ class Decoder:
         batch = Batch(self, [None, None], BUCKET)
         self.angles.fill(BUCKET, self.model.get_input_embeddings().weight[:1, None])
         # Rows of unlike lengths, so that both their mask and their places are tried.
-        batch.read([_PROBE[:-2], _PROBE[:-4]])
+        batch.read([PROBE[:-2], PROBE[:-4]])
         for step in range(4):
-            at = [len(_PROBE) - 2 + step, len(_PROBE) - 4 + step]
-            batch.tokens.copy_(torch.tensor([[_PROBE[n] if n < len(_PROBE) else 0] for n in at], device=self.device))
+            at = [len(PROBE) - 2 + step, len(PROBE) - 4 + step]
+            batch.tokens.copy_(torch.tensor([[PROBE[n] if n < len(PROBE) else 0] for n in at], device=self.device))
             batch.step(max(at))
             for row, place in enumerate(at):
-                if place == len(_PROBE) - 1:
-                    apart = float((batch.logits[row] - plain).abs().max() / plain.std())
-                    if not apart <= _APART.get(self.dtype, 0.2):
-                        raise ValueError(f"its logits differ by {apart:.2g} of their spread")
+                if place == len(PROBE) - 1:
+                    compare(batch.logits[row], plain, self.dtype)
 
 
-_PROBE = [1, 5, 9, 3, 7, 11, 6, 4]
+def compare(logits: torch.Tensor, plain: torch.Tensor, dtype: torch.dtype) -> None:
+    """Raise ValueError where logits are further from those of the plain forward pass than `dtype` rounds."""
+    apart = float((logits - plain).abs().max() / plain.std())
+    if not apart <= _APART.get(dtype, 0.2):
+        raise ValueError(f"its logits differ by {apart:.2g} of their spread")
 
 
 def sampled(logits: torch.Tensor, draw: Draw, chance: float) -> torch.Tensor:

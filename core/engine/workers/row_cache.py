@@ -83,6 +83,12 @@ class Angles:
         self.now = cos[positions], sin[positions]
 
 
+def room(model: Any) -> int:
+    """For how many positions a model's angles are what they are, by its config and its rotary modules."""
+    told = getattr(model.config, "max_position_embeddings", None) or 10**9
+    return min([told, *(_positions(m) for m in model.modules() if "RotaryEmbedding" in type(m).__name__)])
+
+
 def _positions(rotary: Any) -> int:
     """For how many positions the angles are what they are; some are worked out otherwise for longer texts."""
     config = getattr(rotary, "config", None)

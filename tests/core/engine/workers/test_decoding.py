@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import DynamicCache, LlamaModel
 
 from core.engine.workers import decoding
 from core.engine.workers.decoding import BUCKET, Batch, Decoder, Draw, Row, sampled
@@ -148,6 +149,22 @@ def test_where_it_computes_otherwise_it_is_not_used(monkeypatch):
     assert not made.usable
     assert "differ" in made.why
     assert not made.fits(1)
+
+
+def test_llama_as_transformers_439_runs_it(monkeypatch):
+    """Asked to keep a cache, it takes what it is given for tuples, and copies them."""
+    forward = LlamaModel.forward
+
+    def older(self, past_key_values=None, use_cache=None, **given):
+        if use_cache:
+            past_key_values = DynamicCache.from_legacy_cache(past_key_values)
+        return forward(self, past_key_values=past_key_values, use_cache=use_cache, **given)
+
+    wanted = [generated(llama(), ids) for ids in PROMPTS]
+    monkeypatch.setattr(LlamaModel, "forward", older)
+    made = Decoder(llama())
+    assert made.usable, made.why
+    assert written(made, [Row(ids) for ids in PROMPTS]) == wanted
 
 
 def test_a_model_of_another_make_is_not_used():
