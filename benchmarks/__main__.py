@@ -1,7 +1,8 @@
 """All benchmarks of this machine, one after the other: `make bench`, or `python -m benchmarks [NAME ...]`.
 
 The demo comes first, where it is among them, and what it leaves is the workspace of all that follow. Those that need a
-GPU (`gpu`), or train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `models`), run by name.
+GPU (`gpu`), train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `models`) or fetch gigabytes
+(`published`), run by name.
 """
 
 import os
@@ -24,7 +25,18 @@ NOT_BENCHMARKS = {
     "identity_probe",
     "tab",
 }
-BY_NAME_ONLY = {"gpu", "soak", "identity", "verdicts", "sweep", "goal", "evaluations", "models", "course_engine"}
+BY_NAME_ONLY = {
+    "gpu",
+    "soak",
+    "identity",
+    "verdicts",
+    "sweep",
+    "goal",
+    "evaluations",
+    "models",
+    "course_engine",
+    "published",
+}
 
 
 def main(names: list[str]) -> int:

@@ -8,6 +8,7 @@ from core.chat.score import stored
 from core.config.settings.fields import BY_NAME
 from core.engine.config_file import ConfigFile
 from core.ground.errors import StudioError
+from core.models import small
 from core.models.family import family_of
 from core.models.hub.download import COURSE
 from core.models.model import look
@@ -38,7 +39,7 @@ def base_of(run: Run, target: str) -> str:
     name = run.facts.model.name
     if re.search(r"internlm2[-_.]chat[-_.]1[-_.]?8b", name, re.I):
         return COURSE.get(target, COURSE["huggingface"])
-    return name
+    return small.SMOLLM2.model if name == small.NAME else name
 
 
 def licence_of(run: Run) -> str:

@@ -105,9 +105,12 @@ def at(path: Path) -> Package:
 
 def app(run: Run, what: What) -> str:
     """The chat app, as Python."""
+    base = base_of(run, "huggingface")
     return Template(_APP.read_text(encoding="utf-8")).substitute(
         adapter=what == "adapter",
-        base=repr(base_of(run, "huggingface")),
+        # A whole model does without; what is no name on a hub cannot be fetched to compare with.
+        base=repr(base if what == "adapter" or "/" in base else None),
+        example=repr(run.questions[0] if run.questions else ""),
         instruction=repr(None if _made(run, what).get("prompt") else run.template.instruction),
         stop_words=repr(list(run.template.stop_words)),
         title=repr(title(run)),

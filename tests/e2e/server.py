@@ -25,8 +25,10 @@ MINUTE = 60_000
 class Server:
     """A Streamlit app in a directory, on a free port; can be killed and started again."""
 
-    def __init__(self, environment: Mapping[str, str], directory: Path = PROJECT) -> None:
-        self.environment, self.directory = environment, directory
+    def __init__(
+        self, environment: Mapping[str, str], directory: Path = PROJECT, python: str | Path = sys.executable
+    ) -> None:
+        self.environment, self.directory, self.python = environment, directory, python
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -39,7 +41,7 @@ class Server:
     def start(self) -> None:
         options = ["--server.port", str(self.port), "--server.address", "127.0.0.1", "--server.headless", "true"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", *options, "--browser.gatherUsageStats", "false"],
+            [self.python, "-m", "streamlit", "run", "app.py", *options, "--browser.gatherUsageStats", "false"],
             cwd=self.directory,
             env={**os.environ, **self.environment},
             stdout=subprocess.DEVNULL,

@@ -141,6 +141,7 @@ def test_licence_of_the_base(exported_run, head, licence):
     [
         ("internlm2-chat-1_8b", "huggingface", "internlm/internlm2-chat-1_8b"),
         ("my-internlm2-chat-1_8b", "modelscope", "Shanghai_AI_Laboratory/internlm2-chat-1_8b"),
+        ("smollm2-135m-instruct", "huggingface", "HuggingFaceTB/SmolLM2-135M-Instruct"),
         ("demo", "huggingface", "demo"),
     ],
 )
