@@ -28,10 +28,10 @@ from core.jobs.single import only_one
 from core.training.run import Run
 
 JOB = "gguf"
-# As the merged model is, rounded to half precision; and in half of that.
-KINDS = ("f16", "q8_0")
-# Bytes a parameter, by which a size is told beforehand.
-_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
+# As the merged model is, rounded to half precision; in half of that; and in a third of it or less.
+KINDS = ("f16", "q8_0", "q4_k_m")
+# Bytes a parameter, by which a size is told beforehand. Of small models, whose rows do not divide well, it is more.
+_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_k_m": 0.65}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def start(workspace: Workspace, run: Run, kinds: Sequence[str], *, verify: bool 
             "nickname": run.nickname,
             "own": len(run.questions),
             "llama_cpp": {"place": str(llama_cpp.place(workspace)), "package": asdict(llama_cpp.package())}
-            if verify
+            if verify or set(kinds) & set(llama_cpp.QUANTISED)
             else None,
         }
         file = run.path / "gguf" / "plan.json"

@@ -15,14 +15,11 @@ from gguf.quants import quantize
 
 from core.export.gguf import vocabulary
 from core.export.gguf.families import Family, family_of, stretch_of
+from core.export.gguf.precision import FILE_TYPES, bytes_of, precisions
 from core.export.gguf.tensors import Tensor, tensors_of
 from core.ground.errors import WorkFailed
 
-# By what a person calls it: how matrices are written, and llama.cpp's number of such a file.
-TYPES = {
-    "f16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
-    "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
-}
+Quantise = Callable[[numpy.ndarray, gguf.GGMLQuantizationType], numpy.ndarray]
 _PARTS = ("bos", "eos", "unk", "pad")
 
 
@@ -35,40 +32,46 @@ class Prompt:
     stops: tuple[int, ...]
 
 
-def bytes_of(tensors: list[Tensor], kind: str) -> int:
+def size_of(tensors: list[Tensor], kind: str) -> int:
     """How large the file becomes, but for its vocabulary."""
-    sizes = gguf.GGML_QUANT_SIZES
-    return sum(one.number // sizes[one.kind(TYPES[kind][0])][0] * sizes[one.kind(TYPES[kind][0])][1] for one in tensors)
+    stored = precisions(tensors, kind)
+    return sum(bytes_of(one, stored[one.name]) for one in tensors)
 
 
 def write(
-    directory: Path, file: Path, kind: str, prompt: Prompt, name: str, on_bytes: Callable[[int], None]
+    directory: Path,
+    file: Path,
+    kind: str,
+    prompt: Prompt,
+    name: str,
+    on_bytes: Callable[[int], None],
+    quantiser: Quantise | None = None,
 ) -> dict[str, Any]:
     """Write the model in `directory` to `file`; the number of tensors. `on_bytes` is told what came to the disk.
 
-    Raises WorkFailed where a tensor has no place there, or numbers that float16 cannot hold.
+    `q4_k_m` needs a `quantiser`. Raises WorkFailed where a tensor has no place there, or what are no numbers, or numbers that float16 cannot hold.
     """
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     family = family_of(config)
     assert family is not None
     tensors = tensors_of(directory, config, family)
-    matrices, file_type = TYPES[kind]
+    stored = precisions(tensors, kind)
     writer = gguf.GGUFWriter(file, family.name)
     try:
         writer.add_name(name)
-        writer.add_file_type(file_type)
+        writer.add_file_type(FILE_TYPES[kind])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         _figures(writer, config, family)
         rows = next(one.shape[0] for one in tensors if one.name == "token_embd.weight")
         _words(writer, directory, rows, prompt)
         for one in tensors:
-            stored = one.kind(matrices)
-            writer.add_tensor_info(one.name, one.shape, numpy.dtype(numpy.float32), _bytes(one, stored), stored)
+            how = stored[one.name]
+            writer.add_tensor_info(one.name, one.shape, numpy.dtype(numpy.float32), bytes_of(one, how), how)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for one in tensors:
-            numbers = _stored(one, one.kind(matrices))
+            numbers = _stored(one, stored[one.name], quantiser)
             writer.write_tensor_data(numbers)
             on_bytes(numbers.nbytes)
     finally:
@@ -76,19 +79,22 @@ def write(
     return {"tensors": len(tensors), "architecture": family.name}
 
 
-def _bytes(tensor: Tensor, stored: gguf.GGMLQuantizationType) -> int:
-    block, size = gguf.GGML_QUANT_SIZES[stored]
-    return tensor.number // block * size
-
-
-def _stored(tensor: Tensor, stored: gguf.GGMLQuantizationType) -> numpy.ndarray:
+def _stored(tensor: Tensor, stored: gguf.GGMLQuantizationType, quantiser: Quantise | None) -> numpy.ndarray:
     numbers = numpy.ascontiguousarray(tensor.read())
+    if not numpy.isfinite(numbers).all():
+        raise WorkFailed(
+            f"张量 {tensor.name} 里有不是数值的权重（NaN 或无穷大），不能写成 GGUF：降低学习率重新训练",
+            f"the tensor {tensor.name} has weights that are no numbers (NaN or infinite), so it cannot be written as GGUF: "
+            "train again with a lower learning rate",
+        )
     if stored == gguf.GGMLQuantizationType.F16 and numpy.abs(numbers).max(initial=0) > numpy.finfo(numpy.float16).max:
         raise WorkFailed(
             f"张量 {tensor.name} 的数值超出了 float16 的范围，不能写成 GGUF：降低学习率重新训练",
             f"the tensor {tensor.name} has values that float16 cannot hold, so it cannot be written as GGUF: train again "
             "with a lower learning rate",
         )
+    if quantiser and stored not in (gguf.GGMLQuantizationType.F16, gguf.GGMLQuantizationType.F32):
+        return quantiser(numbers, stored)
     return quantize(numbers, stored)
 
 

@@ -1,4 +1,4 @@
-"""llama.cpp itself, to ask a GGUF file with: a wheel of the user's own package index, unpacked into the workspace's cache.
+"""llama.cpp itself, to ask a GGUF file with and to quantise: a wheel of the user's own package index, unpacked into the workspace's cache.
 
 `xllamacpp` brings llama.cpp's server built for any Linux of the last ten years, and asks for nothing else; it is fetched
 when it is first needed and is no part of the app. Nothing is built: a rented machine need not have a compiler.
@@ -15,6 +15,8 @@ from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.models.packaged.package import Package, fetch
 
+# The files that it is needed to make.
+QUANTISED = ("q4_k_m",)
 _WHEELS = {
     "x86_64": ("c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261", 33_827_498),
     "aarch64": ("e2a3e79e775515de4ad197e667f874070446ef9ac9cf2044bc9866bc4c72289e", 32_870_844),

@@ -1,4 +1,4 @@
-"""A model's tensors as llama.cpp has them: names, the order of rows, and which are written in which precision.
+"""A model's tensors as llama.cpp has them: names and the order of rows. In which precision they are written is `precision`'s.
 
 Reads safetensors, which is what an export writes, one tensor at a time and without torch. Names come from the `gguf`
 library's own tables.
@@ -20,7 +20,6 @@ from core.ground.errors import WorkFailed
 
 Read = Callable[[], numpy.ndarray]
 _DTYPES = {"F32": numpy.float32, "F16": numpy.float16, "F64": numpy.float64, "BF16": numpy.uint16}
-_BLOCK = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +33,6 @@ class Tensor:
     @property
     def number(self) -> int:
         return math.prod(self.shape)
-
-    def kind(self, matrices: gguf.GGMLQuantizationType) -> gguf.GGMLQuantizationType:
-        """How it is written where matrices are to be written as `matrices`: vectors, which are small, always whole."""
-        if len(self.shape) < 2:
-            return gguf.GGMLQuantizationType.F32
-        if matrices == gguf.GGMLQuantizationType.Q8_0 and self.shape[-1] % _BLOCK:
-            return gguf.GGMLQuantizationType.F16
-        return matrices
 
 
 def tensors_of(directory: Path, config: dict[str, Any], family: Family) -> list[Tensor]:

@@ -15,7 +15,8 @@ from typing import Any
 
 from core.export.gguf import llama_cpp
 from core.export.gguf.families import family_of
-from core.export.gguf.gguf_file import Prompt, bytes_of, write
+from core.export.gguf.gguf_file import Prompt, size_of, write
+from core.export.gguf.quantiser import Quantiser
 from core.export.gguf.tensors import tensors_of
 from core.export.gguf.verification import verify
 from core.ground.errors import StudioError, WorkFailed
@@ -38,7 +39,7 @@ class Work:
         self.plan, self.merged, self.started = plan, Path(plan["merged"]), time.monotonic()
         config = read_json(self.merged / "config.json")
         tensors = tensors_of(self.merged, config, family_of(config))
-        self.bytes = {kind: bytes_of(tensors, kind) for kind in plan["files"]}
+        self.bytes = {kind: size_of(tensors, kind) for kind in plan["files"]}
         asked = _ASKED if plan["verify"] else 0.0
         self.whole, self.done = sum(self.bytes.values()) * (1 + asked), 0.0
 
@@ -67,8 +68,16 @@ class Work:
             begins = bool(told and own.bos) and told.startswith(own.bos) and not asked["text"].startswith(own.bos)
         return Prompt(chat_template=own.text, begins=begins, stops=tuple(self.plan["stops"]))
 
+    def fetched(self) -> Path:
+        """llama.cpp itself, fetched where it is not there yet."""
+        place = Path(self.plan["llama_cpp"]["place"])
+        package = Package(**self.plan["llama_cpp"]["package"])
+        llama_cpp.prepare(package, place, lambda _count: self.tell("llama_cpp"))
+        return place
+
     def write(self, kind: str, file: Path) -> None:
         """One file, with what was learned of it beside it."""
+        quantiser = Quantiser(self.fetched()) if kind in llama_cpp.QUANTISED else None
         partial = file.with_name(f"{file.name}.partial")
         began, written = time.monotonic(), 0
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +88,7 @@ class Work:
             self.tell("gguf", written)
 
         try:
-            made = write(self.merged, partial, kind, self.prompt(), self.plan["name"], came)
+            made = write(self.merged, partial, kind, self.prompt(), self.plan["name"], came, quantiser)
             os.replace(partial, file)
         finally:
             partial.unlink(missing_ok=True)
@@ -92,7 +101,7 @@ class Work:
 
     def ask(self, kind: str, file: Path) -> None:
         """Ask one file what the merged model was asked."""
-        place = Path(self.plan["llama_cpp"]["place"])
+        place = self.fetched()
         weight = self.bytes[kind] * _ASKED
         exact = kind == "f16"
         found = verify(file, place, self.plan, exact, lambda part: self.tell("gguf_verify", weight * part))
@@ -111,8 +120,6 @@ def run(plan: dict[str, Any]) -> None:
             work.write(kind, file)
     if not plan["verify"]:
         return
-    fetched = Package(**plan["llama_cpp"]["package"])
-    llama_cpp.prepare(fetched, Path(plan["llama_cpp"]["place"]), lambda _count: work.tell("llama_cpp"))
     for kind, file in files.items():
         work.ask(kind, file)
 

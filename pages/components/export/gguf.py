@@ -56,6 +56,8 @@ def _choose(workspace: Workspace, run: Run, found: Exported, live: bool) -> None
         help=t("export.gguf.verify_help" if can_ask else "export.gguf.verify_cannot"),
         key="gguf_verify",
     )
+    if not fetched and set(kinds) & set(llama_cpp.QUANTISED):
+        st.caption(t("export.gguf.quantised_by"))
     if st.button(t("export.gguf.make"), icon=":material/laptop:", disabled=live or not kinds, key="gguf-make"):
         with refusals():
             conversion.start(workspace, run, kinds, verify=verify)

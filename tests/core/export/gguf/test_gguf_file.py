@@ -8,7 +8,7 @@ from gguf import GGMLQuantizationType, GGUFReader
 from gguf.quants import dequantize
 
 from core.export.gguf.families import FAMILIES, family_of
-from core.export.gguf.gguf_file import Prompt, bytes_of, write
+from core.export.gguf.gguf_file import Prompt, size_of, write
 from core.export.gguf.tensors import stored, tensors_of
 from core.ground.errors import WorkFailed
 from core.models.packaged.weights import field, in_order, write_weights
@@ -154,8 +154,8 @@ def test_quantised_to_half_the_size(tmp_path):
     assert 0 < numpy.abs(found["blk.0.ffn_up.weight"] - up).max() < numpy.abs(up).max() / 127
     config = json.loads((tmp_path / "config.json").read_text())
     tensors = tensors_of(tmp_path, config, family_of(config))
-    assert bytes_of(tensors, "q8_0") == sum(one.n_bytes for one in reader.tensors)
-    assert bytes_of(tensors, "f16") > 1.7 * bytes_of(tensors, "q8_0")
+    assert size_of(tensors, "q8_0") == sum(one.n_bytes for one in reader.tensors)
+    assert size_of(tensors, "f16") > 1.7 * size_of(tensors, "q8_0")
 
 
 def test_a_model_in_bfloat16(tmp_path):
@@ -210,3 +210,13 @@ def test_a_tensor_without_a_place_is_refused_before_anything_is_written(tmp_path
     with pytest.raises(WorkFailed, match=said):
         made(tmp_path)
     assert not list(tmp_path.glob("*.gguf"))
+
+
+@pytest.mark.parametrize("kind", ["f16", "q8_0"])
+@pytest.mark.parametrize("wrong", [numpy.nan, numpy.inf])
+def test_what_is_no_number_is_refused(tmp_path, kind, wrong):
+    given = tiny.write_model(tmp_path)
+    given["lm_head.weight"][7, 3] = wrong
+    tiny.write_safetensors(tmp_path / "model.safetensors", given)
+    with pytest.raises(WorkFailed, match="output.weight has weights that are no numbers"):
+        made(tmp_path, kind)

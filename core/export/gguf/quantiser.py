@@ -1,0 +1,44 @@
+"""llama.cpp's own quantising of numbers, from the same library that answers: Python's `gguf` has none of the 4-bit kinds."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+import gguf
+import numpy
+
+from core.ground.errors import WorkFailed
+
+
+class Quantiser:
+    """Quantises matrices row by row, as llama.cpp's `llama-quantize` does without an importance matrix."""
+
+    def __init__(self, place: Path) -> None:
+        """With the llama.cpp at `place`. Raises WorkFailed where it does not load or has no such function."""
+        try:
+            sys.path.insert(0, str(place))
+            # Its library wants Python's own symbols, and sets itself up when it is imported.
+            from xllamacpp import xllamacpp
+
+            library = ctypes.CDLL(xllamacpp.__file__)
+            library.llama_backend_init()
+            self._chunk = library.ggml_quantize_chunk
+        except (ImportError, OSError, AttributeError) as error:
+            raise WorkFailed(
+                f"这台机器上的 llama.cpp 不能量化（{error}）：生成 f16，在家里用 ollama create --quantize q4_K_M",
+                f"the llama.cpp of this machine cannot quantise ({error}): make f16, and at home ollama create --quantize "
+                "q4_K_M",
+            ) from error
+        whole, pointer = ctypes.c_int64, ctypes.c_void_p
+        self._chunk.argtypes = [ctypes.c_int, pointer, pointer, whole, whole, whole, pointer]
+        self._chunk.restype = ctypes.c_size_t
+
+    def __call__(self, numbers: numpy.ndarray, kind: gguf.GGMLQuantizationType) -> numpy.ndarray:
+        """The bytes of a matrix of float32 as `kind`, by rows."""
+        columns = numbers.shape[-1]
+        rows = numbers.size // columns
+        block, size = gguf.GGML_QUANT_SIZES[kind]
+        made = numpy.empty((rows, columns // block * size), dtype=numpy.uint8)
+        count = self._chunk(int(kind), numbers.ctypes.data, made.ctypes.data, 0, rows, columns, None)
+        assert count == made.nbytes
+        return made
