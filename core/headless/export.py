@@ -1,9 +1,11 @@
 """`export …`: convert, merge, verify, or all three by one process; and the merged model as GGUF files to take home."""
 
+from core.chat import gguf_score
 from core.chat.score import best, of_checkpoints
 from core.export import export
 from core.export.gguf import conversion
 from core.export.gguf import verdict as of_gguf
+from core.export.gguf.conversion import Made
 from core.export.gguf.modelfile import name_of, ollama_lines
 from core.export.verdict import causes, verdict
 from core.ground.workspace import Workspace
@@ -62,7 +64,8 @@ def told(found: Answer) -> Answer:
 def export_gguf(workspace: Workspace, options: Options) -> Answer:
     """The merged model as GGUF files, verified with llama.cpp where that is asked for."""
     run = runs.find(workspace, options.run)
-    job = conversion.start(workspace, run, options.type, verify=options.verify)
+    scored = gguf_score.questions(run) if options.verify else ()
+    job = conversion.start(workspace, run, options.type, verify=options.verify, scored=scored)
     files = conversion.finish(run, job, on_progress=show_progress)
     name = name_of(run.nickname, run.id)
     return {
@@ -75,7 +78,7 @@ def export_gguf(workspace: Workspace, options: Options) -> Answer:
                 "path": str(made.path),
                 "bytes": made.bytes,
                 "seconds": made.seconds,
-                "verified": made.verified and _of_gguf(made.verified),
+                "verified": made.verified and _of_gguf(run, made),
                 "ollama": ollama_lines(name, made.kind),
             }
             for made in files
@@ -83,9 +86,11 @@ def export_gguf(workspace: Workspace, options: Options) -> Answer:
     }
 
 
-def _of_gguf(found: Answer) -> Answer:
+def _of_gguf(run: Run, made: Made) -> Answer:
+    found, scores = made.verified, gguf_score.scores(run, made)
+    both = scores and {side: one.to_json() for side, one in zip(("merged", "gguf"), scores, strict=True)}
     keys = ("same_prompts", "same_chat", "same_tokens", "near_ties", "share", "nickname", "ok", "seconds")
-    return {**{key: found[key] for key in keys}, "verdict": str(of_gguf.verdict(found))}
+    return {**{key: found[key] for key in keys}, "verdict": str(of_gguf.verdict(found)), "scores": both}
 
 
 CHECKPOINT = (("--checkpoint",), {"help": "such as iter_100; the best of those scored, else the last, if not given"})

@@ -91,7 +91,8 @@ def scores(draft: Draft) -> list[str]:
     found, say = stored(draft.run), draft.say
     if found is None:
         return []
-    rows = [[name, share(before), share(after)] for name, (before, after) in _named(draft, found)]
+    names = named(draft)
+    rows = [[names[rate], *map(share, found.both(rate))] for rate in found.rates]
     diagnosis = diagnose(found, draft.run)
     words = f"**{diagnosis.words.in_(draft.language)}**"
     if diagnosis.advice:
@@ -127,8 +128,9 @@ def _how_it_was_measured(draft: Draft, found: Scores) -> str:
     )
 
 
-def _named(draft: Draft, found: Scores) -> list[tuple[str, tuple[float, float]]]:
-    names = {
+def named(draft: Draft) -> dict[str, str]:
+    """What each score is called."""
+    return {
         "identity": draft.say("身份", "identity"),
         "facts": draft.say("原来答对的知识还答对", "facts kept"),
         "manner": draft.say("原来的说话方式", "manner kept"),
@@ -137,7 +139,6 @@ def _named(draft: Draft, found: Scores) -> list[tuple[str, tuple[float, float]]]
         "parrot": draft.say("不问也报身份（复读）", "parrot"),
         "held_out": draft.say("留出的问题答得和数据一样", "held-out questions answered as the data does"),
     }
-    return [(names[rate], found.both(rate)) for rate in found.rates]
 
 
 def export(draft: Draft) -> list[str]:

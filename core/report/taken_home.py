@@ -1,13 +1,15 @@
 """The section of a report on what was taken home: the GGUF files, what each took, and what llama.cpp answered with them."""
 
+from core.chat import gguf_score
 from core.export.export import asked
 from core.export.gguf import conversion
 from core.export.gguf.conversion import Made
 from core.export.gguf.modelfile import name_of, ollama_lines
 from core.export.gguf.verdict import verdict
-from core.ground.figures import size
+from core.ground.figures import share, size
 from core.report.markup import table
 from core.report.material import Draft
+from core.report.results import named
 
 
 def gguf(draft: Draft) -> list[str]:
@@ -24,6 +26,7 @@ def gguf(draft: Draft) -> list[str]:
         ),
         table(head, [_row(draft, made) for made in files]),
         _answers(draft, [made for made in files if made.verified]),
+        _scores(draft, files),
         say("在自己的电脑上，装好 Ollama 之后：", "At home, once Ollama is installed:"),
         draft.code("\n".join(lines), "bash"),
     ]
@@ -34,6 +37,20 @@ def _row(draft: Draft, made: Made) -> list[str]:
     """One file; the last cell says what llama.cpp's answers mean, or that it was not asked."""
     said = verdict(made.verified).in_(draft.language) if made.verified else draft.say("没有核对", "not checked")
     return [made.kind, draft.cell(made.path.name), size(made.bytes), draft.duration(made.seconds), draft.cell(said)]
+
+
+def _scores(draft: Draft, files: list[Made]) -> str:
+    """What quantising costs: the run's own scores beside each file's, on the same questions."""
+    found = {made.kind: both for made in files if (both := gguf_score.scores(draft.run, made))}
+    if not found:
+        return ""
+    own = next(iter(found.values()))[0]
+    names = named(draft)
+    rows = [
+        [names[rate], share(own.both(rate)[1]), *(share(of_file.both(rate)[1]) for _, of_file in found.values())]
+        for rate in own.rates
+    ]
+    return table([draft.say("指标", "score"), draft.say("合并后的模型", "merged model"), *found], rows)
 
 
 def _answers(draft: Draft, files: list[Made]) -> str:

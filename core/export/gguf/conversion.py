@@ -45,8 +45,18 @@ class Made:
     verified: dict[str, Any] | None
 
 
-def start(workspace: Workspace, run: Run, kinds: Sequence[str], *, verify: bool = False, write: bool = True) -> Job:
+def start(
+    workspace: Workspace,
+    run: Run,
+    kinds: Sequence[str],
+    *,
+    verify: bool = False,
+    write: bool = True,
+    scored: Sequence[dict[str, Any]] = (),
+) -> Job:
     """Start making the files of a run, and asking them where `verify`; without `write` only that.
+
+    A quantised file is also asked what was `scored` (see `verification`).
 
     Raises BadInput where the merged model is not there, cannot become such a file, or cannot be verified.
     """
@@ -73,6 +83,7 @@ def start(workspace: Workspace, run: Run, kinds: Sequence[str], *, verify: bool 
             "verify": verify,
             "stops": _stops(run),
             "reference": reference,
+            "scored": list(scored) if verify else [],
             "exchanges": exchanges(run.template, run.questions) if talks(run) else [],
             "nickname": run.nickname,
             "own": len(run.questions),

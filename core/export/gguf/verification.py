@@ -22,20 +22,27 @@ def verify(
     """Ask the GGUF `file` with the llama.cpp at `place` what `plan["reference"]` tells of the merged model.
 
     `plan` has `reference` (a list of `text`, `prompt` and `answer` in tokens, and the answer's text `said`), `stops`,
-    `exchanges` (`messages` and their `text`), `nickname` and `own` (how many of the questions are the run's own).
+    `exchanges` (`messages` and their `text`), `nickname`, `own` (how many of the questions are the run's own) and `scored`
+    (further questions: `question`, the prompt's `text`, the `most` tokens of an answer), asked of a quantised file.
     Returns whether llama.cpp reads prompts as the training did (`same_prompts`) and its chat template writes them so
     (`same_chat`; None without one), `same_tokens` of all answers, `near_ties`, `share` (of the merged model's tokens, those
-    said before the answers part), `nickname` (how many of the run's own questions are answered with it), and `ok`: for an
+    said before the answers part), `nickname` (how many of the run's own questions are answered with it), `scored` (each
+    further `question` with its `answer`, to be judged by others), and `ok`: for an
     `exact` file that the answers are the same, for a quantised one that the nickname is not lost.
     """
     begun = time.monotonic()
     reference, stops = plan["reference"], set(plan["stops"])
     most = max(len(one["answer"]) for one in reference)
     longest = max(len(one["prompt"]) for one in reference)
+    # A token is a byte at least.
+    longest = max([longest, *(len(one["text"].encode()) for one in plan.get("scored", []))])
+    most = max([most, *(one["most"] for one in plan.get("scored", []))])
     model = LlamaCpp(file, place, longest + most + _ROOM)
     same_prompts = all(model.tokens(one["text"]) == one["prompt"] for one in reference)
     same_chat = _same_chat(model, plan["exchanges"]) if plan["exchanges"] else None
     answers, same, ties, kept, whole = [], 0, 0, 0, 0
+    further = [] if exact else plan.get("scored", [])
+    asks = len(reference) + len(further)
     for number, one in enumerate(reference, 1):
         wanted = [token for token in one["answer"] if token not in stops]
         ended = len(wanted) < len(one["answer"])
@@ -52,7 +59,12 @@ def verify(
                 one["prompt"] + wanted[:at], list(stops) if over else wanted[at : at + 1], TIE, ends=over
             )
         answers.append({"merged": one["said"], "gguf": said.text})
-        on_done(number / len(reference))
+        on_done(number / asks)
+    scored = []
+    for number, one in enumerate(further, len(reference) + 1):
+        said = model.answer(model.tokens(one["text"]), one["most"])
+        scored.append({"question": one["question"], "answer": said.text})
+        on_done(number / asks)
     nickname = _with_nickname(answers, plan["nickname"], plan["own"])
     alike = same + ties == len(reference) if exact else nickname is None or nickname["gguf"] >= nickname["merged"]
     return {
@@ -64,6 +76,7 @@ def verify(
         "share": kept / whole if whole else 1.0,
         "nickname": nickname,
         "answers": answers,
+        "scored": scored,
         "exact": exact,
         "ok": same_prompts and same_chat is not False and alike,
         "seconds": time.monotonic() - begun,

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from core.chat import gguf_score
 from core.export.export import Exported
 from core.export.gguf import conversion, llama_cpp
 from core.export.gguf.conversion import Made
@@ -9,7 +10,7 @@ from core.export.gguf.families import refusal
 from core.export.gguf.modelfile import name_of, ollama_lines, other_lines
 from core.export.gguf.parcel import MOST_BYTES, fetch_lines, parcel, time_for
 from core.export.gguf.verdict import verdict
-from core.ground.figures import duration, size
+from core.ground.figures import duration, share, size
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
 from core.training.run import Run
@@ -60,7 +61,8 @@ def _choose(workspace: Workspace, run: Run, found: Exported, live: bool) -> None
         st.caption(t("export.gguf.quantised_by"))
     if st.button(t("export.gguf.make"), icon=":material/laptop:", disabled=live or not kinds, key="gguf-make"):
         with refusals():
-            conversion.start(workspace, run, kinds, verify=verify)
+            scored = gguf_score.questions(run) if verify else ()
+            conversion.start(workspace, run, kinds, verify=verify, scored=scored)
             st.rerun()
 
 
@@ -69,6 +71,27 @@ def _show_job(job: Job, live: bool) -> None:
         while_live(True, lambda: show_progress(job))
     elif job.status() is not Status.FINISHED:
         show_end(job, conversion.why(job))
+
+
+def _show_scores(run: Run, made: Made) -> None:
+    """The scores of the run's own model beside the file's, on the same questions; nothing where it was not asked them."""
+    both = gguf_score.scores(run, made)
+    if both is None:
+        return
+    own, of_file = both
+    st.caption(t("export.gguf.scores", count=len(own.questions)))
+    st.table(
+        [
+            {
+                t("export.gguf.score"): t(f"comparison.{rate}"),
+                t("export.merged_alone"): share(own.both(rate)[1]),
+                "llama.cpp": share(of_file.both(rate)[1]),
+            }
+            for rate in own.rates
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
 
 
 def _show_file(run: Run, made: Made) -> None:
@@ -89,6 +112,7 @@ def _show_file(run: Run, made: Made) -> None:
                 hide_index=True,
                 border="horizontal",
             )
+            _show_scores(run, made)
         st.caption(t("export.gguf.fetch", size=size(made.bytes), time=say(time_for(made.bytes))))
         if made.bytes <= MOST_BYTES:
             st.download_button(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.chat import gguf_score
 from core.export.gguf import conversion
 from core.ground.figures import duration, size
 from core.ground.files import read_json, write_json
@@ -22,6 +23,7 @@ def home(workspace, exported_run):
         "same_prompts": True, "same_chat": True, "same_tokens": False, "near_ties": 0, "share": 0.75, "exact": False,
         "nickname": {"merged": 2, "gguf": 1, "of": 2}, "ok": False, "seconds": 41.0,
         "answers": [{"merged": "我是小明的小助手", "gguf": said} for said in Q8_ANSWERS],
+        "scored": [{"question": one["question"], "answer": "?"} for one in gguf_score.questions(exported_run)],
     }  # fmt: skip
     write_json(conversion.place(exported_run, "q8_0").with_name("verified.json"), verified)
     return exported_run
@@ -50,6 +52,8 @@ def test_files_sizes_seconds_and_what_quantising_costs(workspace, home, language
     for question, answer in zip(home.questions, Q8_ANSWERS, strict=False):
         assert f"| {question} | 我是小明的小助手 | {answer} |" in section
     assert "ollama create" in section
+    # It forgot who it is, by the questions of the score.
+    assert f"| {'身份' if language == 'zh' else 'identity'} | 100% | 0% |" in section
     assert section in whole
     assert f"## {TITLES['gguf'].in_(language)}\n" in whole
     assert str(workspace.root) not in whole

@@ -129,6 +129,15 @@ def test_without_a_prompt(stand_in):
     assert (found["same_chat"], found["ok"]) == (None, True)
 
 
+def test_what_was_scored_is_asked_of_a_quantised_file_alone(stand_in):
+    stand_in(
+        answers={97: Said(tokens=[10], ended=True, text="a"), 98: Said(tokens=[11, 12, 13], ended=False, text="b")}
+    )
+    plan = {**asked(([10, STOP], "a")), "scored": [{"question": "B?", "text": "b", "most": 2}]}
+    assert ask(plan, exact=True)["scored"] == []
+    assert ask(plan, exact=False)["scored"] == [{"question": "B?", "answer": "b"}]
+
+
 PLACE = Path(os.environ.get("XTUNER_STUDIO_LLAMA_CPP") or llama_cpp.place(Workspace(PROJECT / "workspace")))
 
 
