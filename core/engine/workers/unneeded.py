@@ -2,9 +2,11 @@
 
 What uses them asks first whether they are there: transformers, peft and mmengine for all of these, and XTuner's datasets
 of pictures, which stand in for themselves here, only where somebody trains on pictures. A library that the command line,
-a config or a model's own code names is left as it is. A part of the workers; imports nothing but the standard library.
+a config or a model's own code names is left as it is, and DeepSpeed where XTuner itself imports it, as before 0.2.0. A
+part of the workers; imports nothing but the standard library.
 """
 
+import importlib.util
 import re
 import sys
 import types
@@ -32,11 +34,25 @@ def leave_out(words: Sequence[str]) -> None:
     named = "\n".join(_read(words))
     if _ELSEWHERE.search(named):
         return
-    out = [name for name in UNNEEDED if name not in sys.modules and name not in named.lower()]
+    there = {*sys.modules, *_of_xtuner()}
+    out = [name for name in UNNEEDED if name not in there and name not in named.lower()]
     # What Python itself takes for a module that cannot be imported.
     sys.modules.update(dict.fromkeys(out))
     if "torchvision" in out:
         sys.modules.update({name: _Stand(name) for name in OF_PICTURES if name not in sys.modules})
+
+
+def _of_xtuner() -> Iterator[str]:
+    """Those that XTuner imports wherever any part of it is imported, by the text of what its `utils` begin with."""
+    try:
+        spec = importlib.util.find_spec("xtuner")
+    except (ImportError, ValueError):
+        return
+    for place in (spec and spec.submodule_search_locations) or ():
+        utils = Path(place) / "utils"
+        modules = re.findall(r"^from \.(\w+) import", _text(utils / "__init__.py"), re.MULTILINE)
+        text = "\n".join(_text(utils / f"{module}.py") for module in modules)
+        yield from re.findall(rf"^(?:import|from) ({'|'.join(UNNEEDED)})\b", text, re.MULTILINE)
 
 
 def _read(words: Sequence[str]) -> Iterator[str]:

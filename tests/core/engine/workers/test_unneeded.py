@@ -76,6 +76,20 @@ def test_a_config_of_several_files_or_of_pictures_has_all(modules, tmp_path, tex
     assert OF_PICTURES[0] not in modules
 
 
+def test_what_xtuner_itself_imports_is_there(modules, tmp_path, monkeypatch):
+    """As before 0.2.0. What is imported in a function, or by a module that `utils` do not begin with, is not."""
+    utils = tmp_path / "xtuner" / "utils"
+    utils.mkdir(parents=True)
+    (utils.parent / "__init__.py").touch()
+    (utils / "__init__.py").write_text("from .experts import load\nfrom .words import WORDS\n", encoding="utf-8")
+    (utils / "experts.py").write_text("import torch\nimport deepspeed\n", encoding="utf-8")
+    (utils / "words.py").write_text("def words():\n    import scipy\n", encoding="utf-8")
+    (utils / "pictures.py").write_text("from torchvision import io\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    leave_out([])
+    assert left(modules) == set(UNNEEDED) - {"deepspeed"}
+
+
 def test_what_is_imported_already_stays(modules):
     modules["scipy"] = sys
     leave_out([])
