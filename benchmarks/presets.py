@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.measure import say, seconds, write
 from core.config.settings.fields import BY_NAME
-from core.engine import measure
+from core.engine import consent, measure
 from core.engine.catalogue import catalogue
 from core.engine.config_file import ConfigFile
 from core.engine.presets import preset_text, presets
@@ -129,6 +129,7 @@ def check(names: list[str]) -> tuple[Counter, dict[str, list[str]]]:
             counts["edits"] += len(edits[name])
             files[name] = Path(scratch) / "edited" / f"{name}.py"
             write_text(files[name], changed)
+            consent.agree(workspace, changed)
         built = measure.built(workspace, [*(presets()[name] for name in names), *files.values()])
         for name in names:
             before, after = built[str(presets()[name])], built[str(files[name])]

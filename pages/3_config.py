@@ -6,6 +6,7 @@ from core.config import config as configs
 from core.data import dataset as datasets
 from core.models import model as models
 from pages.components.choice import choose
+from pages.components.config.consent import ask_to_execute
 from pages.components.config.editor import show_editor, show_edits, syntax_error
 from pages.components.config.exchange import show_incoming, show_outgoing
 from pages.components.config.form import show_settings
@@ -29,8 +30,9 @@ if not data and not found:
     nothing_yet(t("config.no_dataset"), "dataset" if usable else None)
 if found:
     config = found[choose("config", list(found))]
-    broken = syntax_error(config)
-    forecast = show_verdict(workspace, config, broken)
+    broken, forecast = syntax_error(config), None
+    if not ask_to_execute(workspace, config):
+        forecast = show_verdict(workspace, config, broken)
 if usable and data:
     with st.expander(t("config.new"), expanded=not found, icon=":material/add:"):
         new_tab, presets_tab, files_tab = st.tabs([t("config.tab_new"), t("config.tab_presets"), t("config.tab_files")])

@@ -18,7 +18,7 @@ from core.config import config as configs
 from core.config.config import Config
 from core.data import dataset as datasets
 from core.data.dataset import Dataset
-from core.engine import commands
+from core.engine import commands, consent
 from core.ground.files import write_json, write_text
 from core.ground.progress import VARIABLE
 from core.ground.workspace import Workspace
@@ -102,6 +102,7 @@ def config(
     if known := made_configs.get("fast"):
         for name, text in known.items():
             write_text(workspace.config("assistant-fast") / name, text.replace("WORKSPACE", str(workspace.root)))
+        consent.agree(workspace, configs.find(workspace, "assistant-fast").text())
         return configs.find(workspace, "assistant-fast")
     made = configs.make(workspace, model=small_model.name, dataset=dataset.name, recipe="fast")
     made_configs["fast"] = {

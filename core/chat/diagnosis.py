@@ -13,6 +13,7 @@ from core.config.config import Config
 from core.config.settings.fields import BY_NAME
 from core.data import dataset as datasets
 from core.data.dataset import Dataset
+from core.engine import consent
 from core.engine.config_file import ConfigFile
 from core.export.export import exported
 from core.ground.text import Text
@@ -211,11 +212,13 @@ def next_config(workspace: Workspace, run: Run, found: Diagnosis, data: Dataset 
     if data is not None:
         return configs.make(workspace, model=model, dataset=data.name, recipe="fast", name=name)
     # As the run had it, by hand or not, but for the change.
-    file = ConfigFile(run.config.read_text(encoding="utf-8"))
+    text = run.config.read_text(encoding="utf-8")
+    file = ConfigFile(text)
     for setting, (_, new) in changed_settings(run, found).items():
         file.set(BY_NAME[setting].place(file), new)
     base = (run.path / "base.py").read_text(encoding="utf-8")
-    return configs.store(workspace, name, file.text, base, {**config.to_json(), "created": time.time()})
+    facts = {**config.to_json(), "created": time.time()}
+    return configs.store(workspace, name, file.text, base, facts, agreed=consent.agreed(workspace, text))
 
 
 def takes_other_data(run: Run, found: Diagnosis) -> bool:

@@ -11,12 +11,16 @@ from core.config.imports import not_found
 from core.config.named import dataset_named, model_named
 from core.config.settings.fields import BY_NAME
 from core.data import dataset as datasets
+from core.engine import consent
 from core.engine.config_file import ConfigFile
 from core.ground.errors import BadInput
 from core.ground.problem import Problem
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.models import model as models
+
+# Where a problem is that only the user's word mends.
+AGREEMENT = "agreement"
 
 
 def check(workspace: Workspace, config: Config) -> list[Problem]:
@@ -39,7 +43,7 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
                 field.check(value)
             except BadInput as error:
                 problem(name, error)
-    problems += [*_missing_commas(file), *missing_modules(workspace, file)]
+    problems += [*_missing_commas(file), *missing_modules(workspace, file), *_unasked(workspace, config)]
     for where, look in (
         ("model", lambda: (models.usable(workspace, config.model), model_named(workspace, file))),
         ("dataset", lambda: (datasets.find(workspace, config.dataset), dataset_named(workspace, file))),
@@ -70,6 +74,18 @@ def missing_modules(workspace: Workspace, file: ConfigFile, beside: Path | None 
         )
         for name in not_found(workspace, file, beside)
     ]
+
+
+def _unasked(workspace: Workspace, config: Config) -> Iterator[Problem]:
+    """That nobody agreed to execute it yet."""
+    try:
+        consent.refuse(workspace, config.file)
+    except BadInput as error:
+        hint = Text(
+            "在“配置”页看一看不只是设置的那几行，再同意",
+            "on the Config page, look at the lines that are not settings, then agree",
+        )
+        yield Problem(severity="error", where=AGREEMENT, message=error.text, hint=hint)
 
 
 def _missing_commas(file: ConfigFile) -> Iterator[Problem]:

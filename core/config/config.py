@@ -24,7 +24,7 @@ from core.config.versions import Versions
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS, Assistant
 from core.data.dataset import Dataset
-from core.engine import interpreter
+from core.engine import consent, interpreter
 from core.engine.config_file import ConfigFile, read
 from core.engine.presets import preset_text
 from core.ground.errors import BadInput
@@ -112,9 +112,10 @@ def make(
     if own is not None:
         preset_name, base = own.preset, own.base
         config = ConfigFile(own.text)
+        known = consent.agreed(workspace, own.text)
         changes = list(recipes.task_edits(config, chosen_model, chosen_data.data, questions))
     else:
-        xtuner = interpreter.xtuner_directory(workspace)
+        xtuner, known = interpreter.xtuner_directory(workspace), True
         preset_name = preset or propose(chosen_model, recipe, xtuner)
         base = preset_text(preset_name, xtuner)
         config = ConfigFile(base)
@@ -144,7 +145,7 @@ def make(
         "edits": [{"path": edit.path, "why": {"zh": edit.why.zh, "en": edit.why.en}} for edit in changes],
     }
     stem = f"{chosen_data.name[:50]}-{recipe[:13]}"
-    return store(workspace, name or free_name(workspace.configs, stem), config.text, base, facts)
+    return store(workspace, name or free_name(workspace.configs, stem), config.text, base, facts, agreed=known)
 
 
 def questions_for(dataset: Dataset) -> list[str]:
@@ -170,7 +171,7 @@ def change(workspace: Workspace, name: str, settings: Mapping[str, Any]) -> Conf
             )
         file = ConfigFile(config.text())
         _apply_settings(workspace, file, settings)
-        config.versions.write(file.text)
+        _write(workspace, config, file.text)
     return _named_anew(workspace, name)
 
 
@@ -178,7 +179,7 @@ def replace_text(workspace: Workspace, name: str, text: str, *, typed: bool = Fa
     """Replace the Python text of a config by one edited by hand. Raises SyntaxRefusal where it is not Python."""
     ConfigFile(text)
     with _writing(workspace, name) as config:
-        config.versions.write(text, typed=typed)
+        _write(workspace, config, text, typed=typed)
     return _named_anew(workspace, name)
 
 
@@ -193,7 +194,8 @@ def save_as(workspace: Workspace, name: str, new_name: str) -> Config:
     """A copy of a config under another name. Raises BadInput where that is taken."""
     config = find(workspace, name)
     facts = {**config.facts, "created": time.time()}
-    return store(workspace, new_name, config.text(), config.base_text(), facts)
+    text = config.text()
+    return store(workspace, new_name, text, config.base_text(), facts, agreed=consent.agreed(workspace, text))
 
 
 def find(workspace: Workspace, name: str) -> Config:
@@ -217,8 +219,10 @@ def model_of(workspace: Workspace, config: Config) -> Model:
     return models.find(workspace, config.model)
 
 
-def store(workspace: Workspace, name: str, text: str, base: str, facts: dict[str, Any]) -> Config:
-    """Write a new config. Raises BadInput where the name is taken."""
+def store(
+    workspace: Workspace, name: str, text: str, base: str, facts: dict[str, Any], *, agreed: bool = False
+) -> Config:
+    """Write a new config. Raises BadInput where the name is taken. `agreed`: it was made here, of what may be executed."""
     path = workspace.config(name)
     try:
         with new_directory(path) as partial:
@@ -229,7 +233,18 @@ def store(workspace: Workspace, name: str, text: str, base: str, facts: dict[str
         raise BadInput(
             f"配置 {name} 已存在：请换一个名称", f"the config {name} is there already: choose another name"
         ) from None
+    if agreed:
+        consent.agree(workspace, text)
     return find(workspace, name)
+
+
+def _write(workspace: Workspace, config: Config, text: str, *, typed: bool = False) -> None:
+    """Make `text` the config's. What is done here to a text that was agreed to is agreed to; of another one the rest is
+    still nobody's."""
+    known = consent.agreed(workspace, config.text())
+    config.versions.write(text, typed=typed)
+    if known:
+        consent.agree(workspace, text)
 
 
 @contextmanager

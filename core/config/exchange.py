@@ -12,7 +12,7 @@ from core.config.named import dataset_named, model_named
 from core.config.recipe import task_edits
 from core.config.settings.edit import apply
 from core.data import dataset as datasets
-from core.engine import interpreter
+from core.engine import consent, interpreter
 from core.engine.config_file import ConfigFile
 from core.engine.presets import preset_text, presets
 from core.ground.errors import BadInput
@@ -88,8 +88,12 @@ def take(
         "dataset": known_data,
         "edits": [{"path": edit.path, "why": {"zh": edit.why.zh, "en": edit.why.en}} for edit in edits],
     }
+    # What left here, or is XTuner's own as it is, comes back as what it was.
+    known = consent.agreed(workspace, text) or (base_name in presets() and text == base)
     stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(file).stem).strip("-_")
-    return store(workspace, name or free_name(workspace.configs, stem[:60] or "config"), config.text, base, facts)
+    return store(
+        workspace, name or free_name(workspace.configs, stem[:60] or "config"), config.text, base, facts, agreed=known
+    )
 
 
 def _base(file: str, text: str) -> tuple[str, str]:

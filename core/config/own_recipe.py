@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from core.config.recipe import RECIPES
+from core.engine import consent
 from core.engine.config_file import ConfigFile
 from core.ground.errors import BadInput
 from core.ground.files import write_json
@@ -37,6 +38,7 @@ def save(workspace: Workspace, name: str, about: str = "", *, preset: str, text:
 
     Raises BadInput where the name is taken.
     """
+    known = consent.agreed(workspace, text)
     for path, said in ((str(workspace.models), "models"), (str(workspace.datasets), "datasets")):
         text, base = text.replace(path, said), base.replace(path, said)
     made = OwnRecipe(
@@ -47,7 +49,10 @@ def save(workspace: Workspace, name: str, about: str = "", *, preset: str, text:
         text=text,
         created=time.time(),
     )
-    return _keep(workspace, made)
+    kept = _keep(workspace, made)
+    if known:
+        consent.agree(workspace, text)
+    return kept
 
 
 def take(workspace: Workspace, content: str, name: str | None = None) -> OwnRecipe:

@@ -13,8 +13,10 @@ from typing import Any
 from core.engine import interpreter
 from core.engine.ask import answer_of
 from core.engine.commands import engine_command, engine_environment
+from core.engine.config_file import read
+from core.engine.consent import refuse
 from core.ground.errors import WorkFailed
-from core.ground.files import read_json, sha256
+from core.ground.files import read_json, sha256, write_json, write_text
 from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 
@@ -29,19 +31,20 @@ _MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_c
 def config_facts(
     workspace: Workspace, config: Path, data_sha256: str, model: Path | None = None, *, ask: bool = True
 ) -> dict[str, Any]:
-    """What a config comes to: its data's sequences, its schedule, its model. Raises WorkFailed with the engine's last line.
+    """What a config comes to: its data's sequences, its schedule, its model. Raises WorkFailed with the engine's last
+    line, BadInput for one that nobody agreed to execute.
 
     Without `ask` only what was measured before is told, and WorkFailed raised where nothing was.
     """
     model_files = [sha256(path) for name in _MODEL_FILES if model and (path := model / name).is_file()]
     key = (sha256(config), data_sha256, *model_files)
-    return _measure(workspace, key, ["config", "--config", str(config)], ask=ask)
+    return _measure(workspace, key, "config", [config], ask=ask)
 
 
 def built(workspace: Workspace, configs: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """The plain values of configs as mmengine builds them, by file; in a process that may not take for ever. Raises WorkFailed."""
     key = [digest for config in configs for digest in (str(config), sha256(config))]
-    return _measure(workspace, key, ["build", "--config", *map(str, configs)])
+    return _measure(workspace, key, "build", configs)
 
 
 def machine(workspace: Workspace) -> dict[str, Any]:
@@ -51,14 +54,20 @@ def machine(workspace: Workspace) -> dict[str, Any]:
     """
     cards = [card["name"] for card in gpus()]
     key = (*cards, str(os.cpu_count()))
-    return _measure(workspace, key, ["machine"], keep=not cards)
+    return _measure(workspace, key, "machine", keep=not cards)
 
 
 def _measure(
-    workspace: Workspace, key: Sequence[str], arguments: list[str], *, keep: bool = True, ask: bool = True
+    workspace: Workspace,
+    key: Sequence[str],
+    what: str,
+    configs: Sequence[Path] = (),
+    *,
+    keep: bool = True,
+    ask: bool = True,
 ) -> dict[str, Any]:
     with_what = interpreter.python(workspace)
-    name = hashlib.sha256("\n".join([_VERSION, with_what, arguments[0], *key]).encode()).hexdigest()[:24]
+    name = hashlib.sha256("\n".join([_VERSION, with_what, what, *key]).encode()).hexdigest()[:24]
     directory = workspace.cache / "measured"
     result = directory / f"{name}.json"
     if keep and (known := read_json(result)) is not None:
@@ -69,7 +78,9 @@ def _measure(
     with tempfile.TemporaryDirectory(prefix=".measuring-", dir=directory) as scratch:
         # Beside its place, so that two who ask at once do not write into each other's.
         told = Path(scratch) / "result.json"
-        limit = MOST_SECONDS if arguments[0] != "build" else MOST_BUILD_SECONDS
+        limit = MOST_SECONDS if what != "build" else MOST_BUILD_SECONDS
+        copies = {str(_copied(workspace, config, Path(scratch, str(at)))): config for at, config in enumerate(configs)}
+        arguments = [what, *(["--config", *copies] if copies else [])]
         argv = engine_command(workspace, "core.engine.workers.measure_worker", *arguments, "--result", told)
         answer = answer_of(argv, seconds=limit, result=told, env=engine_environment(workspace))
         found = answer.content
@@ -80,7 +91,17 @@ def _measure(
             )
         if found is None:
             raise WorkFailed(f"引擎无法读取：{answer.said}", f"the engine cannot read it: {answer.said}")
+        if what == "build":
+            found = {str(config): found[copy] for copy, config in copies.items()}
         if "error" not in found.get("data", {}):
             # What is missing may be there the next time.
-            os.replace(told, result)
+            write_json(result, found)
     return found
+
+
+def _copied(workspace: Workspace, config: Path, directory: Path) -> Path:
+    """A copy of a config that may be executed: the text that was agreed to, whatever becomes of the file."""
+    ours = interpreter.xtuner_directory(workspace) in config.parents
+    text = read(config) if ours else refuse(workspace, config)
+    write_text(directory / config.name, text)
+    return directory / config.name

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from core.config import config as configs
+from core.config.check import AGREEMENT
 from core.config.check import check as check_config
 from core.config.config import Config
 from core.config.memory import Memory, Setup, memory
@@ -40,7 +41,7 @@ from core.models.shape import Shape, shape
 # own is in what it needs. Rather less than the 690 MB that it was on an H100, for cards where it is less.
 PROBE_MB = 500
 # Problems with these leave nothing to measure.
-_NEEDED = {"config.py", "model", "dataset"}
+_NEEDED = {"config.py", AGREEMENT, "model", "dataset"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,16 @@
 """`configs …`: find presets, make configs, change them, see what they would do; files and recipes in and out."""
 
 import json
+import sys
 from pathlib import Path
 
 from core.config import config as configs
 from core.config import exchange, own_recipe
+from core.config.check import AGREEMENT
 from core.config.check import check as check_config
 from core.config.recipe import RECIPES
 from core.config.settings.field import parse_setting
-from core.engine import interpreter
+from core.engine import consent, interpreter
 from core.engine.catalogue import catalogue
 from core.engine.config_file import read
 from core.engine.presets import matching
@@ -19,6 +21,24 @@ from core.headless.command import OUT, Answer, Options, Table
 from core.training import history
 
 CONFIG = (("config",), {"help": "a config of the workspace"})
+
+
+AGREE = (
+    ("--agree",),
+    {
+        "action": "store_true",
+        "help": "let the config be executed, which came from elsewhere or was changed outside the app",
+    },
+)
+
+
+def agree_to(workspace: Workspace, file: Path, preset: str, agree: bool) -> None:
+    """With `agree`, let a config's text be executed, and say which of its lines are not settings."""
+    if not agree or consent.agreed(workspace, text := read(file)):
+        return
+    for line in consent.beyond_settings(text, preset):
+        print(f"{file}:{line.number}: {line.text}", file=sys.stderr)
+    consent.agree(workspace, text)
 
 
 def config_answer(workspace: Workspace, config: configs.Config) -> Answer:
@@ -73,8 +93,13 @@ def configs_diff(workspace: Workspace, options: Options) -> Answer:
 
 def configs_preflight(workspace: Workspace, options: Options) -> Answer:
     config = configs.find(workspace, options.config)
+    agree_to(workspace, config.file, config.facts["preset"], options.agree)
     measured = history.measured(workspace)
-    return preflight(workspace, config, measured, processes=options.nproc, deepspeed=options.deepspeed).to_json()
+    found = preflight(workspace, config, measured, processes=options.nproc, deepspeed=options.deepspeed)
+    unasked = next((problem for problem in found.problems if problem.where == AGREEMENT), None)
+    if unasked is not None:
+        raise BadInput(unasked.message.zh, unasked.message.en)
+    return found.to_json()
 
 
 def configs_copy(workspace: Workspace, options: Options) -> Answer:
@@ -93,6 +118,7 @@ def configs_import(workspace: Workspace, options: Options) -> Answer:
         name=options.out,
         beside=path.absolute().parent,
     )
+    agree_to(workspace, made.file, made.facts["preset"], options.agree)
     return config_answer(workspace, made)
 
 
@@ -163,12 +189,12 @@ COMMANDS: Table = {
     "configs diff": (configs_diff, [CONFIG]),
     "configs preflight": (
         configs_preflight,
-        [CONFIG, (("--nproc",), {"type": int, "default": 1}), (("--deepspeed",), {})],
+        [CONFIG, (("--nproc",), {"type": int, "default": 1}), (("--deepspeed",), {}), AGREE],
     ),
     "configs copy": (configs_copy, [(("preset",), {}), (("directory",), {"nargs": "?", "default": "."})]),
     "configs import": (
         configs_import,
-        [(("file",), {}), (("--model",), {}), (("--dataset",), {}), OUT],
+        [(("file",), {}), (("--model",), {}), (("--dataset",), {}), OUT, AGREE],
     ),
     "configs export": (configs_export, [CONFIG, OUT]),
     "recipes list": (recipes_list, []),

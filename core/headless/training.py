@@ -4,10 +4,12 @@ import argparse
 import os
 import sys
 
+from core.config import config as configs
 from core.engine.commands import LAUNCHERS, LOOPBACK, Cluster
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, WAIT, Answer, Options, Table, show_progress
+from core.headless.configs import AGREE, agree_to
 from core.jobs.job import Status
 from core.jobs.process import Identity
 from core.training import run as runs
@@ -80,6 +82,8 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
         launcher=options.launcher,
         partition=options.partition,
     )
+    config = configs.find(workspace, options.config)
+    agree_to(workspace, config.file, config.facts["preset"], options.agree)
     # Typed twice at once it is one wish; typed again after the first answer it is another.
     typed = Identity.of(os.getpid())
     run = runs.start(
@@ -108,7 +112,9 @@ def train_stop(workspace: Workspace, options: Options) -> Answer:
 
 
 def train_resume(workspace: Workspace, options: Options) -> Answer:
-    return followed(runs.resume(workspace, runs.find(workspace, options.run)), options.wait)
+    run = runs.find(workspace, options.run)
+    agree_to(workspace, run.config, run.facts.config.preset, options.agree)
+    return followed(runs.resume(workspace, run), options.wait)
 
 
 def train_queue(workspace: Workspace, _: Options) -> Answer:
@@ -129,10 +135,10 @@ def train_metrics(workspace: Workspace, options: Options) -> Answer:
 
 
 COMMANDS: Table = {
-    "train start": (train_start, [(("config",), {}), EARLY_STOP, *CLUSTER, WAIT]),
+    "train start": (train_start, [(("config",), {}), EARLY_STOP, *CLUSTER, WAIT, AGREE]),
     "train status": (train_status, [RUN]),
     "train stop": (train_stop, [RUN, (("--discard",), {"action": "store_true"})]),
-    "train resume": (train_resume, [RUN, WAIT]),
+    "train resume": (train_resume, [RUN, WAIT, AGREE]),
     "train queue": (train_queue, []),
     "train move": (train_move, [RUN, (("place",), {"type": int, "help": "1: the next to train"})]),
     "train list": (train_list, []),

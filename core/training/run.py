@@ -14,11 +14,12 @@ from core.config.check import check as check_config
 from core.data import dataset as datasets
 from core.engine import interpreter
 from core.engine.commands import Cluster, as_typed, engine_environment, start_as_typed, train_command
+from core.engine.consent import refuse
 from core.forecast.space import check_space, estimate
 from core.forecast.warmup import check_warmup
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import BadInput
-from core.ground.files import new_directory, read_json, write_json
+from core.ground.files import new_directory, read_json, write_json, write_text
 from core.ground.lock import locked
 from core.ground.problem import Problem
 from core.ground.workspace import Workspace, directories_with
@@ -106,7 +107,8 @@ def start(
         )
         with new_directory(path) as partial:
             write_json(partial / "run.json", facts.to_json())
-            shutil.copyfile(config.file, partial / "config.py")
+            # The text that was agreed to is what is executed, whatever becomes of the config's file.
+            write_text(partial / "config.py", refuse(workspace, config.file))
             shutil.copyfile(config.path / "base.py", partial / "base.py")
         run = find(workspace, path.name)
         _launch(workspace, run, None)
@@ -128,6 +130,7 @@ def resume(workspace: Workspace, run: Run) -> Run:
             )
         # Its code may have changed since the run began.
         models.usable(workspace, run.facts.model.name)
+        refuse(workspace, run.config)
         _launch(workspace, run, _to_go_on_from(run) if run.begun else None)
     return run
 

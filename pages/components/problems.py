@@ -15,7 +15,7 @@ from pages.components.plain import plain
 from pages.components.text import language, say, t
 
 SHOWN = 20
-_WHERE = ("dataset", "model", "rows", "tokenizer")
+_WHERE = ("agreement", "dataset", "model", "rows", "tokenizer")
 
 
 @contextmanager

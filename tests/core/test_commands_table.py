@@ -598,3 +598,30 @@ def test_stopped_by_the_keyboard(here, monkeypatch, workspace):  # noqa: ARG001
 
 def test_the_real_trainer_is_what_is_started():
     assert commands.ENTRY == "core.engine.workers.entry"
+
+
+def test_a_config_from_elsewhere_is_executed_with_agree_alone(told, here, config, tmp_path, fake_engine):
+    fake_engine("ok")
+    ran, file = tmp_path / "ran", tmp_path / "theirs.py"
+    line = f"open({str(ran)!r}, 'w').close()"
+    file.write_text(f"{config.text()}\n{line}\n", encoding="utf-8")
+    made = told("configs", "import", str(file))
+    assert [problem["where"] for problem in made["problems"]] == ["agreement"]
+    for command in (("configs", "preflight"), ("train", "start")):
+        said = refused(here(*command, "theirs"))
+        assert made["path"] in said
+        assert "--agree" in said
+    assert told("train", "list")["runs"] == []
+    assert not ran.exists()
+    code, _, err = here("train", "start", "theirs", "--agree", "--wait")
+    assert code == 0, err
+    assert f"{made['path']}:{len(file.read_text().splitlines())}: {line}" in err
+    # Once for a text.
+    assert told("train", "start", "theirs", "--wait")["status"] == "FINISHED"
+
+
+def test_a_run_that_was_changed_outside_is_resumed_with_agree_alone(here, failed_run):
+    failed_run.config.write_text(failed_run.config.read_text() + "import os\n")
+    assert "--agree" in refused(here("train", "resume", failed_run.id))
+    code, _, err = here("train", "resume", failed_run.id, "--agree")
+    assert code == 0, err

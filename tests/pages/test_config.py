@@ -6,7 +6,8 @@ from concurrent.futures import Future
 import pytest
 
 from core.config import config as configs
-from core.config import own_recipe
+from core.config import exchange, own_recipe
+from core.engine import consent
 from core.forecast import preflight as forecast
 from core.ground.errors import BadInput
 from core.jobs.job import wait_until
@@ -248,3 +249,52 @@ def test_a_config_whose_model_is_gone_shows_the_problem(small_model):
     page = verdict(open_page("config"))
     assert any("model" in error.value for error in page.error)
     assert primary(page)
+
+
+@pytest.fixture
+def theirs(workspace, config, tmp_path):
+    """A config from elsewhere, with a line that writes a file."""
+    line = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
+    return exchange.take(workspace, "theirs.py", f"{config.text()}\n{line}\n")
+
+
+def test_a_config_from_elsewhere_is_asked_about_before_it_runs(workspace, theirs, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(preflight, "beside", lambda _: begun.append(True) or Future())
+    monkeypatch.setattr(preflight, "ticked", lambda: True)
+    page = open_page("config", config="theirs")
+    page.run()
+    assert any("来自别处" in warning.value for warning in page.warning)
+    shown = next(code.value for code in page.code if "open(" in code.value)
+    assert [line.split(None, 1)[1] for line in shown.splitlines()] == [theirs.text().splitlines()[-1]]
+    assert primary(page) == ["我信任 theirs，允许运行"]
+    # Also by the button that makes the forecast anew.
+    monkeypatch.setattr(preflight, "beside", lambda make: begun.append(make()) or Future())
+    page.button(key="run_preflight").click().run()
+    assert [problem.where for found in begun for problem in found.problems] == ["agreement"]
+    assert not (tmp_path / "ran").exists()
+    agree = next(button for button in page.button if str(button.key).startswith("execute-"))
+    begun.clear()
+    monkeypatch.setattr(preflight, "beside", lambda _: begun.append(True) or Future())
+    agree.click().run()
+    assert consent.agreed(workspace, theirs.text())
+    assert not any("来自别处" in warning.value for warning in page.warning)
+    page.run()
+    assert begun, "and now it is looked at"
+    assert not any("来自别处" in warning.value for warning in open_page("config", config="theirs").warning)
+
+
+def test_a_click_is_for_the_text_that_was_shown(workspace, theirs):
+    page = open_page("config", config="theirs")
+    agree = next(button for button in page.button if str(button.key).startswith("execute-"))
+    theirs.file.write_text(theirs.text() + "import os\n", encoding="utf-8")
+    agree.click().run()
+    assert not consent.agreed(workspace, theirs.text())
+    assert any("import os" in code.value for code in page.code)
+
+
+@pytest.mark.usefixtures("config", "facts")
+def test_a_config_that_was_made_here_is_not_asked_about():
+    page = open_page("config")
+    assert not page.warning
+    assert not [button for button in page.button if str(button.key).startswith("execute-")]

@@ -7,6 +7,7 @@ import pytest
 
 from core.chat import room
 from core.config import config as configs
+from core.config import exchange
 from core.ground import environment
 from core.ground.files import read_json, write_json
 from core.jobs.job import Status, wait_until
@@ -387,3 +388,11 @@ def test_a_run_that_ended_before_its_first_iteration(failed_run):
     assert wait_until(lambda: not failed_run.job.pids["supervisor"].alive(), 20)
     failed_run.telemetry.unlink(missing_ok=True)
     assert any("第一次迭代之前" in info.value for info in open_page("train").info)
+
+
+def test_a_config_from_elsewhere_is_not_started_before_it_was_agreed_to(workspace, config):
+    exchange.take(workspace, "theirs.py", config.text() + "import os\n")
+    page = open_page("train", config="theirs")
+    page.button(key="start_training").click().run()
+    assert any("来自别处" in error.value for error in page.error)
+    assert runs.every(workspace) == []

@@ -72,6 +72,11 @@ def show_verdict(workspace: Workspace, config: Config, broken: SyntaxRefusal | N
     return found
 
 
+def forget_forecast() -> None:
+    """Make it anew: what it was made of is no longer so."""
+    st.session_state.pop(_KEY, None)
+
+
 def show_details(workspace: Workspace, config: Config, found: Preflight | None) -> None:
     """All figures of the forecast and what they are made of; and the button that makes it once more."""
     st.caption(t("preflight.intro"))

@@ -5,16 +5,17 @@ import pytest
 from core.config import config as configs
 from core.config import exchange
 from core.config.check import check
-from core.engine import interpreter
+from core.engine import consent, interpreter
 from core.engine.config_file import ConfigFile, SyntaxRefusal
 from core.ground.errors import BadInput
 
 
 def written(workspace, config, old, new):
-    """The config with a part of its text replaced, as an editor outside would do it."""
+    """The config with a part of its text replaced, as an editor outside would do it, and agreed to."""
     text = config.text()
     assert old in text
     config.file.write_text(text.replace(old, new), encoding="utf-8")
+    consent.agree(workspace, config.text())
     return configs.find(workspace, config.name)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.config import config as configs
 from core.engine.commands import Cluster
 from core.engine.presets import PromptTemplate, prompt_templates
 from core.ground.files import read_json, write_json
@@ -22,12 +23,11 @@ KEYS = {
 }  # fmt: skip
 
 
-def with_template(config, code):
+def with_template(workspace, config, code):
     """The config with another prompt template, as a person would type it."""
     text = config.text().replace("PROMPT_TEMPLATE.internlm2_chat", code)
     assert text != config.text()
-    config.file.write_text(text, encoding="utf-8")
-    return config
+    return configs.replace_text(workspace, config.name, text)
 
 
 def test_what_is_written_is_what_is_read(finished_run, config, dataset, small_model):
@@ -71,7 +71,7 @@ def test_a_file_that_says_less_and_one_that_says_more():
 
 def test_a_run_speaks_the_template_of_its_config(workspace, config, fake_engine):
     fake_engine("ok")
-    run = runs.start(workspace, with_template(config, OWN).name)
+    run = runs.start(workspace, with_template(workspace, config, OWN).name)
     # Its tokenizer ends an answer, and begins the next round.
     assert run.template == run.facts.template == replace(TEMPLATE, bos="<s>", eos="</s>")
     assert run.template.title == "自定义 custom"
@@ -81,7 +81,7 @@ def test_a_run_speaks_the_template_of_its_config(workspace, config, fake_engine)
 
 def test_an_early_stop_asks_in_the_template_of_the_config(workspace, config, fake_engine):
     fake_engine("ok")
-    run = runs.start(workspace, with_template(config, OWN).name, early_stop=True)
+    run = runs.start(workspace, with_template(workspace, config, OWN).name, early_stop=True)
     ended(run.job)
     assert run.facts.early_stop["stop_words"] == ["<e>"]
     assert all(prompt.endswith("\nA:") for prompt in run.facts.early_stop["identity"])
