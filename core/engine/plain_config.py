@@ -28,12 +28,16 @@ class Line:
 
 def beyond(text: str, base: str = "") -> list[Line]:
     """The lines of `text` that do more than set values, without what stands in `base` too. Both are Python."""
-    usual = {ast.unparse(node) for node in _beyond(ast.parse(base))}
     lines = text.splitlines()
-    numbers: set[int] = set()
-    for node in _beyond(ast.parse(text)):
-        if ast.unparse(node) not in usual:
-            numbers |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    try:
+        usual = {ast.unparse(node) for node in _beyond(ast.parse(base))}
+        numbers: set[int] = set()
+        for node in _beyond(ast.parse(text)):
+            if ast.unparse(node) not in usual:
+                numbers |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    except RecursionError:
+        # Nobody nests settings so deep.
+        numbers = set(range(1, len(lines) + 1))
     return [Line(number, lines[number - 1]) for number in sorted(numbers) if number <= len(lines)]
 
 

@@ -29,15 +29,15 @@ _MOST_ALTOGETHER = 1 << 30
 
 def current(workspace: Workspace, path: Path) -> Path | None:
     """The copy that the model's link leads to; None where it leads to the model's own directory."""
-    real = path.resolve()
-    return real if copies(workspace.root).resolve() in real.parents else None
+    return _copy(workspace.root, path)
 
 
 def origin(path: Path) -> Path:
     """Where the files of the model at `path` come from: what the user linked, else where it lies."""
-    real = path.resolve()
-    said = _record(real) if path.is_symlink() and len(real.parents) > 3 and real.parents[2].name == "agreed" else {}
-    return Path(said["path"]) if isinstance(said.get("path"), str) else real
+    # The workspace's own copies alone have a say, whatever lies beside somebody's model.
+    copy = _copy(path.parent.parent, path) if path.is_symlink() else None
+    said = _record(copy).get("path") if copy else None
+    return Path(said) if isinstance(said, str) else path.resolve()
 
 
 def python_files(directory: Path) -> dict[str, Path]:
@@ -102,6 +102,11 @@ def drop(workspace: Workspace, name: str) -> None:
     if path.is_symlink() and current(workspace, path) is not None:
         _lead(path, origin(path))
     shutil.rmtree(copies(workspace.root) / name, ignore_errors=True)
+
+
+def _copy(root: Path, path: Path) -> Path | None:
+    real = path.resolve()
+    return real if copies(root).resolve() in real.parents else None
 
 
 def _is_whole(copy: Path, contents: Mapping[str, str]) -> bool:

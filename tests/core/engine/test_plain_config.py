@@ -85,3 +85,8 @@ def test_what_xtuner_s_own_preset_has_is_not_shown():
         "with read_base():",
         "    from .x import *",
     ]
+
+
+@pytest.mark.parametrize("text", ["x = " + "1+" * 3000 + "1", "x = " + "-" * 1500 + "1", "x = a" + ".b" * 3000])
+def test_what_nobody_can_follow_is_shown_whole(text):
+    assert [line.number for line in beyond(f"a = 1\n{text}")] == [1, 2]

@@ -140,3 +140,14 @@ def test_what_cannot_be_read_is_said(workspace, tmp_path):
     with pytest.raises(BadInput, match="y"):
         trust.agree(workspace, path)
     assert not trust.code(workspace, path).trusted
+
+
+def test_a_record_of_the_owner_s_says_nothing(workspace, tmp_path):
+    """Beside their own model, as if it were a copy of ours."""
+    owners = write_model(tmp_path / "agreed" / "m" / "digest" / "m")
+    (owners.parent / "origin.json").write_text(json.dumps({"path": str(tmp_path / "elsewhere"), "files": {}}))
+    path = models.link(workspace, owners).path
+    assert agreed.origin(path) == owners
+    assert agreed.current(workspace, path) is None
+    trust.agree(workspace, path)
+    assert models.find(workspace, "m").linked_to == owners
