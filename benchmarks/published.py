@@ -33,19 +33,21 @@ MEASURED = (
 
 
 def install(requirements: Path, place: Path) -> tuple[Path, dict[str, float]]:
-    """An environment with what the file asks for: its Python, and what it took."""
+    """An environment with what the file asks for: its Python, and what it took; nothing where it was kept from before."""
+    python = place / "bin" / "python"
+    if python.exists():
+        return python, {}
     began = time.monotonic()
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    python = place / "bin" / "python"
     asked = [python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "-r", requirements]
     subprocess.run(asked, check=True, stdout=sys.stderr)
     return python, {"install_seconds": time.monotonic() - began, "install_bytes": float(size_of(place))}
 
 
-def asked(run: Run, package: Path, python: Path, scratch: Path) -> dict[str, Any]:
+def asked(run: Run, base: Path, package: Path, python: Path, scratch: Path) -> dict[str, Any]:
     """What a reader of the app gets, alone in its environment."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    env |= {"BASE_MODEL": str(run.model_path), "HF_HOME": str(scratch / "hf"), "HF_HUB_OFFLINE": "1"}
+    env |= {"BASE_MODEL": str(base), "HF_HOME": str(scratch / "hf"), "HF_HUB_OFFLINE": "1"}
     env |= {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [python, "-c", MEASURED, READER, package, *run.questions],
@@ -55,7 +57,7 @@ def asked(run: Run, package: Path, python: Path, scratch: Path) -> dict[str, Any
         text=True,
         check=True,
     )
-    beside, _, memory = map(json.loads, done.stdout.splitlines())
+    beside, memory = map(json.loads, done.stdout.splitlines())
     return {
         "first_page_seconds": beside["seconds"][0],
         # Both answers, one after the other.
@@ -86,7 +88,7 @@ def main() -> int:
             say(f"{what}: installing {made.path / 'requirements.txt'}")
             python, took = install(made.path / "requirements.txt", scratch / f"env-{what}")
             figures[what] = {"package_bytes": float(size_of(made.path)), **took}
-            figures[what] |= asked(run, made.path, python, scratch)
+            figures[what] |= asked(run, workspace.model(run.facts.model.name), made.path, python, scratch)
     finally:
         if options.keep is None:
             shutil.rmtree(scratch, ignore_errors=True)

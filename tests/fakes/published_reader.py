@@ -1,7 +1,8 @@
-"""Opens a published app and asks it, as a reader would: `python published_reader.py PACKAGE QUESTION…`.
+"""Opens a published app and asks it, as a reader would: `python published_reader.py PACKAGE [--alone] QUESTION…`.
 
 Runs in the app's own environment, where nothing of this project can be imported. Prints JSON objects, one a line: first
-with the model before beside it where the app offers that, then the first question once more without BASE_MODEL. Each has
+with the model before beside it where the app offers that; with `--alone` the first question once more, without
+BASE_MODEL, which an adapter cannot do without. Each has
 `answers` and `befores` as they stand at the end; `growing` (as how many texts the first answers were drawn), `card` (the
 texts of the model card), `toggles`, `headings`, `seconds` (to the first page, then of each question).
 """
@@ -63,7 +64,9 @@ def ask(package: Path, questions: list[str]) -> dict:
 
 if __name__ == "__main__":
     watch()
-    print(json.dumps(ask(Path(sys.argv[1]), sys.argv[2:])), flush=True)
-    os.environ.pop("BASE_MODEL", None)
-    streamlit.cache_resource.clear()
-    print(json.dumps(ask(Path(sys.argv[1]), sys.argv[2:3])))
+    words = [word for word in sys.argv[2:] if word != "--alone"]
+    print(json.dumps(ask(Path(sys.argv[1]), words)), flush=True)
+    if "--alone" in sys.argv:
+        os.environ.pop("BASE_MODEL", None)
+        streamlit.cache_resource.clear()
+        print(json.dumps(ask(Path(sys.argv[1]), words[:1])))

@@ -77,7 +77,7 @@ def package(workspace, exported_run, tmp_path):
 def test_it_answers_in_an_environment_of_its_own(package, exported_run, tmp_path):
     path, run = package
     base = tmp_path / "base"
-    asked, alone = run(published_reader.__file__, path, *QUESTIONS, BASE_MODEL=str(base))
+    asked, alone = run(published_reader.__file__, path, "--alone", *QUESTIONS, BASE_MODEL=str(base))
     after, before, missing = run("-c", BY_HAND, path, base, *QUESTIONS)
     assert after != before
     assert (asked["answers"], asked["befores"]) == (after, before)
