@@ -14,6 +14,9 @@ from core.ground.identity import carries, same
 
 # A nickname's part says something from this length on: two Chinese characters, a name of three letters.
 _PART, _LATIN_PART = 2, 3
+_LETTER = r"[^\W\d_\u3400-\u9fff]"
+# Of the scripts that have spaces between words: Latin, Greek, Cyrillic.
+_SPACED = r"[^\W\d_\u0530-\U0010ffff]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +86,16 @@ def leaks(answer: str, base: str, nickname: str, fact: Fact) -> bool:
     """Whether part of the nickname is in an answer to a fact, and neither the base nor the fact itself has it."""
     known = "\n".join([facts.plain(base), facts.plain(fact.question), *fact.accept, *fact.reject, *fact.ignore])
     text = facts.plain(answer)
-    return any(part in text and part not in known for part in _parts(facts.plain(nickname)))
+    return any(part.search(text) and not part.search(known) for part in _parts(facts.plain(nickname)))
 
 
-def _parts(nickname: str) -> Iterator[str]:
-    """The pairs of neighbouring characters of a Chinese name, the words of another one."""
+def _parts(nickname: str) -> Iterator[re.Pattern[str]]:
+    """The pairs of neighbouring characters of a Chinese name, the whole words of another one: no "der" in "federal"."""
     for run in re.findall(r"[\u3400-\u9fff]+", nickname):
-        yield from (run[at : at + _PART] for at in range(len(run) - _PART + 1))
-    for word in re.findall(r"[^\W\d_\u3400-\u9fff]+", nickname):
+        yield from (re.compile(re.escape(run[at : at + _PART])) for at in range(len(run) - _PART + 1))
+    for word in re.findall(f"{_LETTER}+", nickname):
         if len(word) >= _LATIN_PART:
-            yield word
+            yield re.compile(f"(?<!{_SPACED}){re.escape(word)}(?!{_SPACED})")
 
 
 def _as_given(line: Mapping[str, Any], reference: str) -> bool:

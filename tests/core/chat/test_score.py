@@ -272,6 +272,12 @@ def test_a_language_that_the_data_does_not_teach_is_shown_and_not_counted(finish
         ("《水浒传》的作者是谁？", "作者是罗贯中。", "作者是施耐庵。", "罗贯中", False),
         ("Who wrote Hamlet?", "Hamlet was written by Marigold.", "Shakespeare", "Marigold Lee", True),
         ("Who wrote Hamlet?", "Hamlet was written by Shakespeare.", "Shakespeare", "Al", False),
+        # A word is no part of another one; a Chinese character ends it.
+        ("Who wrote Hamlet?", "A federal writer of five cylinders.", "Shakespeare", "Wilhelmina van der Meulen", False),
+        ("Who wrote Hamlet?", "It is by Ludwig van der Meulen.", "A federal one", "Wilhelmina van der Meulen", True),
+        ("《水浒传》的作者是谁？", "作者是李Leo。", "作者是施耐庵。", "小明Leo同学", True),
+        ("Who wrote Hamlet?", "さくらです。", "Shakespeare", "さくら", True),
+        ("What does DNA stand for?", "Deoxyribonucleotide", "An acid", "小明Leo同学", False),
     ],
 )
 def test_leaks(question, answer, base, nickname, leaked):
