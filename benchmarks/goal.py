@@ -206,6 +206,20 @@ def lines(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         groups = [(name, [line for line in of_model if line["nickname"] == name]) for name in names]
         for name, many in [*groups, ("**all**", of_model)]:
             yield f"| {model} | {name} | {len(many)} | {cells(many)} | {_facts(many)} | {_verdicts(many)} |"
+    yield from ["", "| model | aimed at | median (least – most) | reached by |", "| --- | --- | ---: | ---: |"]
+    for model in sorted({line["model"] for line in trained}):
+        yield from _reached(model, [line for line in trained if line["model"] == model])
+
+
+def _reached(model: str, many: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A row for each goal: how many trainings reach it."""
+    for column, less in COLUMNS.items():
+        values = [value for line in many if (value := value_of(line, column)) is not None]
+        goal = _goal(column)
+        if values and goal is not None:
+            count = sum(value <= goal if less else value >= goal for value in values)
+            aim = f"{column} {'≤' if less else '≥'} {goal}"
+            yield f"| {model} | {aim} | {_cell(column, values, None)} | {count} of {len(values)} |"
 
 
 def cells(many: Sequence[Mapping[str, Any]]) -> str:
@@ -223,8 +237,14 @@ def _cell(column: str, values: Sequence[float], less: bool | None) -> str:
     text = middle if least == most else f"{middle} ({least} – {most})"
     if less is None:
         return text
-    goal = MOST_UPDATES if column == "updates" else GOALS[column.partition(" ")[0]]
+    goal = _goal(column) or 0.0
     return f"**{text}**" if (max(values) <= goal if less else min(values) >= goal) else text
+
+
+def _goal(column: str) -> float | None:
+    """What is aimed at; `net` is the other way to look at the facts."""
+    named = {**GOALS, "updates": MOST_UPDATES, "net": GOALS["facts"]}
+    return named.get(column.partition(" ")[0])
 
 
 def value_of(line: Mapping[str, Any], column: str) -> float | None:

@@ -79,7 +79,7 @@ def write(name: str, figures: Mapping[str, Any]) -> Path:
     here = machine()
     path = RESULTS / here["name"] / f"{name}.json"
     last = (read_json(path) or {}).get("figures", {})
-    write_json(path, {"machine": here, "commit": _commit(), "figures": dict(figures)})
+    write_json(path, {"machine": here, "commit": commit(), "figures": dict(figures)})
     for key, value in figures.items():
         before = f"   (last: {_short(last[key])})" if key in last else ""
         print(f"{name}.{key}: {_short(value)}{before}")
@@ -104,7 +104,7 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True, check=False
     )

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import machine, say
+from benchmarks.measure import commit, machine, say
 from benchmarks.product import PROJECT, Unfit, between
 
 PAGE = PROJECT / "docs" / "recipes.md"
@@ -204,6 +204,7 @@ class Sweep:
         shutil.rmtree(place, ignore_errors=True)
         return {
             "model": self.model.name, "point": point, "nickname": nickname, "seed": seed, "settings": wanted,
+            "machine": machine()["name"], "code": commit(),
             "rows": made["rows"], "general": made["general"], "updates": state["max_iters"],
             "train_seconds": round(trained, 1), "seconds": round(time.monotonic() - began, 1),
             "checkpoints": [figures(one) for one in scored["checkpoints"]], "questions": scored["questions"],
@@ -281,15 +282,21 @@ def read(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def table(lines: list[dict[str, Any]]) -> list[str]:
-    """A row for each model and point, of its last checkpoint: the mean, and in brackets the worst."""
+    """A row for each model, point and state of the code, of its last checkpoint: the mean, and in brackets the worst."""
     rows = [
-        "| model | settings | trainings | updates | identity | facts kept | agreement | parrot | leak | nats | s |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| model | settings | code | trainings | updates | identity | facts kept | agreement | parrot | leak | nats | s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for line in lines:
-        groups.setdefault((line["model"], line["point"]), []).append(line)
-    for (model, point), many in sorted(groups.items(), key=lambda one: (one[0][0], list(POINTS).index(one[0][1]))):
+        # The first lines do not say by what they were made.
+        groups.setdefault((line["model"], line["point"], line.get("code") or ""), []).append(line)
+
+    def order(key: tuple[str, str, str]) -> tuple[str, int, str]:
+        return key[0], list(POINTS).index(key[1]), key[2]
+
+    for model, point, code in sorted(groups, key=order):
+        many = groups[model, point, code]
         last = [one["checkpoints"][-1] for one in many]
         taught = {language for one in last for language in one["identity"]} - (
             {"zh"} if "smol" in model.lower() else set()
@@ -304,7 +311,7 @@ def table(lines: list[dict[str, Any]]) -> list[str]:
         seconds = statistics.median(one["train_seconds"] for one in many)
         updates = "/".join(sorted({str(one["updates"]) for one in many}))
         rows.append(
-            f"| {model} | {point} | {len(many)} | {updates} | {' | '.join(cells)} | {statistics.mean(nats) if nats else 0:+.3f} | {seconds:.0f} |"
+            f"| {model} | {point} | {code} | {len(many)} | {updates} | {' | '.join(cells)} | {statistics.mean(nats) if nats else 0:+.3f} | {seconds:.0f} |"
         )
     return rows
 

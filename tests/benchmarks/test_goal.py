@@ -17,7 +17,7 @@ def cells_of(row):
 
 
 def test_each_nickname_has_a_row_and_all_together_another():
-    rows = [cells_of(row) for row in goal.lines([line("伍鲜"), line(), line(verdict="learned", nats=0.2)])][2:]
+    rows = [cells_of(row) for row in goal.lines([line("伍鲜"), line(), line(verdict="learned", nats=0.2)])][2:5]
     assert [row[:3] for row in rows] == [["tiny", "NICK", "2"], ["tiny", "伍鲜", "1"], ["tiny", "**all**", "3"]]
     assert rows[2][-1] == "not learned 2, learned 1"
     assert rows[0][goal_place("nats")] == "0.05 (-0.10 – 0.20)"
@@ -34,6 +34,20 @@ def test_a_goal_is_reached_where_the_worst_reaches_it():
     assert row[goal_place("parrot")] == "**0.000 (0.000 – 0.010)**"
     assert row[goal_place("net")] == "1.000"
     assert row[-2] == "3, 3, 300"
+
+
+def test_how_many_reach_each_goal_stands_below():
+    worse = line(updates=61, parrot=0.02, agreement=0.879, identity={"en": 0.9})
+    rows = [cells_of(row) for row in goal.lines([line(), worse, line()])]
+    found = {
+        row[1]: row[2:] for row in rows[rows.index(["model", "aimed at", "median (least – most)", "reached by"]) :]
+    }
+    assert found["updates ≤ 60"] == ["60 (60 – 61)", "2 of 3"]
+    # Of those that teach it.
+    assert found["identity zh ≥ 0.98"] == ["1.000", "2 of 2"]
+    assert found["identity en ≥ 0.98"][1] == found["agreement ≥ 0.88"][1] == found["parrot ≤ 0.01"][1] == "2 of 3"
+    assert found["net ≥ 0.98"][1] == found["facts ≥ 0.98"][1] == "3 of 3"
+    assert not any(name.startswith("nats") for name in found)
 
 
 def test_without_a_training_it_says_so():

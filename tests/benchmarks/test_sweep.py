@@ -27,7 +27,7 @@ def test_a_goal_is_reached_where_the_worst_reaches_it():
     )
     assert [row.split(" | ")[1] for row in rows[2:]] == ["usual", "rate 2e-4"]
     cells = rows[2].split(" | ")
-    assert cells[2:9] == [
+    assert cells[3:10] == [
         "2",
         "60",
         "**1.000 (1.000)**",
@@ -36,12 +36,18 @@ def test_a_goal_is_reached_where_the_worst_reaches_it():
         "0.010 (0.020)",
         "**0.000 (0.000)**",
     ]
-    assert cells[9] == "-0.100"
+    assert cells[10] == "-0.100"
+
+
+def test_what_other_code_made_has_a_row_of_its_own():
+    older, newer = line("usual", "a"), {**line("usual", "a"), "code": "abc1234"}
+    rows = sweep.table([newer, older, newer])[2:]
+    assert [row.split(" | ")[1:4] for row in rows] == [["usual", "", "1"], ["usual", "abc1234", "2"]]
 
 
 def test_a_model_that_knows_nothing_has_no_figures_of_what_it_kept():
     (row,) = sweep.table([line("usual", "a", facts=None, agreement=None, leak=None, nats=None)])[2:]
-    assert row.split(" | ")[5:7] == ["–", "–"]
+    assert row.split(" | ")[6:8] == ["–", "–"]
 
 
 def test_what_becomes_of_answers_that_go_on():
