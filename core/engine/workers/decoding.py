@@ -216,7 +216,10 @@ class Decoder:
 
     def _put_under(self) -> None:
         """Put our cache's mask and angles under the model's own code."""
-        self.inner = next(m for m in self.model.modules() if hasattr(m, "_update_causal_mask"))
+        inner = next((m for m in self.model.modules() if hasattr(m, "_update_causal_mask")), None)
+        if inner is None:
+            raise ValueError("it takes no mask of ours")
+        self.inner = inner
         theirs = self.inner._update_causal_mask
         self.angles = Angles(self.model)
         self.ahead = torch.arange(BUCKET, device=self.device)
