@@ -1,44 +1,21 @@
 """What is wrong with a dataset before an hour of training shows it: each finding names a row and what to do.
 
-Rows are looked at one by one and not kept, so that a million of them fit; what takes a tokenizer is for `statistics`.
+Rows are looked at one by one (`looks`) and not kept, so that a million of them fit; what takes a tokenizer is for
+`statistics`.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from core.data.dialogues.curated import is_identity
-from core.data.files.special_tokens import ends_answer, tokens_in
 from core.data.likeness import Likeness
-from core.data.row import Row, Turn
+from core.data.looks import compared, look, text_of
+from core.data.row import Row
 from core.ground.problem import Problem
 from core.ground.text import Text
 
 # Of each kind; the others are counted.
 MOST_OF_A_KIND = 20
-LONG_CHARACTERS = 8000
-# Names as they end up in answers of data that was made with another assistant; letters of other words do not count.
-_OTHERS = re.compile(
-    r"ChatGPT|OpenAI|通义千问|文心一言|(?<![A-Za-z])(?:Claude|ChatGLM|Qwen|Anthropic|Gemini|Llama|DeepSeek)(?![A-Za-z])"
-    r"|豆包|讯飞星火|\bGPT-?[345]"
-)
-PLACEHOLDER = re.compile(
-    r"\{\{\s*[A-Za-z_]\w*\s*\}\}|\{(?:name|author|assistant|maker)\}|<(?:NAME|AUTHOR)>|\[(?:NAME|AUTHOR)\]"
-)
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028\u2029\ufeff\ufffd\ue000-\uf8ff]")
-# A word with letters of two alphabets that look alike, or of full and of normal width.
-_MIXED = re.compile(r"(?:[A-Za-z][\u0370-\u03ff\u0400-\u04ff\uff21-\uff3a\uff41-\uff5a]"
-                    r"|[\u0370-\u03ff\u0400-\u04ff\uff21-\uff3a\uff41-\uff5a][A-Za-z])")  # fmt: skip
-# What a row must hold for any of these to be found in it: one class of characters is searched ten times as quickly.
-_SUSPECT_LETTERS = re.compile(
-    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\\u200b\\u2028\\u2029\\ufeff\\ufffd\\u0370-\\u052f\\uff21-\\uff5a"
-    "\\ue000-\\uf8ff{\\[<]"
-)
-# Or how the names of others begin.
-_SUSPECT = re.compile(_SUSPECT_LETTERS.pattern[:-1] + "GOCQALD通文豆讯]")
-_SUSPECT_WORDS = ("GPT", "OpenAI", "通义", "文心", "Claude", "ChatGLM", "Qwen", "Anthropic", "Gemini", "Llama",
-                  "DeepSeek", "豆包", "讯飞")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,44 +128,37 @@ class Checks:
 
     def add(self, row: Row, key: int | None = None) -> None:
         """Look at the next row; `key` is a hash of its content if the caller has one."""
+        looked = look(row, self.nickname, self.own_tokens)
+        self.take(looked, hash((looked[1], text_of(row))) if key is None else key, lambda: row)
+
+    def take(self, looked: tuple, key: int, row: Callable[[], Row]) -> None:
+        """Take in what was seen in the next row (as Looked has it); the `row` itself is asked for where it is compared
+        with others. `key` is a hash of its content."""
         self.rows += 1
-        conversation = row["conversation"]
-        first = conversation[0]
-        if len(conversation) == 1:
-            text = f"{first['input']}\n{first['output']}"
-        else:
-            text = "\n".join([part for turn in conversation for part in (turn["input"], turn["output"])])
-        if first.get("system"):
-            self.with_system += 1
-            text = f"{first['system']}\n{text}"
-        self.characters += len(text)
-        self.turns += len(conversation)
-        self.identity_rows += is_identity(row, self.nickname)
-        key = hash((len(conversation), text)) if key is None else key
+        characters, turns, with_system, identity, asked, answered, comparable, noted = looked
+        self.characters += characters
+        self.turns += turns
+        self.with_system += with_system
+        self.identity_rows += identity
         if key in self._seen:
             return
         self._seen.add(key)
-        if _SUSPECT.search(text) and (_SUSPECT_LETTERS.search(text) or any(word in text for word in _SUSPECT_WORDS)):
-            self._look_at(row)
-        if len(text) > LONG_CHARACTERS:
-            self._note("long", f"{len(text):,}")
-        for number, turn in enumerate(conversation, 1):
-            if not turn["input"].strip():
-                if number > 1:
-                    self._note("empty", number)
-                else:
-                    self._empty_count += 1
-                    if len(self._empty_questions) < MOST_OF_A_KIND:
-                        self._empty_questions.append(self.rows)
-        if len(conversation) == 1 and first["input"]:
+        for kind, value in noted:
+            if kind == "empty" and value == 1:
+                self._empty_count += 1
+                if len(self._empty_questions) < MOST_OF_A_KIND:
+                    self._empty_questions.append(self.rows)
+            else:
+                self._note(kind, value)
+        if asked is not None:
             # One number holds both, which is a third of the memory of a pair: the row, and a part of the answer's hash.
-            asked, answer = hash((first.get("system", ""), first["input"])), hash(first["output"]) & 0xFFFFFFFF
-            known = self._answers.setdefault(asked, self.rows << 32 | answer)
-            if known & 0xFFFFFFFF != answer:
+            known = self._answers.setdefault(asked, self.rows << 32 | answered)
+            if known & 0xFFFFFFFF != answered:
                 self._note("contradiction", known >> 32)
-        alike = self._likeness.add(self.rows, first["input"] or first["output"])
-        if alike:
-            self._note("near", alike)
+        if comparable and not self._likeness.full:
+            alike = self._likeness.add(self.rows, compared(row()))
+            if alike:
+                self._note("near", alike)
 
     def mended(self, how: Text) -> None:
         """The turns of the last row were out of order, and this was done about it."""
@@ -249,29 +219,6 @@ class Checks:
             ),
         )
 
-    def _look_at(self, row: Row) -> None:
-        for turn in row["conversation"]:
-            self._look_for_tokens(turn)
-            for kind, pattern, text in (
-                ("placeholder", PLACEHOLDER, turn["output"]),
-                ("other", _OTHERS, turn["output"]),
-                ("control", CONTROL, turn.get("system", "") + turn["input"] + turn["output"]),
-                ("mixed", _MIXED, f"{turn['input']}\n{turn['output']}"),
-            ):
-                found = pattern.search(text)
-                if found:
-                    shown = f"U+{ord(found[0]):04X}" if kind == "control" else found[0]
-                    self._note(kind, _around(text, found) if kind == "mixed" else shown)
-
-    def _look_for_tokens(self, turn: Turn) -> None:
-        """A token that ends an answer stands in one; of all others it is enough to know that they are there."""
-        ending = [token for token in tokens_in(turn["output"]) if ends_answer(token)] if turn["input"] else []
-        for token in ending:
-            self._note("token_end", token)
-        others = [*tokens_in(turn["input"]), *tokens_in(turn["output"])]
-        for token in [token for token in dict.fromkeys(others) if token not in ending]:
-            self._note("token_own" if token in self.own_tokens else "token", token)
-
     def _note(self, kind: str, value: Text | str | int, row: int | None = None) -> None:
         self._counts[kind] += 1
         if self._counts[kind] > MOST_OF_A_KIND:
@@ -290,7 +237,3 @@ def check(rows: Iterable[Row]) -> list[Finding]:
     for row in rows:
         checks.add(row)
     return checks.findings()
-
-
-def _around(text: str, found: re.Match[str]) -> str:
-    return text[max(0, found.start() - 6) : found.end() + 6].replace("\n", " ")

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from core.data import storage
-from core.data.checks import CONTROL, Finding
+from core.data.checks import Finding
 from core.data.files.documents import Document, documents
 from core.data.files.texts import is_spoken
 from core.data.likeness import Likeness
+from core.data.looks import CONTROL
 from core.data.row import Row
 from core.data.sentences import chunks
 from core.data.storage import Dataset

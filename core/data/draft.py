@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.data.checks import CONTROL
 from core.data.edits import PARTS, Part, changed, edit_of, line_of, may_empty, pattern_of
 from core.data.files.special_tokens import stripped_row
+from core.data.looks import CONTROL
 from core.data.row import Row, problem
 from core.data.storage import Dataset
 from core.ground.errors import BadInput

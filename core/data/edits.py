@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any, Literal
 
-from core.data.checks import CONTROL
 from core.data.files.special_tokens import stripped_row
+from core.data.looks import CONTROL
 from core.data.row import Row
 
 Part = Literal["all", "input", "output", "system"]

@@ -3,9 +3,8 @@
 `peek` looks at the beginning; `import_file` does it. A row that cannot be used is noted with its number and reason.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -13,27 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from core.data import storage
+from core.data.blocks import Item, OtherEncoding, lines_in_blocks, looked_at
 from core.data.checks import Checks, Finding
 from core.data.files import chatlog, formats
 from core.data.files.choices import Choices
-from core.data.files.encoding import showable
 from core.data.files.json_records import Unreadable
 from core.data.files.notes import Notes, not_read
 from core.data.files.placeholders import Fill, placeholders
 from core.data.files.shapes import Columns
 from core.data.files.source import Source, open_source
 from core.data.files.tables import Table
-from core.data.read_ahead import is_worth_it, read_ahead
+from core.data.read_ahead import Hashing, is_worth_it, read_ahead
 from core.data.row import Row
-from core.data.rows_file import line_of
 from core.data.storage import Dataset
-from core.ground.files import sha256, write_json
+from core.ground.files import write_json
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 
 # Of the rows that cannot be used, so many are kept with their text; the others are counted.
 MOST_SKIPPED = 1000
-_SHOWN_TEXT = 4000
 _EVERY = 2000
 Tell = Callable[[float, float], None]
 
@@ -146,11 +143,14 @@ def import_file(
     formats.check_format(wanted.format)
     if name is not None:
         workspace.dataset(name)
-    began = time.monotonic()
-    try:
-        return _import(workspace, file, wanted, name, tell, keep, began, loss=False)
-    except formats.LateLoss:
-        return _import(workspace, file, wanted, name, tell, keep, began, loss=True)
+    began, loss, whole = time.monotonic(), False, False
+    while True:
+        try:
+            return _import(workspace, file, wanted, name, tell, keep, began, loss=loss, whole=whole)
+        except formats.LateLoss:
+            loss = True
+        except OtherEncoding:
+            whole = True
 
 
 def _import(
@@ -163,10 +163,11 @@ def _import(
     began: float,
     *,
     loss: bool,
+    whole: bool,
 ) -> tuple[Dataset, Report]:
-    source = open_source(file, wanted.choices.sheets)
+    source = open_source(file, wanted.choices.sheets, whole=whole)
     records = source.records(wanted.format)
-    head = list(islice(records, formats.LOOKED_AT))
+    head = _first(records, formats.LOOKED_AT)
     chosen = formats.chosen_format(source, head, wanted.format, wanted.columns)
     notes, choices = Notes(), wanted.choices
     if chosen == "log":
@@ -175,24 +176,39 @@ def _import(
         found = formats.log_results(messages, choices.speaker, choices, notes)
     else:
         found = formats.results(chosen, head, records, choices, notes, columns=wanted.columns, loss=loss)
-    found = _written(found, wanted.fill)
-    if source.encoding and is_worth_it(source.size):
+    shared = source.by_lines and chosen not in ("log", "dialogue") and is_worth_it(source.size)
+    if source.encoding and not (source.encoding.sure or shared):
+        raise OtherEncoding
+    if shared:
+        loss = loss or formats.says_loss(head)
+
+        def convert(records: Iterator[Any], notes: Notes) -> Iterator[Item]:
+            found = formats.results(chosen, [], records, choices, notes, columns=wanted.columns, loss=loss)
+            return looked_at(found, wanted.fill)
+
+        found = lines_in_blocks(source, convert, notes)
+    elif not (source.encoding and is_worth_it(source.size)):
+        found = looked_at(found, wanted.fill, with_rows=True)
+    else:
 
         def take(reached: tuple[Notes, Table, float]) -> None:
             nonlocal notes
             notes, source.table, source.ahead = reached
 
-        found = read_ahead(found, lambda: (notes, source.table, source.done), take)
+        found = read_ahead(looked_at(found, wanted.fill), lambda: (notes, source.table, source.done), take)
     skipped: list[dict[str, Any]] = []
     count = 0
-    with storage.making(workspace, name, "imported") as new, closing(found):
-        for number, row, written, told in found:
-            if row is None:
+    with storage.making(workspace, name, "imported") as new, closing(found), Hashing(file) as hashing:
+        for number, text, looked, told, row in found:
+            if looked is None:
                 count += 1
                 if len(skipped) < MOST_SKIPPED:
-                    skipped.append({"row": number, "reason": told, "text": written})
+                    skipped.append({"row": number, "reason": told, "text": text})
             else:
-                new.add(row, told, written)
+                new.take(text, looked, told, row)
+            if number == 1:
+                # Not before other processes were begun: those would have what a thread holds locked.
+                hashing.begin()
             if tell and number % _EVERY == 0:
                 _tell(tell, source, began)
         if new.checks.rows == 0:
@@ -208,7 +224,7 @@ def _import(
             **({"choices": choices.facts()} if choices.facts() else {}),
             **{fact: value for fact, value in notes.facts().items() if value},
             "source": f"source/{file.name}" if keep else str(file.absolute()),
-            "source_sha256": sha256(file),
+            "source_sha256": hashing.result(),
         }
         problems = [*new.finish(made), *notes.findings(), *not_read(source.table.left_out)]
         report = Report(
@@ -268,25 +284,15 @@ def _tokens_in(rows: list[Row]) -> list[Finding]:
     return [finding for finding in checks.findings() if finding.kind.startswith("token")]
 
 
-def _written(found: Iterable[formats.Result], fill: Fill) -> Iterator[tuple[int, Row | None, Any, Text | None]]:
-    """What was found, filled and written: the line of a row, the text of a record that cannot be used."""
-    for number, record, row, told in found:
-        if row is not None and fill:
-            row = fill.row(row)
-        yield number, row, _text(record) if row is None else line_of(row), told
+def _first(records: Iterator[Any], count: int) -> list[Any]:
+    """The first records of a file. Raises OtherEncoding where it is not what its very beginning is."""
+    try:
+        return list(islice(records, count))
+    except UnicodeDecodeError as error:
+        raise OtherEncoding from error
 
 
 def _tell(tell: Tell, source: Source, began: float) -> None:
     done = source.done
     spent = time.monotonic() - began
     tell(done, spent * (1 - done) / done if done > 0.01 else 0.0)
-
-
-def _text(record: Any) -> str:
-    """The text of a record that cannot be used, for the person who mends it."""
-    if isinstance(record, Unreadable):
-        return showable(record.text[:_SHOWN_TEXT])
-    try:
-        return showable(json.dumps(record, ensure_ascii=False, default=str)[:_SHOWN_TEXT])
-    except (ValueError, RecursionError):
-        return ""

@@ -49,12 +49,17 @@ class Likeness:
     _signatures: list[np.ndarray] = field(default_factory=list)
     _buckets: dict[tuple[int, bytes], list[int]] = field(default_factory=lambda: defaultdict(list))
 
+    @property
+    def full(self) -> bool:
+        """Whether no more texts are remembered."""
+        return len(self._numbers) >= self.most
+
     def add(self, number: int, text: str) -> int | None:
         """Take in a question or a text; the number of an earlier one that it is nearly the same as, else None.
 
         Short ones and those beyond the limit are let go.
         """
-        if len(self._numbers) >= self.most or len(text) < LEAST:
+        if self.full or len(text) < LEAST:
             return None
         if not self.whole and len(text) > 2 * _AT_EACH_END:
             text = text[:_AT_EACH_END] + text[-_AT_EACH_END:]

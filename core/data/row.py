@@ -39,8 +39,8 @@ def ended_or_not(rows: list[Row]) -> list[Row]:
             for row in rows]  # fmt: skip
 
 
-def problem(row: object) -> Text | None:
-    """Why `row` is not a conversation that can be trained on; None if it is one."""
+def problem(row: object, *, whole: bool = False) -> Text | None:
+    """Why `row` is not a conversation that can be trained on; None if it is one. `whole`: its characters are known to be."""
     turns = row.get("conversation") if isinstance(row, dict) else None
     if not isinstance(turns, list) or not turns:
         return Text("没有对话", "no conversation")
@@ -48,17 +48,24 @@ def problem(row: object) -> Text | None:
         if not isinstance(turn, dict):
             return Text(f"第 {number} 轮不是对象", f"turn {number} is not an object")
         asked, answered, system = turn.get("input"), turn.get("output"), turn.get("system", "")
-        for part, text in (("input", asked), ("output", answered)):
-            if not isinstance(text, str):
-                return Text(f"第 {number} 轮的 {part} 不是文字", f"turn {number} has no text {part}")
+        if not isinstance(asked, str) or not isinstance(answered, str):
+            part = "output" if isinstance(asked, str) else "input"
+            return Text(f"第 {number} 轮的 {part} 不是文字", f"turn {number} has no text {part}")
         if not isinstance(system, str):
             return Text(f"第 {number} 轮的系统提示词不是文字", f"turn {number} has a system prompt that is no text")
-        try:
-            f"{system}{asked}{answered}".encode()
-        except UnicodeEncodeError:
+        if not whole and not _is_whole(system, asked, answered):
             return Text(f"第 {number} 轮有残缺的字符", f"turn {number} holds half a character")
         if not answered.strip():
             return Text(f"第 {number} 轮的回答是空的", f"turn {number} has an empty output")
         if number == 1 and len(turns) > 1 and not asked.strip():
             return Text("第 1 轮的问题是空的", "turn 1 has an empty input")
     return None
+
+
+def _is_whole(*texts: str) -> bool:
+    """Whether texts can be written: none holds half a character."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

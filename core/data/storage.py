@@ -20,7 +20,7 @@ from typing import Any
 
 from core.data.checks import Checks, Finding
 from core.data.row import Row
-from core.data.rows_file import ARRAY, RowsWriter, read_rows
+from core.data.rows_file import ARRAY, RowsWriter, line_of, read_rows, row_of
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
 from core.ground.text import Text
@@ -86,9 +86,14 @@ class Making:
         self._taken: list[tuple[Path, Path]] = []
         self._writer = RowsWriter(directory, array_always=array_always)
 
-    def add(self, row: Row, mended: Text | None = None, line: bytes | None = None) -> None:
-        """The next row, what was done to its turns where their order was not right, and its line if that is known."""
-        self.checks.add(row, self._writer.add(row, line))
+    def add(self, row: Row) -> None:
+        """The next row."""
+        self.checks.add(row, self._writer.add(line_of(row), row))
+
+    def take(self, line: bytes, looked: tuple, mended: Text | None = None, row: Row | None = None) -> None:
+        """The next row by its line, what was seen in it, what was done to its turns where their order was not right; and
+        the row itself if it is at hand."""
+        self.checks.take(looked, self._writer.add(line, row), lambda: row or row_of(line))
         if mended:
             self.checks.mended(mended)
 

@@ -23,23 +23,30 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Python's name of an encoding, and how bytes that do not fit are met: `strict`, or kept as halves to be told."""
+    """Python's name of an encoding, and how bytes that do not fit are met: `strict`, or kept as halves to be told. Of one
+    that is not `sure` only the beginning was looked at."""
 
     name: str
     errors: str = "strict"
+    sure: bool = True
 
     @property
     def utf8(self) -> bool:
         return self.name.startswith("utf-8")
 
 
-def encoding_of(path: Path) -> Encoding:
-    """The encoding of the text file at `path`; reads it once through. Raises BadInput where none fits."""
+def encoding_of(path: Path, whole: bool = True) -> Encoding:
+    """The encoding of the text file at `path`; reads it once through. Raises BadInput where none fits.
+
+    Without `whole`, UTF-8 is said by the beginning alone, for a reader that notices where it is none.
+    """
     with path.open("rb") as file:
         head = file.read(65536)
         marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
         names = [marked] if marked else [name for name in (_unmarked_utf16(head), "utf-8") if name]
         for name in names:
+            if not whole and name.startswith("utf-8") and _begins_as_utf8(head):
+                return Encoding(name, sure=False)
             if _fits(file, name):
                 return Encoding(name)
         if "utf-8" in names and _nearly_utf8(head):
@@ -76,6 +83,14 @@ def _fits(file: BinaryIO, name: str) -> bool:
         while block := file.read(_CHUNK):
             decoder.decode(block)
         decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _begins_as_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return False
     return True

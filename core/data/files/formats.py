@@ -32,7 +32,8 @@ from core.data.files.records import chat_key, is_chat, is_pair, listed, unwrappe
 from core.data.files.shapes import Columns, Converters, Unusable, mended_text
 from core.data.files.source import Source
 from core.data.files.special_tokens import stripped_row
-from core.data.row import Row, problem
+from core.data.row import Row
+from core.data.rows_file import line_of, written
 from core.ground.errors import BadInput
 from core.ground.text import Text
 
@@ -40,6 +41,7 @@ FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa", "dialogue", "
 LOOKED_AT = 50
 # Of a log, to know its speakers.
 LOOKED_AT_MESSAGES = 2000
+# A record's number; the line of its row, or the record itself where it is none; its row; what was done, or why it is none.
 Result = tuple[int, Any, Row | None, Text | None]
 
 
@@ -211,8 +213,8 @@ def log_results(messages: Iterable[Message], speaker: str, choices: Choices, not
     """The conversations of a log, numbered."""
     for number, row in enumerate(chatlog.conversations(messages, speaker, choices, notes), 1):
         row = _stripped(row, notes) if choices.strip else row
-        reason = problem(row)
-        yield (number, None, row, None) if reason is None else (number, row, None, reason)
+        line, reason = written(row)
+        yield (number, line, row, None) if reason is None else (number, row, None, reason)
 
 
 def results(
@@ -225,12 +227,12 @@ def results(
     columns: Columns | None = None,
     loss: bool = False,
 ) -> Iterator[Result]:
-    """Each record's number with its row and what was done to its turns; or with no row, and why it is none.
+    """Each record's number with its line, row and what was done to its turns; or with no row, and why it is none.
 
     With `loss`, every turn says whether it is trained on. Raises LateLoss where that is needed and was not given.
     """
     converters = Converters(choices, notes, columns)
-    loss = loss or any(_has_loss(record) for record in head)
+    loss = loss or says_loss(head)
     for number, record in enumerate(chain(head, records), 1):
         notes.number = number
         rows, reason = _converted(converters, format_, record)
@@ -241,9 +243,8 @@ def results(
             raise LateLoss
         for row in rows:
             mended = row.pop(MENDED, None)
-            if choices.strip:
-                row = _stripped(row, notes)
-            reason = problem(row)
+            row = _stripped(row, notes) if choices.strip else row
+            line, reason = written(row)
             if reason is not None:
                 yield number, record, None, reason
                 continue
@@ -251,7 +252,8 @@ def results(
                 # One that did not say it would count as one that is not trained.
                 for turn in row["conversation"]:
                     turn.setdefault("output_with_loss", True)
-            yield number, record, row, mended_text(mended) if mended else None
+                line = line_of(row)
+            yield number, line, row, mended_text(mended) if mended else None
 
 
 def _converted(converters: Converters, format_: str, record: Any) -> tuple[Iterable[Row], Text | None]:
@@ -276,6 +278,11 @@ def _stripped(row: Row, notes: Notes) -> Row:
     if new != row:
         notes.note("stripped")
     return new
+
+
+def says_loss(head: list[Any]) -> bool:
+    """Whether a file says from its beginning which answers are trained on."""
+    return any(_has_loss(record) for record in head)
 
 
 def _has_loss(record: Any) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 from core.data.files.choices import Choices
 from core.data.files.encoding import showable
 from core.data.files.fields import ANSWER, QUESTION, SYSTEM, column, kind_of, plain_name
-from core.data.files.notes import Notes
-from core.data.files.values import Unusable, holds_text, is_blank, text_of
+from core.data.files.notes import MOST_SPEAKERS, Notes
+from core.data.files.values import LONGEST_BLANK, Unusable, holds_text, is_blank, text_of
 from core.data.row import Row, Turn
 from core.ground.text import Text
 
@@ -128,7 +128,7 @@ class Messages:
         name = showable(str(role)[:40])
         if self.choices.speaker:
             return "answer" if name == self.choices.speaker else "ask"
-        if len(self.notes.speakers) < 50 or name in self.notes.speakers:
+        if len(self.notes.speakers) < MOST_SPEAKERS or name in self.notes.speakers:
             self.notes.speakers[name] += 1
         raise Unusable(
             f"不认识的角色 {name}：若是人名，就选谁是助手（--speaker）",
@@ -241,7 +241,7 @@ def _in_turn(messages: list[Any], system: str) -> list[Turn] | None:
         if role is None:
             role, content = message.get("from"), message.get("value")
         # A mark may be of a picture or a thought.
-        if type(content) is not str or "<" in content or is_blank(content):
+        if type(content) is not str or "<" in content or (len(content) <= LONGEST_BLANK and is_blank(content)):
             return None
         if question is None:
             if role in _USER:

@@ -16,6 +16,8 @@ from core.ground.text import Text
 # Of each kind so many rows are named; the others are counted.
 MOST_NAMED = 5
 MOST_UNUSED = 30
+# Of names of fields, and of speakers.
+MOST_KEPT, MOST_SPEAKERS = 1000, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class Notes:
     speakers: Counter[str] = field(default_factory=Counter)
     _rows: dict[str, list[int]] = field(default_factory=dict)
     _last: dict[str, int] = field(default_factory=dict)
+    _used: dict[str, None] = field(default_factory=dict)
 
     def note(self, kind: str, count: int = 1) -> None:
         """Something of a known kind in this row; a row is counted once."""
@@ -169,10 +172,36 @@ class Notes:
         """A field with text in it is not used in this row."""
         name = showable(str(name)[:200])
         key = f"unused {name}"
-        if self._last.get(key) == self.number or (name not in self.unused and len(self.unused) >= 1000):
+        if self._last.get(key) == self.number or (name not in self.unused and len(self.unused) >= MOST_KEPT):
             return
         self._note(key)
         self.unused[name] += 1
+
+    def use(self, name: str) -> None:
+        """A field that was left before is used after all."""
+        self.unused.pop(name, None)
+        self._used[name] = None
+
+    def go_on(self, later: "Notes") -> None:
+        """Take in what was noticed in the rows that follow, which `later` counted from 1."""
+        for name in later._used:
+            self.unused.pop(name, None)
+        refused = set()
+        for name, count in later.unused.items():
+            if name in self.unused or len(self.unused) < MOST_KEPT:
+                self.unused[name] += count
+            else:
+                refused.add(f"unused {name}")
+        for name, count in later.speakers.items():
+            if name in self.speakers or len(self.speakers) < MOST_SPEAKERS:
+                self.speakers[name] += count
+        self.counts.update(later.counts)
+        for key, numbers in later._rows.items():
+            if key not in refused:
+                rows = self._rows.setdefault(key, [])
+                rows += [self.number + number for number in numbers[: MOST_NAMED - len(rows)]]
+        self.loss = self.loss or later.loss
+        self.number += later.number
 
     def _note(self, key: str) -> None:
         self._last[key] = self.number
@@ -192,7 +221,7 @@ class Notes:
 
     def facts(self) -> dict[str, Any]:
         """What is kept with the dataset: how many of each kind, and the fields that are not used with their rows."""
-        return {"noted": dict(self.counts), "unused": dict(self.unused.most_common(1000))}
+        return {"noted": dict(self.counts), "unused": dict(self.unused.most_common(MOST_KEPT))}
 
     def _finding(self, kind: str, known: Kind, count: str) -> Finding:
         shown = _shown(

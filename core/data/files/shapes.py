@@ -239,7 +239,7 @@ class Converters:
         """Turns that are written into one text."""
         for key in (layout.text, *layout.chats, *layout.others):
             if key and isinstance(record[key], str) and (found := recognise(record[key])):
-                self.notes.unused.pop(key, None)
+                self.notes.use(key)
                 return self._of_dialogue(found)
         self.notes.note("prose")
         raise Unusable("没有对话的标记", "it shows no marks of a dialogue")

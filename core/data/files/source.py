@@ -82,7 +82,13 @@ class Source:
     sheets: tuple[str, ...] = ()
     table: Table = field(default_factory=Table)
     ahead: float | None = None
+    by_lines: bool = False
     _file: BinaryIO | None = field(default=None, repr=False)
+
+    @property
+    def begins(self) -> int:
+        """Where a text in UTF-8 begins: after its mark."""
+        return 3 if self.encoding and self.encoding.name == "utf-8-sig" else 0
 
     @property
     def done(self) -> float:
@@ -137,7 +143,8 @@ class Source:
             yield from text_records(text, format_)
         elif self._by_lines(text):
             if self.encoding.utf8:
-                self._file.seek(3 if self.encoding.name == "utf-8-sig" else 0)
+                self._file.seek(self.begins)
+                self.by_lines = True
                 yield from line_records(self._file, self.encoding.errors)
             else:
                 yield from line_records(text)
@@ -173,9 +180,9 @@ class Source:
             yield io.TextIOWrapper(file, encoding=self.encoding.name, errors=self.encoding.errors, newline="")
 
 
-def open_source(path: Path, sheets: tuple[str, ...] = ()) -> Source:
+def open_source(path: Path, sheets: tuple[str, ...] = (), *, whole: bool = True) -> Source:
     """The file at `path`, looked at but not yet read; of a workbook these `sheets`. Raises BadInput where it is none of
-    ours to read."""
+    ours to read. Without `whole`, the encoding of JSON is told by its beginning."""
     if not path.is_file():
         raise BadInput(f"没有文件 {path}：请检查路径", f"there is no file {path}: check the path")
     ending = path.suffix.lower().lstrip(".")
@@ -212,7 +219,7 @@ def open_source(path: Path, sheets: tuple[str, ...] = ()) -> Source:
                 f"{path.name} is no {kind} file: its content is not what its name says; rename it",
             )
         return Source(path, kind, length, sheets=sheets)
-    return Source(path, kind, length, encoding_of(path))
+    return Source(path, kind, length, encoding_of(path, whole or kind not in ("json", "jsonl")))
 
 
 def _not_read(path: Path, kind: str) -> BadInput:

@@ -18,7 +18,7 @@ BLANK = frozenset(
 )
 # In a field that may be empty, and nobody's answer there.
 _NONE = frozenset(("null", "NULL", "None", "none", "(null)", "\\N", "N/A", "n/a"))
-_LONGEST = max(map(len, BLANK))
+LONGEST_BLANK = max(map(len, BLANK))
 
 
 class Unusable(Exception):
@@ -32,14 +32,14 @@ class Unusable(Exception):
 def is_blank(value: Any) -> bool:
     """Whether a value stands for nothing: null, a number that is none, a text that only says so."""
     if isinstance(value, str):
-        return len(value) <= _LONGEST and value.strip() in BLANK
+        return len(value) <= LONGEST_BLANK and value.strip() in BLANK
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def text_of(value: Any, notes: Notes) -> str:
     """A value as text, what was done to it noted. Raises Unusable for one that is no text."""
     if isinstance(value, str):
-        if len(value) <= _LONGEST and value.strip() in BLANK:
+        if len(value) <= LONGEST_BLANK and value.strip() in BLANK:
             notes.note("blank")
             return ""
         return value
@@ -62,7 +62,7 @@ def text_of(value: Any, notes: Notes) -> str:
 
 def optional_text(value: Any, notes: Notes) -> str:
     """The text of a field that may be empty."""
-    if isinstance(value, str) and len(value) <= _LONGEST and value.strip() in _NONE:
+    if isinstance(value, str) and len(value) <= LONGEST_BLANK and value.strip() in _NONE:
         return ""
     return text_of(value, notes)
 

@@ -1,0 +1,118 @@
+"""A long file of JSON lines in blocks, each read, converted and looked at by itself, so that several processes share it.
+
+A block counts its records from 1 and keeps notes of its own; `lines_in_blocks` puts them one behind the other, so that
+what comes out is what one process makes of the whole file.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from core.data.files import formats
+from core.data.files.encoding import showable
+from core.data.files.json_records import MOST_CHARACTERS, Unreadable, line_records, too_long
+from core.data.files.notes import Notes
+from core.data.files.placeholders import Fill
+from core.data.files.source import Source
+from core.data.looks import look
+from core.data.read_ahead import share_out
+from core.data.row import Row
+from core.data.rows_file import line_of
+from core.ground.errors import BadInput
+from core.ground.text import Text
+
+_BLOCK = 1 << 20
+_SHOWN_TEXT = 4000
+# A record's number; the line of its row, or the text of one that is none; what was seen in the row; what was done, or why
+# it is none; the row itself where it was asked for.
+Item = tuple[int, bytes | str, tuple | None, Text | None, Row | None]
+Convert = Callable[[Iterator[Any], Notes], Iterator[Item]]
+
+
+class OtherEncoding(Exception):
+    """A file that begins as UTF-8 does not go on so."""
+
+
+@dataclass(slots=True)
+class _Block:
+    """What came of a block: its items, what was noticed, and what ended it before its end."""
+
+    items: list[Item]
+    notes: Notes
+    ended: Exception | None = None
+    too_long: bool = False
+
+
+def lines_in_blocks(source: Source, convert: Convert, notes: Notes) -> Iterator[Item]:
+    """The items that `convert` makes of the records of a file, in their order; `notes` and `source` say how far they are.
+
+    Raises OtherEncoding where the file is no UTF-8, and what `convert` and a record that is too long raise.
+    """
+    count = -(-source.size // _BLOCK)
+    for place, block in enumerate(share_out(lambda place: _worked(source, place, convert), count)):
+        before = notes.number
+        notes.go_on(block.notes)
+        source.ahead = min(1.0, (place + 1) * _BLOCK / source.size)
+        if before:
+            for number, *rest in block.items:
+                yield before + number, *rest
+        else:
+            yield from block.items
+        if block.too_long:
+            raise too_long(notes.number + 1)
+        if block.ended:
+            raise block.ended
+
+
+def looked_at(found: Iterable[formats.Result], fill: Fill, *, with_rows: bool = False) -> Iterator[Item]:
+    """What was found, filled and looked at. Rows are left behind unless asked for: another process needs only the lines."""
+    for number, line, row, told in found:
+        if row is None:
+            yield number, _text(line), None, told, None
+            continue
+        if fill:
+            row = fill.row(row)
+            line = line_of(row)
+        yield number, line, look(row), told, row if with_rows else None
+
+
+def _text(record: Any) -> str:
+    """The text of a record that cannot be used, for the person who mends it."""
+    if isinstance(record, Unreadable):
+        return showable(record.text[:_SHOWN_TEXT])
+    try:
+        return showable(json.dumps(record, ensure_ascii=False, default=str)[:_SHOWN_TEXT])
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _worked(source: Source, place: int, convert: Convert) -> _Block:
+    block = _Block([], Notes())
+    try:
+        block.items.extend(convert(line_records(_lines(source, place)), block.notes))
+    except BadInput:
+        block.too_long = True
+    except UnicodeDecodeError:
+        block.ended = OtherEncoding()
+    except formats.LateLoss as late:
+        block.ended = late
+    return block
+
+
+def _lines(source: Source, place: int) -> io.BytesIO:
+    """The lines that begin within a block: the last may end beyond it."""
+    start, end = max(place * _BLOCK, source.begins), (place + 1) * _BLOCK
+    with source.path.open("rb") as file:
+        file.seek(start)
+        if place:
+            file.seek(start - 1)
+            skipped = file.readline(MOST_CHARACTERS)
+            start += len(skipped) - 1
+            if not skipped.endswith(b"\n"):
+                # A line without end, which the block where it begins tells of.
+                return io.BytesIO()
+        if start >= end:
+            return io.BytesIO()
+        return io.BytesIO(file.read(end - start - 1) + file.readline(MOST_CHARACTERS))
