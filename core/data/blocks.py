@@ -91,7 +91,7 @@ def _text(record: Any) -> str:
 def _worked(source: Source, place: int, convert: Convert) -> _Block:
     block = _Block([], Notes())
     try:
-        block.items.extend(convert(line_records(_lines(source, place)), block.notes))
+        block.items.extend(convert(line_records(_lines(source, place), source.encoding.errors), block.notes))
     except BadInput:
         block.too_long = True
     except UnicodeDecodeError:

@@ -97,3 +97,15 @@ def test_a_line_without_end_is_refused_by_its_number(tmp_path, shared):
     shared(1 << 20)
     with pytest.raises(BadInput, match="row 61 is over"):
         intake.import_file(Workspace.open(tmp_path / "workspace"), file)
+
+
+def test_utf8_with_a_few_broken_bytes_is_read_and_its_rows_are_told(tmp_path, shared):
+    lines = [json.dumps(answered(number), ensure_ascii=False).encode() for number in range(400)]
+    lines[300] = lines[300].replace("第".encode(), b"\xe7\xac")
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    workspace = Workspace.open(tmp_path / "workspace")
+    one = imported(workspace, file, "one")
+    shared()
+    assert imported(workspace, file, "several") == one
+    assert [left["row"] for left in one[3]] == [301]
