@@ -25,6 +25,7 @@ from core.data.files.tables import Table
 from core.data.read_ahead import Hashing, is_worth_it, read_ahead
 from core.data.row import Row
 from core.data.storage import Dataset
+from core.ground.errors import BadInput
 from core.ground.files import write_json
 from core.ground.text import Text
 from core.ground.workspace import Workspace
@@ -150,6 +151,8 @@ def import_file(
         except formats.LateLoss:
             loss = True
         except OtherEncoding:
+            if whole:
+                raise
             whole = True
 
 
@@ -167,8 +170,18 @@ def _import(
 ) -> tuple[Dataset, Report]:
     source = open_source(file, wanted.choices.sheets, whole=whole)
     records = source.records(wanted.format)
-    head = _first(records, formats.LOOKED_AT)
-    chosen = formats.chosen_format(source, head, wanted.format, wanted.columns)
+    sure = source.encoding is None or source.encoding.sure
+    try:
+        head = list(islice(records, formats.LOOKED_AT))
+        chosen = formats.chosen_format(source, head, wanted.format, wanted.columns)
+    except (UnicodeDecodeError, BadInput) as error:
+        # The whole of the file may say that it is no UTF-8: that is to be told, not this.
+        if sure:
+            raise
+        raise OtherEncoding from error
+    shared = source.by_lines and chosen not in ("log", "dialogue") and is_worth_it(source.size)
+    if not (sure or shared):
+        raise OtherEncoding
     notes, choices = Notes(), wanted.choices
     if chosen == "log":
         first, messages = formats.log_of(head, records)
@@ -176,9 +189,6 @@ def _import(
         found = formats.log_results(messages, choices.speaker, choices, notes)
     else:
         found = formats.results(chosen, head, records, choices, notes, columns=wanted.columns, loss=loss)
-    shared = source.by_lines and chosen not in ("log", "dialogue") and is_worth_it(source.size)
-    if source.encoding and not (source.encoding.sure or shared):
-        raise OtherEncoding
     if shared:
         loss = loss or formats.says_loss(head)
 
@@ -282,14 +292,6 @@ def _tokens_in(rows: list[Row]) -> list[Finding]:
     for row in rows:
         checks.add(row)
     return [finding for finding in checks.findings() if finding.kind.startswith("token")]
-
-
-def _first(records: Iterator[Any], count: int) -> list[Any]:
-    """The first records of a file. Raises OtherEncoding where it is not what its very beginning is."""
-    try:
-        return list(islice(records, count))
-    except UnicodeDecodeError as error:
-        raise OtherEncoding from error
 
 
 def _tell(tell: Tell, source: Source, began: float) -> None:

@@ -129,7 +129,10 @@ def written(row: Row) -> tuple[bytes, Text | None]:
     try:
         line = line_of(row)
     except (UnicodeEncodeError, KeyError, TypeError, AttributeError, IndexError):
-        return b"", problem(row)
+        reason = problem(row)
+        if reason is None:
+            raise
+        return b"", reason
     return line, problem(row, whole=True)
 
 

@@ -1,14 +1,17 @@
 """A file that several processes share in blocks gives what one process makes of the whole."""
 
 import json
+import os
 import random
+import signal
 import threading
 
 import pytest
 
 from core.data import blocks, intake, read_ahead
+from core.data.files.choices import Choices
 from core.data.files.json_records import MOST_CHARACTERS
-from core.ground.errors import BadInput
+from core.ground.errors import BadInput, WorkFailed
 from core.ground.workspace import Workspace
 
 ASK = {"role": "user", "content": "几点开门？"}
@@ -89,6 +92,31 @@ def test_a_file_that_is_utf8_only_at_its_beginning_is_read_in_its_own_encoding(t
     shared()
     assert imported(workspace, file, "several") == one
     assert one[2]["encoding"] == "gb18030"
+
+
+def test_a_log_that_is_utf8_only_at_its_beginning_is_read_in_its_own_encoding(tmp_path):
+    said = [{"date": f"2024-01-01T{n // 60 % 24:02}:{n % 60:02}:00", "from": f"小{'甲乙'[n % 2]}", "text": f"话{n}"}
+            for n in range(1500)]  # fmt: skip
+    lines = [json.dumps(one) for one in said[:1400]] + [json.dumps(one, ensure_ascii=False) for one in said[1400:]]
+    file = tmp_path / "chat.jsonl"
+    file.write_bytes("\n".join(lines).encode("gb18030"))
+    wanted = intake.Wanted(format="log", choices=Choices(speaker="小乙"))
+    made, report = intake.import_file(Workspace.open(tmp_path / "workspace"), file, wanted=wanted)
+    assert report.encoding == "gb18030"
+    assert "话1499" in made.data.read_text(encoding="utf-8")
+
+
+def test_a_child_that_is_killed_is_told(monkeypatch):
+    def work(place):
+        if place == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return place
+
+    monkeypatch.setattr(read_ahead.os, "sched_getaffinity", lambda _: {0, 1})
+    taken = []
+    with pytest.raises(WorkFailed):
+        taken.extend(read_ahead.share_out(work, 8))
+    assert taken == [0, 1, 2]
 
 
 def test_a_line_without_end_is_refused_by_its_number(tmp_path, shared):
