@@ -75,7 +75,9 @@ def looked_at(found: Iterable[formats.Result], fill: Fill, *, with_rows: bool = 
         if fill:
             row = fill.row(row)
             line = line_of(row)
-        yield number, line, look(row), told, row if with_rows else None
+        # A line does not tell an empty system prompt, which stripping and filling leave, from none.
+        needed = with_rows or row["conversation"][0].get("system") == ""
+        yield number, line, look(row), told, row if needed else None
 
 
 def _text(record: Any) -> str:

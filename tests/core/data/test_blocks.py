@@ -71,6 +71,19 @@ def test_what_is_shared_is_what_one_makes(tmp_path, shared, seed, mark):
     assert threading.active_count() == 1
 
 
+def test_a_system_prompt_of_which_stripping_leaves_nothing_is_written_as_by_one(tmp_path, shared):
+    rows = [answered(number) for number in range(200)]
+    rows[150]["messages"].insert(0, {"role": "system", "content": "<|im_end|>"})
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    workspace, wanted = Workspace.open(tmp_path / "workspace"), intake.Wanted(choices=Choices(strip=True))
+    one, _ = intake.import_file(workspace, file, name="one", wanted=wanted)
+    shared()
+    several, _ = intake.import_file(workspace, file, name="several", wanted=wanted)
+    assert several.data.read_bytes() == one.data.read_bytes()
+    assert '"system": ""' in one.data.read_text(encoding="utf-8")
+
+
 def test_an_answer_that_is_not_trained_in_a_later_block_is_kept_so(tmp_path, shared):
     rows = [answered(number) for number in range(300)]
     rows[250]["messages"][1]["weight"] = 0
