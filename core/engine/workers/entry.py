@@ -19,7 +19,7 @@ from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import install
 from core.engine.workers.evaluation import ask_together, mark_evaluations
 from core.engine.workers.training_hook import departure, tell, watch_runners
-from core.engine.workers.unneeded import leave_out
+from core.engine.workers.unneeded import leave_out, or_whole
 from core.engine.workers.without_gpu import make_cpu_work
 
 _PR_SET_PDEATHSIG = 1
@@ -83,12 +83,13 @@ def main() -> None:
     departure.start()
     tell(note="import", done=0.0)
     leave_out(sys.argv[1:])
-    make_cpu_work()
-    from core.engine.workers import torch_files
+    with or_whole():
+        make_cpu_work()
+        from core.engine.workers import torch_files
 
-    torch_files.guard()
-    code_gate.close()
-    from xtuner.tools import train
+        torch_files.guard()
+        code_gate.close()
+        from xtuner.tools import train
 
     watch_runners()
     mark_evaluations()

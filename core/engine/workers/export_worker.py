@@ -26,7 +26,7 @@ from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, r
 from core.engine.workers.export_progress import Progress
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
 from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
-from core.engine.workers.unneeded import leave_out
+from core.engine.workers.unneeded import leave_out, or_whole
 from core.ground.figures import size
 from core.ground.files import read_json, write_json
 
@@ -267,7 +267,8 @@ def main() -> None:
             progress.begin(step)
             started = time.time()
             try:
-                found = getattr(work, step)()
+                with or_whole():
+                    found = getattr(work, step)()
             except ValueError as error:
                 sys.exit(str(error))
             write_json(results / f"{step}.json", {**found, "seconds": time.time() - started, "made": time.time()})

@@ -28,7 +28,7 @@ from typing import Any
 
 from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import beginning, begun, install
-from core.engine.workers.unneeded import leave_out
+from core.engine.workers.unneeded import leave_out, or_whole
 from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
 
@@ -241,7 +241,8 @@ def main() -> None:
     tell(0.0, time.monotonic())
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     leave_out(sys.argv[1:])
-    from transformers import AutoTokenizer
+    with or_whole():
+        from transformers import AutoTokenizer
 
     code_gate.close()
     tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=True)

@@ -6,19 +6,23 @@ a config or a model's own code names is left as it is, and DeepSpeed where XTune
 part of the workers; imports nothing but the standard library.
 """
 
+import contextlib
 import importlib.util
+import os
 import re
 import sys
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-UNNEEDED = ("bitsandbytes", "deepspeed", "scipy", "torchvision")
+# Where scikit-learn is installed, transformers imports it, and it scipy.
+UNNEEDED = ("bitsandbytes", "deepspeed", "scipy", "sklearn", "torchvision")
 # XTuner's modules that want torchvision, matplotlib and skimage, imported with all its others.
 OF_PICTURES = ("xtuner.dataset.internvl_dataset", "xtuner.dataset.refcoco_json")
 # Of these an unread part could name anything.
 _ELSEWHERE = re.compile(r"read_base|_base_\s*=|xtuner\.dataset\.(internvl|refcoco)|RefCOCO|InternVL")
 _MOST_BYTES = 4_000_000
+_WHOLE = "XTUNER_STUDIO_WHOLE"
 
 
 class _Stand(types.ModuleType):
@@ -32,14 +36,32 @@ class _Stand(types.ModuleType):
 def leave_out(words: Sequence[str]) -> None:
     """Leave out what nothing names, of what is not imported yet. `words`: a command line, its files and directories."""
     named = "\n".join(_read(words))
-    if _ELSEWHERE.search(named):
+    if _ELSEWHERE.search(named) or os.environ.get(_WHOLE):
         return
     there = {*sys.modules, *_of_xtuner()}
     out = [name for name in UNNEEDED if name not in there and name not in named.lower()]
+    if "sklearn" not in out:
+        out = [name for name in out if name != "scipy"]
     # What Python itself takes for a module that cannot be imported.
     sys.modules.update(dict.fromkeys(out))
     if "torchvision" in out:
         sys.modules.update({name: _Stand(name) for name in OF_PICTURES if name not in sys.modules})
+
+
+@contextlib.contextmanager
+def or_whole() -> Iterator[None]:
+    """Around imports: where one wants after all what was left out, this process begins again with everything."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        told, cause = "", error
+        while cause is not None:
+            told, cause = f"{told} {cause}", cause.__cause__ or cause.__context__
+        lacking = any(f"'{name}" in told and sys.modules.get(name, sys) is None for name in UNNEEDED)
+        if not lacking or os.environ.get(_WHOLE):
+            raise
+        os.environ[_WHOLE] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _of_xtuner() -> Iterator[str]:

@@ -109,3 +109,35 @@ print("needed: " + " ".join(name for name in UNNEEDED if sys.modules[name] is no
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-1000:]
     assert done.stdout.splitlines()[-1] == "needed: "
+
+
+BEGINS_AGAIN = """
+import os, sys
+from core.engine.workers.unneeded import leave_out, or_whole
+leave_out(sys.argv[1:])
+with or_whole():
+    try:
+        import scipy.sparse
+    except ImportError as error:
+        raise RuntimeError("Failed to import what imports it") from error
+print("whole", sys.argv[1:])
+"""
+
+
+def test_what_is_wanted_after_all_is_there_the_second_time():
+    """As where scikit-learn is installed, which transformers imports by itself, and it scipy."""
+    argv = [sys.executable, "-W", "ignore", "-c", BEGINS_AGAIN, "a word"]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "whole ['a word']\n"), done.stderr[-1000:]
+
+
+def test_another_fault_stays_what_it_is():
+    code = BEGINS_AGAIN.replace("import scipy.sparse", "import nowhere_to_be_found")
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nowhere_to_be_found" in done.stderr
+
+
+def test_scipy_stays_where_scikit_learn_is_named(modules):
+    leave_out(["sklearn"])
+    assert left(modules) == set(UNNEEDED) - {"sklearn", "scipy"}
