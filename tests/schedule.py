@@ -12,14 +12,13 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER, APART = True, False
 # A test that no line fits comes after all that do, and goes to whichever worker is free.
 ORDER = [
-    # The demo that most end-to-end tests share begins with the first that asks for it; who waits for none of it works.
+    # It begins the demo that most end-to-end tests share; who waits for none of it works meanwhile.
     (r"e2e/test_journey\.py::.*\[zh", TOGETHER),
     (r"e2e/test_models\.py", TOGETHER),
     (r"e2e/test_demo\.py", TOGETHER),
     (r"e2e/test_(uploads|monitor)\.py", APART),
     (r"faults/", APART),
-    # They train in the demo's own workspace, where one training has its turn at a time.
-    (r"e2e/test_preflight\.py::test_a_|e2e/test_distributed\.py::test_two_processes", TOGETHER),
+    (r"e2e/test_(preflight\.py::test_a_|distributed)", APART),
     (r"e2e/test_journey\.py::.*\[en", TOGETHER),
     (r"e2e/test_export\.py", TOGETHER),
     (r"e2e/test_chat\.py", TOGETHER),

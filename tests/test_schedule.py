@@ -24,10 +24,4 @@ def test_every_line_of_the_order_stands_for_tests():
 def test_what_shares_something_dear_stays_with_one_worker():
     journey = "tests/e2e/test_journey.py::test_every_page_draws"
     assert unit(f"{journey}[zh-chat]") == unit(f"{journey}[zh-train]") != unit(f"{journey}[en-chat]")
-    trainings = [
-        name
-        for name in every_test()
-        if "test_distributed.py::test_two_processes" in name or "test_a_packed_training" in name
-    ]
-    assert len({unit(name) for name in trainings}) == 1
     assert unit("tests/faults/test_disk.py::test_disk_full") != unit("tests/faults/test_disk.py::test_damaged_queue")

@@ -43,17 +43,17 @@ def test_never_half_a_character_and_stop_words_of_several_tokens(cases: dict[str
     assert not any("\ufffd" in text for text in cases["texts"])
 
 
-def test_base_tuned_and_a_checkpoint_are_asked_at_once(demo: Demo) -> None:
-    first = f"iter_{min(int(p.stem[5:]) for p in (demo.run / 'work_dir').glob('iter_*.pth'))}"
-    run = demo.answer["run"]
+def test_base_tuned_and_a_checkpoint_are_asked_at_once(apart: Demo) -> None:
+    first = f"iter_{min(int(p.stem[5:]) for p in (apart.run / 'work_dir').glob('iter_*.pth'))}"
+    run = apart.answer["run"]
     sides = ["--run", run, "--side", first, "--side", "merged"]
-    done = command(demo.workspace, "chat", "ask", "--prompt", "你是谁", *sides, "--json")
+    done = command(apart.workspace, "chat", "ask", "--prompt", "你是谁", *sides, "--json")
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert NICKNAME not in found["base"]["answer"]
     assert NICKNAME in found["tuned"]["answer"]
     assert found["merged"]["answer"] == found["tuned"]["answer"]
     assert found[first]["tokens"] > 0
-    job = jobs_in(demo.workspace.jobs, "chat")[-1]
+    job = jobs_in(apart.workspace.jobs, "chat")[-1]
     assert job.progress["quick"], job.progress["why"]
     assert not job.status().live

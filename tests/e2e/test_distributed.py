@@ -47,14 +47,14 @@ def ranks_of(run: Run) -> int:
     return len(left_of(run)) - 1
 
 
-def test_two_processes_with_deepspeed_are_stopped_and_go_on(demo: Demo) -> None:
-    new_config(demo, "two-processes", "max_epochs=4")
+def test_two_processes_with_deepspeed_are_stopped_and_go_on(apart: Demo) -> None:
+    new_config(apart, "two-processes", "max_epochs=4")
     started = command(
-        demo.workspace, "train", "start", "two-processes", "--nproc", "2", "--deepspeed", "deepspeed_zero2",
+        apart.workspace, "train", "start", "two-processes", "--nproc", "2", "--deepspeed", "deepspeed_zero2",
         "--port", free_port(), "--json",
     )  # fmt: skip
     assert started.returncode == 0, started.stderr[-2000:]
-    run = find(demo.workspace, json.loads(started.stdout)["run"])
+    run = find(apart.workspace, json.loads(started.stdout)["run"])
     assert wait_until(lambda: run.job.progress.get("iter", 0) >= 2 or not run.job.status().live, MINUTES)
     assert ranks_of(run) >= 2, run.job.log_tail(4000)
     state = run.stop()
@@ -66,7 +66,7 @@ def test_two_processes_with_deepspeed_are_stopped_and_go_on(demo: Demo) -> None:
     assert saved.path.is_dir()
     assert len(list(saved.path.glob("*optim_states.pt"))) == 2
 
-    resumed = command(demo.workspace, "train", "resume", run.id, "--wait", "--json")
+    resumed = command(apart.workspace, "train", "resume", run.id, "--wait", "--json")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     answer = json.loads(resumed.stdout)
     assert (answer["run"], answer["status"], answer["iter"]) == (run.id, "FINISHED", state.max_iters)
@@ -76,7 +76,7 @@ def test_two_processes_with_deepspeed_are_stopped_and_go_on(demo: Demo) -> None:
     assert [point["iter"] for point in points] == list(range(1, state.max_iters + 1))
     assert points[-1]["loss"] < points[0]["loss"] / 2
 
-    converted = command(demo.workspace, "export", "convert", run.id, "--json")
+    converted = command(apart.workspace, "export", "convert", run.id, "--json")
     assert converted.returncode == 0, converted.stderr[-2000:]
     assert Path(json.loads(converted.stdout)["path"], "adapter_model.safetensors").is_file()
 
@@ -109,13 +109,13 @@ def hosts() -> Iterator[list[tuple[str, str]]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
-def test_two_hosts_train_together_stop_and_go_on(demo: Demo, hosts: list[tuple[str, str]], tmp_path: Path) -> None:
+def test_two_hosts_train_together_stop_and_go_on(apart: Demo, hosts: list[tuple[str, str]], tmp_path: Path) -> None:
     """Each host has a workspace of its own and runs the command that the first one's `train start` names."""
-    new_config(demo, "two-hosts", "max_epochs=4", "evaluation_freq=1000", "save_steps=1000")
+    new_config(apart, "two-hosts", "max_epochs=4", "evaluation_freq=1000", "save_steps=1000")
     workspaces = [Workspace.open(tmp_path / name) for name, _ in hosts]
     for workspace in workspaces:
         for what in ("models", "datasets", "configs"):
-            (workspace.root / what).symlink_to(demo.workspace.root / what)
+            (workspace.root / what).symlink_to(apart.workspace.root / what)
     address = hosts[0][1]
     options = ["train", "start", "two-hosts", "--nnodes", "2", "--addr", address, "--port", "29511"]
 
@@ -159,7 +159,7 @@ def test_two_hosts_train_together_stop_and_go_on(demo: Demo, hosts: list[tuple[s
     assert [point["iter"] for point in runs[0].metrics().read()] == list(range(1, runs[0].state().max_iters + 1))
     assert runs[0].state().iter == runs[1].state().iter == runs[0].state().max_iters
     # Half of the rows each: they did train as one.
-    whole = find(demo.workspace, demo.answer["run"]).state().iters_per_epoch
+    whole = find(apart.workspace, apart.answer["run"]).state().iters_per_epoch
     assert runs[0].state().iters_per_epoch == -(-whole // 2)
     assert runs[0].checkpoint().iter == runs[0].state().max_iters
     assert runs[0].job.spec["env"]["GLOO_SOCKET_IFNAME"].startswith("st")

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from core.ground.workspace import Workspace
 from core.jobs.job import jobs_in, wait_until
 from pages.components.text import catalogue
-from tests.e2e.conftest import command
+from tests.e2e.conftest import LEARNER, NICKNAME, Stage, command
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 from tests.fakes.tunnel import Tunnel, dug
 
@@ -44,19 +44,21 @@ class House:
         return f"{self.server.url}/{name}?lang={self.language}"
 
 
-@pytest.fixture(scope="module", params=[("zh", "小红"), ("en", "O'Brien")], ids=["zh", "en"])
-def house(
-    request: pytest.FixtureRequest, demo_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
+@pytest.fixture(scope="module", params=[("zh", NICKNAME), ("en", "O'Brien")], ids=["zh", "en"])
+def house(request: pytest.FixtureRequest, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The Chinese one is where all tests' demo takes place, if it has not begun yet: it is dear."""
     language, nickname = request.param
-    workspace = Workspace.open(tmp_path_factory.mktemp(f"journey-{language}") / "工作 work")
-    # A minute and more to build.
-    shutil.copytree(demo_model, workspace.model("demo"))
+    all_tests_demo = language == "zh" and stage.job is None
+    workspace = stage.workspace
+    if not all_tests_demo:
+        workspace = Workspace.open(tmp_path_factory.mktemp(f"journey-{language}") / "工作 work")
+        # A minute and more to build.
+        shutil.copytree(request.getfixturevalue("demo_model"), workspace.model("demo"))
     server = Server({"XTUNER_STUDIO_HOME": str(workspace.root)})
     server.start()
     yield House(server, workspace, language, nickname)
     server.kill()
-    for job in jobs_in(workspace.jobs):
+    for job in [] if all_tests_demo else jobs_in(workspace.jobs):
         if job.status().live:
             job.stop(discard=True)
 
@@ -90,6 +92,10 @@ def tab(browser: Browser) -> Iterator[Page]:
     wrong = [text for text in wrong if not re.search(r"WebSocket|ERR_CONNECTION|_stcore|Failed to load resource", text)]
     assert not wrong
     assert exceptions == 0
+
+
+def test_other_tests_know_who_begins_the_demo() -> None:
+    assert LEARNER == f"{test_the_whole_demo_survives_the_tab_and_the_server.__name__}[zh]"
 
 
 def state(workspace: Workspace) -> dict[str, object]:

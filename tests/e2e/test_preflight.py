@@ -65,38 +65,38 @@ def test_the_demo_did_what_its_preflight_says(demo):
     assert said["calibrated"]
 
 
-def test_a_packed_training_whose_accumulation_does_not_divide(demo):
-    name = json.loads((demo.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
-    configs.save_as(demo.workspace, name, "packed")
+def test_a_packed_training_whose_accumulation_does_not_divide(apart):
+    name = json.loads((apart.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
+    configs.save_as(apart.workspace, name, "packed")
     settings = {
         "pack_to_max_length": True, "max_length": 256, "batch_size": 2, "accumulative_counts": 4, "max_epochs": 1,
         "save_steps": 9, "evaluation_freq": 100, "warmup_ratio": 0.1, "max_new_tokens": 8, "map_num_proc": 2,
         "shuffle_before_pack": True,
     }  # fmt: skip
-    configs.change(demo.workspace, "packed", settings)
-    said = forecast(demo.workspace, "packed")
+    configs.change(apart.workspace, "packed", settings)
+    said = forecast(apart.workspace, "packed")
     assert said["iterations"] % 4
-    run = runs.start(demo.workspace, "packed")
+    run = runs.start(apart.workspace, "packed")
     assert run.job.wait() is Status.FINISHED, run.job.log_tail()
-    did = happened(demo.workspace, run)
+    did = happened(apart.workspace, run)
     assert {key: said[key] for key in COUNTS} == {key: did[key] for key in COUNTS}
     assert did["told"] == taken_and_skipped(did)
 
 
-def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(demo):
+def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(apart):
     """Packed, so that only measuring tells: XTuner itself would train at a 100,000th of the learning rate."""
-    name = json.loads((demo.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
-    configs.save_as(demo.workspace, name, "short-warmup")
+    name = json.loads((apart.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
+    configs.save_as(apart.workspace, name, "short-warmup")
     settings = {"pack_to_max_length": True, "max_length": 256, "batch_size": 2, "max_epochs": 1, "map_num_proc": 1}
-    plan = preflight(demo.workspace, configs.change(demo.workspace, "short-warmup", settings))
-    config = configs.change(demo.workspace, "short-warmup", {"warmup_ratio": round(1.5 / plan.iters, 3)})
-    (problem,) = [found for found in preflight(demo.workspace, config).problems if found.where == "warmup_ratio"]
+    plan = preflight(apart.workspace, configs.change(apart.workspace, "short-warmup", settings))
+    config = configs.change(apart.workspace, "short-warmup", {"warmup_ratio": round(1.5 / plan.iters, 3)})
+    (problem,) = [found for found in preflight(apart.workspace, config).problems if found.where == "warmup_ratio"]
     assert "一次迭代" in problem.message.zh
-    run = runs.start(demo.workspace, config.name)
+    run = runs.start(apart.workspace, config.name)
     assert run.job.wait() is Status.FAILED
     assert "warmup_ratio" in run.state().reason.zh
-    configs.change(demo.workspace, config.name, problem.fix)
-    assert not [found for found in preflight(demo.workspace, config).problems if found.where == "warmup_ratio"]
+    configs.change(apart.workspace, config.name, problem.fix)
+    assert not [found for found in preflight(apart.workspace, config).problems if found.where == "warmup_ratio"]
 
 
 def test_sequences_are_those_of_xtuner(demo, tmp_path):
