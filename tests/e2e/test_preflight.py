@@ -9,7 +9,7 @@ from core.config import config as configs
 from core.forecast.preflight import preflight
 from core.jobs.job import Status
 from core.training import run as runs
-from tests.e2e.conftest import engine
+from tests.e2e.conftest import Demo, engine
 
 BUILD = """
 import json, sys
@@ -56,6 +56,12 @@ for case in json.loads(sys.argv[4]):
 """
 
 
+def fast(apart: Demo, name: str) -> None:
+    """A config of the demo's model, dataset and recipe."""
+    dataset = json.loads((apart.run / "run.json").read_text(encoding="utf-8"))["dataset"]["name"]
+    configs.make(apart.workspace, model="demo", dataset=dataset, recipe="fast", name=name)
+
+
 def test_the_demo_did_what_its_preflight_says(demo):
     config = json.loads((demo.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
     said = forecast(demo.workspace, config)
@@ -66,8 +72,7 @@ def test_the_demo_did_what_its_preflight_says(demo):
 
 
 def test_a_packed_training_whose_accumulation_does_not_divide(apart):
-    name = json.loads((apart.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
-    configs.save_as(apart.workspace, name, "packed")
+    fast(apart, "packed")
     settings = {
         "pack_to_max_length": True, "max_length": 256, "batch_size": 2, "accumulative_counts": 4, "max_epochs": 1,
         "save_steps": 9, "evaluation_freq": 100, "warmup_ratio": 0.1, "max_new_tokens": 8, "map_num_proc": 2,
@@ -85,8 +90,7 @@ def test_a_packed_training_whose_accumulation_does_not_divide(apart):
 
 def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(apart):
     """Packed, so that only measuring tells: XTuner itself would train at a 100,000th of the learning rate."""
-    name = json.loads((apart.run / "run.json").read_text(encoding="utf-8"))["config"]["name"]
-    configs.save_as(apart.workspace, name, "short-warmup")
+    fast(apart, "short-warmup")
     settings = {"pack_to_max_length": True, "max_length": 256, "batch_size": 2, "max_epochs": 1, "map_num_proc": 1}
     plan = preflight(apart.workspace, configs.change(apart.workspace, "short-warmup", settings))
     config = configs.change(apart.workspace, "short-warmup", {"warmup_ratio": round(1.5 / plan.iters, 3)})

@@ -3,6 +3,8 @@
 A part of the workers; imports torch alone until it is asked. Changes nothing on a machine with a GPU.
 """
 
+import sys
+
 
 def answer_bf16() -> None:
     """Give `torch.cpu` the question that importing XTuner asks it, and torch 2.5 does not have: no bf16 here."""
@@ -33,6 +35,14 @@ def make_cpu_work() -> None:
     from xtuner.tools import train
 
     train.auto_dtype_of_deepspeed_config = single_precision
+    build_no_operators()
+
+
+def build_no_operators() -> None:
+    """Have DeepSpeed compile nothing for ranks on one CPU to meet in shared memory: a minute, and inference's alone."""
+    there = getattr(getattr(sys.modules.get("deepspeed"), "ops", None), "__compatible_ops__", None)
+    if isinstance(there, dict):
+        there["deepspeed_shm_comm"] = False
 
 
 def single_precision(ds_config: dict) -> dict:
