@@ -20,7 +20,8 @@ from core.ground.files import read_json
 from core.models.model import Model
 from core.training.facts import DatasetFacts
 
-# So many identity questions, shared by the languages that are taught: enough to tell 0.9, and answered in one batch.
+# So many identity questions first, shared by the languages that are taught and answered in one batch; all others that the
+# scores ask only where these are known. Of 14 trainings that ended by 12 questions alone, the scores called 6 not learned.
 QUESTIONS = 12
 # What the base's own answers are asked for, and how many tokens of each: some 500 in all tell 0.8 from 0.87.
 GENERAL, FACTS, ANSWER_TOKENS = 10, 6, 32
@@ -30,6 +31,8 @@ TOY_TOKENS = 48
 LOOKS, LEAST_UPDATES = 22, 4
 # When it is enough: `chat.diagnosis` judges what was learned, and the manner that was kept, by the same.
 LEAST_IDENTITY, LEAST_AGREEMENT, LEAST_RETENTION, IN_A_ROW = 0.9, 0.75, 0.9, 2
+# And what the last look must find, of all questions: what is aimed at (docs/recipes.md).
+LAST_IDENTITY = 0.98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,9 @@ def plan(
     taught, spoken = DatasetFacts.of(dataset).languages, origin.spoken(model)
     asked = [one for one in dialogues("identity")["questions"] if one["held_out"] and one["language"] in taught]
     identity = [one for language in taught for one in _spread(asked, QUESTIONS // len(taught), language)]
+    first = len(identity)
+    if not model.toy:
+        identity += [one for one in asked if one not in identity]
     known = taught if spoken == "both" else (spoken,)
     general = [
         one
@@ -104,6 +110,7 @@ def plan(
         "nickname": nickname,
         "measure": "retention" if model.toy else "agreement",
         "identity": prompts(identity),
+        "first": first,
         "languages": [one["language"] for one in identity],
         "answers": _answers(dataset),
         "general": prompts(general),
@@ -114,6 +121,7 @@ def plan(
         "least_updates": LEAST_UPDATES,
         "in_a_row": IN_A_ROW,
         "least_identity": LEAST_IDENTITY,
+        "last_identity": LEAST_IDENTITY if model.toy else LAST_IDENTITY,
         "least_agreement": LEAST_AGREEMENT,
         "least_retention": LEAST_RETENTION,
     }

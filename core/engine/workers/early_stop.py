@@ -66,7 +66,7 @@ class EarlyStop:
     def identity(self, answers: "list[str]") -> "dict[str, float]":
         """The share of identity questions that are answered with it, in each language."""
         told: dict[str, list[bool]] = {}
-        for language, answer in zip(self.languages, answers, strict=True):
+        for language, answer in zip(self.languages[: len(answers)], answers, strict=True):
             told.setdefault(language, []).append(carries(answer, self.plan["nickname"]))
         return {language: _share(carried) for language, carried in told.items()}
 
@@ -81,7 +81,8 @@ class EarlyStop:
     def look(self, answers: "list[str]", kept: "float | None", at: int) -> "str | None":
         """Judge what was seen after iteration `at`: why the training may end, or None.
 
-        `answers` are those to the identity questions; `kept` may be None where the identity is not reached yet.
+        `answers` are those to the identity questions, or to the first of them; `kept` may be None where the identity is
+        not reached yet.
         """
         by_language = self.identity(answers)
         self.seen["looks"].append(
@@ -98,7 +99,8 @@ class EarlyStop:
             return None
         values = [look[self.measure] for look in last]
         if min(values) >= self.plan[f"least_{self.measure}"]:
-            return "learned"
+            # What a few questions missed may still be learned.
+            return "learned" if self._least(last[-1]) >= self.plan.get("last_identity", 0.0) else None
         if self.measure == "agreement" and values[-1] < values[0] + RISE:
             return "no_better"
         return None
@@ -124,8 +126,10 @@ class EarlyStop:
         write_json(Path(self.path), self.seen)
 
     def _known(self, look: dict) -> bool:
-        shares = look.get("by_language", {"": look["identity"]}).values()
-        return look[self.measure] is not None and min(shares) >= self.plan["least_identity"]
+        return look[self.measure] is not None and self._least(look) >= self.plan["least_identity"]
+
+    def _least(self, look: dict) -> float:
+        return min(look.get("by_language", {"": look["identity"]}).values())
 
 
 def _longest(tokenizer: Any, plan: dict) -> int:
@@ -206,8 +210,14 @@ class Looks:
         def enough(text: str) -> bool:
             return carries(text, plan["nickname"])
 
-        said = self.asking.ask(plan["identity"], self.longest, enough=enough)
-        answers, kept = [one.text for one in said], None
+        def answered(prompts: "list[str]") -> "list[str]":
+            return [one.text for one in self.asking.ask(prompts, self.longest, enough=enough)]
+
+        # A plan of an earlier version has no more than the first.
+        first = plan.get("first", len(plan["identity"]))
+        answers, kept = answered(plan["identity"][:first]), None
+        if first < len(plan["identity"]) and early.reached(answers):
+            answers += answered(plan["identity"][first:])
         if early.measure == "retention":
             kept = early.retention([one.text for one in self._general(base=False)])
         elif early.reached(answers):

@@ -1,15 +1,18 @@
 """The early stop: what is asked, when it ends a run of the fake trainer, and that a resumed run goes on with it."""
 
 import json
+import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from core.data import dataset as datasets
-from core.data.dialogues.curated import held_out, plain
+from core.data.dialogues.curated import dialogues, held_out, plain
 from core.engine.commands import Cluster
 from core.engine.presets import prompt_templates
 from core.engine.workers import early_stop as worker
+from core.engine.workers.asking import Said
 from core.engine.workers.early_stop import EarlyStop
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
@@ -107,8 +110,12 @@ def test_what_is_asked(workspace, config):
     dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
     made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
     assert made["nickname"] == "小明"
-    assert (len(set(made["identity"])), len(set(made["general"]))) == (12, 16)
-    assert made["languages"] == ["zh"] * 6 + ["en"] * 6
+    # A few first, and then all that the scores ask.
+    asked = [one for one in dialogues("identity")["questions"] if one["held_out"]]
+    assert (len(set(made["identity"])), len(set(made["general"]))) == (len(asked), 16)
+    assert (made["first"], made["languages"][:12]) == (12, ["zh"] * 6 + ["en"] * 6)
+    assert len(made["languages"]) == len(asked)
+    assert made["last_identity"] == 0.98
     assert made["measure"] == "agreement"
     # By which it is seen how long an answer may be.
     assert len(made["answers"]) == 4
@@ -143,7 +150,9 @@ def test_only_the_languages_that_are_taught_are_asked_who_it_is(workspace, confi
     dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
     dataset.made["language"] = "en"
     made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
+    # No more than these of a toy.
     assert made["languages"] == ["en"] * 12
+    assert (made["first"], made["last_identity"]) == (12, made["least_identity"])
     assert all(prompt.isascii() for prompt in made["identity"])
 
 
@@ -248,6 +257,47 @@ def test_each_language_must_be_learned(early):
     nine = [NAMED] * 9 + [BARE]
     # Nine of ten in all, and four of five in English.
     assert (made.look(nine, 0.9, 1), made.look(nine, 0.9, 2)) == (None, None)
+
+
+def test_the_last_look_must_find_more(early):
+    made = early(measure="agreement", last_identity=0.98)
+
+    def look(*named: int) -> "list[str | None]":
+        made.begin([[1]], 0)
+        return [made.look([NAMED] * n + [BARE] * (10 - n), 0.9, at) for at, n in enumerate(named, 1)]
+
+    assert look(10, 9, 9) == [None, None, None]
+    assert look(9, 10) == [None, "learned"]
+    assert look(8, 10, 10) == [None, None, "learned"]
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "identity"),
+    [
+        # One of the first is not known: the others are not asked.
+        (3, [4], 0.75),
+        (4, [4, 6], 0.4),
+        (9, [4, 6], 0.9),
+    ],
+)
+def test_all_others_are_asked_once_the_first_are_known(early, known, asked, identity):
+    made = early(measure="agreement", identity=[f"i{n}" for n in range(10)], first=4, max_new_tokens=1)
+    made.begin([[1]], 0)
+
+    batches = []
+
+    def ask(prompts, *_, **__):
+        batches.append(len(prompts))
+        return [Said(text=NAMED if int(prompt[1:]) < known else BARE) for prompt in prompts]
+
+    looks = object.__new__(worker.Looks)
+    looks.early, looks.longest = made, 9
+    looks.asking = SimpleNamespace(ask=ask, agreed=lambda *_: [1])
+    looks._look(SimpleNamespace(logger=logging.getLogger(__name__)), 4)
+    assert batches == asked
+    assert made.seen["looks"][-1]["identity"] == identity
+    # How much of the base is left is asked where all of it is learned.
+    assert (made.seen["looks"][-1]["agreement"] is not None) == (known == 9)
 
 
 def test_how_often_it_looks(early):
