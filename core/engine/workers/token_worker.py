@@ -48,13 +48,13 @@ class Template(dict):
 
 
 def load_xtuner() -> "tuple[Any, Any]":
-    """XTuner's `dataset.utils` and `template_map_fn`, without the packages around them."""
-    spec = importlib.util.find_spec("xtuner")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    for name in ("xtuner", "xtuner.utils", "xtuner.dataset", "xtuner.dataset.map_fns"):
-        module = types.ModuleType(name)
-        module.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
-        sys.modules[name] = module
+    """XTuner's `dataset.utils` and `template_map_fn`, without the packages around them, and mmengine's, which load torch."""
+    for package, parts in (("xtuner", ("utils", "dataset", "dataset.map_fns")), ("mmengine", ("utils",))):
+        root = Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)))
+        for name in ("", *parts):
+            module = types.ModuleType(f"{package}.{name}".rstrip("."))
+            module.__path__ = [str(root.joinpath(*name.split(".")))]
+            sys.modules[module.__name__] = module
     constants = importlib.import_module("xtuner.utils.constants")
     for name in ("DEFAULT_IMAGE_TOKEN", "IGNORE_INDEX", "IMAGE_TOKEN_INDEX"):
         setattr(sys.modules["xtuner.utils"], name, getattr(constants, name))
@@ -250,6 +250,8 @@ def main() -> None:
     options = parser.parse_args()
     tell(0.0, time.monotonic())
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    # A tokenizer needs no torch, and transformers is there two seconds earlier without it.
+    os.environ |= {"USE_TORCH": "0", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
     leave_out(sys.argv[1:])
     with or_whole():
         from transformers import AutoTokenizer
