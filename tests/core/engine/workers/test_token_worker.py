@@ -38,16 +38,19 @@ def test_the_quick_way_gives_the_lengths_of_a_call_whatever_the_file_says_of_cut
 
 
 @pytest.mark.parametrize("name", ("data.json", "data.jsonl"))
-def test_every_so_many_th_row_is_read_and_all_are_counted(name, tmp_path):
+def test_every_so_many_th_row_is_read_and_all_are_counted(name, tmp_path, monkeypatch):
     rows = [{"conversation": [{"input": str(number), "output": "答"}]} for number in range(20)]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     file = tmp_path / name
     file.write_text("\n".join(lines) if name.endswith("l") else f"[{','.join(lines)}]", encoding="utf-8")
-    found = list(sampled(file, 7))
-    assert [row for _, row in found if row] == rows[::7]
-    assert len(found) == 20
-    size = file.stat().st_size
-    assert 0.9 * size < sum(length for length, _ in found) <= size
+    for at_once in (1, 100, 1 << 20):
+        monkeypatch.setattr(token_worker, "READ_AT_ONCE", at_once)
+        monkeypatch.setattr(token_worker, "BLOCK", min(at_once, 2000))
+        found = list(sampled(file, 7))
+        assert [row for _, _, taken in found for row in taken] == rows[::7]
+        assert sum(number for number, _, _ in found) == 20
+        size = file.stat().st_size
+        assert 0.9 * size < sum(length for _, length, _ in found) <= size
 
 
 def test_counting_by_pieces_gives_what_the_tokenizer_does(tmp_path, monkeypatch):
