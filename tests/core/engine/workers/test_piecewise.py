@@ -3,9 +3,11 @@
 import random
 
 import pytest
+import regex
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from core.engine.workers.piecewise import measure, piecewise
+from core.engine.workers import piecewise as module
+from core.engine.workers.piecewise import Piecewise, measure, piecewise
 
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -118,3 +120,12 @@ def test_all_are_counted_whoever_counts_them():
     asked.clear()
     assert count(second) == own(core, second)
     assert asked and len(asked) < len(second)
+
+
+def test_the_chinese_characters_that_are_cut_out_are_those_of_the_pattern():
+    counter = Piecewise(None, [], [], False)
+    usual = [chr(code) for code in range(0x110000) if counter._usual.fullmatch(chr(code))]
+    assert len(usual) > 20_000
+    han = regex.compile(r"\p{Han}")
+    assert [bool(han.match(one)) for one in usual] == ["\u4e00" <= one <= "\u9fa5" for one in usual]
+    assert module.CUT.findall("你 好,ab") == ["你", " ", "好", ",ab"]
