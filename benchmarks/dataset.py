@@ -1,8 +1,8 @@
 """A dataset of a million rows (about 500 MB of JSON lines) imported, checked and counted, beside a plain load of the
 same file by Hugging Face `datasets`; and the course's 7,502 rows. Each in a process of its own, whose most memory is told.
 
-`ROWS=n python -m benchmarks.dataset` takes another number of rows, `ROUNDS=n` of turns (3). In a workspace with the demo
-model (`BENCHMARK_WORKSPACE=DIR`), its tokenizer counts the rows for the statistics, too.
+`ROWS=n python -m benchmarks.dataset` takes another number of rows, `ROUNDS=n` of turns (3). The tokenizer of each model in
+a workspace (`BENCHMARK_WORKSPACE=DIR`) counts the rows for the statistics, too.
 """
 
 import json
@@ -18,7 +18,7 @@ from benchmarks.measure import WORKSPACE, interleaved, say, spread, write
 from core.ground.workspace import PROJECT
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
-MODEL = WORKSPACE and WORKSPACE / "models" / "demo"
+MODELS = sorted(one for one in (WORKSPACE / "models").iterdir() if (one / "config.json").is_file()) if WORKSPACE else []
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 WORDS = "数据 模型 训练 学习 语言 问题 回答 今天 天气 北京 上海 因为 所以 然后 我们 可以 方法 结果 the model data answer".split()
 IMPORT = """
@@ -45,8 +45,8 @@ print("course_seconds", time.perf_counter() - began)
 # As the page does it: a sample of the rows where they are very many.
 STATISTICS = """
 import sys; from core.__main__ import main
-main(["models", "trust", "demo", "--workspace", sys.argv[1]])
-sys.exit(main(["datasets", "stats", sys.argv[2], "--model", "demo", "--workspace", sys.argv[1], "--json"]))
+main(["models", "trust", sys.argv[3], "--workspace", sys.argv[1]])
+sys.exit(main(["datasets", "stats", sys.argv[2], "--model", sys.argv[3], "--workspace", sys.argv[1], "--json"]))
 """
 
 
@@ -90,8 +90,8 @@ def main() -> None:
         memory: dict[str, float] = {}
         page: list[str] = []
         imports: list[float] = []
-        statistics: list[float] = []
-        cpu: dict[str, list[float]] = {"import": [], "datasets": [], "statistics": []}
+        statistics: dict[str, list[float]] = {}
+        cpu: dict[str, list[float]] = {"import": [], "datasets": []}
 
         def ours() -> None:
             with tempfile.TemporaryDirectory(dir=directory) as place:
@@ -101,15 +101,15 @@ def main() -> None:
                 cpu["import"].append(worked)
                 memory["import"] = max(memory.get("import", 0.0), most)
                 page.append(said)
-                if MODEL:
-                    models = Path(place) / "models"
-                    models.mkdir(exist_ok=True)
-                    (models / "demo").symlink_to(MODEL.absolute())
-                    name = next((Path(place) / "datasets").iterdir()).name
-                    took, worked, most, _ = run(STATISTICS, place, name)
-                    say(f"statistics: {took:.1f} s, {worked:.1f} s of CPU, {most:.0f} MB")
-                    statistics.append(took)
-                    cpu["statistics"].append(worked)
+                name = next((Path(place) / "datasets").iterdir()).name
+                models = Path(place) / "models"
+                models.mkdir(exist_ok=True)
+                for model in MODELS:
+                    (models / model.name).symlink_to(model.absolute())
+                    took, worked, most, _ = run(STATISTICS, place, name, model.name)
+                    say(f"statistics, {model.name}: {took:.1f} s, {worked:.1f} s of CPU, {most:.0f} MB")
+                    statistics.setdefault(model.name, []).append(took)
+                    cpu.setdefault(f"statistics_{model.name}", []).append(worked)
                     memory["statistics"] = max(memory.get("statistics", 0.0), most)
 
         def theirs() -> None:
@@ -128,7 +128,7 @@ def main() -> None:
                 "rows": ROWS,
                 "megabytes": round(file.stat().st_size / 1e6),
                 "import_and_check_seconds": imports,
-                **({"statistics_seconds": statistics} if statistics else {}),
+                **{f"statistics_seconds_{model}": seconds for model, seconds in statistics.items()},
                 "datasets_load_seconds": figures["seconds"]["one"],
                 "import_over_datasets": spread(
                     [a / b for a, b in zip(imports, figures["seconds"]["one"], strict=True)]
@@ -136,7 +136,7 @@ def main() -> None:
                 "import_over_datasets_cpu": spread(
                     [a / b for a, b in zip(cpu["import"], cpu["datasets"], strict=True)]
                 ),
-                **{f"{what}_cpu_seconds": seconds for what, seconds in cpu.items() if seconds},
+                **{f"{what}_cpu_seconds": seconds for what, seconds in cpu.items()},
                 "most_memory_mb": memory,
                 "last_page_ms": float(page[-1].split()[1]),
                 "course_seconds": course,

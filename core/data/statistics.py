@@ -1,6 +1,7 @@
 """How long the rows of a dataset are with a model's own tokenizer, and what a limit on the length cuts off.
 
-The counting runs outside this process; of more than 60,000 rows a sample is counted, which is said.
+The counting runs outside this process; of more than 60,000 rows at most 20,000 are counted, and the page
+says so.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import numpy as np
 
 from core.data import tokens
 from core.data.storage import Dataset
-from core.data.tokens import MOST_COUNTED, Lengths
+from core.data.tokens import MOST_COUNTED, SAMPLE, Lengths
 from core.engine.presets import PromptTemplate
 from core.ground.workspace import Workspace
 from core.jobs.job import Job
@@ -56,12 +57,14 @@ class Statistics:
 
 
 def every_of(dataset: Dataset) -> int:
-    """Of how many rows one is counted: all of them up to 60,000.
+    """Of how many rows one is counted: all up to 60,000, and at most 20,000 of more.
 
     A step that 2 and 5 do not divide, so that rows that come every second or tenth time are seen as often as they are.
     """
-    step = max(1, -(-dataset.rows // MOST_COUNTED))
-    while step > 1 and (step % 2 == 0 or step % 5 == 0):
+    if dataset.rows <= MOST_COUNTED:
+        return 1
+    step = -(-dataset.rows // SAMPLE)
+    while step % 2 == 0 or step % 5 == 0:
         step += 1
     return step
 

@@ -28,7 +28,6 @@ from typing import Any
 
 from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import beginning, begun, install
-from core.engine.workers.piecewise import measure, piecewise
 from core.engine.workers.unneeded import leave_out, or_whole
 from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
@@ -37,8 +36,6 @@ BLOCK = 2000
 # Bytes of a file of lines.
 READ_AT_ONCE = 8 << 20
 MOST_KNOWN = 200_000
-# Of rows to count; below, counting by pieces is not worth its beginning.
-LEAST_BYTES = 16 << 20
 # What a call of a tokenizer goes through.
 _CALLED = ("__call__", "_call_one", "batch_encode_plus", "_batch_encode_plus", "_encode_plus")
 
@@ -98,20 +95,14 @@ def tell(done: float, began: float) -> None:
     write_progress(done=done, note="tokens", eta_s=spent * (1 - done) / done if done > 0.01 else None)
 
 
-def core_of(tokenizer: Any) -> Any:
-    """A tokenizer's core in Rust, where it is one of transformers' own kind with nothing of the model's code around it;
-    else None."""
+def encoder(tokenizer: Any) -> "Callable[[list[str]], Sequence[Any]]":
+    """What makes tokens of many texts, as long as the tokenizer's own: its core in Rust, in half the time, where it is
+    one of transformers' own kind with nothing of the model's code around it."""
     from transformers import PreTrainedTokenizerFast
 
     own = type(tokenizer)
-    same = all(getattr(own, name, None) is getattr(PreTrainedTokenizerFast, name) for name in _CALLED)
-    return tokenizer.backend_tokenizer if same else None
-
-
-def encoder(tokenizer: Any) -> "Callable[[list[str]], Sequence[Any]]":
-    """What makes tokens of many texts, as long as the tokenizer's own: its core, in half the time, where it has one."""
-    core = core_of(tokenizer)
-    if core is not None:
+    if all(getattr(own, name, None) is getattr(PreTrainedTokenizerFast, name) for name in _CALLED):
+        core = tokenizer.backend_tokenizer
         core.no_truncation()
         core.no_padding()
         # An older engine's core has no quick one.
@@ -125,8 +116,7 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
     bos, eos = (len(ids) for ids in encoding.get_bos_eos_token_ids(tokenizer))
     # A template that writes the beginning itself has it once.
     written = "".join(tokenizer.convert_ids_to_tokens(encoding.get_bos_eos_token_ids(tokenizer)[0]))
-    core = core_of(tokenizer) if options.data.stat().st_size >= LEAST_BYTES * options.every else None
-    lengths_of = measure(None if core is None else piecewise(core), encoder(tokenizer))
+    encode = encoder(tokenizer)
     known: dict[str, int] = {}
     lengths = array("I")
     size, began = max(1, options.data.stat().st_size), time.monotonic()
@@ -140,7 +130,7 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
             known.clear()
             new = list(texts)
         if new:
-            known.update(zip(new, lengths_of(new), strict=True))
+            known.update(zip(new, map(len, encode(new)), strict=True))
         for row in block:
             total, needs_bos = 0, not (written and row[0]["input"].startswith(written))
             for turn in row:

@@ -1,11 +1,9 @@
-"""The rows that are counted, and that the quick way to their lengths gives those of the tokenizer itself."""
+"""Which rows are counted, and that their lengths are the tokenizer's own."""
 
 import json
-from array import array
-from types import SimpleNamespace
 
 import pytest
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from core.engine.workers import token_worker
@@ -51,26 +49,3 @@ def test_every_so_many_th_row_is_read_and_all_are_counted(name, tmp_path, monkey
         assert sum(number for number, _, _ in found) == 20
         size = file.stat().st_size
         assert 0.9 * size < sum(length for _, length, _ in found) <= size
-
-
-def test_counting_by_pieces_gives_what_the_tokenizer_does(tmp_path, monkeypatch):
-    core = Tokenizer(models.BPE({"a": 0, "b": 1, "Ġ": 2, "Ġa": 3}, [("Ġ", "a")]))
-    han = pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated")
-    core.pre_tokenizer = pre_tokenizers.Sequence([han, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core)
-    data = tmp_path / "data.jsonl"
-    rows = [{"conversation": [{"input": "a" * number, "output": "b a" * number}]} for number in range(1, 500)]
-    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    monkeypatch.setattr(token_worker, "BLOCK", 100)
-    encoding = SimpleNamespace(get_bos_eos_token_ids=lambda _: ([], [1]))
-    asked = []
-    by_pieces = token_worker.piecewise
-    monkeypatch.setattr(token_worker, "piecewise", lambda core: asked.append(by_pieces(core)) or asked[-1])
-    for least in (1 << 30, 0):
-        monkeypatch.setattr(token_worker, "LEAST_BYTES", least)
-        options = SimpleNamespace(data=data, result=tmp_path / "lengths", every=1)
-        token_worker.count(options, tokenizer, encoding, None, None)
-        lengths = array("I")
-        lengths.frombytes(options.result.read_bytes())
-        assert lengths.tolist() == [3 * number + 1 for number in range(1, 500)]
-    assert len(asked) == 1 and asked[0] is not None
