@@ -24,7 +24,7 @@ from tests.pages.screen import cells, open_page, primary, texts
 def test_an_empty_workspace_says_what_to_do():
     page = open_page("dataset")
     assert page.text_input[0].label == "昵称"
-    assert "填上昵称就能看到" in texts(page)
+    assert "填上昵称就能预览" in texts(page)
     # One in each of the three tabs, of which one is seen.
     assert primary(page) == ["生成数据集", "导入", "生成语料"]
 
@@ -149,7 +149,7 @@ def upload(page, name: str, content: bytes):
     return page
 
 
-def test_a_file_is_imported_and_its_bad_rows_are_mended(workspace):
+def test_a_file_is_imported_and_its_bad_rows_are_fixed(workspace):
     content = '{"instruction": "问", "output": "答"}\n{"instruction": "问二"}\n'.encode()
     page = upload(open_page("dataset"), "../../alpaca.jsonl", content)
     assert any("答" in text.value for text in page.text)
@@ -158,7 +158,7 @@ def test_a_file_is_imported_and_its_bad_rows_are_mended(workspace):
     assert (made.made["format"], made.made["source"]) == ("alpaca", "source/alpaca.jsonl")
     assert (made.path / "source" / "alpaca.jsonl").read_bytes() == content
     assert any("已导入" in success.value for success in page.success)
-    assert any("有 1 行不能用" in warning.value for warning in page.warning)
+    assert any("跳过了 1 行不能用" in warning.value for warning in page.warning)
     assert "缺少 output" in cells(page)
     assert page.text_area(key="mend-q-imported-2").value == "问二"
     page.text_area(key="mend-a-imported-2").set_value("答二").run()
@@ -269,7 +269,7 @@ def test_a_dataset_shows_its_rows_and_checks(dataset):
     assert page.metric[1].value == str(dataset.unique_rows)
     assert ":green-background[小明]" in cells(page)
     assert any("没有发现问题" in success.value for success in page.success)
-    assert any("需要一个模型" in info.value for info in page.info)
+    assert any("先准备一个模型" in info.value for info in page.info)
 
 
 def test_rows_are_edited_undone_and_saved(workspace, dataset):

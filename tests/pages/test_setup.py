@@ -113,7 +113,7 @@ def test_the_next_step_leads_to_its_page(monkeypatch):
     assert page.title[0].value == "训练"
 
 
-def test_a_model_is_linked_and_asks_for_leave_once(workspace, tmp_path):
+def test_a_model_is_linked_and_asks_for_permission_once(workspace, tmp_path):
     directory = write_model(tmp_path / "shared" / "internlm2-tiny")
     page = open_page("setup", section="models")
     page.text_input(key="link_path").set_value(str(directory))
@@ -132,7 +132,7 @@ def test_a_model_is_linked_and_asks_for_leave_once(workspace, tmp_path):
     assert not page.warning
     (directory / "modeling_internlm2.py").write_text("import os")
     page = open_page("setup", section="machine")
-    assert "在等你同意" in texts(page)
+    assert "需要你同意" in texts(page)
     page.button(key="trust_look").click().run()
     assert any("之后变了" in warning.value for warning in page.warning)
 
