@@ -159,7 +159,7 @@ def test_the_models_are_unloaded(loaded):
 
 def test_scores_are_shown(exported_run):
     page = open_page("chat")
-    assert page.button(key="next").label == "下一步：写作业报告"
+    assert page.button(key="next").label == "下一步：生成作业报告"
     assert "身份认知 100%" in texts(page), "where it stands is said beside the conversation too"
     assert [metric.value for metric in page.metric] == ["100%", "100%", "0%"]
     assert any("学会了" in success.value for success in page.success)

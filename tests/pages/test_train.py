@@ -78,7 +78,7 @@ def test_the_run_that_matters_is_shown_and_those_that_never_began_are_not(worksp
 def test_blue_is_the_next_step_and_no_other(workspace, config, fake_engine):
     page = open_page("train")
     assert primary(page) == ["下一步：导出模型"]
-    assert "学会了自己是谁** · 身份得分 100%" in texts(page)
+    assert "学会了身份** · 身份得分 100%" in texts(page)
     assert page.button(key="start_training").label == "开始训练"
     # A config that changed since is to be trained.
     configs.change(workspace, config.name, {"lr": 0.001})
@@ -231,7 +231,7 @@ def test_the_figures_of_a_finished_training():
     page = open_page("train")
     shown = {metric.label: metric.value for metric in page.metric}
     assert shown == {"迭代": "12 / 12", "损失": "0.2667", "轮": "2.00", "秒/迭代": "0.010"}
-    assert "优化器更新 6 · 学习率 2.00e-04 · token/秒 51,200" in texts(page)
+    assert "参数更新 6 · 学习率 2.00e-04 · token/秒 51,200" in texts(page)
 
 
 def test_many_answers_are_few_rows(workspace, config, fake_engine):

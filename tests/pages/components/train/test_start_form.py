@@ -152,4 +152,4 @@ def test_an_early_stop_that_was_not_enough_says_so(workspace, config, fake_engin
     run = runs.start(workspace, config.name, early_stop=True)
     assert wait_until(lambda: not run.state().status.live, 30)
     page = open_page("train")
-    assert any("身份 100%，普通回答保留 100%。 没有达到" in caption.value for caption in page.caption)
+    assert any("身份 100%，其他回答保持 100%。 没有达到" in caption.value for caption in page.caption)
