@@ -60,7 +60,7 @@ def answer_of(
             process.wait()
         reader.join(_LAST_WORDS_SECONDS)
     if returncode is None:
-        return Answer(content=None, returncode=None, said=f"not done after {seconds:g} s", late=True)
+        return Answer(content=None, returncode=None, said=f"not finished after {seconds:g} s", late=True)
     lines = bytes(kept).decode("utf-8", errors="replace").strip().splitlines()
     said = lines[-1].strip()[:_LONGEST_LINE] if lines else f"exit code {returncode}"
     return Answer(content=read_json(result) if result else None, returncode=returncode, said=said)

@@ -67,7 +67,7 @@ def _engine_check(engine: Engine, found: Checkup | None) -> Check:
     ok = hint is None
     if ok and found is None:
         hint = Text(
-            "还没有完整检查：运行 engine check，约半分钟", "not checked thoroughly yet: engine check, half a minute"
+            "还没有完整检查：运行 engine check，约半分钟", "not fully checked yet: run engine check (half a minute)"
         )
     if ok and found is not None and found.failed:
         first, ok = found.failed[0], False
@@ -112,8 +112,7 @@ def adopt(workspace: Workspace, engine: Engine) -> Checkup:
         first = found.failed[0]
         raise BadInput(
             f"{engine.python} 不能用来训练：import {first['module']} 失败：{first['error']}。请在这个环境里修好它，或换一个",
-            f"{engine.python} cannot train: import {first['module']} fails: {first['error']}; repair it there, or choose "
-            "another",
+            f"{engine.python} cannot train: import {first['module']} fails: {first['error']}; fix it there, or choose another",
         )
     interpreter.use(workspace, engine)
     return found
@@ -121,7 +120,7 @@ def adopt(workspace: Workspace, engine: Engine) -> Checkup:
 
 def start(workspace: Workspace, engine: Engine, *, adopted: bool = False, language: Language | None = None) -> Job:
     """The thorough check as a job, after which the engine is the workspace's if `adopted`. Raises BadInput for a second."""
-    busy = Text("引擎正在检查：等它结束", "an engine is being checked: wait for it")
+    busy = Text("引擎正在检查：等它结束", "an engine check is running: wait for it")
     with only_one(workspace.jobs, JOB, busy) as begin:
         verb = ["use", engine.python] if adopted else ["check"]
         argv = module_command("core", "engine", *verb, "--workspace", workspace.root, "--json")

@@ -50,23 +50,22 @@ class Cluster:
             raise BadInput(
                 f"进程和机器的数量不可用：nproc={self.nproc}、nnodes={self.nnodes}、node_rank={self.node_rank}"
                 "（至少为 1，node_rank 从 0 开始并小于 nnodes）",
-                f"these processes cannot be: nproc={self.nproc}, nnodes={self.nnodes}, node_rank={self.node_rank}; take "
-                "1 or more, and a rank from 0 and below nnodes",
+                f"invalid number of processes: nproc={self.nproc}, nnodes={self.nnodes}, node_rank={self.node_rank}; use 1 or more, and a rank from 0 to nnodes - 1",
             )
         if self.port is not None and not 1 <= self.port <= 65_535:
             raise BadInput(
                 f"端口 {self.port} 不可用：--port 取 1 到 65535",
-                f"the port {self.port} cannot be: --port takes 1 to 65535",
+                f"the port {self.port} is invalid: --port takes 1 to 65535",
             )
         if not _ADDRESS.fullmatch(self.addr):
             raise BadInput(
                 f"地址 {self.addr!r} 不可用：--addr 填 0 号机器的 IP 地址或主机名",
-                f"the address {self.addr!r} cannot be: --addr takes the IP address or host name of the machine of rank 0",
+                f"the address {self.addr!r} is invalid: --addr takes the IP address or host name of machine 0",
             )
         if self.launcher not in LAUNCHERS or not _PARTITION.fullmatch(self.partition or "x"):
             raise BadInput(
                 f"启动方式 {self.launcher}、分区 {self.partition} 不可用：--launcher 取 {' 或 '.join(LAUNCHERS)}",
-                f"the launcher {self.launcher} with partition {self.partition} cannot be: --launcher takes "
+                f"the launcher {self.launcher} with partition {self.partition} is invalid: --launcher takes "
                 f"{' or '.join(LAUNCHERS)}",
             )
 

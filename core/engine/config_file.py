@@ -46,8 +46,7 @@ class SyntaxRefusal(BadInput):
             # Python's words for `"C:\Users\..."`, whose backslash begins an escape.
             super().__init__(
                 f"配置第 {line} 行像是 Windows 路径，反斜杠不能这样写：而且这个文件在另一台电脑上，请先上传到这台机器，再写它在这里的路径",
-                f"line {line} of the config seems to hold a Windows path, whose backslashes Python does not take; that "
-                "file is on another computer anyway: upload it to this machine and give its path here",
+                f"line {line} of the config seems to contain a Windows path, which is not valid in Python and refers to another computer: upload the file to this machine and enter its path here",
             )
         else:
             super().__init__(
@@ -154,13 +153,13 @@ class ConfigFile:
         if self._by_code(steps):
             raise BadInput(
                 f"{path} 在文件里由代码改动：请直接编辑 Python",
-                f"{path} is changed by code in the file: edit the Python instead",
+                f"{path} is set by code in the file: edit the Python file instead",
             )
         if not isinstance(value, Source) and (factor := self._factor(path)) != 1:
             if value % factor:
                 raise BadInput(
                     f"文件里 {path} 还要乘以 {factor}：请用它的倍数",
-                    f"the file multiplies {path} by {factor}: take a multiple of that",
+                    f"the file multiplies {path} by {factor}: use a multiple of it",
                 )
             value //= factor
         code = value.code if isinstance(value, Source) else repr(value)
@@ -170,7 +169,7 @@ class ConfigFile:
             self._replace(node, expression)
             return
         if not self.holds(path):
-            raise BadInput(f"配置里没有 {path} 可改", f"the config has no place for {path}")
+            raise BadInput(f"配置里没有 {path} 可改", f"the config has no setting {path}")
         holder = self._follow(self._find(steps[:-1]))
         self._replace(holder, with_entry(holder, steps[-1], expression))
 

@@ -75,8 +75,7 @@ def python(workspace: Workspace) -> str:
         where = ENVIRONMENT if os.environ.get(ENVIRONMENT) else _settings(workspace)
         raise BadInput(
             f"训练引擎的 Python {chosen} 不存在或不能运行（来自 {where}）：用 engine use 另选一个，或 engine use own 用自带的",
-            f"the engine's Python {chosen} is not there or cannot be run (from {where}): choose another with engine use, "
-            "or engine use own for the app's own",
+            f"the engine's Python {chosen} does not exist or cannot be run (from {where}): choose another with engine use, or run engine use own for the app's own",
         )
     _refuse_exposed(place)
     return place
@@ -159,14 +158,13 @@ def unfit(engine: Engine) -> Text | None:
     if version is None or engine.xtuner is None:
         return Text(
             "没有安装 xtuner：在这个环境里按课程安装，或换一个",
-            "xtuner is not installed: install it there as the course does, or choose another",
+            "xtuner is not installed: install it there as in the course, or choose another",
         )
     numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:3] if part.isdigit())
     if not OLDEST <= numbers <= NEWEST:
         return Text(
             f"xtuner {version} 不受支持：需要 0.1.21 到 0.2.0（1.x 是另一个引擎，没有课程的命令）",
-            f"xtuner {version} is not supported: 0.1.21 to 0.2.0 is needed (1.x is another engine, without the course's "
-            "commands)",
+            f"xtuner {version} is not supported: 0.1.21 to 0.2.0 is required (1.x is a different engine without the course's commands)",
         )
     if engine.versions.get("torch") is None:
         return Text("没有安装 torch", "torch is not installed")
@@ -222,7 +220,9 @@ def nearby() -> list[str]:
 def _refuse_exposed(place: str) -> None:
     why = _exposed(place) if place != sys.executable else None
     if why is not None:
-        raise BadInput(f"不能用 {place} 作训练引擎：{why.text.zh}", f"{place} cannot be the engine: {why.text.en}")
+        raise BadInput(
+            f"不能用 {place} 作训练引擎：{why.text.zh}", f"{place} cannot be used as the engine: {why.text.en}"
+        )
 
 
 def _exposed(place: str) -> Exposed | None:
@@ -245,7 +245,7 @@ def _ask(chosen: str) -> dict[str, Any]:
     if not isinstance(answer.content, dict):
         raise BadInput(
             f"{chosen} 不能作为 Python 运行（{answer.said}）：请填写 Python 解释器的路径",
-            f"{chosen} does not run as Python ({answer.said}): give the path of a Python interpreter",
+            f"{chosen} is not a working Python interpreter ({answer.said}): enter the path of a Python interpreter",
         )
     return answer.content
 

@@ -87,7 +87,7 @@ def _measure(
         if answer.late:
             raise WorkFailed(
                 f"超过 {limit} 秒仍未完成，已停止：配置里可能有不会结束的代码",
-                f"not done after {limit} s and stopped: the config may hold code that does not end",
+                f"stopped after {limit} s: the config may contain code that never finishes",
             )
         if found is None:
             raise WorkFailed(f"引擎无法读取：{answer.said}", f"the engine cannot read it: {answer.said}")

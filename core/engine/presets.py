@@ -110,7 +110,7 @@ def _filled(text: str, **words: Any) -> str:
     except (LookupError, ValueError, AttributeError) as error:
         raise BadInput(
             f"对话模板 {text!r} 里的花括号无法填写（{error}）：花括号本身要写成 {{{{ 和 }}}}",
-            f"the prompt template {text!r} cannot be filled in ({error}): write a brace of its own as {{{{ or }}}}",
+            f"the prompt template {text!r} cannot be filled in ({error}): write a literal brace as {{{{ or }}}}",
         ) from error
 
 
@@ -120,7 +120,7 @@ def xtuner_directory() -> Path:
     spec = importlib.util.find_spec("xtuner")
     if spec is None or not spec.submodule_search_locations:
         raise WorkFailed(
-            "未安装 xtuner：请运行 make run 安装依赖", "xtuner is not installed: run make run, which installs it"
+            "未安装 xtuner：请运行 make run 安装依赖", "xtuner is not installed: run make run to install it"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
@@ -178,7 +178,7 @@ def preset_text(name: str, xtuner: Path | None = None) -> str:
     if path is None:
         raise BadInput(
             f"没有名为 {name} 的预设：用 python -m core configs list -p internlm2 查看可用的预设",
-            f"there is no preset {name}: see python -m core configs list -p internlm2",
+            f"there is no preset {name}: run python -m core configs list -p internlm2",
         )
     return path.read_bytes().decode("utf-8")
 

@@ -71,7 +71,7 @@ def supported_python() -> str:
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     fail(
         f"需要 Python 3.11 或 3.12，现在是 {here}：请先安装，例如 conda create -n studio python=3.11",
-        f"Python 3.11 or 3.12 is needed, this is {here}: install one, e.g. conda create -n studio python=3.11",
+        f"Python 3.11 or 3.12 is required, but this is {here}: install one, e.g. conda create -n studio python=3.11",
     )
 
 
@@ -81,7 +81,7 @@ def check_disk(needed: float) -> None:
     if free < needed:
         fail(
             f"磁盘空间不足：{PROJECT} 需要 {needed:.0f} GB，只剩 {free:.1f} GB，请清理",
-            f"too little disk: {PROJECT} needs {needed:.0f} GB, {free:.1f} GB are free; make room",
+            f"not enough disk space: {PROJECT} needs {needed:.0f} GB, {free:.1f} GB free; free some space",
         )
 
 
@@ -94,7 +94,7 @@ def check_port(port: int) -> None:
         except OSError:
             fail(
                 f"端口 {port} 已被占用：应用可能已在运行；或换一个端口：make run PORT={port + 1}",
-                f"port {port} is taken: the app may be running already; or take another: make run PORT={port + 1}",
+                f"port {port} is taken: the app may already be running; otherwise use another: make run PORT={port + 1}",
             )
 
 
@@ -122,7 +122,7 @@ def setup() -> None:
             steps.insert(0, [python, "-m", "venv", VENV])
         for step in steps:
             if subprocess.call(step) != 0:
-                fail(f"安装没有完成：{' '.join(step)}", f"the installation failed at: {' '.join(step)}")
+                fail(f"安装没有完成：{' '.join(step)}", f"installation failed at: {' '.join(step)}")
     with open(STAMP, "w") as file:
         file.write(requirements_digest())
 
@@ -139,7 +139,7 @@ def access_token() -> str:
     if chosen and (len(chosen) < SHORTEST_TOKEN or not re.match(r"[A-Za-z0-9_-]+$", chosen)):
         fail(
             f"{ACCESS_TOKEN} 不可用：至少 {SHORTEST_TOKEN} 个字母、数字、- 或 _；不设则每次启动随机生成",
-            f"{ACCESS_TOKEN} cannot be used: take {SHORTEST_TOKEN} or more letters, digits, - or _; unset, it is new at each start",
+            f"{ACCESS_TOKEN} is invalid: use at least {SHORTEST_TOKEN} letters, digits, - or _; if unset, a new one is created at each start",
         )
     return chosen or secrets.token_urlsafe(24)
 
@@ -150,7 +150,7 @@ def check_proxy() -> None:
         if not re.match(r"([A-Za-z0-9_.-]+(:[0-9]{1,5})?)?$", name.strip()):
             fail(
                 f"代理名称 {name[:60]!r} 不可用：只写主机名，例如 make run PROXY=studio.example.org",
-                f"the proxy {name[:60]!r} cannot be used: give its host name alone, e.g. make run PROXY=studio.example.org",
+                f"the proxy {name[:60]!r} is invalid: give only its host name, e.g. make run PROXY=studio.example.org",
             )
 
 

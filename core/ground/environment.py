@@ -103,7 +103,7 @@ def _python(version: str) -> Check:
 def _package(package: str, found: Mapping[str, str | None]) -> Check:
     version = found.get(package)
     if version is None:
-        missing = Text("请运行 make run 重新安装依赖", "run make run, which installs what is missing")
+        missing = Text("请运行 make run 重新安装依赖", "run make run to install what is missing")
         return Check(name=package, ok=False, value="-", hint=missing)
     fails = known_versions.clash(package, found)
     hint = fails or known_versions.untested(package, found)
@@ -117,12 +117,12 @@ def _disk(root: Path) -> Check:
     if not ok:
         hint = Text(
             f"{root} 所在磁盘至少需要 {size(FREE_DISK)} 可用空间，请清理或更换工作目录",
-            f"the disk of {root} needs at least {size(FREE_DISK)} free: clean up, or choose another workspace",
+            f"the disk of {root} needs at least {size(FREE_DISK)} free: free some space, or use another workspace",
         )
     elif usage.free < COURSE_DISK:
         hint = Text(
             f"够用示例模型；1.8B 模型的合并结果另需约 4 GB，建议留出 {size(COURSE_DISK)}",
-            f"enough for the demo model; a merged 1.8B model takes 4 GB more, so keep {size(COURSE_DISK)} free",
+            f"enough for the demo model; a merged 1.8B model needs 4 GB more, so keep {size(COURSE_DISK)} free",
         )
     return Check(name="disk", ok=ok, value=f"{size(usage.free)} / {size(usage.total)}", hint=hint)
 
@@ -134,7 +134,7 @@ def _memory() -> Check:
         name="memory",
         ok=ok,
         value=f"{size(memory.available)} / {size(memory.total)}",
-        hint=None if ok else Text("可用内存太少，请关闭其他程序", "too little free memory: close other programs"),
+        hint=None if ok else Text("可用内存太少，请关闭其他程序", "not enough free memory: close other programs"),
     )
 
 
@@ -157,12 +157,12 @@ def _gpu(seen: Sequence[Mapping[str, Any]] | None) -> Check:
         # Not a fault: everything works on the demo model without one.
         hint = Text(
             "没有 NVIDIA 显卡：示例模型可在 CPU 上走完全部流程，1.8B 模型需要显卡",
-            "no NVIDIA GPU: the demo model does the whole workflow on the CPU, the 1.8B model needs one",
+            "no NVIDIA GPU: the demo model runs the whole workflow on the CPU; the 1.8B model needs a GPU",
         )
     elif sliced:
         hint = Text(
             "只分到显卡的一部分：以切片的显存为准，nvidia-smi 显示的可能是整张卡",
-            "this is a slice of a card: its own memory counts, nvidia-smi may show the whole card",
+            "this is a slice of a GPU: only its own memory is available; nvidia-smi may show the entire card",
         )
     return Check(name="gpu", ok=True, value=", ".join(words) or "-", hint=hint)
 
@@ -192,19 +192,19 @@ def _cuda(torch_cuda: str | None, seen: Sequence[Mapping[str, Any]] | None) -> C
     if torch_cuda is None:
         hint = Text(
             "这个 torch 是 CPU 版，用不了显卡：请安装 CUDA 版",
-            "this torch is a CPU build and cannot use the GPU: install the CUDA build",
+            "this CPU build of torch cannot use the GPU: install the CUDA build",
         )
         return Check(name="cuda", ok=False, value=value, hint=hint)
     if int(torch_cuda.split(".")[0]) > int(of_driver.split(".")[0]):
         hint = Text(
             f"torch 的 CUDA {torch_cuda} 比驱动支持的 {of_driver} 新：升级驱动，或安装对应的 torch",
-            f"torch's CUDA {torch_cuda} is newer than the driver's {of_driver}: update the driver, or install a torch for it",
+            f"torch's CUDA {torch_cuda} is newer than the driver's {of_driver}: update the driver, or install a matching torch",
         )
         return Check(name="cuda", ok=False, value=value, hint=hint)
     if seen is not None and not seen:
         hint = Text(
             "驱动在，但 torch 看不到显卡：检查 CUDA_VISIBLE_DEVICES 和容器的显卡权限",
-            "the driver is there but torch sees no GPU: check CUDA_VISIBLE_DEVICES and the container's access to it",
+            "the driver is installed but torch finds no GPU: check CUDA_VISIBLE_DEVICES and whether the container has access to the GPU",
         )
         return Check(name="cuda", ok=False, value=value, hint=hint)
     return Check(name="cuda", ok=True, value=value)

@@ -36,15 +36,15 @@ class Clash:
 KNOWN = {
     "python": Known(
         works="==3.10.*|==3.11.*|==3.12.*",
-        why=Text("课程用 3.10，本应用用 3.11 或 3.12", "the course has 3.10, the app 3.11 or 3.12"),
+        why=Text("课程用 3.10，本应用用 3.11 或 3.12", "3.10 in the course, 3.11 or 3.12 in the app"),
     ),
-    "xtuner": Known(works="==0.1.21|==0.2.0", why=Text("课程用 0.1.21，自带的引擎是 0.2.0", "the course has 0.1.21, the app's own engine is 0.2.0")),
-    "torch": Known(works="==2.1.2|==2.5.1", why=Text("2.1.2 配 XTuner 0.1.21，2.5.1 配 0.2.0", "2.1.2 goes with XTuner 0.1.21, 2.5.1 with 0.2.0")),
+    "xtuner": Known(works="==0.1.21|==0.2.0", why=Text("课程用 0.1.21，自带的引擎是 0.2.0", "0.1.21 in the course, 0.2.0 in the app's own engine")),
+    "torch": Known(works="==2.1.2|==2.5.1", why=Text("2.1.2 配 XTuner 0.1.21，2.5.1 配 0.2.0", "2.1.2 with XTuner 0.1.21, 2.5.1 with 0.2.0")),
     "torchvision": Known(works="==0.16.2|==0.20.1", why=Text("必须和 torch 配套", "must match torch")),
-    "transformers": Known(works="==4.39.3|==4.48.0", why=Text("XTuner 0.2.0 指定 4.48.0，课程用 4.39.3", "XTuner 0.2.0 pins 4.48.0, the course has 4.39.3")),
-    "peft": Known(works="==0.11.1|==0.21.2", why=Text("0.11.1 配 transformers 4.39.3", "0.11.1 goes with transformers 4.39.3")),
-    "deepspeed": Known(works="==0.14.4|==0.16.2", why=Text("多进程训练", "training in several processes")),
-    "bitsandbytes": Known(works="==0.45.0|==0.45.5", why=Text("QLoRA 的 4 比特量化", "the 4-bit weights of QLoRA")),
+    "transformers": Known(works="==4.39.3|==4.48.0", why=Text("XTuner 0.2.0 指定 4.48.0，课程用 4.39.3", "pinned to 4.48.0 by XTuner 0.2.0, 4.39.3 in the course")),
+    "peft": Known(works="==0.11.1|==0.21.2", why=Text("0.11.1 配 transformers 4.39.3", "0.11.1 with transformers 4.39.3")),
+    "deepspeed": Known(works="==0.14.4|==0.16.2", why=Text("多进程训练", "multi-process training")),
+    "bitsandbytes": Known(works="==0.45.0|==0.45.5", why=Text("QLoRA 的 4 比特量化", "4-bit weights for QLoRA")),
     "mmengine": Known(works="==0.10.6|==0.10.7", why=Text("XTuner 的训练循环", "XTuner's training loop")),
     "datasets": Known(works="==2.21.0|==5.0.1", why=Text("读取数据集", "reads the dataset")),
 }  # fmt: skip
@@ -65,14 +65,14 @@ CLASHES = (
         versions=">=1.0",
         other="transformers",
         with_="<4.43",
-        hint=Text(f"和旧的 transformers 不配套：{REPAIR}", f"does not go with the older transformers: {REPAIR}"),
+        hint=Text(f"和旧的 transformers 不配套：{REPAIR}", f"is incompatible with this older transformers: {REPAIR}"),
     ),
     Clash(
         package="setuptools",
         versions=">=81",
         other="xtuner",
         with_="<=0.1.23",
-        hint=Text(f"没有了 XTuner 要用的 pkg_resources：{REPAIR}", f"no longer has the pkg_resources that XTuner uses: {REPAIR}"),
+        hint=Text(f"没有了 XTuner 要用的 pkg_resources：{REPAIR}", f"no longer includes pkg_resources, which XTuner needs: {REPAIR}"),
     ),
     Clash(
         package="numpy",
@@ -88,7 +88,7 @@ CLASHES = (
         with_=">=1",
         hint=Text(
             "1.x 是另一个引擎，没有课程的命令：请安装 0.2.0 或 0.1.21",
-            "1.x is another engine, without the course's commands: install 0.2.0 or 0.1.21",
+            "1.x is a different engine without the course's commands: install 0.2.0 or 0.1.21",
         ),
     ),
 )  # fmt: skip
@@ -116,7 +116,7 @@ def untested(package: str, versions: Mapping[str, str | None]) -> Text | None:
     tried = ", ".join(one.split(",")[0].removeprefix("==") for one in known.works.split("|"))
     return Text(
         f"这个版本没有试过，试过的是 {tried}（{known.why.zh}）：一般可用，出错时换成试过的版本",
-        f"this version was not tried, {tried} were ({known.why.en}): it may well do; if it fails, take one that was",
+        f"untested version; tested: {tried} ({known.why.en}). It may work; if it fails, install a tested one",
     )
 
 

@@ -34,8 +34,7 @@ def locked(path: Path, seconds: float = MOST_SECONDS) -> Iterator[None]:
                 holder, waited = holder_of(file), duration(seconds)
                 raise WorkFailed(
                     f"{path} 已被{holder.zh}占用 {waited.zh}：等它结束再试；它若已没有用处，就结束那个进程",
-                    f"{path} has been held by {holder.en} for {waited.en}: try again when that has ended, or end the "
-                    "process if it is of no use any more",
+                    f"{path} has been held by {holder.en} for {waited.en}: try again later, or stop the process if it is no longer needed",
                 )
             time.sleep(_BETWEEN_LOOKS)
         yield

@@ -37,12 +37,11 @@ class Exposed:
         if self.owner is None:
             return Text(
                 f"别的账号可以改写 {self.path}，也就能以你的身份运行代码：先运行 chmod go-w {self.path}",
-                f"other accounts can write to {self.path}, and so could run code as you: chmod go-w {self.path} first",
+                f"other accounts can write to {self.path} and could run code as you: run chmod go-w {self.path} first",
             )
         return Text(
             f"{self.path} 属于 {self.owner}，对方可以随时改写它，以你的身份运行代码：请用你自己或 root 安装的",
-            f"{self.path} belongs to {self.owner}, who could change it at any time and run code as you: take one that you "
-            "or root installed",
+            f"{self.path} belongs to {self.owner}, who could change it at any time and run code as you: use one that you or root installed",
         )
 
 
@@ -73,7 +72,7 @@ def _way(path: Path) -> Iterator[Path]:
             continue
         links += 1
         if links > _MOST_LINKS:
-            raise OSError(f"too many links: {path}")
+            raise OSError(f"too many symbolic links: {path}")
         target = Path(os.readlink(at / name))
         at = Path("/") if target.is_absolute() else at
         left += reversed(target.parts[1:] if target.is_absolute() else target.parts)

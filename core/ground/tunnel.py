@@ -39,18 +39,18 @@ class Tunnel:
         if not re.fullmatch(r"\[?[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}\]?", host):
             raise BadInput(
                 f"主机 {host[:60]!r} 不可用：填写域名或 IP，例如 ssh.intern-ai.org.cn",
-                f"the host {host[:60]!r} cannot be: give a name or an address, such as ssh.intern-ai.org.cn",
+                f"the host {host[:60]!r} is invalid: give a name or an address, such as ssh.intern-ai.org.cn",
             )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", user):
             raise BadInput(
                 f"用户名 {user[:60]!r} 不可用：字母开头，只含字母、数字和 . _ -",
-                f"the user {user[:60]!r} cannot be: begin with a letter and use letters, digits and . _ - only",
+                f"the user {user[:60]!r} is invalid: start with a letter and use only letters, digits and . _ -",
             )
         number = str(port).strip()
         if not re.fullmatch(r"[0-9]{1,5}", number) or not 1 <= int(number) <= 65535:
             raise BadInput(
                 f"端口 {number[:20]!r} 不可用：1 到 65535 的整数",
-                f"the port {number[:20]!r} cannot be: a whole number from 1 to 65535",
+                f"the port {number[:20]!r} is invalid: use a number from 1 to 65535",
             )
         return cls(host=host.strip("[]"), port=int(number), user=user, app_port=app_port, shared=shared)
 
@@ -126,7 +126,7 @@ def explanation(reached: Reached) -> Text:
     if reached == "tunnel":
         return Text(
             "隧道已经通了：这个页面正从另一台电脑打开，而程序只监听 127.0.0.1。",
-            "The tunnel is there: this page is open on another computer, and the app listens on 127.0.0.1 only.",
+            "The tunnel works: this page is open on another computer, and the app listens only on 127.0.0.1.",
         )
     if reached == "proxy":
         return Text(
@@ -135,6 +135,5 @@ def explanation(reached: Reached) -> Text:
         )
     return Text(
         "浏览器就在这台机器上，或者隧道已经通了：两者在这里看起来一样，能看到这个页面就不用再做什么。",
-        "The browser is on this machine, or the tunnel is there: from here both look alike, and since you see this page "
-        "nothing is left to do.",
+        "The browser is on this machine, or the tunnel already works: the app cannot tell which, but since you see this page, there is nothing left to do.",
     )

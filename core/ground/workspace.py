@@ -21,7 +21,7 @@ _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 _MOST_BYTES = 200
 _NARROWED = Text(
     "工作目录 {path} 里的文件原来别的账号也能访问，已改为只有你自己可以访问",
-    "other accounts could reach files in the workspace {path}; from now on only you can",
+    "other accounts had access to files in the workspace {path}; only you do now",
 )
 
 
@@ -32,8 +32,7 @@ def check_name(name: str, what_zh: str, what_en: str) -> str:
         shown = name if len(name) <= 40 else name[:40] + "…"
         raise BadInput(
             f"{what_zh}名称 {shown!r} 不可用：请用 1 到 64 个字母、汉字、数字或 - _ .，并以字母、汉字或数字开头",
-            f"{what_en} name {shown!r} cannot be used: take 1 to 64 letters, digits or - _ . and begin with a letter "
-            "or digit",
+            f"{what_en} name {shown!r} is invalid: use 1 to 64 letters, digits or - _ . and start with a letter or digit",
         )
     return name
 

@@ -213,7 +213,7 @@ def main() -> None:
             training.save(done)
             training.evaluate(done)
         if stopped:
-            training.say(f"Stopped as asked after iteration {done}.")
+            training.say(f"Stopped on request after iteration {done}.")
             return
         if early and learned:
             early.stop(done, ITERS, SECONDS, learned)

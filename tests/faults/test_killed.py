@@ -111,7 +111,7 @@ def test_supervisor_of_a_waiting_run_killed_with_9(workspace, start, config, fak
     run, next_one = (runs.start(workspace, config.name) for _ in range(2))
     os.kill(run.job.pids["supervisor"].pid, signal.SIGKILL)
     fault.shows(status_of(run), Status.CRASHED)
-    assert "while it waited" in run.state_at(None).reason.en
+    assert "while it was queued" in run.state_at(None).reason.en
     assert runs.queued(workspace) == [next_one]
     assert before.state_at(None).status is Status.RUNNING
     before.stop(discard=True)

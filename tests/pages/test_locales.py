@@ -31,7 +31,7 @@ TERMS = set(
     "Chromium PDF Markdown Ctrl EXIF JPEG WebP GIF MB IP report html "
     "smi vgpu MIG vGPU NVIDIA Qwen2 Coder".split()
 )
-TERMS |= set("git lfs CPU WebP".split())
+TERMS |= set("git lfs CPU WebP top".split())
 TERMS |= set("GGUF Ollama LM Studio llama cpp q4 q8 f16 rsync".split())
 TERMS |= set("DPO ORPO Enter SmolLM2 135M Instruct Apache pip".split())
 

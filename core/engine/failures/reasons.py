@@ -31,8 +31,8 @@ def reason(job: Job) -> Text | None:
     ended = job.exit
     if status is Status.KILLED:
         if (ended or {}).get("returncode", 0) is None:
-            return Text("开始之前就从排队中取消了", "taken out of the queue before it began")
-        return Text("按要求停止", "stopped as asked")
+            return Text("开始之前就从排队中取消了", "removed from the queue before it started")
+        return Text("按要求停止", "stopped on request")
     if ended is None:
         return _lost(job)
     return (
@@ -42,7 +42,7 @@ def reason(job: Job) -> Text | None:
         or _nothing_made(job, ended)
         or Text(
             f"以退出码 {ended['returncode']} 结束：{_end(job)}",
-            f"it ended with code {ended['returncode']}: {_end(job)}",
+            f"it exited with code {ended['returncode']}: {_end(job)}",
         )
     )
 
@@ -105,12 +105,11 @@ def _lost(job: Job) -> Text:
     if not job.begun:
         return Text(
             "还在排队时监督进程被强行结束（或机器重启）：点“继续”重新排队",
-            "its supervisor was killed while it waited (or the machine restarted): resume puts it into the queue again",
+            "its supervisor was killed while it was queued (or the machine restarted): resume to queue it again",
         )
     return Text(
         "监督进程被强行结束（机器重启，或内存不足），训练进程已随之清理：可以从最后一个检查点继续",
-        "its supervisor was killed (a reboot, or memory ran out) and the training ended with it: resume from the last "
-        "checkpoint",
+        "its supervisor was killed (by a reboot or out of memory), which ended the training: resume from the last checkpoint",
     )
 
 
@@ -122,13 +121,12 @@ def _from_outside(ended: dict[str, Any]) -> Text | None:
     if code == -signal.SIGKILL and kills:
         return Text(
             "内存不足，内核结束了训练进程：减小 batch_size 或 max_length，或关闭其他程序，再从最后的检查点继续",
-            "memory ran out and the kernel ended the training: lower batch_size or max_length or close other programs, "
-            "then resume from the last checkpoint",
+            "out of memory, the kernel killed the training: lower batch_size or max_length or close other programs, then resume from the last checkpoint",
         )
     if code == -signal.SIGKILL and kills is None:
         return Text(
             "进程被强行结束，多半是内存不足：减小 batch_size，或关闭其他程序",
-            "the process was killed, most likely because memory ran out: lower batch_size or close other programs",
+            "the process was killed, most likely out of memory: lower batch_size or close other programs",
         )
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
@@ -139,7 +137,7 @@ def _from_outside(ended: dict[str, Any]) -> Text | None:
 def _by_signal(name: str) -> Text:
     return Text(
         f"进程被外部信号 {name} 结束（不是因为内存不足）：可以从最后一个检查点继续",
-        f"the process was ended from outside by {name}, not because memory ran out: resume from the last checkpoint",
+        f"another process ended it with {name}; memory was not the reason: resume from the last checkpoint",
     )
 
 
@@ -153,7 +151,7 @@ def _last_error(job: Job) -> Text | None:
 def _nothing_made(job: Job, ended: dict[str, Any]) -> Text | None:
     missing = [path for path in job.spec.get("artefacts", []) if not Path(path).exists()]
     if ended["returncode"] == 0:
-        return Text(f"没有留下应有的文件：{missing}", f"it did not leave what it should: {missing}")
+        return Text(f"没有留下应有的文件：{missing}", f"expected output is missing: {missing}")
     return None
 
 

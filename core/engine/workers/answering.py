@@ -115,7 +115,7 @@ class Worker:
         if not decoder.usable:
             padding = bears(decoder)
             decoder.pads = not padding
-            how = f"a row after the other ({padding})" if padding else "in padded batches"
+            how = f"one row at a time ({padding})" if padding else "in padded batches"
             print(f"{name} is asked {how}: {decoder.why}", flush=True)
         return decoder
 
@@ -257,7 +257,7 @@ def steps(decoder: Decoder, rows: "list[Row]", most: int, draw: Draw) -> "Iterat
 
 @torch.inference_mode()
 def plainly(decoder: Decoder, rows: "list[Row]", most: int, draw: Draw) -> "Iterator[list[int]]":
-    """As `Decoder.write`, by the model's plain forward pass with a cache of its own, a row after the other."""
+    """As `Decoder.write`, by the model's plain forward pass with a cache of its own, one row at a time."""
     chance, model = random.Random(draw.seed), decoder.model
     pasts: list[Any] = [None] * len(rows)
     inputs = [torch.tensor([row.ids], device=model.device) for row in rows]

@@ -105,7 +105,7 @@ class Server:
                 self.worker.answer(request, send, check, time.perf_counter())
             send({"done": True})
         except Gone:
-            print("The asker has gone.", flush=True)
+            print("The client has disconnected.", flush=True)
         except Exception as error:
             # An answer that fails (memory runs out, a bad request) must not take the loaded model with it.
             text = f"{type(error).__name__}: {error}"
@@ -128,7 +128,7 @@ def main() -> None:
     """Load, then serve."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--adapter", action="append", default=[], help="load it now, not at the first question")
+    parser.add_argument("--adapter", action="append", default=[], help="load now instead of at the first question")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
     parser.add_argument("--idle", type=float, default=1800.0)
     options = parser.parse_args()

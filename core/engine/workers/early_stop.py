@@ -169,7 +169,7 @@ class Looks:
         self.why = "learned"
         self.on = self.asking.adapted or runner.iter == 0 or self.early.seen["base"] is not None
         if not self.on:
-            self.early.give_up("what the base model answers is not known any more")
+            self.early.give_up("the base model's answers are no longer available")
         elif self.early.seen["base"] is None:
             self._guarded(runner, lambda: self.early.begin(self._base(), runner.iter))
         else:
@@ -240,6 +240,6 @@ class Looks:
             # The training itself still fits.
             torch.cuda.empty_cache()
             self.on = False
-            self.early.give_up("the GPU's memory does not hold the questions beside the training")
-            runner.logger.warning("No early stop: the GPU's memory does not hold its questions.")
+            self.early.give_up("there is no GPU memory left for the questions during training")
+            runner.logger.warning("No early stopping: not enough GPU memory for its questions.")
             return None

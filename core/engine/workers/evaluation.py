@@ -36,7 +36,7 @@ def mark_evaluations() -> None:
             with telling("evaluate"):
                 generate(self, runner, *arguments, **options)
         except Interrupted:
-            runner.logger.info("The answers were given up for the wish to stop.")
+            runner.logger.info("Evaluation abandoned: a stop was requested.")
 
     EvaluateChatHook._generate_samples = marked
 

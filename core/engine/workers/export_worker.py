@@ -145,7 +145,7 @@ class Export:
         started, total = self.progress.bytes, sum(tensor.bytes for tensor in plan)
         room = shutil.disk_usage(self.merged.parent).free
         if room < total + (64 << 20):
-            sys.exit(f"No space left on device: the model takes {size(total)} and {size(room)} are free.")
+            sys.exit(f"No space left on device: the model needs {size(total)}, {size(room)} free.")
         partial = fresh(self.merged)
 
         def wrote(count: int) -> None:
@@ -169,7 +169,7 @@ class Export:
             facts["adapter_sha256"] = adapter_digest(self.adapter)
         if self.overflowed:
             name, count = max(self.overflowed.items(), key=lambda item: item[1])
-            print(f"{count} values of {name} do not fit {config['torch_dtype']}.", flush=True)
+            print(f"{count} values of {name} are out of range for {config['torch_dtype']}.", flush=True)
         self.copy_config(partial)
         self.sign(
             partial, **facts, method=method, dtype=config["torch_dtype"], chosen_dtype=self.plan.get("dtype"),
@@ -255,7 +255,7 @@ def main() -> None:
     results = Path(plan["results"])
     results.mkdir(parents=True, exist_ok=True)
     # Asked to stop, what is half written is taken away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped as asked."))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped on request."))
     steps = [step for step in STEPS if step in options.steps]
     progress = Progress(steps)
     leave_out(sys.argv[1:])

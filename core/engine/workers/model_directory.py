@@ -20,7 +20,7 @@ def check_code(base: Path) -> None:
         sys.exit(f"{first.where} of the base model names code that is not its own: {first.said or first.why}.")
     for file in named.files:
         if not (base / file).is_file():
-            sys.exit(f"The base model has no {file}, which its configuration names: copy it there.")
+            sys.exit(f"The base model has no {file}, which its config.json names: copy it there.")
 
 
 def adapter_digest(directory: Path) -> "str | None":

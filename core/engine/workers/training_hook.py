@@ -193,7 +193,7 @@ def watch_runners() -> None:
                     if self.looks:
                         self.looks.stop(runner, done)
                     return
-                runner.logger.info(f"Stopped as asked after iteration {done}.")
+                runner.logger.info(f"Stopped on request after iteration {done}.")
                 # The answers after training belong to a whole training.
                 runner._hooks = [hook for hook in runner.hooks if type(hook).__name__ != "EvaluateChatHook"]
 
@@ -264,7 +264,7 @@ def is_full(error: BaseException, work_dir: str) -> bool:
 def no_space(work_dir: str, needed: int) -> OSError:
     """What to raise where a checkpoint has no room: those that are there stay whole."""
     free = shutil.disk_usage(work_dir).free
-    figures = f"{size(needed)} are needed, {size(free)} are left"
+    figures = f"{size(needed)} needed, {size(free)} free"
     return OSError(errno.ENOSPC, f"No space left on device: {figures}", work_dir)
 
 

@@ -126,7 +126,7 @@ def run(plan: dict[str, Any]) -> None:
 
 def main() -> None:
     """Carry out the plan that the command line names."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped as asked."))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped on request."))
     try:
         run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     except StudioError as error:

@@ -68,9 +68,9 @@ def test_the_last_error_counts(ended):
 @pytest.mark.parametrize(
     ("evidence", "words"),
     [
-        ({"oom_kills": 1}, "the kernel ended the training"),
-        ({"oom_kills": None}, "most likely because memory ran out"),
-        ({}, "most likely because memory ran out"),
+        ({"oom_kills": 1}, "the kernel killed the training"),
+        ({"oom_kills": None}, "most likely out of memory"),
+        ({}, "most likely out of memory"),
         ({"oom_kills": 0}, "from outside by SIGKILL, not because memory ran out"),
         ({"oom_kills": 0, "free_bytes": 1000}, "the disk is full"),
     ],
@@ -106,7 +106,7 @@ def test_crashed(ended):
     assert job.status() is Status.CRASHED
     assert "supervisor was killed" in reason(job).en
     (job.directory / "pid.json").unlink()
-    assert "while it waited" in reason(job).en
+    assert "while it was queued" in reason(job).en
 
 
 def test_nothing_was_made(ended):

@@ -95,4 +95,4 @@ class TestEvaluation:
 
         monkeypatch.setattr(evaluation.Asking, "ask", ask)
         made.before_train(runner)
-        assert runner.log[-1] == "The answers were given up for the wish to stop."
+        assert runner.log[-1] == "Evaluation abandoned: a stop was requested."
