@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from core.ground import cores
 from core.ground.errors import WorkFailed
 from core.ground.files import sha256
 
@@ -38,7 +39,7 @@ _KILLED = WorkFailed(
 def is_worth_it(size: int) -> bool:
     """Whether to read a file of so many bytes ahead: a long one, with a core to spare, and no thread that a fork would
     leave behind with its locks held."""
-    return size >= LEAST_BYTES and len(os.sched_getaffinity(0)) > 1 and threading.active_count() == 1
+    return size >= LEAST_BYTES and cores.usable() > 1 and threading.active_count() == 1
 
 
 def read_ahead(items: Iterator[Item], state: Callable[[], Any], take: Callable[[Any], None]) -> Iterator[Item]:
@@ -72,7 +73,7 @@ def share_out(work: Callable[[int], Piece], count: int) -> Iterator[Piece]:
     """`work(0)` to `work(count - 1)` in their order, worked out by as many processes as there are cores, each every
     so many-th. What it raises is for it to return: a process that ends raises WorkFailed."""
     context = multiprocessing.get_context("fork")
-    many = max(1, min(count, _MOST_PROCESSES, len(os.sched_getaffinity(0))))
+    many = max(1, min(count, _MOST_PROCESSES, cores.usable()))
     pipes = [context.Pipe(duplex=False) for _ in range(many)]
     processes = [context.Process(target=_work_on, args=(work, range(n, count, many), pipes, n), daemon=True)
                  for n in range(many)]  # fmt: skip

@@ -1,13 +1,14 @@
 """A GGUF file under llama.cpp's own server, in this process and on the loopback alone: tokens, prompts, greedy answers."""
 
 import json
-import os
 import secrets
 import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from core.ground import cores
 
 # Requests to the loopback go past any proxy.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -35,7 +36,7 @@ class LlamaCpp:
         options.model.path = str(file)
         options.n_ctx = context
         options.n_parallel = 1
-        options.cpuparams.n_threads = os.cpu_count() or 1
+        options.cpuparams.n_threads = cores.usable()
         options.warmup = False
         # Would measure for a minute what this machine's memory holds.
         options.fit_params = False
