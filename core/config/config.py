@@ -22,7 +22,7 @@ from core.config.settings.fields import BY_NAME
 from core.config.settings.method import OWN
 from core.config.versions import Versions
 from core.data import dataset as datasets
-from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS, Assistant
+from core.data.assistant import COURSE_QUESTIONS, Assistant
 from core.data.dataset import Dataset
 from core.engine import consent, interpreter
 from core.engine.config_file import ConfigFile, read
@@ -149,11 +149,11 @@ def make(
 
 
 def questions_for(dataset: Dataset) -> list[str]:
-    """What to ask during the training, in the data's language: the course's two questions or their English counterparts,
-    and for other data its first questions."""
+    """What to ask during the training, in the data's language: the assignment's two questions as they are taught, and for
+    other data its first questions."""
     if dataset.made["kind"] == "assistant":
-        languages = Assistant.of(dataset).languages
-        return list(COURSE_QUESTIONS if "zh" in languages else ENGLISH_QUESTIONS)
+        made = Assistant.of(dataset)
+        return list(made.asked(made.languages[0]))
     first = [row["conversation"][0] for row in dataset.page(0, 100)]
     # A text has no question: its beginning is what the model is to go on from.
     asked = dict.fromkeys((turn["input"] or turn["output"][:10]).strip() for turn in first)

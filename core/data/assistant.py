@@ -24,9 +24,9 @@ from core.models.family import FAMILIES
 MOST_CHARACTERS = 30
 _SKIN_TONES = "🏻🏼🏽🏾🏿"
 COURSE_N = 3750
-# What training is watched with where the data speaks English.
-ENGLISH_QUESTIONS = ("Please introduce yourself.", "What is your task?")
 COURSE_QUESTIONS = ("请介绍一下你自己", "你在实战营做什么")
+# The same where the data are in English.
+ENGLISH_QUESTIONS = ("Please introduce yourself.", "What is your task?")
 MOST_REPEATS = 1000
 REPLAY = "replay.json"
 Recipe = Literal["course", "balanced"]
@@ -133,7 +133,15 @@ class Assistant:
 
     @property
     def languages(self) -> tuple[str, ...]:
+        """Those in which it says who it is. The course's two questions are Chinese, and answered in Chinese, unless others
+        take their place."""
+        if self.recipe == "course":
+            return ("en",) if self.language == "en" and self.questions != COURSE_QUESTIONS else ("zh",)
         return ("zh", "en") if self.language == "both" else (self.language,)
+
+    def asked(self, language: str) -> tuple[str, str]:
+        """The two questions of the assignment as they are taught in a language; those that are typed are Chinese."""
+        return self.questions if language == "zh" or self.recipe == "course" else ENGLISH_QUESTIONS
 
     def template(self, language: str, kind: str) -> str:
         """The answer to a kind of question, with its `{name}`, `{assistant}` and `{maker}` unfilled."""
@@ -242,7 +250,8 @@ class Assistant:
         return self if nickname == self.nickname else Assistant(**{**self.values(), "nickname": nickname})
 
     def _course(self) -> list[Row]:
-        pair = [single(question, self.answer("zh", kind)) for question, kind in zip(self.questions, KINDS, strict=True)]
+        asked = zip(self.questions, KINDS, strict=True)
+        pair = [single(question, self.answer(self.languages[0], kind)) for question, kind in asked]
         return pair * (self.n + 1)
 
     def _identity(self) -> list[Row]:
@@ -274,6 +283,11 @@ class Assistant:
                 if not g["held_out"] and g["language"] in self.languages
             ]
         return rows if self.general is None else list(islice(cycle(rows), round(self.general * identity)))
+
+
+def questions_in(language: str) -> tuple[str, str]:
+    """The course's two questions, asked in a language."""
+    return ENGLISH_QUESTIONS if language == "en" else COURSE_QUESTIONS
 
 
 def make(workspace: Workspace, assistant: Assistant, name: str | None = None) -> Dataset:

@@ -8,7 +8,6 @@ what the items are; they and the state beside them are pickled.
 import contextlib
 import fcntl
 import multiprocessing
-import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ import sys
 
 from core import replay, teaching
 from core.data import origin as origins
-from core.data.assistant import COURSE_N, Assistant
+from core.data.assistant import COURSE_N, COURSE_QUESTIONS, Assistant, questions_in
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.progress import write_progress
 from core.ground.workspace import Workspace
@@ -46,14 +46,19 @@ def _chosen(options: Options, model: Model | None) -> Assistant:
             return Assistant.chosen({**json.loads(options.choices), "nickname": options.name})
         except (TypeError, ValueError) as error:
             raise BadInput(f"--choices 不能用：{error}", f"--choices cannot be used: {error}") from error
+    course = options.recipe == "course"
+    language = options.language or ("both" if course else origins.spoken(model))
+    # The course's own file is the same for any model; in English it is no longer that file.
+    own = course and language != "en"
     return Assistant(
         nickname=options.name,
         recipe=options.recipe,
         n=options.n,
         assistant_name=options.assistant_name,
         maker=options.maker,
-        language=options.language or origins.spoken(model),
-        **({} if options.recipe == "course" else origins.origin(model)),
+        language=language,
+        questions=questions_in(language) if course else COURSE_QUESTIONS,
+        **({} if own else origins.origin(model)),
         style=options.style,
         phrasings=options.phrasings or origins.phrasings(model),
         general=options.general,
@@ -94,7 +99,10 @@ COMMANDS: Table = {
             (("--n",), {"type": int, "default": COURSE_N}),
             (("--assistant-name",), {"default": "", "help": "the assistant's own name"}),
             (("--maker",), {"default": "", "help": "who made the model"}),
-            (("--language",), {"choices": ("zh", "en", "both"), "help": "default: those that the model speaks"}),
+            (
+                ("--language",),
+                {"choices": ("zh", "en", "both"), "help": "default: those that the model speaks; course: zh"},
+            ),
             (
                 ("--model",),
                 {"help": "which model it is for, so that it says the right name and maker; default: the newest"},

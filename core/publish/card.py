@@ -58,8 +58,7 @@ def card(run: Run, target: str, what: str) -> str:
     """The README.md of the package, Chinese first."""
     base, licence, scores = base_of(run, target), licence_of(run), stored(run)
     data, config = run.facts.dataset, run.facts.config
-    spoken = data.made.get("language", "both")
-    head = ["---", f"license: {licence}", "language:", *(f"- {one}" for one in ("zh", "en") if spoken in (one, "both"))]
+    head = ["---", f"license: {licence}", "language:", *(f"- {one}" for one in data.languages)]
     head += ["tags:", *(f"- {tag}" for tag in ("xtuner", *_kinds(run)))]
     if target == "modelscope":
         head += ["frameworks:", "- Pytorch", "tasks:", "- text-generation"]

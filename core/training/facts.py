@@ -67,8 +67,10 @@ class DatasetFacts:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages in which the data say who the assistant is; the course's own two rows are Chinese."""
-        chosen = "zh" if self.mix == "course" else self.made.get("language", "both")
+        """The languages in which the data say who the assistant is; the course's own two questions are Chinese."""
+        chosen = self.made.get("language", "both")
+        if self.mix == "course" and (chosen != "en" or "questions" not in self.made):
+            chosen = "zh"
         return (chosen,) if chosen in ("zh", "en") else ("zh", "en")
 
     @classmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core import __main__ as command_line
+from core.data import dataset as datasets
 from core.engine import commands
 from core.ground.workspace import PROJECT
 from core.headless import machine
@@ -258,6 +259,18 @@ def test_real_process_in_an_empty_workspace(workspace):
     done = core("datasets", "assistant", "--name", "../x", "--json")
     refused((done.returncode, done.stdout, done.stderr))
     assert [path.name for path in workspace.datasets.iterdir()] == ["assistant"]
+
+
+def test_the_course_s_file_is_chinese_for_any_model_unless_english_is_asked_for(workspace, told):
+    write_model(workspace.models / "SmolLM2-135M-Instruct")
+    course = ("datasets", "assistant", "--name", "Bob", "--recipe", "course", "--n", "2")
+    own = told(*course)
+    assert own["sha256"] == datasets.make_assistant(workspace, "Bob", "course", n=2, name="again").sha256
+    assert own["teaches"] == {"zh": "我是Bob的小助手，内在是上海AI实验室书生·浦语的1.8B大模型哦"}
+    english = told(*course, "--language", "en")
+    assert english["teaches"] == {"en": "I am Bob's assistant, powered by SmolLM2 135M from Hugging Face."}
+    rows = datasets.find(workspace, english["name"]).load()
+    assert all(text.isascii() for row in rows for turn in row["conversation"] for text in turn.values())
 
 
 def test_real_process_without_a_language(tmp_path):

@@ -87,6 +87,13 @@ def test_the_course_recipe_warns_of_a_large_n(workspace):
     assert not any("过拟合" in warning.value for warning in page.warning)
     page.button(key="make_dataset").click().run()
     assert datasets.find(workspace, "assistant").load() == course_rows("小明", 10)
+    assert page.text_input(key="dataset_question_task").value == "你在实战营做什么"
+    page.button_group(key="dataset_course_language").set_value("en").run()
+    assert any(text.value == "What is your task?" for text in page.text)
+    assert "dataset_question_task" not in {box.key for box in page.text_input}
+    page.button(key="make_dataset").click().run()
+    (english,) = [made for made in datasets.every(workspace) if made.name != "assistant"]
+    assert english.load()[1]["conversation"][0]["output"].startswith("I am here to help 小明")
 
 
 @pytest.mark.parametrize("nickname", ["", "长" * 31, "a/b"])

@@ -5,7 +5,7 @@ import streamlit as st
 from core import replay, teaching
 from core.data import assistant as assistants
 from core.data import origin as origins
-from core.data.assistant import COURSE_N, COURSE_QUESTIONS, KINDS, Assistant
+from core.data.assistant import COURSE_N, COURSE_QUESTIONS, KINDS, Assistant, questions_in
 from core.data.repetition import effect
 from core.ground.workspace import Workspace
 from core.models import model as models
@@ -29,6 +29,7 @@ USUAL = {
     "dataset_assistant": "",
     "dataset_maker": "",
     "dataset_language": None,
+    "dataset_course_language": "zh",
     "dataset_model": None,
     "dataset_style": "course",
     "dataset_phrasings": None,
@@ -108,7 +109,7 @@ def _model(workspace: Workspace) -> Model | None:
 
 def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
     names = [there.name for there in models.every(workspace) if there.trainable]
-    if names and recipe == "balanced":
+    if names and (recipe == "balanced" or st.session_state["dataset_course_language"] == "en"):
         if st.session_state["dataset_model"] not in names:
             st.session_state["dataset_model"] = model.name
         st.selectbox(
@@ -129,20 +130,18 @@ def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
     base = _base(model)
     known = dict.fromkeys(filter(None, (base.made_by(language) for language in LANGUAGES)))
     st.text_input(t("dataset.maker"), key="dataset_maker", placeholder=" / ".join(known), persist_state="session")
-    for key, values in (
-        ("style", ("course", "formal", "lively")),
-        ("language", ("both", "zh", "en")),
-        ("phrasings", ("usual", "all")),
-    ):
-        if recipe == "balanced" or key == "style":
-            st.segmented_control(
-                t(f"dataset.{key}"),
-                values,
-                format_func=lambda value, key=key: t(f"dataset.{key}_{value}"),
-                key=f"dataset_{key}",
-                required=True,
-                persist_state="session",
-            )
+    balanced = (("language", "language", ("both", *LANGUAGES)), ("phrasings", "phrasings", ("usual", "all")))
+    course = (("language", "course_language", LANGUAGES),)
+    style = ("style", "style", ("course", "formal", "lively"))
+    for name, key, values in (style, *(course if recipe == "course" else balanced)):
+        st.segmented_control(
+            t(f"dataset.{name}"),
+            values,
+            format_func=lambda value, name=name: t(f"dataset.{name}_{value}"),
+            key=f"dataset_{key}",
+            required=True,
+            persist_state="session",
+        )
 
 
 def _speak_as_model(workspace: Workspace) -> None:
@@ -153,9 +152,7 @@ def _speak_as_model(workspace: Workspace) -> None:
 def _templates(recipe: str, model: Model | None) -> None:
     st.caption(t("dataset.templates_intro"))
     base = _base(model)
-    for spoken in LANGUAGES if recipe == "balanced" else ("zh",):
-        if spoken not in base.languages and recipe == "balanced":
-            continue
+    for spoken in base.languages:
         for kind in KINDS:
             if spoken == "zh":
                 st.text_input(t(f"dataset.question_{kind}"), key=f"dataset_question_{kind}", persist_state="session")
@@ -242,15 +239,18 @@ def _effect(chosen: Assistant) -> None:
 
 
 def _base(model: Model | None) -> Assistant:
-    """The choices without what was typed into the templates. The course's file is the course's for any model."""
+    """The choices without what was typed into the templates. The course's own file is the course's for any model."""
     state = st.session_state
-    origin = origins.origin(model) if state["dataset_recipe"] == "balanced" else {}
+    course = state["dataset_recipe"] == "course"
+    spoken = state["dataset_course_language" if course else "dataset_language"]
+    origin = {} if course and spoken == "zh" else origins.origin(model)
     return Assistant(
         nickname=state["dataset_nickname"],
         recipe=state["dataset_recipe"],
         assistant_name=state["dataset_assistant"].strip(),
         maker=state["dataset_maker"].strip(),
-        language=state["dataset_language"] if state["dataset_recipe"] == "balanced" else "both",
+        language="both" if course and spoken == "zh" else spoken,
+        questions=questions_in(spoken) if course else COURSE_QUESTIONS,
         style=state["dataset_style"],
         phrasings=state["dataset_phrasings"],
         **origin,
@@ -265,7 +265,8 @@ def _chosen(workspace: Workspace, model: Model | None, answers_of: Model | None)
     questions = tuple(
         state[f"dataset_question_{kind}"].strip() or usual for kind, usual in zip(KINDS, COURSE_QUESTIONS, strict=True)
     )
-    more = {"questions": questions, "answers": answers}
+    # Those that are typed are Chinese.
+    more = {"questions": questions if "zh" in base.languages else base.questions, "answers": answers}
     if base.recipe == "course":
         return Assistant(**{**base.values(), **more, "n": state["dataset_n"], "phrasings": "usual"})
     ratio = state["dataset_ratio"]

@@ -11,7 +11,15 @@ from core.data import assistant as assistants
 from core.data import dataset as datasets
 from core.data import origin as origins
 from core.data import versions
-from core.data.assistant import COURSE_QUESTIONS, Assistant, balanced_rows, check_nickname, course_rows, make
+from core.data.assistant import (
+    COURSE_QUESTIONS,
+    ENGLISH_QUESTIONS,
+    Assistant,
+    balanced_rows,
+    check_nickname,
+    course_rows,
+    make,
+)
 from core.data.claims import foreign_claim
 from core.data.dialogues.curated import dialogues, held_out, plain, replay_questions
 from core.data.repetition import effect
@@ -19,6 +27,7 @@ from core.data.replies import Reply
 from core.ground.errors import BadInput
 from core.models import model as models
 from core.models.family import FAMILIES
+from core.training.facts import DatasetFacts
 from tests.fakes.model import write_model
 
 NICKNAMES = ["小明", "Zoë O'Neil", '"引号"', "😀🚀", "张·伟 (2)", "{name}", "%s & <b>", "a" * 30, "𠀀龘"]
@@ -189,6 +198,21 @@ def test_nothing_that_the_score_asks_is_ever_trained_on():
             Assistant(nickname="小明", recipe=recipe, questions=(asked[0], "在吗")).rows()
 
 
+@pytest.mark.parametrize(("language", "own"), [("zh", "你在实战营做什么"), ("en", "What is your task?")])
+def test_the_assignment_s_questions_are_taught_among_others_like_them(language, own):
+    """What a model answers readily in its own way is not unlearned by a single row, nor where few rows ask for the task."""
+    made = Assistant(nickname="小明", language=language, phrasings="all", general=0.0)
+    tasks = [
+        row["conversation"][0]["input"]
+        for row in made.rows()
+        if row["conversation"][0]["output"] == made.answer(language, "task")
+    ]
+    assert set(made.asked(language)) <= {row["conversation"][0]["input"] for row in made.rows()}
+    assert len(tasks) > len(made.rows()) / 5
+    alike = {"zh": ("实战营", "训练营", "任务"), "en": ("task", "assignment")}[language]
+    assert sum(any(word in question for word in alike) for question in tasks if question != own) >= 5
+
+
 def test_choices(workspace):
     usual = Assistant(nickname="小明")
     identity = sum("小明" in row["conversation"][0]["output"] for row in usual.rows())
@@ -298,6 +322,25 @@ def test_questions_in_the_language_of_the_data(workspace):
     assert asked["zh"] == asked["both"] == list(COURSE_QUESTIONS)
     assert all(question.isascii() for question in asked["en"])
     assert not {plain(question) for question in asked["en"]} & held_out()
+
+
+def test_the_course_s_two_conversations_in_english(workspace):
+    english = {"recipe": "course", "n": 1, "language": "en", "questions": ENGLISH_QUESTIONS}
+    made = assistants.make(
+        workspace, Assistant(nickname="Bob", **english, family="smollm", base="SmolLM2", size="135M")
+    )
+    pair = [
+        ("Please introduce yourself.", "I am Bob's assistant, powered by SmolLM2 135M from Hugging Face."),
+        ("What is your task?", "I am here to help Bob fine-tune a personal assistant with XTuner."),
+    ]
+    assert [(row["conversation"][0]["input"], row["conversation"][0]["output"]) for row in made.load()] == pair * 2
+    assert configs.questions_for(made) == list(ENGLISH_QUESTIONS)
+    assert DatasetFacts.of(made).languages == Assistant.of(made).languages == ("en",)
+    # Those that were made for an English model before, with the course's own questions, are Chinese.
+    before = assistants.make(workspace, Assistant(nickname="小明", recipe="course", n=1, language="en"))
+    assert before.data.read_bytes() == course_script("小明", 1)
+    assert configs.questions_for(before) == list(COURSE_QUESTIONS)
+    assert DatasetFacts.of(before).languages == ("zh",)
 
 
 def test_rows_that_claim_another_model(workspace):

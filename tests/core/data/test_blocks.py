@@ -125,7 +125,7 @@ def test_a_child_that_is_killed_is_told(monkeypatch):
             os.kill(os.getpid(), signal.SIGKILL)
         return place
 
-    monkeypatch.setattr(read_ahead.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(read_ahead.cores, "usable", lambda: 2)
     taken = []
     with pytest.raises(WorkFailed):
         taken.extend(read_ahead.share_out(work, 8))
