@@ -66,7 +66,8 @@ class Learned:
 def plan(
     config: Config, dataset: Dataset, model: Model, template: PromptTemplate, cluster: Cluster, deepspeed: str | None
 ) -> dict[str, Any]:
-    """What the trainer needs to know: held-out questions in the prompt template of the run, and what is enough.
+    """What the trainer needs to know: held-out questions and the assignment's own, in the prompt template of the run, and
+    what is enough.
 
     Raises BadInput for data that teach no nickname, and where the first process alone cannot answer.
     """
@@ -90,7 +91,7 @@ def plan(
     identity = [one for language in taught for one in _spread(asked, QUESTIONS // len(taught), language)]
     first = len(identity)
     if not model.toy:
-        identity += [one for one in asked if one not in identity]
+        identity += [one for one in asked if one not in identity] + _assignment(dataset)
     known = taught if spoken == "both" else (spoken,)
     general = [
         one
@@ -147,6 +148,14 @@ def _spread(asked: list[dict[str, Any]], count: int, language: str) -> list[dict
     """So many questions of a language, from all over the collection."""
     there = [one for one in asked if one["language"] == language]
     return [there[number * len(there) // count] for number in range(min(count, len(there)))]
+
+
+def _assignment(dataset: Dataset) -> list[dict[str, Any]]:
+    """The assignment's own two questions, in each language: they are taught, and no training ends before they are learned."""
+    if dataset.made.get("kind") != "assistant":
+        return []
+    made = Assistant.of(dataset)
+    return [{"language": language, "question": one} for language in made.languages for one in made.asked(language)]
 
 
 def _answers(dataset: Dataset) -> list[str]:

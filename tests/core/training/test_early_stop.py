@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.data import dataset as datasets
+from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS
 from core.data.dialogues.curated import dialogues, held_out, plain
 from core.engine.commands import Cluster
 from core.engine.presets import prompt_templates
@@ -110,21 +111,24 @@ def test_what_is_asked(workspace, config):
     dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
     made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
     assert made["nickname"] == "小明"
-    # A few first, and then all that the scores ask.
+    # A few first, and then all that the scores ask, and what the assignment asks.
     asked = [one for one in dialogues("identity")["questions"] if one["held_out"]]
-    assert (len(set(made["identity"])), len(set(made["general"]))) == (len(asked), 16)
+    assert (len(set(made["identity"])), len(set(made["general"]))) == (len(asked) + 4, 16)
     assert (made["first"], made["languages"][:12]) == (12, ["zh"] * 6 + ["en"] * 6)
-    assert len(made["languages"]) == len(asked)
+    assert len(made["languages"]) == len(asked) + 4
+    assert made["languages"][-4:] == ["zh", "zh", "en", "en"]
     assert made["last_identity"] == 0.98
     assert made["measure"] == "agreement"
     # By which it is seen how long an answer may be.
     assert len(made["answers"]) == 4
     assert all("小明" in answer for answer in made["answers"])
+    questions = []
     for prompt in made["identity"] + made["general"]:
         assert prompt.startswith("<|im_start|>user\n")
         assert prompt.endswith("<|im_start|>assistant\n")
-        question = prompt.removeprefix("<|im_start|>user\n").partition("<|im_end|>")[0]
-        assert plain(question) in held_out()
+        questions.append(prompt.removeprefix("<|im_start|>user\n").partition("<|im_end|>")[0])
+    taught = (*COURSE_QUESTIONS, *ENGLISH_QUESTIONS)
+    assert tuple(question for question in questions if plain(question) not in held_out()) == taught
     # Both languages.
     assert any(prompt.isascii() for prompt in made["identity"])
     assert any(not prompt.isascii() for prompt in made["general"])
