@@ -1,9 +1,10 @@
 """The published app, installed from the package index as a hub does it, and asked: how long, how large, what it answers.
 
-    BENCHMARK_WORKSPACE=DIR python -m benchmarks.published [--what merged adapter] [--keep DIR]
+    BENCHMARK_WORKSPACE=DIR python -m benchmarks.published [--run R] [--what merged adapter] [--keep DIR]
 
-DIR is a workspace with an exported run, the newest of which is packaged. Each package gets a virtual environment of its
-own, into which pip installs its requirements.txt, which are gigabytes; without a GPU. The model before is the run's own.
+DIR is a workspace with exported runs, of any models; the newest is packaged, or R. Each package gets a virtual environment
+of its own, into which pip installs its requirements.txt, which are gigabytes; without a GPU. It is asked what its training
+was watched with; the model before is the run's own. What was measured of other models stays beside it.
 """
 
 import argparse
@@ -17,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import WORKSPACE, say, write
-from core.ground.files import size_of
+from benchmarks.measure import RESULTS, WORKSPACE, machine, say, write
+from core.ground.files import read_json, size_of, write_json
 from core.ground.workspace import PROJECT, Workspace
 from core.publish import package as packages
 from core.training import run as runs
@@ -33,15 +34,16 @@ MEASURED = (
 
 
 def install(requirements: Path, place: Path) -> tuple[Path, dict[str, float]]:
-    """An environment with what the file asks for: its Python, and what it took; nothing where it was kept from before."""
-    python = place / "bin" / "python"
-    if python.exists():
-        return python, {}
+    """An environment with what the file asks for: its Python, and what it took, also where it was kept from before."""
+    python, took = place / "bin" / "python", place / "took.json"
+    if took.exists():
+        return python, read_json(took)
     began = time.monotonic()
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
     asked = [python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "-r", requirements]
     subprocess.run(asked, check=True, stdout=sys.stderr)
-    return python, {"install_seconds": time.monotonic() - began, "install_bytes": float(size_of(place))}
+    write_json(took, {"install_seconds": time.monotonic() - began, "install_bytes": float(size_of(place))})
+    return python, read_json(took)
 
 
 def asked(run: Run, base: Path, package: Path, python: Path, scratch: Path) -> dict[str, Any]:
@@ -62,7 +64,9 @@ def asked(run: Run, base: Path, package: Path, python: Path, scratch: Path) -> d
         "first_page_seconds": beside["seconds"][0],
         # Both answers, one after the other.
         "question_seconds": beside["seconds"][1:],
+        "drawn_as_texts": beside["growing"],
         "memory_bytes": float(memory),
+        "asked": list(run.questions),
         "before": beside["befores"],
         "after": beside["answers"],
         "with_nickname": [run.nickname in answer for answer in beside["answers"]] if run.nickname else None,
@@ -72,6 +76,7 @@ def asked(run: Run, base: Path, package: Path, python: Path, scratch: Path) -> d
 def main() -> int:
     """Publish, install, ask."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", default="latest", help="which; default: the newest")
     parser.add_argument("--what", nargs="+", choices=packages.WHATS, default=list(packages.WHATS))
     parser.add_argument("--keep", type=Path, help="leave packages and environments here")
     options = parser.parse_args()
@@ -79,20 +84,21 @@ def main() -> int:
         say("set BENCHMARK_WORKSPACE to a workspace with an exported run")
         return 2
     workspace = Workspace.open(WORKSPACE)
-    run = runs.find(workspace, "latest")
+    run = runs.find(workspace, options.run)
     scratch = options.keep or Path(tempfile.mkdtemp())
-    figures = {}
+    kept = read_json(RESULTS / machine()["name"] / "published.json") or {}
+    figures = dict(kept.get("figures", {}))
     try:
         for what in options.what:
-            made = packages.package(workspace, run, "huggingface", scratch / what, what=what)
+            made = packages.package(workspace, run, "huggingface", scratch / f"{run.id}-{what}", what=what)
             say(f"{what}: installing {made.path / 'requirements.txt'}")
             python, took = install(made.path / "requirements.txt", scratch / f"env-{what}")
-            figures[what] = {"package_bytes": float(size_of(made.path)), **took}
-            figures[what] |= asked(run, workspace.model(run.facts.model.name), made.path, python, scratch)
+            found = asked(run, workspace.model(run.facts.model.name), made.path, python, scratch)
+            figures[f"{run.facts.model.name}, {what}"] = {"package_bytes": float(size_of(made.path)), **took, **found}
     finally:
         if options.keep is None:
             shutil.rmtree(scratch, ignore_errors=True)
-    write("published", {"model": run.facts.model.name, **figures})
+    write("published", figures)
     return 0
 
 
