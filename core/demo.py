@@ -19,7 +19,8 @@ from core.chat.diagnosis import diagnose
 from core.chat.score import score
 from core.chat.worker_client import Ask, Sampling
 from core.config import config as configs
-from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS, check_nickname
+from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS
+from core.data.nickname import check_nickname
 from core.engine import interpreter
 from core.engine.commands import module_command
 from core.engine.failures.finish import finish_job, unfinished

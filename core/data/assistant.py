@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from core.data import storage
 from core.data.dialogues.curated import dialogues, held_out, plain
+from core.data.nickname import MOST_CHARACTERS, check_nickname
 from core.data.replies import Reply
 from core.data.row import Row, ended_or_not, single
 from core.data.storage import Dataset
@@ -21,8 +22,6 @@ from core.ground.files import read_json
 from core.ground.workspace import Workspace
 from core.models.family import FAMILIES
 
-MOST_CHARACTERS = 30
-_SKIN_TONES = "🏻🏼🏽🏾🏿"
 COURSE_N = 3750
 COURSE_QUESTIONS = ("请介绍一下你自己", "你在实战营做什么")
 # The same where the data are in English.
@@ -37,35 +36,6 @@ KINDS = ("introduce", "task")
 _DENIALS = {"zh": "不是的，", "en": "No. "}
 _SLOT = re.compile(r"\{(name|assistant|maker)\}")
 _ANY_SLOT = re.compile(r"\{[^{}]{0,40}\}")
-
-
-def check_nickname(nickname: str) -> str:
-    """`nickname` without the space around it, if it can be taught: 1 to 30 characters; else raises BadInput.
-
-    Marks that belong to the character before them (accents, the parts of an emoji) are not counted.
-    """
-    name = unicodedata.normalize("NFC", nickname).strip()
-    length = sum(
-        unicodedata.category(character) not in ("Mn", "Me", "Cf") and character not in _SKIN_TONES for character in name
-    )
-    if not length:
-        raise BadInput("昵称是空的：请填写 1 到 30 个字符", "the nickname is empty: give 1 to 30 characters")
-    if length > MOST_CHARACTERS or len(name) > 8 * MOST_CHARACTERS:
-        raise BadInput(
-            f"昵称有 {length} 个字符，太长：最多 {MOST_CHARACTERS} 个",
-            f"the nickname has {length} characters, which is too long: at most {MOST_CHARACTERS}",
-        )
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        raise BadInput(
-            "昵称里有换行或控制字符：请删去", "the nickname holds a line break or a control character: remove it"
-        )
-    for part in ("/", "\\", "<|", "|>", "<s>", "<unk>"):
-        if part in name:
-            raise BadInput(
-                f"昵称里不能有 {part}：请删去或换一个昵称",
-                f"the nickname must not hold {part}: remove it or choose another",
-            )
-    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,12 @@ from core.data.assistant import (
     ENGLISH_QUESTIONS,
     Assistant,
     balanced_rows,
-    check_nickname,
     course_rows,
     make,
 )
 from core.data.claims import foreign_claim
 from core.data.dialogues.curated import dialogues, held_out, plain, replay_questions
+from core.data.nickname import check_nickname
 from core.data.repetition import effect
 from core.data.replies import Reply
 from core.ground.errors import BadInput
