@@ -78,9 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(str(error).replace("\n", " "), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(
-            Text("不再等待：后台运行的继续", "no longer waiting: what runs in the background goes on"), file=sys.stderr
-        )
+        print(Text("不再等待：后台运行的继续", "no longer waiting: the background job continues"), file=sys.stderr)
         return 1
     if options.json:
         print(json.dumps(answer, ensure_ascii=False, allow_nan=False))

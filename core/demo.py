@@ -100,13 +100,15 @@ def start(workspace: Workspace, nickname: str, language: Language | None = None,
     Raises BadInput where the nickname will not do or a demo or training runs already.
     """
     nickname = check_nickname(nickname)
-    busy = Text("演示正在进行：等它结束，或先停止它", "the demo is running: wait for it, or stop it first")
+    busy = Text(
+        "演示正在进行：等它结束，或先停止它", "the demo is in progress: wait for it to finish, or stop it first"
+    )
     with only_one(workspace.jobs, "demo", busy) as begin:
         training = runs.running(workspace)
         if training is not None:
             raise BadInput(
                 f"训练 {training.id} 正在进行：等它结束，或先停止它",
-                f"the run {training.id} is training: wait, or stop it",
+                f"the run {training.id} is in progress: wait for it to finish, or stop it",
             )
         argv = module_command("core", "demo", f"--name={nickname}", "--workspace", workspace.root, "--json")
         argv += ["--real"] if real else []
@@ -129,7 +131,7 @@ def run(
         with progress.stage("model") as advance:
             build = current(small.build(workspace) if real else models.build_demo(workspace))
             if build:
-                failed = Text("小模型没有准备好", "the small model is not ready") if real else Text("示例模型没有建成", "the demo model was not built")  # fmt: skip
+                failed = Text("小模型没有准备好", "the small model could not be prepared") if real else Text("示例模型没有建成", "the demo model could not be built")  # fmt: skip
                 finish_job(build, failed, on_progress=watching(advance))
         model = models.find(workspace, small.NAME if real else models.DEMO)
         current(None)
@@ -207,7 +209,7 @@ def _stopping_what_runs() -> Iterator[Callable[[Job | None], Job | None]]:
         return job
 
     def stopped(*_: object) -> None:
-        raise WorkFailed("演示已按要求停止", "the demo was stopped as asked")
+        raise WorkFailed("演示已按要求停止", "the demo was stopped on request")
 
     before = signal.signal(signal.SIGTERM, stopped)
     try:

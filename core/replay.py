@@ -73,7 +73,7 @@ class Replay:
             return None
         return Text(
             f"模型 {self.model} 自己的回答不能用：常识题几乎都答不对",
-            f"the model {self.model} has no answers of its own that are of use: it gets hardly any general question right",
+            f"the model {self.model} gives no usable answers: it gets hardly any general question right",
         )
 
 
@@ -198,7 +198,7 @@ def _stopped_by_term() -> Iterator[None]:
     """While it lasts, SIGTERM raises, so that the worker is ended too."""
 
     def stopped(*_: object) -> None:
-        raise Stopped("已按要求停止：没有生成回答", "stopped as asked: no answers were made")
+        raise Stopped("已按要求停止：没有生成回答", "stopped on request: no answers were generated")
 
     before = signal.signal(signal.SIGTERM, stopped)
     try:

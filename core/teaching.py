@@ -50,7 +50,7 @@ def make(
     if why is None:
         return assistant.make(workspace, with_answers(wanted, answers), name), None
     return assistant.make(workspace, wanted, name), Text(
-        f"通用对话用的是自带的问答：{why.zh}", f"the general conversations are our own: {why.en}"
+        f"通用对话用的是自带的问答：{why.zh}", f"the built-in general conversations are used: {why.en}"
     )
 
 

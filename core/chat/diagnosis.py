@@ -33,10 +33,10 @@ AGREEMENT, LEAK = LEAST_AGREEMENT, 0.05
 _LEAST_FACTS, _LEAST_AGREEMENT = 0.5, 0.5
 # The warm-up stays as long as it was: a short one teaches nothing.
 _FEWER_EPOCHS = {"max_epochs": 0.5, "warmup_ratio": 2}
-_MORE_UPDATES = Text("增加 max_epochs，让参数更新次数翻倍", "more max_epochs: twice as many optimizer updates")
-_FEWER = Text("减少 max_epochs，或选更早的检查点", "lower max_epochs, or take an earlier checkpoint")
-_EXPORT = Text("导出模型，写作业报告", "export the model and write the report")
-_WRITE = Text("写作业报告", "write the report")
+_MORE_UPDATES = Text("增加 max_epochs，让参数更新次数翻倍", "raise max_epochs: twice as many optimizer updates")
+_FEWER = Text("减少 max_epochs，或选更早的检查点", "lower max_epochs, or use an earlier checkpoint")
+_EXPORT = Text("导出模型，写作业报告", "export the model and build the report")
+_WRITE = Text("写作业报告", "build the report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +71,9 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
             run,
             scores.knows,
             "over_learned",
-            Text("学过头了：不问身份时也报出身份", "over-learned: it names its identity unasked")
+            Text("学过头了：不问身份时也报出身份", "overfitted: it states its identity unasked")
             if parrot > PARROT
-            else Text("学过头了：昵称混进了别的回答", "over-learned: the nickname gets into other answers"),
+            else Text("学过头了：昵称混进了别的回答", "overfitted: the nickname appears in other answers"),
             _FEWER_EPOCHS,
         )
     if not scores.knows and scores.retention["tuned"] < 0.5:
@@ -83,9 +83,9 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
             run,
             scores.knows,
             "damaged",
-            Text("伤到了原来的本领：以前答得对的知识丢了一些", "damaged: some of the facts that it knew are gone")
+            Text("伤到了原来的本领：以前答得对的知识丢了一些", "damaged: it lost some of the facts it knew")
             if scores.lost_facts
-            else Text("伤到了原来的本领：说话方式变了很多", "damaged: its manner of answering has changed a lot"),
+            else Text("伤到了原来的本领：说话方式变了很多", "damaged: its style of answering has changed a lot"),
             _FEWER_EPOCHS,
         )
     if not scores.counts["identity"]:
@@ -100,15 +100,13 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
     if not scores.knows and scores.retention["tuned"] < RETENTION:
         return Diagnosis(
             verdict="over_learned",
-            words=Text(
-                "身份学会了，但有些原来的回答变了", "the identity is learned, but some of the old answers changed"
-            ),
+            words=Text("身份学会了，但有些原来的回答变了", "the identity is learned, but some other answers changed"),
             next_step=_FEWER,
             changes=_FEWER_EPOCHS,
         )
     return Diagnosis(
         verdict="learned",
-        words=Text("学会了：认得自己是谁，原来会的也还会", "learned: it knows whose it is and kept what it knew"),
+        words=Text("学会了：认得自己是谁，原来会的也还会", "learned: it knows its identity and kept what it knew"),
         next_step=_after(run),
     )
 
@@ -123,7 +121,7 @@ def _broken(run: Run | None, knows: bool) -> Diagnosis:
         run,
         knows,
         "broken",
-        Text("原来的能力丢了一大半", "most of what the model knew is gone"),
+        Text("原来的能力丢了一大半", "the model lost most of what it knew"),
         {"lr": 0.5},
     )
 
@@ -151,8 +149,7 @@ def _with_data(run: Run | None, knows: bool, verdict: Verdict, words: Text, chan
         # Named, not done at one click: the base has to answer first.
         then = Text(
             f"用 datasets assistant 为这个模型重新生成数据集，通用对话默认就用模型自己的回答；或{then.zh}",
-            "make the dataset again for this model with datasets assistant, whose general conversations are then the "
-            f"model's own answers; or {then.en}",
+            f"create the dataset again for this model with datasets assistant, so that its general conversations are the model's own answers; or {then.en}",
         )
     return Diagnosis(verdict=verdict, words=words, next_step=then, changes=changes)
 
@@ -168,7 +165,7 @@ def _of_held_out(scores: Scores, run: Run | None) -> Diagnosis:
             verdict="not_learned",
             words=Text(
                 f"留出的问题答得并不更像数据（{before}% → {after}%）",
-                f"the held-out questions are not answered more like the data ({before} % → {after} %)",
+                f"held-out questions: answers are no closer to the data ({before} % → {after} %)",
             ),
             next_step=_MORE_UPDATES,
             changes={"max_epochs": 2},
@@ -177,7 +174,7 @@ def _of_held_out(scores: Scores, run: Run | None) -> Diagnosis:
         verdict="learned",
         words=Text(
             f"留出的问题也答得更像数据了（{before}% → {after}%）",
-            f"held-out questions, too, are answered more like the data ({before} % → {after} %)",
+            f"held-out questions: answers are closer to the data ({before} % → {after} %)",
         ),
         next_step=_after(run),
     )

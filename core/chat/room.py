@@ -64,10 +64,12 @@ def check_room(workspace: Workspace, model: Model, device: Device = "auto") -> R
     why_zh, why = "", ""
     if found.training:
         why_zh, why = f"训练 {found.training} 正在进行，", f"the run {found.training} is training, and "
-    do_zh, do = ("等它结束", "wait until it has ended") if found.training else ("关闭其他程序", "close other programs")
+    do_zh, do = (
+        ("等它结束", "wait until it has finished") if found.training else ("关闭其他程序", "close other programs")
+    )
     if found.device == "cuda":
         do_zh, do = f"{do_zh}，或改在 CPU 上加载", f"{do}, or load it on the CPU"
     raise NoRoom(
         f"{why_zh}{kind_zh}只剩 {free}，对话模型需要 {needed}：{do_zh}",
-        f"{why}only {free} of {kind} are free where the chat takes {needed}: {do}",
+        f"{why}only {free} of {kind} free, and chat needs {needed}: {do}",
     )

@@ -65,8 +65,7 @@ def score_sides(
         raise BadInput(
             f"训练 {run.id} 的数据集里没有昵称，也没有留出的部分，无法评分：请用 datasets assistant 建的数据集训练，"
             "或先用 datasets split 留出一部分，再用其余的训练",
-            f"the data of {run.id} teaches no nickname to look for and has no held-out part: train on a dataset made by "
-            "datasets assistant, or split a part off with datasets split and train on the rest",
+            f"the data of {run.id} teaches no nickname and has no held-out part: train on a dataset from datasets assistant, or hold out a part with datasets split and train on the rest",
         )
     asking = _Asking(worker, on_done or (lambda _: None))
     checked, spoken = _facts(asking, extent)

@@ -40,7 +40,7 @@ def start(
 ) -> Job:
     """Start scoring what the run has now, one of its checkpoints, or every one. Raises BadInput where one runs already."""
     count = len(sides_to_score(run, every=every, checkpoint=checkpoint))
-    busy = Text(f"训练 {run.id} 正在评分", f"the run {run.id} is being scored already")
+    busy = Text(f"训练 {run.id} 正在评分", f"the run {run.id} is already being scored")
     with only_one(run.jobs, "score", busy) as begin:
         words = ["--all"] if every else ["--checkpoint", checkpoint] if checkpoint else []
         words += ["--quick"] if extent == "quick" else []
@@ -76,7 +76,7 @@ def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = No
     if not found:
         raise BadInput(
             f"训练 {run.id} 没有可以评分的检查点：先完成训练（全量微调还要先导出）",
-            f"the run {run.id} has no checkpoint to score: train it first (and export a full fine-tune)",
+            f"the run {run.id} has no checkpoint to score: train it first (a full fine-tune must also be exported)",
         )
     return found
 
@@ -133,7 +133,7 @@ class _stopped_by_term:  # noqa: N801
 
     @staticmethod
     def _raise(*_: object) -> None:
-        raise WorkFailed("评分已按要求停止", "the scoring was stopped as asked")
+        raise WorkFailed("评分已按要求停止", "scoring was stopped on request")
 
 
 def _progress_writer() -> Callable[[float, float | None], None]:

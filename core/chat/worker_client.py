@@ -81,7 +81,7 @@ class Worker:
             if room := no_room(self.job):
                 raise room
             what = Text("对话模型没有加载成功", "the chat models could not be loaded")
-            raise unfinished(self.job, what, reason(self.job) or Text("超时", "time ran out"))
+            raise unfinished(self.job, what, reason(self.job) or Text("超时", "timed out"))
         return self
 
     def stream(self, asks: Sequence[Ask], sampling: Sampling | None = None) -> Iterator[dict[str, Any]]:
@@ -169,8 +169,7 @@ class Worker:
         why = reason(self.job)
         return WorkFailed(
             f"对话进程已退出（{why.zh if why else '连接中断'}）：请重新加载。日志：{self.job.log}",
-            f"the chat process has ended ({why.en if why else 'the connection broke'}): load it again. "
-            f"Log: {self.job.log}",
+            f"the chat process exited ({why.en if why else 'connection lost'}): load it again. Log: {self.job.log}",
         )
 
 
@@ -202,14 +201,14 @@ def worker_for(
     is no memory for it now.
     """
     if run is None and model is None:
-        raise BadInput("请选择一个训练或模型", "choose a run or a model")
+        raise BadInput("请选择一个训练或模型", "select a run or a model")
     chosen = models.usable(workspace, model or run.facts.model.name)
     template = run.template if run else chosen.prompt_template
     asked = sides(workspace, run) if run is not None else {BASE: Side(key=BASE, template=template)}
     if run is not None and len(asked) == 1:
         raise BadInput(
             f"训练 {run.id} 还没有可以对话的检查点：先完成训练（全量微调还要先导出）",
-            f"the run {run.id} has nothing to chat with yet: train it first (and export a full fine-tune)",
+            f"the run {run.id} has no model to chat with yet: train it first (a full fine-tune must also be exported)",
         )
     with locked(workspace.jobs / ".chat.lock"):
         live = _live(workspace, chosen.path)
@@ -218,7 +217,7 @@ def worker_for(
         if any(_owned(job) for job in jobs_in(workspace.jobs, "chat") if job.status().live):
             raise BadInput(
                 "评分、重放或演示正在用模型：等它结束再加载",
-                "a score, a replay or the demo uses the models: load them when it has ended",
+                "the models are in use by scoring, answer generation or the demo: load them when it has finished",
             )
         # One at a time holds the memory of one.
         stop_all(workspace)
@@ -266,8 +265,7 @@ def no_room(job: Job) -> NoRoom | None:
         return None
     return NoRoom(
         f"显存只剩 {found[2]}，对话模型需要 {found[1]}：等训练结束，或改在 CPU 上加载",
-        f"only {found[2]} of GPU memory are free where the chat takes {found[1]}: wait for the training to end, "
-        "or load it on the CPU",
+        f"only {found[2]} of GPU memory free, and chat needs {found[1]}: wait for the training to finish, or load on the CPU",
     )
 
 
@@ -275,7 +273,7 @@ def _failed(line: dict[str, Any]) -> WorkFailed:
     if line.get("memory"):
         return WorkFailed(
             f"内存不足，这个问题没有回答完（模型还在）：缩短问题或对话，或少比较一列。{line['error'][:200]}",
-            "memory ran out for this question (the models are still loaded): shorten it, or compare fewer. "
+            "out of memory for this question (the models are still loaded): shorten it, or compare fewer columns. "
             f"{line['error'][:200]}",
         )
     return WorkFailed(f"对话出错：{line['error']}", f"the chat failed: {line['error']}")

@@ -63,13 +63,11 @@ def missing_modules(workspace: Workspace, file: ConfigFile, beside: Path | None 
             where="config.py",
             message=Text(
                 f"配置导入了模块 {name}，训练引擎里没有它：它多半是原来和配置放在一起的文件（{name.lstrip('.')}.py），没有跟过来",
-                f"the config imports the module {name}, which the engine does not have: it is probably a file that lay "
-                f"beside the config ({name.lstrip('.')}.py) and did not come along",
+                f"the config imports the module {name}, which the engine does not have: probably a file next to the original config ({name.lstrip('.')}.py) that was not imported with it",
             ),
             hint=Text(
                 "把其中用到的函数直接写进配置里，并删掉这行 import；或把它作为包装进训练引擎的环境",
-                "write the functions that you use into the config itself and take the import out, or install the module "
-                "as a package in the engine's environment",
+                "copy the functions you need into the config and remove the import, or install the module in the engine's environment",
             ),
         )
         for name in not_found(workspace, file, beside)
@@ -83,7 +81,7 @@ def _unasked(workspace: Workspace, config: Config) -> Iterator[Problem]:
     except BadInput as error:
         hint = Text(
             "在“配置”页看一看不只是设置的那几行，再同意",
-            "on the Config page, look at the lines that are not settings, then agree",
+            "on the Config page, review the lines that are not settings, then agree",
         )
         yield Problem(severity="error", where=AGREEMENT, message=error.text, hint=hint)
 
@@ -102,10 +100,10 @@ def _missing_commas(file: ConfigFile) -> Iterator[Problem]:
             where=name,
             message=Text(
                 f"{name} 里“{joined[0]}”和“{joined[1]}”之间少了逗号：Python 会把它们连成一句",
-                f"in {name} a comma is missing between {joined[0]!r} and {joined[1]!r}: Python makes one text of them",
+                f"in {name} a comma is missing between {joined[0]!r} and {joined[1]!r}: Python joins them into one string",
             ),
             hint=Text(
-                f"在两句之间加逗号，共 {len(fixed)} 句", f"put a comma between them, which makes {len(fixed)} texts"
+                f"在两句之间加逗号，共 {len(fixed)} 句", f"add a comma between them, which gives {len(fixed)} strings"
             ),
             fix={name: fixed},
         )

@@ -167,7 +167,7 @@ def change(workspace: Workspace, name: str, settings: Mapping[str, Any]) -> Conf
         if config.versions.draft is not None:
             raise BadInput(
                 f"配置 {name} 的编辑器里有还不是 Python 的文字：先改好它或撤销，再改设置",
-                f"the editor of the config {name} holds a text that is no Python yet: mend or undo it, then change settings",
+                f"the editor of the config {name} contains text that is not valid Python: fix or undo it, then change settings",
             )
         file = ConfigFile(config.text())
         _apply_settings(workspace, file, settings)
@@ -204,7 +204,7 @@ def find(workspace: Workspace, name: str) -> Config:
     facts = read_json(path / "config.json")
     if facts is None:
         raise BadInput(
-            f"没有配置 {name}：先用 configs new 建一个", f"there is no config {name}: make one with configs new"
+            f"没有配置 {name}：先用 configs new 建一个", f"there is no config {name}: create one with configs new"
         )
     return Config(name=name, path=path, facts=facts)
 
@@ -231,7 +231,7 @@ def store(
             write_json(partial / "config.json", {**facts, "name": name})
     except FileExistsError:
         raise BadInput(
-            f"配置 {name} 已存在：请换一个名称", f"the config {name} is there already: choose another name"
+            f"配置 {name} 已存在：请换一个名称", f"the config {name} already exists: choose another name"
         ) from None
     if agreed:
         consent.agree(workspace, text)

@@ -71,7 +71,7 @@ def take(
     if known_model is None or known_data is None:
         raise BadInput(
             f"{file} 里看不出模型或数据：请指定模型和数据集",
-            f"{file} does not say its model or data by name: name a model and a dataset",
+            f"{file} does not name its model or data: give a model and a dataset",
         )
     edits = []
     if model is not None or dataset is not None:
@@ -104,8 +104,8 @@ def _base(file: str, text: str) -> tuple[str, str]:
 
 def _new_file(place: Path, text: str) -> Path:
     if place.exists():
-        raise BadInput(f"{place} 已存在：请换一个文件名", f"{place} is there already: choose another file name")
+        raise BadInput(f"{place} 已存在：请换一个文件名", f"{place} already exists: choose another file name")
     if not place.parent.is_dir():
-        raise BadInput(f"没有目录 {place.parent}", f"there is no directory {place.parent}")
+        raise BadInput(f"没有目录 {place.parent}", f"directory not found: {place.parent}")
     write_text(place, text)
     return place

@@ -60,12 +60,12 @@ def fit(
             if needed <= ROOM * free and (batch >= BATCHES[0] // 2 or (method, checkpointing) == ways[-1]):
                 why = Text(
                     f"约需 {size_of_mb(needed)}，空闲 {size_of_mb(free)}",
-                    f"takes about {size_of_mb(needed)}, {size_of_mb(free)} are free",
+                    f"needs about {size_of_mb(needed)}, {size_of_mb(free)} free",
                 )
                 return Fit(
                     method=method, half=half, batch_size=batch, checkpointing=checkpointing, sdpa=use_sdpa, why=why
                 )
-    why = Text("显存很少，取最省的设置", "little memory: the settings that take least")
+    why = Text("显存很少，取最省的设置", "memory is short: the settings that need least")
     return Fit(method="qlora", half=half, batch_size=1, checkpointing=True, sdpa=use_sdpa, why=why)
 
 

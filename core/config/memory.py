@@ -67,7 +67,7 @@ def memory(shape: Shape, facts: dict[str, Any], *, cuda: bool) -> Memory:
     at_layers, at_logits = _activations(shape, setup, tokens, facts["data"]["longest"])
     logits = Part(
         name="logits",
-        label=Text("logits（每个 token 对整个词表）", "logits (each token over the whole vocabulary)"),
+        label=Text("logits（每个 token 对整个词表）", "logits (each token × vocabulary)"),
         formula=f"{tokens:,} × {shape.vocabulary:,} × {_LOGIT:g} B",
         mb=tokens * shape.vocabulary * _LOGIT / MB,
     )
@@ -188,7 +188,7 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
         if setup.checkpointing and setup.rank:
             kept //= shape.layers
         copies = kept + shape.head
-        label = Text("半精度副本", "copies in half precision")
+        label = Text("半精度副本", "half-precision copies")
         parts.append(Part(name="copies", label=label, formula=f"{copies:,} × 2 B", mb=copies * 2 / MB))
     return parts
 

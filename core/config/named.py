@@ -37,7 +37,7 @@ def model_named(workspace: Workspace, config: ConfigFile) -> str | None:
             return place.name
     raise BadInput(
         f"配置里的模型 {value} 不是工作区里的模型：先用 models link 链接它，或改成已有的模型",
-        f"the config's model {value} is no model of the workspace: link it with models link, or take one that is there",
+        f"the config's model {value} is not in the workspace: link it with models link, or use one of its models",
     )
 
 
@@ -55,8 +55,7 @@ def dataset_named(workspace: Workspace, config: ConfigFile) -> str | None:
         return path.parent.name
     raise BadInput(
         f"配置里的数据 {value} 不是工作区里的数据集：先用 datasets import 导入它，或改成已有的数据集",
-        f"the config's data {value} is no dataset of the workspace: import it with datasets import, or take one that "
-        "is there",
+        f"the config's data {value} is not in the workspace: import it with datasets import, or use one of its datasets",
     )
 
 
@@ -75,7 +74,7 @@ def place_dataset(workspace: Workspace, config: ConfigFile, name: str) -> Iterat
     if not one_dataset(config):
         raise BadInput(
             "这份配置用的不是单个数据集：请直接编辑 Python",
-            "this config does not train on one dataset of the usual kind: edit the Python instead",
+            "this config does not train on a single ordinary dataset: edit the Python file instead",
         )
     why = Text("你的数据集", "your dataset")
     for place in _FILES:

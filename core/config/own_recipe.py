@@ -66,7 +66,7 @@ def take(workspace: Workspace, content: str, name: str | None = None) -> OwnReci
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(
             "这不是配方文件，或已经损坏：请选从“配方”里导出的 JSON 文件",
-            "this is no recipe file, or it is damaged: take a JSON file that was saved from a recipe",
+            "not a recipe file, or damaged: use a JSON file saved from a recipe",
         ) from error
     ConfigFile(made.text)
     return _keep(workspace, made)
@@ -105,7 +105,7 @@ def _keep(workspace: Workspace, made: OwnRecipe) -> OwnRecipe:
     path = workspace.recipe(made.name)
     if path.exists() or made.name in RECIPES:
         raise BadInput(
-            f"配方 {made.name} 已存在：请换一个名称", f"the recipe {made.name} is there already: choose another name"
+            f"配方 {made.name} 已存在：请换一个名称", f"the recipe {made.name} already exists: choose another name"
         )
     write_json(path, made.to_json())
     return made

@@ -37,15 +37,15 @@ FEWEST_ITERATIONS = 10
 SMALL_PARAMETERS = 300_000_000
 RANKS = {"course": 64, "fast": 16, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
-_ASKED = Text("训练中要问的问题", "what is asked during the training")
+_ASKED = Text("训练中要问的问题", "evaluation questions during training")
 _LOCAL = Text("读取本地 JSON 文件", "read a local JSON file")
-_ROWS = Text("数据已经是 XTuner 的格式", "the rows are in XTuner's form already")
-_ONE_PROCESS = Text("数据少，一个进程最快", "little data: one process is fastest")
-_EVERY_LOSS = Text("每次迭代都有损失值", "a loss for every iteration")
-_REPEAT = Text("可以重现", "it can be repeated")
+_ROWS = Text("数据已经是 XTuner 的格式", "the rows are already in XTuner's format")
+_ONE_PROCESS = Text("数据少，一个进程最快", "small dataset: one process is fastest")
+_EVERY_LOSS = Text("每次迭代都有损失值", "log the loss at every iteration")
+_REPEAT = Text("可以重现", "makes the run reproducible")
 _WARM = Text(
     "预热至少要有两次迭代：只有一次时学习率一直停在起点",
-    "the warm-up needs two iterations at least: with one the learning rate stays where it begins",
+    "the warmup needs at least two iterations: with one, the learning rate stays at its start value",
 )
 
 
@@ -59,8 +59,7 @@ def check_preset(preset: ConfigFile, name: str, recipe: RecipeName) -> None:
         wanted = "full_custom_pretrain" if recipe == "pretrain" else "qlora"
         raise BadInput(
             f"配方 {recipe} 不适用于预设 {name}：请选名字里有 {wanted} 的单数据集预设，或用配方 preset 原样使用它",
-            f"the recipe {recipe} does not fit the preset {name}: choose one on one dataset with {wanted} in its name, or "
-            "take it as it is with the recipe preset",
+            f"the recipe {recipe} does not support the preset {name}: choose a single-dataset preset with {wanted} in its name, or use the recipe preset",
         )
 
 
@@ -101,7 +100,7 @@ def edits(
             path="env_cfg.dist_cfg.backend", value="gloo", why=Text("没有显卡：NCCL 要 CUDA", "no GPU: NCCL needs CUDA")
         )
     elif recipe != "course" and tiny:
-        yield from _plain_edits(Text("模型很小，不必压缩", "so small a model need not be compressed"))
+        yield from _plain_edits(Text("模型很小，不必压缩", "a model this small does not need quantization"))
 
 
 def task_edits(config: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
@@ -157,11 +156,11 @@ def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None)
     yield Edit(
         path="pack_to_max_length",
         value=False,
-        why=Text("样本又少又短，打包后几乎没有更新", "few short rows: packed, hardly any update is left"),
+        why=Text("样本又少又短，打包后几乎没有更新", "few short rows: with packing, hardly any updates remain"),
     )
     yield Edit(path="max_length", value=512, why=Text("样本都很短", "the rows are short"))
-    yield Edit(path="batch_size", value=batch, why=Text("一次看几条短样本", "several short rows at once"))
-    yield Edit(path="accumulative_counts", value=1, why=Text("每次迭代都更新参数", "every iteration is an update"))
+    yield Edit(path="batch_size", value=batch, why=Text("一次看几条短样本", "several short rows per iteration"))
+    yield Edit(path="accumulative_counts", value=1, why=Text("每次迭代都更新参数", "one update per iteration"))
     yield Edit(
         path="max_epochs",
         value=epochs,
@@ -170,47 +169,49 @@ def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None)
     yield Edit(
         path="lr",
         value=2e-3 if tiny else 6e-4 if small else 2e-4,
-        why=Text("适合这个大小的模型和更新次数", "fits a model of this size and so many updates"),
+        why=Text("适合这个大小的模型和更新次数", "suits this model size and number of updates"),
     )
     if not tiny:
         yield Edit(
             path="model.lora.r",
             value=RANKS["fast"] if small else RANKS["fast"] // 2,
-            why=Text("学会一个身份，小适配器就够", "a small adapter is enough for an identity"),
+            why=Text("学会一个身份，小适配器就够", "a small adapter is enough to learn an identity"),
         )
         alpha = 2 * RANKS["fast"] if small else RANKS["fast"]
         yield Edit(path="model.lora.lora_alpha", value=alpha, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
     yield Edit(
         path="model.lora.lora_dropout",
         value=0.0 if tiny else 0.05,
-        why=Text("更新次数少，不必丢弃太多", "few updates need little dropout"),
+        why=Text("更新次数少，不必丢弃太多", "with few updates, little dropout is needed"),
     )
     yield Edit(
-        path="save_steps", value=max(1, math.ceil(total / 3)), why=Text("训练途中也有检查点", "checkpoints on the way")
+        path="save_steps",
+        value=max(1, math.ceil(total / 3)),
+        why=Text("训练途中也有检查点", "checkpoints during training"),
     )
-    yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep each of them"))
+    yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep all of them"))
     yield Edit(path="evaluation_freq", value=max(1, math.ceil(total / 6)), why=Text("看着它学", "watch it learn"))
     yield Edit(
         path=f"{HOOK}.max_new_tokens",
         value=96 if tiny else 64,
-        why=Text("评测回答不必很长", "an evaluation answer is short"),
+        why=Text("评测回答不必很长", "evaluation answers are short"),
     )
     yield Edit(
         path="SYSTEM",
         value="",
-        why=Text("训练、评测、聊天用同一种提示", "one prompt for training, evaluation and chat"),
+        why=Text("训练、评测、聊天用同一种提示", "the same prompt for training, evaluation and chat"),
     )
     if cards > 1 or not tiny:
         yield Edit(path="warmup_ratio", value=0.1 if each * epochs >= 25 else 0.3, why=_WARM)
     yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
-    yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "nothing is packed"))
+    yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "packing is off"))
     yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
     yield Edit(path="randomness.seed", value=42, why=_REPEAT)
     if tiny or not gpu:
         yield Edit(
             path="model.use_activation_checkpointing",
             value=False,
-            why=Text("内存够用，更快", "memory is enough, and it is faster"),
+            why=Text("内存够用，更快", "memory is sufficient, and this is faster"),
         )
 
 
@@ -220,30 +221,28 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     # About 4 bytes of JSON for a token, 512 tokens for a pack.
     packs = max(1, data.stat().st_size // 2048)
     epochs = min(10, math.ceil(60 / packs))
-    why = Text(
-        "只训练适配器：全量训练在小显存上放不下", "an adapter alone: full training does not fit in little memory"
-    )
+    why = Text("只训练适配器：全量训练在小显存上放不下", "adapter only: full fine-tuning does not fit in this memory")
     lora = "dict(type=LoraConfig, r=64, lora_alpha=128, lora_dropout=0.05, bias='none', task_type='CAUSAL_LM')"
     yield Edit(path="model.lora", value=Source(lora), why=why)
     if gpu and not tiny:
         yield Edit(path="model.llm.torch_dtype", value=Source("torch.float16"), why=why)
         yield Edit(path="model.llm.quantization_config", value=quantised("float16"), why=why)
-    yield Edit(path="max_length", value=512, why=Text("一段文字的长度", "the length of a passage"))
+    yield Edit(path="max_length", value=512, why=Text("一段文字的长度", "the length of a chunk"))
     yield Edit(
         path="accumulative_counts",
         value=1,
-        why=Text("语料不多，每次迭代都更新参数", "a small corpus: every iteration is an update"),
+        why=Text("语料不多，每次迭代都更新参数", "a small corpus: one update per iteration"),
     )
     yield Edit(
         path="max_epochs",
         value=epochs,
-        why=Text("语料少就多看几遍", "a small corpus is seen several times"),
+        why=Text("语料少就多看几遍", "small corpus: several epochs"),
     )
     yield Edit(path="warmup_ratio", value=0.1 if packs * epochs >= 200 else 0.3, why=_WARM)
-    yield Edit(path="lr", value=2e-3 if tiny else 2e-4, why=Text("适配器的学习率", "the learning rate of an adapter"))
-    yield Edit(path="save_steps", value=50, why=Text("训练途中也有检查点", "checkpoints on the way"))
+    yield Edit(path="lr", value=2e-3 if tiny else 2e-4, why=Text("适配器的学习率", "a typical adapter learning rate"))
+    yield Edit(path="save_steps", value=50, why=Text("训练途中也有检查点", "checkpoints during training"))
     yield Edit(path="evaluation_freq", value=20, why=Text("看着它学", "watch it learn"))
-    yield Edit(path=f"{HOOK}.max_new_tokens", value=64, why=Text("续写不必很长", "a continuation is short"))
+    yield Edit(path=f"{HOOK}.max_new_tokens", value=64, why=Text("续写不必很长", "continuations are short"))
     yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
     yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
     yield Edit(path="randomness.seed", value=42, why=_REPEAT)
@@ -253,10 +252,10 @@ def _fitted_edits(fit: Fit) -> Iterator[Edit]:
     """Method, precision, attention and checkpointing for the GPU that is here, each only where it is not so already."""
     if fit.method == "lora":
         yield Edit(
-            path="model.llm.quantization_config", value=MISSING, why=_joined("不必压缩", "no need to squeeze", fit)
+            path="model.llm.quantization_config", value=MISSING, why=_joined("不必压缩", "no need to save memory", fit)
         )
     half = f"torch.{fit.half}"
-    why = Text("显卡支持 bf16，不易溢出", "the GPU can do bf16, which does not overflow")
+    why = Text("显卡支持 bf16，不易溢出", "the GPU supports bf16, which does not overflow")
     if fit.half == "bfloat16":
         yield Edit(path="model.llm.torch_dtype", value=Source(half), why=why)
         if fit.method == "qlora":
@@ -264,10 +263,10 @@ def _fitted_edits(fit: Fit) -> Iterator[Edit]:
         yield Edit(path=f"{WRAPPER}.dtype", value=fit.half, why=why)
         yield Edit(path=f"{WRAPPER}.loss_scale", value=MISSING, why=why)
     if not fit.checkpointing:
-        why = _joined("显存够用，不必重算激活", "memory is enough: nothing is worked out twice", fit)
+        why = _joined("显存够用，不必重算激活", "memory is sufficient: no recomputation needed", fit)
         yield Edit(path="model.use_activation_checkpointing", value=False, why=why)
     if fit.sdpa:
-        why = Text("长序列上注意力的显存不再随平方增长", "its memory does not grow with the square of the length")
+        why = Text("长序列上注意力的显存不再随平方增长", "its memory does not grow quadratically with length")
         yield Edit(path="model.llm.attn_implementation", value="sdpa", why=why)
 
 

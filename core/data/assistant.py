@@ -198,7 +198,7 @@ class Assistant:
             if len(value) > 2 * MOST_CHARACTERS or any(unicodedata.category(c) in ("Cc", "Cs") for c in value):
                 raise BadInput(
                     f"{zh}太长或有控制字符：最多 {2 * MOST_CHARACTERS} 个字符",
-                    f"the {en} is too long or holds a control character: at most {2 * MOST_CHARACTERS} characters",
+                    f"the {en} is too long or contains a control character: at most {2 * MOST_CHARACTERS} characters",
                 )
         for key, template in self.answers:
             strange = next((s for s in _ANY_SLOT.findall(template) if not _SLOT.fullmatch(s)), None)
@@ -206,16 +206,16 @@ class Assistant:
                 raise BadInput(
                     f"回答模板 {key} {f'里有不认识的占位符 {strange}' if strange else '是空的'}："
                     "可用 {name}、{assistant}、{maker}",
-                    f"the answer {key} {f'holds an unknown placeholder {strange}' if strange else 'is empty'}: "
+                    f"the answer {key} {f'contains an unknown placeholder {strange}' if strange else 'is empty'}: "
                     "use {name}, {assistant} and {maker}",
                 )
         for question in self.questions:
             if not question.strip():
-                raise BadInput("问题是空的：请填写", "a question is empty: give it")
+                raise BadInput("问题是空的：请填写", "a question is empty: enter one")
             if plain(question) in held_out():
                 raise BadInput(
                     f"“{question}”是评分时要问的，不能用来训练：换一种问法",
-                    f"“{question}” is what the scores ask and is not trained on: ask it another way",
+                    f"“{question}” is a scoring question and must not be in the training data: rephrase it",
                 )
         return self if nickname == self.nickname else Assistant(**{**self.values(), "nickname": nickname})
 

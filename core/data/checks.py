@@ -38,66 +38,66 @@ class Kind:
 _KINDS = {
     "placeholder": Kind(
         "error",
-        Text("回答里还有没填的占位符 {}", "an answer holds the placeholder {}"),
-        Text("填上名字：用“查找替换”，或重新导入时填写", "fill in the name: find and replace, or give it at the import"),
+        Text("回答里还有没填的占位符 {}", "an answer contains the placeholder {}"),
+        Text("填上名字：用“查找替换”，或重新导入时填写", "fill in the name with find and replace, or when importing"),
     ),
     "other": Kind(
         "warning",
         Text("回答里有别家助手的名字 {}", "an answer names another assistant: {}"),
-        Text("改成你的助手，或删去这一行", "name your own, or delete the row"),
+        Text("改成你的助手，或删去这一行", "change it to your assistant's name, or delete the row"),
     ),
     "control": Kind(
         "warning",
-        Text("有看不见的控制字符 {}", "it holds a control character that cannot be seen: {}"),
-        Text("用“清理”删去", "remove it with “clean up”"),
+        Text("有看不见的控制字符 {}", "it contains an invisible control character: {}"),
+        Text("用“清理”删去", "remove it with “Clean up”"),
     ),
     "mixed": Kind(
         "warning",
         Text("一个词里混了两种字母：{}", "one word mixes two alphabets: {}"),
-        Text("多半是形近字：重新输入这个词", "letters that look alike: type the word anew"),
+        Text("多半是形近字：重新输入这个词", "probably look-alike letters: retype the word"),
     ),
     "token_end": Kind(
         "error",
-        Text("回答里有结束标记 {}：训练和对话都会在这里断掉", "an answer holds {}, which ends it there, in training and in chat"),
+        Text("回答里有结束标记 {}：训练和对话都会在这里断掉", "an answer contains {}, which ends it at that point in training and chat"),
         Text("用“去掉首尾标记”一次去掉，或在导入时选上（--strip-tokens）",
-             "take them off with “take off tokens”, or at the import (--strip-tokens)"),
+             "remove them with “Remove template tokens”, or when importing (--strip-tokens)"),
     ),
     "token": Kind(
         "warning",
-        Text("文字里有对话模板的标记 {}", "a text holds the token {} of a prompt template"),
+        Text("文字里有对话模板的标记 {}", "a text contains the prompt template token {}"),
         Text("模板由 XTuner 加上：用“去掉首尾标记”去掉，或在导入时选上（--strip-tokens）",
-             "XTuner adds its template's own: use “take off tokens”, or choose so at the import (--strip-tokens)"),
+             "XTuner adds the tokens of its template: use “Remove template tokens”, or --strip-tokens when importing"),
     ),
     "token_own": Kind(
         "error",
         Text("文字里有所选对话模板自己的标记 {}，模型会当成新的一轮",
-             "a text holds {} of the chosen prompt template, which the model takes for another turn"),
-        Text("用“去掉首尾标记”去掉；在中间的用“查找替换”", "use “take off tokens”, or find and replace within a text"),
+             "a text contains {} of the selected prompt template, which the model would take for a new turn"),
+        Text("用“去掉首尾标记”去掉；在中间的用“查找替换”", "use “Remove template tokens”, or find and replace inside texts"),
     ),
     "empty": Kind(
         "warning",
         Text("第 {} 轮的问题是空的", "turn {} has an empty question"),
-        Text("补上问题，或删去这一行", "give the question, or delete the row"),
+        Text("补上问题，或删去这一行", "enter the question, or delete the row"),
     ),
     "long": Kind(
         "warning",
         Text("这一行有 {} 个字，多半超过 max_length", "the row has {} characters, probably more than max_length"),
-        Text("拆成几行，或看统计里会截去多少", "split it, or see in the statistics what is cut"),
+        Text("拆成几行，或看统计里会截去多少", "split it, or see in the statistics how much is truncated"),
     ),
     "contradiction": Kind(
         "warning",
-        Text("与第 {} 行同一个问题、不同的回答", "answers row {}'s question differently"),
+        Text("与第 {} 行同一个问题、不同的回答", "gives a different answer to the question of row {}"),
         Text("只留一个", "keep one of the two"),
     ),
     "order": Kind(
         "warning",
         Text("轮次的顺序不对：{}", "its turns were out of order: {}"),
-        Text("看看这一行还通不通，不通就改好或删去", "see whether the row still makes sense; if not, mend or delete it"),
+        Text("看看这一行还通不通，不通就改好或删去", "check that the row still makes sense; otherwise fix or delete it"),
     ),
     "near": Kind(
         "warning",
-        Text("与第 {} 行几乎一样", "is nearly the same as row {}"),
-        Text("只留一个，或改得不同一些", "keep one of the two, or make them differ more"),
+        Text("与第 {} 行几乎一样", "is nearly identical to row {}"),
+        Text("只留一个，或改得不同一些", "keep one of the two, or make them more different"),
     ),
 }  # fmt: skip
 
@@ -197,8 +197,8 @@ class Checks:
                     kind="repeated",
                     severity="warning",
                     where="rows",
-                    message=Text(f"{repeated:,} 行与前面的行完全相同", f"{repeated:,} rows are the same as one before"),
-                    hint=Text("用“清理”删去重复的行", "remove repeated rows with “clean up”"),
+                    message=Text(f"{repeated:,} 行与前面的行完全相同", f"{repeated:,} rows duplicate an earlier one"),
+                    hint=Text("用“清理”删去重复的行", "remove duplicate rows with “Clean up”"),
                 )
             )
         return found
@@ -211,11 +211,11 @@ class Checks:
             where="rows",
             message=Text(
                 f"{self.rows} 行里只有 {self.unique_rows} 行不同，{share:.2f}% 是重复",
-                f"only {self.unique_rows} of {self.rows} rows differ; {share:.2f}% are repeats",
+                f"only {self.unique_rows} of {self.rows} rows are unique; {share:.2f}% are duplicates",
             ),
             hint=Text(
                 "重复太多会过拟合，模型会用身份回答一切：用 balanced 配方",
-                "so much repetition overfits, and every question is answered with the identity: use the balanced recipe",
+                "this much repetition overfits: the model answers every question with its identity. Use the balanced recipe",
             ),
         )
 

@@ -49,8 +49,7 @@ class Wanted:
         if not 50 <= self.chunk <= 100_000 or not 0 <= self.overlap <= self.chunk // 2:
             raise BadInput(
                 f"分块长度 {self.chunk}、重叠 {self.overlap} 不可用：长度 50 到 100000，重叠不超过一半",
-                f"pieces of {self.chunk} characters with {self.overlap} repeated cannot be: take 50 to 100000, and at most "
-                "half of it repeated",
+                f"invalid chunk size {self.chunk} or overlap {self.overlap}: use 50 to 100000 characters, and an overlap of at most half of that",
             )
 
 
@@ -107,7 +106,7 @@ def pieces(
                 if told.pieces > MOST_PIECES:
                     raise BadInput(
                         f"超过 {MOST_PIECES} 段：请增大分块长度或分开导入",
-                        f"over {MOST_PIECES} pieces: take longer ones, or import in parts",
+                        f"more than {MOST_PIECES} chunks: use longer chunks, or import in parts",
                     )
                 last = place == len(cut) - 1
                 yield {"conversation": [{"input": "", "output": piece, "need_eos_token": last}]}
@@ -124,7 +123,7 @@ def make(
 ) -> tuple[Dataset, Told, list[Finding]]:
     """Make a dataset of documents. With `keep`, the files are moved into it. Raises BadInput; then nothing is written."""
     if not files:
-        raise BadInput("没有文件：请至少选一个", "there is no file: choose one at least")
+        raise BadInput("没有文件：请至少选一个", "no file given: choose at least one")
     wanted, told = wanted or Wanted(), Told()
     if name is not None:
         workspace.dataset(name)
@@ -177,11 +176,11 @@ def _of_spoken(names: list[str]) -> list[Finding]:
     shown = [name[:60] for name in names[:5]]
     message = Text(
         f"看起来是问答或聊天记录，当作文字了：{'、'.join(shown)}（共 {len(names)} 个文件）",
-        f"looks like a dialogue or a chat log and was taken as text: {', '.join(shown)} ({len(names)} files)",
+        f"looks like a dialogue or chat log and was imported as plain text: {', '.join(shown)} ({len(names)} files)",
     )
     hint = Text(
         "要教模型一问一答，就用“导入文件”（datasets import）",
-        "to teach the turns, import it as a file (datasets import)",
+        "to teach the model to take turns, import it as a dialogue (datasets import)",
     )
     return [Finding(kind="spoken", severity="warning", where="rows", message=message, hint=hint)]
 
@@ -194,7 +193,7 @@ def sources_of(dataset: Dataset) -> list[Path]:
         if not path.is_file() or sha256(path) != digest:
             raise BadInput(
                 f"原文件 {path} 不在了或内容变了，无法重做",
-                f"the file {path} is gone or has changed: it cannot be remade",
+                f"the file {path} was deleted or has changed: the dataset cannot be recreated",
             )
         found.append(path)
     return found

@@ -125,7 +125,7 @@ class Draft:
     def replace(self, find: str, put: str, part: Part = "all", *, case: bool = True) -> int:
         """Replace a text in all rows; in how many rows it was. Raises BadInput for nothing to find."""
         if not find:
-            raise BadInput("要查找的文字是空的", "there is nothing to find")
+            raise BadInput("要查找的文字是空的", "enter the text to find")
         edit = {"edit": "replace", "find": find, "put": put, "part": part, "case": case}
         with self._latest():
             count = self.matches(find, part, case=case)

@@ -18,20 +18,20 @@ def check_nickname(nickname: str) -> str:
         unicodedata.category(character) not in ("Mn", "Me", "Cf") and character not in _SKIN_TONES for character in name
     )
     if not length:
-        raise BadInput("昵称是空的：请填写 1 到 30 个字符", "the nickname is empty: give 1 to 30 characters")
+        raise BadInput("昵称是空的：请填写 1 到 30 个字符", "the nickname is empty: enter 1 to 30 characters")
     if length > MOST_CHARACTERS or len(name) > 8 * MOST_CHARACTERS:
         raise BadInput(
             f"昵称有 {length} 个字符，太长：最多 {MOST_CHARACTERS} 个",
-            f"the nickname has {length} characters, which is too long: at most {MOST_CHARACTERS}",
+            f"the nickname has {length} characters; the limit is {MOST_CHARACTERS}",
         )
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
         raise BadInput(
-            "昵称里有换行或控制字符：请删去", "the nickname holds a line break or a control character: remove it"
+            "昵称里有换行或控制字符：请删去", "the nickname contains a line break or control character: remove it"
         )
     for part in ("/", "\\", "<|", "|>", "<s>", "<unk>"):
         if part in name:
             raise BadInput(
                 f"昵称里不能有 {part}：请删去或换一个昵称",
-                f"the nickname must not hold {part}: remove it or choose another",
+                f"the nickname must not contain {part}: remove it or choose another",
             )
     return name

@@ -31,7 +31,7 @@ _MOST_PROCESSES = 4
 _PIPE_BYTES = 1 << 20
 _KILLED = WorkFailed(
     "读文件的进程中断了，多半是内存不够：关掉别的程序再导入",
-    "the process that reads the file was ended, most likely for want of memory: close other programs and import again",
+    "the process reading the file was killed, most likely out of memory: close other programs and import again",
 )
 
 

@@ -75,9 +75,9 @@ def _problems(row: Row, shown: dict[str, Any], system: str, max_length: int) -> 
         place = shown["doubled_bos"][0] + 1
         warn(
             f"第 {place} 个 token 又是一个开始符 <s>（BOS 重复）",
-            f"token {place} is a second beginning-of-sequence in a row",
+            f"token {place} is a duplicate beginning-of-sequence token",
             "数据里写了 <s>，而训练会自己加：从数据里删去",
-            "the data holds it and training adds its own: remove it from the data",
+            "the data contains one and training adds another: remove it from the data",
         )
     said = "\n".join(turn["system"] for turn in row["conversation"] if turn.get("system"))
     if said != system and said:
@@ -85,27 +85,27 @@ def _problems(row: Row, shown: dict[str, Any], system: str, max_length: int) -> 
             "这一行有系统提示词，而评测和对话时不发送同样的",
             "the row has a system prompt that evaluation and chat do not send",
             "在配置里把 SYSTEM 设成同样的文字，或从数据里删去",
-            "set the config's SYSTEM to the same text, or remove it from the data",
+            "set SYSTEM in the config to the same text, or remove it from the data",
         )
     elif system and not said:
         warn(
             "评测和对话时会发送系统提示词，而这一行没有",
             "evaluation and chat send a system prompt that the row does not have",
             "把配置里的 SYSTEM 设为空，或在数据里加上它",
-            "empty the config's SYSTEM, or add it to the data",
+            "clear SYSTEM in the config, or add it to the data",
         )
     if len(shown["tokens"]) > max_length:
         warn(
             f"有 {len(shown['tokens'])} 个 token，超过 max_length={max_length}：后面的会被截去",
-            f"it has {len(shown['tokens'])} tokens, more than max_length={max_length}: the rest is cut off",
+            f"it has {len(shown['tokens'])} tokens, more than max_length={max_length}: the rest is truncated",
             "增大 max_length，或把这一行拆开",
-            "a larger max_length, or split the row",
+            "increase max_length, or split the row",
         )
     if not any(token["trained"] for token in shown["tokens"][:max_length]):
         warn(
             "没有一个 token 参与训练",
-            "not one token is trained on",
+            "no token is trained on",
             "回答被截去或不计损失：缩短问题",
-            "the answer is cut off or not counted: shorten the question",
+            "the answer is truncated or excluded: shorten the question",
         )
     return problems

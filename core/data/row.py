@@ -52,9 +52,9 @@ def problem(row: object, *, whole: bool = False) -> Text | None:
             part = "output" if isinstance(asked, str) else "input"
             return Text(f"第 {number} 轮的 {part} 不是文字", f"turn {number} has no text {part}")
         if not isinstance(system, str):
-            return Text(f"第 {number} 轮的系统提示词不是文字", f"turn {number} has a system prompt that is no text")
+            return Text(f"第 {number} 轮的系统提示词不是文字", f"turn {number} has a system prompt that is not text")
         if not whole and not _is_whole(system, asked, answered):
-            return Text(f"第 {number} 轮有残缺的字符", f"turn {number} holds half a character")
+            return Text(f"第 {number} 轮有残缺的字符", f"turn {number} contains an incomplete character")
         if not answered.strip():
             return Text(f"第 {number} 轮的回答是空的", f"turn {number} has an empty output")
         if number == 1 and len(turns) > 1 and not asked.strip():
@@ -63,7 +63,7 @@ def problem(row: object, *, whole: bool = False) -> Text | None:
 
 
 def _is_whole(*texts: str) -> bool:
-    """Whether texts can be written: none holds half a character."""
+    """Whether texts can be written: none contains an incomplete character."""
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:

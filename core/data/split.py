@@ -27,7 +27,7 @@ def split(
     for wanted in names:
         if workspace.dataset(wanted).exists():
             raise BadInput(
-                f"数据集 {wanted} 已存在：请换一个名称", f"the dataset {wanted} is there already: choose another"
+                f"数据集 {wanted} 已存在：请换一个名称", f"the dataset {wanted} already exists: choose another"
             )
     train = part(workspace, dataset, "train", share, seed, names[0])
     return train, part(workspace, dataset, "held_out", share, seed, names[1])
@@ -53,8 +53,7 @@ def part(workspace: Workspace, dataset: Dataset, which: str, share: float, seed:
     if sum(_held(row, share, seed) for row in dataset.each()) in (0, dataset.rows):
         raise BadInput(
             f"{dataset.name} 只有 {dataset.unique_rows} 行不同，按 {share} 分不出两份：增大比例或换一个种子",
-            f"{dataset.name} has only {dataset.unique_rows} different rows: a share of {share} leaves a part empty; take a "
-            "larger share or another seed",
+            f"{dataset.name} has only {dataset.unique_rows} unique rows: a share of {share} leaves one part empty; use a larger share or another seed",
         )
     made = {
         "kind": "split",

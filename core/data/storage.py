@@ -169,7 +169,7 @@ def short_name(name: str) -> str:
 
 def is_taken(name: str | None) -> BadInput:
     """The refusal of a name that another dataset has."""
-    return BadInput(f"数据集 {name} 已存在：请换一个名称", f"the dataset {name} is there already: choose another name")
+    return BadInput(f"数据集 {name} 已存在：请换一个名称", f"the dataset {name} already exists: choose another name")
 
 
 def find(workspace: Workspace, name: str) -> Dataset:
@@ -179,7 +179,7 @@ def find(workspace: Workspace, name: str) -> Dataset:
     if facts is None:
         raise BadInput(
             f"没有数据集 {name}：先用 datasets assistant 或 datasets import 建一个",
-            f"there is no dataset {name}: make one with datasets assistant or datasets import",
+            f"there is no dataset {name}: create one with datasets assistant or datasets import",
         )
     return Dataset(
         name=name,

@@ -69,7 +69,7 @@ def count(
         _run(workspace, _arguments(workspace, model, data, sha256, template, every))
         known = kept_lengths(workspace, model, sha256, template, every)
     if known is None:
-        raise WorkFailed("没有得到 token 数", "there is no count of tokens")
+        raise WorkFailed("没有得到 token 数", "the tokens have not been counted")
     return known
 
 
@@ -187,7 +187,7 @@ def _run(workspace: Workspace, arguments: list[Any]) -> None:
     answer = answer_of(argv, seconds=MOST_SECONDS, env=engine_environment(workspace))
     if answer.late:
         raise WorkFailed(
-            f"统计 token 超过 {MOST_SECONDS} 秒，已停止", f"counting tokens took more than {MOST_SECONDS} s"
+            f"统计 token 超过 {MOST_SECONDS} 秒，已停止", f"counting tokens took longer than {MOST_SECONDS} s"
         )
     if answer.returncode != 0:
         raise WorkFailed(f"引擎的分词器出错：{answer.said}", f"the engine's tokenizer failed: {answer.said}")

@@ -25,7 +25,7 @@ CHANGES = "changes.json"
 def save(workspace: Workspace, draft: Draft, name: str | None = None) -> Dataset:
     """Make a version of the edited rows, and empty the draft. Raises BadInput where a row cannot be trained on."""
     if not draft.edits:
-        raise BadInput("没有改动可以保存", "there is no change to save")
+        raise BadInput("没有改动可以保存", "there are no changes to save")
     wrong = draft.problems()
     if wrong:
         number, reason = wrong[0]
@@ -33,10 +33,10 @@ def save(workspace: Workspace, draft: Draft, name: str | None = None) -> Dataset
         where_en = f"row {number}" if number > 0 else "an added row"
         raise BadInput(
             f"{where}还不能用：{reason.zh}（共 {len(wrong)} 行），改好后再保存",
-            f"{where_en} cannot be used yet: {reason.en} ({len(wrong)} such rows); mend it, then save",
+            f"{where_en} is not usable yet: {reason.en} ({len(wrong)} such rows); fix it, then save",
         )
     if draft.rows == 0:
-        raise BadInput("所有的行都删除了：至少留一行", "every row is deleted: leave one at least")
+        raise BadInput("所有的行都删除了：至少留一行", "every row is deleted: keep at least one")
     made = _write(workspace, draft.dataset, draft.edits, name, draft)
     draft.discard()
     return made
@@ -83,7 +83,9 @@ def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> t
         parent = _parent(workspace, dataset)
         new = split.part(workspace, parent, made["part"], made["share"], made["seed"], name)
     else:
-        raise BadInput(f"不知道数据集 {dataset.name} 是怎样生成的", f"how {dataset.name} was made is not known")
+        raise BadInput(
+            f"不知道数据集 {dataset.name} 是怎样生成的", f"there is no record of how {dataset.name} was created"
+        )
     return new, new.sha256 == dataset.sha256
 
 
@@ -156,7 +158,7 @@ def _parent(workspace: Workspace, dataset: Dataset) -> Dataset:
     parent = storage.find(workspace, dataset.made["of"])
     if parent.sha256 != dataset.made["of_sha256"]:
         raise BadInput(
-            f"数据集 {parent.name} 已不是当初的内容，无法重做", f"the dataset {parent.name} is not what it was then"
+            f"数据集 {parent.name} 已不是当初的内容，无法重做", f"the dataset {parent.name} has changed since"
         )
     return parent
 
@@ -167,7 +169,8 @@ def _source(dataset: Dataset) -> Path:
     path = path if path.is_absolute() else dataset.path / path
     if not path.is_file() or sha256(path) != dataset.made["source_sha256"]:
         raise BadInput(
-            f"原文件 {path} 不在了或内容变了，无法重做", f"the file {path} is gone or has changed: it cannot be remade"
+            f"原文件 {path} 不在了或内容变了，无法重做",
+            f"the file {path} was deleted or has changed: the dataset cannot be recreated",
         )
     return path
 

@@ -50,15 +50,15 @@ def card(run: Run, checkpoint: str | None, *, whole: bool) -> str:
         f"| 提示模板 / prompt template | {run.template.title} |",
         f"| XTuner | {run.facts.versions.get('xtuner') or '-'} |",
         "",
-        "怎样得到它：`export.json`、`xtuner_config.py`。 / How it was made: `export.json`, `xtuner_config.py`.",
+        "怎样生成的：`export.json`、`xtuner_config.py`。 / How it was created: `export.json`, `xtuner_config.py`.",
         "",
-        "完整的模型（合并后）/ the whole model (merged):",
+        "完整的模型（合并后）/ the complete model (merged):",
         "",
         _LOAD,
     ]
     if not whole:
-        lines += ["", "只有适配器 / the adapter alone:", "", _LOAD_ADAPTER]
+        lines += ["", "只有适配器 / the adapter only:", "", _LOAD_ADAPTER]
     if talks(run):
-        asked = "提问：分词器的 chat_template 就是训练时用的模板 / to ask: the tokenizer's chat_template is that of the training:"
+        asked = "提问：分词器的 chat_template 就是训练时用的模板 / to ask it: the tokenizer's chat_template is the one used in training:"
         lines += ["", asked, "", _ASK]
     return "\n".join(lines) + "\n"

@@ -48,7 +48,7 @@ class Form:
         if dtype is not None and dtype not in DTYPES:
             raise BadInput(
                 f"精度 {dtype} 不可用：可用 {'、'.join(DTYPES)}",
-                f"the precision {dtype} cannot be used: take one of {', '.join(DTYPES)}",
+                f"the precision {dtype} is invalid: use one of {', '.join(DTYPES)}",
             )
         if shard_size is None:
             return cls(dtype=dtype)
@@ -57,7 +57,7 @@ class Form:
         if count < 1_000_000:
             raise BadInput(
                 f"分片大小 {shard_size!r} 不可用：写成 2GB 或 500MB，至少 1MB",
-                f"the shard size {shard_size!r} cannot be used: write 2GB or 500MB, 1MB at least",
+                f"the shard size {shard_size!r} is invalid: write 2GB or 500MB; at least 1MB",
             )
         return cls(dtype=dtype, shard_bytes=count)
 
@@ -104,14 +104,14 @@ def start(
     """Start `steps` for a run as one job. Raises BadInput where a step has nothing to work on, or one runs already."""
     whole_model = full(run)
     steps = steps_of(run) if steps is None else steps
-    busy = Text(f"训练 {run.id} 正在导出", f"the run {run.id} is being exported already")
+    busy = Text(f"训练 {run.id} 正在导出", f"the run {run.id} is already being exported")
     with only_one(run.jobs, "export", busy) as begin:
         sweep(run)
         model = models.usable(workspace, run.facts.model.name)
         if whole_model and "merge" in steps:
             raise BadInput(
                 f"训练 {run.id} 是全量微调，不需要合并：转换出来的就是完整的模型",
-                f"the run {run.id} trained the full model, so there is nothing to merge: convert gives the whole model",
+                f"the run {run.id} trained the full model, so there is nothing to merge: export convert gives the complete model",
             )
         chosen, made_of = None, run.merged if whole_model else run.adapter
         artefacts = []
@@ -121,7 +121,7 @@ def start(
         elif not made_of.exists():
             raise BadInput(
                 f"训练 {run.id} 还没有转换：先 export convert",
-                f"the run {run.id} has no adapter yet: export convert first",
+                f"the run {run.id} has no adapter yet: run export convert first",
             )
         else:
             used = (read_json(made_of / "export.json") or {}).get("checkpoint")
@@ -129,13 +129,14 @@ def start(
             if whole_model and chosen is None:
                 raise BadInput(
                     f"导出所用的检查点 {used} 已不在：请重新转换",
-                    f"the checkpoint {used} that was exported is gone: convert again",
+                    f"the checkpoint {used} of the adapter was deleted: convert again",
                 )
         if "merge" in steps:
             artefacts.append(run.merged / "config.json")
         elif "verify" in steps and "convert" not in steps and not run.merged.exists():
             raise BadInput(
-                f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
+                f"训练 {run.id} 还没有合并：先 export merge",
+                f"the run {run.id} is not merged yet: run export merge first",
             )
         template, questions = run.template, asked(run)
         plan = {

@@ -41,7 +41,7 @@ def _schedule(case: Case) -> Iterator[Problem]:
             "accumulative_counts",
             (
                 f"{plan.iters} 次迭代总共只有 {plan.updates} 次参数更新，多半学不会",
-                f"{plan.iters} iterations are only {plan.updates} optimizer updates in all: too few to learn",
+                f"{plan.iters} iterations make only {plan.updates} optimizer updates: too few to learn",
             ),
             (f"设置 {said(fix)}", f"set {said(fix)}"),
             fix,
@@ -53,7 +53,7 @@ def _schedule(case: Case) -> Iterator[Problem]:
             "save_steps",
             (
                 f"每 {save} 次迭代保存，但总共只有 {plan.iters} 次：途中不会有检查点",
-                f"a checkpoint every {save} iterations, of {plan.iters} in all: none before the end",
+                f"a checkpoint every {save} iterations, but {plan.iters} in total: none before the end",
             ),
             (f"设置 {said(fix)}", f"set {said(fix)}"),
             fix,
@@ -65,7 +65,7 @@ def _schedule(case: Case) -> Iterator[Problem]:
             "evaluation_freq",
             (
                 f"每 {every} 次迭代评测，但总共只有 {plan.iters} 次：途中看不到回答",
-                f"an evaluation every {every} iterations, of {plan.iters} in all: no answers on the way",
+                f"an evaluation every {every} iterations, but {plan.iters} in total: no answers during training",
             ),
             (f"设置 {said(fix)}", f"set {said(fix)}"),
             fix,
@@ -75,9 +75,9 @@ def _schedule(case: Case) -> Iterator[Problem]:
             "max_epochs",
             (
                 "同时给了 max_epochs 和 max_iters，XTuner 会拒绝",
-                "both max_epochs and max_iters are given, XTuner refuses",
+                "both max_epochs and max_iters are set, which XTuner refuses",
             ),
-            ("在 Python 里删掉其中一个", "take one of them out of the Python"),
+            ("在 Python 里删掉其中一个", "remove one of them in the Python file"),
             severity="error",
         )
     low, high = facts["data"].get("packs", [0, 0])
@@ -86,9 +86,9 @@ def _schedule(case: Case) -> Iterator[Problem]:
             "seed",
             (
                 f"没有固定随机种子，打包结果会在 {low} 到 {high} 个序列之间变化，迭代数随之变化",
-                f"no seed is fixed: packing gives {low} to {high} sequences, and the iterations change with it",
+                f"no fixed seed: packing gives {low} to {high} sequences, so the number of iterations varies",
             ),
-            ("设置 seed，或 map_num_proc=1", "fix the seed, or set map_num_proc=1"),
+            ("设置 seed，或 map_num_proc=1", "set a seed, or map_num_proc=1"),
             {"map_num_proc": 1},
         )
 
@@ -98,12 +98,12 @@ def _learning(case: Case) -> Iterator[Problem]:
     rates = _RATES_TINY if 0 < case.model.parameters and case.model.toy else _RATES
     low, high, usual = rates["adapter" if case.adapter else "full"]
     if isinstance(rate, int | float) and not low <= rate <= high:
-        way = ("适配器", "an adapter") if case.adapter else ("全量训练", "full training")
+        way = ("适配器", "an adapter") if case.adapter else ("全量训练", "full fine-tuning")
         yield problem(
             "lr",
             (
                 f"学习率 {rate:g} 超出{way[0]}常用的 {low:g} … {high:g}",
-                f"a learning rate of {rate:g} is outside {low:g} … {high:g}, what {way[1]} takes",
+                f"the learning rate {rate:g} is outside {low:g} … {high:g}, the usual range for {way[1]}",
             ),
             (f"设置 lr={usual:g}", f"set lr={usual:g}"),
             {"lr": usual},
@@ -114,7 +114,7 @@ def _learning(case: Case) -> Iterator[Problem]:
             "max_length",
             (
                 f"最长的序列有 {longest} 个 token，超过模型的上限 {positions}",
-                f"the longest sequence has {longest} tokens, the model takes {positions}",
+                f"the longest sequence has {longest} tokens; the model supports {positions}",
             ),
             (f"设置 max_length={positions}", f"set max_length={positions}"),
             {"max_length": positions},
@@ -137,8 +137,7 @@ def _data(case: Case) -> Iterator[Problem]:
             ),
             (
                 "在“数据”页为这个模型重新生成数据集（datasets assistant --model），或修改回答里的模型名和开发者",
-                "make the dataset again for this model on the Dataset page (datasets assistant --model), or change the name "
-                "and maker in its answers",
+                "create the dataset again for this model on the Dataset page (datasets assistant --model), or change the name and developer in its answers",
             ),
         )
     if rows > 100 and unique < rows / 100:
@@ -146,8 +145,7 @@ def _data(case: Case) -> Iterator[Problem]:
             "dataset",
             (
                 f"{rows} 行里只有 {unique} 行不同（{100 * (1 - unique / rows):.2f}% 是重复的）：很快就会过拟合，什么都答这几句",
-                f"only {unique} of {rows} rows differ ({100 * (1 - unique / rows):.2f}% are repeats): it overfits, and "
-                "answers everything with them",
+                f"only {unique} of {rows} rows differ ({100 * (1 - unique / rows):.2f}% are duplicates): the model overfits and answers everything with them",
             ),
             ("换用 balanced 数据集", "use the balanced dataset"),
         )
@@ -157,9 +155,9 @@ def _data(case: Case) -> Iterator[Problem]:
             "pack_to_max_length",
             (
                 "打包但没有变长注意力：一条样本能看到同一包里更早的样本，重复的答案可以照抄",
-                "packed without varlen attention: a row sees those before it in its pack, and can copy repeated answers",
+                "packing without varlen attention: a row sees earlier rows in its pack and can copy repeated answers",
             ),
-            ("样本少时关闭打包", "with few rows switch packing off"),
+            ("样本少时关闭打包", "for small datasets, turn packing off"),
             {"pack_to_max_length": False} if few else None,
         )
     if data.get("truncated"):
@@ -169,7 +167,7 @@ def _data(case: Case) -> Iterator[Problem]:
             "max_length",
             (
                 f"{data['truncated']} 行会被截断（最长 {data['raw_longest']} 个 token）：答案的结尾学不到",
-                f"{data['truncated']} rows are cut off (the longest has {data['raw_longest']} tokens): the ends of "
+                f"{data['truncated']} rows are truncated (the longest has {data['raw_longest']} tokens): the ends of "
                 "their answers are not learned",
             ),
             (f"设置 max_length={length}", f"set max_length={length}"),
@@ -180,9 +178,9 @@ def _data(case: Case) -> Iterator[Problem]:
             "dataset",
             (
                 f"{data['dropped']} 行没有可学的答案，XTuner 会丢掉",
-                f"{data['dropped']} rows have no answer to learn: XTuner leaves them out",
+                f"{data['dropped']} rows have no answer to train on: XTuner skips them",
             ),
-            ("检查这些行的 output", "look at the output of these rows"),
+            ("检查这些行的 output", "check the output of these rows"),
         )
 
 
@@ -194,7 +192,7 @@ def _machine(case: Case) -> Iterator[Problem]:
     if not case.cuda and case.quantised:
         yield problem(
             "quantisation",
-            ("没有可用的 CUDA 显卡，量化的权重无法加载", "there is no CUDA GPU, and quantised weights need one"),
+            ("没有可用的 CUDA 显卡，量化的权重无法加载", "quantized weights need a CUDA GPU, and there is none"),
             ("设置 quantisation=none 和 precision=fp32", "set quantisation=none and precision=fp32"),
             {"quantisation": "none", "precision": "fp32"},
             "error",
@@ -202,7 +200,7 @@ def _machine(case: Case) -> Iterator[Problem]:
     if not case.cuda and half:
         yield problem(
             "precision",
-            ("没有可用的 CUDA 显卡，混合精度会报错退出", "there is no CUDA GPU, and mixed precision fails without"),
+            ("没有可用的 CUDA 显卡，混合精度会报错退出", "mixed precision needs a CUDA GPU, and there is none"),
             ("设置 precision=fp32", "set precision=fp32"),
             {"precision": "fp32"},
             "error",
@@ -210,7 +208,7 @@ def _machine(case: Case) -> Iterator[Problem]:
     if case.quantised and not case.adapter:
         yield problem(
             "quantisation",
-            ("量化的权重不能直接训练", "quantised weights cannot be trained themselves"),
+            ("量化的权重不能直接训练", "quantized weights cannot be trained directly"),
             ("设置 method=qlora，或 quantisation=none", "set method=qlora, or quantisation=none"),
             {"method": "qlora"},
             "error",
@@ -221,7 +219,7 @@ def _machine(case: Case) -> Iterator[Problem]:
             "precision",
             (
                 "模型以 bf16 训练而成，用 fp16 可能溢出成 NaN",
-                "the model was made in bf16: in fp16 it may overflow to NaN",
+                "the model was trained in bf16: in fp16 it may overflow to NaN",
             ),
             ("设置 precision=bf16", "set precision=bf16"),
             {"precision": "bf16"} if case.machine.get("bf16") else None,
@@ -229,7 +227,7 @@ def _machine(case: Case) -> Iterator[Problem]:
     if case.cuda and half and dtype == "bfloat16" and not case.machine.get("bf16"):
         yield problem(
             "precision",
-            ("这张显卡不支持 bf16", "this GPU cannot do bf16"),
+            ("这张显卡不支持 bf16", "this GPU does not support bf16"),
             ("设置 precision=fp16", "set precision=fp16"),
             {"precision": "fp16"},
             "error",
@@ -240,7 +238,7 @@ def _machine(case: Case) -> Iterator[Problem]:
             "batch_size",
             (
                 "变长注意力要求批大小为 1，XTuner 会报错退出",
-                "varlen attention takes a batch size of 1, or XTuner fails",
+                "varlen attention requires a batch size of 1; otherwise XTuner fails",
             ),
             ("设置 batch_size=1", "set batch_size=1"),
             {"batch_size": 1},
@@ -250,8 +248,8 @@ def _machine(case: Case) -> Iterator[Problem]:
     if flash and not case.machine.get("flash"):
         yield problem(
             "use_varlen_attn" if varlen else "attn_implementation",
-            ("需要 flash-attn，这里没有安装", "this needs flash-attn, which is not installed here"),
-            ("关掉它，或安装 flash-attn", "switch it off, or install flash-attn"),
+            ("需要 flash-attn，这里没有安装", "this requires flash-attn, which is not installed"),
+            ("关掉它，或安装 flash-attn", "turn it off, or install flash-attn"),
             {"use_varlen_attn": False} if varlen else {"attn_implementation": "eager"},
             "error",
         )
@@ -268,11 +266,11 @@ def _space(case: Case) -> Iterator[Problem]:
         "memory",
         (
             f"大约需要 {wants} {place[0]}，现在空闲 {has}：会溢出",
-            f"it takes about {wants} {place[1]}, {has} are free: it will run out",
+            f"training needs about {wants} {place[1]}, {has} free: it will run out of memory",
         ),
         (
             f"设置 {said(fix)}" if fix else "换更小的模型，或释放内存",
-            f"set {said(fix)}" if fix else "take a smaller model, or free memory",
+            f"set {said(fix)}" if fix else "use a smaller model, or free memory",
         ),
         fix,
         "error",
@@ -287,9 +285,9 @@ def _disk(case: Case) -> Iterator[Problem]:
             "save_total_limit",
             (
                 f"检查点约需 {size(wanted)} 磁盘，只剩 {size(case.free_disk)}",
-                f"the checkpoints take about {size(wanted)} of disk, {size(case.free_disk)} are left",
+                f"the checkpoints need about {size(wanted)} of disk space, {size(case.free_disk)} free",
             ),
-            ("设置 save_total_limit=1，或清理磁盘", "set save_total_limit=1, or clean up"),
+            ("设置 save_total_limit=1，或清理磁盘", "set save_total_limit=1, or free some space"),
             {"save_total_limit": 1},
             "error",
         )

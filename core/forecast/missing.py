@@ -34,7 +34,7 @@ def conversion(facts: dict[str, Any], dataset: Dataset) -> Problem | None:
         "dataset_map_fn",
         (
             f"数据集 {dataset.name} 的行已经是 XTuner 的格式，不需要再用 {function} 转换，转换会失败",
-            f"the rows of the dataset {dataset.name} are in XTuner's format already; converting them by {function} fails",
+            f"the rows of the dataset {dataset.name} are already in XTuner's format; converting them with {function} fails",
         ),
         ("设置 dataset_map_fn=None", "set dataset_map_fn=None"),
         fix,
@@ -95,7 +95,7 @@ def _paths(facts: dict[str, Any]) -> Iterator[Problem]:
                 ),
                 (
                     "先把文件上传到这台机器，再写它在这里的路径；或在“数据”页导入它",
-                    "upload the file to this machine and give its path here, or import it on the Dataset page",
+                    "upload the file to this machine and enter its path here, or import it on the Dataset page",
                 ),
                 severity="error",
             )
@@ -103,6 +103,6 @@ def _paths(facts: dict[str, Any]) -> Iterator[Problem]:
             yield problem(
                 where,
                 (f"{where} 指向 {path}，这里没有这个文件或目录", f"{where} names {path}, which is not on this machine"),
-                ("改成这里有的路径，或删掉这一项", "give a path that is there, or take the entry out"),
+                ("改成这里有的路径，或删掉这一项", "enter an existing path, or remove the entry"),
                 severity="error",
             )

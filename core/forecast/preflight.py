@@ -124,7 +124,7 @@ def preflight(
         return Preflight(problems=[*problems, _unreadable("config.py", error.text)])
     problems += missing(facts, model)
     if not facts["known_kind"]:
-        message = Text("不是监督微调或增量预训练的配置", "not a config of supervised tuning or pre-training")
+        message = Text("不是监督微调或增量预训练的配置", "not a config for supervised fine-tuning or pre-training")
         return Preflight(problems=[*problems, _unreadable("config.py", message)])
     if "error" in facts["data"]:
         told = facts["data"]["error"]
@@ -135,7 +135,8 @@ def preflight(
         return Preflight(problems=[*problems, _unreadable("dataset", message)])
     if not facts["max_iters"] and not facts["max_epochs"]:
         message = Text(
-            "没有写训练多久：缺少 max_epochs 或 max_iters", "it does not say how long: no max_epochs, no max_iters"
+            "没有写训练多久：缺少 max_epochs 或 max_iters",
+            "no training length: neither max_epochs nor max_iters is set",
         )
         return Preflight(problems=[*problems, _unreadable("train_cfg", message)])
     plan = schedule(facts, facts["data"]["samples"], processes)
@@ -222,5 +223,5 @@ def _corrected(
 
 
 def _unreadable(where: str, message: Text) -> Problem:
-    hint = Text("改好配置里报错的地方", "mend what the message names in the config")
+    hint = Text("改好配置里报错的地方", "fix what the message names in the config")
     return Problem(severity="error", where=where, message=message, hint=hint)

@@ -22,8 +22,7 @@ def prompt(case: Case) -> Iterator[Problem]:
             (
                 f"配置的对话模板是 {template.label}，而模型 {model.name} 自己的 chat_template 写成 "
                 f"{model.prompt_template.label}",
-                f"the config wraps questions as {template.label}, but the model {model.name} itself, by its "
-                f"chat_template, as {model.prompt_template.label}",
+                f"the config uses the prompt template {template.label}, but the chat_template of the model {model.name} corresponds to {model.prompt_template.label}",
             ),
             (f"设置 {said(fix)}", f"set {said(fix)}"),
             fix,
@@ -44,11 +43,11 @@ def prompt(case: Case) -> Iterator[Problem]:
                 "训练数据里没有系统提示词，而评测时会发送 SYSTEM"
                 if not only
                 else "训练数据里有系统提示词，而评测时发送的不是它",
-                "the data have no system prompt, and the evaluation sends SYSTEM"
+                "the data has no system prompt, but the evaluation sends SYSTEM"
                 if not only
-                else "the data have a system prompt, and the evaluation sends another or none",
+                else "the data has a system prompt, but the evaluation sends a different one or none",
             ),
-            ("把 SYSTEM 设成与数据相同", "set SYSTEM to what the data have"),
+            ("把 SYSTEM 设成与数据相同", "set SYSTEM to the system prompt of the data"),
             fix,
         )
     if any(rows) and not model.prompt.system and model.prompt.known:
@@ -56,10 +55,9 @@ def prompt(case: Case) -> Iterator[Problem]:
             "dataset",
             (
                 f"数据里有系统提示词，而模型 {model.name} 的 chat_template 没有它在 XTuner 里的写法：会写在问题之前",
-                f"the data have system prompts, for which the chat_template of {model.name} has no place that XTuner can "
-                "write: they go before the question",
+                f"the data has system prompts, but the chat_template of {model.name} has no place for them that XTuner can express: they are prepended to the question",
             ),
-            ("把系统提示词并入问题，或去掉", "put them into the question, or take them out"),
+            ("把系统提示词并入问题，或去掉", "move them into the question, or remove them"),
         )
 
 
@@ -73,10 +71,9 @@ def _in_tokens(case: Case, template: PromptTemplate) -> Iterator[Problem]:
             "prompt_template",
             (
                 f"模型 {model.name} 的分词器会在开头加一个起始符，模板里又写了一个：每条样本开头有两个",
-                f"the tokenizer of {model.name} puts a beginning before each row, and the template writes it too: every "
-                "row begins twice",
+                f"the tokenizer of {model.name} adds a beginning-of-sequence token to each row, and so does the template: every row has two",
             ),
-            ("从模板的 INSTRUCTION 里去掉起始符", "take the beginning out of the template's INSTRUCTION"),
+            ("从模板的 INSTRUCTION 里去掉起始符", "remove the token from the template's INSTRUCTION"),
         )
     if proof.split and not (model.prompt.known and template.same(model.prompt_template)):
         marks = ", ".join(proof.split[:4])
@@ -85,23 +82,21 @@ def _in_tokens(case: Case, template: PromptTemplate) -> Iterator[Problem]:
             "prompt_template",
             (
                 f"模板里的 {marks} 在模型 {model.name} 的词表里不是单个 token：模型没有见过这样的标记，也不会用它结束回答",
-                f"{marks} of the template is not one token to {model.name}: the model has never seen such marks, and does not "
-                "end its answers with them",
+                f"{marks} of the template is not a single token for {model.name}: the model does not know it and will not end its answers with it",
             ),
-            ("用模型自己的对话模板", "take the model's own prompt template"),
+            ("用模型自己的对话模板", "use the model's own prompt template"),
             fix,
         )
     if proof.trained is not None:
         yield problem(
             "prompt_template",
             (
-                f"逐 token 对照不一致：训练时分段编码得到 {proof.trained!r}，聊天时整段编码得到 {proof.whole!r}",
-                f"token by token they differ: training, which encodes piece by piece, has {proof.trained!r} where a chat, "
-                f"which encodes the whole, has {proof.whole!r}",
+                f"逐 token 对照不一致：训练时分段编码得到 {proof.trained!r}，对话时整段编码得到 {proof.whole!r}",
+                f"the tokens differ: training, which tokenizes part by part, has {proof.trained!r} where chat, which tokenizes the full text, has {proof.whole!r}",
             ),
             (
                 "差别在各段的接缝处，通常不影响学习；若聊天时回答异常，换一个对话模板",
-                "the difference is where pieces meet and rarely matters; if the chat's answers are odd, take another template",
+                "the difference is at the joints and rarely matters; if the answers in chat are odd, use another template",
             ),
         )
 

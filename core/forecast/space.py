@@ -49,15 +49,17 @@ def check_space(disk: Path, limit: Any, estimated: int, *, measured: int | None 
     # An estimate may be off by half, and one checkpoint is what a training cannot do without.
     sure = free < (needed if measured else each // 2 + BESIDE_BYTES)
     figures_zh = f"每个检查点约 {size(each)}，保留 {kept} 个，共需 {size(needed)}，磁盘只剩 {size(free)}"
-    figures_en = f"a checkpoint takes about {size(each)}, {kept} are kept: {size(needed)} in all, {size(free)} are free"
+    figures_en = f"a checkpoint needs about {size(each)}, {kept} are kept: {size(needed)} in total, {size(free)} free"
     return [
         Problem(
             severity="error" if sure else "warning",
             where="save_total_limit",
-            message=Text(f"磁盘空间不够存检查点：{figures_zh}", f"too little disk for the checkpoints: {figures_en}"),
+            message=Text(
+                f"磁盘空间不够存检查点：{figures_zh}", f"not enough disk space for the checkpoints: {figures_en}"
+            ),
             hint=Text(
                 "清理磁盘、减小 save_total_limit，或换一个工作目录",
-                "clean up, lower save_total_limit, or take a workspace on another disk",
+                "free some space, lower save_total_limit, or use a workspace on another disk",
             ),
         )
     ]

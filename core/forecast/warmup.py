@@ -28,12 +28,11 @@ def short_warmup(plan: Schedule, more: dict[str, Any] | None = None) -> Problem 
         "warmup_ratio",
         (
             "预热只有一次迭代：XTuner 的学习率会一直停在起点（多为设定值的十万分之一），什么也学不会",
-            "the warm-up has one iteration: XTuner's learning rate stays where it begins, mostly at a 100,000th of what is "
-            "set, and nothing is learned",
+            "the warmup has one iteration: XTuner's learning rate stays at its start value, usually 1/100,000 of the setting, and nothing is learned",
         )
         if max(short) == 1
-        else ("预热的迭代数为零，XTuner 会因此报错退出", "the warm-up has zero iterations, of which XTuner dies"),
-        (f"设置 {said(fix)}", f"set {said(fix)}") if fix else ("增大 max_epochs", "take more epochs"),
+        else ("预热的迭代数为零，XTuner 会因此报错退出", "the warmup has no iterations, which crashes XTuner"),
+        (f"设置 {said(fix)}", f"set {said(fix)}") if fix else ("增大 max_epochs", "use more epochs"),
         fix,
         "error",
     )

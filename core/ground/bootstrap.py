@@ -105,7 +105,7 @@ def setup() -> None:
         return
     python = supported_python()
     check_disk(INSTALL_GB)
-    print("正在安装依赖（约 6.5 GB，只需一次） / installing what is needed (about 6.5 GB, once) …", flush=True)
+    print("正在安装依赖（约 6.5 GB，只需一次） / installing dependencies (about 6.5 GB, once) …", flush=True)
     with_hashes = ["--quiet", "--require-hashes"]
     with tempfile.TemporaryDirectory() as scratch:
         of_uv = os.path.join(scratch, "uv.txt")

@@ -45,7 +45,7 @@ def _chosen(options: Options, model: Model | None) -> Assistant:
         try:
             return Assistant.chosen({**json.loads(options.choices), "nickname": options.name})
         except (TypeError, ValueError) as error:
-            raise BadInput(f"--choices 不能用：{error}", f"--choices cannot be used: {error}") from error
+            raise BadInput(f"--choices 不能用：{error}", f"--choices is invalid: {error}") from error
     course = options.recipe == "course"
     language = options.language or ("both" if course else origins.spoken(model))
     # The course's own file is the same for any model; in English it is no longer that file.
@@ -76,7 +76,7 @@ def datasets_replay(workspace: Workspace, options: Options) -> Answer:
     models.usable(workspace, options.model)
     for name, value in (("--count", options.count), ("--tokens", options.tokens), ("--samples", options.samples)):
         if value is not None and value < 1:
-            raise BadInput(f"{name} {value} 要大于 0", f"{name} {value} must be above 0")
+            raise BadInput(f"{name} {value} 要大于 0", f"{name} {value} must be greater than 0")
     if not 0 <= options.temperature <= 2:
         raise BadInput(
             f"--temperature {options.temperature} 不在 0 到 2 之间",
@@ -94,32 +94,32 @@ COMMANDS: Table = {
     "datasets assistant": (
         datasets_assistant,
         [
-            (("--name",), {"required": True, "help": "the nickname"}),
+            (("--name",), {"required": True, "help": "your nickname"}),
             (("--recipe",), {"choices": ("course", "balanced"), "default": "balanced"}),
             (("--n",), {"type": int, "default": COURSE_N}),
-            (("--assistant-name",), {"default": "", "help": "the assistant's own name"}),
-            (("--maker",), {"default": "", "help": "who made the model"}),
+            (("--assistant-name",), {"default": "", "help": "the assistant's name"}),
+            (("--maker",), {"default": "", "help": "the model's developer"}),
             (
                 ("--language",),
-                {"choices": ("zh", "en", "both"), "help": "default: those that the model speaks; course: zh"},
+                {"choices": ("zh", "en", "both"), "help": "default: those the model speaks; course: zh"},
             ),
             (
                 ("--model",),
-                {"help": "which model it is for, so that it says the right name and maker; default: the newest"},
+                {"help": "the model to teach, so that answers give the right name and developer; default: the newest"},
             ),
             (("--style",), {"choices": ("course", "formal", "lively"), "default": "course"}),
-            (("--phrasings",), {"choices": ("usual", "all"), "help": "of the identity questions"}),
-            (("--general",), {"type": float, "help": "general rows for each identity row; default: all"}),
+            (("--phrasings",), {"choices": ("usual", "all"), "help": "phrasings of the identity questions"}),
+            (("--general",), {"type": float, "help": "general rows per identity row; default: all"}),
             (
                 ("--repeat",),
-                {"type": int, "default": 1, "help": "balanced: how many times each row stands in the file"},
+                {"type": int, "default": 1, "help": "balanced: repetitions of each row"},
             ),
             (
                 ("--replay",),
-                {"metavar": "MODEL", "help": "general rows are this model's own answers; default: --model's"},
+                {"metavar": "MODEL", "help": "use this model's own answers for the general rows; default: --model's"},
             ),
-            (("--no-replay",), {"action": "store_true", "help": "general rows are our own short answers"}),
-            (("--choices",), {"metavar": "JSON", "help": "all choices at once, as a dataset's `made` has them"}),
+            (("--no-replay",), {"action": "store_true", "help": "use the built-in short answers for the general rows"}),
+            (("--choices",), {"metavar": "JSON", "help": "all choices as JSON, as in a dataset's `made`"}),
             OUT,
         ],
     ),
@@ -127,10 +127,10 @@ COMMANDS: Table = {
         datasets_replay,
         [
             (("--model",), {"required": True}),
-            (("--count",), {"type": int, "help": "questions; default: all"}),
-            (("--tokens",), {"type": int, "help": "of an answer, at most; default: as the machine can do"}),
-            (("--temperature",), {"type": float, "default": 0.0, "help": "0: the likeliest answer"}),
-            (("--samples",), {"type": int, "default": 1, "help": "answers to each question"}),
+            (("--count",), {"type": int, "help": "number of questions; default: all"}),
+            (("--tokens",), {"type": int, "help": "maximum tokens per answer; default: depends on the machine"}),
+            (("--temperature",), {"type": float, "default": 0.0, "help": "0: the most likely answer"}),
+            (("--samples",), {"type": int, "default": 1, "help": "answers per question"}),
         ],
     ),
 }

@@ -19,7 +19,7 @@ def chat_ask(workspace: Workspace, options: Options) -> Answer:
         raise BadInput("问题是空的：用 --prompt 给出", "the question is empty: give one with --prompt")
     run = None if options.model and not options.run else runs.find(workspace, options.run or "latest")
     if options.max_new_tokens < 1:
-        raise BadInput("--max-new-tokens 至少为 1", "--max-new-tokens is 1 at least")
+        raise BadInput("--max-new-tokens 至少为 1", "--max-new-tokens must be at least 1")
     there = worker_client.worker_there(workspace, run) if run else None
     worker = there or worker_client.worker_for(workspace, run, options.model, device=options.device)
     sides = ["base", "tuned", *options.side] if run else ["base"]
@@ -28,7 +28,7 @@ def chat_ask(workspace: Workspace, options: Options) -> Answer:
         if missing:
             raise BadInput(
                 f"没有 {missing[0]} 可问：可用 {'、'.join(worker.sides)}",
-                f"there is no {missing[0]} to ask: use one of {', '.join(worker.sides)}",
+                f"nothing named {missing[0]} to ask: use one of {', '.join(worker.sides)}",
             )
         worker.wait_ready(on_progress=show_progress)
         asks = [Ask(side=side, turns=[(options.prompt, None)], system=options.system) for side in sides]
@@ -73,7 +73,7 @@ COMMANDS: Table = {
             (("--prompt",), {"required": True}),
             (("--run",), {}),
             (("--model",), {}),
-            (("--side",), {"action": "append", "default": [], "help": "a checkpoint, a run or merged, also asked"}),
+            (("--side",), {"action": "append", "default": [], "help": "also ask this checkpoint, run, or merged"}),
             (("--system",), {"default": ""}),
             (("--max-new-tokens",), {"type": int, "default": 128}),
             (("--temperature",), {"type": float, "default": 0.0}),
@@ -86,8 +86,8 @@ COMMANDS: Table = {
         [
             RUN,
             (("--checkpoint",), {}),
-            (("--all",), {"action": "store_true", "help": "every checkpoint"}),
-            (("--quick",), {"action": "store_true", "help": "a fixed sample of the questions"}),
+            (("--all",), {"action": "store_true", "help": "score every checkpoint"}),
+            (("--quick",), {"action": "store_true", "help": "use a fixed sample of the questions"}),
         ],
     ),
 }

@@ -20,14 +20,14 @@ from core.ground.workspace import Workspace
 from core.headless.command import OUT, Answer, Options, Table
 from core.training import history
 
-CONFIG = (("config",), {"help": "a config of the workspace"})
+CONFIG = (("config",), {"help": "a config in the workspace"})
 
 
 AGREE = (
     ("--agree",),
     {
         "action": "store_true",
-        "help": "let the config be executed, which came from elsewhere or was changed outside the app",
+        "help": "allow a config that came from elsewhere or was changed outside the app to be executed",
     },
 )
 
@@ -153,7 +153,7 @@ def recipes_import(workspace: Workspace, options: Options) -> Answer:
 def recipes_export(workspace: Workspace, options: Options) -> Answer:
     made, place = own_recipe.find(workspace, options.name), Path(options.out or f"{options.name}.json")
     if place.exists():
-        raise BadInput(f"{place} 已存在：请换一个文件名", f"{place} is there already: choose another file name")
+        raise BadInput(f"{place} 已存在：请换一个文件名", f"{place} already exists: choose another file name")
     place.write_text(json.dumps(made.to_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return {"name": made.name, "path": str(place.absolute())}
 
@@ -170,7 +170,7 @@ COMMANDS: Table = {
         configs_list,
         [
             (("-p", "--pattern"), {}),
-            (("--long",), {"action": "store_true", "help": "what each name means"}),
+            (("--long",), {"action": "store_true", "help": "explain each name"}),
         ],
     ),
     "configs new": (
@@ -179,7 +179,7 @@ COMMANDS: Table = {
             (("--model",), {"required": True}),
             (("--dataset",), {"required": True}),
             (("--preset",), {}),
-            (("--recipe",), {"default": "fast", "help": "course, fast, pretrain, or one of your own"}),
+            (("--recipe",), {"default": "fast", "help": "course, fast, pretrain, preset, or a saved recipe"}),
             OUT,
             (("--set",), {"nargs": "+", "action": "extend", "metavar": "k=v"}),
         ],

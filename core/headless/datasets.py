@@ -64,7 +64,7 @@ def datasets_replace(workspace: Workspace, options: Options) -> Answer:
     dataset = datasets.find(workspace, options.dataset)
     count, edits = versions.replaced(dataset, options.find, options.put, options.part)
     if not count:
-        raise BadInput(f"{dataset.name} 里没有 {options.find!r}", f"there is no {options.find!r} in {dataset.name}")
+        raise BadInput(f"{dataset.name} 里没有 {options.find!r}", f"{options.find!r} does not occur in {dataset.name}")
     made = versions.of_edits(workspace, dataset, edits, options.out)
     return {**dataset_answer(made), "changed_rows": count, "made": versions.told(made)}
 
@@ -135,7 +135,7 @@ def datasets_list(workspace: Workspace, _: Options) -> Answer:
 COMMANDS: Table = {
     "datasets check": (
         datasets_check,
-        [(("dataset",), {}), (("--model",), {"help": "look for the tokens of its prompt template"})],
+        [(("dataset",), {}), (("--model",), {"help": "check for its prompt template tokens"})],
     ),
     "datasets stats": (
         datasets_stats,
@@ -143,7 +143,7 @@ COMMANDS: Table = {
             (("dataset",), {}),
             (("--model",), {"required": True}),
             (("--max-length",), {"type": int, "default": 2048}),
-            (("--exact",), {"action": "store_true", "help": "count every row of more than 60,000 too"}),
+            (("--exact",), {"action": "store_true", "help": "count every row even above 60,000"}),
         ],
     ),
     "datasets render": (
@@ -152,7 +152,7 @@ COMMANDS: Table = {
             (("dataset",), {}),
             (("--row",), {"type": int, "default": 1}),
             (("--model",), {"required": True}),
-            (("--system",), {"default": "", "help": "the system prompt of evaluation and chat"}),
+            (("--system",), {"default": "", "help": "the system prompt used in evaluation and chat"}),
             (("--max-length",), {"type": int, "default": 2048}),
         ],
     ),
@@ -174,7 +174,7 @@ COMMANDS: Table = {
         datasets_split,
         [
             (("dataset",), {}),
-            (("--share",), {"type": float, "default": 0.1, "help": "of the different questions, held out"}),
+            (("--share",), {"type": float, "default": 0.1, "help": "share of unique questions to hold out"}),
             (("--seed",), {"type": int, "default": 0}),
             OUT,
         ],
@@ -184,9 +184,9 @@ COMMANDS: Table = {
         datasets_corpus,
         [
             (("files",), {"nargs": "+"}),
-            (("--chunk",), {"type": int, "default": 1000, "help": "characters of a piece"}),
-            (("--overlap",), {"type": int, "default": 100, "help": "characters repeated from the piece before"}),
-            (("--raw",), {"action": "store_true", "help": "keep duplicates and running heads"}),
+            (("--chunk",), {"type": int, "default": 1000, "help": "characters per chunk"}),
+            (("--overlap",), {"type": int, "default": 100, "help": "characters repeated from the previous chunk"}),
+            (("--raw",), {"action": "store_true", "help": "keep duplicates, headers and footers"}),
             (("--keep",), {"action": "store_true", "help": "move the files into the dataset"}),
             OUT,
         ],

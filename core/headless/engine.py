@@ -18,13 +18,13 @@ def engine_use(workspace: Workspace, options: Options) -> Answer:
     if options.quick or engine.own:
         interpreter.use(workspace, engine)
         return {**engine.to_json(), "checked": None}
-    print("loading everything once, about half a minute …", file=sys.stderr)
+    print("loading all dependencies, about half a minute …", file=sys.stderr)
     return {**engine.to_json(), "checked": checkup.adopt(workspace, engine).to_json()}
 
 
 def engine_check(workspace: Workspace, _: Options) -> Answer:
     engine = interpreter.in_use(workspace)
-    print("loading everything once, about half a minute …", file=sys.stderr)
+    print("loading all dependencies, about half a minute …", file=sys.stderr)
     return {**engine.to_json(), "checked": checkup.run(workspace, engine).to_json()}
 
 
@@ -35,9 +35,9 @@ COMMANDS: Table = {
         [
             (
                 ("path",),
-                {"help": "a Python with XTuner 0.1.21 to 0.2.0, or its environment's directory; `own`: the app's"},
+                {"help": "a Python with XTuner 0.1.21 to 0.2.0, or its environment directory; `own`: the app's"},
             ),
-            (("--quick",), {"action": "store_true", "help": "look at the versions only, load nothing"}),
+            (("--quick",), {"action": "store_true", "help": "check versions only, load nothing"}),
         ],
     ),
     "engine check": (engine_check, []),

@@ -93,21 +93,21 @@ def _of_gguf(run: Run, made: Made) -> Answer:
     return {**{key: found[key] for key in keys}, "verdict": str(of_gguf.verdict(found)), "scores": both}
 
 
-CHECKPOINT = (("--checkpoint",), {"help": "such as iter_100; the best of those scored, else the last, if not given"})
-DTYPE = (("--dtype",), {"help": "float32, bfloat16 or float16; the base model's own if not given"})
-SHARDS = (("--max-shard-size",), {"help": "such as 2GB; as the base model's files if not given"})
+CHECKPOINT = (("--checkpoint",), {"help": "e.g. iter_100; default: the best-scoring checkpoint, else the last"})
+DTYPE = (("--dtype",), {"help": "float32, bfloat16 or float16; default: same as the base model"})
+SHARDS = (("--max-shard-size",), {"help": "e.g. 2GB; default: same as the base model's files"})
 TYPE = (
     ("--type",),
     {
         "nargs": "+",
         "choices": conversion.KINDS,
         "default": ["q8_0"],
-        "help": "q8_0 (half the size), f16 (exact), q4_k_m (a third; llama.cpp, which quantises it, is fetched: 34 MB)",
+        "help": "q8_0 (half the size), f16 (lossless), q4_k_m (a third; downloads llama.cpp to quantize: 34 MB)",
     },
 )
 ASKED = (
     ("--verify",),
-    {"action": "store_true", "help": "ask llama.cpp, which is fetched the first time (34 MB)"},
+    {"action": "store_true", "help": "verify the answers with llama.cpp (downloaded the first time: 34 MB)"},
 )
 
 COMMANDS: Table = {

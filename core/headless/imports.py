@@ -16,7 +16,7 @@ from core.headless.datasets import dataset_answer, telling
 
 def datasets_import(workspace: Workspace, options: Options) -> Answer:
     if bool(options.question) != bool(options.answer):
-        raise BadInput("--question 和 --answer 要一起给", "--question and --answer are given together")
+        raise BadInput("--question 和 --answer 要一起给", "--question and --answer must be given together")
     columns = None
     if options.question:
         columns = Columns(question=options.question, answer=options.answer, system=options.system)
@@ -55,23 +55,32 @@ def datasets_import(workspace: Workspace, options: Options) -> Answer:
 
 
 FILL = (
-    (("--assistant-name",), {"default": "", "help": "the assistant's own name, for {{name}}"}),
-    (("--author",), {"default": "", "help": "its maker, for {{author}}"}),
+    (("--assistant-name",), {"default": "", "help": "the assistant's name, for {{name}}"}),
+    (("--author",), {"default": "", "help": "its developer, for {{author}}"}),
 )
 CHOICES = (
     (
         ("--thinking",),
-        {"choices": ("keep", "drop"), "default": "keep", "help": "as <think>…</think> before the answer"},
+        {"choices": ("keep", "drop"), "default": "keep", "help": "thinking, as <think>…</think> before the answer"},
     ),
-    (("--bad-answers",), {"choices": ("drop", "keep"), "default": "drop", "help": "rows whose label is false"}),
-    (("--speaker",), {"default": "", "help": "who of a chat log is the assistant"}),
-    (("--pause-hours",), {"type": float, "default": PAUSE_HOURS, "help": "a pause of a chat log ends a conversation"}),
+    (("--bad-answers",), {"choices": ("drop", "keep"), "default": "drop", "help": "rows with a false label"}),
+    (("--speaker",), {"default": "", "help": "the speaker of a chat log who is the assistant"}),
+    (
+        ("--pause-hours",),
+        {"type": float, "default": PAUSE_HOURS, "help": "hours of silence in a chat log that end a conversation"},
+    ),
     (
         ("--mask",),
-        {"action": BooleanOptionalAction, "help": "mask names, numbers and links of a chat log; default: of people's"},
+        {
+            "action": BooleanOptionalAction,
+            "help": "mask names, numbers and links in a chat log; default: on for chats between people",
+        },
     ),
-    (("--strip-tokens",), {"action": "store_true", "help": "take a prompt template's tokens off the ends of texts"}),
-    (("--sheet",), {"action": "append", "default": [], "help": "a sheet of an Excel file, several times for several"}),
+    (
+        ("--strip-tokens",),
+        {"action": "store_true", "help": "remove prompt template tokens from the start and end of texts"},
+    ),
+    (("--sheet",), {"action": "append", "default": [], "help": "a sheet of an Excel file; repeat for several"}),
 )
 COMMANDS: Table = {
     "datasets import": (
@@ -79,9 +88,9 @@ COMMANDS: Table = {
         [
             (("file",), {}),
             (("--format",), {"choices": ("auto", *FORMATS), "default": "auto"}),
-            (("--question",), {"help": "the column of the question, where it cannot be told from its name"}),
-            (("--answer",), {"help": "the column of the answer"}),
-            (("--system",), {"help": "the column of the system prompt"}),
+            (("--question",), {"help": "the question column, if its name does not tell"}),
+            (("--answer",), {"help": "the answer column"}),
+            (("--system",), {"help": "the system prompt column"}),
             *FILL,
             *CHOICES,
             (("--keep",), {"action": "store_true", "help": "move the file into the dataset"}),

@@ -59,14 +59,14 @@ COMMANDS: Table = {
         [
             (
                 ("--host",),
-                {"required": True, "help": "a name, an address, or the whole ssh line that your provider shows"},
+                {"required": True, "help": "a name, an address, or the complete ssh command from your provider"},
             ),
             (("--port",), {"default": "22"}),
             (("--user",), {"default": "root"}),
             (("--app-port",), {"type": int, "default": 8501}),
             (
                 ("--shared",),
-                {"action": "store_true", "help": "-g, as the course has it: others on your network get in"},
+                {"action": "store_true", "help": "-g, as in the course: others on your network can connect"},
             ),
         ],
     ),
@@ -74,8 +74,8 @@ COMMANDS: Table = {
     "demo": (
         demo_run,
         [
-            (("--name",), {"required": True, "help": "the nickname"}),
-            (("--real",), {"action": "store_true", "help": "on a real small model, in English: minutes"}),
+            (("--name",), {"required": True, "help": "your nickname"}),
+            (("--real",), {"action": "store_true", "help": "use a real small model, in English (takes minutes)"}),
         ],
     ),
 }

@@ -18,7 +18,7 @@ NO_TRUST = (
     ("--no-trust",),
     {
         "action": "store_true",
-        "help": "do not take this for leave to run the model's own code: models trust asks for it",
+        "help": "do not treat this as permission to run the model's own code; ask with models trust",
     },
 )
 
@@ -30,14 +30,14 @@ def model_answer(workspace: Workspace, model: models.Model) -> Answer:
 def models_demo(workspace: Workspace, _: Options) -> Answer:
     job = models.build_demo(workspace)
     if job is not None:
-        finish_job(job, Text("示例模型没有建成", "the demo model was not built"), on_progress=show_progress)
+        finish_job(job, Text("示例模型没有建成", "the demo model could not be built"), on_progress=show_progress)
     return model_answer(workspace, models.find(workspace, models.DEMO))
 
 
 def models_small(workspace: Workspace, _: Options) -> Answer:
     job = small.build(workspace)
     if job is not None:
-        unfinished = Text(f"{small.NAME} 没有建成", f"{small.NAME} was not made")
+        unfinished = Text(f"{small.NAME} 没有建成", f"{small.NAME} could not be created")
         finish_job(job, unfinished, on_progress=show_progress, why=download.why)
     return model_answer(workspace, models.find(workspace, small.NAME))
 
@@ -103,7 +103,7 @@ COMMANDS: Table = {
     "models link": (
         models_link,
         [
-            (("path",), {"help": "a model directory, or the hub's name of a copy that the machine shares"}),
+            (("path",), {"help": "a model directory, or the hub name of the machine's shared copy"}),
             (("--name",), {}),
             NO_TRUST,
         ],
@@ -113,10 +113,10 @@ COMMANDS: Table = {
         [
             (
                 ("repository",),
-                {"help": f"such as {download.COURSE['modelscope']}; a token is taken from {download.TOKEN}"},
+                {"help": f"e.g. {download.COURSE['modelscope']}; the access token is read from {download.TOKEN}"},
             ),
             (("--hub",), {"choices": list(download.ENDPOINTS), "default": "modelscope"}),
-            (("--endpoint",), {"help": "a mirror, such as https://hf-mirror.com"}),
+            (("--endpoint",), {"help": "a mirror, e.g. https://hf-mirror.com"}),
             (("--revision",), {}),
             (("--name",), {}),
             NO_TRUST,
@@ -126,7 +126,7 @@ COMMANDS: Table = {
     "models delete": (models_delete, [NAME]),
     "models trust": (
         models_trust,
-        [NAME, (("--withdraw",), {"action": "store_true", "help": "take the leave back"})],
+        [NAME, (("--withdraw",), {"action": "store_true", "help": "revoke the permission"})],
     ),
     "models tree": (models_tree, [NAME]),
     "models shared": (models_shared, []),

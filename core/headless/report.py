@@ -90,7 +90,7 @@ def publish_upload(workspace: Workspace, options: Options) -> Answer:
         Text("上传没有完成", "the upload did not finish"),
         on_progress=show_progress,
         why=why,
-        next_step=Text("再次运行会接着上传", "Run it again to go on"),
+        next_step=Text("再次运行会接着上传", "Run it again to continue"),
     )
     return {**answer, "sent": True, "address": upload.address(options.target, plan.repository)}
 
@@ -104,14 +104,17 @@ COMMANDS: Table = {
         [
             RUN,
             OUT,
-            (("--screenshots",), {"action": "store_true", "help": "take a picture of every page; needs Chromium"}),
-            (("--author",), {"help": "the name on the report; default: the nickname of the run"}),
-            (("--notes",), {"metavar": "FILE", "help": "your own words, as Markdown"}),
+            (
+                ("--screenshots",),
+                {"action": "store_true", "help": "take a screenshot of every page; requires Chromium"},
+            ),
+            (("--author",), {"help": "the author; default: the nickname of the run"}),
+            (("--notes",), {"metavar": "FILE", "help": "your notes, as Markdown"}),
             (("--picture",), {"metavar": "FILE", "nargs": "+", "action": "extend", "help": "your own screenshots"}),
-            (("--sections",), {"nargs": "+", "metavar": "NAME", "help": "these sections, in this order"}),
+            (("--sections",), {"nargs": "+", "metavar": "NAME", "help": "include these sections, in this order"}),
             (("--without",), {"nargs": "+", "metavar": "NAME", "help": "leave these sections out"}),
-            (("--unmasked",), {"action": "store_true", "help": "paths, host names and secrets as they are"}),
-            (("--masked",), {"action": "store_true", "help": "hide them again"}),
+            (("--unmasked",), {"action": "store_true", "help": "do not hide paths, host names and secrets"}),
+            (("--masked",), {"action": "store_true", "help": "hide paths, host names and secrets"}),
         ],
     ),
     "publish package": (
@@ -126,8 +129,8 @@ COMMANDS: Table = {
             WHAT,
             (("--repo",), {"required": True, "metavar": "USER/NAME"}),
             (("--private",), {"action": "store_true"}),
-            (("--endpoint",), {"help": "another address of the hub"}),
-            (("--send",), {"action": "store_true", "help": "in earnest; without it this only says what would be sent"}),
+            (("--endpoint",), {"help": "another hub address"}),
+            (("--send",), {"action": "store_true", "help": "really upload; without it, only list what would be sent"}),
         ],
     ),
 }

@@ -76,8 +76,11 @@ def _in_trash(deleted: shelf.Deleted) -> Answer:
 COMMANDS: Table = {
     "train timeline": (train_timeline, [RUN]),
     "train compare": (train_compare, [(("runs",), {"nargs": "+", "help": "run ids"})]),
-    "train rename": (train_rename, [RUN, (("name",), {"help": "the name to show; an empty one takes it away"})]),
+    "train rename": (train_rename, [RUN, (("name",), {"help": "display name; empty removes it"})]),
     "train delete": (train_delete, [RUN]),
     "train restore": (train_restore, [(("run",), {"help": "a run id in the trash, or latest"})]),
-    "train trash": (train_trash, [(("--empty",), {"action": "store_true", "help": "remove it all from the disk"})]),
+    "train trash": (
+        train_trash,
+        [(("--empty",), {"action": "store_true", "help": "permanently delete everything in it"})],
+    ),
 }

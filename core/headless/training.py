@@ -17,21 +17,24 @@ from core.training import shelf
 from core.training.cluster import own_address
 
 CLUSTER = [
-    (("--nproc",), {"type": int, "default": 1, "help": "processes on each machine, one a GPU"}),
+    (("--nproc",), {"type": int, "default": 1, "help": "processes per machine, one per GPU"}),
     (("--nnodes",), {"type": int, "default": 1, "help": "machines"}),
-    (("--node-rank",), {"type": int, "default": 0, "help": "which of the machines this one is, from 0"}),
-    (("--addr",), {"help": "the address of the machine of rank 0 (default: this one's)"}),
-    (("--port",), {"type": int, "help": "a free port there (default: 29500, or any free one on one machine)"}),
-    (("--deepspeed",), {"help": "XTuner's settings: deepspeed_zero1, deepspeed_zero2, …"}),
+    (("--node-rank",), {"type": int, "default": 0, "help": "rank of this machine, from 0"}),
+    (("--addr",), {"help": "address of machine 0 (default: this machine's)"}),
+    (
+        ("--port",),
+        {"type": int, "help": "a free port on machine 0 (default: 29500; any free one for a single machine)"},
+    ),
+    (("--deepspeed",), {"help": "deepspeed_zero1, deepspeed_zero2, …"}),
     (("--launcher",), {"choices": LAUNCHERS, "default": "pytorch"}),
-    (("--partition",), {"help": "Slurm's partition"}),
+    (("--partition",), {"help": "Slurm partition"}),
 ]
 
 EARLY_STOP = (
     ("--early-stop",),
     {
         "action": argparse.BooleanOptionalAction,
-        "help": "end when the identity is learned and what the model knew is still there; default: as the recipe says",
+        "help": "stop once the identity is learned and other answers are kept; default: set by the recipe",
     },
 )
 
@@ -71,7 +74,7 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
     if options.nnodes > 1 and options.node_rank > 0 and options.addr is None:
         raise BadInput(
             "缺少 --addr：填 0 号机器的 IP 地址，那里的 train start 会打印完整的命令",
-            "--addr is missing: give the address of the machine of rank 0, whose train start prints the whole command",
+            "--addr is missing: give the address of machine 0; its train start prints the complete command",
         )
     cluster = Cluster(
         nproc=options.nproc,
@@ -140,7 +143,7 @@ COMMANDS: Table = {
     "train stop": (train_stop, [RUN, (("--discard",), {"action": "store_true"})]),
     "train resume": (train_resume, [RUN, WAIT, AGREE]),
     "train queue": (train_queue, []),
-    "train move": (train_move, [RUN, (("place",), {"type": int, "help": "1: the next to train"})]),
+    "train move": (train_move, [RUN, (("place",), {"type": int, "help": "1: next"})]),
     "train list": (train_list, []),
     "train metrics": (train_metrics, [RUN]),
 }

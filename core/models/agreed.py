@@ -161,6 +161,6 @@ def _record(copy: Path) -> dict[str, Any]:
 def _changed(name: str, file: str) -> BadInput:
     return BadInput(
         f"模型 {name} 的 {file} 不是刚才同意的内容：在“准备”页再看一次，或再用一次 models trust {name}",
-        f"{file} of the model {name} is not what was agreed to: look at it again on the Setup page, or use models trust "
+        f"{file} of the model {name} is not the version that you agreed to: review it again on the Setup page, or run models trust "
         f"{name} again",
     )

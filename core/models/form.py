@@ -77,7 +77,7 @@ class Form:
             if self._compared(own.text, exchange) != self.template.prompt(exchange.turns, exchange.system):
                 raise NoForm(
                     "按它得出的模板渲染多轮对话或特殊字符时，与它自己的结果不同",
-                    "what is derived from it differs from its own rendering of several rounds or of odd characters",
+                    "the template derived from it renders several turns, or unusual characters, differently",
                 )
 
     def _compared(self, text: str, exchange: Exchange) -> str:
@@ -107,7 +107,7 @@ def cut(looks: Sequence[Rendered], own: ChatTemplate) -> Form:
     start, opening = _pieces(asked.text, _ASKED)
     start_again, middle, between, opening_again = _pieces(again.text, _ASKED, _ANSWER, _NEXT)
     if start != start_again or opening != opening_again:
-        raise NoForm("它在第二轮的写法与第一轮不同", "its second round is written in another way than its first")
+        raise NoForm("它在第二轮的写法与第一轮不同", "it writes the second turn differently from the first")
     end = _pieces(answered.text, _ASKED, _ANSWER)[-1] if answered.text is not None else ""
     head, numbered = _head(start, between, end, own)
     finish = between[: len(between) - len(head)]
@@ -152,7 +152,7 @@ def _pieces(text: str, *words: str) -> list[str]:
         if not there or word in left:
             raise NoForm(
                 "它没有把每句话原样写出一次，例如改动或重复了文字",
-                "it does not write each text once and as it is: it changes or repeats it",
+                "it changes or repeats the texts it is given",
             )
         found.append(before)
     return [*found, left]
@@ -172,7 +172,7 @@ def _head(start: str, between: str, end: str, own: ChatTemplate) -> tuple[str, i
         if at >= 0 and f"{plain[:place]}2{plain[place + 1 :]}".endswith(repeated):
             return plain[place - at :], at
     raise NoForm(
-        "第一个问题之前和后面的问题之前，写法不同", "its first question opens in another way than those that follow"
+        "第一个问题之前和后面的问题之前，写法不同", "it opens the first question differently from the later ones"
     )
 
 
@@ -187,7 +187,7 @@ def _answer_begins(middle: str, opening: str) -> tuple[str, str]:
         more = middle[len(opening) :]
         # A space belongs to the first word of an answer; a line end is a token of its own.
         return (opening if not more.strip() and more.endswith(" ") else middle), ""
-    raise NoForm("它引出回答的写法前后不一", "it opens an answer in one way before it and in another way afterwards")
+    raise NoForm("它引出回答的写法前后不一", "it opens an answer differently while generating and afterwards")
 
 
 def _ending(finish: str, head: str, own: ChatTemplate) -> tuple[str, str, tuple[str, ...], bool]:
@@ -200,7 +200,7 @@ def _ending(finish: str, head: str, own: ChatTemplate) -> tuple[str, str, tuple[
         kept = finish.rstrip()
         return kept, finish[len(kept) :], (written,), True
     if not own.eos:
-        raise NoForm("它的回答没有结束符", "nothing ends its answers")
+        raise NoForm("它的回答没有结束符", "it does not mark the end of an answer")
     following = _first_special(head, own)
     stops = (own.eos, following[1]) if following and following[0] == 0 else (own.eos,)
     return own.eos, finish, stops, False

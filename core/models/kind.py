@@ -54,19 +54,18 @@ def _quantised(path: Path, config: Mapping[str, Any]) -> Problem | None:
     if not settings:
         return None
     name = _METHODS.get(method, method) if isinstance(method, str) else None
-    kind_zh, kind_en = (f"{name} 量化", f"quantised by {name}") if name else ("量化", "quantised")
+    kind_zh, kind_en = (f"{name} 量化", f"quantized with {name}") if name else ("量化", "quantised")
     original = _QUANTISED_NAME.sub("", path.resolve().name)
     zh, en = (f"（{original}）", f" ({original})") if original != path.resolve().name else ("", "")
     return _problem(
         "quantization_config",
         (
             f"权重已经是{kind_zh}后的：XTuner 不能在上面训练，也不能合并",
-            f"the weights are {kind_en}: XTuner can neither train on them nor merge into them",
+            f"the weights are {kind_en}: XTuner can neither train nor merge them",
         ),
         (
             f"请下载未量化的原始模型{zh}；显存不够时用 QLoRA，训练时再量化到 4 位",
-            f"download the original model without quantisation{en}; where GPU memory is short, use QLoRA, which "
-            "quantises to 4 bits while it trains",
+            f"download the original, unquantized model{en}; if GPU memory is short, use QLoRA, which quantizes to 4 bits during training",
         ),
     )
 
@@ -90,16 +89,16 @@ def _other_kind(path: Path, config: Mapping[str, Any], known: Architectures | No
     if said is None and classes and not _continues_text(classes, auto_map, known):
         said = (
             "不是逐词续写的语言模型",
-            "is no language model that continues a text",
+            "is not a causal language model",
             "请换一个对话模型（名称通常带 Chat 或 Instruct）",
-            "take a chat model (its name often holds Chat or Instruct)",
+            "use a chat model (its name often contains Chat or Instruct)",
         )
     if said is None:
         return None
     return _problem("config.json", (f"{name} {said[0]}", f"{name} {said[1]}"), (said[2], said[3]))
 
 
-_TEXT_MODEL = ("请换成同系列的纯文本对话模型", "take the text-only chat model of the same family")
+_TEXT_MODEL = ("请换成同系列的纯文本对话模型", "use the text-only chat model of the same family")
 
 
 def _kind(path: Path, config: Mapping[str, Any], name: str) -> tuple[str, str, str, str] | None:
@@ -113,25 +112,25 @@ def _kind(path: Path, config: Mapping[str, Any], name: str) -> tuple[str, str, s
     if (path / "modules.json").is_file() or (path / "1_Pooling").is_dir() or re.search(r"Embedding|SentenceT", name):
         return (
             "是向量（embedding）模型，不会回答问题",
-            "is an embedding model, which answers no questions",
+            "is an embedding model, which does not answer questions",
             *_TEXT_MODEL,
         )
     if re.search(r"For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice)|Reward", name):
         return (
             "是分类或打分模型，不会回答问题",
-            "is a classifier or reward model, which answers no questions",
+            "is a classifier or reward model, which does not answer questions",
             *_TEXT_MODEL,
         )
     if re.search(r"For(?:MaskedLM|PreTraining)$", name):
         return (
             "是填空模型（如 BERT），不会续写",
-            "is a masked language model such as BERT, which continues no text",
+            "is a masked language model such as BERT, not a causal one",
             *_TEXT_MODEL,
         )
     if config.get("is_encoder_decoder") or re.search(r"ForConditionalGeneration|Seq2Seq", name):
         return (
             "是编码器-解码器模型（如 T5），XTuner 只训练逐词续写的模型",
-            "is an encoder-decoder model such as T5; XTuner trains models that continue a text",
+            "is an encoder-decoder model such as T5; XTuner trains decoder-only models",
             *_TEXT_MODEL,
         )
     return None
@@ -172,15 +171,12 @@ def _unknown_type(config: Mapping[str, Any], known: Architectures | None) -> Pro
         "config.json",
         (
             f"训练引擎的 transformers {version} 不认识模型类型 {kind}，模型也没有自带代码",
-            f"the engine's transformers {version} does not know the model type {kind}, and the model brings no code of "
-            "its own",
+            f"the engine's transformers {version} does not know the model type {kind}, and the model includes no code of its own",
         ),
         (
             "若它比引擎新：换一个引擎认识的模型（如 InternLM2、Qwen2.5、Llama 3），或在“准备”页选用 transformers 更新的引擎；"
             "若它本来自带代码（modeling_*.py）：请重新完整下载",
-            "where it is newer than the engine, take a model that the engine knows (InternLM2, Qwen2.5, Llama 3, …) or "
-            "choose an engine with a newer transformers on the Setup page; where it should bring code (modeling_*.py), "
-            "download it again completely",
+            "if the model is newer than the engine, use one that the engine knows (InternLM2, Qwen2.5, Llama 3, …) or select an engine with a newer transformers on the Setup page; if it should include code (modeling_*.py), download it again completely",
         ),
     )
 

@@ -105,7 +105,7 @@ def find(workspace: Workspace, name: str) -> Model:
     if not os.path.lexists(path):
         raise BadInput(
             f"没有模型 {name}：先用 models demo 建示例模型，或用 models link 链接本地模型",
-            f"there is no model {name}: make the demo model with models demo, or link one with models link",
+            f"there is no model {name}: build the demo model with models demo, or link one with models link",
         )
     return _settled(workspace, path, architectures(workspace))
 
@@ -126,12 +126,11 @@ def usable(workspace: Workspace, name: str) -> Model:
         why = (
             ("在同意之后变了", "has changed since you agreed to it")
             if code.changed
-            else ("还没有同意运行", "waits for your leave")
+            else ("还没有同意运行", "needs your permission")
         )
         raise BadInput(
             f"模型 {name} 自带的代码（{files}）{why[0]}：在“准备”页查看后同意，或用 models trust {name}",
-            f"the code that comes with the model {name} ({files}) {why[1]}: look at it on the Setup page and agree, or "
-            f"use models trust {name}",
+            f"the code of the model {name} ({files}) {why[1]}: review it on the Setup page and agree, or run models trust {name}",
         )
     return model
 
@@ -147,7 +146,7 @@ def link(workspace: Workspace, directory: str | Path, name: str | None = None) -
         target = shared_models.named(str(directory)) or target
     refuse_no_model(target)
     if not target.is_dir():
-        raise BadInput(f"没有目录 {target}：请检查路径", f"there is no directory {target}: check the path")
+        raise BadInput(f"没有目录 {target}：请检查路径", f"directory not found: {target}; check the path")
     place = workspace.model(name or target.name)
     _refuse_broken(look(target), f"{target} 不是完整的模型", f"{target} is not a complete model")
     workspace.models.mkdir(exist_ok=True)
@@ -155,7 +154,7 @@ def link(workspace: Workspace, directory: str | Path, name: str | None = None) -
         place.symlink_to(target.resolve(), target_is_directory=True)
     except FileExistsError:
         raise BadInput(
-            f"模型 {place.name} 已存在：请换一个名称", f"the model {place.name} is there already: choose another name"
+            f"模型 {place.name} 已存在：请换一个名称", f"the model {place.name} already exists: choose another name"
         ) from None
     return find(workspace, place.name)
 
@@ -166,7 +165,7 @@ def unlink(workspace: Workspace, name: str) -> Path:
     if not place.is_symlink():
         raise BadInput(
             f"{place} 不是链接，是模型本身：要删除它请用 models delete {name}",
-            f"{place} is no link but the model itself: to delete it use models delete {name}",
+            f"{place} is the model itself, not a link: to delete it, run models delete {name}",
         )
     target = agreed.origin(place)
     place.unlink()
@@ -180,7 +179,7 @@ def delete(workspace: Workspace, name: str) -> None:
     if place.is_symlink():
         raise BadInput(
             f"{place} 是链接：用 models unlink {name} 取消链接，原文件不会被删除",
-            f"{place} is a link: use models unlink {name}, which leaves the files alone",
+            f"{place} is a link: run models unlink {name}, which keeps the files",
         )
     # Out of the way in one step: what is half deleted must not pass for a model.
     away = place.with_name(f".{name}.deleted")
@@ -201,7 +200,7 @@ def build_demo(workspace: Workspace) -> Job | None:
         if place.exists():
             raise BadInput(
                 f"{place} 不是完整的示例模型：请移走它再试",
-                f"{place} is not a whole demo model: move it away and try again",
+                f"{place} is not a complete demo model: move it elsewhere and try again",
             )
         workspace.models.mkdir(exist_ok=True)
         # The progress file is named to the command by its environment.

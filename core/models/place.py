@@ -36,11 +36,11 @@ def _file(path: Path) -> Text | None:
     if suffix in _WEIGHTS or path.name in ("config.json", "tokenizer.json", "tokenizer.model"):
         return Text(
             f"是单个文件：请填写它所在的目录 {parent}",
-            f"is a single file: give the directory that it lies in, {parent}",
+            f"is a single file: give its directory, {parent}",
         )
     if suffix in _ARCHIVES:
         return Text("是压缩包：请先解压，再填写解压后的目录", "is an archive: unpack it and give the directory")
-    return Text("是文件，不是模型目录", "is a file, not a model's directory")
+    return Text("是文件，不是模型目录", "is a file, not a model directory")
 
 
 _GGUF = Text(
@@ -57,8 +57,7 @@ def _directory(path: Path) -> Text | None:
         return Text(
             "里除了模型还有一个适配器（adapter_config.json），加载时会换成它所指的模型：请把 adapter_config.json 和 "
             "adapter_model.* 移到别处，或先合并",
-            "holds an adapter (adapter_config.json) beside the model, and loading it would load what the adapter names: "
-            "move adapter_config.json and adapter_model.* elsewhere, or merge them first",
+            "contains an adapter (adapter_config.json) next to the model, and loading the model would apply it: move adapter_config.json and adapter_model.* elsewhere, or merge them first",
         )
     if "config.json" in names:
         return None
@@ -68,41 +67,36 @@ def _directory(path: Path) -> Text | None:
     if "snapshots" in names and ("refs" in names or _HUB_CACHE.fullmatch(path.name)):
         found = _models_in(path / "snapshots")
         if found:
-            return Text(
-                f"是 Hugging Face 的缓存目录：请填写 {found[0]}", f"is a cache of Hugging Face: give {found[0]}"
-            )
+            return Text(f"是 Hugging Face 的缓存目录：请填写 {found[0]}", f"is a Hugging Face cache: give {found[0]}")
         return Text(
             "是 Hugging Face 的缓存目录，但 snapshots/ 里没有完整的模型：请重新下载",
-            "is a cache of Hugging Face, but no complete model is in its snapshots/: download it again",
+            "is a Hugging Face cache without a complete model in snapshots/: download it again",
         )
     if any(name.lower().endswith(".gguf") for name in names):
         return Text(
             "里只有 GGUF 文件，只能推理（llama.cpp、Ollama），不能训练：请下载同名但不带 GGUF 的原始模型",
-            "holds GGUF files only, which are for inference (llama.cpp, Ollama) and cannot be trained: download the "
+            "contains only GGUF files, which are for inference (llama.cpp, Ollama) and cannot be trained: download the "
             "original model of the same name without GGUF",
         )
     if "last_checkpoint" in names or any(re.fullmatch(r"(iter|epoch)_\d+\.pth", name) for name in names):
         return Text(
             "是一次训练的输出（work_dir），不是模型：请先在“导出”页转换并合并，再链接合并后的目录",
-            "is what a training wrote (its work_dir), not a model: convert and merge it on the Export page, then link "
+            "is the work_dir of a training run, not a model: convert and merge it on the Export page, then link "
             "the merged model",
         )
     if "model_index.json" in names:
-        return Text(
-            "是生成图片的扩散模型，不是语言模型", "is a diffusion model, which makes pictures: no language model"
-        )
+        return Text("是生成图片的扩散模型，不是语言模型", "is a diffusion model for images, not a language model")
     if "params.json" in names and any(name.startswith("consolidated.") for name in names):
         return Text(
             "是 Meta 或 Mistral 的原始格式：请下载 Hugging Face 格式的版本（名称通常以 -hf 结尾）",
-            "is in the original format of Meta or Mistral: download the version in Hugging Face's format (its name often "
-            "ends in -hf)",
+            "is in Meta's or Mistral's original format: download the Hugging Face version (its name often ends in -hf)",
         )
     if any(name.endswith((".onnx", ".h5", ".msgpack", ".mlmodel", ".tflite")) for name in names) and not any(
         name.endswith(_WEIGHTS) for name in names
     ):
         return Text(
             "只有 ONNX、TensorFlow 等其他框架的权重：请下载 PyTorch（safetensors）版本",
-            "holds weights for another framework (ONNX, TensorFlow, …): download the PyTorch (safetensors) version",
+            "contains weights for another framework (ONNX, TensorFlow, …): download the PyTorch (safetensors) version",
         )
     if inside:
         return Text(f"的下级目录里才有模型：请填写 {_listed(inside)}", f"is one level too high: give {_listed(inside)}")
@@ -115,8 +109,7 @@ def _adapter(path: Path) -> Text:
     named = (f"（它的基座是 {base}）", f" (its base model is {base})") if base else ("", "")
     return Text(
         f"只是一个适配器（LoRA），没有模型本身{named[0]}：请链接基座模型，或先把它合并成完整的模型",
-        f"is an adapter (LoRA) alone, without the model{named[1]}: link the base model, or merge it into a complete "
-        "model first",
+        f"is only an adapter (LoRA) without its base model{named[1]}: link the base model, or merge the adapter into a complete model first",
     )
 
 

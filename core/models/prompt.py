@@ -74,19 +74,19 @@ class Prompt:
         return {
             "named": Text(
                 f"模型自己的 chat_template 与 XTuner 的 {name} 逐字相同",
-                f"the model's own chat_template writes what XTuner's {name} writes",
+                f"the model's own chat_template gives the same text as XTuner's {name}",
             ),
             "derived": Text(
                 "由模型自己的 chat_template 得出，逐字对照过：XTuner 自带的模板都与它不同",
-                "taken from the model's own chat_template and compared with it: none of XTuner's templates is equal",
+                "derived from the model's own chat_template and checked against it; no XTuner template is identical",
             ),
             "base": Text(
                 f"模型没有 chat_template：用 {name} 教它一种对话格式",
-                f"the model has no chat_template: {name} teaches it a form of dialogue",
+                f"the model has no chat_template: {name} teaches it a chat format",
             ),
             "unknown": Text(
                 f"模型的 chat_template 无法写成 XTuner 的形式，暂用 {name}：请自己选择",
-                f"the model's chat_template does not fit XTuner's form, so {name} stands in: choose yourself",
+                f"the model's chat_template cannot be expressed as an XTuner template; {name} is used instead: check the choice",
             ),
         }[self.kind]
 
@@ -101,15 +101,12 @@ class Prompt:
                     where="chat_template",
                     message=Text(
                         "模型没有对话模板（chat_template）：它是只会续写的基座模型，没有学过一问一答",
-                        "the model has no chat_template: it is a base model, which continues texts and never learned "
-                        "to answer",
+                        "the model has no chat_template: it is a base model, which continues text but has not learned to answer",
                     ),
                     hint=Text(
                         f"可以用纯文本做增量预训练（配方 pretrain）；要教它对话，配置会用 XTuner 的 {name} 模板，微调前的回答"
                         "不会像样，数据也要多一些；想快些见效，请换用对话版（Chat、Instruct）",
-                        f"pre-train it further on texts (recipe pretrain); or teach it to talk: configs take XTuner's "
-                        f"{name}, its answers before the training mean little, and it needs more data. A Chat or "
-                        "Instruct model is quicker",
+                        f"continue pre-training it on plain text (recipe pretrain), or teach it to chat: configs use XTuner's {name}; its answers before training mean little, and it needs more data. A Chat or Instruct model is quicker",
                     ),
                 )
             ]
@@ -120,11 +117,11 @@ class Prompt:
                     where="chat_template",
                     message=Text(
                         f"模型的对话模板无法写成 XTuner 的形式：{self.why.zh if self.why else ''}",
-                        f"the model's chat template cannot be put in XTuner's form: {self.why.en if self.why else ''}",
+                        f"the model's chat_template cannot be expressed as an XTuner template: {self.why.en if self.why else ''}",
                     ),
                     hint=Text(
                         f"暂用 {name}：在“准备”页对照两种写法，再用 prompt_template 选一个",
-                        f"{name} stands in: compare both on the Setup page, then choose one by prompt_template",
+                        f"{name} is used instead: compare both on the Setup page, then choose with prompt_template",
                     ),
                 )
             ]

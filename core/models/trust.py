@@ -88,8 +88,7 @@ def agree(workspace: Workspace, path: Path, files: dict[str, str] | None = None)
         except OSError as error:
             raise BadInput(
                 f"模型 {path.name} 的文件没有复制成（{error.strerror}）：检查 {source} 能不能读，工作目录有没有空间",
-                f"the files of the model {path.name} were not copied ({error.strerror}): check that {source} can be read and "
-                "that the workspace has room",
+                f"the files of the model {path.name} could not be copied ({error.strerror}): check that {source} is readable and that the workspace has enough space",
             ) from error
     write_json(record(workspace.root, path.name), {"files": files, "agreed": time.time(), "path": str(source)})
 

@@ -30,18 +30,21 @@ _LONGEST_NAME = 200
 _POINTER = b"version https://git-lfs"
 # What is wrong with what the code is named by; and what to do, where that is not to fetch the file again.
 _REFUSED = {
-    "elsewhere": ("它指向别处的代码：{said}", "it names code of another place: {said}"),
-    "name": ("auto_map 里的 {said} 不是“模块.类名”", "auto_map holds {said}, which is no module.Class"),
-    "unreadable": ("不能作为 JSON 读取：损坏、过大或嵌套太深", "not readable as JSON: broken, too large or too deep"),
+    "elsewhere": ("它指向别处的代码：{said}", "it refers to code in another repository: {said}"),
+    "name": ("auto_map 里的 {said} 不是“模块.类名”", "auto_map contains {said}, which is not of the form module.Class"),
+    "unreadable": (
+        "不能作为 JSON 读取：损坏、过大或嵌套太深",
+        "not readable as JSON: invalid, too large or too deeply nested",
+    ),
     "another model": (
         "它会让 transformers 改为加载另一个模型：{said}",
-        "it makes transformers load another model instead: {said}",
+        "it makes transformers load another model: {said}",
     ),
 }
 _REFUSED_HINTS = {
     "elsewhere": Text(
         "没有人看过那里的代码：把需要的 .py 文件放进模型目录，只写“模块.类名”",
-        "nobody has looked at that code: put the .py file into the model's directory and write module.Class alone",
+        "you have not reviewed that code: put the .py file into the model's directory and write only module.Class",
     ),
     "another model": Text("请把这个文件移出模型目录", "move this file out of the model's directory"),
 }
@@ -76,7 +79,7 @@ def examine(path: Path) -> tuple[dict[str, Any], Weights, list[Problem]]:
         found("config.json", "没有这个文件，或不是合法的 JSON", "missing, or not valid JSON")
         config = {}
     for key in wrong:
-        found("config.json", f"{key} 的值不是它该有的类型或大小", f"{key} is not of the kind or size that it must be")
+        found("config.json", f"{key} 的值不是它该有的类型或大小", f"{key} has an invalid type or value")
     _code(path, found)
     _tokenizer(path, found)
     return config, _weights(path, config.get("torch_dtype"), found), found.problems
@@ -89,7 +92,7 @@ def _code(path: Path, found: _Found) -> None:
         if not (path / file).is_file():
             found(file, f"{where} 的 auto_map 提到它，但没有这个文件", f"named by auto_map in {where}, but missing")
         elif (path / file).stat().st_size > MOST_BYTES:
-            found(file, "太大了，不会是代码", "too large to be code")
+            found(file, "太大了，不会是代码", "too large for a code file")
     for refused in named.refused:
         if refused.why == "unreadable" and refused.where == "config.json":
             continue
@@ -118,7 +121,7 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
         shard = path / name
         # A name that no disk takes is a file that is not there, where Path raises.
         if not os.path.isfile(shard):
-            found(name, "索引里有它，但没有这个文件", "named by the index, but missing")
+            found(name, "索引里有它，但没有这个文件", "listed in the index, but missing")
             continue
         total += shard.stat().st_size
         if _is_pointer(shard):
@@ -126,7 +129,7 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
         elif shard.suffix == ".safetensors":
             header = headers.get(shard)
             if header is None:
-                found(name, "文件不完整（长度与头部不符）", "cut short: its length does not fit its header")
+                found(name, "文件不完整（长度与头部不符）", "truncated: its length does not match its header")
                 continue
             parameters += sum(prod(tensor["shape"]) for tensor in header.values())
             seen = seen or next((tensor["dtype"] for tensor in header.values()), None)
@@ -135,16 +138,16 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
                 found(
                     name,
                     f"缺少索引里的 {len(lost)} 个张量，例如 {lost[0][:_LONGEST_NAME]}",
-                    f"lacks {len(lost)} tensors that the index says it has, such as {lost[0][:_LONGEST_NAME]}",
+                    f"lacks {len(lost)} tensors listed in the index, such as {lost[0][:_LONGEST_NAME]}",
                 )
         elif not _whole_bin(shard):
-            found(name, "文件不完整或不是 PyTorch 权重", "cut short, or no PyTorch weights")
+            found(name, "文件不完整或不是 PyTorch 权重", "truncated, or not PyTorch weights")
         elif _is_script(shard):
             found(
                 name,
                 "是 TorchScript 存档，里面除了数值还有代码，不予加载",
-                "a TorchScript archive, which holds code beside its numbers: it is not loaded",
-                Text("请换成 safetensors 格式的权重", "take the weights in safetensors instead"),
+                "a TorchScript archive, which contains code: it is not loaded",
+                Text("请换成 safetensors 格式的权重", "use the safetensors weights instead"),
             )
     if not parameters and total:
         said = index["metadata"].get("total_size") if isinstance(index.get("metadata"), dict) else None
@@ -176,7 +179,7 @@ def _wanted(path: Path, found: _Found) -> tuple[dict[str, set[str]], dict[str, A
     shards = [*path.glob("model-*.safetensors"), *path.glob("pytorch_model-*.bin")]
     if not single and shards:
         name = f"{shards[0].name.partition('-')[0]}{shards[0].suffix}.index.json"
-        found(name, "权重分成了多个文件，但没有索引", "the weights are in several files, but their index is missing")
+        found(name, "权重分成了多个文件，但没有索引", "the weights are in several files, but the index is missing")
     elif not single:
         found("model.safetensors", "没有权重文件", "no weights")
     return {name: set() for name in single}, {}
@@ -258,6 +261,6 @@ def _pointer(where: str, found: Callable[..., None]) -> None:
     found(
         where,
         "只是 git-lfs 的指针，不是文件本身",
-        "only a pointer of git-lfs, not the file itself",
+        "only a git-lfs pointer, not the file itself",
         Text("请在模型目录里运行 git lfs pull", "run git lfs pull in the model's directory"),
     )

@@ -68,7 +68,7 @@ def card(run: Run, target: str, what: str) -> str:
         head.append(f"base_model: {base}")
     name = f"{run.nickname}的小助手" if run.nickname else run.id
     made = escaped(data.mix or data.made.get("format") or "-")
-    kind = ("LoRA 适配器", "a LoRA adapter") if what == "adapter" else ("完整的模型", "a whole model")
+    kind = ("LoRA 适配器", "a LoRA adapter") if what == "adapter" else ("完整的模型", "a complete model")
     parts = [
         "\n".join([*head, "---"]),
         f"# {escaped(name)}",
@@ -104,15 +104,13 @@ def card(run: Run, target: str, what: str) -> str:
         "```bash\npip install -r requirements.txt\nstreamlit run app.py\n```",
         *(
             [
-                f"适配器要和基座一起用：`BASE_MODEL` 可以是目录或模型名，默认 `{base}`。 The adapter goes with its base model: "
-                f"`BASE_MODEL` names a directory or a model, `{base}` by default."
+                f"适配器要和基座一起用：`BASE_MODEL` 可以是目录或模型名，默认 `{base}`。 The adapter needs its base model: `BASE_MODEL` is a directory or a model name, `{base}` by default."
             ]
             if what == "adapter"
             else []
         ),
-        "## 许可 · Licence",
-        f"沿用基座模型的许可（`{licence}`）；训练数据由作者生成或导入。 The licence of the base model holds (`{licence}`); "
-        "the training data was made or imported by the author.",
+        "## 许可 · License",
+        f"沿用基座模型的许可（`{licence}`）；训练数据由作者生成或导入。 The license of the base model applies (`{licence}`); the training data was created or imported by the author.",
         "## 发布 · Publish",
         "```bash\n" + "\n".join(push_lines(target)) + "\n```",
     ]

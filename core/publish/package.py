@@ -71,7 +71,7 @@ def package(
     except FileExistsError:
         raise BadInput(
             f"{path} 已存在：请换一个目录，或先删除它",
-            f"{path} is there already: choose another directory, or delete it",
+            f"{path} already exists: choose another directory, or delete it",
         ) from None
     except OSError as error:
         raise BadInput(
@@ -142,12 +142,12 @@ def _made(run: Run, what: What) -> dict[str, Any]:
     made = found.merged if what == "merged" else found.adapter
     if made is None and what == "merged":
         raise BadInput(
-            f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
+            f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: run export merge first"
         )
     if made is None:
         raise BadInput(
             f"训练 {run.id} 还没有转换出适配器：先 export convert",
-            f"the run {run.id} has no adapter yet: export convert first",
+            f"the run {run.id} has no adapter yet: run export convert first",
         )
     return made
 

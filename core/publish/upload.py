@@ -62,7 +62,7 @@ def plan(
         # It goes into lines that are pasted into a shell.
         shown = repository[:80]
         raise BadInput(
-            f"仓库 {shown!r} 不可用：写成“用户/仓库”", f"the repository {shown!r} cannot be: write USER/NAME"
+            f"仓库 {shown!r} 不可用：写成“用户/仓库”", f"the repository {shown!r} is invalid: write USER/NAME"
         )
     files = [{"path": name, "bytes": (package.path / name).stat().st_size} for name in package.files]
     return Plan(
@@ -80,20 +80,19 @@ def start(run: Run, package: Package, chosen: Plan, token: str) -> Job:
     if chosen.endpoint is None:
         raise BadInput(
             "OpenXLab 没有可用的上传工具：请按显示的 git 命令推送",
-            "OpenXLab has no client any more: push with git as shown",
+            "OpenXLab no longer has an upload client: push with git as shown",
         )
     if not token.strip():
         raise BadInput(
             f"需要 {chosen.target} 的访问令牌（写权限）：在它的网站上生成，填在这里或放进环境变量 "
             f"{TOKEN_VARIABLES[chosen.target]}",
-            f"a token of {chosen.target} that may write is needed: make one on its site, and give it here or in the "
-            f"environment variable {TOKEN_VARIABLES[chosen.target]}",
+            f"{chosen.target} requires an access token with write permission: create one on its site and enter it here or in the environment variable {TOKEN_VARIABLES[chosen.target]}",
         )
     if not is_private(chosen.endpoint):
         raise BadInput(
-            "访问令牌不能经 http 发送：请用 https 地址", "a token is not sent over http: give an https address"
+            "访问令牌不能经 http 发送：请用 https 地址", "access tokens are not sent over http: give an https address"
         )
-    with only_one(run.jobs, JOB, Text("已有一个上传正在进行", "an upload is running already")) as begin:
+    with only_one(run.jobs, JOB, Text("已有一个上传正在进行", "an upload is already in progress")) as begin:
         write_json(run.path / "upload.json", {"package": str(package.path), **chosen.to_json()})
         return begin(
             module_command("core.publish.upload_worker", run.path / "upload.json"),

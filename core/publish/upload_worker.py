@@ -60,7 +60,7 @@ def send_all(plan: dict[str, Any], token: str | None, scratch: Path) -> None:
     for file in sorted(plan["files"], key=lambda file: file["bytes"]):
         name, path = file["path"], package / file["path"]
         if name in there and (there[name].sha256 or there[name].sha1) and right(path, there[name]):
-            print(f"{name}: there already", flush=True)
+            print(f"{name}: already uploaded", flush=True)
         else:
             patiently(lambda name=name, path=path: send(name, path), lambda: 0)
             print(f"{name}: sent", flush=True)

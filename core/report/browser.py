@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 HOW = Text(
     "安装 Chromium：apt-get install chromium fonts-noto-cjk（或用 CHROMIUM 环境变量指出它）",
-    "install Chromium: apt-get install chromium fonts-noto-cjk (or name it in the environment variable CHROMIUM)",
+    "install Chromium: apt-get install chromium fonts-noto-cjk (or set its path in the environment variable CHROMIUM)",
 )
 _FLAGS = (
     "--disable-gpu",
@@ -44,9 +44,7 @@ def needed() -> Path:
     """The browser's program. Raises BadInput where there is none."""
     found = find()
     if found is None:
-        raise BadInput(
-            f"这台机器上没有 Chromium，不能截图。{HOW.zh}", f"there is no Chromium on this machine; {HOW.en}"
-        )
+        raise BadInput(f"这台机器上没有 Chromium，不能截图。{HOW.zh}", f"Chromium is not installed; {HOW.en}")
     return found
 
 

@@ -28,13 +28,13 @@ TITLES = {
     "config": Text("配置", "Config"),
     "commands": Text("命令", "Commands"),
     "training": Text("训练", "Training"),
-    "timeline": Text("看着它学", "Watching it learn"),
+    "timeline": Text("看着它学", "Answers during training"),
     "comparison": Text("微调前后", "Before and after"),
     "scores": Text("评分", "Scores"),
-    "export": Text("合并校验", "Verification of the merge"),
-    "gguf": Text("带回家", "Taken home"),
+    "export": Text("合并校验", "Verification"),
+    "gguf": Text("带回家", "Export for your own computer"),
     "files": Text("每一步的文件", "Files after each step"),
-    "time": Text("用时", "Time taken"),
+    "time": Text("用时", "Duration"),
     "notes": Text("心得", "Notes"),
 }
 

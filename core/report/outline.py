@@ -110,7 +110,7 @@ def add_picture(run: Run, content: bytes, name: str, caption: str = "", section:
     if len(content) > MOST_BYTES:
         raise BadInput(
             f"图片 {name} 有 {size(len(content))}：最大 {size(MOST_BYTES)}，请缩小后再传",
-            f"the picture {name} has {size(len(content))}: at most {size(MOST_BYTES)}, make it smaller",
+            f"the image {name} is {size(len(content))}; the limit is {size(MOST_BYTES)}: make it smaller",
         )
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -124,7 +124,7 @@ def add_picture(run: Run, content: bytes, name: str, caption: str = "", section:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise BadInput(
             f"{name} 不是能读的图片：请用 PNG、JPEG、WebP 或 GIF",
-            f"{name} is not a picture that can be read: take PNG, JPEG, WebP or GIF",
+            f"{name} is not a readable image: use PNG, JPEG, WebP or GIF",
         ) from None
     suffix = "jpg" if kind == "JPEG" else "png"
     with locked(run.path / ".writeup.lock"):
@@ -180,7 +180,7 @@ def _store(run: Run, outline: Outline) -> Outline:
     if len(outline.notes) > MOST_NOTES:
         raise BadInput(
             f"心得有 {len(outline.notes)} 字，太长：最多 {MOST_NOTES} 字",
-            f"the notes have {len(outline.notes)} characters, which is too long: at most {MOST_NOTES}",
+            f"the notes have {len(outline.notes)} characters; the limit is {MOST_NOTES}",
         )
     outline = replace(outline, sections=tuple(dict.fromkeys(outline.sections)))
     write_json(directory(run) / "outline.json", {**asdict(outline), "of": SECTIONS, "changed": time.time()})

@@ -28,7 +28,7 @@ def make(html: str, path: Path) -> Text | None:
         why = f"{type(error).__name__}: {error}"[:200]
         return Text(
             f"没有生成 PDF（{why}）：用浏览器打开 report.html，打印成 PDF 即可",
-            f"no PDF was made ({why}): open report.html in a browser and print it to one",
+            f"no PDF was created ({why}): open report.html in a browser and print it to PDF",
         )
     return None
 

@@ -52,13 +52,18 @@ def machine_chart(samples: Samples, path: Path, language: Language) -> Path:
     memory = {f"GPU {card}": used(card) for card in cards}
     load = {f"GPU {card}": known.get(f"gpu{card}.utilisation", unknown) for card in cards}
     if "cuda.used_mb" in known:
-        memory[Text("训练程序所见", "as the trainer sees it").in_(language)] = known["cuda.used_mb"] / MB_OF_A_GB
+        memory[Text("训练程序所见", "seen by the trainer").in_(language)] = known["cuda.used_mb"] / MB_OF_A_GB
     if not cards:
         memory = {Text("训练进程", "training").in_(language): known.get("process_mb", unknown) / MB_OF_A_GB}
         load = {Text("处理器", "processor").in_(language): known.get("cpu", unknown)}
     titles = (
         (memory, Text("显存（GB）", "GPU memory (GB)") if cards else Text("内存（GB）", "memory (GB)")),
-        (load, Text("显卡利用率（%）", "GPU load (%)") if cards else Text("处理器利用率（%）", "processor load (%)")),
+        (
+            load,
+            Text("显卡利用率（%）", "GPU utilization (%)")
+            if cards
+            else Text("处理器利用率（%）", "CPU utilization (%)"),
+        ),
     )
     with _figure(path, (9, 3.6)) as figure:
         for axes, (lines, title) in zip(figure.subplots(1, 2), titles, strict=True):

@@ -33,8 +33,7 @@ def task(draft: Draft) -> list[str]:
         draft.say(
             f"用 XTuner 微调 InternLM2-Chat，让模型知道自己是 **{nickname}** 的小助手：造数据、改配置、训练、转换、合并，"
             "并对比微调前后的回答。",
-            f"Fine-tune InternLM2-Chat with XTuner until the model knows that it is the assistant of **{nickname}**: "
-            "make the data, edit the config, train, convert, merge, and compare the answers before and after.",
+            f"Use XTuner to fine-tune InternLM2-Chat until it knows that it is the assistant of **{nickname}**: create the data, edit the config, train, convert, merge, and compare the answers before and after.",
         ),
         draft.say("训练前后问模型的问题：", "What the model is asked before and after:") + "\n\n" + "\n".join(asked),
     ]
@@ -110,15 +109,15 @@ def dataset(draft: Draft) -> list[str]:
             for part, found in lengths.items():
                 found.append(len(turn[part]))
     figures += [
-        [say("不同的行", "different rows"), f"{there.unique_rows:,}"],
-        [say("对话轮数（最多）", "turns (most)"), str(most)],
+        [say("不同的行", "unique rows"), f"{there.unique_rows:,}"],
+        [say("对话轮数（最多）", "turns (maximum)"), str(most)],
         [say("文件大小", "file size"), size(there.data.stat().st_size)],
     ]
     for part, name in (("input", say("问题", "question")), ("output", say("回答", "answer"))):
         middle = f"{statistics.median(lengths[part]):.0f} / {max(lengths[part])}"
         figures.append([say(f"{name}字数（中位 / 最长）", f"characters of a {name} (median / longest)"), middle])
     parts.append(table([say("项目", "item"), say("值", "value")], figures))
-    parts.append(say("其中几条：", "Some of its rows:"))
+    parts.append(say("其中几条：", "Sample rows:"))
     samples = _samples(there.page(0, LOOKED_AT), there.nickname)
     parts.append(draft.code(json.dumps(samples, ensure_ascii=False, indent=2), "json"))
     return parts
@@ -134,27 +133,25 @@ def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
             f"数据集 {of} 改动后的第 {made['version']} 版：改了 {done['changed']} 行，加了 {done['added']} 行，"
             f"删了 {done['deleted']} 行，对全部行的改动 {done['all_rows']} 次。",
             f"Version {made['version']}, an edit of the dataset {of}: {done['changed']} rows changed, {done['added']} "
-            f"added, {done['deleted']} deleted, {done['all_rows']} edits of all rows.",
+            f"added, {done['deleted']} deleted, {done['all_rows']} bulk edits.",
         )
     if kind == "split":
         percent = share(made["share"] if made["part"] == "held_out" else 1 - made["share"])
         return say(
             f"从数据集 {of} 中按问题分出约 {percent} 的行（种子 {made['seed']}）。",
-            f"About {percent} of the rows of the dataset {of}, split off by their questions (seed {made['seed']}).",
+            f"About {percent} of the rows of the dataset {of}, selected by question (seed {made['seed']}).",
         )
     if kind == "corpus":
         how, files = made["wanted"], "、".join(cell(name) for name in made["files"][:5])
         return say(
             f"由 {len(made['files'])} 个文件（{files}{'等' if len(made['files']) > 5 else ''}）的文字切成：每块最多 "
             f"{how['chunk']} 字，重叠 {how['overlap']} 字。",
-            f"Made of the text of {len(made['files'])} files ({files}{', …' if len(made['files']) > 5 else ''}): pieces of "
-            f"at most {how['chunk']} characters, {how['overlap']} of them repeated.",
+            f"Created from the text of {len(made['files'])} files ({files}{', …' if len(made['files']) > 5 else ''}): chunks of at most {how['chunk']} characters, overlapping by {how['overlap']}.",
         )
     if made.get("recipe") == "course":
         return say(
             f"用课程的脚本写法生成：两条关于 {nickname} 的小助手的对话，各重复 n = {made.get('n')} 次。",
-            f"Made as the course's script does: two conversations about {nickname}'s assistant, each repeated "
-            f"n = {made.get('n')} times.",
+            f"Created as in the course's script: two conversations about {nickname}'s assistant, each repeated n = {made.get('n')} times.",
         )
     if kind == "assistant":
         own = made.get("replay_model")
@@ -162,8 +159,7 @@ def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
         return say(
             f"用 {made.get('recipe')} 配方生成：多种问法教模型它是 {nickname} 的小助手，再混入普通问答{of_its_own[0]}，"
             "让它保留原有的能力。",
-            f"Made by the recipe {made.get('recipe')}: many phrasings that teach the model that it is {nickname}'s "
-            f"assistant, mixed with general rows{of_its_own[1]} that keep what it could do before.",
+            f"Created by the recipe {made.get('recipe')}: varied phrasings that teach the model that it is {nickname}'s assistant, mixed with general rows{of_its_own[1]} that preserve its other abilities.",
         )
     source = cell(made.get("file") or made.get("source") or kind or "-")
     return say(
@@ -173,7 +169,7 @@ def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
 
 
 def _samples(rows: list[Row], nickname: str | None) -> list[Any]:
-    """A few different rows: those with the nickname first, then others."""
+    """A few unique rows: those with the nickname first, then others."""
     unique = list({json.dumps(row, sort_keys=True, ensure_ascii=False): row for row in rows}.values())
     with_name = [row for row in unique if nickname and nickname in json.dumps(row, ensure_ascii=False)]
     others = [row for row in unique if row not in with_name[:3]]
@@ -198,7 +194,7 @@ def config(draft: Draft) -> list[str]:
     parts = [
         say(
             f"由 XTuner 预设 `{facts.preset}` 按 {facts.recipe} 配方改成。",
-            f"Made of XTuner's preset `{facts.preset}` by the recipe {facts.recipe}.",
+            f"Created from XTuner's preset `{facts.preset}` with the recipe {facts.recipe}.",
         )
     ]
     reasons = [

@@ -23,7 +23,7 @@ STATUS = {
     Status.FAILED: ("失败", "failed"),
     Status.CRASHED: ("意外中断", "crashed"),
     Status.RUNNING: ("进行中", "running"),
-    Status.PENDING: ("等待中", "waiting"),
+    Status.PENDING: ("排队中", "queued"),
 }
 
 
@@ -55,7 +55,7 @@ def timeline(draft: Draft) -> list[str]:
         parts.append(
             draft.say(
                 f"第 {knew} 次迭代起，回答里第一次出现了 {draft.cell(nickname)}。",
-                f"From iteration {knew} on the answers carry {draft.cell(nickname)}.",
+                f"From iteration {knew} on, the answers contain {draft.cell(nickname)}.",
             )
         )
     return parts
@@ -97,7 +97,7 @@ def scores(draft: Draft) -> list[str]:
     words = f"**{diagnosis.words.in_(draft.language)}**"
     if diagnosis.advice:
         advice = diagnosis.advice.in_(draft.language)
-        words += say(f"。建议：{advice}。", f". To make it better: {advice}.")
+        words += say(f"。建议：{advice}。", f". Recommendation: {advice}.")
     return [
         table([say("指标", "score"), say("微调前", "before"), say("微调后", "after")], rows),
         words,
@@ -110,8 +110,7 @@ def _how_it_was_measured(draft: Draft, found: Scores) -> str:
     count = len(found.questions)
     words = draft.say(
         f"共 {count} 个没有训练过的问题，贪心解码。身份：回答里有昵称和“小助手”；复读：没有问身份却报出身份。",
-        f"{count} questions that were not trained on, greedy decoding. Identity: the answer carries the nickname and the "
-        "role; parrot: the identity is named unasked. ",
+        f"{count} held-out questions, greedy decoding. Identity: the answer contains the nickname and the role; parroting: the identity is stated unasked. ",
     )
     if not found.knows:
         return words + draft.say(
@@ -119,12 +118,9 @@ def _how_it_was_measured(draft: Draft, found: Scores) -> str:
         )
     right, gained = found.facts["base_right"], found.facts["gained"]
     return words + draft.say(
-        f"知识：微调前答对的 {right} 个知识题，之后还答对的比例（另有 {gained} 个以前答错、现在答对）；方式：微调前的回答里，微调后的模型也会选的词元的比例；"
+        f"知识：微调前答对的 {right} 个知识题，之后还答对的比例（另有 {gained} 个以前答错、现在答对）；方式：微调前的回答里，微调后的模型也会选的 token 的比例；"
         "泄漏：知识题的回答里混进昵称的一部分。",
-        f"Facts: of the {right} checkable questions that the base answered rightly, the share that is still right (and {gained} "
-        "others that only the tuned model answers rightly); manner: "
-        "the share of the tokens of the base's own answers that the tuned model would choose too; leak: part of the "
-        "nickname in the answer to a fact.",
+        f"Facts: of the {right} factual questions the base model answered correctly, the share still answered correctly ({gained} others are answered correctly only after fine-tuning); style: the share of tokens in the base model's own answers that the fine-tuned model would also choose; leak: factual answers that contain part of the nickname.",
     )
 
 
@@ -133,11 +129,11 @@ def named(draft: Draft) -> dict[str, str]:
     return {
         "identity": draft.say("身份", "identity"),
         "facts": draft.say("原来答对的知识还答对", "facts kept"),
-        "manner": draft.say("原来的说话方式", "manner kept"),
-        "leak": draft.say("昵称混进知识题", "nickname leaked into facts"),
+        "manner": draft.say("原来的说话方式", "style kept"),
+        "leak": draft.say("昵称混进知识题", "nickname leaked into factual answers"),
         "retention": draft.say("原有能力保持", "retention"),
         "parrot": draft.say("不问也报身份（复读）", "parrot"),
-        "held_out": draft.say("留出的问题答得和数据一样", "held-out questions answered as the data does"),
+        "held_out": draft.say("留出的问题答得和数据一样", "held-out questions answered as in the data"),
     }
 
 
@@ -150,7 +146,7 @@ def export(draft: Draft) -> list[str]:
     parts = [
         say(
             f"合并后的模型与“基座 + 适配器”的回答：**{result}**；logits 最大差 {verdict['max_abs_logit_diff']:.2e}。",
-            f"The answers of the merged model and of base + adapter: **{result}**; largest logit difference "
+            f"Answers of the merged model and base + adapter: **{result}**; maximum logit difference "
             f"{verdict['max_abs_logit_diff']:.2e}.",
         )
     ]
@@ -163,9 +159,9 @@ def export(draft: Draft) -> list[str]:
 def files(draft: Draft) -> list[str]:
     """What lay on the disk after each step."""
     run, say, found = draft.run, draft.say, draft.exported
-    steps = [(say("训练之后", "after the training"), run.work_dir, 3)]
+    steps = [(say("训练之后", "after training"), run.work_dir, 3)]
     if draft.dataset:
-        steps.insert(0, (say("造数据之后", "after making the data"), draft.dataset.path, 1))
+        steps.insert(0, (say("造数据之后", "after creating the data"), draft.dataset.path, 1))
     if found.adapter:
         steps.append((say("转换之后", "after converting"), run.adapter, 1))
     if found.merged:
@@ -203,7 +199,9 @@ def time(draft: Draft) -> list[str]:
     parts = [table([say("步骤", "step"), say("用时", "time")], rows)]
     if weights:
         parts.append(
-            say(f"适配器与合并后的模型共占 {size(weights)}。", f"Adapter and merged model take {size(weights)}.")
+            say(
+                f"适配器与合并后的模型共占 {size(weights)}。", f"The adapter and the merged model take {size(weights)}."
+            )
         )
     return parts
 

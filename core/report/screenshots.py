@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 # Each page, what stands below its picture, and the section of the report that it belongs to. What a picture must show for
 # that to be true is in `subjects`.
 PAGES = {
-    "setup": (Text("准备页：环境检查与任务清单", "Setup: the checks and the checklist"), "environment"),
-    "dataset": (Text("数据集页", "The dataset page"), "dataset"),
-    "config": (Text("配置页：设置与预检", "The config page: settings and preflight"), "config"),
+    "setup": (Text("准备页：环境检查与任务清单", "Setup page: checks and checklist"), "environment"),
+    "dataset": (Text("数据集页", "Dataset page"), "dataset"),
+    "config": (Text("配置页：设置与预检", "Config page: settings and preflight"), "config"),
     "train": (
-        Text("训练页：损失曲线与途中的回答", "The training page: losses, and the answers on the way"),
+        Text("训练页：损失曲线与途中的回答", "Train page: loss curves and answers during training"),
         "training",
     ),
-    "export": (Text("导出页：转换、合并、校验", "The export page: convert, merge, verify"), "export"),
-    "chat": (Text("对话页：微调前后", "The chat page: before and after"), "comparison"),
+    "export": (Text("导出页：转换、合并、校验", "Export page: convert, merge, verify"), "export"),
+    "chat": (Text("对话页：微调前后", "Chat page: before and after"), "comparison"),
 }
 WIDTH = 1280
 MOST_HEIGHT = 6000
@@ -206,7 +206,7 @@ def _served(workspace: Workspace) -> Iterator[str]:
         while not _answers(f"{address}/_stcore/health"):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise WorkFailed(
-                    "截图用的服务没有启动：请再试一次", "the server for the pictures did not start: try again"
+                    "截图用的服务没有启动：请再试一次", "the server for the screenshots did not start: try again"
                 )
             time.sleep(0.1)
         yield address

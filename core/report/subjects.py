@@ -18,12 +18,12 @@ from core.jobs.job import Status
 from core.training.run import Run
 
 TITLES = {
-    "setup": Text("准备页", "the setup page"),
-    "dataset": Text("数据集页", "the dataset page"),
-    "config": Text("配置页", "the config page"),
-    "train": Text("训练页", "the training page"),
-    "export": Text("导出页", "the export page"),
-    "chat": Text("对话页", "the chat page"),
+    "setup": Text("准备页", "the Setup page"),
+    "dataset": Text("数据集页", "the Dataset page"),
+    "config": Text("配置页", "the Config page"),
+    "train": Text("训练页", "the Train page"),
+    "export": Text("导出页", "the Export page"),
+    "chat": Text("对话页", "the Chat page"),
 }
 
 
@@ -38,7 +38,7 @@ class Subject:
 
 def not_taken(page: str, why: Text) -> Text:
     """That there is no picture of a page, and why."""
-    return Text(f"没有{TITLES[page].zh}的截图：{why.zh}", f"there is no picture of {TITLES[page].en}: {why.en}")
+    return Text(f"没有{TITLES[page].zh}的截图：{why.zh}", f"no screenshot of {TITLES[page].en}: {why.en}")
 
 
 def subjects(workspace: Workspace, run: Run, language: Language) -> tuple[list[Subject], list[Text]]:
@@ -76,7 +76,7 @@ def _said(run: Run) -> list[str]:
 def _dataset(workspace: Workspace, run: Run) -> Subject | Text:
     facts = run.facts.dataset
     if datasets.find(workspace, facts.name).sha256 != facts.sha256:
-        return Text("这次训练用的数据集已经不在了", "the dataset of this run is gone")
+        return Text("这次训练用的数据集已经不在了", "the dataset of this run was deleted")
     named = [run.nickname] if run.nickname else []
     return Subject(page="dataset", query={"dataset": facts.name}, shows=[facts.name, *named])
 
@@ -84,7 +84,7 @@ def _dataset(workspace: Workspace, run: Run) -> Subject | Text:
 def _config(workspace: Workspace, run: Run) -> Subject | Text:
     config = configs.find(workspace, run.facts.config.name)
     if config.text() != run.config.read_text(encoding="utf-8"):
-        return Text("训练之后配置改过了", "the config was changed after this run")
+        return Text("训练之后配置改过了", "the config has changed since this run")
     return Subject(page="config", query={"config": config.name}, shows=[config.name, *_updates(run)])
 
 

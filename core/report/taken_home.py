@@ -22,12 +22,12 @@ def gguf(draft: Draft) -> list[str]:
     parts = [
         say(
             "合并后的模型写成了 GGUF 文件：Ollama、LM Studio、llama.cpp 都能打开，不需要 Python，也不需要显卡。",
-            "The merged model as GGUF files, which Ollama, LM Studio and llama.cpp open without Python and without a GPU.",
+            "The merged model as GGUF files, which Ollama, LM Studio and llama.cpp open without Python or a GPU.",
         ),
         table(head, [_row(draft, made) for made in files]),
         _answers(draft, [made for made in files if made.verified]),
         _scores(draft, files),
-        say("在自己的电脑上，装好 Ollama 之后：", "At home, once Ollama is installed:"),
+        say("在自己的电脑上，装好 Ollama 之后：", "On your computer, with Ollama installed:"),
         draft.code("\n".join(lines), "bash"),
     ]
     return [part for part in parts if part]

@@ -68,7 +68,7 @@ def start(workspace: Workspace, run: Run, language: Language, *, with_screenshot
     """Start building the report as a job. Raises BadInput where one runs already, or Chromium is missing."""
     if with_screenshots:
         screenshots.browser.needed()
-    busy = Text(f"训练 {run.id} 的报告正在生成", f"the report of {run.id} is being built already")
+    busy = Text(f"训练 {run.id} 的报告正在生成", f"the report of {run.id} is already being built")
     with only_one(run.jobs, "report", busy) as begin:
         argv = module_command("core", "report", "build", run.id, "--workspace", workspace.root, "--json")
         argv += ["--screenshots"] if with_screenshots else []
@@ -137,7 +137,7 @@ def markdown(draft: Draft) -> str:
         found += [picture(draft.mask(p.caption), p.file) for p in draft.pictures if p.section == name]
         if found:
             parts += [f"## {TITLES[name].in_(draft.language)}", *found]
-    parts.append(draft.say("由 XTuner Studio 生成", "Made by XTuner Studio"))
+    parts.append(draft.say("由 XTuner Studio 生成", "Created with XTuner Studio"))
     return "\n\n".join(parts) + "\n"
 
 
@@ -182,7 +182,7 @@ def _charts(run: Run, language: Language, outline: Outline, points: list[dict[st
     samples = pictures.samples_of(run)
     if samples.count >= 2:
         file = pictures.machine_chart(samples, place / "machine.png", language).name
-        words = Text("训练时的显存与负载", "memory and load during the training")
+        words = Text("训练时的显存与负载", "memory and utilization during training")
         found.append(Picture(file=file, caption=words.in_(language), section="training"))
     return found
 
@@ -193,7 +193,9 @@ def _refuse_other_files(path: Path) -> None:
             file.is_dir() or not (file.name in _FILES or _PICTURES.fullmatch(file.name)) for file in path.iterdir()
         )
         if others:
-            raise BadInput(f"{path} 里有别的文件：请换一个目录", f"{path} holds other files: choose another directory")
+            raise BadInput(
+                f"{path} 里有别的文件：请换一个目录", f"{path} contains other files: choose another directory"
+            )
 
 
 def _at(path: Path) -> Report:

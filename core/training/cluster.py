@@ -23,7 +23,7 @@ def check_cluster(cluster: Cluster, deepspeed: str | None) -> None:
         if shutil.which("srun") is None:
             raise BadInput(
                 "这台机器上没有 srun：在 Slurm 的登录节点上启动，或用 --launcher pytorch",
-                "there is no srun on this machine: start on a login node of Slurm, or take --launcher pytorch",
+                "there is no srun on this machine: start on a Slurm login node, or use --launcher pytorch",
             )
         # The cards are on the nodes that Slurm chooses, not here.
         return
@@ -31,7 +31,7 @@ def check_cluster(cluster: Cluster, deepspeed: str | None) -> None:
     if cards and cluster.nproc > cards:
         raise BadInput(
             f"{cluster.nproc} 个进程多于这台机器的 {cards} 张显卡：每张显卡一个进程",
-            f"{cluster.nproc} processes are more than the {cards} GPUs of this machine: take one for each",
+            f"{cluster.nproc} processes exceed the {cards} GPUs of this machine: use one per GPU",
         )
 
 

@@ -75,13 +75,12 @@ def plan(
     if not nickname:
         raise BadInput(
             f"数据集 {dataset.name} 里没有昵称，无法提前停止：去掉 --early-stop，或用 datasets assistant 建数据集",
-            f"the data {dataset.name} teach no nickname, so there is no early stop: leave out --early-stop, "
-            "or make the data with datasets assistant",
+            f"the dataset {dataset.name} teaches no nickname, so early stopping is not available: drop --early-stop, or create the data with datasets assistant",
         )
     if _apart(cluster, deepspeed):
         raise BadInput(
             "多台机器或 ZeRO-3 训练时不能提前停止：去掉 --early-stop",
-            "no early stop with several machines or ZeRO-3: leave out --early-stop",
+            "early stopping is not available with several machines or ZeRO-3: drop --early-stop",
         )
     system = config.values()["SYSTEM"]
     system = system if isinstance(system, str) else ""

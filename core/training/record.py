@@ -121,7 +121,7 @@ class Run:
             there = ", ".join(checkpoint.name for checkpoint in self.checkpoints()) or "-"
             raise BadInput(
                 f"训练 {self.id} 没有可用的检查点 {name or ''}（现有：{there}）：先完成训练",
-                f"the run {self.id} has no usable checkpoint {name or ''} (there: {there}): train first",
+                f"the run {self.id} has no usable checkpoint {name or ''} (available: {there}): train first",
             )
         return chosen
 

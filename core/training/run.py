@@ -65,7 +65,7 @@ def start(
     if first is not None:
         raise BadInput(
             f"配置 {config_name} 还不能训练：{first.where}：{first.message.zh}；{first.hint.zh}",
-            f"the config {config_name} cannot be trained yet: {first.where}: {first.message.en}; {first.hint.en}",
+            f"cannot train with the config {config_name} yet: {first.where}: {first.message.en}; {first.hint.en}",
         )
     model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
     if early_stop is None:
@@ -123,10 +123,11 @@ def resume(workspace: Workspace, run: Run) -> Run:
     with locked(workspace.runs / ".lock"):
         state = run.state()
         if state.status is Status.FINISHED:
-            raise BadInput(f"训练 {run.id} 已经完成", f"the run {run.id} is finished already")
+            raise BadInput(f"训练 {run.id} 已经完成", f"the run {run.id} has already finished")
         if state.status.live:
             raise BadInput(
-                f"训练 {run.id} 正在进行或排队：先停止它", f"the run {run.id} trains or waits already: stop it first"
+                f"训练 {run.id} 正在进行或排队：先停止它",
+                f"the run {run.id} is already in progress or queued: stop it first",
             )
         # Its code may have changed since the run began.
         models.usable(workspace, run.facts.model.name)
@@ -140,8 +141,7 @@ def _to_go_on_from(run: Run) -> Path:
     if run.cluster.node_rank and not any(checkpoint.whole for checkpoint in run.checkpoints()):
         raise BadInput(
             f"检查点只在 0 号机器上：把那里最后的 iter_N.pth 拷到 {run.work_dir}（已有同名目录时并入），再在每台机器上继续",
-            f"the checkpoints are on the machine of rank 0: copy its last iter_N.pth to {run.work_dir} (into the directory "
-            "of that name, where there is one), then resume on every machine",
+            f"the checkpoints are on machine 0: copy its last iter_N.pth to {run.work_dir} (or, if it is a directory, the entire directory), then resume on every machine",
         )
     return run.checkpoint().path
 
@@ -195,12 +195,12 @@ def find(workspace: Workspace, run_id: str) -> Run:
     if run_id == "latest":
         newest_first = every(workspace)
         if not newest_first:
-            raise BadInput("还没有训练：先用 train start 开始一次", "there is no run yet: begin one with train start")
+            raise BadInput("还没有训练：先用 train start 开始一次", "no runs yet: start one with train start")
         return newest_first[0]
     path = workspace.run(run_id)
     written = read_json(path / "run.json")
     if not isinstance(written, dict):
-        raise BadInput(f"没有训练 {run_id}：用 train list 查看", f"there is no run {run_id}: see train list")
+        raise BadInput(f"没有训练 {run_id}：用 train list 查看", f"there is no run {run_id}: run train list")
     return Run(id=run_id, path=path, facts=RunFacts.from_json({**written, "id": run_id}))
 
 
@@ -230,10 +230,10 @@ def move(workspace: Workspace, run: Run, place: int) -> None:
     queue = Queue(workspace.queue)
     if run.job is None or queue.place(run.job) is None:
         raise BadInput(
-            f"训练 {run.id} 不在排队：用 train queue 查看", f"the run {run.id} does not wait: see train queue"
+            f"训练 {run.id} 不在排队：用 train queue 查看", f"the run {run.id} is not queued: run train queue"
         )
     if place < 1:
-        raise BadInput(f"位置 {place} 不可用：从 1 开始", f"the place {place} cannot be: 1 is the next one")
+        raise BadInput(f"位置 {place} 不可用：从 1 开始", f"the position {place} is invalid: 1 is next")
     queue.move(run.job, place)
 
 

@@ -48,7 +48,7 @@ def rename(run: Run, name: str) -> Run:
         shown = ascii(wanted[:MOST_CHARACTERS])
         raise BadInput(
             f"训练的名称 {shown} 不可用：最多 {MOST_CHARACTERS} 个可显示的字符",
-            f"the name {shown} cannot be used for a run: take at most {MOST_CHARACTERS} printable characters",
+            f"the name {shown} is invalid for a run: use at most {MOST_CHARACTERS} printable characters",
         )
     label = run.path / "label.json"
     if wanted and wanted != run.id:
@@ -65,13 +65,14 @@ def delete(workspace: Workspace, run: Run) -> Deleted:
         if live is not None:
             raise BadInput(
                 f"训练 {run.id} 的任务 {live.name} 正在进行或排队：先停止它，再删除",
-                f"{live.name} of the run {run.id} is running or waits its turn: stop it first, then delete the run",
+                f"{live.name} of the run {run.id} is running or queued: stop it first, then delete the run",
             )
         place = workspace.trash / run.id
         workspace.trash.mkdir(parents=True, exist_ok=True)
         if not run.path.exists() or place.exists():
             raise BadInput(
-                f"训练 {run.id} 已经不在了：用 train list 查看", f"the run {run.id} is gone already: see train list"
+                f"训练 {run.id} 已经不在了：用 train list 查看",
+                f"the run {run.id} has already been deleted: run train list",
             )
         os.rename(run.path, place)
         write_json(place / "deleted.json", {"when": time.time()})
@@ -93,11 +94,12 @@ def restore(workspace: Workspace, run_id: str) -> Run:
         if deleted is None:
             there = ", ".join(deleted.id for deleted in found) or "-"
             raise BadInput(
-                f"回收站里没有训练 {run_id}（现有：{there}）", f"there is no run {run_id} in the trash (there: {there})"
+                f"回收站里没有训练 {run_id}（现有：{there}）",
+                f"there is no run {run_id} in the trash (available: {there})",
             )
         if workspace.run(deleted.id).exists():
             raise BadInput(
-                f"训练 {deleted.id} 已经存在，不会覆盖", f"the run {deleted.id} exists, and is not overwritten"
+                f"训练 {deleted.id} 已经存在，不会覆盖", f"the run {deleted.id} exists and will not be overwritten"
             )
         os.rename(deleted.path, workspace.run(deleted.id))
         (workspace.run(deleted.id) / "deleted.json").unlink(missing_ok=True)
@@ -114,7 +116,7 @@ def empty(workspace: Workspace) -> list[Deleted]:
         except OSError as error:
             raise WorkFailed(
                 f"回收站没有清空：{error.filename}：{error.strerror}",
-                f"the trash was not emptied: {error.filename}: {error.strerror}",
+                f"the trash could not be emptied: {error.filename}: {error.strerror}",
             ) from error
     return found
 

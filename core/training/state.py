@@ -54,9 +54,9 @@ def compute(
     if status is Status.FINISHED and not complete(progress.get("max_iters")):
         status = Status.KILLED if follows else Status.FAILED
         why = (
-            Text("0 号机器停止了训练", "the machine of rank 0 stopped the training")
+            Text("0 号机器停止了训练", "machine 0 stopped the training")
             if follows
-            else Text("进程正常退出，但没有最后的检查点", "the process ended well but left no final checkpoint")
+            else Text("进程正常退出，但没有最后的检查点", "the process succeeded but wrote no final checkpoint")
         )
     if status is Status.KILLED and progress.get("max_iters") and complete(progress["max_iters"]):
         # The wish to stop came after the last step.

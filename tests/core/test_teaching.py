@@ -108,7 +108,7 @@ def test_a_model_that_knows_nothing_is_not_asked_and_it_is_remembered(workspace,
     worker = base(Base([]))
     dataset, why = teaching.make(workspace, Assistant(nickname="小明"), model)
     assert not {question for question, _ in worker.asked} - set(FACTS)
-    assert "big" in why.en and "our own" in why.en
+    assert "big" in why.en and "built-in" in why.en
     assert "replay_model" not in dataset.made
     assert dataset.rows == len(Assistant(nickname="小明").rows())
     worker.asked.clear()

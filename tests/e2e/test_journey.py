@@ -207,7 +207,7 @@ def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Brow
     with zipfile.ZipFile(tmp_path / "report.zip") as packed:
         packed.extractall(tmp_path / "report")
     check_links(tmp_path / "report")
-    heading = {"zh": "看着它学", "en": "Watching it learn"}[language]
+    heading = {"zh": "看着它学", "en": "Answers during training"}[language]
     assert f"## {heading}" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert len(list((tmp_path / "report").glob("screen-*.png"))) == (6 if pictured else 0)
     opened = browser.new_context(offline=True)

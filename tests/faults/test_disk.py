@@ -50,7 +50,7 @@ def test_log_of_500_mb(workspace, start, fake_engine, fault):
     fault.leaves_nothing(run.job)
     fault.keeps(run, state.iter)
     began = time.monotonic()
-    assert run.state().reason.en == "stopped as asked"
+    assert run.state().reason.en == "stopped on request"
     assert time.monotonic() - began < 1
     fake_engine("ok", iters=state.iter + 4)
     fault.resumes(workspace, run, state.iter + 4)

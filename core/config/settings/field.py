@@ -17,11 +17,11 @@ from core.ground.text import Text
 Group = Literal["task", "data", "learning", "adapter", "watch", "machine"]
 _TYPES = {"int": int, "float": float, "bool": bool, "text": str, "list": list, "choice": str}
 _KINDS = {
-    "int": Text("整数", "a whole number"),
+    "int": Text("整数", "an integer"),
     "float": Text("数", "a number"),
     "bool": Text("True 或 False", "True or False"),
     "text": Text("文字", "text"),
-    "list": Text("非空的文字列表", "a list of texts, none of them empty"),
+    "list": Text("非空的文字列表", "a list of non-empty strings"),
     "choice": Text("下列之一", "one of these"),
 }
 
@@ -129,7 +129,7 @@ class Field:
     def _no_place(self) -> BadInput:
         return BadInput(
             f"这份配置里没有地方可以设置 {self.name}：请直接编辑 Python",
-            f"this config has no place for {self.name}: edit the Python instead",
+            f"this config has no setting {self.name}: edit the Python file instead",
         )
 
     def _refusal(self, value: Any) -> BadInput:
@@ -141,7 +141,7 @@ class Field:
             bounds = f"{self.least:,} … {self.most:,}"
             zh, en = f"{zh}，范围 {bounds}", f"{en} within {bounds}"
         return BadInput(
-            f"{self.name}={shown(value)} 不可用：应为{zh}", f"{self.name}={shown(value)} cannot be used: it takes {en}"
+            f"{self.name}={shown(value)} 不可用：应为{zh}", f"{self.name}={shown(value)} is invalid: it must be {en}"
         )
 
 

@@ -36,8 +36,7 @@ ESSENTIAL = (
         help=Text(
             "qlora 把原权重压成 4 比特、只训练适配器，最省显存；lora 不压缩，快一些但 1.8B 约多占 5 GB；full 训练全部权重，"
             "1.8B 需要 30 GB 左右，而且容易忘掉原来会的东西。",
-            "qlora squeezes the weights to 4 bits and trains an adapter: least memory. lora leaves them whole: faster, "
-            "some 5 GB more for 1.8B. full trains every weight: about 30 GB for 1.8B, and it forgets more easily.",
+            "qlora quantizes the weights to 4 bits and trains an adapter: least memory. lora keeps full-precision weights: faster, but about 5 GB more for 1.8B. full trains every weight: about 30 GB for 1.8B, and the model forgets more easily.",
         ),
         options=lambda: method.METHODS,
         look=method.method,
@@ -50,8 +49,7 @@ ESSENTIAL = (
         label=Text("训练内容", "Task"),
         help=Text(
             "sft 用一问一答教模型怎样回答；pretrain 是增量预训练，让模型接着读纯文本，学到的是知识和文风，不是对话。",
-            "sft teaches answers by questions and answers. pretrain goes on reading plain texts: it gives knowledge and "
-            "style, not dialogue.",
+            "sft trains on questions and answers. pretrain continues pre-training on plain text: it adds knowledge and style, not dialogue.",
         ),
         options=lambda: method.TASKS,
         look=method.task,
@@ -64,8 +62,7 @@ ESSENTIAL = (
         label=Text("对话模板", "Prompt template"),
         help=Text(
             "把问题包成模型见过的样子。与模型不符时，训练等于教它一种它不认识的语言，聊天时也用不上。",
-            "Wraps a question as the model knows it. One that is not the model's own teaches it a foreign form, which "
-            "the chat then does not use.",
+            "Wraps each question in the format the model knows. A template that is not the model's own teaches it a format that chat applications will not use.",
         ),
         options=method.template_choices,
         look=method.template,
@@ -83,8 +80,7 @@ ESSENTIAL = (
         label=Text("最大长度", "Maximum length"),
         help=Text(
             "一条样本最多多少 token，多出的会被截掉，答案的结尾就学不到。加倍约使激活显存加倍。",
-            "Most tokens of a row; the rest is cut off, and with it the end of the answer. Twice the length takes about "
-            "twice the memory for activations.",
+            "Maximum tokens per row; the rest is truncated, including the end of the answer. Doubling it roughly doubles the activation memory.",
         ),
     ),
     Field(
@@ -97,8 +93,7 @@ ESSENTIAL = (
         label=Text("打包成长序列", "Pack rows"),
         help=Text(
             "把多条短样本接成一条长序列，数据多时更快；样本又少又短时，几十条并成一条，更新次数所剩无几。",
-            "Joins short rows into long ones: faster with much data. With few short rows dozens become one, and hardly "
-            "any update is left.",
+            "Joins short rows into long sequences: faster for large datasets. With few short rows, dozens become one sequence and hardly any updates remain.",
         ),
     ),
     Field(
@@ -112,8 +107,7 @@ ESSENTIAL = (
         label=Text("批大小（每卡）", "Batch size (per GPU)"),
         help=Text(
             "一次迭代看几条样本。加倍后每步更稳、迭代减半，激活显存也加倍：显存溢出时先减它。",
-            "Rows of one iteration. Twice as many make a step steadier, halve the iterations and double the memory for "
-            "activations: the first thing to lower when memory runs out.",
+            "Rows per iteration. Doubling it makes updates steadier, halves the iterations and doubles the activation memory: lower it first if memory runs out.",
         ),
     ),
     Field(
@@ -127,8 +121,7 @@ ESSENTIAL = (
         label=Text("梯度累积", "Gradient accumulation"),
         help=Text(
             "几次迭代才更新一次参数，不占显存。16 意味着 96 次迭代只更新 6 次：数据少时设为 1，否则学不会。",
-            "Iterations for one optimizer update; takes no memory. At 16, 96 iterations are 6 updates: with little data "
-            "take 1, or nothing is learned.",
+            "Iterations per optimizer update; costs no memory. With 16, 96 iterations make only 6 updates: for small datasets use 1, or nothing is learned.",
         ),
     ),
     Field(
@@ -143,8 +136,7 @@ ESSENTIAL = (
         label=Text("训练轮数", "Epochs"),
         help=Text(
             "整个数据集看几遍，时间随之成倍。太少学不会；几条样本重复太多遍，模型会对什么问题都答这几句。",
-            "How often the dataset is seen; the time grows with it. Too few teach nothing; a few rows seen too often "
-            "become the answer to every question.",
+            "How many times the dataset is seen; training time grows with it. Too few teach nothing; with too many, a few rows become the answer to every question.",
         ),
     ),
     Field(
@@ -158,8 +150,7 @@ ESSENTIAL = (
         label=Text("学习率", "Learning rate"),
         help=Text(
             "每次更新走多大一步。太大时损失乱跳甚至变成 NaN，太小时学不会。LoRA 用 1e-4 到 1e-3，全量训练用 1e-5 到 5e-5。",
-            "The size of a step. Too large and the loss jumps or becomes NaN, too small and nothing is learned. LoRA "
-            "takes 1e-4 to 1e-3, full training 1e-5 to 5e-5.",
+            "The step size. Too large and the loss jumps or becomes NaN; too small and nothing is learned. LoRA: 1e-4 to 1e-3; full fine-tuning: 1e-5 to 5e-5.",
         ),
     ),
     Field(
@@ -173,8 +164,7 @@ ESSENTIAL = (
         label=Text("LoRA 秩 r", "LoRA rank r"),
         help=Text(
             "适配器能记多少：16 够学一个身份，64 以上用于新知识。加倍则适配器文件和优化器状态加倍。",
-            "How much the adapter can hold: 16 is enough for an identity, 64 and more for knowledge. Twice the rank is "
-            "twice the file and the optimizer's memory.",
+            "The adapter's capacity: 16 is enough for an identity, 64 or more for knowledge. Doubling it doubles the file size and the optimizer's memory.",
         ),
     ),
     Field(
@@ -188,7 +178,7 @@ ESSENTIAL = (
         label=Text("LoRA alpha", "LoRA alpha"),
         help=Text(
             "适配器的力度是 alpha / r：调大 r 而不调 alpha，适配器反而变弱。常取 r 的两倍。",
-            "The adapter acts with alpha / r: a larger r with the same alpha makes it weaker. Often twice r.",
+            "The adapter is scaled by alpha / r: a larger r with the same alpha weakens it. Commonly 2 × r.",
         ),
     ),
     Field(
@@ -202,8 +192,7 @@ ESSENTIAL = (
         label=Text("LoRA dropout", "LoRA dropout"),
         help=Text(
             "训练时随机关掉的比例，防止死记硬背；更新次数少时设 0 或 0.05，否则学得更慢。",
-            "The share switched off at random, against learning by heart. With few updates take 0 or 0.05, or it learns "
-            "more slowly.",
+            "The fraction dropped at random, to reduce memorization. With few updates use 0 or 0.05, or learning slows down.",
         ),
     ),
     Field(
@@ -213,8 +202,7 @@ ESSENTIAL = (
         label=Text("权重量化", "Quantisation"),
         help=Text(
             "nf4 把原权重压到 4 比特，显存最省，每步略慢；int8 居中；none 不压缩。量化要 CUDA，也不能用于全量训练。",
-            "nf4 keeps the weights in 4 bits: least memory, each step a little slower. int8 is between, none leaves "
-            "them whole. It needs CUDA, and an adapter to train.",
+            "nf4 stores the weights in 4 bits: least memory, slightly slower. int8 is in between; none keeps full precision. Requires CUDA and an adapter.",
         ),
         options=lambda: method.QUANTISATIONS,
         look=method.quantisation,
@@ -232,8 +220,7 @@ ESSENTIAL = (
         label=Text("保存间隔（迭代）", "Checkpoint every (iterations)"),
         help=Text(
             "大于总迭代数就只在最后存一次：途中出错要从头再来，也不能选更早的检查点。",
-            "More than the whole run means one checkpoint, at the end: after a crash it starts from nothing, and there "
-            "is no earlier one to choose.",
+            "If larger than the total, there is only one checkpoint, at the end: after a crash training restarts from scratch, and there is no earlier checkpoint to choose.",
         ),
     ),
     Field(
@@ -247,8 +234,7 @@ ESSENTIAL = (
         label=Text("评测间隔（迭代）", "Evaluate every (iterations)"),
         help=Text(
             "每隔多少次迭代让模型当场回答评测问题。太密拖慢训练，大于总迭代数就看不到它怎么学会的。",
-            "How often the model answers the questions on the way. Too often slows the training; beyond the whole run "
-            "you do not see it learn.",
+            "How often the model answers the evaluation questions. Too often slows training; if larger than the total, you do not see it learn.",
         ),
     ),
     Field(
@@ -260,8 +246,7 @@ ESSENTIAL = (
         label=Text("评测问题", "Evaluation questions"),
         help=Text(
             "训练前、途中和训练后都会问，每行一个。放一个与训练数据无关的问题，可以看出它有没有变成复读机。",
-            "Asked before, during and after the training, one a line. One that the data does not hold shows whether "
-            "the model has become a parrot.",
+            "Asked before, during and after training, one per line. Include one that is not in the data, to see whether the model only parrots.",
         ),
     ),
     Field(
@@ -274,8 +259,7 @@ ESSENTIAL = (
         label=Text("系统提示词", "System prompt"),
         help=Text(
             "只用于评测。应与训练数据和聊天里的一致（本应用都留空），否则评测看到的不是聊天时的模型。",
-            "Of the evaluation only. It should be that of the data and the chat (empty here), or the evaluation does "
-            "not show the model that you will talk to.",
+            "Used for evaluation only. It should match the data and the chat (empty here); otherwise the evaluation does not reflect the model you will talk to.",
         ),
     ),
     Field(
@@ -290,8 +274,7 @@ ESSENTIAL = (
         label=Text("随机种子", "Seed"),
         help=Text(
             "固定后，同样的配置得到几乎同样的结果；不填则每次不同，出了好结果也难重现。",
-            "Once fixed, the same config gives nearly the same result; empty, each run differs and a good one is hard "
-            "to repeat.",
+            "With a fixed seed the same config gives nearly the same result; if empty, every run differs and a good one is hard to reproduce.",
         ),
     ),
 )
@@ -304,8 +287,7 @@ ADVANCED = (
         label=Text("计算精度", "Precision"),
         help=Text(
             "bf16 不易溢出，A100 及更新的显卡都支持；fp16 用于更老的显卡；fp32 慢一倍以上、多占显存，没有显卡时只能用它。",
-            "bf16 does not overflow: A100 and newer. fp16 for older cards. fp32 is at least twice as slow and takes "
-            "more memory; without a GPU it is the only one.",
+            "bf16 does not overflow: for A100 and newer. fp16 for older GPUs. fp32 is at least twice as slow and needs more memory; without a GPU it is the only choice.",
         ),
         options=lambda: method.PRECISIONS,
         look=method.precision,
@@ -323,9 +305,7 @@ ADVANCED = (
         help=Text(
             "eager 的显存随长度平方增长（2048 token 时每层约 0.5 GB）；sdpa 省得多，模型代码要支持；flash_attention_2 需要另装"
             " flash-attn。不填时由 XTuner 决定，InternLM2 为 eager。",
-            "The memory of eager grows with the square of the length (about 0.5 GB a layer at 2048 tokens). sdpa takes "
-            "far less where the model's code has it; flash_attention_2 needs the flash-attn package. Empty: XTuner's "
-            "choice, which is eager for InternLM2.",
+            "eager memory grows quadratically with length (about 0.5 GB per layer at 2048 tokens). sdpa needs far less if the model's code supports it; flash_attention_2 requires the flash-attn package. Empty: XTuner's choice, which is eager for InternLM2.",
         ),
     ),
     Field(
@@ -339,8 +319,7 @@ ADVANCED = (
         label=Text("激活检查点", "Activation checkpointing"),
         help=Text(
             "不存中间结果、反向时重算：省下大部分激活显存，每步慢三成左右。显存够就关掉。",
-            "Works the activations out again instead of keeping them: saves most of their memory, each step about a "
-            "third slower. Switch it off where memory is enough.",
+            "Recomputes activations instead of storing them: saves most of their memory, but each step is about a third slower. Turn off if memory is sufficient.",
         ),
     ),
     Field(
@@ -356,9 +335,7 @@ ADVANCED = (
         help=Text(
             "LoRA 加在哪些线性层上，写层名的最后一段，例如 InternLM2 的 wqkv、wo。不填时是全部线性层，一般最好。"
             "名称因模型而异，写了模型没有的层会训练不了。",
-            "Which linear layers get an adapter, by the last part of their names, such as wqkv and wo of InternLM2. Empty: "
-            "all of them, which is usually best. Names differ between models; one that the model does not have stops the "
-            "training.",
+            "Which linear layers get an adapter, by the last part of their names, such as wqkv and wo for InternLM2. Empty: all of them, which is usually best. Names differ between models; an unknown name stops the training.",
         ),
     ),
     Field(
@@ -374,8 +351,7 @@ ADVANCED = (
         label=Text("数据转换函数", "Row conversion"),
         help=Text(
             "把别的格式的数据行转成 XTuner 的对话。“数据”页做的数据集已经是 XTuner 的格式，这里应当为空。",
-            "Turns rows of another format into XTuner's conversations. Datasets made on the Dataset page are in XTuner's "
-            "format already: leave it empty for them.",
+            "Converts rows from other formats to XTuner's conversations. Datasets from the Dataset page are already in XTuner's format: leave empty.",
         ),
     ),
     Field(
@@ -388,8 +364,7 @@ ADVANCED = (
         label=Text("变长注意力", "Varlen attention"),
         help=Text(
             "打包后各条样本互不可见。不开时，一条样本能看到同一包里更早的相同答案，损失靠抄下降。需要 flash-attn，批大小为 1。",
-            "Keeps packed rows from seeing each other. Without it a row sees the same answer earlier in its pack, and "
-            "the loss falls by copying. Needs flash-attn, and a batch size of 1.",
+            "Prevents packed rows from seeing each other. Without it, a row can copy an answer from earlier in its pack, which lowers the loss without learning. Requires flash-attn and a batch size of 1.",
         ),
     ),
     Field(
@@ -403,7 +378,7 @@ ADVANCED = (
         label=Text("打包前打乱", "Shuffle before packing"),
         help=Text(
             "每包里的样本来自各处，步与步之间更均匀；不打包时没有作用。",
-            "The rows of a pack then come from everywhere, so that steps are alike; without packing it does nothing.",
+            "Mixes rows from the whole dataset in each pack, which makes steps more uniform; no effect without packing.",
         ),
     ),
     Field(
@@ -415,11 +390,10 @@ ADVANCED = (
         most=0.9,
         picks=(0.03, 0.05, 0.1),
         advanced=True,
-        label=Text("预热比例", "Warm-up share"),
+        label=Text("预热比例", "Warmup ratio"),
         help=Text(
             "开头这部分迭代里学习率慢慢升高，避免一开始就学坏。乘上总迭代数后至少要有 2 次：不足 1 次时 XTuner 报错退出，只有 1 次时学习率一直停在起点。",
-            "The learning rate climbs in this share of the iterations, so that the first steps do no harm. It must come "
-            "to two at least: of none XTuner dies, with one the learning rate stays where it begins.",
+            "The learning rate rises during this fraction of the iterations, which protects the first steps. It must cover at least two iterations: with none XTuner crashes, with one the learning rate stays at its start value.",
         ),
     ),
     Field(
@@ -434,7 +408,7 @@ ADVANCED = (
         label=Text("权重衰减", "Weight decay"),
         help=Text(
             "每步把权重往零拉一点，抑制过拟合；适配器通常用 0。",
-            "Pulls the weights towards zero at each step, against overfitting; an adapter usually takes 0.",
+            "Pulls the weights toward zero at each step, to reduce overfitting; usually 0 for an adapter.",
         ),
     ),
     Field(
@@ -449,7 +423,7 @@ ADVANCED = (
         label=Text("梯度裁剪", "Gradient clipping"),
         help=Text(
             "梯度长度超过它就缩短到它。损失偶尔猛跳时调小；太小会学得很慢。",
-            "A longer gradient is shortened to this. Lower it where the loss jumps now and then; very low learns slowly.",
+            "Maximum gradient norm; longer gradients are scaled down. Lower it if the loss jumps; a very low value slows learning.",
         ),
     ),
     Field(
@@ -461,10 +435,10 @@ ADVANCED = (
         least=1,
         most=10_000_000,
         advanced=True,
-        label=Text("总迭代数", "Iterations in all"),
+        label=Text("总迭代数", "Total iterations"),
         help=Text(
             "这份配置按迭代数而不是轮数训练：到这么多次就停，不管数据看了几遍。",
-            "This config counts iterations rather than epochs: it stops after so many, however often the data was seen.",
+            "This config counts iterations instead of epochs: training stops after this many, no matter how often the data was seen.",
         ),
     ),
     Field(
@@ -479,7 +453,7 @@ ADVANCED = (
         label=Text("最多保留检查点", "Checkpoints kept"),
         help=Text(
             "超过时删最旧的，之后就不能再选它；-1 表示全部保留，注意磁盘。",
-            "The oldest is deleted beyond this and cannot be chosen any more; -1 keeps all: mind the disk.",
+            "Beyond this number, the oldest is deleted and no longer available; -1 keeps all: watch the disk space.",
         ),
     ),
     Field(
@@ -492,10 +466,10 @@ ADVANCED = (
         default=600,
         picks=(64, 96, 128, 600),
         advanced=True,
-        label=Text("评测回答长度", "Longest evaluation answer"),
+        label=Text("评测回答长度", "Evaluation answer length"),
         help=Text(
             "评测时每个回答最多多少 token。不会自己停下的模型每次都写满：600 token 在 1.8B 上要 20 秒左右。",
-            "Most tokens of an answer. A model that does not stop writes them all: 600 take a 1.8B model about 20 s.",
+            "Maximum tokens per answer. A model that does not stop uses all of them: 600 tokens take a 1.8B model about 20 s.",
         ),
     ),
     Field(
@@ -511,7 +485,7 @@ ADVANCED = (
         label=Text("记录间隔（迭代）", "Log every (iterations)"),
         help=Text(
             "损失曲线每隔多少次迭代一个点。短训练用 1，否则曲线上只有几个点。",
-            "Iterations for a point of the loss curve. A short run takes 1, or the curve is a few points.",
+            "Iterations per point of the loss curve. For short runs use 1, or the curve has only a few points.",
         ),
     ),
     Field(
@@ -528,8 +502,7 @@ ADVANCED = (
         label=Text("数据处理进程数", "Data processes"),
         help=Text(
             "几千行以内用 1 最快：默认的 32 个进程在 2 核机器上光启动就要 15 秒，打包时还会把数据切成 32 段。",
-            "Up to some thousand rows 1 is fastest: starting the default 32 takes 15 s on 2 cores, and packing then "
-            "works on 32 pieces.",
+            "Up to a few thousand rows, 1 is fastest: starting the default 32 takes 15 s on 2 cores, and packing then works on 32 separate parts.",
         ),
     ),
     Field(
@@ -544,7 +517,7 @@ ADVANCED = (
         label=Text("读数据的进程数", "Loader processes"),
         help=Text(
             "0 表示由训练进程自己读。数据已在内存里，多开通常只会多占内存。",
-            "0: the training process reads by itself. The data is in memory already; more mostly take memory.",
+            "0: the training process loads the data itself. The data is already in memory, so more processes mostly cost memory.",
         ),
     ),
 )

@@ -32,7 +32,7 @@ class Choices:
         if not 0 < self.pause_hours <= 24 * 365:
             raise BadInput(
                 f"停顿 {self.pause_hours} 小时不可用：要大于 0，不超过一年",
-                f"a pause of {self.pause_hours} hours cannot be: take more than 0, at most a year",
+                f"a pause of {self.pause_hours} hours is invalid: use more than 0, at most a year",
             )
 
     @classmethod

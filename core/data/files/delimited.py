@@ -58,11 +58,11 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[Any]:
             if "field limit" in str(error) or "field larger" in str(error):
                 raise BadInput(
                     f"CSV 的一个单元格超过 {size(MOST_CHARACTERS)}：可能有引号没有成对",
-                    f"a cell of the CSV is over {size(MOST_CHARACTERS)}: a quote may lack its partner",
+                    f"a cell of the CSV is over {size(MOST_CHARACTERS)}: a quotation mark may not be closed",
                 ) from error
             yield Unreadable(
                 Text("这一行读不出来：里面有零字节，或引号、换行不成对",
-                     "the row cannot be read: it holds zero bytes, or quotes and line ends without their partners"), ""
+                     "the row cannot be read: it contains NUL bytes, or unclosed quotation marks"), ""
             )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Document:
 def documents(path: Path) -> Iterator[Document]:
     """The documents of a file: one, or all that a zip holds. Raises BadInput for what is no document at all."""
     if not path.is_file():
-        raise BadInput(f"没有文件 {path}：请检查路径", f"there is no file {path}: check the path")
+        raise BadInput(f"没有文件 {path}：请检查路径", f"file not found: {path}; check the path")
     kind = path.suffix.lower().lstrip(".")
     if kind == "zip":
         yield from _archived(path)
@@ -50,7 +50,7 @@ def documents(path: Path) -> Iterator[Document]:
     if kind not in KINDS:
         raise BadInput(
             f"不支持 {path.suffix or '没有后缀的'} 文件 {path.name}：请用 {'、'.join(KINDS)} 或它们的 zip",
-            f"{path.suffix or 'nameless'} files such as {path.name} are not read: use {', '.join(KINDS)} or a zip of them",
+            f"{path.suffix or 'nameless'} files such as {path.name} are not supported: use {', '.join(KINDS)} or a zip of them",
         )
     if path.stat().st_size > MOST_BYTES:
         raise BadInput(
@@ -70,7 +70,7 @@ def _archived(path: Path) -> Iterator[Document]:
             if inside.is_absolute() or ".." in inside.parts or re.match(r"[A-Za-z]:", name) or link:
                 raise BadInput(
                     f"{path.name} 里的 {name[:80]} 指向压缩包之外，不予打开",
-                    f"{path.name} holds {name[:80]!r}, which reaches out of the archive: it is not opened",
+                    f"{path.name} holds {name[:80]!r}, which points outside the archive: it was not opened",
                 )
         for number, member in enumerate(members):
             name, done = _name(member), (number + 1) / len(members)
@@ -115,7 +115,7 @@ def _read(path: Path, name: str) -> Document:
     except Exception:  # noqa: BLE001 - what a damaged file makes a reader raise cannot be listed
         return Document(name=name, reason=_damaged())
     if not any(page.strip() for page in pages):
-        why = Text("里面没有文字（扫描件要先做文字识别）", "it holds no text (a scan needs text recognition first)")
+        why = Text("里面没有文字（扫描件要先做文字识别）", "it contains no text (a scan needs OCR first)")
         return Document(name=name, reason=why)
     return Document(name=name, pages=tuple(pages))
 
@@ -123,7 +123,7 @@ def _read(path: Path, name: str) -> Document:
 def _text(path: Path) -> list[str]:
     with path.open("rb") as file:
         if b"\0" in (head := file.read(4096)) and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise BadInput(f"{path.name} 不是文字", f"{path.name} is no text")
+            raise BadInput(f"{path.name} 不是文字", f"{path.name} is not a text file")
     encoding = encoding_of(path)
     text = path.read_text(encoding=encoding.name, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     return [_FRONT_MATTER.sub("", text) if path.suffix.lower() == ".md" else text]
@@ -139,7 +139,7 @@ def _pdf(path: Path) -> list[str]:
     if reader.is_encrypted and not reader.decrypt(""):
         raise BadInput("PDF 有密码：先去掉密码", "the PDF has a password: remove it first")
     if len(reader.pages) > MOST_PAGES:
-        raise BadInput(f"超过 {MOST_PAGES} 页：请拆分", f"it has over {MOST_PAGES} pages: split it")
+        raise BadInput(f"超过 {MOST_PAGES} 页：请拆分", f"it has more than {MOST_PAGES} pages: split it")
     return [page.extract_text() or "" for page in reader.pages]
 
 
@@ -151,7 +151,7 @@ def _docx(path: Path) -> list[str]:
         # A type definition is what entity bombs are made of; Word writes none.
         head = data.read(4096)
         if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
-            raise BadInput("Word 文件里有实体定义，不予打开", "the Word file defines entities and is not opened")
+            raise BadInput("Word 文件里有实体定义，不予打开", "the Word file defines XML entities and was not opened")
         lines, words = [], []
         for event, element in ElementTree.iterparse(_Joined(head, data), events=("start", "end")):
             if event == "end":
@@ -186,5 +186,5 @@ def _html(path: Path) -> list[str]:
 def _damaged() -> Text:
     return Text(
         "读不出来：文件已损坏或没有传完，请在原来的程序里打开、另存一份再试",
-        "cannot be read: it is damaged or was not copied whole; open it in its own program and save it again",
+        "cannot be read: it is damaged or incomplete; open it in its own program and save it again",
     )

@@ -56,7 +56,7 @@ def encoding_of(path: Path, whole: bool = True) -> Encoding:
                 if _fits(file, name):
                     return Encoding(name)
     raise BadInput(
-        f"{path.name} 的文件编码无法识别：请另存为 UTF-8", f"the encoding of {path.name} is not known: save it as UTF-8"
+        f"{path.name} 的文件编码无法识别：请另存为 UTF-8", f"unknown encoding of {path.name}: save it as UTF-8"
     )
 
 

@@ -40,32 +40,32 @@ KNOWN = {
     "question": Known(frozenset(QUESTION), Text("问题", "the question")),
     "answer": Known(frozenset(ANSWER), Text("回答", "the answer")),
     "system": Known(frozenset(SYSTEM), Text("系统提示词", "the system prompt")),
-    "history": Known(frozenset(HISTORY), Text("前面的几轮对话", "the turns before")),
+    "history": Known(frozenset(HISTORY), Text("前面的几轮对话", "the previous turns")),
     "chat": Known(frozenset(CHATS), Text("一段对话的各轮", "the turns of a conversation")),
     "context": _known("input context passage background materials 材料 背景 上下文 原文",
-                      "接在问题后面", "put after the question"),
+                      "接在问题后面", "appended to the question"),
     "thinking": _known(
         "reasoningcontent reasoning thinking thought thoughts think cot complexcot chainofthought rationale innerthoughts "
         "reasoningsteps thinkingprocess 思考 思维链 思考过程 推理过程",
-        "<think>…</think> 放在回答前面，也可以略去", "put as <think>…</think> before the answer, or left out by choice"),
+        "<think>…</think> 放在回答前面，也可以略去", "placed as <think>…</think> before the answer, or left out on request"),
     "trained": _known("weight train loss trainable training trainonturn istrain outputwithloss lossweight",
-                      "为 0 或否的回答只作上文，不训练", "answers of 0 or false are context and not trained"),
+                      "为 0 或否的回答只作上文，不训练", "answers with 0 or false are context only, not trained on"),
     "label": _known("label ktotag desirable isgood iscorrect isdesirable thumbsup",
-                    "为否的一行略去，也可以保留", "a row of false is left out, or kept by choice"),
+                    "为否的一行略去，也可以保留", "rows with false are left out, or kept on request"),
     "better": _known(
         "chosen chosenresponse chosenanswer chosenmessages preferred preferredoutput preferredresponse responsechosen "
         "accepted win better good responsej bestanswer 好回答 优选",
-        "较好的回答，用它", "the better answer, which is used"),
+        "较好的回答，用它", "the preferred answer (used)"),
     "worse": _known(
         "rejected rejectedresponse rejectedanswer rejectedmessages rejectedoutput nonpreferredoutput dispreferred "
         "dispreferredoutput responserejected negative lose loser worse bad responsek worstanswer 坏回答 拒绝",
-        "较差的回答，不用", "the worse answer, which is not used"),
-    "tools": _known("tools functions functionlist toollist", "放进系统提示词", "put into the system prompt"),
-    "tool_calls": _known("toolcalls functioncall toolcall", "以 JSON 文字放进回答", "put into the answer as JSON text"),
+        "较差的回答，不用", "the rejected answer (not used)"),
+    "tools": _known("tools functions functionlist toollist", "放进系统提示词", "added to the system prompt"),
+    "tool_calls": _known("toolcalls functioncall toolcall", "以 JSON 文字放进回答", "added to the answer as JSON text"),
     "media": _known(
         "image images imagepath imageurl picture pictures video videos videopath audio audios audiopath img "
         "图片 图像 音频 视频",
-        "这一行要配图片、音频或视频，略去", "the row needs a picture, sound or film and is left out"),
+        "这一行要配图片、音频或视频，略去", "the row needs an image, audio or video and is left out"),
     "id": _known(
         "id ids uuid guid idx index no number rowid conversationid convid dialogid dialogueid sampleid questionid "
         "messageid sessionid threadid userid toolcallid responseid promptid hash md5 sha256 turn numturns turnid "

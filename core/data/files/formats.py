@@ -5,9 +5,9 @@
     sharegpt  {"conversations": [{"from", "value"} or {"role", "content"} or {"human", "assistant"}, …], "system"?, "tools"?}
     alpaca    {"instruction", "input"?, "output", "history"?, "system"?}
     text      {"text"}, or a txt or md file by its paragraphs: for continued pre-training
-    qa        a question and an answer: query/response, prompt/completion, 问/答 and the like, "history"? and "system"?
-    dialogue  turns that are written as text, in a field, a cell or a document: 问：… 答：…, ### Human: …
-    log       who said what and when: exports of chats, tables and texts
+    qa        a question and an answer: query/response, prompt/completion, 问/答 and similar, "history"? and "system"?
+    dialogue  turns written as text, in a field, a cell or a document: 问：… 答：…, ### Human: …
+    log       who said what and when: exported chats, as tables or text
 
 A row that cannot be used is reported with its number and reason; it never loses the file.
 """
@@ -61,7 +61,7 @@ def check_format(name: str) -> None:
 def chosen_format(source: Source, head: list[Any], format_: str = "auto", columns: Columns | None = None) -> str:
     """The format to read a file in. Raises BadInput where it is to be found and cannot be."""
     if not head:
-        raise BadInput(f"{source.path.name} 里没有数据", f"{source.path.name} holds no data")
+        raise BadInput(f"{source.path.name} 里没有数据", f"{source.path.name} contains no data")
     if columns is not None:
         return "qa"
     if format_ != "auto":
@@ -77,24 +77,23 @@ def chosen_format(source: Source, head: list[Any], format_: str = "auto", column
         )
     no_header = Text("", "")
     if source.kind in ("csv", "tsv", "xlsx"):
-        no_header = Text("；若没有表头，就加一行：问题、回答", "; where there is no header, add one: question, answer")
+        no_header = Text("；若没有表头，就加一行：问题、回答", "; if there is no header, add one: question, answer")
     raise BadInput(
         f"认不出 {name} 的格式：第一行的字段是 {_keys(first)}，需要 conversation、messages、conversations、"
         f"instruction/output 或 question/answer；也可以指明哪一列是问题、哪一列是回答（--question、--answer）{no_header.zh}",
-        f"cannot tell the format of {name}: its first record has {_keys(first)}; expected conversation, messages, "
-        "conversations, instruction/output or question/answer; or say which columns are the question and the answer "
-        f"(--question, --answer){no_header.en}",
+        f"unknown format of {name}: its first record has {_keys(first)}; expected conversation, messages, "
+        f"conversations, instruction/output or question/answer; or name the question and answer columns (--question, --answer){no_header.en}",
     )
 
 
 def none_usable(path: Path, count: int, first: tuple[int, Text] | None) -> BadInput:
     """The refusal of a file of which no row can be used: the first that cannot, and why."""
     if first is None:
-        return BadInput(f"{path.name} 里没有一问一答", f"{path.name} holds no question with an answer")
+        return BadInput(f"{path.name} 里没有一问一答", f"{path.name} contains no question with an answer")
     number, reason = first
     return BadInput(
         f"{path.name} 的 {count} 行都不能用，第 {number} 行：{reason.zh}",
-        f"none of the {count} rows of {path.name} can be used; row {number}: {reason.en}",
+        f"none of the {count} rows of {path.name} are usable; row {number}: {reason.en}",
     )
 
 
@@ -205,7 +204,7 @@ def speaker_of(path: Path, first: list[Message], choices: Choices) -> str:
         return choices.speaker or guess
     raise BadInput(
         f"{path.name} 是聊天记录：谁是助手？用 --speaker 指明其中一位：{chatlog.told(found)}",
-        f"{path.name} is a chat log: who is the assistant? Choose with --speaker: {chatlog.told(found, ', ')}",
+        f"{path.name} is a chat log: name the assistant with --speaker: {chatlog.told(found, ', ')}",
     )
 
 
@@ -269,7 +268,7 @@ def _converted(converters: Converters, format_: str, record: Any) -> tuple[Itera
     except (TypeError, ValueError, AttributeError, IndexError):
         return (), Text(
             f"不是 {format_} 格式：内容的样子不对（{_keys(record)}）",
-            f"not {format_}: it has another shape ({_keys(record)})",
+            f"not {format_}: different structure ({_keys(record)})",
         )
 
 

@@ -114,7 +114,7 @@ def _records(names: list[str], rows: Iterator[Any]) -> Iterator[Any]:
             if isinstance(cell, str) and is_formula(cell):
                 shown = showable(cell.strip()[:60])
                 yield Unreadable(
-                    Text(f"单元格里是公式（{shown}），不是文字", f"a cell holds a formula ({shown}), not text"),
+                    Text(f"单元格里是公式（{shown}），不是文字", f"a cell contains a formula ({shown}), not text"),
                     ",".join(_text(part) for part in row)[:2000],
                 )
                 break

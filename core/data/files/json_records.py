@@ -43,7 +43,7 @@ def too_long(number: int) -> BadInput:
     most = size(MOST_CHARACTERS)
     return BadInput(
         f"第 {number} 行超过 {most}：文件可能缺少换行，请检查文件",
-        f"row {number} is over {most}: the file may lack line ends; check it",
+        f"row {number} exceeds {most}: check the file for missing line breaks",
     )
 
 
@@ -131,7 +131,7 @@ def _elements(window: "_Window", before: int) -> Iterator[Any]:
     while (character := window.next_character()) != "]":
         number += 1
         if character is None:
-            yield Unreadable(Text("文件在这里中断了", "the file ends here, before its end"), "")
+            yield Unreadable(Text("文件在这里中断了", "the file is truncated here"), "")
             return
         value = window.value(MOST_CHARACTERS, number)
         yield value
@@ -198,7 +198,9 @@ class _Window:
                 why = (
                     reason(error, self.text, self.at)
                     if error.pos < len(self.text.rstrip()) and not error.msg.startswith("Unterminated")
-                    else Text("不是合法的 JSON：文件在这一行中断了", "not valid JSON: the file ends within this row")
+                    else Text(
+                        "不是合法的 JSON：文件在这一行中断了", "not valid JSON: the file is truncated inside this row"
+                    )
                 )
                 return Unreadable(why, self.text[self.at : self.at + max(2000, min(place + 200, _TEXT_SHOWN))])
             except (RecursionError, ValueError) as error:

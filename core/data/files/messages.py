@@ -37,8 +37,8 @@ _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 _MEDIA_MARK = re.compile(r"<(?:image|video|audio|img)>")
 MENDED = "mended"
 _GREETING = Text("开头的回答前面没有问题，已略去", "an answer before the first question was left out")
-_QUESTIONS = Text("连着的几个问题合成了一个", "questions in a row were joined")
-_ANSWERS = Text("连着的几个回答合成了一个", "answers in a row were joined")
+_QUESTIONS = Text("连着的几个问题合成了一个", "consecutive questions were joined")
+_ANSWERS = Text("连着的几个回答合成了一个", "consecutive answers were joined")
 _UNANSWERED = Text("最后的问题没有回答，已略去", "the last question has no answer and was left out")
 Said = tuple[str, str, bool | None]
 
@@ -84,7 +84,7 @@ class Messages:
                     turns.append(turn)
                     system, answered = "", True
         if not turns:
-            raise Unusable("没有一问一答", "there is no question with an answer")
+            raise Unusable("没有一问一答", "it has no question with an answer")
         if not answered:
             mended.append(_UNANSWERED)
         return {"conversation": turns, MENDED: list(dict.fromkeys(mended))} if mended else {"conversation": turns}
@@ -132,7 +132,7 @@ class Messages:
             self.notes.speakers[name] += 1
         raise Unusable(
             f"不认识的角色 {name}：若是人名，就选谁是助手（--speaker）",
-            f"unknown role {name}: if it is somebody's name, choose who is the assistant (--speaker)",
+            f"unknown role {name}: if it is a name, say who is the assistant (--speaker)",
         )
 
     def _full(self, message: dict[str, Any], number: int, who: str, content: Any) -> list[Said]:
@@ -191,7 +191,7 @@ class Messages:
             elif kind_of(kind) == "media" or "image" in kind or "audio" in kind or "video" in kind:
                 raise needs_media(kind, self.notes)
             else:
-                raise Unusable(f"含有 {kind[:40]}，不是文字", f"it holds {kind[:40]}, which is no text")
+                raise Unusable(f"含有 {kind[:40]}，不是文字", f"it contains {kind[:40]}, which is not text")
         return "".join(texts), "\n".join(thoughts), calls
 
     def _pair(self, message: dict[str, Any], number: int) -> list[Said]:
@@ -269,7 +269,7 @@ def needs_media(name: str, notes: Notes) -> Unusable:
     notes.note("media")
     return Unusable(
         f"要配图片、音频或视频（{name[:40]}）：这里训练的是文字模型",
-        f"it needs a picture, sound or film ({name[:40]}): a model of text is trained here",
+        f"it needs an image, audio or video ({name[:40]}): only text models can be trained here",
     )
 
 

@@ -32,118 +32,118 @@ class Kind:
 KINDS = {
     "thinking": Kind(
         Text("{} 行有思考过程，放进 <think>…</think>，接在回答前面",
-             "{} rows hold thinking: kept as <think>…</think> before the answer"),
+             "{} rows include thinking: kept as <think>…</think> before the answer"),
         Text("不想让模型学思考，就在导入时略去（--thinking drop）",
-             "to train without it, leave it out at the import (--thinking drop)"),
+             "to train without it, remove it when importing (--thinking drop)"),
     ),
     "thinking_dropped": Kind(
-        Text("{} 行的思考过程按选择略去了", "the thinking of {} rows was left out, as chosen"),
-        Text("要保留，就在导入时选保留（--thinking keep）", "to keep it, choose so at the import (--thinking keep)"),
+        Text("{} 行的思考过程按选择略去了", "the thinking of {} rows was removed, as requested"),
+        Text("要保留，就在导入时选保留（--thinking keep）", "to keep it, use --thinking keep when importing"),
     ),
     "untrained": Kind(
         Text("{} 行里有标明不训练的回答（weight、train 或 loss 为 0）：只作上文，不计损失",
-             "{} rows hold answers marked as not trained (weight, train or loss of 0): they are context only"),
-        Text("要训练它们，就去掉这个标记再导入", "to train them, remove the mark and import again"),
+             "{} rows contain answers marked as untrained (weight, train or loss is 0): used as context only"),
+        Text("要训练它们，就去掉这个标记再导入", "to train on them, remove the mark and import again"),
     ),
     "weighted": Kind(
         Text("{} 行的权重不是 0 或 1：只分训练与不训练，都按 1 训练",
-             "{} rows have a weight other than 0 and 1: an answer is trained or not, these count as 1"),
-        Text("想少训练它们，就少放几行", "to train less on them, keep fewer of them"),
+             "{} rows have a weight other than 0 or 1: treated as 1, because partial weights are not supported"),
+        Text("想少训练它们，就少放几行", "to train less on such rows, keep fewer of them"),
     ),
     "bad": Kind(
-        Text("{} 行标明是不好的回答（label 为否），没有导入", "{} rows are marked as bad answers (a false label) and left out"),
+        Text("{} 行标明是不好的回答（label 为否），没有导入", "{} rows are marked as bad answers (label false) and were left out"),
         Text("确实要学，就在导入时选保留（--bad-answers keep）",
-             "to learn them all the same, keep them at the import (--bad-answers keep)"),
+             "to train on them anyway, keep them when importing (--bad-answers keep)"),
     ),
     "bad_kept": Kind(
-        Text("{} 行标明是不好的回答，按选择保留了", "{} rows are marked as bad answers and kept, as chosen"),
-        Text("模型会照着学：多半应该略去", "the model learns them as they are: mostly they are better left out"),
+        Text("{} 行标明是不好的回答，按选择保留了", "{} rows are marked as bad answers and were kept, as requested"),
+        Text("模型会照着学：多半应该略去", "the model learns them like any other answer: usually it is better to leave them out"),
     ),
     "preference": Kind(
         Text("{} 行是偏好数据（好、坏两个回答）：只用了较好的一个",
-             "{} rows are preference data (a better and a worse answer): only the better one is used"),
-        Text("偏好训练（DPO）要用 XTuner 的 dpo 预设", "to train on preferences (DPO), take one of XTuner's dpo presets"),
+             "{} rows are preference data: only the preferred answer is used"),
+        Text("偏好训练（DPO）要用 XTuner 的 dpo 预设", "to train on preferences (DPO), use one of XTuner's dpo presets"),
     ),
     "tool_calls": Kind(
         Text("{} 行里有工具调用：以 JSON 文字放进回答，工具的结果当作问题",
-             "{} rows hold calls of tools: kept as JSON text in the answer, what a tool returns as a question"),
-        Text("看看“模型看到什么”里是不是想要的样子", "see in “what the model sees” whether it is as it should be"),
+             "{} rows contain tool calls: calls are kept as JSON text in the answer, tool results as questions"),
+        Text("看看“模型看到什么”里是不是想要的样子", "check the result under “What the model sees”"),
     ),
     "tools": Kind(
-        Text("{} 行带有工具说明：放进了系统提示词", "{} rows describe tools: put into the system prompt"),
-        Text("对话时也要给同样的说明，模型才会调用", "the same description is needed in the chat for a call"),
+        Text("{} 行带有工具说明：放进了系统提示词", "{} rows describe tools: added to the system prompt"),
+        Text("对话时也要给同样的说明，模型才会调用", "in chat, tool calls need the same description"),
     ),
     "media": Kind(
-        Text("{} 行要配图片、音频或视频才有意义，没有导入", "{} rows need a picture, sound or film and were left out"),
-        Text("这里训练的是文字模型：换成只有文字的数据", "a model of text is trained here: take rows of text alone"),
+        Text("{} 行要配图片、音频或视频才有意义，没有导入", "{} rows need an image, audio or video and were left out"),
+        Text("这里训练的是文字模型：换成只有文字的数据", "only text models can be trained here: use text-only rows"),
     ),
     "media_mark": Kind(
         Text("{} 行里有 <image> 一类的标记，但没有图片，当作文字",
-             "{} rows hold a mark such as <image> without a picture: taken as text"),
-        Text("不是要教的文字，就用“查找替换”删去", "remove it with find and replace where it is no text to learn"),
+             "{} rows contain a marker such as <image> without an image: treated as text"),
+        Text("不是要教的文字，就用“查找替换”删去", "if it should not be learned, remove it with find and replace"),
     ),
     "scalar": Kind(
-        Text("{} 行里有数字、是否或日期，已写成文字", "{} rows hold a number, a truth value or a date: written out as text"),
-        Text("看看写法是不是想要的", "see whether it reads as it should"),
+        Text("{} 行里有数字、是否或日期，已写成文字", "{} rows contain a number, a boolean or a date: converted to text"),
+        Text("看看写法是不是想要的", "check that it reads correctly"),
     ),
     "blank": Kind(
-        Text("{} 行里有 NaN 一类的空值，当作空的", "{} rows hold NaN or the like, which counts as empty"),
-        Text("本该有内容的，就在原文件里补上", "fill in at the source what should be there"),
+        Text("{} 行里有 NaN 一类的空值，当作空的", "{} rows contain NaN or similar: treated as empty"),
+        Text("本该有内容的，就在原文件里补上", "fill in the values in the source file"),
     ),
     "joined": Kind(
-        Text("{} 行里有一组文字，逐段接在一起", "{} rows hold a list of texts: joined, a line each"),
-        Text("看看接起来还通不通", "see whether they read well together"),
+        Text("{} 行里有一组文字，逐段接在一起", "{} rows contain a list of texts: joined, one per line"),
+        Text("看看接起来还通不通", "check that they read well together"),
     ),
     "alternatives": Kind(
-        Text("{} 行的问题有几种问法：每种各成一行", "{} rows hold several wordings of a question: each became a row"),
-        Text("不想要的问法，到“内容与编辑”里删去", "delete the wordings that are not wanted in the rows"),
+        Text("{} 行的问题有几种问法：每种各成一行", "{} rows contain several phrasings of a question: each became its own row"),
+        Text("不想要的问法，到“内容与编辑”里删去", "delete the phrasings you do not want"),
     ),
     "context": Kind(
-        Text("{} 行另有材料（input 或 context），接在问题后面", "{} rows hold a context of the question: put after it"),
-        Text("看看预览里是不是想要的样子", "see in the preview whether it is as it should be"),
+        Text("{} 行另有材料（input 或 context），接在问题后面", "{} rows contain context for the question: appended to it"),
+        Text("看看预览里是不是想要的样子", "check the preview"),
     ),
     "half_past": Kind(
-        Text("{} 行的历史对话最后一句没有回答，已略去", "the past of {} rows ends without an answer, which was left out"),
-        Text("看看这些行还通不通", "see whether the rows still make sense"),
+        Text("{} 行的历史对话最后一句没有回答，已略去", "the history of {} rows ends with an unanswered question, which was left out"),
+        Text("看看这些行还通不通", "check that the rows still make sense"),
     ),
     "turns": Kind(
-        Text("{} 行是写在文字里的对话，已拆成一问一答", "{} rows were dialogues written as text: made into questions and answers"),
-        Text("要当普通文字训练，就把格式指定为 text", "to train on them as plain text, choose the format text"),
+        Text("{} 行是写在文字里的对话，已拆成一问一答", "{} rows were dialogues written as text: split into questions and answers"),
+        Text("要当普通文字训练，就把格式指定为 text", "to train on them as plain text, select the format text"),
     ),
     "prose": Kind(
-        Text("{} 行没有对话的标记，没有导入", "{} rows show no marks of a dialogue and were left out"),
-        Text("它们若是文字语料，就另存成一个文件，按 text 导入", "save texts as a file of their own and import it as text"),
+        Text("{} 行没有对话的标记，没有导入", "{} rows have no dialogue markers and were left out"),
+        Text("它们若是文字语料，就另存成一个文件，按 text 导入", "save plain text in a separate file and import it as text"),
     ),
     "not_text": Kind(
         Text("聊天记录里有 {} 条不是文字（图片、语音、系统提示等），已略去",
-             "{} messages of the chat log are no text (pictures, sound, notices) and were left out"),
-        Text("看看前后还连不连得上", "see whether what stands around them still makes sense"),
+             "{} messages of the chat log are not text (images, audio, notices) and were left out"),
+        Text("看看前后还连不连得上", "check that the messages around them still make sense"),
     ),
     "unanswered": Kind(
         Text("聊天记录里有 {} 段对话没有助手的回答，已略去",
-             "{} conversations of the chat log have no answer of the assistant and were left out"),
-        Text("停顿的时间改长一些，会有更多接上", "a longer pause joins more of them"),
+             "{} conversations of the chat log have no answer from the assistant and were left out"),
+        Text("停顿的时间改长一些，会有更多接上", "a longer pause joins more messages into one conversation"),
     ),
     "masked": Kind(
         Text("{} 行里的名字、号码、链接已遮住", "names, numbers or links of {} rows were masked"),
-        Text("要保留，就在导入时关掉遮盖（--no-mask）", "to keep them, switch it off at the import (--no-mask)"),
+        Text("要保留，就在导入时关掉遮盖（--no-mask）", "to keep them, turn masking off when importing (--no-mask)"),
     ),
     "stripped": Kind(
-        Text("{} 行首尾的对话模板标记已去掉", "the tokens of a prompt template at the ends of {} rows were taken off"),
-        Text("XTuner 会按所选模板自己加上", "XTuner adds those of the chosen template itself"),
+        Text("{} 行首尾的对话模板标记已去掉", "prompt template tokens were removed from the start or end of {} rows"),
+        Text("XTuner 会按所选模板自己加上", "XTuner adds those of the selected template"),
     ),
     "header": Kind(
-        Text("表头在第 {} 行，上面的没有读", "the header is row {}; what stands above it was not read"),
-        Text("不对的话，就删去表头上面的行再导入", "if it is not, delete the rows above the header and import again"),
+        Text("表头在第 {} 行，上面的没有读", "the header is row {}; the rows above it were not read"),
+        Text("不对的话，就删去表头上面的行再导入", "if that is wrong, delete the rows above the header and import again"),
     ),
     "no_header": Kind(
         Text("没有表头：第一行就当作数据，两列当作问题和回答",
-             "there is no header: the first row counts as data, the columns as question and answer"),
+             "no header found: the first row is treated as data, the columns as question and answer"),
         Text("若第一行其实是表头，改成“问题”“回答”再导入", "if it is a header, name it question and answer"),
     ),
     "merged": Kind(
-        Text("{} 个合并的单元格，每一行都填上了它的内容", "{} cells are merged: each of their rows has the content now"),
-        Text("看看预览里是不是想要的样子", "see in the preview whether it is as it should be"),
+        Text("{} 个合并的单元格，每一行都填上了它的内容", "{} cells are merged: the content was copied to each row"),
+        Text("看看预览里是不是想要的样子", "check the preview"),
     ),
 }  # fmt: skip
 
@@ -241,9 +241,11 @@ def not_read(left_out: list[str]) -> list[Finding]:
     names = [name[:40] for name in left_out[:10]]
     message = Text(
         f"只读了第一个有内容的工作表，没有读：{'、'.join(names)}",
-        f"only the first sheet that holds anything was read; not read: {', '.join(names)}",
+        f"only the first non-empty sheet was read; not read: {', '.join(names)}",
     )
-    hint = Text("要用它们，就在导入时选上工作表（--sheet）", "to use them, choose the sheets at the import (--sheet)")
+    hint = Text(
+        "要用它们，就在导入时选上工作表（--sheet）", "to include them, select the sheets when importing (--sheet)"
+    )
     return [Finding(kind="sheets", severity="warning", where="rows", message=message, hint=hint)]
 
 
@@ -259,7 +261,7 @@ def _unused(name: str, count: int, rows: list[int]) -> Finding:
         ),
         hint=Text(
             "它若是问题、回答或系统提示词，就在导入时指明列",
-            "if it is the question, answer or system prompt, say so at the import",
+            "if it is the question, answer or system prompt, assign it when importing",
         ),
     )
 

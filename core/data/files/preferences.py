@@ -34,7 +34,7 @@ def better(record: dict[str, Any], layout: Layout, notes: Notes) -> dict[str, An
     if several and layout.answer in (None, several) and layout.better is None:
         return _best(record, several, notes)
     if layout.better and is_blank(record[layout.better]):
-        raise Unusable(f"没有较好的回答（{layout.better}）", f"there is no better answer ({layout.better})")
+        raise Unusable(f"没有较好的回答（{layout.better}）", f"there is no preferred answer ({layout.better})")
     rest = {key: value for key, value in record.items() if key not in (layout.better, layout.worse)}
     if layout.worse and not is_blank(record[layout.worse]):
         notes.note("preference")
@@ -94,7 +94,7 @@ def _winning(record: dict[str, Any], pair: tuple[str, str], notes: Notes) -> dic
     if winner is None:
         raise Unusable(
             f"有两个回答（{pair[0]}、{pair[1]}），没有说哪个好",
-            f"there are two answers ({pair[0]}, {pair[1]}), none is named the better",
+            f"there are two answers ({pair[0]}, {pair[1]}), and neither is marked as preferred",
         )
     notes.note("preference")
     answer = record[pair[winner]]

@@ -121,7 +121,7 @@ class Converters:
                 )
         if layout.trained and is_false(record[layout.trained]):
             self.notes.note("untrained")
-            raise Unusable(f"标明不训练（{layout.trained} 为 0）", f"marked as not trained ({layout.trained} is 0)")
+            raise Unusable(f"标明不训练（{layout.trained} 为 0）", f"marked as untrained ({layout.trained} is 0)")
 
     def _from_xtuner(self, record: dict[str, Any], layout: Layout) -> list[Row]:  # noqa: ARG002
         turns = []
@@ -152,12 +152,12 @@ class Converters:
         """The turns of a record that are not plainly a list."""
         key = chat_key(record, layout)
         if key is None:
-            raise Unusable("没有 messages 或 conversations", "there is no messages or conversations")
+            raise Unusable("没有 messages 或 conversations", "neither messages nor conversations found")
         turns = listed(record[key])
         if isinstance(turns, dict) and turns and all(isinstance(turn, dict) for turn in turns.values()):
             turns = list(turns.values())
         if not isinstance(turns, list):
-            raise Unusable(f"{key} 不是列表", f"{key} is no list")
+            raise Unusable(f"{key} 不是列表", f"{key} is not a list")
         return turns
 
     def _from_alpaca(self, record: dict[str, Any], layout: Layout) -> list[Row]:
@@ -186,7 +186,7 @@ class Converters:
         """The rows of a question and its answer, with what belongs to them as far as the record has it."""
         wordings = question if isinstance(question, list) else [question]
         if isinstance(question, list) and not all(isinstance(part, str) for part in question):
-            raise Unusable("问题不是文字", "the question is no text")
+            raise Unusable("问题不是文字", "the question is not text")
         if len(wordings) > 1:
             self.notes.note("alternatives")
         if isinstance(answer, list) and len(answer) == 2 and all(isinstance(part, str) for part in answer):
@@ -219,7 +219,7 @@ class Converters:
         if is_chat(history) and column(history[0], ("role", "from")):
             return self.messages.conversation(history, "")["conversation"]
         if not isinstance(history, list):
-            raise Unusable("历史对话不是列表", "the history is no list")
+            raise Unusable("历史对话不是列表", "the history is not a list")
         if all(isinstance(text, str) for text in history):
             if len(history) % 2:
                 self.notes.note("half_past")
@@ -242,7 +242,7 @@ class Converters:
                 self.notes.use(key)
                 return self._of_dialogue(found)
         self.notes.note("prose")
-        raise Unusable("没有对话的标记", "it shows no marks of a dialogue")
+        raise Unusable("没有对话的标记", "it has no dialogue markers")
 
     def _of_dialogue(self, found: Dialogue) -> list[Row]:
         self.notes.note("turns")

@@ -39,22 +39,22 @@ _MAGIC = (
 )
 _OLD_SHEET = Text(
     "是旧格式的表格：用 Excel 或 WPS 打开，另存为 .xlsx 再导入",
-    "is a sheet of an old format: open it in Excel or WPS and save it as .xlsx",
+    "is in an old spreadsheet format: open it in Excel or WPS and save it as .xlsx",
 )
 _OLD_TEXT = Text(
     "是旧格式的文档：用 Word 或 WPS 打开，另存为 .docx 再导入",
-    "is a document of an old format: open it in Word or WPS and save it as .docx",
+    "is in an old document format: open it in Word or WPS and save it as .docx",
 )
-_PACKED = Text("是压缩包：先解压，再导入里面的文件", "is an archive: unpack it and import what is in it")
+_PACKED = Text("是压缩包：先解压，再导入里面的文件", "is an archive: unpack it and import its files")
 # What is not read, and what to do instead.
 _INSTEAD = {
     **dict.fromkeys(("xls", "et", "ods", "numbers", "xlsb"), _OLD_SHEET),
     **dict.fromkeys(("doc", "wps", "odt", "rtf", "pages"), _OLD_TEXT),
     **dict.fromkeys(("zip", "gz", "rar", "7z", "tar", "tgz", "zst", "bz2", "xz"), _PACKED),
     "arrow": Text(
-        "请用 datasets 的 to_json 或 to_parquet 写出再导入", "is for datasets: write it with to_json or to_parquet"
+        "请用 datasets 的 to_json 或 to_parquet 写出再导入", "is an Arrow dataset: export it with to_json or to_parquet"
     ),
-    "pkl": Text("可能含有代码，不予打开：请另存为 json", "may hold code and is not opened: save it as json"),
+    "pkl": Text("可能含有代码，不予打开：请另存为 json", "may contain code and is not opened: save it as json"),
     "db": Text("是数据库：请先导出为 csv 或 json", "is a database: export it as csv or json"),
     "sqlite": Text("是数据库：请先导出为 csv 或 json", "is a database: export it as csv or json"),
 }
@@ -125,8 +125,7 @@ class Source:
             if format_ == "auto" and not is_spoken(text):
                 raise BadInput(
                     f"{self.path.name} 里没有看到对话（问：…答：… 之类）：书和文章请用“语料”导入（datasets corpus）",
-                    f"{self.path.name} shows no dialogue (Q: … A: … and the like): books and articles are imported as a "
-                    "corpus (datasets corpus)",
+                    f"{self.path.name} contains no dialogue (Q: … A: … or similar): import books and articles as a corpus (datasets corpus)",
                 )
             yield from text_records(io.StringIO(text), format_)
         self.table.done = 1.0
@@ -184,7 +183,7 @@ def open_source(path: Path, sheets: tuple[str, ...] = (), *, whole: bool = True)
     """The file at `path`, looked at but not yet read; of a workbook these `sheets`. Raises BadInput where it is none of
     ours to read. Without `whole`, the encoding of JSON is told by its beginning."""
     if not path.is_file():
-        raise BadInput(f"没有文件 {path}：请检查路径", f"there is no file {path}: check the path")
+        raise BadInput(f"没有文件 {path}：请检查路径", f"file not found: {path}; check the path")
     ending = path.suffix.lower().lstrip(".")
     kind = _ALIASES.get(ending, ending)
     length = path.stat().st_size
@@ -200,10 +199,10 @@ def open_source(path: Path, sheets: tuple[str, ...] = (), *, whole: bool = True)
             head = file.read(512)
     except OSError as error:
         raise BadInput(
-            f"{path.name} 打不开：请检查它的读取权限", f"{path.name} cannot be opened: check who may read it"
+            f"{path.name} 打不开：请检查它的读取权限", f"{path.name} cannot be opened: check its permissions"
         ) from error
     if not head:
-        raise BadInput(f"{path.name} 里没有数据", f"{path.name} holds no data")
+        raise BadInput(f"{path.name} 里没有数据", f"{path.name} contains no data")
     real = next(((ending, name) for magic, ending, name in _MAGIC if head.startswith(magic)), None)
     if real is None and kind != "html" and _WEB_PAGE.match(head):
         # What a failed download leaves under the name of a file.
@@ -216,7 +215,7 @@ def open_source(path: Path, sheets: tuple[str, ...] = (), *, whole: bool = True)
         if real is None:
             raise BadInput(
                 f"{path.name} 不是 {kind} 文件：内容与后缀不符，请改成正确的后缀",
-                f"{path.name} is no {kind} file: its content is not what its name says; rename it",
+                f"{path.name} is not a {kind} file: its content does not match its name; rename it",
             )
         return Source(path, kind, length, sheets=sheets)
     return Source(path, kind, length, encoding_of(path, whole or kind not in ("json", "jsonl")))
@@ -229,13 +228,12 @@ def _not_read(path: Path, kind: str) -> BadInput:
         return BadInput(f"{path.name} {known.zh}", f"{path.name} {known.en}")
     return BadInput(
         f"不支持 {path.suffix or '没有后缀的'} 文件 {path.name}：请用 {'、'.join(KINDS)}；书和文章请用“语料”导入",
-        f"{path.suffix or 'nameless'} files such as {path.name} are not read: use {', '.join(KINDS)}; books and articles are "
-        "read as a corpus",
+        f"{path.suffix or 'nameless'} files such as {path.name} are not supported: use {', '.join(KINDS)}; import books and articles as a corpus",
     )
 
 
 def _wrong_name(path: Path, ending: str, name: str) -> BadInput:
     return BadInput(
         f"{path.name} 的内容是 {name}，与后缀 {path.suffix} 不符：请把后缀改成 .{ending}",
-        f"{path.name} holds {name}, which is not what {path.suffix} says: rename it to .{ending}",
+        f"{path.name} contains {name}, which does not match {path.suffix}: rename it to .{ending}",
     )

@@ -45,7 +45,7 @@ def sheet_records(path: Path, table: Table, wanted: tuple[str, ...] = ()) -> Ite
         if missing:
             raise BadInput(
                 f"{path.name} 里没有工作表 {missing[0]}：有 {'、'.join(table.sheets)}",
-                f"{path.name} has no sheet {missing[0]}: there are {', '.join(table.sheets)}",
+                f"{path.name} has no sheet {missing[0]}; its sheets: {', '.join(table.sheets)}",
             )
         chosen = [sheet for sheet in holding if sheet.title in wanted] if wanted else holding[:1]
         table.left_out = [sheet.title for sheet in holding if sheet not in chosen]
@@ -169,7 +169,7 @@ def check_archive(path: Path, most: int = MOST_UNPACKED) -> None:
     if unpacked > most or (ratio > MOST_RATIO and unpacked > 10 << 20) or len(members) > 100_000:
         raise BadInput(
             f"{path.name} 解压后有 {size(unpacked)}（压缩比 {ratio:.0f}），不予打开：请换成普通文件",
-            f"{path.name} unpacks to {size(unpacked)} ({ratio:.0f} times its size) and is not opened: use plain files",
+            f"{path.name} unpacks to {size(unpacked)} ({ratio:.0f} times its size) and was not opened: use uncompressed files",
         )
 
 
@@ -177,5 +177,5 @@ def unreadable(path: Path) -> BadInput:
     """The refusal of a file that its own program would not open either, or that was cut off on its way."""
     return BadInput(
         f"{path.name} 读不出来：文件已损坏或没有传完，请在原来的程序里打开、另存一份再试",
-        f"{path.name} cannot be read: it is damaged or was not copied whole; open it in its own program and save it again",
+        f"{path.name} cannot be read: it is damaged or incomplete; open it in its own program and save it again",
     )

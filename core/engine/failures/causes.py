@@ -70,7 +70,7 @@ CAUSES: tuple[Cause, ...] = (
         "warm-up",
         r"end should be larger than begin|The warm-up has one iteration",
         "预热不到两次迭代，学习率升不起来：增大 warmup_ratio 或 max_epochs，预检会给出合适的值",
-        "the warm-up is shorter than two iterations, so the learning rate cannot rise: raise warmup_ratio or max_epochs; the preflight suggests a value",
+        "the warmup is shorter than two iterations, so the learning rate cannot rise: raise warmup_ratio or max_epochs; the preflight suggests a value",
     ),
     _cause(
         "bitsandbytes",

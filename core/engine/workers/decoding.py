@@ -218,7 +218,7 @@ class Decoder:
         """Put our cache's mask and angles under the model's own code."""
         inner = next((m for m in self.model.modules() if hasattr(m, "_update_causal_mask")), None)
         if inner is None:
-            raise ValueError("it takes no mask of ours")
+            raise ValueError("it does not accept an attention mask")
         self.inner = inner
         theirs = self.inner._update_causal_mask
         self.angles = Angles(self.model)

@@ -61,13 +61,14 @@ def start(
     Raises BadInput where the merged model is not there, cannot become such a file, or cannot be verified.
     """
     kinds = [kind for kind in KINDS if kind in kinds]
-    busy = Text(f"训练 {run.id} 的 GGUF 正在生成", f"the GGUF files of {run.id} are being made already")
+    busy = Text(f"训练 {run.id} 的 GGUF 正在生成", f"the GGUF files of {run.id} are already being created")
     with only_one(run.jobs, JOB, busy) as begin:
         sweep(run)
         merged = exported(run).merged
         if merged is None:
             raise BadInput(
-                f"训练 {run.id} 还没有合并：先 export merge", f"the run {run.id} is not merged yet: export merge first"
+                f"训练 {run.id} 还没有合并：先 export merge",
+                f"the run {run.id} is not merged yet: run export merge first",
             )
         if why := refusal(run.merged):
             raise BadInput(why.zh, why.en)
@@ -103,7 +104,7 @@ def start(
 
 def finish(run: Run, job: Job, on_progress: Callable[[Job], None] | None = None) -> list[Made]:
     """Wait for the job and return its files. Raises WorkFailed with the reason."""
-    what = Text(f"训练 {run.id} 的 GGUF 没有生成完", f"the GGUF files of {run.id} were not finished")
+    what = Text(f"训练 {run.id} 的 GGUF 没有生成完", f"the GGUF files of {run.id} could not be completed")
     try:
         finish_job(job, what, on_progress=on_progress, why=why)
     finally:
@@ -192,8 +193,7 @@ def _reference(run: Run) -> list[dict[str, Any]]:
     if not verified or "tokens" not in verified or not plan or len(plan["prompts"]) != len(verified["tokens"]):
         raise BadInput(
             f"训练 {run.id} 合并后还没有校验：先 export verify，GGUF 的回答要和它的回答比较",
-            f"the merged model of {run.id} is not verified yet: export verify first, its answers are what those of the GGUF "
-            "file are compared with",
+            f"the merged model of {run.id} is not verified yet: run export verify first; the answers of the GGUF file are compared with its answers",
         )
     return [
         {"text": text, **tokens, "said": answer["merged"]}

@@ -66,15 +66,13 @@ def refusal(directory: Path) -> Text | None:
         return Text(
             f"这里不会把 {architecture} 转换成 GGUF（会：{'、'.join(known)}）："
             "合并后的模型可以用 llama.cpp 的 convert_hf_to_gguf.py 转换，它认识更多结构",
-            f"{architecture} cannot be made into a GGUF file here ({', '.join(known)} can): try llama.cpp's own "
-            "convert_hf_to_gguf.py on the merged model, which knows more architectures",
+            f"{architecture} cannot be converted to GGUF here (supported: {', '.join(known)}): run llama.cpp's own convert_hf_to_gguf.py, which supports more architectures, on the merged model",
         )
     stretch, _ = stretch_of(config)
     if stretch not in _STRETCHES:
         return Text(
             f"config.json 的 rope_scaling 是 {stretch}，这里不会写进 GGUF：用 llama.cpp 的 convert_hf_to_gguf.py 转换合并后的模型",
-            f"rope_scaling in config.json is {stretch}, which is not written to GGUF files here: use llama.cpp's own "
-            "convert_hf_to_gguf.py on the merged model",
+            f"rope_scaling in config.json is {stretch}, which is not supported here: run llama.cpp's own convert_hf_to_gguf.py on the merged model",
         )
     kind = kind_of(directory)
     return kind if isinstance(kind, Text) else None

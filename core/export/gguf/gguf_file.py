@@ -84,14 +84,12 @@ def _stored(tensor: Tensor, stored: gguf.GGMLQuantizationType, quantiser: Quanti
     if not numpy.isfinite(numbers).all():
         raise WorkFailed(
             f"张量 {tensor.name} 里有不是数值的权重（NaN 或无穷大），不能写成 GGUF：降低学习率重新训练",
-            f"the tensor {tensor.name} has weights that are no numbers (NaN or infinite), so it cannot be written as GGUF: "
-            "train again with a lower learning rate",
+            f"the tensor {tensor.name} has NaN or infinite weights and cannot be written as GGUF: train again with a lower learning rate",
         )
     if stored == gguf.GGMLQuantizationType.F16 and numpy.abs(numbers).max(initial=0) > numpy.finfo(numpy.float16).max:
         raise WorkFailed(
             f"张量 {tensor.name} 的数值超出了 float16 的范围，不能写成 GGUF：降低学习率重新训练",
-            f"the tensor {tensor.name} has values that float16 cannot hold, so it cannot be written as GGUF: train again "
-            "with a lower learning rate",
+            f"the tensor {tensor.name} has values out of range for float16 and cannot be written as GGUF: train again with a lower learning rate",
         )
     if quantiser and stored not in (gguf.GGMLQuantizationType.F16, gguf.GGMLQuantizationType.F32):
         return quantiser(numbers, stored)

@@ -30,7 +30,7 @@ def package() -> Package:
     if wheel is None:
         raise BadInput(
             f"没有给这台机器（{sys.platform} {platform.machine()}）的 llama.cpp：在自己的电脑上用 Ollama 或 llama.cpp 打开这个文件",
-            f"there is no llama.cpp for this machine ({sys.platform} {platform.machine()}): open the file with Ollama or "
+            f"llama.cpp is not available for this machine ({sys.platform} {platform.machine()}): open the file with Ollama or "
             "llama.cpp on your own computer",
         )
     return Package(

@@ -26,8 +26,7 @@ class Quantiser:
         except (ImportError, OSError, AttributeError) as error:
             raise WorkFailed(
                 f"这台机器上的 llama.cpp 不能量化（{error}）：生成 f16，在家里用 ollama create --quantize q4_K_M",
-                f"the llama.cpp of this machine cannot quantise ({error}): make f16, and at home ollama create --quantize "
-                "q4_K_M",
+                f"llama.cpp cannot quantize on this machine ({error}): create f16, then run ollama create --quantize q4_K_M on your computer",
             ) from error
         whole, pointer = ctypes.c_int64, ctypes.c_void_p
         self._chunk.argtypes = [ctypes.c_int, pointer, pointer, whole, whole, whole, pointer]

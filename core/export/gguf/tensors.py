@@ -47,8 +47,7 @@ def tensors_of(directory: Path, config: dict[str, Any], family: Family) -> list[
             if ours is None:
                 raise WorkFailed(
                     f"llama.cpp 的 {family.name} 没有张量 {theirs}：这个模型与它的 config.json 不符，不能写成 GGUF",
-                    f"llama.cpp's {family.name} has no tensor {theirs}: the model is not what its config.json says, and "
-                    "cannot be written as GGUF",
+                    f"llama.cpp's {family.name} has no tensor {theirs}: the model does not match its config.json and cannot be written as GGUF",
                 )
             found.append(Tensor(name=ours, shape=part_shape, read=part_read))
     return found

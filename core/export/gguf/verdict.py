@@ -11,34 +11,33 @@ def verdict(found: dict[str, Any]) -> Text:
     if not found["same_prompts"]:
         return Text(
             "llama.cpp 把提问读成了与训练时不同的词元，不要使用：用 llama.cpp 的 convert_hf_to_gguf.py 转换合并后的模型",
-            "llama.cpp reads the questions as other tokens than the training did: do not use it, and convert the merged "
-            "model with llama.cpp's own convert_hf_to_gguf.py",
+            "llama.cpp tokenizes the questions differently from the training: do not use this file; convert the merged model with llama.cpp's own convert_hf_to_gguf.py",
         )
     if found["same_chat"] is False:
         return Text(
             "文件里的对话模板在 llama.cpp 里写出的不是训练时的提示词：用 Modelfile 里的模板（Ollama）",
-            "the chat template in the file does not make the trained prompt in llama.cpp: use the one in the Modelfile "
-            "(Ollama)",
+            "the chat_template in the file does not produce the trained prompt in llama.cpp: use the one in the Modelfile (Ollama)",
         )
     if found["same_tokens"]:
-        return Text("llama.cpp 的回答与合并后的模型完全一致", "llama.cpp answers exactly as the merged model")
+        return Text(
+            "llama.cpp 的回答与合并后的模型完全一致", "llama.cpp gives exactly the same answers as the merged model"
+        )
     zh, en = _nickname(found)
     if not found["exact"]:
         part = share(found["share"])
         lead = Text(
             f"量化的代价：回答与合并后的模型开始不同之前，相同的词元占 {part}{zh}",
-            f"what quantising costs: {part} of the merged model's tokens come before the answers part{en}",
+            f"cost of quantization: the answers agree for {part} of the merged model's tokens before they diverge{en}",
         )
-        return lead if found["ok"] else Text(f"{lead.zh}。换用 f16", f"{lead.en}. Take f16 instead")
+        return lead if found["ok"] else Text(f"{lead.zh}。换用 f16", f"{lead.en}. Use f16 instead")
     if found["ok"]:
         return Text(
             f"llama.cpp 与合并后的模型一致；{found['near_ties']} 个回答在两个几乎同样可能的词上分开，属于舍入误差",
-            f"llama.cpp agrees with the merged model; {found['near_ties']} answers part where two tokens are all but "
-            "equally likely, which is rounding",
+            f"llama.cpp agrees with the merged model; {found['near_ties']} answers diverge where two tokens are almost equally likely, which is rounding",
         )
     return Text(
         f"llama.cpp 的回答与合并后的模型不同，不要使用：请重新生成{zh}",
-        f"llama.cpp does not answer as the merged model: do not use it, and make the file again{en}",
+        f"llama.cpp does not answer like the merged model: do not use this file; create it again{en}",
     )
 
 
@@ -50,5 +49,5 @@ def _nickname(found: dict[str, Any]) -> tuple[str, str]:
     merged, gguf, of = (counted[key] for key in ("merged", "gguf", "of"))
     return (
         f"；{of} 个身份问题里答出昵称的：合并后 {merged}，GGUF {gguf}",
-        f"; of {of} questions about who it is, answered with the nickname: merged {merged}, GGUF {gguf}",
+        f"; of {of} identity questions, answered with the nickname: merged {merged}, GGUF {gguf}",
     )

@@ -178,6 +178,5 @@ def _refused(file: str, what: str) -> Text:
     return Text(
         f"{file} 里的分词器（{what}）这里不会写进 GGUF（会：字节级 BPE、SentencePiece 的 BPE）：用 llama.cpp 的 "
         "convert_hf_to_gguf.py 转换合并后的模型",
-        f"the tokenizer in {file} ({what}) is not written to GGUF files here (byte-level BPE and SentencePiece's BPE are): "
-        "use llama.cpp's own convert_hf_to_gguf.py on the merged model",
+        f"the tokenizer in {file} ({what}) is not supported here (only byte-level BPE and SentencePiece BPE): run llama.cpp's own convert_hf_to_gguf.py on the merged model",
     )

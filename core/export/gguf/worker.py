@@ -55,7 +55,7 @@ class Work:
         if free < wanted:
             raise WorkFailed(
                 f"磁盘空间不足：需要 {size(wanted)}，只剩 {size(free)}",
-                f"too little disk: {size(wanted)} are needed, {size(free)} are free",
+                f"not enough disk space: {size(wanted)} needed, {size(free)} free",
             )
 
     def prompt(self) -> Prompt:

@@ -137,19 +137,19 @@ def refusal(error: Exception) -> HubRefusal | None:
     if code in (401, 403) or "Gated" in name or "Auth" in name:
         return HubRefusal(
             "没有访问权限：模型需要令牌，或令牌无效，或要先在网站上同意它的许可",
-            "no access: the model needs a token, the token is not valid, or its licence must be accepted on the site first",
+            "no access: the model needs a valid access token, or its license must be accepted on the site first",
         )
     if code == 404 or "NotFound" in name or "NotExist" in name:
         return HubRefusal(
             "没有找到这个模型或版本：检查名称、版本和来源",
-            "there is no such model or revision: check the name, the revision and the hub",
+            "model or revision not found: check the name, the revision and the hub",
         )
     if isinstance(error, OSError) and error.errno == 28:
-        return HubRefusal("磁盘已满：清理后继续下载", "the disk is full: make room and go on with the download")
+        return HubRefusal("磁盘已满：清理后继续下载", "the disk is full: free some space and resume the download")
     if "Integrity" in name or "SizeMismatch" in name:
         return HubRefusal(
             "下载的文件与校验和不符：丢弃后重新下载，或换一个来源",
-            "a file does not fit its checksum: discard the download and begin anew, or take another source",
+            "a file does not match its checksum: discard the download and start again, or use another source",
         )
     return None
 
@@ -158,6 +158,5 @@ def unreachable(error: Exception) -> HubRefusal:
     name = type(error).__name__
     return HubRefusal(
         f"连接中断或连不上（{name}）：检查网络，或换一个镜像，然后继续，已下载的部分会保留",
-        f"the connection was lost or cannot be made ({name}): check the network or choose a mirror, and go on; what has "
-        "come is kept",
+        f"no connection, or the connection was lost ({name}): check the network or choose a mirror, then resume; downloaded data is kept",
     )

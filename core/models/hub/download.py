@@ -63,11 +63,11 @@ class Source:
         if not is_repository(repository):
             raise BadInput(
                 f"模型名称 {repository[:80]!r} 不可用：写成“组织/模型”，例如 {COURSE[hub]}",
-                f"the model {repository[:80]!r} cannot be: write ORGANISATION/MODEL, such as {COURSE[hub]}",
+                f"the model {repository[:80]!r} is invalid: write ORGANIZATION/MODEL, such as {COURSE[hub]}",
             )
         revision = (revision or "").strip() or REVISIONS[hub]
         if not re.fullmatch(r"[\w][\w./-]{0,99}", revision, re.ASCII) or ".." in revision:
-            raise BadInput(f"版本 {revision[:80]!r} 不可用", f"the revision {revision[:80]!r} cannot be")
+            raise BadInput(f"版本 {revision[:80]!r} 不可用", f"the revision {revision[:80]!r} is invalid")
         own = os.environ.get("HF_ENDPOINT") if hub == "huggingface" else None
         return cls(
             hub=hub, repository=repository, revision=revision, endpoint=_address(endpoint or own or ENDPOINTS[hub][0])
@@ -87,20 +87,21 @@ def start(workspace: Workspace, source: Source, name: str | None = None, token: 
     if token and not is_private(source.endpoint):
         raise BadInput(
             f"访问令牌不能经 http 发送：{source.endpoint} 请改用 https 地址",
-            f"a token is not sent over http: give {source.endpoint} as an https address",
+            f"access tokens are not sent over http: give {source.endpoint} as an https address",
         )
-    busy = Text("已有一个下载正在进行：等它结束，或先停止它", "a download is running: wait for it, or stop it first")
+    busy = Text(
+        "已有一个下载正在进行：等它结束，或先停止它",
+        "a download is in progress: wait for it to finish, or stop it first",
+    )
     with only_one(workspace.jobs, JOB, busy) as begin:
         if place.exists() or place.is_symlink() or name == DEMO:
-            raise BadInput(
-                f"模型 {name} 已存在：请换一个名称", f"the model {name} is there already: choose another name"
-            )
+            raise BadInput(f"模型 {name} 已存在：请换一个名称", f"the model {name} already exists: choose another name")
         begun = read_json(partial / "download.json")
         if partial.exists() and begun != asdict(source):
             what = begun.get("repository", "?") if isinstance(begun, dict) else "?"
             raise BadInput(
                 f"{name} 有未完成的下载（{what}）：先继续或丢弃它，或换一个名称",
-                f"there is an unfinished download of {name} ({what}): go on with it or discard it, or choose another name",
+                f"there is an unfinished download of {name} ({what}): resume or discard it, or choose another name",
             )
         write_json(partial / "download.json", asdict(source))
         argv = module_command("core.models.hub.worker", partial, place)
@@ -157,12 +158,12 @@ def _address(entered: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise BadInput(
             f"地址 {entered[:80]!r} 不可用：写成 https://主机",
-            f"the address {entered[:80]!r} cannot be: write https://HOST",
+            f"the address {entered[:80]!r} is invalid: write https://HOST",
         )
     if is_link(parts.hostname):
         raise BadInput(
             f"地址 {entered[:80]!r} 不可用：那是本机链路或云平台的内部地址，不是下载源",
-            f"the address {entered[:80]!r} cannot be used: it is one of the link or of the cloud, not of a hub",
+            f"the address {entered[:80]!r} cannot be used: it is a link-local or cloud metadata address, not a hub",
         )
     return entered.strip().rstrip("/")
 

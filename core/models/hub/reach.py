@@ -21,10 +21,7 @@ class Unreachable(BaseException):
 
     def __init__(self, host: str) -> None:
         self.zh = f"连接被引到了本机或内部地址 {host}，已拒绝：请换一个地址"
-        self.en = (
-            f"the connection was led to {host}, an address of this machine or of its cloud, and was refused: "
-            "take another address"
-        )
+        self.en = f"the connection was redirected to {host}, an address of this machine or its cloud, and was refused: use another address"
         super().__init__(self.en)
 
 

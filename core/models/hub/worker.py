@@ -111,14 +111,15 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
     files = wanted(found)
     if not any(file.path == "config.json" for file in files):
         raise HubRefusal(
-            "仓库里没有 config.json，不是可以微调的模型", "no config.json in the repository: no model to fine-tune"
+            "仓库里没有 config.json，不是可以微调的模型",
+            "the repository has no config.json, so it is not a model that can be fine-tuned",
         )
     missing = sum(file.size for file in files) - on_disk(partial)
     free = shutil.disk_usage(partial).free
     if missing > free:
         raise HubRefusal(
             f"磁盘空间不足：还需要 {size(missing)}，只剩 {size(free)}",
-            f"too little disk: {size(missing)} are needed, {size(free)} are free",
+            f"not enough disk space: {size(missing)} needed, {size(free)} free",
         )
     now: dict[str, Any] = {}
     with watched(partial, files, now):
@@ -133,8 +134,7 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
                 if attempt == 2:
                     raise HubRefusal(
                         f"{file.path} 与校验和不符：丢弃后重新下载，或换一个来源",
-                        f"{file.path} does not fit its checksum: discard the download and begin anew, or take another "
-                        "source",
+                        f"{file.path} does not match its checksum: discard the download and start again, or use another source",
                     )
                 # A client that takes a wrong file for the whole one would not fetch it again.
                 shutil.rmtree(partial / ".cache", ignore_errors=True)

@@ -63,8 +63,7 @@ def fetch(package: Package, directory: Path, on_bytes: Callable[[int], None]) ->
             wheel.unlink()
         raise WorkFailed(
             f"包索引给的 {package.requirement} 与校验和不符，已丢弃：换一个镜像再试（pip config set global.index-url 地址）",
-            f"what the package index gave as {package.requirement} does not match its checksum and was thrown away: try "
-            "another mirror (pip config set global.index-url ADDRESS)",
+            f"what the package index gave as {package.requirement} does not match its checksum and was deleted: try another mirror (pip config set global.index-url ADDRESS)",
         )
     return wheel
 
@@ -73,7 +72,7 @@ def _download(package: Package, directory: Path, on_bytes: Callable[[int], None]
     if find_spec("pip") is None:
         raise WorkFailed(
             f"这个 Python 环境（{sys.executable}）里没有 pip，无法下载：先运行 uv pip install pip",
-            f"the Python environment of {sys.executable} has no pip to download with: run uv pip install pip first",
+            f"the Python environment of {sys.executable} has no pip: run uv pip install pip first",
         )
     # pip writes what comes into its temporary directory; here it can be counted, and goes when pip is stopped.
     coming = directory / "coming"
@@ -132,11 +131,11 @@ def _refusal(package: Package, printed: str) -> WorkFailed:
     hint_zh = (
         "在有网络的机器上重试，或设置镜像（pip config set global.index-url 地址）；也可以用 models link 链接本机的模型"
     )
-    hint_en = "try again with a network, or set a mirror (pip config set global.index-url ADDRESS); or link a model of this machine with models link"
+    hint_en = "check the network and try again, or set a mirror (pip config set global.index-url ADDRESS); or link a local model with models link"
     if "No space left" in printed:
         return WorkFailed(
             f"磁盘已满，{package.requirement} 没有下载完：清理后再试",
-            f"the disk is full, {package.requirement} did not come whole: make room and try again",
+            f"the disk is full, {package.requirement} is incomplete: free some space and try again",
         )
     if re.search(r"connection broken|Connection\w*Error|timed out|ProxyError|SSLError|IncompleteRead", printed):
         return WorkFailed(

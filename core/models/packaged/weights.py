@@ -49,7 +49,8 @@ def write_weights(reader: GGUFReader, directory: Path, on_done: Callable[[float]
     architecture = field(reader, "general.architecture")
     if architecture != "llama":
         raise WorkFailed(
-            f"GGUF 文件的结构是 {architecture}，只会转换 llama", f"the GGUF file holds a {architecture}, not a llama"
+            f"GGUF 文件的结构是 {architecture}，只会转换 llama",
+            f"the GGUF file contains a {architecture} model, not a llama model",
         )
     named = {_name(tensor.name): tensor for tensor in reader.tensors}
     heads = {
@@ -94,9 +95,7 @@ def _name(theirs: str) -> str:
         return f"model.layers.{layer[1]}.{_OF_LAYER[layer[2]]}.weight"
     whole = theirs.removesuffix(".weight")
     if whole not in _WHOLE:
-        raise WorkFailed(
-            f"GGUF 文件里有不认识的张量 {theirs}", f"the GGUF file has a tensor that is not known: {theirs}"
-        )
+        raise WorkFailed(f"GGUF 文件里有不认识的张量 {theirs}", f"the GGUF file has an unknown tensor: {theirs}")
     return f"{_WHOLE[whole]}.weight"
 
 

@@ -35,7 +35,7 @@ def make(package: Package, partial: Path) -> Path:
     if free < _ROOM * package.bytes:
         raise WorkFailed(
             f"磁盘空间不足：需要 {size(_ROOM * package.bytes)}，只剩 {size(free)}",
-            f"too little disk: {size(_ROOM * package.bytes)} are needed, {size(free)} are free",
+            f"not enough disk space: {size(_ROOM * package.bytes)} needed, {size(free)} free",
         )
     started = time.monotonic()
 

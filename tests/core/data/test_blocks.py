@@ -136,7 +136,7 @@ def test_a_line_without_end_is_refused_by_its_number(tmp_path, shared):
     file = tmp_path / "rows.jsonl"
     file.write_text("\n\n".join(json.dumps(answered(number)) for number in range(60)) + "\n" + "x" * MOST_CHARACTERS)
     shared(1 << 20)
-    with pytest.raises(BadInput, match="row 61 is over"):
+    with pytest.raises(BadInput, match="row 61 exceeds"):
         intake.import_file(Workspace.open(tmp_path / "workspace"), file)
 
 

@@ -59,7 +59,7 @@ def test_one_that_does_not_end_is_ended(tmp_path):
     answer = ask(f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)", seconds=1.5)
     assert time.monotonic() - began < 20
     assert (answer.late, answer.returncode, answer.content) == (True, None, None)
-    assert answer.said == "not done after 1.5 s"
+    assert answer.said == "not finished after 1.5 s"
     assert wait_until(lambda: not os.path.exists(f"/proc/{pid.read_text()}"), 5)
 
 

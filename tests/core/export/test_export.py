@@ -149,7 +149,7 @@ def test_a_verdict_on_the_prompt_is_not_one_on_the_weights():
     ]
     for cause in kinds:
         found = {"ok": False, "causes": [cause]}
-        assert "chat template" in verdict(found).en
+        assert "chat_template" in verdict(found).en
         assert causes(found)[0].zh
         assert "again" in causes(found)[0].en
         assert "base + adapter" in verdict({"ok": False, "causes": [cause, {"kind": "not_merged"}]}).en

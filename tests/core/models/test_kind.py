@@ -28,8 +28,11 @@ UNFIT = {
     "vision": ({"architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl"}, "vision"),
     "vision by its parts": (LLAMA | {"vision_config": {}}, "vision"),
     "vision newer than the engine": ({"architectures": ["NewVLForCausalLM"], "model_type": "new_vl"}, "vision"),
-    "embedding": ({"architectures": ["BertModel"], "model_type": "bert"}, "continues a text"),
-    "embedding on a language model": ({"architectures": ["Qwen2Model"], "model_type": "qwen2"}, "continues a text"),
+    "embedding": ({"architectures": ["BertModel"], "model_type": "bert"}, "causal language model"),
+    "embedding on a language model": (
+        {"architectures": ["Qwen2Model"], "model_type": "qwen2"},
+        "causal language model",
+    ),
     "classifier": ({"architectures": ["BertForSequenceClassification"], "model_type": "bert"}, "classifier"),
     "reward": ({"architectures": ["LlamaForSequenceClassification"], "model_type": "llama"}, "reward"),
     "masked": ({"architectures": ["BertForMaskedLM"], "model_type": "bert"}, "masked"),

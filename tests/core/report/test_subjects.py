@@ -50,7 +50,7 @@ def test_what_is_gone_or_was_never_done_is_said(workspace, finished_run, monkeyp
     found, remarks = subjects(workspace, finished_run, "en")
     assert [subject.page for subject in found] == ["setup", "train"]
     assert [remark.en.partition(":")[0] for remark in remarks] == [
-        f"there is no picture of the {page} page" for page in ("dataset", "config", "export", "chat")
+        f"no screenshot of the {page.title()} page" for page in ("dataset", "config", "export", "chat")
     ]
 
 

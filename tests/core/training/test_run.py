@@ -78,7 +78,7 @@ def test_stop_keeps_what_was_learned_and_resume_goes_on(running_run, workspace, 
     state = running_run.stop()
     assert state.status is Status.KILLED
     assert state.pid is None
-    assert state.reason.en == "stopped as asked"
+    assert state.reason.en == "stopped on request"
     (checkpoint,) = [c for c in running_run.checkpoints() if c.iter == state.iter]
     assert checkpoint.whole
     fake_engine("ok", iters=state.iter + 5)

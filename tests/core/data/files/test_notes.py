@@ -399,5 +399,5 @@ def test_one_row_is_told_as_one():
     for finding in notes.findings():
         assert not re.match(r"1 \w+s\b", finding.message.en), finding.message.en
     sentences = [finding.message.en for finding in notes.findings()]
-    assert "1 row holds thinking: kept as <think>…</think> before the answer (row 3)" in sentences
-    assert any(sentence.startswith("1 message of the chat log is no text") for sentence in sentences)
+    assert "1 row includes thinking: kept as <think>…</think> before the answer (row 3)" in sentences
+    assert any(sentence.startswith("1 message of the chat log is not text") for sentence in sentences)

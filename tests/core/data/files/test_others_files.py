@@ -108,7 +108,7 @@ def test_turns_out_of_order_are_told_by_row(workspace, tmp_path):
     assert "开头的回答" in told[2].message.zh
     assert "last question" in told[3].message.en
     assert "问题合成了一个" in told[4].message.zh
-    assert "answers in a row" in told[5].message.en
+    assert "consecutive answers" in told[5].message.en
     assert told[6].message.zh.count("；") == 3
     assert all(found.hint.zh and found.hint.en for found in told.values())
     assert all(set(row) == {"conversation"} for row in made.load())

@@ -73,14 +73,14 @@ CASES = [
     ),
     ("gpu memory", "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 7.79 GiB total", "QLoRA"),
     ("gpu memory", "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "QLoRA"),
-    ("disk full", "OSError: [Errno 28] No space left on device: '/x/work_dir/iter_66.pth'", "make room"),
+    ("disk full", "OSError: [Errno 28] No space left on device: '/x/work_dir/iter_66.pth'", "free some space"),
     (
         "disk full",
         "RuntimeError: [enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0\n\nDuring handling\n"
         "RuntimeError: PytorchStreamWriter failed writing file data/88: file write failed",
-        "make room",
+        "free some space",
     ),
-    ("disk full", "OSError: [Errno 122] Disk quota exceeded", "make room"),
+    ("disk full", "OSError: [Errno 122] Disk quota exceeded", "free some space"),
     (
         "shared memory",
         "RuntimeError: DataLoader worker (pid 3345) is killed by signal: Bus error. It is possible that dataloader's "

@@ -97,7 +97,7 @@ def test_a_signal_from_outside(ended):
 def test_stopped(ended):
     job = ended("ValueError: x", returncode=-15)
     write_json(job.directory / "stop.json", {})
-    assert reason(job).en == "stopped as asked"
+    assert reason(job).en == "stopped on request"
 
 
 def test_crashed(ended):

@@ -58,7 +58,9 @@ def test_a_model_with_a_cache_of_tuples_is_asked_in_padded_batches(decoder, caps
     assert not decoder.usable
     assert decoder.pads
     ready(old())
-    assert "model is asked in padded batches: ValueError: it takes no mask of ours" in capsys.readouterr().out
+    assert (
+        "model is asked in padded batches: ValueError: it does not accept an attention mask" in capsys.readouterr().out
+    )
 
 
 def test_rows_of_unlike_lengths_are_written_as_each_alone(decoder):

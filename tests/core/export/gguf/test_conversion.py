@@ -109,7 +109,7 @@ def test_a_full_disk_is_told_before_anything_is_written(workspace, run):
         "from core.export.gguf import worker; worker.main()"
     )
     job = Job.start(run.jobs, "gguf", [sys.executable, "-c", full], facts={"kinds": ["f16"]})
-    with pytest.raises(WorkFailed, match="too little disk"):
+    with pytest.raises(WorkFailed, match="not enough disk space"):
         conversion.finish(run, job)
     assert file.stat().st_mtime_ns == before
 
@@ -133,7 +133,7 @@ def test_killed_it_leaves_nothing_half_written(workspace, run, monkeypatch):
         time.sleep(0.05)
     conversion.sweep(run)
     assert half.exists(), "while it runs, nothing is taken away"
-    with pytest.raises(BadInput, match="being made already"):
+    with pytest.raises(BadInput, match="already being created"):
         conversion.start(workspace, run, ["f16"])
     job.stop(grace=0)
     assert ended(job) is Status.KILLED

@@ -98,7 +98,7 @@ def test_without_llama_cpp_it_is_said_what_to_do(tmp_path):
     (tmp_path / "place" / "xllamacpp").mkdir(parents=True)
     done = run(tmp_path / "m", tmp_path / "x.gguf", tmp_path / "place")
     assert done.returncode != 0
-    assert "make f16" in done.stderr
+    assert "create f16" in done.stderr
 
 
 @pytest.mark.skipif(
