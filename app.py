@@ -3,6 +3,7 @@
 `make run`, or `streamlit run app.py`. Lists the pages; each page is complete without this file.
 """
 
+import asyncio
 import contextlib
 import gc
 import threading
@@ -18,6 +19,7 @@ from pages.components.contents import list_pages
 from pages.components.server.access import Access
 from pages.components.server.compression import CompressedFiles, compress_ahead
 from pages.components.server.entrance import Names, Token
+from pages.components.server.memory import few_heaps, give_back
 from pages.components.server.uploads import SpooledUploads
 
 
@@ -42,7 +44,9 @@ def read_ahead() -> None:
 async def serving(_: st.App) -> AsyncIterator[None]:
     """While the server serves; a thread of its own reads ahead, and keeps nobody from ending it."""
     threading.Thread(target=read_ahead, daemon=True).start()
+    giving_back = asyncio.create_task(give_back())
     yield
+    giving_back.cancel()
 
 
 if __name__ == "__main__":
@@ -52,6 +56,7 @@ if __name__ == "__main__":
     page.run()
 else:
     # The server looks for what is to be served.
+    few_heaps()
     # Every name is judged before Streamlit sees it, and those of proxies are not in its list.
     config.set_option("server.allowedHosts", ["*"])
     entrance = Middleware(Access, names=Names.of_environment(), token=Token.of_environment())

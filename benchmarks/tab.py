@@ -4,26 +4,73 @@ It asks the server for what a tab does, the refreshes too, when the server says,
 server can be watched at work without a browser beside it, which in life is on another machine.
 """
 
+import contextlib
+import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 
-def watch(address: str, page: str, query: str) -> None:
+class Tab(threading.Thread):
+    """A tab in a thread; `drawn` once its page is there."""
+
+    def __init__(self, address: str, page: str) -> None:
+        super().__init__(daemon=True)
+        self._at, self._connection = (address, page, ""), None
+        self.drawn, self._over = threading.Event(), False
+        self.start()
+
+    def run(self) -> None:
+        """Watch, until `end`."""
+        with contextlib.suppress(ConnectionClosed, OSError):
+            watch(*self._at, opened=self._opened, drawn=self.drawn.set)
+
+    def ask_for_what_is_gone(self) -> None:
+        """Have a part of the page drawn anew that is no longer in it, as happens between two clicks."""
+        if self._connection is not None:
+            message = BackMsg()
+            message.rerun_script.fragment_id = "gone"
+            self._connection.send(message.SerializeToString())
+
+    def end(self) -> None:
+        """Go without a word, as a browser that crashes."""
+        self._over = True
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.socket.shutdown(socket.SHUT_RDWR)
+        self.join(10)
+
+    def _opened(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        if self._over:
+            self.end()
+
+
+def watch(
+    address: str,
+    page: str,
+    query: str,
+    opened: Callable[[ClientConnection], None] = lambda _: None,
+    drawn: Callable[[], None] = lambda: None,
+) -> None:
     """Look at `page` of the app at `address` (`http://…`) until the server goes."""
     with connect(
         f"ws{address.removeprefix('http')}/_stcore/stream", subprotocols=["streamlit"], origin=address, max_size=None
-    ) as socket:
+    ) as stream:
+        opened(stream)
 
         def ask(fragment: str = "") -> None:
             message = BackMsg()
             wish = message.rerun_script
             wish.page_name, wish.query_string, wish.fragment_id = page, query, fragment
             wish.is_auto_rerun = bool(fragment)
-            socket.send(message.SerializeToString())
+            stream.send(message.SerializeToString())
 
         ask()
         every: dict[str, float] = {}
@@ -31,7 +78,7 @@ def watch(address: str, page: str, query: str) -> None:
         while True:
             try:
                 answer = ForwardMsg.FromString(
-                    socket.recv(timeout=max(0.0, min(due.values(), default=1e9) - time.monotonic()))
+                    stream.recv(timeout=max(0.0, min(due.values(), default=1e9) - time.monotonic()))
                 )
             except TimeoutError:
                 fragment = min(due, key=due.__getitem__)
@@ -43,6 +90,8 @@ def watch(address: str, page: str, query: str) -> None:
                     fragment = answer.auto_rerun.fragment_id
                     every[fragment] = answer.auto_rerun.interval
                     due[fragment] = time.monotonic() + every[fragment]
+                case "script_finished":
+                    drawn()
                 case "stop_auto_rerun":
                     for fragment in answer.stop_auto_rerun.fragment_ids:
                         due.pop(fragment, None)

@@ -18,6 +18,8 @@ from core.ground.files import size_of
 
 _NAME = re.compile(r"iter_(\d+)\.pth")
 _SHARD = re.compile(r"(bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_(optim|model)_states\.pt")
+# How many ranks there were, in the model's file of DeepSpeed.
+_WORLD = "dp_world_size"
 _BYTES = {
     "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
     "ComplexFloat": 8, "ComplexDouble": 16,
@@ -84,7 +86,7 @@ def _directory_is_whole(directory: Path, ranks: tuple[int, ...] | None) -> bool:
         if match:
             shards[match[4]].add(int(match[2]))
         if file.name.endswith("model_states.pt"):
-            worlds.append(outline.get("dp_world_size") if isinstance(outline, dict) else None)
+            worlds.append(outline.get(_WORLD))
     if not worlds:
         return False
     world = max((world for world in worlds if isinstance(world, int)), default=0)
@@ -93,14 +95,14 @@ def _directory_is_whole(directory: Path, ranks: tuple[int, ...] | None) -> bool:
     return all(not there or expected <= there for there in shards.values())
 
 
-def _outline(path: Path) -> Any | None:
-    """What a file of torch says that it holds; None where not all of it is there. Remembered until it changes."""
+def _outline(path: Path) -> dict[str, Any] | None:
+    """What is asked of what a file of torch says that it holds; None where not all of it is there. Remembered until it changes."""
     stat = path.stat()
     return _read_outline(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=512)
-def _read_outline(path: Path, _inode: int, size: int, _changed: int) -> Any | None:
+def _read_outline(path: Path, _inode: int, size: int, _changed: int) -> dict[str, Any] | None:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
@@ -122,7 +124,8 @@ def _read_outline(path: Path, _inode: int, size: int, _changed: int) -> Any | No
     there = {key: entry.file_size for key, entry in entries.items()}
     if any(there.get(f"data/{key}", -1) < length for key, length in blocks.items()):
         return None
-    return outline
+    # The rest of it may be large, a history of all losses among it, and nobody asks for it.
+    return {_WORLD: outline.get(_WORLD)} if isinstance(outline, dict) else {}
 
 
 class _Anything:

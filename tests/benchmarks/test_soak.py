@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks.soak import left_in, slope
+from benchmarks.soak import floors, left_in, slope
 from core.jobs.job import wait_until
 
 
@@ -14,6 +14,14 @@ def test_the_slope_is_that_of_most_samples():
     steady[40] = (1200.0, 900.0)
     assert abs(slope(steady) - 2.0) < 0.1
     assert slope([(0.0, 1.0)]) == 0.0
+
+
+def test_what_is_given_back_each_minute_does_not_count():
+    """The least of each two minutes: what pages take between is free again."""
+    samples = [(3.0 * n, 140.0 + 3.0 * n / 3600 + n % 20) for n in range(800)]
+    least = floors(samples)
+    assert len(least) == 20
+    assert abs(slope(least) - 1.0) < 0.1
 
 
 def test_what_is_left_is_found_by_its_environment_and_by_its_words(tmp_path):

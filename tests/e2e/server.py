@@ -26,9 +26,13 @@ class Server:
     """A Streamlit app in a directory, on a free port; can be killed and started again."""
 
     def __init__(
-        self, environment: Mapping[str, str], directory: Path = PROJECT, python: str | Path = sys.executable
+        self,
+        environment: Mapping[str, str],
+        directory: Path = PROJECT,
+        python: str | Path = sys.executable,
+        module: str = "streamlit",
     ) -> None:
-        self.environment, self.directory, self.python = environment, directory, python
+        self.environment, self.directory, self.python, self.module = environment, directory, python, module
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -41,7 +45,7 @@ class Server:
     def start(self) -> None:
         options = ["--server.port", str(self.port), "--server.address", "127.0.0.1", "--server.headless", "true"]
         self.process = subprocess.Popen(
-            [self.python, "-m", "streamlit", "run", "app.py", *options, "--browser.gatherUsageStats", "false"],
+            [self.python, "-m", self.module, "run", "app.py", *options, "--browser.gatherUsageStats", "false"],
             cwd=self.directory,
             env={**os.environ, **self.environment},
             stdout=subprocess.DEVNULL,
