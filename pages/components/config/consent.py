@@ -14,6 +14,8 @@ from pages.components.text import t
 
 # A page of them says enough: the whole text is in its tab.
 MOST_LINES = 200
+# As many as fit the height; more are scrolled.
+LINES_AT_ONCE, HEIGHT = 13, 320
 
 
 def ask_to_execute(workspace: Workspace, config: Config) -> bool:
@@ -32,7 +34,8 @@ def ask_to_execute(workspace: Workspace, config: Config) -> bool:
         if lines:
             st.markdown(t("consent.lines", count=len(lines)))
             shown = "\n".join(f"{line.number:>5}  {line.text}" for line in lines[:MOST_LINES])
-            st.code(shown + ("\n…" if len(lines) > MOST_LINES else ""), language="python", height=320)
+            height = HEIGHT if len(lines) > LINES_AT_ONCE else "content"
+            st.code(shown + ("\n…" if len(lines) > MOST_LINES else ""), language="python", height=height)
         else:
             st.markdown(t("consent.none"))
         st.caption(t("consent.whole", path=plain(str(config.file))))
