@@ -43,7 +43,13 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
                 field.check(value)
             except BadInput as error:
                 problem(name, error)
-    problems += [*_missing_commas(file), *missing_modules(workspace, file), *_unasked(workspace, config)]
+    missing = missing_modules(workspace, file)
+    problems += [*_missing_commas(file), *missing, *_unasked(workspace, config)]
+    try:
+        # What lies beside it and is imported has been told already.
+        consent.alone(config.file, "" if missing else file.text)
+    except BadInput as error:
+        problem("config.py", error)
     for where, look in (
         ("model", lambda: (models.usable(workspace, config.model), model_named(workspace, file))),
         ("dataset", lambda: (datasets.find(workspace, config.dataset), dataset_named(workspace, file))),
@@ -76,6 +82,8 @@ def missing_modules(workspace: Workspace, file: ConfigFile, beside: Path | None 
 
 def _unasked(workspace: Workspace, config: Config) -> Iterator[Problem]:
     """That nobody agreed to execute it yet."""
+    if consent.agreed(workspace, config.text()):
+        return
     try:
         consent.refuse(workspace, config.file)
     except BadInput as error:

@@ -66,6 +66,7 @@ def take(
         raise BadInput(
             f"{file}：{problem.message.zh}。{problem.hint.zh}", f"{file}: {problem.message.en}; {problem.hint.en}"
         )
+    consent.alone(Path(file), text)
     base_name, base = _base(file, text)
     known_model, known_data = model or model_named(workspace, config), dataset or dataset_named(workspace, config)
     if known_model is None or known_data is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.engine.config_file import ConfigFile, SyntaxRefusal, read
-from core.engine.plain_config import Line, beyond
+from core.engine.plain_config import Line, beyond, other_files
 from core.engine.presets import preset_text, presets
 from core.ground.errors import BadInput
 from core.ground.files import read_json
@@ -35,7 +35,8 @@ def agree(workspace: Workspace, *texts: str) -> None:
 
 
 def refuse(workspace: Workspace, file: Path) -> str:
-    """The text of a config file that may be executed. Raises BadInput for any other, with what to do."""
+    """The text of a config file that may be executed. Raises BadInput for any other, with what to do; also for one that
+    has other files executed with it, which may be others by then."""
     text = read(file)
     if not agreed(workspace, text):
         name = file.parent.name
@@ -45,7 +46,18 @@ def refuse(workspace: Workspace, file: Path) -> str:
             f"{zh}：在“配置”页查看后同意，或给命令加上 --agree",
             f"{en}: review it on the Config page and agree, or add --agree to the command",
         )
+    alone(file, text)
     return text
+
+
+def alone(file: Path, text: str) -> None:
+    """Raise BadInput for a text that has other files executed with it: those were not agreed to, and change by themselves."""
+    if others := other_files(text):
+        raise BadInput(
+            f"配置 {file} 会连同别的文件一起执行（{others[0]}），而你同意的只是它自己的内容：把那个文件的内容写进配置里，再删掉这一行",
+            f"the config {file} has another file executed with it ({others[0]}), and it is its own text that you agreed to: "
+            "write what stands there into the config, and take the line out",
+        )
 
 
 def beyond_settings(text: str, preset: str) -> list[Line]:

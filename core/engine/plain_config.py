@@ -41,6 +41,17 @@ def beyond(text: str, base: str = "") -> list[Line]:
     return [Line(number, lines[number - 1]) for number in sorted(numbers) if number <= len(lines)]
 
 
+def other_files(text: str) -> list[str]:
+    """The files of configs that mmengine would execute together with this one: what `_base_` names, relative imports."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "_base_" for to in node.targets):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found.append(ast.unparse(node))
+    return found
+
+
 def _beyond(tree: ast.Module) -> Iterator[ast.stmt | ast.expr | ast.keyword]:
     yield from _of_statements(tree.body)
 

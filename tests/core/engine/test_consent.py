@@ -1,7 +1,11 @@
 """A config's Python is executed where it was written here or agreed to, and nowhere before."""
 
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -18,6 +22,7 @@ from core.ground.files import read_json, write_json
 from core.ground.text import Text
 from core.training import history
 from core.training import run as runs
+from tests.fakes.users import STRANGER, needs_root, reachable, stranger
 
 
 @pytest.fixture
@@ -61,6 +66,62 @@ def test_nothing_of_it_is_executed_before_it_was_agreed_to(workspace, hostile, m
     measure.built(workspace, [hostile.file])
     assert marker.exists()
     assert check_config(workspace, hostile) == []
+
+
+@needs_root
+def test_another_user_s_config_runs_by_our_word_alone(workspace, config, marker, tmp_path):
+    """They may give us a file, and change it; they can neither change what was taken in, nor say our word."""
+    reachable(tmp_path)
+    theirs = tmp_path / "shared" / "course.py"
+    theirs.parent.mkdir()
+    os.chown(theirs.parent, STRANGER, STRANGER)
+    text = config.text() + f"\nopen({str(marker)!r}, 'w').close()\n"
+    stranger(lambda: theirs.write_text(text))
+    taken = exchange.take(workspace, theirs.name, theirs.read_text(), beside=theirs.parent)
+    assert [problem.where for problem in check_config(workspace, taken)] == [AGREEMENT]
+    word, record = hashlib.sha256(text.encode()).hexdigest(), workspace.settings / "agreed_configs.txt"
+
+    def tries() -> int:
+        refused = 0
+        for file, line in ((record, word), (taken.file, "import os"), (workspace.settings / "engine.json", "{}")):
+            try:
+                file.open("a").write(f"{line}\n")
+            except PermissionError:
+                refused += 1
+        theirs.write_text("import os\n")
+        return refused
+
+    assert stranger(tries) == 3
+    with pytest.raises(BadInput, match="--agree"):
+        measure.built(workspace, [taken.file])
+    consent.agree(workspace, text)
+    assert check_config(workspace, taken) == []
+    assert not marker.exists()
+
+
+def test_no_other_file_is_executed_with_it(workspace, config, marker, tmp_path):
+    """That one is its owner's, who may change it after the text that names it was agreed to."""
+    base = tmp_path / "base.py"
+    base.write_text("lr = 1e-4\n")
+    old, new = f"_base_ = [{str(base)!r}]\n", "with read_base():\n    from .....tmp.base import *\n"
+    for line in (old, new):
+        text = line + config.text()
+        with pytest.raises(BadInput):
+            exchange.take(workspace, "theirs.py", text)
+        config.file.write_text(text, encoding="utf-8")
+        consent.agree(workspace, text)
+        base.write_text(f"open({str(marker)!r}, 'w').close()\n")
+        assert [problem.where for problem in check_config(workspace, config)] == ["config.py"]
+        for execute in (lambda: measure.built(workspace, [config.file]), lambda: runs.start(workspace, config.name)):
+            with pytest.raises(BadInput, match="base"):
+                execute()
+    assert not marker.exists()
+    # It would be: mmengine looks at nothing but the name.
+    place = tmp_path / "old.py"
+    place.write_text(f"{old}lr = 2e-4\n")
+    load = f"from mmengine.config import Config; Config.fromfile({str(place)!r})"
+    subprocess.run([sys.executable, "-c", load], check=True)
+    assert marker.exists()
 
 
 def test_an_agreement_is_for_the_text_as_it_was(workspace, hostile):
