@@ -82,7 +82,7 @@ def _exposed(path: Path) -> Exposed | None:
     found = os.lstat(path)
     # Also of a link: in a directory with the sticky bit its owner may put another one there.
     if not is_own(found.st_uid):
-        return Exposed(path, _name(found.st_uid))
+        return Exposed(path, name_of(found.st_uid))
     if stat.S_ISLNK(found.st_mode) or not found.st_mode & _OTHERS:
         return None
     if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
@@ -112,7 +112,8 @@ def _has_acl(path: Path) -> bool:
         return False
 
 
-def _name(uid: int) -> str:
+def name_of(uid: int) -> str:
+    """A user's name; their number where they have none here."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

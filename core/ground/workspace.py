@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.ground.errors import BadInput
+from core.ground.ownership import name_of
+from core.ground.peer import is_own
 from core.ground.privacy import keep_private, narrow
 from core.ground.text import Text
 
@@ -48,20 +50,29 @@ class Workspace:
         """The workspace at `root`, else at `XTUNER_STUDIO_HOME`, else `workspace` in the project; made if missing.
 
         Whatever this process and its children write from then on is their owner's alone, and so is what lies there.
-        Raises BadInput where the directory cannot be made or written to.
+        Raises BadInput where the directory cannot be made or written to, or is another user's.
         """
         keep_private()
         path = Path(root or os.environ.get("XTUNER_STUDIO_HOME") or PROJECT / "workspace").expanduser().absolute()
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path):
-                pass
+            with tempfile.TemporaryFile(dir=path) as made:
+                # Also where a disk knows its owners by other numbers, or none.
+                ours, owner = os.fstat(made.fileno()).st_uid, path.stat().st_uid
         except OSError as error:
             raise BadInput(
                 f"工作目录 {path} 不可写（{error.strerror}）：请换一个目录（--workspace 或环境变量 XTUNER_STUDIO_HOME）",
                 f"the workspace {path} cannot be written to ({error.strerror}): choose another directory with "
                 "--workspace or XTUNER_STUDIO_HOME",
             ) from error
+        if owner != ours and not is_own(owner):
+            # Whoever made it may put there what counts as the user's word: whose code runs, by which engine.
+            raise BadInput(
+                f"工作目录 {path} 属于 {name_of(owner)}，对方可以在里面放上会以你的身份运行的东西：请换一个目录；"
+                f"如果里面的东西你都信得过，先运行 chown -R {name_of(os.geteuid())} {path}",
+                f"the workspace {path} belongs to {name_of(owner)}, who can put there what runs as you: choose another "
+                f"directory, or, if you trust all that is in it, chown -R {name_of(os.geteuid())} {path} first",
+            )
         workspace = cls(path)
         if narrow(path):
             print(str(_NARROWED).format(path=path), file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,13 @@ import pytest
 # Nobody's; the kernel asks for no account.
 STRANGER = 54_321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user: run the tests as root")
+
+
+def reachable(directory: Path) -> None:
+    """Let the other user pass to `directory`: pytest's own keeps others out, which is not what is tried."""
+    for place in (directory, *directory.parents):
+        if place != Path("/") and place.stat().st_uid == os.geteuid():
+            place.chmod(place.stat().st_mode | 0o011)
 
 
 @contextmanager

@@ -1,14 +1,18 @@
 """What is written is its owner's alone, by a child as well; what others could reach is taken from them."""
 
 import os
+import pwd
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from core.ground.errors import BadInput
 from core.ground.privacy import narrow
 from core.ground.workspace import PROJECT, Workspace
-from tests.fakes.users import needs_root, stranger
+from tests.fakes.users import STRANGER, needs_root, reachable, stranger
 
 
 def modes(root: Path) -> dict[str, int]:
@@ -114,11 +118,27 @@ def test_an_older_workspace_is_narrowed_and_that_is_told_once(tmp_path):
 
 
 @needs_root
+def test_another_user_s_directory_is_no_workspace(tmp_path):
+    """Whoever made it may have put there what counts as our user's word, and may do so at any time."""
+    reachable(tmp_path)
+    tmp_path.chmod(0o1777)
+    root = tmp_path / "studio"
+    agreed = root / "settings" / "agreed_configs.txt"
+    stranger(lambda: (agreed.parent.mkdir(parents=True), agreed.write_text("0\n"), root.chmod(0o777)))
+    with pytest.raises(BadInput) as refused:
+        Workspace.open(root)
+    assert f"chown -R {pwd.getpwuid(os.geteuid()).pw_name} {root}" in refused.value.text.en
+    assert str(STRANGER) in refused.value.text.zh
+    assert stat.S_IMODE(root.stat().st_mode) == 0o777, "it is left alone"
+    os.chown(root, os.geteuid(), -1)
+    Workspace.open(root)
+    with pytest.raises(AssertionError, match="PermissionError"):
+        stranger(lambda: agreed.write_text("1\n"))
+
+
+@needs_root
 def test_another_user_reads_nothing_of_a_workspace(tmp_path):
-    # pytest's own directory keeps others out, which is not what is tried here.
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent != Path("/") and parent.stat().st_uid == os.geteuid():
-            parent.chmod(parent.stat().st_mode | 0o011)
+    reachable(tmp_path)
     root = an_open_tree(tmp_path / "workspace")
     assert stranger(lambda: (root / "runs" / "log").read_text()) == "x"
     Workspace.open(root)

@@ -1,17 +1,21 @@
 """What is loaded of a linked model whose code was agreed to is a copy; the weights alone are its owner's."""
 
+import itertools
 import json
 import os
 import stat
+import time
 
 import pytest
 
 from core.ground.errors import BadInput
+from core.ground.files import sha256
 from core.ground.tree import tree
 from core.models import agreed, trust
 from core.models import model as models
 from core.models.fingerprint import state_of
 from tests.fakes.model import write_model
+from tests.fakes.users import STRANGER, as_stranger, needs_root, reachable
 
 
 @pytest.fixture
@@ -53,6 +57,41 @@ def test_what_is_changed_after_it_was_looked_at_is_not_what_is_loaded(workspace,
     os.mkfifo(owners / file)
     assert (model.path / file).read_bytes() == before
     assert model.path == linked
+
+
+@needs_root
+def test_what_another_user_swaps_all_the_time_is_what_was_seen_or_refused(workspace, owners):
+    """Between the look, the copy and the load: whatever they hit upon, nothing is taken that was not seen."""
+    reachable(owners)
+    for place in (owners, *owners.rglob("*")):
+        os.chown(place, STRANGER, STRANGER)
+    path, file = models.link(workspace, owners, "m").path, owners / "modeling_internlm2.py"
+    texts = [file.read_bytes(), b"import os\n", b"import sys\n"]
+
+    def swap():
+        for turn in itertools.count():
+            try:
+                file.with_suffix(".new").write_bytes(texts[turn % 3])
+                os.replace(file.with_suffix(".new"), file)
+            except PermissionError:
+                return turn
+            time.sleep(0.002)
+
+    taken = refused = 0
+    with as_stranger(swap) as swapped:
+        for _ in range(60):
+            seen = trust.code(workspace, path).files
+            try:
+                trust.agree(workspace, path, seen)
+            except BadInput:
+                refused += 1
+                continue
+            taken += 1
+            assert sha256(path.resolve() / file.name) == seen[file.name]
+        owners.chmod(0o555)
+        assert swapped() > 10
+    assert taken
+    assert refused
 
 
 def test_files_that_are_put_there_later_are_not_there(workspace, owners, linked):

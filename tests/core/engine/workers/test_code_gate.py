@@ -1,6 +1,7 @@
 """Code of a model comes into an engine's process only where it was agreed to, whatever a config or a directory says."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from core.ground.inherited import inherited
 from core.models import model as models
 from core.models import trust
 from tests.fakes.model import write_model
+from tests.fakes.users import STRANGER, reachable, stranger
 
 # Each directory is loaded with what its own config.json and the caller's say, as XTuner's configs do.
 LOAD = """
@@ -53,6 +55,17 @@ def put(directory, marker, kind="InternLM2Config", module="configuration_internl
     (directory / f"{module}.py").write_text(CODE.format(marker=str(marker), name=kind))
 
 
+def by_their_owner(owners, work):
+    """Do `work` as the one whose the models are: another user of this machine, where the tests run as root."""
+    if os.geteuid() != 0:
+        return work()
+    for directory in owners:
+        reachable(directory)
+        for place in (directory, *directory.rglob("*")):
+            os.chown(place, STRANGER, STRANGER)
+    return stranger(work)
+
+
 def test_only_what_was_agreed_to_is_run(workspace, tmp_path, written):
     names = ("asked", "agreed", "swapped", "renamed", "bare", "tampered")
     owners = {name: written(name) for name in names}
@@ -63,11 +76,15 @@ def test_only_what_was_agreed_to_is_run(workspace, tmp_path, written):
         trust.agree(workspace, linked[name])
         assert models.usable(workspace, name).whole
     # And now, after all of it was looked at:
-    put(owners["swapped"], tmp_path / "evil.ran")
-    put(owners["renamed"], tmp_path / "evil.ran", "Evil", "evil")
     other = {**bare, "auto_map": {"AutoConfig": "evil.Evil"}}
-    (owners["renamed"] / "config.json").write_text(json.dumps(other))
-    (owners["bare"] / "config.json").write_text(json.dumps(bare))
+
+    def swap():
+        put(owners["swapped"], tmp_path / "evil.ran")
+        put(owners["renamed"], tmp_path / "evil.ran", "Evil", "evil")
+        (owners["renamed"] / "config.json").write_text(json.dumps(other))
+        (owners["bare"] / "config.json").write_text(json.dumps(bare))
+
+    by_their_owner(owners.values(), swap)
     put(linked["tampered"].resolve(), tmp_path / "evil.ran")
     # A model of the workspace itself that nobody agreed to, and one that somebody did.
     own = written("own", workspace.models / "own")
