@@ -109,6 +109,12 @@ def hosts() -> Iterator[list[tuple[str, str]]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
+def listening(host: str) -> set[tuple[str, str]]:
+    """The addresses and ports at which a host of ours listens."""
+    told = subprocess.run(["ip", "netns", "exec", host, "ss", "-Hltn"], capture_output=True, text=True, check=True)
+    return {tuple(line.split()[3].rsplit(":", 1)) for line in told.stdout.splitlines()}
+
+
 def test_two_hosts_train_together_stop_and_go_on(apart: Demo, hosts: list[tuple[str, str]], tmp_path: Path) -> None:
     """Each host has a workspace of its own and runs the command that the first one's `train start` names."""
     new_config(apart, "two-hosts", "max_epochs=4", "evaluation_freq=1000", "save_steps=1000")
@@ -140,6 +146,9 @@ def test_two_hosts_train_together_stop_and_go_on(apart: Demo, hosts: list[tuple[
 
     try:
         assert wait_until(lambda: runs[0].job.progress.get("iter", 0) > 2, MINUTES), runs[0].job.log_tail(6000)
+        assert (address, "29511") in listening(hosts[0][0])
+        for name, own in hosts:
+            assert {place for place, _ in listening(name)} <= {own, "127.0.0.1"}
         assert on(0, "train", "stop", "latest").returncode == 0
         over(Status.KILLED, Status.KILLED)
         assert "0 号机器" in runs[1].state().reason.zh

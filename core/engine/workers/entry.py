@@ -91,6 +91,12 @@ def main() -> None:
         code_gate.close()
         from xtuner.tools import train
 
+    if "--launcher" in sys.argv:
+        from core.engine.workers import near_store
+
+        # Slurm starts no torchrun that would make the store.
+        near_store.install()
+        near_store.below_the_word()
     watch_runners()
     mark_evaluations()
     ask_together()

@@ -1,5 +1,6 @@
 """Two processes that train together, with torch's own gloo: what they listen on is theirs alone."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -13,12 +14,14 @@ import pytest
 from core.engine.commands import LAUNCHER, Cluster, train_command
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import wait_until
-from core.training.cluster import cluster_environment
+from core.training.cluster import cluster_environment, own_address
 
 PATIENCE = 90.0
 RANK = """
 import os, sys, time, torch
 import torch.distributed as dist
+from core.engine.workers import near_store
+near_store.below_the_word()
 dist.init_process_group("gloo")
 sum = torch.ones(1)
 dist.all_reduce(sum)
@@ -26,6 +29,14 @@ here = sys.argv[1]
 open(os.path.join(here, "rank" + os.environ["RANK"]), "w").write(str(int(sum.item())))
 while not os.path.exists(os.path.join(here, "over")):
     time.sleep(0.05)
+"""
+# What any account of the machine may ask it, in torch's own words, and all that it may guess.
+GUESSES = """
+import sys
+import torch.distributed as dist
+store = dist.TCPStore("127.0.0.1", int(sys.argv[1]), is_master=False)
+names = [f"{above}{below}" for above in ("", "none/", "/worker/attempt_0/") for below in sys.argv[2:]]
+print(store.num_keys() > 2, [name for name in names if store.check([name])])
 """
 
 
@@ -55,7 +66,7 @@ def train(tmp_path: Path):
         argv = train_command(Workspace(tmp_path), Path("config.py"), tmp_path, cluster=cluster, deepspeed=deepspeed)
         assert argv[2] == LAUNCHER
         launcher = argv[: argv.index("-m", 3)]
-        env = {**os.environ, **cluster_environment(cluster), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, **cluster_environment(cluster), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
         process = subprocess.Popen(
             [sys.executable, *launcher[1:], str(tmp_path / "rank.py"), str(tmp_path)],
             cwd=PROJECT,
@@ -87,6 +98,11 @@ def test_on_one_machine_all_is_on_the_loopback(train, tmp_path):
     assert ("127.0.0.1", port) in found
     assert len(found) >= 3, "the store, and each rank"
     assert {host for host, _ in found} == {"127.0.0.1"}
+    # The loopback is everybody's.
+    names = ("torchelastic/role_info/0", "default_pg/0//cpu//0/0", "default_pg/0//cpu//0/1")
+    asked = [sys.executable, "-c", GUESSES, str(port), *names]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.stdout == "True []\n", done.stderr
 
 
 def test_deepspeed_in_one_process_too(train, tmp_path):
@@ -99,7 +115,7 @@ def test_deepspeed_in_one_process_too(train, tmp_path):
 def python(*lines: str) -> subprocess.CompletedProcess[str]:
     """What a process that may import torch says."""
     return subprocess.run(
-        [sys.executable, "-c", "\n".join(("from core.engine.workers import launcher", *lines))],
+        [sys.executable, "-c", "\n".join(("from core.engine.workers import near_store", *lines))],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -107,20 +123,48 @@ def python(*lines: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_on_several_machines_it_is_at_the_address_that_was_named():
+    """Where a name of the loopback is all there is, and addresses have none, as on many clusters."""
+    here, port = own_address(), free_port()
+    if here.startswith("127."):
+        pytest.skip("this machine has no address but the loopback")
+    done = python(
+        "import socket, threading, torch.distributed as dist, psutil",
+        "from datetime import timedelta",
+        "near_store.install()",
+        "ends = dict(wait_for_workers=False, timeout=timedelta(seconds=20))",
+        f"server = near_store._rendezvous.TCPStore({here!r}, {port}, is_master=True, multi_tenant=True, use_libuv=True, **ends)",
+        f"clients = [dist.TCPStore({here!r}, {port}, **ends) for _ in range(20)]",
+        "threading.Timer(0.5, clients[0].set, ('late', 'x' * 3_000_000)).start()",
+        "print(len(clients[1].get('late')), len(server.get('late')))",
+        "print(sum(client.add('n', 1) == n + 1 for n, client in enumerate(clients)))",
+        "del clients[5:15]",
+        "print(clients[-1].add('n', 1))",
+        "listening = [c.laddr for c in psutil.Process().net_connections('tcp') if c.status == 'LISTEN']",
+        f"print([tuple(l) == ({here!r}, {port}) or l.ip == '127.0.0.1' != {port} for l in listening])",
+        f"print(socket.socket().connect_ex(('127.0.0.1', {port})))",
+    )
+    assert done.stdout.splitlines() == ["3000000 3000000", "20", "21", "[True, True]", str(errno.ECONNREFUSED)], (
+        done.stderr
+    )
+
+
 def test_addresses_that_cannot_be_listened_at():
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        done = python(f"launcher.opened('127.0.0.1', {taken.getsockname()[1]})")
+        done = python(f"near_store._opened('127.0.0.1', {taken.getsockname()[1]})")
         assert "RuntimeError" in done.stderr
         assert "Address already in use" in done.stderr
-    # Other machines' addresses; a machine's own name, which others know by another address; no name for the loopback.
-    for lines in (
-        ["print(launcher.opened('192.0.2.77', 29500))"],
-        ["print(launcher.opened('node0', 29500))"],
-        [
-            "def fails(*_): raise OSError",
-            "launcher.socket.getnameinfo = fails",
-            "print(launcher.opened('127.0.0.1', 0))",
-        ],
-    ):
-        done = python(*lines)
-        assert done.stdout.splitlines()[-1] == "None", done.stderr
+    # Another machine's address, as where a port is forwarded; a machine's own name, which others know by another address;
+    # no name for the loopback.
+    done = python(
+        "print(near_store._opened('192.0.2.77', 29500))",
+        "near_store.socket.getaddrinfo = lambda *_, **__: [(2, 1, 6, '', ('127.0.1.1', 29500))]",
+        "print(near_store._opened('node0', 29500))",
+        "def fails(*_): raise OSError",
+        "near_store.socket.getnameinfo = fails",
+        "print(near_store._opened('127.0.0.1', 0))",
+    )
+    said = done.stdout.splitlines()
+    assert said[1::2] == ["None"] * 3, done.stderr
+    for words, line in zip(("no address of this machine", "127.0.1.1", "no name"), said[::2], strict=True):
+        assert words in line
