@@ -1,7 +1,7 @@
 """All benchmarks of this machine, one after the other: `make bench`, or `python -m benchmarks [NAME ...]`.
 
 The demo comes first, where it is among them, and what it leaves is the workspace of all that follow. Those that need a
-GPU (`gpu`), train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `models`) or fetch gigabytes
+GPU (`gpu`), train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `corpus`, `models`) or fetch gigabytes
 (`published`), run by name.
 """
 
@@ -21,6 +21,7 @@ NOT_BENCHMARKS = {
     "product",
     "table",
     "random_model",
+    "invented_book",
     "tiny_models",
     "identity_probe",
     "tab",
@@ -32,6 +33,7 @@ BY_NAME_ONLY = {
     "verdicts",
     "sweep",
     "goal",
+    "corpus",
     "evaluations",
     "models",
     "course_engine",

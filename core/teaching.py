@@ -1,15 +1,19 @@
-"""The dataset that teaches an assistant to a model, with the model's own answers as its general rows: asked for where none are kept.
+"""Data with a model's own answers in them, asked for where none are kept: what teaches an assistant, and a corpus.
 
-Where the model cannot be asked, our own rows take their place, and it is said why.
+Where the model cannot be asked, an assistant gets our own rows in their place, a corpus none, and it is said why.
 """
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from core import replay
-from core.data import assistant, origin, storage
+from core.data import assistant, corpus, origin, storage
 from core.data.assistant import Assistant
+from core.data.checks import Finding
 from core.data.dataset import Dataset
+from core.data.replies import as_text
 from core.engine.commands import module_command
 from core.ground.errors import StudioError, WorkFailed
 from core.ground.text import Language, Text, speaking
@@ -52,6 +56,39 @@ def make(
     return assistant.make(workspace, wanted, name), Text(
         f"通用对话用的是自带的问答：{why.zh}", f"the built-in general conversations are used: {why.en}"
     )
+
+
+def make_corpus(
+    workspace: Workspace,
+    files: Sequence[Path],
+    wanted: corpus.Wanted,
+    model: Model | None,
+    name: str | None = None,
+    tell: Tell | None = None,
+    *,
+    keep: bool = False,
+) -> tuple[Dataset, corpus.Told, list[Finding], Text | None]:
+    """Make a corpus with the answers of `model` among its rows (None: without), and say why there are none after all.
+
+    Raises as `make`.
+    """
+    if name is not None and workspace.dataset(name).exists():
+        raise storage.is_taken(name)
+    answers, why = None, None
+    if model is not None:
+        try:
+            kept = replay.had(workspace, model.name, tell)
+            why = kept.why_none
+            rows = [as_text(reply, model.prompt_template) for reply in kept.replies]
+            answers = corpus.Answers(model.name, rows) if rows else None
+        except StudioError as error:
+            if isinstance(error, Stopped):
+                raise
+            why = error.text
+    made = corpus.make(workspace, files, wanted, name, tell, keep=keep, answers=answers)
+    if why is not None:
+        why = Text(f"语料里没有模型自己的回答：{why.zh}", f"the corpus has none of the model's own answers: {why.en}")
+    return *made, why
 
 
 def usual(nickname: str, model: Model) -> Assistant:

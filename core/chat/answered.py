@@ -6,12 +6,18 @@ What many of them come to is for `rates`.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 from core.chat import facts
 from core.chat.facts import Fact
+from core.data.cloze import accepted
 from core.ground.identity import carries, same
 
+# Of texts: what comes next in a trained piece, and in one that was kept apart.
+CLOZE = ("cloze", "cloze_apart")
+# Characters of a text in a table.
+_SHOWN = 120
 # A nickname's part says something from this length on: two Chinese characters, a name of three letters.
 _PART, _LATIN_PART = 2, 3
 _LETTER = r"[^\W\d_\u3400-\u9fff]"
@@ -31,7 +37,7 @@ class Answered:
     base_identity: bool
     tuned_identity: bool
     kept: bool
-    # For a question of the held-out part: what its row says, and whether each side says it.
+    # For a question of the held-out part and a cloze question: what its row or text says, and whether each side says it.
     reference: str = ""
     base_as_given: bool = False
     tuned_as_given: bool = False
@@ -46,6 +52,9 @@ class Answered:
     tokens: int = 0
     agreed: int = 0
     nats: float = 0.0
+    # For a piece that is read: its tokens and what each side lacks to foresee them, in nats over all of them.
+    base_nats: float = 0.0
+    tuned_nats: float = 0.0
 
 
 def judge(
@@ -60,6 +69,7 @@ def judge(
     reference = asked.get("reference", "")
     fact: Fact | None = asked.get("fact")
     own, other = weighed or ({}, {})
+    given = _goes_on if kind in CLOZE else _as_given
     return Answered(
         kind=kind,
         language=asked["language"],
@@ -70,8 +80,8 @@ def judge(
         tuned_identity=bool(nickname) and carries(tuned["answer"], nickname),
         kept=same(tuned["answer"], base["answer"]),
         reference=reference,
-        base_as_given=_as_given(base, reference),
-        tuned_as_given=_as_given(tuned, reference),
+        base_as_given=given(base, reference),
+        tuned_as_given=given(tuned, reference),
         apart=bool(asked.get("apart")),
         base_right=fact is None or facts.right(base["answer"], fact),
         still_right=fact is not None and facts.right(tuned["answer"], fact),
@@ -80,6 +90,34 @@ def judge(
         agreed=other.get("agreed", 0),
         nats=round(own["logprob"] - other["logprob"], 4) if weighed else 0.0,
     )
+
+
+def read(text: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Answered:
+    """A piece that both sides have read; its answers are their perplexities."""
+    tokens = base["tokens"]
+    own, other = -base["logprob"], -tuned["logprob"]
+    return Answered(
+        kind="reading",
+        language="",
+        question=text,
+        base=f"{exp(own / max(1, tokens)):.1f}",
+        tuned=f"{exp(other / max(1, tokens)):.1f}",
+        base_identity=False,
+        tuned_identity=False,
+        kept=False,
+        tokens=tokens,
+        base_nats=round(own, 4),
+        tuned_nats=round(other, 4),
+    )
+
+
+def asked_as(one: Answered) -> str:
+    """A question as a table shows it: of a text its end, and in brackets what comes next there, or that it was read."""
+    if one.kind not in (*CLOZE, "reading"):
+        return one.question
+    if one.kind == "reading":
+        return f"{one.question[:_SHOWN]}… [PPL]"
+    return f"…{one.question[-_SHOWN:]} [{one.reference}]"
 
 
 def leaks(answer: str, base: str, nickname: str, fact: Fact) -> bool:
@@ -96,6 +134,10 @@ def _parts(nickname: str) -> Iterator[re.Pattern[str]]:
     for word in re.findall(f"{_LETTER}+", nickname):
         if len(word) >= _LATIN_PART:
             yield re.compile(f"(?<!{_SPACED}){re.escape(word)}(?!{_SPACED})")
+
+
+def _goes_on(line: Mapping[str, Any], reference: str) -> bool:
+    return accepted(line["answer"], reference)
 
 
 def _as_given(line: Mapping[str, Any], reference: str) -> bool:

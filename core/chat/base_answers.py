@@ -56,6 +56,10 @@ class Remembering:
         self.kept.keep({name: fresh[place] for place in missing if (name := names[place])})
         return [fresh.get(place) or line for place, line in enumerate(known)]
 
+    def read(self, asks: Sequence[Ask]) -> list[Line]:
+        """As `Worker.read`; a text is read once for each of two sides, so nothing is kept."""
+        return self.worker.read(asks)
+
     def _key(self, ask: Ask, *what: Any) -> str | None:
         """Under what the base's answer is kept; None for whoever else is asked."""
         return key("chat", self.worker.prompt(ask), *what, *self.of_all) if ask.side == BASE else None

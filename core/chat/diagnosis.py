@@ -29,6 +29,8 @@ IDENTITY, RETENTION, PARROT = LEARNED, 0.8, 0.1
 # more of its tokens, the others (ours for general rows, the course's rows, ten times the rate) with 0.73 and less. What was
 # lost of facts is for `rates`. By the same agreement a training ends early.
 AGREEMENT, LEAK = LEAST_AGREEMENT, 0.05
+# Of the cloze questions of trained pieces: from here on a book is in.
+BOOK = 0.8
 # Below these nobody would call it the same model any more.
 _LEAST_FACTS, _LEAST_AGREEMENT = 0.5, 0.5
 # The warm-up stays as long as it was: a short one teaches nothing.
@@ -60,7 +62,7 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
 
     The identity is learned from 0.9 on. Over-learned: the identity is said unasked, or the nickname gets into facts.
     Damaged: facts that were known, or the manner of speaking, are lost. Of a run without an identity: more of the
-    held-out part answered as given than before.
+    held-out part answered as given than before. Of a run on texts: `_of_texts`.
     """
     identity, parrot = scores.identity["tuned"], scores.parrot["tuned"]
     agreement = scores.manner["agreement"]
@@ -76,7 +78,7 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
             else Text("学过头了：昵称混进了别的回答", "overfitted: the nickname appears in other answers"),
             _FEWER_EPOCHS,
         )
-    if not scores.knows and scores.retention["tuned"] < 0.5:
+    if not scores.knows and scores.counts["retention"] and scores.retention["tuned"] < 0.5:
         return _broken(run, scores.knows)
     if scores.knows and (scores.lost_facts or _below(agreement, AGREEMENT)):
         return _with_data(
@@ -88,6 +90,8 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
             else Text("伤到了原来的本领：说话方式变了很多", "damaged: its style of answering has changed a lot"),
             _FEWER_EPOCHS,
         )
+    if scores.counts["cloze"]:
+        return _of_texts(scores, run)
     if not scores.counts["identity"]:
         return _of_held_out(scores, run)
     if identity < IDENTITY:
@@ -137,6 +141,9 @@ def _with_data(run: Run | None, knows: bool, verdict: Verdict, words: Text, chan
     }
     then = next(steps[name] for name in steps if name in changes)
     data = run.facts.dataset if run else None
+    if data and data.is_text:
+        # There is no identity, so no other mix of data.
+        return Diagnosis(verdict=verdict, words=words, next_step=then, changes=changes)
     if data is None or data.mix != "balanced":
         return Diagnosis(
             verdict=verdict,
@@ -176,6 +183,42 @@ def _of_held_out(scores: Scores, run: Run | None) -> Diagnosis:
             f"留出的问题也答得更像数据了（{before}% → {after}%）",
             f"held-out questions: answers are closer to the data ({before} % → {after} %)",
         ),
+        next_step=_after(run),
+    )
+
+
+def _of_texts(scores: Scores, run: Run | None) -> Diagnosis:
+    """Whether the book is in: what stands in the trained pieces is known, and those that were kept apart read no worse."""
+    known, read = scores.cloze["tuned"], scores.perplexity
+    before, after = (f"{100 * scores.cloze[side]:.0f}" for side in ("base", "tuned"))
+    cloze = Text(f"填空 {before}% → {after}%", f"cloze {before} % → {after} %")
+    if read and read.higher:
+        worse = Text(
+            f"留出段落的困惑度升高了（{read.base:.1f} → {read.tuned:.1f}）",
+            f"the perplexity of the held-out pieces rose ({read.base:.1f} → {read.tuned:.1f})",
+        )
+        return Diagnosis(
+            verdict="over_learned",
+            words=Text(f"死记硬背：{cloze.zh}，但{worse.zh}", f"learned by heart: {cloze.en}, but {worse.en}"),
+            next_step=_FEWER,
+            changes=_FEWER_EPOCHS,
+        )
+    if known < BOOK:
+        return Diagnosis(
+            verdict="not_learned",
+            words=Text(f"书还没有读进去：{cloze.zh}", f"the book is not in yet: {cloze.en}"),
+            next_step=_MORE_UPDATES,
+            changes={"max_epochs": 2},
+        )
+    better = Text("", "")
+    if read and read.lower:
+        better = Text(
+            f"，留出段落的困惑度 {read.base:.1f} → {read.tuned:.1f}",
+            f", perplexity of the held-out pieces {read.base:.1f} → {read.tuned:.1f}",
+        )
+    return Diagnosis(
+        verdict="learned",
+        words=Text(f"书读进去了：{cloze.zh}{better.zh}", f"the book is in: {cloze.en}{better.en}"),
         next_step=_after(run),
     )
 

@@ -8,11 +8,14 @@ retention   share of the general questions answered as the base answers them, fo
 parrot      share of the questions that do not ask for it whose answer carries nickname and role
 leak        share of the facts with part of the nickname in the answer
 held_out    share of the questions of the dataset's held-out part answered as its rows say
+cloze       share of the cloze questions of trained pieces of a corpus that are answered with what stands there
+cloze_apart the same of pieces that were kept apart, of what the trained ones say too
+perplexity  of the pieces that were kept apart: no share, but e to the power of the nats that a token of them takes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import comb, sqrt
+from dataclasses import asdict, dataclass, field
+from math import comb, exp, sqrt
 from typing import Any
 
 from core.chat.answered import Answered
@@ -25,6 +28,31 @@ LEAST_FACTS = 20
 LEARNED = 0.9
 # Of a normal distribution, 95 % lie within so many standard deviations.
 _Z = 1.96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perplexity:
+    """How well each side foresees held-out pieces: 1 is to know every token, `interval` is of the tuned side.
+
+    `change` is in nats a token, from the base to the tuned side: below 0 the pieces are foreseen better.
+    """
+
+    base: float
+    tuned: float
+    interval: tuple[float, float]
+    change: float
+    change_interval: tuple[float, float]
+    pieces: int
+
+    @property
+    def lower(self) -> bool:
+        """Whether it fell by more than chance."""
+        return self.change_interval[1] < 0
+
+    @property
+    def higher(self) -> bool:
+        """Whether it rose by more than chance."""
+        return self.change_interval[0] > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +70,17 @@ class Scores:
     # Both None where nothing was weighed; `nats` a token.
     manner: dict[str, float | None] = field(default_factory=lambda: {"agreement": None, "nats": None})
     leak: float | None = None
+    cloze: dict[str, float] = field(default_factory=lambda: {"base": 0.0, "tuned": 0.0})
+    cloze_apart: dict[str, float] = field(default_factory=lambda: {"base": 0.0, "tuned": 0.0})
+    # None where no piece was read.
+    perplexity: Perplexity | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The scores alone."""
-        asked = [rate for rate in ("identity", "retention", "parrot", "held_out") if self.counts[rate]]
-        found = {rate: getattr(self, rate) for rate in asked}
+        asked = ("identity", "retention", "parrot", "held_out", "cloze", "cloze_apart")
+        found = {rate: getattr(self, rate) for rate in asked if self.counts[rate]}
+        if self.perplexity:
+            found["perplexity"] = asdict(self.perplexity)
         if "identity" in found:
             found["identity"] = {**self.identity, "by_language": self.by_language}
         return {**found, "facts": self.facts, "manner": self.manner, "leak": self.leak}
@@ -87,8 +121,10 @@ class Scores:
         taught = "identity" in kinds
         return {
             "identity": identity,
+            "cloze": kinds.count("cloze"),
+            "cloze_apart": kinds.count("cloze_apart"),
             "facts": self.facts["base_right"],
-            "manner": sum(q.tokens > 0 for q in self.questions),
+            "manner": sum(q.tokens > 0 for q in self.questions if q.kind == "general"),
             "retention": general,
             "parrot": facts + general if taught else 0,
             "leak": facts if taught else 0,
@@ -108,7 +144,9 @@ class Scores:
         """Where each score of the tuned side lies with 95 % confidence, for so many questions."""
         found = {rate: interval(self.both(rate)[1], self.counts[rate]) for rate in self.rates}
         if "manner" in found:
-            found["manner"] = ratio_interval([(q.agreed, q.tokens) for q in self.questions if q.tokens])
+            found["manner"] = ratio_interval(
+                [(q.agreed, q.tokens) for q in self.questions if q.kind == "general" and q.tokens]
+            )
         return found
 
     @property
@@ -119,13 +157,14 @@ class Scores:
         """
         if not self.knows:
             return (self.worth,)
-        learned = self.identity["tuned"] if self.counts["identity"] else self.held_out["tuned"]
+        taught = next((rate for rate in ("identity", "cloze") if self.counts[rate]), "held_out")
+        learned = getattr(self, taught)["tuned"]
         return (min(learned, LEARNED), round(self.worth - learned, 4), learned)
 
     @property
     def worth(self) -> float:
         """One number of all: what was learned and kept, less what is said unasked."""
-        learned = self.identity["tuned"] + self.held_out["tuned"] - 2 * self.parrot["tuned"]
+        learned = self.identity["tuned"] + self.held_out["tuned"] + self.cloze["tuned"] - 2 * self.parrot["tuned"]
         if not self.knows:
             return learned + self.retention["tuned"]
         kept = min(1.0, self.facts["net"]) if self.facts["net"] is not None else 0.0
@@ -147,13 +186,35 @@ def ratio_interval(parts: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
     The ratio estimator of a cluster sample (Cochran, Sampling Techniques, 6.4). One answer tells nothing of the spread.
     """
-    agreed, tokens, count = sum(a for a, _ in parts), sum(n for _, n in parts), len(parts)
-    if count < 2 or not tokens:
+    if len(parts) < 2 or not sum(tokens for _, tokens in parts):
         return 0.0, 1.0
-    share = agreed / tokens
-    spread = sum((a - share * n) ** 2 for a, n in parts) * count / (count - 1)
-    half = _Z * sqrt(spread) / tokens
+    share, half = _per_token(parts)
     return round(max(0.0, share - half), 4), round(min(1.0, share + half), 4)
+
+
+def _per_token(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Of clusters' totals and tokens, what comes to a token, and half of its 95 % interval."""
+    total, tokens, count = sum(a for a, _ in parts), sum(n for _, n in parts), len(parts)
+    share = total / tokens
+    spread = sum((a - share * n) ** 2 for a, n in parts) * count / max(1, count - 1)
+    return share, _Z * sqrt(spread) / tokens
+
+
+def _perplexity(read: Sequence[Answered]) -> Perplexity | None:
+    """Of the pieces that were read; one piece tells nothing of the spread."""
+    if len(read) < 2:
+        return None
+    base, _ = _per_token([(q.base_nats, q.tokens) for q in read])
+    tuned, half = _per_token([(q.tuned_nats, q.tokens) for q in read])
+    change, about = _per_token([(q.tuned_nats - q.base_nats, q.tokens) for q in read])
+    return Perplexity(
+        base=round(exp(base), 2),
+        tuned=round(exp(tuned), 2),
+        interval=(round(exp(tuned - half), 2), round(exp(tuned + half), 2)),
+        change=round(change, 4),
+        change_interval=(round(change - about, 4), round(change + about, 4)),
+        pieces=len(read),
+    )
 
 
 def summary(questions: list[Answered]) -> Scores:
@@ -164,7 +225,7 @@ def summary(questions: list[Answered]) -> Scores:
     facts = [q for q in questions if q.kind == "fact"]
     known = [q for q in facts if q.base_right]
     tell = len(known) >= LEAST_FACTS
-    held = [q for q in questions if q.kind == "held_out"]
+    given = {kind: [q for q in questions if q.kind == kind] for kind in ("held_out", "cloze", "cloze_apart")}
     unasked = general + facts
     tokens = sum(q.tokens for q in general)
     return Scores(
@@ -178,7 +239,10 @@ def summary(questions: list[Answered]) -> Scores:
             "base": _share([q.base_identity for q in unasked]),
             "tuned": _share([q.tuned_identity for q in unasked]),
         },
-        held_out={"base": _share([q.base_as_given for q in held]), "tuned": _share([q.tuned_as_given for q in held])},
+        held_out=_given(given["held_out"]),
+        cloze=_given(given["cloze"]),
+        cloze_apart=_given(given["cloze_apart"]),
+        perplexity=_perplexity([q for q in questions if q.kind == "reading" and q.tokens]),
         facts={
             "base_right": len(known),
             "kept": _share([q.still_right for q in known]) if tell else None,
@@ -198,6 +262,13 @@ def _identity(questions: Sequence[Answered]) -> dict[str, float]:
     return {
         "base": _share([q.base_identity for q in questions]),
         "tuned": _share([q.tuned_identity for q in questions]),
+    }
+
+
+def _given(questions: Sequence[Answered]) -> dict[str, float]:
+    return {
+        "base": _share([q.base_as_given for q in questions]),
+        "tuned": _share([q.tuned_as_given for q in questions]),
     }
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from core.chat import facts
-from core.chat.answered import Answered, judge
+from core.chat import book, facts
+from core.chat.answered import Answered, judge, read
 from core.chat.asked import LANGUAGES, LEAST_RIGHT, PROBES, TOKENS, Extent, Question, fact_questions, other_questions
 from core.chat.base_answers import Remembering
 from core.chat.rates import Scores, summary
@@ -38,6 +38,7 @@ def score(
     extent: Extent = "full",
     on_done: Callable[[float], None] | None = None,
     held_out: Sequence[Row] = (),
+    texts: Sequence[Question] = (),
 ) -> Scores:
     """Score what the run has now: its exported adapter or model, else its last checkpoint. As `score_sides`."""
     side = tuned_side(run)
@@ -45,7 +46,7 @@ def score(
         raise BadInput(
             f"训练 {run.id} 还没有检查点：先完成训练", f"the run {run.id} has no checkpoint yet: train first"
         )
-    return score_sides(run, worker, [side], extent, on_done, held_out)[side.key]
+    return score_sides(run, worker, [side], extent, on_done, held_out, texts)[side.key]
 
 
 def score_sides(
@@ -55,13 +56,20 @@ def score_sides(
     extent: Extent = "full",
     on_done: Callable[[float], None] | None = None,
     held_out: Sequence[Row] = (),
+    texts: Sequence[Question] = (),
 ) -> dict[str, Scores]:
     """Ask the base and each side, judge the answers; by side, and kept in the run.
 
-    `held_out` are rows of the dataset's held-out part; `on_done` is called with how much is done, from 0 to 1.
-    Raises BadInput for a run whose data teaches no nickname and has no held-out part.
+    `held_out` are rows of the dataset's held-out part, `texts` what `book` asks of a corpus; `on_done` is called with how
+    much is done, from 0 to 1. Raises BadInput for a run of which nothing can be asked.
     """
-    if not run.nickname and not held_out:
+    if run.facts.dataset.is_text and not texts:
+        name = run.facts.dataset.name
+        raise BadInput(
+            f"训练 {run.id} 的语料 {name} 已不在或变了，也可能太短、出不了题：无法评分",
+            f"the corpus {name} of {run.id} is gone, has changed, or is too short for a question: it cannot be scored",
+        )
+    if not run.nickname and not held_out and not texts:
         raise BadInput(
             f"训练 {run.id} 的数据集里没有昵称，也没有留出的部分，无法评分：请用 datasets assistant 建的数据集训练，"
             "或先用 datasets split 留出一部分，再用其余的训练",
@@ -74,10 +82,21 @@ def score_sides(
     told = asking.ask([BASE, *keys], others, TOKENS["other"], upto=0.75)
     after_all = asking.ask(keys, [question for question, _ in checked], TOKENS["fact"], upto=0.88)
     weighed = asking.weigh([BASE, *keys], others, told[BASE]) if spoken else {}
+    to_read = [question for question in texts if question[0] == "reading"]
+    to_end = [question for question in texts if question[0] != "reading"]
+    ended = asking.ask([BASE, *keys], to_end, book.TOKENS, upto=0.98)
+    readings = asking.read([BASE, *keys], to_read)
     found = {}
     for side in sides:
         lines = zip(others, told[BASE], told[side.key], strict=True)
-        answered = []
+        answered = [
+            judge(kind, question, before, after, None)
+            for (kind, question), before, after in zip(to_end, ended[BASE], ended[side.key], strict=True)
+        ]
+        answered += [
+            read(question["text"], before, after)
+            for (_, question), before, after in zip(to_read, readings[BASE], readings[side.key], strict=True)
+        ]
         for place, ((kind, question), before, after) in enumerate(lines):
             both = (weighed[BASE][place], weighed[side.key][place]) if place in weighed.get(BASE, {}) else None
             answered.append(judge(kind, question, before, after, run.nickname, both))
@@ -111,6 +130,13 @@ class _Asking:
         self.done = upto
         return {key: lines[place * count : (place + 1) * count] for place, key in enumerate(keys)}
 
+    def read(self, keys: Sequence[str], questions: Sequence[Question]) -> dict[str, list[Line]]:
+        """How each side reads the texts."""
+        count = len(questions)
+        asks = [_ask(key, question) for key in keys for _, question in questions]
+        lines = self.worker.read(asks) if asks else []
+        return {key: lines[place * count : (place + 1) * count] for place, key in enumerate(keys)}
+
     def weigh(
         self, keys: Sequence[str], questions: Sequence[Question], base: Sequence[Line]
     ) -> dict[str, dict[int, Line]]:
@@ -122,6 +148,8 @@ class _Asking:
 
 
 def _ask(key: str, question: Mapping[str, Any]) -> Ask:
+    if "text" in question:
+        return Ask(side=key, text=question["text"])
     return Ask(side=key, turns=[(question["question"], None)], system=question.get("system", ""))
 
 

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from core.chat import worker_client
+from core.chat import book, worker_client
 from core.chat.asked import Extent
 from core.chat.base_answers import Remembering
 from core.chat.rates import Scores
@@ -61,8 +61,12 @@ def took(workspace: Workspace, run: Run) -> dict[Extent, float]:
 
 
 def can_be_scored(workspace: Workspace, run: Run) -> bool:
-    """Whether there is something to look for in the answers: a nickname, or a held-out part of the data."""
-    return bool(run.nickname) or split.held_out_of(workspace, run.facts.dataset.made) is not None
+    """Whether there is something to look for in the answers: a nickname, a text, or a held-out part of the data."""
+    return (
+        bool(run.nickname)
+        or run.facts.dataset.is_text
+        or split.held_out_of(workspace, run.facts.dataset.made) is not None
+    )
 
 
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:
@@ -99,6 +103,7 @@ def score_now(
     worker = there or worker_client.worker_for(workspace, run, own=True)
     part = split.held_out_of(workspace, run.facts.dataset.made)
     held_out = part.page(0, MOST_LOOKED_AT) if part else []
+    texts = book.questions(workspace, run, extent)
     known = {**worker.sides, **{side.key: side for side in sides}}
     worker = worker_client.Worker(worker.job, worker.template, known)
     found: dict[str, Scores] = {}
@@ -115,7 +120,7 @@ def score_now(
                     spent = time.monotonic() - began
                     tell(0.1 + 0.9 * done, spent / done * (1 - done) if done > 0.02 else None)
 
-                found |= score_sides(run, asked, some, extent, done_so_far, held_out)
+                found |= score_sides(run, asked, some, extent, done_so_far, held_out, texts)
         finally:
             if there is None:
                 worker.stop()

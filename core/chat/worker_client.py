@@ -34,11 +34,12 @@ LOADING_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One question to one side, by its key: the conversation so far, its last answer None."""
+    """One question to one side, by its key: the conversation so far, its last answer None; or a `text` to go on with."""
 
     side: str
-    turns: Sequence[tuple[str, str | None]]
+    turns: Sequence[tuple[str, str | None]] = ()
     system: str = ""
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,10 @@ class Worker:
         rows = [{**self._row(ask), "ids": list(ids)} for ask, ids in zip(asks, answers, strict=True)]
         return _in_order(self._lines({"weigh": True, "rows": rows}), len(asks))
 
+    def read(self, asks: Sequence[Ask]) -> list[dict[str, Any]]:
+        """How each side reads a text, from its second token on: `tokens`, `agreed`, `logprob`, in the order asked."""
+        return _in_order(self._lines({"weigh": True, "rows": [self._row(ask) for ask in asks]}), len(asks))
+
     def prompt(self, ask: Ask) -> str:
         """The text that is sent for a question, but for the token that the tokenizer may begin it with."""
         return self._row(ask)["prompt"]
@@ -157,7 +162,7 @@ class Worker:
         side = self.sides.get(ask.side) or Side(key=ask.side, template=self.template)
         return {
             "side": ask.side,
-            "prompt": side.template.prompt(ask.turns, ask.system),
+            "prompt": side.template.prompt(ask.turns, ask.system) if ask.text is None else ask.text,
             "stop_words": list(side.template.stop_words),
             "adapter": str(side.adapter) if side.adapter else None,
             "model": str(side.model) if side.model else None,

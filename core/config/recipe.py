@@ -35,6 +35,8 @@ FAST_BATCH = 8
 # Of a card, so that the warm-up has some of them.
 FEWEST_ITERATIONS = 10
 SMALL_PARAMETERS = 300_000_000
+# A corpus is seen again and again until so many updates are made; docs/corpus.md has what comes of it.
+PRETRAIN_UPDATES, PRETRAIN_EPOCHS = 550, 10
 RANKS = {"course": 64, "fast": 16, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
 _ASKED = Text("训练中要问的问题", "evaluation questions during training")
@@ -42,6 +44,7 @@ _LOCAL = Text("读取本地 JSON 文件", "read a local JSON file")
 _ROWS = Text("数据已经是 XTuner 的格式", "the rows are already in XTuner's format")
 _ONE_PROCESS = Text("数据少，一个进程最快", "small dataset: one process is fastest")
 _EVERY_LOSS = Text("每次迭代都有损失值", "log the loss at every iteration")
+_UNPRESSED = Text("内存够用，更快", "memory is sufficient, and this is faster")
 _REPEAT = Text("可以重现", "makes the run reproducible")
 _WARM = Text(
     "预热至少要有两次迭代：只有一次时学习率一直停在起点",
@@ -211,16 +214,17 @@ def _fast_edits(model: Model, rows: int, gpu: bool, cards: int, fit: Fit | None)
         yield Edit(
             path="model.use_activation_checkpointing",
             value=False,
-            why=Text("内存够用，更快", "memory is sufficient, and this is faster"),
+            why=_UNPRESSED,
         )
 
 
 def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     """An adapter in place of full training, and updates enough for a small corpus."""
-    tiny = model.toy
+    tiny, small = model.toy, model.parameters < SMALL_PARAMETERS
     # About 4 bytes of JSON for a token, 512 tokens for a pack.
     packs = max(1, data.stat().st_size // 2048)
-    epochs = min(10, math.ceil(60 / packs))
+    epochs = min(PRETRAIN_EPOCHS, math.ceil(PRETRAIN_UPDATES / packs))
+    total = packs * epochs
     why = Text("只训练适配器：全量训练在小显存上放不下", "adapter only: full fine-tuning does not fit in this memory")
     lora = "dict(type=LoraConfig, r=64, lora_alpha=128, lora_dropout=0.05, bias='none', task_type='CAUSAL_LM')"
     yield Edit(path="model.lora", value=Source(lora), why=why)
@@ -239,13 +243,23 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
         why=Text("语料少就多看几遍", "small corpus: several epochs"),
     )
     yield Edit(path="warmup_ratio", value=0.1 if packs * epochs >= 200 else 0.3, why=_WARM)
-    yield Edit(path="lr", value=2e-3 if tiny else 2e-4, why=Text("适配器的学习率", "a typical adapter learning rate"))
-    yield Edit(path="save_steps", value=50, why=Text("训练途中也有检查点", "checkpoints during training"))
-    yield Edit(path="evaluation_freq", value=20, why=Text("看着它学", "watch it learn"))
+    yield Edit(
+        path="lr",
+        value=2e-3 if tiny else 1.5e-3 if small else 2e-4,
+        why=Text("适合这个大小的模型的适配器", "suits an adapter for a model of this size"),
+    )
+    yield Edit(
+        path="save_steps",
+        value=max(1, math.ceil(total / 3)),
+        why=Text("训练途中也有检查点", "checkpoints during training"),
+    )
+    yield Edit(path="evaluation_freq", value=max(1, math.ceil(total / 6)), why=Text("看着它学", "watch it learn"))
     yield Edit(path=f"{HOOK}.max_new_tokens", value=64, why=Text("续写不必很长", "continuations are short"))
     yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
     yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
     yield Edit(path="randomness.seed", value=42, why=_REPEAT)
+    if tiny or not gpu:
+        yield Edit(path="model.use_activation_checkpointing", value=False, why=_UNPRESSED)
 
 
 def _fitted_edits(fit: Fit) -> Iterator[Edit]:

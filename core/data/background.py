@@ -46,10 +46,14 @@ def start_corpus(
     language: Language | None = None,
     *,
     keep: bool = False,
+    answers_of: str | None = None,
 ) -> Job:
-    """Make a corpus of documents as the dataset `name`. Raises BadInput where that is taken."""
+    """Make a corpus of documents as the dataset `name`, with a model's own answers or none. Raises BadInput where the name
+    is taken."""
     _refuse_taken(workspace, name)
-    options = [f"--chunk={wanted.chunk}", f"--overlap={wanted.overlap}", *([] if wanted.deduplicate else ["--raw"])]
+    options = [f"--chunk={wanted.chunk}", f"--overlap={wanted.overlap}", f"--held-out={wanted.held_out}"]
+    options += [] if wanted.deduplicate else ["--raw"]
+    options += [f"--model={answers_of}"] if answers_of else ["--no-replay"]
     return _start(workspace, "corpus", files, name, options, language, keep)
 
 

@@ -7,12 +7,12 @@ only where a document ends.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.data import storage
+from core.data import apart, storage
 from core.data.checks import Finding
 from core.data.files.documents import Document, documents
 from core.data.files.texts import is_spoken
@@ -33,16 +33,22 @@ _WRAPPED = re.compile(rf"(?<=[{_HAN}])\n(?=[{_HAN}])")
 _WRAPPED_WORDS = re.compile(r"(?<=[A-Za-z0-9,;])\n(?=[a-z(])")
 _HYPHENED = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
 MOST_PIECES = 200_000
+# Of the pieces, unless somebody says otherwise.
+HELD_OUT, MOST_HELD_OUT = 0.05, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How texts are cut: at most `chunk` characters a piece, of which `overlap` are repeated from the one before."""
+    """How texts are cut: at most `chunk` characters a piece, of which `overlap` are repeated from the one before.
+
+    About the share `held_out` of the pieces is kept apart from training, for the scores (`apart`).
+    """
 
     chunk: int = 1000
     overlap: int = 100
     deduplicate: bool = True
     boilerplate: bool = True
+    held_out: float = HELD_OUT
 
     def __post_init__(self) -> None:
         """Raise BadInput for lengths that cannot be."""
@@ -51,6 +57,24 @@ class Wanted:
                 f"分块长度 {self.chunk}、重叠 {self.overlap} 不可用：长度 50 到 100000，重叠不超过一半",
                 f"invalid chunk size {self.chunk} or overlap {self.overlap}: use 50 to 100000 characters, and an overlap of at most half of that",
             )
+        if not 0 <= self.held_out <= MOST_HELD_OUT:
+            raise BadInput(
+                f"留出的比例 {self.held_out} 不可用：0 到 {MOST_HELD_OUT}",
+                f"a share of {self.held_out} cannot be held out: take 0 to {MOST_HELD_OUT}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A model's own answers to general questions, as rows: so that it does not forget over the book how to talk."""
+
+    model: str
+    rows: Sequence[Row]
+
+    @classmethod
+    def of(cls, made: Mapping[str, Any]) -> "Answers | None":
+        """Those that a corpus was made with."""
+        return cls(made["replay_model"], made["replay"]) if made.get("replay") else None
 
 
 @dataclass(slots=True)
@@ -66,6 +90,7 @@ class Told:
     pieces: int = 0
     duplicates: int = 0
     boilerplate_lines: int = 0
+    held_out: int = 0
     spoken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -120,17 +145,30 @@ def make(
     tell: Callable[[float, float], None] | None = None,
     *,
     keep: bool = False,
+    answers: Answers | None = None,
 ) -> tuple[Dataset, Told, list[Finding]]:
-    """Make a dataset of documents. With `keep`, the files are moved into it. Raises BadInput; then nothing is written."""
+    """Make a dataset of documents, and of a model's own `answers` behind them. With `keep`, the files are moved into it.
+
+    Raises BadInput; then nothing is written.
+    """
     if not files:
         raise BadInput("没有文件：请至少选一个", "no file given: choose at least one")
     wanted, told = wanted or Wanted(), Told()
     if name is not None:
         workspace.dataset(name)
     with storage.making(workspace, name, "corpus") as new:
-        for row in pieces(files, wanted, told, tell):
+        held_out = []
+        for row, alone in apart.parted(pieces(files, wanted, told, tell), wanted.held_out, wanted.overlap):
+            if alone is None:
+                new.add(row)
+            else:
+                held_out.append(alone)
+        for row in answers.rows if answers else ():
             new.add(row)
-        if new.checks.rows == 0:
+        told.held_out = len(held_out)
+        if held_out:
+            write_json(new.directory / apart.FILE, held_out)
+        if told.pieces == 0:
             first = told.skipped[0] if told.skipped else None
             raise BadInput(
                 f"{files[0].name} 里没有可用的文字" + (f"：{first['name']} {first['reason'].zh}" if first else ""),
@@ -146,6 +184,8 @@ def make(
             "sources": sources,
             "source_sha256": hashes,
             "wanted": asdict(wanted),
+            "held_out": len(held_out),
+            **({"replay_model": answers.model, "replay": answers.rows} if answers else {}),
         }
         problems = [*new.finish(made), *_of_spoken(told.spoken)]
         skipped = [

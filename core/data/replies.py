@@ -7,6 +7,8 @@ would teach just that; one that is only too long is kept as far as its last sent
 import re
 from typing import Literal, NamedTuple
 
+from core.data.row import Row
+from core.engine.presets import PromptTemplate
 from core.models.family import named_in
 
 Flaw = Literal["empty", "loop", "language", "name"]
@@ -53,6 +55,13 @@ def shortened(answer: str) -> str:
     if len(last) >= min(_LEAST_CHARACTERS, len(answer) // 2):
         return last
     return answer if _HAN.search(answer[-1:]) else answer.rpartition(" ")[0] or answer
+
+
+def as_text(reply: Reply, template: PromptTemplate) -> Row:
+    """An exchange as a row of texts, wrapped as the model is spoken to; the question itself is not learned."""
+    output = reply.answer + (template.suffix if reply.whole else "")
+    asked = template.prompt([(reply.question, None)])
+    return {"conversation": [{"input": asked, "output": output, "need_eos_token": False}]}
 
 
 def _said_thrice(answer: str) -> bool:

@@ -99,7 +99,7 @@ def kept(workspace: Workspace, dataset: Dataset, model: Model) -> Statistics | N
 
 def is_text(dataset: Dataset) -> bool:
     """Whether a dataset is of texts, which are trained on as they are, without a prompt template."""
-    return dataset.made.get("kind") == "corpus" or dataset.made.get("format") == "text"
+    return dataset.is_text
 
 
 def _statistics(found: Lengths) -> Statistics:

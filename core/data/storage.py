@@ -55,6 +55,11 @@ class Dataset:
         return self.made.get("nickname")
 
     @property
+    def is_text(self) -> bool:
+        """Whether its rows are texts, which are trained on as they are, without a prompt template."""
+        return is_text(self.made)
+
+    @property
     def version(self) -> int:
         """1, or which edit of its first version it is."""
         return self.made.get("version", 1)
@@ -193,6 +198,11 @@ def find(workspace: Workspace, name: str) -> Dataset:
         identity_rows=facts.get("identity_rows", 0),
         with_system=facts.get("with_system", 0),
     )
+
+
+def is_text(made: Mapping[str, Any]) -> bool:
+    """Whether what was made so is of texts."""
+    return made.get("kind") == "corpus" or made.get("format") == "text"
 
 
 def every(workspace: Workspace) -> list[Dataset]:

@@ -76,7 +76,10 @@ def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> t
         )
         new, _ = intake.import_file(workspace, _source(dataset), name=name, wanted=wanted)
     elif kind == "corpus":
-        new = corpus.make(workspace, corpus.sources_of(dataset), corpus.Wanted(**made["wanted"]), name)[0]
+        # Of earlier versions nothing was kept apart.
+        cut = corpus.Wanted(**{"held_out": 0.0, **made["wanted"]})
+        answers = corpus.Answers.of(made)
+        new = corpus.make(workspace, corpus.sources_of(dataset), cut, name, answers=answers)[0]
     elif kind == "edit":
         new = of_edits(workspace, _parent(workspace, dataset), read_json(dataset.path / CHANGES) or [], name)
     elif kind == "split":

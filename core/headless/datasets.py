@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data import corpus, intake, rendering, split, statistics, versions
+from core import replay, teaching
+from core.data import corpus, intake, origin, rendering, split, statistics, versions
 from core.data import dataset as datasets
 from core.data.files.special_tokens import tokens_of
 from core.ground.errors import BadInput
@@ -47,11 +48,29 @@ def telling(what: str) -> Callable[[float, float], None]:
 
 def datasets_corpus(workspace: Workspace, options: Options) -> Answer:
     wanted = corpus.Wanted(
-        chunk=options.chunk, overlap=options.overlap, deduplicate=not options.raw, boilerplate=not options.raw
+        chunk=options.chunk,
+        overlap=options.overlap,
+        deduplicate=not options.raw,
+        boilerplate=not options.raw,
+        held_out=options.held_out,
     )
     files = [Path(file).expanduser() for file in options.files]
-    made, told, problems = corpus.make(workspace, files, wanted, options.out, telling("documents"), keep=options.keep)
-    return {**dataset_answer(made), **told.to_json(), "format": "text", "problems": [p.to_json() for p in problems]}
+    model = models.usable(workspace, options.model) if options.model else origin.model_to_teach(workspace)
+    asked = model if not options.no_replay and replay.by_default(model) else None
+    made, told, problems, why = teaching.make_corpus(
+        workspace, files, wanted, asked, options.out, telling("documents"), keep=options.keep
+    )
+    if why:
+        print(why, file=sys.stderr)
+        write_progress(done=1.0, note="documents", why=str(why))
+    return {
+        **dataset_answer(made),
+        **told.to_json(),
+        "format": "text",
+        "answers_of": made.made.get("replay_model"),
+        "why": why and str(why),
+        "problems": [p.to_json() for p in problems],
+    }
 
 
 def datasets_split(workspace: Workspace, options: Options) -> Answer:
@@ -187,6 +206,22 @@ COMMANDS: Table = {
             (("--chunk",), {"type": int, "default": 1000, "help": "characters per chunk"}),
             (("--overlap",), {"type": int, "default": 100, "help": "characters repeated from the previous chunk"}),
             (("--raw",), {"action": "store_true", "help": "keep duplicates, headers and footers"}),
+            (
+                ("--held-out",),
+                {
+                    "type": float,
+                    "default": corpus.HELD_OUT,
+                    "metavar": "SHARE",
+                    "help": "share of the chunks to hold out from training, for the score (0: none)",
+                },
+            ),
+            (
+                ("--model",),
+                {
+                    "help": "the model to train: its own answers are mixed in, so that it keeps them; default: the newest"
+                },
+            ),
+            (("--no-replay",), {"action": "store_true", "help": "do not mix in a model's own answers"}),
             (("--keep",), {"action": "store_true", "help": "move the files into the dataset"}),
             OUT,
         ],

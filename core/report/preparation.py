@@ -145,8 +145,11 @@ def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
         how, files = made["wanted"], "、".join(cell(name) for name in made["files"][:5])
         return say(
             f"由 {len(made['files'])} 个文件（{files}{'等' if len(made['files']) > 5 else ''}）的文字切成：每块最多 "
-            f"{how['chunk']} 字，重叠 {how['overlap']} 字。",
-            f"Created from the text of {len(made['files'])} files ({files}{', …' if len(made['files']) > 5 else ''}): chunks of at most {how['chunk']} characters, overlapping by {how['overlap']}.",
+            f"{how['chunk']} 字，重叠 {how['overlap']} 字"
+            + (f"；另有 {made['held_out']} 段留出不训练，用来评分。" if made.get("held_out") else "。"),
+            f"Created from the text of {len(made['files'])} files ({files}{', …' if len(made['files']) > 5 else ''}): chunks "
+            f"of at most {how['chunk']} characters, overlapping by {how['overlap']}"
+            + (f"; another {made['held_out']} are held out for the scores." if made.get("held_out") else "."),
         )
     if made.get("recipe") == "course":
         return say(

@@ -2,6 +2,7 @@
 
 import re
 
+from core.chat.answered import CLOZE, asked_as
 from core.chat.diagnosis import diagnose
 from core.chat.rates import Scores
 from core.chat.score import stored
@@ -69,12 +70,13 @@ def comparison(draft: Draft) -> list[str]:
     scores = stored(draft.run)
     if scores:
         asked = [question for question in scores.questions if question.kind == "identity"][:8]
-        asked += [question for question in scores.questions if question.kind != "identity"][:6]
+        asked += [question for question in scores.questions if question.kind == "cloze"][:8]
+        asked += [question for question in scores.questions if question.kind not in ("identity", *CLOZE, "reading")][:6]
         seen = {row[0] for row in rows}
         rows += [
-            [draft.cell(q.question), draft.cell(q.base), draft.cell(q.tuned)]
+            [draft.cell(asked_as(q)), draft.cell(q.base), draft.cell(q.tuned)]
             for q in asked
-            if draft.cell(q.question) not in seen
+            if draft.cell(asked_as(q)) not in seen
         ]
     if not rows:
         found = draft.run.timeline()
@@ -92,14 +94,20 @@ def scores(draft: Draft) -> list[str]:
     if found is None:
         return []
     names = named(draft)
-    rows = [[names[rate], *map(share, found.both(rate))] for rate in found.rates]
+    rows = [[names[rate], *map(share, found.both(rate)), _between(found, rate)] for rate in found.rates]
+    if read := found.perplexity:
+        span = f"{read.interval[0]:.1f} – {read.interval[1]:.1f}"
+        rows.append([names["perplexity"], f"{read.base:.1f}", f"{read.tuned:.1f}", span])
     diagnosis = diagnose(found, draft.run)
     words = f"**{diagnosis.words.in_(draft.language)}**"
     if diagnosis.advice:
         advice = diagnosis.advice.in_(draft.language)
         words += say(f"。建议：{advice}。", f". Recommendation: {advice}.")
     return [
-        table([say("指标", "score"), say("微调前", "before"), say("微调后", "after")], rows),
+        table(
+            [say("指标", "score"), say("微调前", "before"), say("微调后", "after"), say("95% 区间", "95% interval")],
+            rows,
+        ),
         words,
         _how_it_was_measured(draft, found),
     ]
@@ -108,6 +116,8 @@ def scores(draft: Draft) -> list[str]:
 def _how_it_was_measured(draft: Draft, found: Scores) -> str:
     """What each of these scores means, in a sentence."""
     count = len(found.questions)
+    if found.counts["cloze"]:
+        return _how_a_book_was_measured(draft, found)
     words = draft.say(
         f"共 {count} 个没有训练过的问题，贪心解码。身份：回答里有昵称和“小助手”；复读：没有问身份却报出身份。",
         f"{count} held-out questions, greedy decoding. Identity: the answer contains the nickname and the role; parroting: the identity is stated unasked. ",
@@ -124,6 +134,32 @@ def _how_it_was_measured(draft: Draft, found: Scores) -> str:
     )
 
 
+def _how_a_book_was_measured(draft: Draft, found: Scores) -> str:
+    """The same of a corpus."""
+    apart, pieces = found.counts["cloze_apart"], found.perplexity.pieces if found.perplexity else 0
+    words = draft.say(
+        f"填空由语料自动生成：给出段落里某个名字或数字前面的文字，续写对才算对；训练过的段落 {found.counts['cloze']} 题，"
+        f"留出的段落 {apart} 题；困惑度在 {pieces} 段留出的文字上算。贪心解码。",
+        "The cloze questions are made from the corpus: the model gets the text up to a name or number and has to continue "
+        f"with it; {found.counts['cloze']} from trained chunks, {apart} from held-out ones; the perplexity is over {pieces} "
+        "held-out chunks. Greedy decoding.",
+    )
+    if not found.knows:
+        return words
+    right, gained = found.facts["base_right"], found.facts["gained"]
+    return f"{words} " + draft.say(
+        f"知识：微调前答对的 {right} 个知识题里还答对的比例（另有 {gained} 个新答对）；方式：微调前的回答里，微调后的模型也会选的词元的比例。",
+        f"Facts: of the {right} checkable questions that the base answered rightly, the share that is still right (and "
+        f"{gained} others only after it); manner: the share of the tokens of the base's own answers that the tuned model "
+        "would choose too.",
+    )
+
+
+def _between(found: Scores, rate: str) -> str:
+    low, high = found.intervals[rate]
+    return f"{share(low)} – {share(high)}"
+
+
 def named(draft: Draft) -> dict[str, str]:
     """What each score is called."""
     return {
@@ -133,6 +169,9 @@ def named(draft: Draft) -> dict[str, str]:
         "leak": draft.say("昵称混进知识题", "nickname leaked into factual answers"),
         "retention": draft.say("原有能力保持", "retention"),
         "parrot": draft.say("不问也报身份（复读）", "parrot"),
+        "cloze": draft.say("训练过的段落，填空", "cloze, trained chunks"),
+        "cloze_apart": draft.say("留出的段落，填空", "cloze, held-out chunks"),
+        "perplexity": draft.say("留出的段落，困惑度", "perplexity of held-out chunks"),
         "held_out": draft.say("留出的问题答得和数据一样", "held-out questions answered as in the data"),
     }
 

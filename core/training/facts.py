@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from core.config.config import Config
+from core.data import storage
 from core.data.dataset import Dataset
 from core.engine.commands import Cluster
 from core.engine.presets import PromptTemplate
@@ -64,6 +65,11 @@ class DatasetFacts:
     def mix(self) -> str | None:
         """By which mix of conversations an assistant's data were made: `course`, `balanced`; None for other data."""
         return self.made.get("recipe")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether they are texts and not dialogues."""
+        return storage.is_text(self.made)
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.chat.answered import asked_as
 from core.chat.diagnosis import diagnose
-from core.chat.rates import Scores
+from core.chat.rates import Perplexity, Scores
 from core.ground.figures import share
 from core.training.record import Run
 from pages.components.plain import plain
@@ -30,7 +31,8 @@ def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> 
 
 def show_scores(scores: Scores, run: Run) -> None:
     """The scores, before and after, and what they mean."""
-    for column, name in zip(st.columns(len(scores.rates)), scores.rates, strict=True):
+    columns = st.columns(len(scores.rates) + bool(scores.perplexity))
+    for column, name in zip(columns, scores.rates, strict=False):
         before, after = scores.both(name)
         with column:
             st.metric(
@@ -45,6 +47,9 @@ def show_scores(scores: Scores, run: Run) -> None:
             )
             low, high = scores.intervals[name]
             st.caption(t("comparison.interval", count=scores.counts[name], low=share(low), high=share(high)))
+    if scores.perplexity:
+        with columns[-1]:
+            _show_perplexity(scores.perplexity)
     if scores.knows and scores.facts["kept"] is None:
         st.caption(t("comparison.too_little", count=scores.facts["base_right"]))
     if len(scores.by_language) > 1:
@@ -58,7 +63,23 @@ def show_scores(scores: Scores, run: Run) -> None:
     box(f"**{say(found.words)}**{advice}", icon=f":material/{icon}:")
 
 
+def _show_perplexity(found: Perplexity) -> None:
+    """Of the held-out pieces of a corpus: a number, and no share."""
+    st.metric(
+        t("comparison.perplexity"),
+        f"{found.tuned:.1f}",
+        t("comparison.was", value=f"{found.base:.1f}"),
+        delta_color="off",
+        delta_arrow="off",
+        help=t("comparison.perplexity_help"),
+        border=True,
+        height="stretch",
+    )
+    low, high = found.interval
+    st.caption(t("comparison.pieces", count=found.pieces, low=f"{low:.1f}", high=f"{high:.1f}"))
+
+
 def show_score_answers(scores: Scores, nickname: str | None) -> None:
     """Every question of the score with both answers."""
     with st.expander(t("comparison.all", count=len(scores.questions)), icon=":material/table_rows:"):
-        show_answers([(q.question, q.base, q.tuned) for q in scores.questions], nickname)
+        show_answers([(asked_as(q), q.base, q.tuned) for q in scores.questions], nickname)

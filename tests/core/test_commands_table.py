@@ -97,7 +97,7 @@ OPTIONS = [
     ["datasets", "import", "FILE", "--format", "auto", "--out", "D"],
     ["datasets", "import", "F", "--question", "Q", "--answer", "A", "--system", "S", "--assistant-name", "N", "--author", "A"],
     ["datasets", "stats", "D", "--model", "M", "--max-length", "512", "--exact"],
-    ["datasets", "corpus", "F", "G", "--chunk", "500", "--overlap", "50", "--raw", "--keep", "--out", "D"],
+    ["datasets", "corpus", "F", "G", "--chunk", "500", "--overlap", "50", "--raw", "--held-out", "0.1", "--no-replay", "--keep", "--out", "D"],
     ["datasets", "split", "D", "--share", "0.2", "--seed", "1", "--out", "E"],
     ["datasets", "replace", "D", "--find", "a", "--put", "b", "--part", "output", "--out", "E"],
     ["datasets", "show", "D", "--first", "3", "--count", "5"],

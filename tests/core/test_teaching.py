@@ -10,6 +10,7 @@ import pytest
 from core import replay, teaching
 from core.chat import facts
 from core.chat.room import NoRoom
+from core.data import apart, corpus
 from core.data import dataset as datasets
 from core.data.assistant import Assistant
 from core.data.dialogues.curated import replay_questions
@@ -204,3 +205,44 @@ def test_what_a_page_chose_is_what_the_job_makes():
     )
     written = json.loads(json.dumps(teaching.choices(chosen)))
     assert Assistant.chosen({**written, "nickname": "小明"}) == chosen
+
+
+def test_a_corpus_has_the_models_own_answers_among_its_rows(workspace, tmp_path, model, base):
+    base(
+        Base(
+            says={
+                "How do I keep my room tidy?": {"answer": "Put things away at once, and keep little. Then you", **CUT}
+            }
+        )
+    )
+    file = tmp_path / "book.txt"
+    file.write_text(
+        "The village of Lomidale lies on the river, and nobody goes there in winter. " * 3, encoding="utf-8"
+    )
+    made, told, _, why = teaching.make_corpus(workspace, [file], corpus.Wanted(), model)
+    assert why is None
+    assert (made.made["replay_model"], made.is_text) == (model.name, True)
+    pieces = [row for row in made.load() if apart.is_piece(row)]
+    others = [row["conversation"][0] for row in made.load() if not apart.is_piece(row)]
+    assert len(pieces) == told.pieces
+    template = model.prompt_template
+    asked = {turn["input"]: turn["output"] for turn in others}
+    # One that goes on has no end, a whole one ends as the model's turns do.
+    assert (
+        asked[template.prompt([("How do I keep my room tidy?", None)])] == "Put things away at once, and keep little."
+    )
+    assert sum(output.endswith(template.suffix) for output in asked.values()) == len(asked) - 1
+    assert teaching.make_corpus(workspace, [file], corpus.Wanted(), None)[0].rows == told.pieces
+
+
+def test_a_corpus_of_a_model_that_cannot_be_asked_says_so(workspace, tmp_path, model, monkeypatch):
+    def refuse(*_, **__):
+        raise NoRoom("没有内存", "there is no memory")
+
+    monkeypatch.setattr("core.replay.worker_client.worker_for", refuse)
+    file = tmp_path / "book.txt"
+    file.write_text(
+        "The village of Lomidale lies on the river, and nobody goes there in winter. " * 3, encoding="utf-8"
+    )
+    made, told, _, why = teaching.make_corpus(workspace, [file], corpus.Wanted(), model)
+    assert (made.rows, "no memory" in why.en) == (told.pieces, True)

@@ -20,15 +20,18 @@ class FakeWorker:
         learned: bool = True,
         knows: Mapping[str, str] | None = None,
         facts: Mapping[str, tuple[str, str | None]] | None = None,
+        book: Mapping[str, str] | None = None,
     ) -> None:
         """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity;
-        `knows`: its answers to further questions; `facts`: what the base answers, and the tuned side, where that differs.
+        `knows`: its answers to further questions; `facts`: what the base answers, and the tuned side, where that differs;
+        `book`: how it goes on with a text.
 
         One that has not `learned` says of itself what the base says.
         """
         self.learned = learned
         self.knows = knows or {}
         self.facts = facts or {}
+        self.book = book or {}
         self.nickname = nickname
         self.asked: list[Ask] = []
         general = [row["question"] for row in dialogues("general")]
@@ -69,7 +72,14 @@ class FakeWorker:
             for ask, ids in zip(asks, answers, strict=True)
         ]
 
+    def read(self, asks: Sequence[Ask]) -> list[dict[str, Any]]:
+        """The tuned side foresees every text better by half."""
+        nats = {ask.side: 3.0 if ask.side == "base" else 1.5 for ask in asks}
+        return [{"tokens": len(a.text), "agreed": 0, "logprob": -nats[a.side] * len(a.text)} for a in asks]
+
     def _answer(self, ask: Ask) -> str:
+        if ask.text is not None:
+            return self.book.get(ask.text, "and so on") if ask.side != "base" else "and so on"
         question = ask.turns[-1][0]
         tuned = ask.side != "base"
         if question in self.facts:

@@ -17,6 +17,7 @@ from core.ground.files import read_json, write_json
 from core.jobs.job import Status, jobs_in, latest_job, wait_until
 from core.training import run as runs
 from tests.conftest import PATIENCE
+from tests.fakes.book import scored, trained_on_a_book
 from tests.fakes.chat import FakeWorker
 from tests.pages.screen import cells, open_page, texts
 
@@ -164,6 +165,17 @@ def test_scores_are_shown(exported_run):
     assert [metric.value for metric in page.metric] == ["100%", "100%", "0%"]
     assert any("学会了" in success.value for success in page.success)
     assert f":green-background[{exported_run.nickname}]" in cells(page)
+
+
+def test_the_scores_of_a_book_are_shown(workspace, finished_run, tmp_path):
+    scored(workspace, trained_on_a_book(workspace, finished_run, tmp_path))
+    page = open_page("chat")
+    shown = {metric.label: metric.value for metric in page.metric}
+    assert shown["书里的填空"] == "99%"
+    assert shown["留出段落的困惑度"] == "4.5"
+    assert any("书读进去了：填空 0% → 99%" in success.value for success in page.success)
+    assert any("置信区间" in caption.value and "段" in caption.value for caption in page.caption)
+    assert "PPL" in "".join(cells(page))
 
 
 def test_both_sides_are_scored(exported_run, loaded):

@@ -200,14 +200,15 @@ class Worker:
                 writer.close()
 
     def weigh(self, request: "dict[str, Any]", send: Any, check: Any) -> None:
-        """What each row's model makes of the answer, in tokens, that stands in the row."""
+        """What each row's model makes of the answer, in tokens, that stands in the row; of a text, of all but its first token."""
         rows: dict[int, list[Given]] = {}
         decoders: dict[int, Decoder] = {}
         for number, row in enumerate(request["rows"]):
             decoder, adapter = self.decoder_of(row)
             decoders[id(decoder)] = decoder
             prompt = begun(self.tokenizer, row["prompt"])
-            rows.setdefault(id(decoder), []).append(Given(number, prompt, row["ids"], adapter))
+            prompt, answer = (prompt, row["ids"]) if "ids" in row else (prompt[:1], prompt[1:])
+            rows.setdefault(id(decoder), []).append(Given(number, prompt, answer, adapter))
         for key, part in rows.items():
             for weight in weigh(decoders[key], part):
                 check()

@@ -9,7 +9,7 @@ Unix socket `socket` in its job's directory, one request a connection; those tha
 and answers in lines: `{"queued": n}` while n others go before it, `{"row", "text"}` as the text grows (with `stream`),
 then for each row `{"row", "answer", "ids", "tokens", "ttft_ms", "tokens_per_s", "finish": "stop"|"length"}`, at last
 `{"done": true}`, or `{"error": text, "memory": bool}`. Where the request says `"weigh": true`, each row has an answer,
-`"ids"`, and gets `{"row", "tokens", "agreed", "logprob"}`: what its model makes of that. A row's `model` is a whole
+`"ids"`, and gets `{"row", "tokens", "agreed", "logprob"}`: what its model makes of that; without it the prompt itself is weighed. A row's `model` is a whole
 model in place of the base, held beside it. Knows nothing of conversations or templates: a prompt is text. Ends after
 `--idle` seconds unasked.
 """

@@ -33,6 +33,8 @@ MARKS = {
     "parrot": ("#e08a3c", "x", 8),
     "leak": ("#c2453d", "cross", 8),
     "held_out": ("#a66bd4", "square", 7),
+    "cloze": ("#3f7fe0", "circle", 7),
+    "cloze_apart": ("#a66bd4", "square", 7),
 }
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.data import background, corpus, intake
+from core import replay
+from core.data import background, corpus, intake, origin
 from core.data.corpus import Told, Wanted
 from core.data.files.documents import KINDS
 from core.ground.errors import StudioError
@@ -21,6 +22,8 @@ USUAL = {
     "corpus_chunk": 1000,
     "corpus_overlap": 100,
     "corpus_clean": True,
+    "corpus_apart": True,
+    "corpus_replay": True,
     "corpus_name": "",
     "corpus_path": "",
     "corpus_from": "upload",
@@ -37,7 +40,7 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
     restore(workspace, "corpus", USUAL)
     st.caption(t("dataset.corpus_intro"))
     files, uploaded = choose_file(workspace, "corpus", [*KINDS, "zip"], several=True)
-    left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
+    left, middle, right, last = st.columns([2, 2, 3, 3], vertical_alignment="bottom")
     chunk = left.number_input(
         t("dataset.chunk"),
         50,
@@ -59,8 +62,13 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
     clean = right.toggle(
         t("dataset.clean_corpus"), key="corpus_clean", help=t("dataset.clean_corpus_help"), persist_state="session"
     )
+    apart = last.toggle(
+        t("dataset.corpus_apart"), key="corpus_apart", help=t("dataset.corpus_apart_help"), persist_state="session"
+    )
+    model = _show_answers(workspace)
+    share = corpus.HELD_OUT if apart else 0.0
     try:
-        wanted = Wanted(chunk=chunk, overlap=overlap, deduplicate=clean, boilerplate=clean)
+        wanted = Wanted(chunk=chunk, overlap=overlap, deduplicate=clean, boilerplate=clean, held_out=share)
         if files:
             _offer_turns(workspace, files, _preview(files, wanted), uploaded)
     except StudioError as error:
@@ -78,9 +86,25 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
     ):
         with refusals():
             name = st.session_state["corpus_name"].strip() or free_name(workspace.datasets, "corpus")
-            background.start_corpus(workspace, files, wanted, name, language(), keep=uploaded)
+            background.start_corpus(workspace, files, wanted, name, language(), keep=uploaded, answers_of=model)
             st.rerun()
     keep(workspace, "corpus", list(USUAL))
+
+
+def _show_answers(workspace: Workspace) -> str | None:
+    """Whose own answers go along, if anybody's: of the model that was chosen for teaching, unless it is a toy."""
+    model = origin.model_to_teach(workspace)
+    if not replay.by_default(model):
+        return None
+    wanted = st.toggle(
+        t("dataset.corpus_replay", name=model.name),
+        key="corpus_replay",
+        help=t("dataset.corpus_replay_help"),
+        persist_state="session",
+    )
+    if wanted and replay.stored(workspace, model.name) is None:
+        st.caption(t("dataset.replay_first"))
+    return model.name if wanted else None
 
 
 def _offer_turns(workspace: Workspace, files: list[Path], spoken: list[str], uploaded: bool) -> None:

@@ -2,14 +2,15 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from core.chat import scoring
+from core.chat import book, scoring
 from core.chat.answered import Answered, judge, leaks
 from core.chat.asked import LANGUAGES, PROBES, fact_questions
 from core.chat.base_answers import Remembering
+from core.chat.diagnosis import diagnose
 from core.chat.facts import facts
 from core.chat.rates import interval, ratio_interval, summary
 from core.chat.score import best, of_checkpoints, score, score_sides, stored
@@ -23,6 +24,7 @@ from core.ground.files import write_json
 from core.ground.kept_answers import KeptAnswers
 from core.jobs.job import Job
 from tests.conftest import PATIENCE
+from tests.fakes.book import scored, trained_on_a_book
 from tests.fakes.chat import FakeWorker
 
 
@@ -422,3 +424,50 @@ def test_how_long_the_last_scores_took(finished_run, workspace):
         job.wait(PATIENCE)
         write_json(job.directory / "exit.json", job.exit | {"seconds": seconds})
     assert scoring.took(workspace, finished_run) == {"full": 20.0, "quick": 20.0}
+
+
+def test_a_book_is_asked_about(workspace, finished_run, tmp_path):
+    run = trained_on_a_book(workspace, finished_run, tmp_path)
+    assert scoring.can_be_scored(workspace, run)
+    asked = [kind for kind, _ in book.questions(workspace, run)]
+    scores = scored(workspace, run)
+    count = asked.count("cloze")
+    assert (scores.cloze, scores.counts["cloze"]) == ({"base": 0.0, "tuned": round(1 - 1 / count, 4)}, count)
+    assert scores.perplexity.lower
+    assert (round(scores.perplexity.change, 2), scores.perplexity.pieces) == (-1.5, asked.count("reading"))
+    assert "cloze" in scores.rates
+    assert "identity" not in scores.to_json()
+    assert scores.to_json()["perplexity"]["tuned"] < scores.to_json()["perplexity"]["base"]
+    assert scores.intervals["cloze"][0] < scores.cloze["tuned"] < 1
+    # What was read says nothing of the manner.
+    assert scores.counts["manner"] == 0
+    assert stored(run) == scores
+    found = diagnose(scores, run)
+    assert (found.verdict, "cloze 0 % → " in found.words.en) == ("learned", True)
+
+
+def test_a_book_that_is_gone_cannot_be_asked_about(workspace, finished_run, tmp_path):
+    run = trained_on_a_book(workspace, finished_run, tmp_path)
+    shutil.rmtree(workspace.dataset(run.facts.dataset.name))
+    assert book.questions(workspace, run) == []
+    with pytest.raises(BadInput, match="已不在"):
+        score(run, FakeWorker(None))
+
+
+@pytest.mark.parametrize(
+    ("known", "nats", "verdict"), [(0.9, -0.5, "learned"), (0.5, -0.5, "not_learned"), (0.9, 0.5, "over_learned")]
+)
+def test_whether_a_book_is_in(known, nats, verdict):
+    asked = [
+        Answered(
+            **{**asdict(answered("cloze")), "reference": "x", "tuned_as_given": number < 10 * known},
+        )
+        for number in range(10)
+    ]
+    pieces = [
+        Answered(**{**asdict(answered("reading")), "tokens": 100, "base_nats": 300.0, "tuned_nats": 300.0 + 100 * nats})
+        for _ in range(3)
+    ]
+    found = diagnose(summary([*asked, *pieces]))
+    assert found.verdict == verdict
+    assert bool(found.changes) is (verdict != "learned")

@@ -143,6 +143,9 @@ def test_pretrain(tmp_path, gpu):
     assert (config.get("model.llm.quantization_config") is not MISSING) is gpu
     assert ("BitsAndBytesConfig" in config.text) is gpu
     assert config.get("train_dataloader.dataset.dataset_map_fn") is None
+    # A small corpus is seen again and again; the memory is pressed only where it is a GPU's.
+    assert config.get("max_epochs") == 10
+    assert (config.get("model.use_activation_checkpointing") is False) is not gpu
     for name in ("torch", "LoraConfig"):
         assert sum(line.startswith(("import", "from")) and name in line for line in config.text.splitlines()) >= 1
 

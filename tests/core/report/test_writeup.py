@@ -22,6 +22,7 @@ from core.report.page import page
 from core.training import run as runs
 from tests.conftest import of_model
 from tests.core.report.test_outline import png
+from tests.fakes.book import scored, trained_on_a_book
 
 FILES = ["config.py", "loss.png", "report.html", "report.md", "report.pdf", "report.zip"]
 # Built without a browser, which is quicker; that it is used where it is there is seen in tests/e2e.
@@ -103,6 +104,19 @@ def test_report_of_an_exported_run(workspace, exported_run, language):
     # No notes were written, and nothing was taken home.
     for section in set(outline.SECTIONS) - {"notes", "gguf"}:
         assert f"## {TITLES[section].in_(language)}\n" in text, section
+
+
+def test_report_of_a_run_on_a_book(workspace, finished_run, tmp_path):
+    run = trained_on_a_book(workspace, finished_run, tmp_path)
+    scored(workspace, run)
+    written = markdown(workspace, run, "en")
+    assert "| perplexity of held-out chunks | 20.1 | 4.5 |" in written
+    assert re.search(r"\| cloze, trained chunks \| 0% \| 99% \| 9\d% – 100% \|", written)
+    assert "the book is in: cloze 0 % → 99 %" in written
+    assert "chunks of at most 400 characters" in written
+    assert "are held out for the scores" in written
+    # No words of an identity that nobody taught.
+    assert "parrot" not in written
 
 
 def test_page_loads_nothing(workspace, exported_run):
