@@ -24,6 +24,7 @@ from core.ground.progress import VARIABLE
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, wait_until
 from core.models import model as models
+from core.models import trust
 from core.models.model import Model
 from core.training import run as runs
 from core.training.run import Run
@@ -193,3 +194,21 @@ def exported_run(finished_run: Run) -> Run:
     score(run, FakeWorker(run.nickname))
     assert json.loads((run.path / "scores.json").read_text(encoding="utf-8"))["identity"]["tuned"] == 1
     return run
+
+
+@pytest.fixture
+def owners(workspace: Workspace, exported_run: Run) -> Path:
+    """The exported run's model as another's, linked and its code agreed to; returns the other's own directory."""
+    path = exported_run.model_path
+    theirs = workspace.root.parent / "shared" / "internlm2"
+    theirs.parent.mkdir()
+    path.rename(theirs)
+    models.link(workspace, theirs, path.name)
+    trust.agree(workspace, path)
+    return theirs
+
+
+def swap_code(owners: Path) -> None:
+    """As its owner may at any moment."""
+    for file in owners.glob("*.py"):
+        file.write_text("raise SystemExit('not what was agreed to')\n")

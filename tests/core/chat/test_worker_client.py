@@ -3,11 +3,12 @@
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from core.chat import room, worker_client
+from core.chat import room, scoring, worker_client
 from core.chat.worker_client import Ask, Sampling
 from core.engine.presets import PromptTemplate
 from core.ground.errors import BadInput, WorkFailed
@@ -15,6 +16,7 @@ from core.ground.files import write_json
 from core.jobs.job import Status, jobs_in
 from core.models import model as models
 from core.models import trust
+from tests.conftest import swap_code
 from tests.fakes.model import write_model
 
 
@@ -84,6 +86,24 @@ def test_what_a_score_uses_is_its_own_while_it_lives(workspace, exported_run, ch
     # Killed, it owns nothing any more.
     monkeypatch.setattr(worker_client, "_owned", lambda _job: False)
     assert worker_client.worker_there(workspace, exported_run).job == score.job
+
+
+def test_a_score_loads_the_agreed_copy_of_a_model_s_code_and_refuses_one_that_was_swapped(
+    workspace, exported_run, owners, chat  # noqa: ARG001
+):  # fmt: skip
+    agreed = {file.name: file.read_bytes() for file in owners.glob("*.py")}
+    worker = worker_client.worker_for(workspace, exported_run, own=True)
+    # Between the check and the load.
+    swap_code(owners)
+    argv = worker.job.spec["argv"]
+    loaded = Path(argv[argv.index("--base") + 1]).resolve()
+    assert workspace.root / "agreed" in loaded.parents
+    assert {file.name: file.read_bytes() for file in loaded.glob("*.py")} == agreed
+    worker.stop()
+    before = jobs_in(workspace.jobs, "chat")
+    with pytest.raises(BadInput, match=f"models trust {exported_run.facts.model.name}"):
+        scoring.score_now(workspace, exported_run, scoring.sides_to_score(exported_run))
+    assert jobs_in(workspace.jobs, "chat") == before, "nothing is started with it"
 
 
 def test_another_base_takes_another_worker(worker, workspace, exported_run):

@@ -13,7 +13,7 @@ from core.ground.files import read_json, write_json
 from core.models.model import look
 from core.publish import card
 from core.publish import package as packages
-from tests.conftest import of_model
+from tests.conftest import of_model, swap_code
 
 
 def test_package(workspace, exported_run):
@@ -65,6 +65,17 @@ def test_the_app_asks_by_the_chat_template_or_by_the_text_it_is_given(exported_r
     del made["prompt"]
     write_json(directory / "export.json", made)
     assert f"INSTRUCTION = {exported_run.template.instruction!r}\n" in packages.app(exported_run, what)
+
+
+@pytest.mark.parametrize("what", packages.WHATS)
+def test_the_code_in_it_is_what_was_agreed_to(workspace, exported_run, owners, what):
+    agreed = {file.name: file.read_bytes() for file in owners.glob("*.py")}
+    swap_code(owners)
+    (owners / "evil.py").write_text("")
+    made = packages.package(workspace, exported_run, "modelscope", what=what)
+    code = {name: (made.path / name).read_bytes() for name in made.files if name.endswith(".py") and name != "app.py"}
+    # An adapter brings none.
+    assert code == (agreed if what == "merged" else {})
 
 
 def test_unknown_target(workspace, exported_run):

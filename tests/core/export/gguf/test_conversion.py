@@ -6,13 +6,14 @@ import time
 import pytest
 from gguf import GGUFReader
 
+from core.export import export
 from core.export.export import exported
 from core.export.gguf import conversion
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
 from core.jobs.job import Job, Status
 from core.models.packaged.weights import field
-from tests.conftest import ended
+from tests.conftest import ended, swap_code
 from tests.core.export.gguf import tiny
 
 
@@ -60,6 +61,18 @@ def test_a_template_that_begins_with_the_bos(workspace, run, bos, adds):
     write_json(run.merged / "tokenizer_config.json", {**said, "bos_token": bos, "chat_template": begun + tiny.TEMPLATE})
     (made,) = conversion.finish(run, conversion.start(workspace, run, ["q8_0"]))
     assert field(GGUFReader(made.path), "tokenizer.ggml.add_bos_token") is adds
+
+
+def test_nothing_is_taken_from_the_owner_of_a_linked_model(workspace, run, owners):
+    """Neither code nor settings nor weights: all is of the merged model, which was made of the agreed copy."""
+    (made,) = conversion.finish(run, conversion.start(workspace, run, ["f16"]))
+    before = made.path.read_bytes()
+    swap_code(owners)
+    (owners / "tokenizer.json").unlink()
+    (made,) = conversion.finish(run, conversion.start(workspace, run, ["f16"]))
+    assert made.path.read_bytes() == before
+    with pytest.raises(BadInput, match="models trust"):
+        export.start(workspace, run)
 
 
 def test_of_another_merged_model_they_are_old(workspace, run):
