@@ -4,7 +4,8 @@
 
 DIR is a workspace with exported runs, of any models; the newest is packaged, or R. Each package gets a virtual environment
 of its own, into which pip installs its requirements.txt, which are gigabytes; without a GPU. It is asked what its training
-was watched with; the model before is the run's own. What was measured of other models stays beside it.
+was watched with, each question by a visitor of its own; the model before is the run's own. What was measured of other
+models stays beside it.
 """
 
 import argparse
@@ -51,25 +52,31 @@ def asked(run: Run, base: Path, package: Path, python: Path, scratch: Path) -> d
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     env |= {"BASE_MODEL": str(base), "HF_HOME": str(scratch / "hf"), "HF_HUB_OFFLINE": "1"}
     env |= {"CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [python, "-c", MEASURED, READER, package, *run.questions],
-        cwd=scratch,
-        env=env,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    beside, memory = map(json.loads, done.stdout.splitlines())
+    told, memory = [], []
+    for question in run.questions:
+        # As its first, as the course asks them.
+        done = subprocess.run(
+            [python, "-c", MEASURED, READER, package, question],
+            cwd=scratch,
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        beside, most = map(json.loads, done.stdout.splitlines())
+        told.append(beside)
+        memory.append(float(most))
+    after = [answer for one in told for answer in one["answers"]]
     return {
-        "first_page_seconds": beside["seconds"][0],
+        "first_page_seconds": [one["seconds"][0] for one in told],
         # Both answers, one after the other.
-        "question_seconds": beside["seconds"][1:],
-        "drawn_as_texts": beside["growing"],
-        "memory_bytes": float(memory),
+        "question_seconds": [one["seconds"][1] for one in told],
+        "drawn_as_texts": [one["growing"] for one in told],
+        "memory_bytes": max(memory),
         "asked": list(run.questions),
-        "before": beside["befores"],
-        "after": beside["answers"],
-        "with_nickname": [run.nickname in answer for answer in beside["answers"]] if run.nickname else None,
+        "before": [answer for one in told for answer in one["befores"]],
+        "after": after,
+        "with_nickname": [run.nickname in answer for answer in after] if run.nickname else None,
     }
 
 
