@@ -1,5 +1,5 @@
 """A dataset of a million rows (about 500 MB of JSON lines) imported, checked and counted, beside a plain load of the
-same file by Hugging Face `datasets`; and the course's 7,502 rows. Each in a process of its own, whose most memory is told.
+same file by Hugging Face `datasets`; and the course's 7,502 rows. Each in its own process, with its peak memory.
 
 `ROWS=n python -m benchmarks.dataset` takes another number of rows, `ROUNDS=n` of turns (3). The tokenizer of each model in
 a workspace (`BENCHMARK_WORKSPACE=DIR`) counts the rows for the statistics, too.

@@ -1,1 +1,1 @@
-"""Asking base and tuned model side by side; conversations; the scores, and what they mean."""
+"""Base and fine-tuned model side by side; conversations; scores and their diagnosis."""

@@ -13,7 +13,7 @@ def markdown(talk: Conversation, names: Mapping[str, str], language: Language) -
     """Each question as a heading, each side's answer below its name as quoted text, with its figures."""
     lines = [f"# {Text('对话', 'Conversation').in_(language)} {talk.id}", ""]
     if talk.system:
-        lines += [f"{Text('系统提示', 'System prompt').in_(language)}: {talk.system}", ""]
+        lines += [f"{Text('系统提示词', 'System prompt').in_(language)}: {talk.system}", ""]
     for number, exchange in enumerate(talk.exchanges, 1):
         lines += [f"## {number}. {' '.join(exchange.question.split())}", ""]
         for side, said in exchange.answers.items():

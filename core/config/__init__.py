@@ -1,3 +1,3 @@
-"""The configs of a workspace: made from a preset by a recipe, edited, undone, shared; the memory that a training
-takes.
+"""The configs of a workspace: created from a preset by a recipe, edited, undone, shared; how much memory training
+needs.
 """

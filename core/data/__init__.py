@@ -1,1 +1,1 @@
-"""Datasets: made of a nickname, a file or documents; rows, checks, statistics, tokens; edits and versions."""
+"""Datasets: created from a nickname, a file or documents; rows, checks, statistics, tokens; edits and versions."""

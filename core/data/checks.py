@@ -82,7 +82,7 @@ _KINDS = {
     "long": Kind(
         "warning",
         Text("这一行有 {} 个字，多半超过 max_length", "the row has {} characters, probably more than max_length"),
-        Text("拆成几行，或看统计里会截去多少", "split it, or see in the statistics how much is truncated"),
+        Text("拆成几行，或看统计里会截断多少", "split it, or see in the statistics how much is truncated"),
     ),
     "contradiction": Kind(
         "warning",

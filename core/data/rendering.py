@@ -96,7 +96,7 @@ def _problems(row: Row, shown: dict[str, Any], system: str, max_length: int) -> 
         )
     if len(shown["tokens"]) > max_length:
         warn(
-            f"有 {len(shown['tokens'])} 个 token，超过 max_length={max_length}：后面的会被截去",
+            f"有 {len(shown['tokens'])} 个 token，超过 max_length={max_length}：后面的会被截断",
             f"it has {len(shown['tokens'])} tokens, more than max_length={max_length}: the rest is truncated",
             "增大 max_length，或把这一行拆开",
             "increase max_length, or split the row",
@@ -105,7 +105,7 @@ def _problems(row: Row, shown: dict[str, Any], system: str, max_length: int) -> 
         warn(
             "没有一个 token 参与训练",
             "no token is trained on",
-            "回答被截去或不计损失：缩短问题",
+            "回答被截断或不计损失：缩短问题",
             "the answer is truncated or excluded: shorten the question",
         )
     return problems

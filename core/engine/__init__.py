@@ -1,3 +1,3 @@
-"""XTuner, seen from outside: its presets and prompt templates, its configs edited as text, its commands, the Python
-that it runs in.
+"""XTuner from the outside: its presets and prompt templates, its configs edited as text, its commands, the Python it
+runs in.
 """

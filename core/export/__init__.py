@@ -1,1 +1,1 @@
-"""From a checkpoint to a model that stands alone: convert, merge, verify."""
+"""From a checkpoint to a standalone model: convert, merge, verify."""

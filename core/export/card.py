@@ -47,7 +47,7 @@ def card(run: Run, checkpoint: str | None, *, whole: bool) -> str:
         f"| 方法 / method | {'全量微调 / full fine-tune' if whole else 'LoRA'} |",
         f"| 检查点 / checkpoint | {checkpoint or '-'} |",
         f"| 数据集 / dataset | {dataset.name}, {dataset.rows} rows, sha256 `{dataset.sha256[:16]}…` |",
-        f"| 提示模板 / prompt template | {run.template.title} |",
+        f"| 对话模板 / prompt template | {run.template.title} |",
         f"| XTuner | {run.facts.versions.get('xtuner') or '-'} |",
         "",
         "怎样生成的：`export.json`、`xtuner_config.py`。 / How it was created: `export.json`, `xtuner_config.py`.",

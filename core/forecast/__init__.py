@@ -1,1 +1,1 @@
-"""A training before it begins: iterations, time, memory, room on the disk, and every problem at once."""
+"""The preflight: iterations, time, memory, disk space, and all problems at once."""

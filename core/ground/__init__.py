@@ -1,3 +1,3 @@
-"""What every room stands on: texts in two languages, errors, atomic files, every path of the workspace, the machine,
-the set-up.
+"""What every room builds on: texts in two languages, errors, atomic files, every path of the workspace, the machine,
+installation.
 """

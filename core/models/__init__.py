@@ -1,3 +1,3 @@
-"""The models of a workspace: which are there, whether they are whole, how large, whose code may run, which prompt
-template fits.
+"""The models of a workspace: which there are, whether they are complete, their size, permission for their code, their
+prompt template.
 """

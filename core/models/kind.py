@@ -54,7 +54,7 @@ def _quantised(path: Path, config: Mapping[str, Any]) -> Problem | None:
     if not settings:
         return None
     name = _METHODS.get(method, method) if isinstance(method, str) else None
-    kind_zh, kind_en = (f"{name} 量化", f"quantized with {name}") if name else ("量化", "quantised")
+    kind_zh, kind_en = (f"{name} 量化", f"quantized with {name}") if name else ("量化", "quantized")
     original = _QUANTISED_NAME.sub("", path.resolve().name)
     zh, en = (f"（{original}）", f" ({original})") if original != path.resolve().name else ("", "")
     return _problem(
@@ -117,7 +117,7 @@ def _kind(path: Path, config: Mapping[str, Any], name: str) -> tuple[str, str, s
         )
     if re.search(r"For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice)|Reward", name):
         return (
-            "是分类或打分模型，不会回答问题",
+            "是分类或奖励模型，不会回答问题",
             "is a classifier or reward model, which does not answer questions",
             *_TEXT_MODEL,
         )

@@ -1,1 +1,1 @@
-"""What others get: the package of a model with its card and a small app, and the upload to a hub."""
+"""Publishing: the package of a model with its card and a small app, and the upload to a hub."""

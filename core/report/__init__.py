@@ -1,1 +1,1 @@
-"""The writeup of a run: its sections, pictures, PDF and ZIP, and what is masked in them."""
+"""The report of a run: sections, images, PDF and ZIP, and what is masked in them."""

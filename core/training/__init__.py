@@ -1,3 +1,1 @@
-"""Runs: start, stop, resume, where they stand; checkpoints, losses and curves, answers on the way, comparison, the
-trash.
-"""
+"""Runs: start, stop, resume, status; checkpoints, losses and curves, answers during training, comparison, the trash."""

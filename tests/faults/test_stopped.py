@@ -91,7 +91,7 @@ def test_stop_with_ranks_and_workers(workspace, start, fake_engine, fault, how):
 
 
 def test_trainer_hangs(workspace, start, fake_engine, fault):
-    """The trainer hangs in a step and heeds neither the wish to stop nor SIGTERM"""
+    """The trainer hangs in a step and ignores both the stop request and SIGTERM"""
     run = start("hang", until=6)
     assert wait_until((run.work_dir / "hanging").exists, PATIENCE)
     fault.shows(lambda: run.state().status, Status.RUNNING)
@@ -106,7 +106,7 @@ def test_trainer_hangs(workspace, start, fake_engine, fault):
 
 
 def test_stop_of_a_run_that_waits(workspace, start, fake_engine, fault):
-    """A run is taken out of the queue while another one trains"""
+    """A queued run is removed while another one trains"""
     first = start("slow", until=1)
     fake_engine("ok")
     waiting = runs.start(workspace, first.facts.config.name)

@@ -1,3 +1,1 @@
-"""What a person may change in a config: one field for each setting, with label, help, bounds and XTuner's name for
-it.
-"""
+"""The settings of a config: one field each, with label, help, bounds and XTuner's name."""

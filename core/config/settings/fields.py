@@ -199,7 +199,7 @@ ESSENTIAL = (
         name="quantisation",
         kind="choice",
         group="adapter",
-        label=Text("权重量化", "Quantisation"),
+        label=Text("权重量化", "Quantization"),
         help=Text(
             "nf4 把原权重压到 4 比特，显存最省，每步略慢；int8 居中；none 不压缩。量化要 CUDA，也不能用于全量训练。",
             "nf4 stores the weights in 4 bits: least memory, slightly slower. int8 is in between; none keeps full precision. Requires CUDA and an adapter.",

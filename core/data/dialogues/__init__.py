@@ -1,3 +1,1 @@
-"""Our own texts: what the assistant says of itself, general knowledge, and the questions that are held out for the
-scores.
-"""
+"""Built-in texts: what the assistant says about itself, general knowledge, and the questions held out for scoring."""

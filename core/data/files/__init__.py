@@ -1,1 +1,1 @@
-"""Other people's files as a stream of records: kind of file, encoding, format, and the row that a record becomes."""
+"""Foreign files as a stream of records: file type, encoding, format, and the row that each record becomes."""

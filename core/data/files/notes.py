@@ -115,7 +115,7 @@ KINDS = {
         Text("它们若是文字语料，就另存成一个文件，按 text 导入", "save plain text in a separate file and import it as text"),
     ),
     "not_text": Kind(
-        Text("聊天记录里有 {} 条不是文字（图片、语音、系统提示等），已略去",
+        Text("聊天记录里有 {} 条不是文字（图片、语音、系统通知等），已略去",
              "{} messages of the chat log are not text (images, audio, notices) and were left out"),
         Text("看看前后还连不连得上", "check that the messages around them still make sense"),
     ),

@@ -1,1 +1,1 @@
-"""Why a training failed, in words: what its log says, what the machine knows, what to do about it."""
+"""Why a run failed and what to do about it, from its log and from the machine."""

@@ -1,3 +1,3 @@
-"""What runs in the engine's own interpreter, the only code that loads torch and XTuner. Started as commands, never
+"""Code that runs in the engine's interpreter, the only code that loads torch and XTuner. Started as commands, never
 imported.
 """

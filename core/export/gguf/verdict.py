@@ -10,7 +10,7 @@ def verdict(found: dict[str, Any]) -> Text:
     """One sentence on what `verification` found, with what to do where it is not good."""
     if not found["same_prompts"]:
         return Text(
-            "llama.cpp 把提问读成了与训练时不同的词元，不要使用：用 llama.cpp 的 convert_hf_to_gguf.py 转换合并后的模型",
+            "llama.cpp 把提问读成了与训练时不同的 token，不要使用：用 llama.cpp 的 convert_hf_to_gguf.py 转换合并后的模型",
             "llama.cpp tokenizes the questions differently from the training: do not use this file; convert the merged model with llama.cpp's own convert_hf_to_gguf.py",
         )
     if found["same_chat"] is False:
@@ -26,7 +26,7 @@ def verdict(found: dict[str, Any]) -> Text:
     if not found["exact"]:
         part = share(found["share"])
         lead = Text(
-            f"量化的代价：回答与合并后的模型开始不同之前，相同的词元占 {part}{zh}",
+            f"量化的代价：回答与合并后的模型开始不同之前，相同的 token 占 {part}{zh}",
             f"cost of quantization: the answers agree for {part} of the merged model's tokens before they diverge{en}",
         )
         return lead if found["ok"] else Text(f"{lead.zh}。换用 f16", f"{lead.en}. Use f16 instead")

@@ -177,7 +177,7 @@ def test_every_format_through_xtuner(workspace, made, tmp_path):
     written = [single("", f"{begin}书里的话") for begin in ("<s><s>", "<s>", "")]
     doubled = rendering.render(workspace, kept, written, None)
     assert [[problem.message.en for problem in row.problems] for row in doubled] == [
-        ["token 2 is a second beginning-of-sequence in a row"],
+        ["token 2 is a duplicate beginning-of-sequence token"],
         # One in the data is the one that training would put there.
         [],
         [],
