@@ -1,7 +1,7 @@
 """The configs of a workspace: `configs/<name>/` with config.py (what XTuner gets), base.py (the preset), config.json.
 
-Makes, edits, lists and compares them. The values are in config.py alone; config.json says what it was made for.
-Files from elsewhere are `exchange`'s, earlier texts `versions`'.
+Creates, edits, lists and compares them. Values are only in config.py; config.json says what it was created for. Files
+from elsewhere are handled by `exchange`, earlier texts by `versions`.
 """
 
 import difflib
@@ -35,7 +35,7 @@ from core.ground.workspace import Workspace, directories_with, free_name
 from core.models import model as models
 from core.models.model import Model
 
-# Settings that are a thing of the workspace rather than a value: in the file they are paths.
+# Settings that name something in the workspace; in the file they are paths.
 NAMED = ("model", "dataset")
 
 
@@ -70,12 +70,12 @@ class Config:
         return read(self.path / "base.py")
 
     def values(self) -> dict[str, Any]:
-        """The settings that a person changes, by XTuner's name."""
+        """The editable settings, by XTuner's name."""
         config = ConfigFile(self.text())
         return {name: field.read(config) for name, field in BY_NAME.items()}
 
     def questions(self) -> list[str]:
-        """What is asked during the training; none where the file works them out by code."""
+        """The evaluation questions; none if the file computes them."""
         asked = self.values()["evaluation_inputs"]
         return [str(question) for question in asked] if isinstance(asked, list | tuple) else []
 
@@ -101,7 +101,8 @@ def make(
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Make a config of a preset for a model and a dataset of the workspace. Raises BadInput; then nothing is written.
+    """Create a config from a preset for a model and a dataset of the workspace. If it raises BadInput, nothing is
+    written.
 
     `recipe` is one of XTuner Studio's or one of the user's own, which brings its own text and preset.
     """
@@ -149,20 +150,20 @@ def make(
 
 
 def questions_for(dataset: Dataset) -> list[str]:
-    """What to ask during the training, in the data's language: the assignment's two questions as they are taught, and for
-    other data its first questions."""
+    """The evaluation questions, in the language of the data: the assignment's two questions as taught, or else the
+    first questions of the data."""
     if dataset.made["kind"] == "assistant":
         made = Assistant.of(dataset)
         return list(made.asked(made.languages[0]))
     first = [row["conversation"][0] for row in dataset.page(0, 100)]
-    # A text has no question: its beginning is what the model is to go on from.
+    # Plain text has no question: the model continues from its beginning.
     asked = dict.fromkeys((turn["input"] or turn["output"][:10]).strip() for turn in first)
     return [question for question in asked if question][:3] or list(COURSE_QUESTIONS)
 
 
 def change(workspace: Workspace, name: str, settings: Mapping[str, Any]) -> Config:
-    """Change settings of a config by name. Raises BadInput where one does not fit, or a text that is no Python yet waits
-    in the editor; then nothing is written."""
+    """Change settings of a config by name. Raises BadInput, and writes nothing, if a value is invalid or the editor
+    holds text that is not valid Python yet."""
     with _writing(workspace, name) as config:
         if config.versions.draft is not None:
             raise BadInput(
@@ -176,7 +177,7 @@ def change(workspace: Workspace, name: str, settings: Mapping[str, Any]) -> Conf
 
 
 def replace_text(workspace: Workspace, name: str, text: str, *, typed: bool = False) -> Config:
-    """Replace the Python text of a config by one edited by hand. Raises SyntaxRefusal where it is not Python."""
+    """Replace the Python text of a config by one edited by hand. Raises SyntaxRefusal if it is not valid Python."""
     ConfigFile(text)
     with _writing(workspace, name) as config:
         _write(workspace, config, text, typed=typed)
@@ -191,7 +192,7 @@ def step(workspace: Workspace, name: str, by: int) -> Config:
 
 
 def save_as(workspace: Workspace, name: str, new_name: str) -> Config:
-    """A copy of a config under another name. Raises BadInput where that is taken."""
+    """Copy a config under another name. Raises BadInput if that is taken."""
     config = find(workspace, name)
     facts = {**config.facts, "created": time.time()}
     text = config.text()
@@ -199,7 +200,7 @@ def save_as(workspace: Workspace, name: str, new_name: str) -> Config:
 
 
 def find(workspace: Workspace, name: str) -> Config:
-    """The config `name`. Raises BadInput where there is none."""
+    """The config `name`. Raises BadInput if there is none."""
     path = workspace.config(name)
     facts = read_json(path / "config.json")
     if facts is None:
@@ -222,7 +223,7 @@ def model_of(workspace: Workspace, config: Config) -> Model:
 def store(
     workspace: Workspace, name: str, text: str, base: str, facts: dict[str, Any], *, agreed: bool = False
 ) -> Config:
-    """Write a new config. Raises BadInput where the name is taken. `agreed`: it was made here, of what may be executed."""
+    """Write a new config. Raises BadInput if the name is taken. `agreed`: it was created here, from trusted parts."""
     path = workspace.config(name)
     try:
         with new_directory(path) as partial:
@@ -239,8 +240,8 @@ def store(
 
 
 def _write(workspace: Workspace, config: Config, text: str, *, typed: bool = False) -> None:
-    """Make `text` the config's. What is done here to a text that was agreed to is agreed to; of another one the rest is
-    still nobody's."""
+    """Set the config's text. An edit made here keeps a trusted text trusted, and does not make an untrusted one
+    trusted."""
     known = consent.agreed(workspace, config.text())
     config.versions.write(text, typed=typed)
     if known:
@@ -249,14 +250,14 @@ def _write(workspace: Workspace, config: Config, text: str, *, typed: bool = Fal
 
 @contextmanager
 def _writing(workspace: Workspace, name: str) -> Iterator[Config]:
-    """The config `name`, while nobody else writes it."""
+    """The config `name`, locked against other writers."""
     config = find(workspace, name)
     with locked(workspace.configs / f".{name}.lock"):
         yield config
 
 
 def _named_anew(workspace: Workspace, name: str) -> Config:
-    """The config after a change of its text: model and dataset are those that the text names, where it names ours."""
+    """The config after its text changed: model and dataset follow the text if it names ones of the workspace."""
     config = find(workspace, name)
     file, facts = ConfigFile(config.text()), dict(config.facts)
     for what, look in (("model", model_named), ("dataset", dataset_named)):

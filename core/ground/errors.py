@@ -1,7 +1,7 @@
-"""The errors that a user may see. Everything else that is raised is a defect of ours.
+"""The errors shown to users. Any other exception is a bug.
 
 StudioError            the one base that pages and commands catch
-├── BadInput           the user can mend it: a value, a name, a file           exit 2
+├── BadInput           the user can fix it: a value, a name, a file            exit 2
 └── WorkFailed         the work was tried and did not succeed                  exit 1
 """
 
@@ -21,12 +21,12 @@ class StudioError(Exception):
         return str(self.text)
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        """So that one process can raise what another one met."""
+        """Lets one process raise an error from another."""
         return type(self), (self.text.zh, self.text.en)
 
 
 class BadInput(StudioError):
-    """Refused before anything was written; the user can mend it."""
+    """Refused before anything was written; the user can fix it."""
 
     exit_code = 2
 

@@ -1,8 +1,8 @@
-"""Reading and writing files so that a reader never sees half of one.
+"""Reading and writing files so that a reader never sees a partial one.
 
-Whole files are written beside their place and renamed into it; growing files are read from an
-offset, a half-written last line is left for the next read. Standard library and Python 3.10 only, so that the engine's
-workers may import it.
+Complete files are written next to their destination and renamed; growing files are read from an offset, and a
+half-written last line is left for the next read. Standard library and Python 3.10 only, because the engine's workers
+import it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8: first beside it, then renamed, so that it is there whole or not at all."""
+    """Write `text` to `path` as UTF-8, atomically: to a temporary file, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
@@ -40,8 +40,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_start(path: Path, most_bytes: int | None = None) -> bytes:
-    """The first so many bytes of a file, all of them without a limit. Raises OSError for what is no file: a pipe, for
-    one, that nobody writes to would be waited for without end."""
+    """The first bytes of a file; all of them without a limit. Raises OSError for anything but a file: reading a pipe
+    could block forever."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a file", str(path))
@@ -49,7 +49,7 @@ def read_start(path: Path, most_bytes: int | None = None) -> bytes:
 
 
 def read_json(path: Path, most_bytes: int | None = None) -> Any | None:
-    """What the JSON file holds; None where there is no file, it cannot be read as JSON, or is larger than `most_bytes`."""
+    """The content of a JSON file; None if it is missing, not valid JSON, or larger than `most_bytes`."""
     try:
         content = read_start(path, None if most_bytes is None else most_bytes + 1)
         too_large = most_bytes is not None and len(content) > most_bytes
@@ -59,10 +59,10 @@ def read_json(path: Path, most_bytes: int | None = None) -> Any | None:
 
 
 def read_lines_from(path: Path, offset: int) -> tuple[list[str], int]:
-    """The whole lines after byte `offset`, and the offset to go on from.
+    """The complete lines after byte `offset`, and the offset for the next read.
 
-    A last line without its end is left for the next read. Offset 0 is started again where the file
-    has become shorter than `offset`. No file gives no lines.
+    An unfinished last line is left for the next read. If the file has become shorter than `offset`, reading restarts
+    at 0. A missing file gives no lines.
     """
     try:
         with path.open("rb") as file:
@@ -77,7 +77,7 @@ def read_lines_from(path: Path, offset: int) -> tuple[list[str], int]:
 
 
 def read_tail(path: Path, most_bytes: int = 64_000) -> str:
-    """The end of a text file, at most `most_bytes` of it, starting at a whole line; empty without a file."""
+    """The end of a text file, at most `most_bytes`, starting at a complete line; empty without a file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -109,9 +109,9 @@ def size_of(path: Path) -> int:
 
 @contextlib.contextmanager
 def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A directory to fill, which becomes `path` when the block ends well and is gone when it does not.
+    """A directory to fill, renamed to `path` if the block succeeds and deleted if it fails.
 
-    Raises FileExistsError where `path` is there already; with `replace` it takes the place of the older one.
+    Raises FileExistsError if `path` exists; with `replace`, replaces it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not replace:
@@ -124,7 +124,7 @@ def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
         try:
             os.rename(partial, path)
         except OSError as error:
-            # Somebody else took the name while the block ran.
+            # The name was taken while the block ran.
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise FileExistsError(path) from error
             raise

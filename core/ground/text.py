@@ -1,4 +1,4 @@
-"""A sentence in both languages of the product, so that what core says can be shown in the user's own.
+"""A sentence in both languages, so that messages from core can be shown in the user's own.
 
 Does not know where it is shown: a page asks for its language, the command line asks the environment.
 """
@@ -27,7 +27,7 @@ class Text:
 
 
 def speaking(language: Language | None) -> dict[str, str]:
-    """What to put into the environment of a command that is to speak `language`; None: as it finds it."""
+    """The environment variables for a command that is to use `language`; None: unchanged."""
     return {_LANGUAGE: language} if language else {}
 
 

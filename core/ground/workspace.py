@@ -1,6 +1,6 @@
 """Every path of the workspace, and the check of every name before it becomes a path.
 
-Does not read or write what lies there: that is for the room that owns it. Opening it keeps others out: see `privacy`.
+Does not read or write the contents: that is up to the room that owns them. Opening it restricts access: see `privacy`.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def check_name(name: str, what_zh: str, what_en: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The directory that holds all of one user's work, and where each thing lies in it."""
+    """The directory with all of a user's work, and the paths inside it."""
 
     root: Path
 
@@ -82,7 +82,7 @@ class Workspace:
 
     @property
     def narrowed(self) -> Path:
-        """There until a page has told that others could get in here before."""
+        """Exists until a page has reported that other accounts had access before."""
         return self.root / ".narrowed"
 
     @property
@@ -103,32 +103,32 @@ class Workspace:
 
     @property
     def trash(self) -> Path:
-        """Deleted runs, on the disk of the others, so that putting one there moves no bytes."""
+        """Deleted runs; on the same disk, so that deleting moves no bytes."""
         return self.runs / ".trash"
 
     @property
     def jobs(self) -> Path:
-        """Jobs that belong to no run: building the demo model, the demo, a chat."""
+        """Jobs outside runs: building the demo model, the demo, a chat."""
         return self.root / "jobs"
 
     @property
     def queue(self) -> Path:
-        """The trainings that wait for their turn."""
+        """The queue of runs."""
         return self.root / "queue"
 
     @property
     def cache(self) -> Path:
-        """What can be made again: caches of the engine's libraries, measurements."""
+        """What can be recreated: caches of the engine's libraries, measurements."""
         return self.root / "cache"
 
     @property
     def settings(self) -> Path:
-        """What the user chose: the engine, the models whose code may run."""
+        """The user's choices: the engine, the models whose code may run."""
         return self.root / "settings"
 
     @property
     def drafts(self) -> Path:
-        """What was typed and is not yet made into anything: edits of datasets, forms."""
+        """Unsaved input: edits of datasets, forms."""
         return self.root / "drafts"
 
     @property
@@ -171,8 +171,8 @@ def free_name(directory: Path, stem: str) -> str:
 
 
 def directories_with(directory: Path, file: str) -> list[Path]:
-    """The directories in `directory` that hold `file` and have a name of ours, by name.
+    """The directories in `directory` that contain `file` and have a valid name, sorted by name.
 
-    Those that are still being written are left out, and so is what somebody else put there.
+    Leaves out directories that are still being written, and anything not created by the app.
     """
     return sorted(path.parent for path in directory.glob(f"*/{file}") if _NAME.fullmatch(path.parent.name))

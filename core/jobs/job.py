@@ -1,4 +1,4 @@
-"""A job is a directory: what was asked, who runs it, how it ended. Any long work of the product is one.
+"""A job is a directory: its command, its processes, its result. All long-running work is done as jobs.
 
     job.json      written once: kind, command, environment, what it must leave on disk
     lock          held by the supervisor, and by its guard, for as long as they live
@@ -8,7 +8,7 @@
     exit.json     how it ended;  lost.json  when its supervisor was killed instead
     log.txt       everything the command printed;  progress.json  what the command says of itself
 
-Status is computed from these each time and never stored. Does not run the command: the supervisor does.
+Status is computed from these files each time, never stored. The supervisor runs the command, not this module.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ MOST_SECONDS_TO_STOP = 960.0
 
 
 class Status(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -72,12 +72,12 @@ class Job:
         queue: Path | None = None,
         secrets: Mapping[str, str] | None = None,
     ) -> "Job":
-        """Start `argv` (an argument list) under a supervisor of its own, as the next job of `kind` in `jobs`.
+        """Start `argv` (an argument list) under its own supervisor, as the next job of `kind` in `jobs`.
 
         `env` is added to what it inherits; `artefacts` must all exist for the job to count as finished;
-        `facts` are kept in job.json; samples of the machine go to `telemetry`. `secrets` are added to the
-        environment too, and only their names are written down. With a `queue` (its directory) it waits for its turn there. Returns
-        once it runs, or waits behind another. Raises WorkFailed where the supervisor does not come up.
+        `facts` are kept in job.json; samples of the machine go to `telemetry`. `secrets` are added to the environment
+        too, but only their names are stored. With a `queue` (its directory) it waits for its turn there. Returns once
+        it runs or is queued. Raises WorkFailed if the supervisor does not start.
         """
         directory = _next_directory(jobs, kind)
         job = cls(directory)
@@ -96,7 +96,7 @@ class Job:
                 "asked": Moment.now().to_json(),
             },
         )
-        # Returns at once: the supervisor leaves for a session of its own.
+        # Returns immediately: the supervisor moves to its own session.
         subprocess.run(
             [sys.executable, "-m", "core.jobs.supervisor", str(directory)],
             cwd=PROJECT,
@@ -123,7 +123,7 @@ class Job:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What was asked: the content of job.json, empty where it is not yet written."""
+        """The content of job.json; empty if it is not written yet."""
         return read_json(self.directory / "job.json") or {}
 
     @property
@@ -133,7 +133,7 @@ class Job:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What the command last said of itself: `done` from 0 to 1, and whatever its kind adds."""
+        """The command's last progress report: `done` from 0 to 1, and whatever its kind adds."""
         return read_json(self.directory / progress.FILE) or {}
 
     @property
@@ -149,7 +149,7 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """How long it ran, or has been running; by a clock that nobody can set."""
+        """How long it ran, or has been running, by a clock that cannot be set."""
         told = read_json(self.directory / "pid.json") or {}
         over = self.exit or read_json(self.directory / "lost.json") or {}
         if over.get("seconds") is not None:
@@ -159,12 +159,12 @@ class Job:
             return began.age() or 0.0
         if "started" not in told:
             return 0.0
-        # Of one whose supervisor and guard were killed, the last sign of life counts.
+        # If supervisor and guard were both killed, use the last sign of life.
         return max(0.0, over.get("ended", self.log.stat().st_mtime) - told["started"])
 
     @property
     def quiet_seconds(self) -> float | None:
-        """How long ago the command last told of itself; None where it never did."""
+        """Seconds since the command's last progress report; None if there was none."""
         try:
             told = (self.directory / progress.FILE).stat().st_mtime
         except FileNotFoundError:
@@ -173,14 +173,14 @@ class Job:
         return max(0.0, time.time() - told if at is None else since_boot() - at)
 
     def status(self) -> Status:
-        """Where it stands, from its files and the supervisor's lock."""
+        """Its state, from its files and the supervisor's lock."""
         for _ in range(2):
             ended = self.exit
             if ended is not None:
                 return self._ended_as(ended)
             if self._supervised():
                 return Status.RUNNING if self.begun else Status.PENDING
-            # The supervisor may have written exit.json and gone between the two looks: look again.
+            # The supervisor may have written exit.json and exited in between: read again.
         if self.begun or (self.directory / "waiting.json").exists():
             return Status.CRASHED
         asked = Moment.from_json(self.spec.get("asked"))
@@ -194,15 +194,15 @@ class Job:
 
     @property
     def discarding(self) -> bool:
-        """Whether it has been asked to stop without saving, which nothing more can be asked after."""
+        """Whether it was asked to stop without saving, which cannot be changed any more."""
         wish = read_json(self.directory / "stop.json")
         return wish is not None and not wish.get("grace")
 
     def ask_to_stop(self, *, discard: bool = False, grace: float = 20.0) -> None:
-        """Leave word for the supervisor to stop: asks, waits `grace` seconds, then SIGTERM, then SIGKILL.
+        """Tell the supervisor to stop: request, wait `grace` seconds, then SIGTERM, then SIGKILL.
 
-        With `discard`, the command is not given time to save; such a wish replaces one that gives it. A job that has
-        ended meanwhile has ended as it did.
+        With `discard`, the command gets no time to save; this replaces an earlier request that gave it time. If the
+        job has ended in the meantime, nothing changes.
         """
         if self.exit is not None:
             return
@@ -214,7 +214,8 @@ class Job:
             )
 
     def stop(self, *, discard: bool = False, grace: float = 20.0) -> Status:
-        """Stop it and return when no process of it is left: `grace` seconds after its last sign of life and a few."""
+        """Stop it and return when none of its processes is left: a few seconds more than `grace` after its last sign
+        of life."""
         if self.status().live:
             self.ask_to_stop(discard=discard, grace=grace)
             self.wait(MOST_SECONDS_TO_STOP)
@@ -243,13 +244,13 @@ class Job:
         return Status.FINISHED if whole else Status.FAILED
 
     def _supervised(self) -> bool:
-        """Whether the supervisor holds its lock. The kernel frees it whatever way the supervisor dies."""
+        """Whether the supervisor holds its lock. The kernel releases it however the supervisor dies."""
         try:
             descriptor = os.open(self.directory / "lock", os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
-            # Shared: two who look at the same time do not take each other for the supervisor.
+            # Shared, so that two concurrent readers do not mistake each other for the supervisor.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -271,7 +272,7 @@ def latest_job(directory: Path, kind: str) -> Job | None:
 
 
 def wait_until(condition: Callable[[], object], timeout: float) -> bool:
-    """Poll until `condition` holds; False when `timeout` seconds have passed without."""
+    """Poll until `condition` holds; False after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

@@ -1,12 +1,12 @@
-"""The queue of a workspace: jobs that wait for the machine, in their order. One has its turn at a time.
+"""The queue of a workspace: jobs waiting for the machine, in order. One has its turn at a time.
 
     .lock       held by whoever changes the order
     order.json  the directories of the jobs that wait, first to last
     turn        held (flock) by the supervisor whose job has its turn, and by its guard
     turn.json   whose turn it is, or was last
 
-Nobody runs the queue: each waiting job's own supervisor looks whether it is the first and takes the turn when
-the kernel frees it, whatever way the one before ended. So it goes on without a page and without a server.
+No process runs the queue: each waiting job's supervisor checks whether it is first and takes the turn when the kernel
+releases it, however the previous job ended. So it works without a page and without a server.
 """
 
 import fcntl
@@ -27,11 +27,11 @@ class Queue:
     directory: Path
 
     def waiting(self) -> list[Job]:
-        """The jobs that wait, the next one first. Those whose supervisor is gone wait no more."""
+        """The waiting jobs, next one first. A job whose supervisor has died no longer waits."""
         return [job for job in map(Job, self._order()) if job.status() is Status.PENDING]
 
     def current(self) -> Job | None:
-        """The job that has its turn, None while nobody has."""
+        """The job that has its turn; None if there is none."""
         told = read_json(self.directory / "turn.json")
         job = Job(Path(told["job"])) if told else None
         return job if job and job.status().live else None
@@ -62,15 +62,15 @@ class Queue:
             self._set([other for other in self._order() if other != job])
 
     def busy(self, job: Path) -> bool:
-        """Whether somebody is before `job`: one that has its turn, or one that waits longer."""
+        """Whether another job is ahead of `job`: running, or waiting longer."""
         first = next((waiting.directory for waiting in self.waiting()), job)
         current = self.current()
         return first != job or (current is not None and current.directory != job)
 
     def take_turn(self, job: Path) -> int | None:
-        """Take the turn for a job that waits here, if it is the first and the turn is free.
+        """Take the turn for a waiting job, if it is first and the turn is free.
 
-        Returns an open descriptor: the turn is held until every process that has it is gone.
+        Returns an open descriptor: the turn is held until every process that has it has exited.
         """
         order = self.waiting()
         if order and order[0].directory != job:
@@ -83,7 +83,7 @@ class Queue:
             return None
         last = read_json(self.directory / "turn.json")
         if last:
-            # Its supervisor and its guard are both gone, or we would not have the turn.
+            # Its supervisor and guard have both exited, or we would not have the turn.
             end_marked("XTUNER_STUDIO_STOP", str(Path(last["job"]) / "stop.json"))
         write_json(self.directory / "turn.json", {"job": str(job)})
         self.leave(job)

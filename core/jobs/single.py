@@ -1,6 +1,6 @@
-"""Kinds of jobs of which one at a time is enough: a second is refused, or is the one that runs already.
+"""Kinds of jobs that run one at a time: a second start is refused, or returns the one in progress.
 
-Whoever starts one holds a lock of that kind meanwhile, so that two clicks at once do not start two.
+Starting one holds a lock of its kind, so that two simultaneous clicks do not start two.
 """
 
 import functools

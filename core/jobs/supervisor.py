@@ -1,9 +1,9 @@
 """Owns one job's command from its start to its last process: `python -m core.jobs.supervisor JOB_DIRECTORY`.
 
-Leaves for a session of its own, so that neither a closed tab nor a dead server nor a hung-up terminal
-reaches the command; waits for the job's turn where it has to; output goes to a file, never a pipe. When the
-command is over, whatever it left behind is ended too, and only then exit.json is written. Should the
-supervisor itself be killed, its guard ends the command and all below it. Knows nothing of what the command does.
+Runs in its own session, so that closing a tab, a server or a terminal does not reach the command; waits for the job's
+turn if it is queued; output goes to a file, never a pipe. After the command ends, its leftover processes are ended,
+and only then is exit.json written. If the supervisor itself is killed, its guard ends the command and everything
+below it. Does not know what the command does.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ from core.jobs.telemetry import record
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _TERM_SECONDS = 5.0
-# A command that goes on telling of itself may take this long to end well.
+# The longest time to end gracefully, for a command that keeps reporting progress.
 _MOST_PATIENCE = 900.0
-# Given up to write how a job ended on a disk that is full.
+# Released to record the result of a job when the disk is full.
 _RESERVE_BYTES = 65_536
 _libc = ctypes.CDLL(None)
 
@@ -54,7 +54,7 @@ def main(directory: Path) -> None:
         write_json(directory / "exit.json", {"returncode": None, "ended": time.time(), "seconds": 0.0, "error": None})
         return
     _leave_guard(directory)
-    # Workers that torchrun starts leave the command's group and session; orphaned, they come to us.
+    # torchrun's workers leave the command's group and session; as a subreaper we inherit them when orphaned.
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     began, kills = Moment.now(), oom_kills()
     _keep_reserve(directory)
@@ -76,7 +76,7 @@ def main(directory: Path) -> None:
 
 
 def _take(lock: int) -> bool:
-    """Take the lock; False where another supervisor has it. Who looks at the status has it too, for a moment."""
+    """Take the lock; False if another supervisor has it. A status check also holds it for a moment."""
     for _ in range(20):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,12 +93,12 @@ def _ask_to_stop(directory: Path) -> None:
 
 
 def _wait_for_turn(directory: Path, place: str | None) -> bool:
-    """Wait until it is this job's turn in its queue, if it has one; False where it was taken out before."""
+    """Wait for this job's turn if it has a queue; False if it was removed before."""
     if place is None:
         return True
     queue = Queue(Path(place))
     queue.join(directory)
-    # The turn is kept open by this process, and by the guard that it leaves, until both are gone.
+    # This process and its guard both hold the turn, until both have exited.
     while queue.take_turn(directory) is None:
         if (directory / "stop.json").exists():
             queue.leave(directory)
@@ -114,7 +114,8 @@ def _wait_for_turn(directory: Path, place: str | None) -> bool:
 
 
 def _leave_guard(directory: Path) -> None:
-    """Go on in a child; its parent ends all that is left should the supervisor itself be killed, and says so."""
+    """Continue in a child process; the parent stays as the guard, which cleans up and reports if the supervisor is
+    killed."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     supervisor = os.fork()
     if supervisor:
@@ -131,7 +132,7 @@ def _leave_guard(directory: Path) -> None:
 
 
 def _run(directory: Path, spec: dict[str, Any], began: Moment) -> tuple[int, str | None]:
-    """Start the command and wait for it, or for a wish to stop it. Returns its code and why it could not start."""
+    """Start the command and wait for it to end or for a stop request. Returns its code and why it could not start."""
     environment = inherited(
         {
             **{name: os.environ[name] for name in spec.get("secrets", ()) if name in os.environ},
@@ -189,10 +190,10 @@ def _stop(command: subprocess.Popen[bytes], identity: Identity, directory: Path)
 
 
 def _wait_gracefully(command: subprocess.Popen[bytes], directory: Path) -> None:
-    """Wait for the command to end by itself for as long as the wish allows, counted from its last sign of life.
+    """Wait for the command to end by itself, as long as the request allows, counted from its last sign of life.
 
     The command may ask for more `patience` in its progress file, to write a large checkpoint. A second, harder
-    wish takes the place of the first.
+    request replaces the first.
     """
     asked = heard = time.monotonic()
     last: object = None
@@ -210,7 +211,7 @@ def _wait_gracefully(command: subprocess.Popen[bytes], directory: Path) -> None:
 
 
 def _keep_reserve(directory: Path) -> None:
-    """Take a little space now, so that the end can be told on a disk that has become full."""
+    """Reserve a little space, so that the result can be recorded even if the disk becomes full."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory / "reserve", os.O_WRONLY | os.O_CREAT, 0o600)
         try:
@@ -220,7 +221,7 @@ def _keep_reserve(directory: Path) -> None:
 
 
 def _write_last(directory: Path, name: str, value: dict[str, Any]) -> None:
-    """Write the job's last file, at the cost of the reserve where the disk is full."""
+    """Write the job's last file, using up the reserve if the disk is full."""
     try:
         write_json(directory / name, value)
         (directory / "reserve").unlink(missing_ok=True)

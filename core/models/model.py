@@ -1,6 +1,6 @@
 """The models of a workspace: `models/<name>` is a link to a model directory, or the demo model built on the spot.
 
-Tells whether a directory is whole by reading headers and sizes; loads no weights and imports no torch.
+Checks that a directory is complete by reading headers and sizes; loads no weights and imports no torch.
 """
 
 import os
@@ -62,22 +62,22 @@ class Model:
 
     @property
     def demo(self) -> bool:
-        # Of a directory that may not be entered, os.path says that nothing is there, where Path raises.
+        # For an unreadable directory os.path reports that nothing exists, where Path raises.
         return os.path.exists(self.path / "demo_model.json")
 
     @property
     def toy(self) -> bool:
-        """Whether it is as small as our demo model: it needs larger steps, and what it says by itself is worth nothing."""
+        """Whether it is as small as the demo model: it needs larger steps, and its own answers are of no use."""
         return self.parameters < TOY_PARAMETERS
 
     @property
     def prompt_template(self) -> PromptTemplate:
-        """What its questions and answers are wrapped in, as its own chat template does."""
+        """The template around its questions and answers, as in its own chat_template."""
         return self.prompt.template
 
     @property
     def linked_to(self) -> Path | None:
-        """What was linked; None for a model that lies in the workspace itself."""
+        """The link's target; None for a model stored in the workspace."""
         return agreed.origin(self.path) if self.path.is_symlink() else None
 
     def to_json(self) -> dict[str, Any]:
@@ -93,14 +93,14 @@ class Model:
 
 
 def every(workspace: Workspace) -> list[Model]:
-    """All models of the workspace, by name, the broken ones with their problems."""
+    """All models of the workspace, by name; broken ones with their problems."""
     known = architectures(workspace)
     there = (path for path in sorted(workspace.models.glob("*")) if not path.name.startswith("."))
     return [_settled(workspace, path, known) for path in there if path.suffix != ".partial"]
 
 
 def find(workspace: Workspace, name: str) -> Model:
-    """The model `name`. Raises BadInput where there is none."""
+    """The model `name`. Raises BadInput if there is none."""
     path = workspace.model(name)
     if not os.path.lexists(path):
         raise BadInput(
@@ -111,7 +111,8 @@ def find(workspace: Workspace, name: str) -> Model:
 
 
 def usable(workspace: Workspace, name: str) -> Model:
-    """The model `name`: complete, of a kind that the engine trains, its code agreed to. Raises BadInput with what is in the way."""
+    """The model `name`, if it is complete, trainable by the engine and its code is trusted. Otherwise raises BadInput
+    with the reason."""
     model = find(workspace, name)
     _refuse_broken(model, f"模型 {name} 不完整", f"the model {name} is incomplete")
     if model.misfit is not None:
@@ -138,8 +139,8 @@ def usable(workspace: Workspace, name: str) -> Model:
 def link(workspace: Workspace, directory: str | Path, name: str | None = None) -> Model:
     """Link a model directory into the workspace, as the course does; also by the hub's name of a shared copy.
 
-    One that cannot be trained is linked and says so in `misfit`. Raises BadInput for what is no model's directory, and
-    where files are missing. Agrees to none of its code: that is `trust.agree`.
+    A model that cannot be trained is linked, with the reason in `misfit`. Raises BadInput if it is not a model
+    directory or files are missing. Does not trust its code: `trust.agree` does.
     """
     target = Path(directory).expanduser().absolute()
     if not target.is_dir():
@@ -160,7 +161,7 @@ def link(workspace: Workspace, directory: str | Path, name: str | None = None) -
 
 
 def unlink(workspace: Workspace, name: str) -> Path:
-    """Take the link away and leave what it points to alone. Returns that. Raises BadInput for what is no link."""
+    """Remove the link, not its target, which is returned. Raises BadInput if it is not a link."""
     place = find(workspace, name).path
     if not place.is_symlink():
         raise BadInput(
@@ -174,14 +175,14 @@ def unlink(workspace: Workspace, name: str) -> Path:
 
 
 def delete(workspace: Workspace, name: str) -> None:
-    """Delete a model that lies in the workspace itself: the demo model, a download. Raises BadInput for a link."""
+    """Delete a model stored in the workspace: the demo model or a download. Raises BadInput for a link."""
     place = find(workspace, name).path
     if place.is_symlink():
         raise BadInput(
             f"{place} 是链接：用 models unlink {name} 取消链接，原文件不会被删除",
             f"{place} is a link: run models unlink {name}, which keeps the files",
         )
-    # Out of the way in one step: what is half deleted must not pass for a model.
+    # Renamed first, in one step: a half-deleted directory must not pass for a model.
     away = place.with_name(f".{name}.deleted")
     shutil.rmtree(away, ignore_errors=True)
     place.rename(away)
@@ -190,7 +191,7 @@ def delete(workspace: Workspace, name: str) -> None:
 
 
 def build_demo(workspace: Workspace) -> Job | None:
-    """Start building the demo model; the build that runs already where there is one, None where the model is there."""
+    """Start building the demo model; returns a build already in progress, or None if the model exists."""
     with starting(workspace.jobs, "demo_model"):
         place = workspace.model(DEMO)
         if place.exists() and look(place).whole:
@@ -203,7 +204,7 @@ def build_demo(workspace: Workspace) -> Job | None:
                 f"{place} is not a complete demo model: move it elsewhere and try again",
             )
         workspace.models.mkdir(exist_ok=True)
-        # The progress file is named to the command by its environment.
+        # The command learns the path of the progress file from its environment.
         argv = module_command("core.engine.workers.demo_model", "--dialogues", DIALOGUES, "--out", place)
         return Job.start(
             workspace.jobs,
@@ -215,10 +216,10 @@ def build_demo(workspace: Workspace) -> Job | None:
 
 
 def look(path: Path, known: Architectures | None = None, *, cache: Path | None = None) -> Model:
-    """What the model directory at `path` holds, and every problem that its files show.
+    """The contents of the model directory at `path`, with all problems of its files.
 
-    `known`: what the engine loads. `cache`: where to keep what took time. Raises nothing: whatever the files do to who
-    reads them is a problem of this model alone.
+    `known`: what the engine can load. `cache`: where to store slow results. Never raises: whatever the files do to a
+    reader is a problem of this model only.
     """
     try:
         return _looked_at(path, known, cache)
@@ -244,7 +245,7 @@ def _looked_at(path: Path, known: Architectures | None, cache: Path | None) -> M
     why_not = misfit(path, config, known) if config else None
     prompt = prompts.find(path, str(config.get("model_type") or ""), cache)
     if prompt.kind == "base" and (path / "demo_model.json").exists():
-        # Demo models of earlier versions brought no chat_template; they were built to speak this one.
+        # Demo models of earlier versions have no chat_template; this is the one they were trained with.
         prompt = prompts.of_demo(prompt)
     return Model(
         name=path.name,

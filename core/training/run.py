@@ -1,6 +1,6 @@
-"""The runs of a workspace: starts them, goes on with them, finds and lists them, and puts those that wait in order.
+"""The runs of a workspace: start, resume, find and list them, and order the queue.
 
-One run trains at a time; those that were started after it wait in the workspace's queue.
+One run trains at a time; later ones wait in the workspace's queue.
 """
 
 import re
@@ -44,15 +44,15 @@ def start(
     early_stop: bool | None = False,
     on_warning: Callable[[Problem], None] = lambda _problem: None,
 ) -> Run:
-    """Start training a config, as a run of its own, which waits in the queue while another one trains.
+    """Start a run of a config; it is queued while another one trains.
 
-    `on_warning` is called with each thing that speaks against the training and does not forbid it.
+    `on_warning` is called with each problem that does not prevent the training.
 
-    `early_stop`: it ends when the identity is learned and before what the model knew is lost; None: as the recipe says.
+    `early_stop`: end once the identity is learned and other answers are kept; None: the recipe decides.
 
-    `asked`: since when it is wanted, in seconds since the machine's start (default: this call). The same training
-    that was started since then, by a second click or another server, is the one that is wanted, and no second one
-    is started. Raises BadInput where it cannot train.
+    `asked`: the time of the request, in seconds since boot (default: now). If the same training was started since
+    then, by a second click or another server, that run is returned and no second one starts. Raises BadInput if the
+    config cannot train.
     """
     asked = since_boot() if asked is None else asked
     config = configs.find(workspace, config_name)
@@ -98,7 +98,7 @@ def start(
                 resume=None,
                 gpu=config.facts["gpu"],
             ),
-            # Slurm starts all of them itself.
+            # Slurm starts the processes of all machines itself.
             commands=start_as_typed(config.name, cluster, deepspeed)
             if cluster.nnodes > 1 and cluster.launcher == "pytorch"
             else [],
@@ -107,7 +107,7 @@ def start(
         )
         with new_directory(path) as partial:
             write_json(partial / "run.json", facts.to_json())
-            # The text that was agreed to is what is executed, whatever becomes of the config's file.
+            # Execute exactly the text that the user agreed to, even if the config's file changes later.
             write_text(partial / "config.py", refuse(workspace, config.file))
             shutil.copyfile(config.path / "base.py", partial / "base.py")
         run = find(workspace, path.name)
@@ -116,9 +116,9 @@ def start(
 
 
 def resume(workspace: Workspace, run: Run) -> Run:
-    """Go on with a run from its last whole checkpoint, after those that wait; one that never began begins.
+    """Resume a run from its last complete checkpoint, behind the queued runs; a run that never began starts.
 
-    Raises BadInput where it is live or finished, has no whole checkpoint, or its model cannot be used any more.
+    Raises BadInput if it is live or finished, has no complete checkpoint, or its model is no longer usable.
     """
     with locked(workspace.runs / ".lock"):
         state = run.state()
@@ -137,7 +137,7 @@ def resume(workspace: Workspace, run: Run) -> Run:
 
 
 def _to_go_on_from(run: Run) -> Path:
-    """The last whole checkpoint. Raises BadInput where there is none, on a further machine with the way to get it."""
+    """The last complete checkpoint. Raises BadInput if there is none; on a further machine, with instructions."""
     if run.cluster.node_rank and not any(checkpoint.whole for checkpoint in run.checkpoints()):
         raise BadInput(
             f"检查点只在 0 号机器上：把那里最后的 iter_N.pth 拷到 {run.work_dir}（已有同名目录时并入），再在每台机器上继续",
@@ -149,9 +149,9 @@ def _to_go_on_from(run: Run) -> Path:
 def before_start(
     workspace: Workspace, config_name: str, cluster: Cluster | None = None, deepspeed: str | None = None
 ) -> list[Problem]:
-    """What speaks against training a config here and now: its settings, its files, the disk.
+    """All problems with training a config on this machine now: settings, files, disk space.
 
-    Raises BadInput for a config that is not there, and for processes that cannot train here.
+    Raises BadInput for a missing config and for processes that cannot train here.
     """
     config = configs.find(workspace, config_name)
     check_cluster(cluster or Cluster(), deepspeed)
@@ -181,7 +181,7 @@ def before_start(
 
 
 def ends_early_by_itself(workspace: Workspace, config_name: str) -> bool:
-    """Whether a training of this config on this machine ends early if nobody says; False where something is missing."""
+    """Whether a run of this config on this machine stops early by default; False if something is missing."""
     try:
         config = configs.find(workspace, config_name)
         model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
@@ -191,7 +191,7 @@ def ends_early_by_itself(workspace: Workspace, config_name: str) -> bool:
 
 
 def find(workspace: Workspace, run_id: str) -> Run:
-    """The run `run_id`, or the newest for `latest`. Raises BadInput where there is none."""
+    """The run `run_id`, or the newest for `latest`. Raises BadInput if there is none."""
     if run_id == "latest":
         newest_first = every(workspace)
         if not newest_first:
@@ -205,13 +205,13 @@ def find(workspace: Workspace, run_id: str) -> Run:
 
 
 def every(workspace: Workspace) -> list[Run]:
-    """All runs, the newest first, whatever the clock said when they were started."""
+    """All runs, newest first, even if the clock was set back in between."""
     unsorted = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
     return sorted(unsorted, key=lambda run: (run.facts.serial, run.facts.created), reverse=True)
 
 
 def running(workspace: Workspace) -> Run | None:
-    """The run that trains now, or is the next to; None where none does."""
+    """The run that trains now, or is about to; None if there is none."""
     live = {run.id: status for run in every(workspace) if (job := run.job) and (status := job.status()).live}
     training = [run_id for run_id, status in live.items() if status is Status.RUNNING]
     waiting = [run.id for run in queued(workspace)]
@@ -219,14 +219,14 @@ def running(workspace: Workspace) -> Run | None:
 
 
 def queued(workspace: Workspace) -> list[Run]:
-    """The runs that wait for their turn, the next one first."""
+    """The queued runs, next one first."""
     waiting = [job.directory.parent.parent.name for job in Queue(workspace.queue).waiting()]
     there = {run.id: run for run in every(workspace)}
     return [there[run_id] for run_id in waiting if run_id in there]
 
 
 def move(workspace: Workspace, run: Run, place: int) -> None:
-    """Put a waiting run at `place` of the queue, 1 being the next. Raises BadInput where it does not wait."""
+    """Move a queued run to `place`, 1 being next. Raises BadInput if it is not queued."""
     queue = Queue(workspace.queue)
     if run.job is None or queue.place(run.job) is None:
         raise BadInput(
@@ -245,7 +245,7 @@ def _started_since(
     deepspeed: str | None,
     early_stop: bool,
 ) -> Run | None:
-    """The live run of this very training that was started after `asked`."""
+    """The live run of the same training that was started after `asked`."""
     for run in every(workspace):
         began = run.facts.asked
         if began is None or began.age() is None or began.at < asked:
@@ -273,7 +273,7 @@ def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
         env["XTUNER_STUDIO_ANSWERS"] = str(answers)
     if run.facts.early_stop:
         env["XTUNER_STUDIO_EARLY_STOP"] = str(run.path / "run.json")
-    # Another machine's part of a training has its turn when rank 0 has.
+    # A further machine trains when machine 0 has its turn.
     queue = workspace.queue if cluster.node_rank == 0 else None
     Job.start(run.jobs, "train", argv, env=env, telemetry=run.telemetry, queue=queue)
 
