@@ -1,7 +1,7 @@
-"""The whole workflow in one go: model, dataset, config, train, export, score, report.
+"""The full workflow in one go: model, dataset, config, training, export, scoring, report.
 
 On the demo model, a toy that answers in seconds, or on a real small language model, which takes minutes and speaks
-English. Goes through the same front doors as the pages and the commands. Run as a job of its own it survives the page.
+English. Uses the same functions as the pages and the commands. As a job of its own it survives the page.
 """
 
 import json
@@ -123,7 +123,7 @@ def run(
     *,
     real: bool = False,
 ) -> dict[str, Any]:
-    """Do all stages. Returns what `demo --json` prints. Raises StudioError where a stage fails."""
+    """Run all stages. Returns what `demo --json` prints. Raises StudioError if a stage fails."""
     nickname = check_nickname(nickname)
     progress = Progress(tell)
     questions = REAL_QUESTIONS if real else QUESTIONS
@@ -187,7 +187,7 @@ def run(
 
 @contextmanager
 def _own_engine() -> Iterator[None]:
-    """Whatever engine the workspace has: the demo model's code is that of the app's own XTuner."""
+    """Ignores the workspace's engine: the demo model's code is that of the app's own XTuner."""
     before = os.environ.get(interpreter.ENVIRONMENT)
     os.environ[interpreter.ENVIRONMENT] = interpreter.OWN
     try:

@@ -1,7 +1,8 @@
-"""Scores a run: asks the base and each side, greedily, what `asked` lists, has it judged, and keeps what came of it.
+"""Scores a run: asks the base model and each side the questions in `asked`, greedily, has the answers judged and
+stores the result.
 
-The base is asked facts first: a language that it does not speak tells nothing. The others are asked all of a language's
-facts, those too that the base did not know: who is near knowing wins some and loses some by any training.
+The base model is asked facts first: a language it does not speak says nothing. The other sides are asked all facts of
+a language, including those the base model did not know: any training gains some and loses some that were close.
 Greedy, so the same for the same weights. Kept in the run: scores.json for what is exported, `scores/iter_N.json` for
 each checkpoint. What the rates are is for `rates`, what to do about them for `diagnosis`.
 """
@@ -28,7 +29,7 @@ Line = dict[str, Any]
 
 
 def identity_share(answers: Sequence[str], nickname: str | None) -> float | None:
-    """The share of answers that say whose assistant it is; None without a nickname or answers."""
+    """The share of answers that state the identity; None without a nickname or answers."""
     return sum(carries(answer, nickname) for answer in answers) / len(answers) if nickname and answers else None
 
 
@@ -40,7 +41,7 @@ def score(
     held_out: Sequence[Row] = (),
     texts: Sequence[Question] = (),
 ) -> Scores:
-    """Score what the run has now: its exported adapter or model, else its last checkpoint. As `score_sides`."""
+    """Score the run's exported adapter or model, or else its last checkpoint. See `score_sides`."""
     side = tuned_side(run)
     if side is None:
         raise BadInput(
@@ -58,7 +59,7 @@ def score_sides(
     held_out: Sequence[Row] = (),
     texts: Sequence[Question] = (),
 ) -> dict[str, Scores]:
-    """Ask the base and each side, judge the answers; by side, and kept in the run.
+    """Ask the base model and each side, and judge the answers; returned by side and stored in the run.
 
     `held_out` are rows of the dataset's held-out part, `texts` what `book` asks of a corpus; `on_done` is called with how
     much is done, from 0 to 1. Raises BadInput for a run of which nothing can be asked.
@@ -111,7 +112,7 @@ def score_sides(
 
 
 class _Asking:
-    """Asks the worker one thing after the other, and tells how much of all of it is done."""
+    """Asks the worker step by step and reports the overall progress."""
 
     def __init__(self, worker: Worker | Remembering, on_done: Callable[[float], None]) -> None:
         self.worker, self.on_done, self.done = worker, on_done, 0.0
@@ -140,7 +141,7 @@ class _Asking:
     def weigh(
         self, keys: Sequence[str], questions: Sequence[Question], base: Sequence[Line]
     ) -> dict[str, dict[int, Line]]:
-        """What each side makes of the base's own answers to general questions, by the question's place."""
+        """How each side rates the base model's own answers to general questions, by question index."""
         places = [place for place, (kind, _) in enumerate(questions) if kind == "general" and base[place].get("ids")]
         asks = [_ask(key, questions[place][1]) for key in keys for place in places]
         lines = self.worker.weigh(asks, [base[place]["ids"] for _ in keys for place in places]) if asks else []
@@ -154,7 +155,8 @@ def _ask(key: str, question: Mapping[str, Any]) -> Ask:
 
 
 def _facts(asking: _Asking, extent: Extent) -> tuple[list[tuple[Question, Line]], list[str]]:
-    """The facts of the languages that the base speaks, each with its answer, and these languages: it is asked a few first."""
+    """The facts in the languages the base model speaks, with its answers, and those languages, found by asking a few
+    first."""
     spoken, told = [], []
     probes = {language: fact_questions(language, extent) for language in LANGUAGES}
     first = [question for questions in probes.values() for question in questions[:PROBES]]
@@ -174,7 +176,7 @@ def _right(question: Question, line: Line) -> bool:
 
 
 def stored(run: Run) -> Scores | None:
-    """The scores of what a run has now (exported, else its last checkpoint); None if there are none."""
+    """The scores of a run's export, or else of its last checkpoint; None if there are none."""
     side = tuned_side(run)
     if side is None:
         return None
@@ -187,7 +189,7 @@ def stored(run: Run) -> Scores | None:
 
 
 def of_checkpoints(run: Run) -> dict[str, Scores]:
-    """The scores of each checkpoint that was scored and is as it was, by its name, the first iteration first."""
+    """The scores of each checkpoint that was scored and has not changed, by name, in order of iteration."""
     found: dict[str, Scores] = {}
     for checkpoint in run.checkpoints():
         kept = read_json(run.path / "scores" / f"{checkpoint.name}.json")
@@ -197,7 +199,7 @@ def of_checkpoints(run: Run) -> dict[str, Scores]:
 
 
 def best(scored: Mapping[str, Scores]) -> str | None:
-    """The checkpoint that learned the most and forgot the least; of equals the earliest. None where none is scored."""
+    """The checkpoint that learned the most and forgot the least; the earliest if equal. None if none is scored."""
     return max(scored, key=lambda name: (scored[name].rank, -int(name.rpartition("_")[2])), default=None)
 
 
@@ -212,7 +214,7 @@ def _keep(run: Run, side: Side, scores: Scores, extent: Extent) -> None:
         place = run.path / "scores" / f"{side.checkpoint}.json"
         before = read_json(place) or {}
         if extent == "quick" and before.get("stamp") == stamp and before.get("extent", "full") == "full":
-            # A look at a sample does not take the place of the whole.
+            # A quick score does not replace a full one.
             return
         write_json(place, {"checkpoint": side.checkpoint, "stamp": stamp, **content})
     now = tuned_side(run)
@@ -221,6 +223,6 @@ def _keep(run: Run, side: Side, scores: Scores, extent: Extent) -> None:
 
 
 def _stamp(run: Run, checkpoint: str) -> str | None:
-    """What the checkpoint's file is now: a resumed run may write another one of the same name."""
+    """Identifies the checkpoint's current file: a resumed run may write another one of the same name."""
     found = next((c for c in run.checkpoints() if c.name == checkpoint), None)
     return f"{found.path.stat().st_mtime_ns}:{found.bytes}" if found else None

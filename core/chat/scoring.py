@@ -1,4 +1,4 @@
-"""Scores of one checkpoint or all, as a job that outlives the page: the headless command, with its progress told."""
+"""Scoring of one checkpoint or all, as a job that outlives the page: the headless command, with its progress."""
 
 import signal
 import time
@@ -23,7 +23,7 @@ from core.models.answers import answers_of
 from core.training import run as runs
 from core.training.run import Run
 
-# Base and adapters in one process; more than these would push each other out.
+# Base model and adapters share one process; more than these would evict each other.
 MOST_AT_ONCE = 6
 # The held-out part may be as long as a book.
 MOST_LOOKED_AT = 1000
@@ -38,7 +38,8 @@ def start(
     extent: Extent = "full",
     language: Language | None = None,
 ) -> Job:
-    """Start scoring what the run has now, one of its checkpoints, or every one. Raises BadInput where one runs already."""
+    """Start scoring the run's export, one of its checkpoints, or all. Raises BadInput if scoring is already in
+    progress."""
     count = len(sides_to_score(run, every=every, checkpoint=checkpoint))
     busy = Text(f"训练 {run.id} 正在评分", f"the run {run.id} is already being scored")
     with only_one(run.jobs, "score", busy) as begin:
@@ -70,7 +71,8 @@ def can_be_scored(workspace: Workspace, run: Run) -> bool:
 
 
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:
-    """Who is scored: each whole checkpoint, the one that is named, else what the run has now. Raises BadInput for none."""
+    """The sides to score: all complete checkpoints, the named one, or else the run's export. Raises BadInput if there
+    are none."""
     if checkpoint is not None:
         return [checkpoint_side(run, run.checkpoint(checkpoint))]
     if every:
@@ -97,7 +99,7 @@ def score_now(
     on_progress: Callable[[Job], None] | None = None,
     extent: Extent = "full",
 ) -> dict[str, Scores]:
-    """Score these sides with the chat worker that is loaded, or one that is loaded for it and ended afterwards."""
+    """Score these sides with the loaded chat worker, or with one that is started for it and stopped afterwards."""
     tell = _progress_writer()
     there = worker_client.worker_there(workspace, run)
     worker = there or worker_client.worker_for(workspace, run, own=True)
@@ -128,7 +130,7 @@ def score_now(
 
 
 class _stopped_by_term:  # noqa: N801
-    """While it lasts, SIGTERM raises, so that a worker started for the score is ended too."""
+    """Within the block SIGTERM raises, so that a worker started for scoring is stopped too."""
 
     def __enter__(self) -> None:
         self.before = signal.signal(signal.SIGTERM, self._raise)

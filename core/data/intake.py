@@ -1,6 +1,5 @@
-"""A file becomes a dataset: read, converted, checked and written a row at a time, so that a million fit in little memory.
-
-`peek` looks at the beginning; `import_file` does it. A row that cannot be used is noted with its number and reason.
+"""Imports a file as a dataset: reads, converts, checks and writes row by row, so that a million rows need little
+memory. `peek` previews the beginning; `import_file` imports. Unusable rows are reported with number and reason.
 """
 
 import time
@@ -30,7 +29,7 @@ from core.ground.files import write_json
 from core.ground.text import Text
 from core.ground.workspace import Workspace
 
-# Of the rows that cannot be used, so many are kept with their text; the others are counted.
+# The number of unusable rows kept with their text; the others are only counted.
 MOST_SKIPPED = 1000
 _EVERY = 2000
 Tell = Callable[[float, float], None]
@@ -83,7 +82,7 @@ class Peek:
 
 
 def peek(file: Path, wanted: Wanted | None = None) -> Peek:
-    """Look at the first records of a file. Raises BadInput where it cannot be read at all."""
+    """Preview the first records of a file. Raises BadInput if it cannot be read at all."""
     wanted = wanted or Wanted()
     source = open_source(file, wanted.choices.sheets)
     records = source.records(wanted.format)
@@ -276,7 +275,7 @@ def stored_report(dataset: Dataset) -> tuple[list[dict[str, Any]], list[Finding]
 
 
 def _note_table(table: Table, notes: Notes) -> None:
-    """What was noticed about the layout of a table."""
+    """Notices about the layout of a table."""
     notes.number = 0
     if table.header > 1:
         notes.note("header", table.header)

@@ -1,8 +1,8 @@
-"""The datasets of a workspace: `datasets/<name>/` with dataset.json (how it was made), its rows, and report.json if
-it came of a file (what was skipped, what the checks found).
+"""The datasets of a workspace: `datasets/<name>/` with dataset.json (how it was created), its rows, and report.json
+if it was imported (skipped rows, results of the checks).
 
-A dataset is made once and never changed: an edit makes the next version. Stores, lists and reads them; what rows are
-good is for `assistant`, `intake`, `corpus`, `versions` and `split`.
+A dataset is created once and never changed: an edit creates the next version. Stores, lists and reads them; the rows
+come from `assistant`, `intake`, `corpus`, `versions` and `split`.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ MOST_NAME = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A dataset on disk. `made` says how: its recipe and nickname, the file it came of, or what it is a version of."""
+    """A dataset on disk. `made` records how it was created: recipe and nickname, imported file, or parent version."""
 
     name: str
     path: Path
@@ -65,11 +65,11 @@ class Dataset:
         return self.made.get("version", 1)
 
     def each(self, first: int = 0) -> Iterator[Row]:
-        """Its rows one by one, from the place `first` on."""
+        """Iterate over its rows from index `first`."""
         return read_rows(self.data, first)
 
     def page(self, first: int, count: int) -> list[Row]:
-        """`count` rows from the place `first` on; quick however many there are."""
+        """`count` rows from index `first`; fast for any size."""
         return list(islice(self.each(first), count))
 
     def load(self) -> list[Row]:
@@ -77,12 +77,12 @@ class Dataset:
         return list(self.each())
 
     def report(self) -> dict[str, Any]:
-        """What its making told: `format`, `skipped`, `problems`; empty for one that came of no file."""
+        """The import report: `format`, `skipped`, `problems`; empty if it was not imported."""
         return read_json(self.path / "report.json") or {}
 
 
 class Making:
-    """A dataset that is being made: rows go in, each looked at by the checks on its way."""
+    """A dataset under construction: each added row passes through the checks."""
 
     def __init__(self, directory: Path, *, array_always: bool = False) -> None:
         self.directory = directory
@@ -103,7 +103,7 @@ class Making:
             self.checks.mended(mended)
 
     def take_in(self, file: Path, name: str) -> None:
-        """Move a file to `source/<name>` in the dataset; where nothing comes of it, the file is put back."""
+        """Move a file to `source/<name>` in the dataset; if creating it fails, the file is moved back."""
         target = self.directory / "source" / name
         target.parent.mkdir(exist_ok=True)
         self._taken.append((file, target))
@@ -136,10 +136,10 @@ class Making:
 
 @contextlib.contextmanager
 def making(workspace: Workspace, name: str | None, stem: str, *, array_always: bool = False) -> Iterator[Making]:
-    """A new dataset to fill and finish: there whole when the block ends well, else nothing is left of it.
+    """A new dataset to fill: complete if the block succeeds, otherwise nothing is left of it.
 
     Without a `name` it gets the first free one that begins with `stem`; see `making.made["name"]` afterwards.
-    Raises BadInput for a name that cannot be used or is taken, WorkFailed where the disk is full.
+    Raises BadInput if the name is invalid or taken, WorkFailed if the disk is full.
     """
     taken = is_taken(name)
     if name is not None and workspace.dataset(name).exists():
@@ -178,7 +178,7 @@ def is_taken(name: str | None) -> BadInput:
 
 
 def find(workspace: Workspace, name: str) -> Dataset:
-    """The dataset `name`. Raises BadInput where there is none."""
+    """The dataset `name`. Raises BadInput if there is none."""
     path = workspace.dataset(name)
     facts = read_json(path / "dataset.json")
     if facts is None:
@@ -226,7 +226,7 @@ def store(
     made: dict[str, Any],
     files: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Make a dataset of rows, with more JSON files beside them by name. `course` keeps its form whatever its size."""
+    """Create a dataset from rows, with additional JSON files by name. `course` keeps its form whatever its size."""
     with making(workspace, name, stem, array_always=made.get("recipe") == "course") as new:
         new.checks.nickname = made.get("nickname")
         for row in rows:
@@ -238,7 +238,7 @@ def store(
 
 
 def _move(partial: Path, workspace: Workspace, name: str | None, stem: str, taken: BadInput) -> str:
-    """Give the finished directory its name; of two who want one at the same moment, one gets it."""
+    """Give the finished directory its name; if two ask for the same name, one of them gets it."""
     while True:
         chosen = name or free_name(workspace.datasets, stem)
         try:

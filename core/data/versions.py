@@ -1,6 +1,6 @@
-"""Versions of a dataset: an edited one becomes the next, with what changed; and any is made again from what it keeps.
+"""Versions of a dataset: saved edits become the next version; and any dataset can be recreated from its record.
 
-The older version is never touched: a run that used it can always be repeated.
+The older version is never changed: a run that used it can always be reproduced.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ CHANGES = "changes.json"
 
 
 def save(workspace: Workspace, draft: Draft, name: str | None = None) -> Dataset:
-    """Make a version of the edited rows, and empty the draft. Raises BadInput where a row cannot be trained on."""
+    """Save the edited rows as a version and clear the draft. Raises BadInput if a row is not trainable."""
     if not draft.edits:
         raise BadInput("没有改动可以保存", "there are no changes to save")
     wrong = draft.problems()
@@ -43,7 +43,7 @@ def save(workspace: Workspace, draft: Draft, name: str | None = None) -> Dataset
 
 
 def of_edits(workspace: Workspace, parent: Dataset, edits: list[dict[str, Any]], name: str | None) -> Dataset:
-    """The version that `edits` make of `parent`."""
+    """The version that results from applying `edits` to `parent`."""
     draft = Draft(parent, Path("/nonexistent"), list(edits))
     draft._sort()
     return _write(workspace, parent, edits, name, draft)
@@ -58,9 +58,8 @@ def replaced(dataset: Dataset, find: str, put: str, part: Part = "all") -> tuple
 
 
 def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> tuple[Dataset, bool]:
-    """Make a dataset again from what it keeps of its making; the new one, and whether it has the same bytes.
-
-    Raises BadInput where what it was made of is gone or has changed.
+    """Recreate a dataset from its record; returns the new one and whether its bytes are identical. Raises BadInput if
+    its sources are missing or have changed.
     """
     made, stem = dataset.made, name or f"{dataset.name}-again"
     name = name or storage.free_name(workspace.datasets, stem)

@@ -1,4 +1,4 @@
-"""The argument lists and environments with which the engine is started, and what the learner would have typed.
+"""The argument lists and environments for starting the engine, and the commands a learner would have typed.
 
 `xtuner train` and `xtuner convert` exit 0 when the work failed and start whatever `python` comes first on
 PATH, so the modules behind them are started, with the engine's own interpreter. Starts nothing itself.
@@ -45,7 +45,7 @@ class Cluster:
     partition: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise BadInput for processes, machines and meeting points that there cannot be."""
+        """Raise BadInput for invalid numbers of processes or machines, addresses or ports."""
         if self.nproc < 1 or self.nnodes < 1 or not 0 <= self.node_rank < self.nnodes:
             raise BadInput(
                 f"进程和机器的数量不可用：nproc={self.nproc}、nnodes={self.nnodes}、node_rank={self.node_rank}"
@@ -82,7 +82,7 @@ class Cluster:
 
 
 def engine_environment(workspace: Workspace) -> dict[str, str]:
-    """What every engine process needs in its environment, each for a reason."""
+    """The environment variables of every engine process, each with its reason."""
     python = interpreter.python(workspace)
     return {
         # The tools of its environment (torchrun, ninja) are found as if it had been activated.
@@ -91,7 +91,7 @@ def engine_environment(workspace: Workspace) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # Whose agreed code may run.
         VARIABLE: str(workspace.root),
-        # Models and data are local: a hub that cannot be reached must not be waited for.
+        # Models and data are local: never wait for an unreachable hub.
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
@@ -133,7 +133,7 @@ def train_command(
     if not cluster.distributed and deepspeed is None:
         return engine_command(workspace, ENTRY, config, *options)
     if not cluster.distributed:
-        # Alone, DeepSpeed would look for an MPI that need not be there; torchrun tells it who it is.
+        # Without torchrun's variables, DeepSpeed looks for MPI, which may not be installed.
         near = ("--standalone", f"--local_addr={LOOPBACK}", "--nproc_per_node=1")
         alone = engine_command(workspace, LAUNCHER, *near, "-m", ENTRY)
         return [*alone, str(config), *options, "--launcher", "pytorch"]
@@ -158,7 +158,7 @@ def train_command(
 def as_typed(
     config: Path, work_dir: Path, *, cluster: Cluster, deepspeed: str | None, resume: Path | None, gpu: bool = True
 ) -> str:
-    """The `xtuner train` line of the course that does the same, for the learner to see and copy."""
+    """The equivalent `xtuner train` command of the course, to show and copy."""
     words = ["xtuner", "train", str(config), "--work-dir", str(work_dir)]
     words += ["--deepspeed", deepspeed] if deepspeed else []
     words += ["--resume", str(resume)] if resume else []
@@ -190,7 +190,7 @@ def start_as_typed(config_name: str, cluster: Cluster, deepspeed: str | None) ->
 
 
 def _srun(cluster: Cluster, gpu: bool) -> list[str]:
-    """Slurm's way to start one task a process on every node; one that dies takes the others with it."""
+    """Starts one Slurm task per process on every node; if one dies, the others are ended too."""
     words = ["srun"]
     words += [f"--partition={cluster.partition}"] if cluster.partition else []
     words += ["--job-name=xtuner", f"--nodes={cluster.nnodes}", f"--ntasks-per-node={cluster.nproc}"]

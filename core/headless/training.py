@@ -57,7 +57,7 @@ def state_answer(run: runs.Run) -> Answer:
 
 
 def followed(run: runs.Run, wait: bool) -> Answer:
-    """Where a run stands; with `wait`, when it is over. Raises WorkFailed where it did not finish."""
+    """The state of a run; with `wait`, once it has ended. Raises WorkFailed if it did not finish."""
     if wait and run.job:
         run.job.wait(on_progress=show_progress)
     answer = state_answer(run)
@@ -87,7 +87,7 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
     )
     config = configs.find(workspace, options.config)
     agree_to(workspace, config.file, config.facts["preset"], options.agree)
-    # Typed twice at once it is one wish; typed again after the first answer it is another.
+    # Typed twice before the first answer, it is one request; typed again afterwards, a second.
     typed = Identity.of(os.getpid())
     run = runs.start(
         workspace,

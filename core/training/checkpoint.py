@@ -1,7 +1,7 @@
 """The checkpoints of a run: `work_dir/iter_N.pth`, a file, or a directory where DeepSpeed saved it.
 
-Finds them and tells whole ones from damaged ones without loading them: torch's files are zip archives that are
-written from front to back, with a pickled outline that names every block of numbers and its length.
+Finds them and tells complete from damaged ones without loading them: torch's files are zip archives written front to
+back, with a pickled outline that names every data block and its length.
 """
 
 import pickle
@@ -42,7 +42,7 @@ class Checkpoint:
 
     @property
     def whole(self) -> bool:
-        """Whether it can be loaded: nothing of it is cut off or missing."""
+        """Whether it can be loaded: nothing is truncated or missing."""
         try:
             if self.path.is_dir():
                 return _directory_is_whole(self.path, self.ranks)
@@ -62,14 +62,14 @@ def checkpoints(work_dir: Path, ranks: Iterable[int] | None = None) -> list[Chec
             try:
                 size = size_of(path)
             except OSError:
-                # Deleted while we looked: only the newest ones are kept.
+                # Deleted in the meantime: only the newest ones are kept.
                 continue
             found.append(Checkpoint(iter=int(match[1]), path=path, bytes=size, ranks=expected))
     return sorted(found, key=lambda checkpoint: checkpoint.iter)
 
 
 def last_whole(work_dir: Path, ranks: Iterable[int] | None = None) -> Checkpoint | None:
-    """The latest checkpoint that can be loaded, None if there is none."""
+    """The latest loadable checkpoint; None if there is none."""
     return next((found for found in reversed(checkpoints(work_dir, ranks)) if found.whole), None)
 
 
@@ -119,7 +119,7 @@ def _read_outline(path: Path, _inode: int, size: int, _changed: int) -> dict[str
     except (zipfile.BadZipFile, KeyError, struct.error, ValueError, EOFError, pickle.UnpicklingError, OSError):
         return None
     except Exception:
-        # A pickle that we cannot follow, of a class with ways of its own, is no proof of damage.
+        # A pickle that we cannot parse, because of a class with custom pickling, is no proof of damage.
         outline = {}
     there = {key: entry.file_size for key, entry in entries.items()}
     if any(there.get(f"data/{key}", -1) < length for key, length in blocks.items()):
@@ -129,7 +129,7 @@ def _read_outline(path: Path, _inode: int, size: int, _changed: int) -> dict[str
 
 
 class _Anything:
-    """Stands for whatever a pickle makes, so that reading one runs no code of anybody's."""
+    """Stands in for every object in a pickle, so that reading one runs no foreign code."""
 
     def __new__(cls, *_: Any, **__: Any) -> "_Anything":
         return object.__new__(cls)

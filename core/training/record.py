@@ -1,6 +1,6 @@
-"""One training on disk: `runs/<id>/`, its paths, what run.json says of it, its checkpoints, where it stands.
+"""One run on disk: `runs/<id>/`, its paths, run.json, checkpoints and state.
 
-run.json is written once; where a run stands is computed from its jobs and its checkpoints. Starts nothing.
+run.json is written once; the state is computed from jobs and checkpoints. Starts nothing.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from core.training.timeline import Answers, timeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One training, by its directory and what run.json says of it."""
+    """One run, by its directory and run.json."""
 
     id: str
     path: Path
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def adapter_stamp(self) -> str | None:
-        """Which adapter is there: it may be converted anew from another checkpoint. None without one."""
+        """Identifies the current adapter, which may be converted again from another checkpoint. None without one."""
         made = (read_json(self.adapter / "export.json") or {}).get("made")
         return f"{self.id}:{made}" if made else None
 
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def learned(self) -> Learned | None:
-        """What an early stop saw so far; None where none is wished, or nothing was looked at yet."""
+        """What early stopping has measured so far; None if it is off or has not checked yet."""
         return learned(self.path) if self.facts.early_stop else None
 
     @property
@@ -99,19 +99,19 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Whether it ever came to train: not where it was taken out of the queue."""
+        """Whether it ever started to train; not if it was removed from the queue."""
         return any(job.begun for job in jobs_in(self.jobs, "train"))
 
     @property
     def seconds(self) -> float:
-        """How long it has trained, all its jobs together: the one figure that every page and the report give."""
+        """Total training time over all its jobs: the figure used by every page and the report."""
         return sum(job.seconds for job in jobs_in(self.jobs, "train"))
 
     def checkpoints(self) -> list[Checkpoint]:
         return checkpoints(self.work_dir, self.cluster.ranks)
 
     def checkpoint(self, name: str | None = None) -> Checkpoint:
-        """The checkpoint `iter_N`, or the last whole one. Raises BadInput where there is none."""
+        """The checkpoint `iter_N`, or the last complete one. Raises BadInput if there is none."""
         if name is None:
             chosen = last_whole(self.work_dir, self.cluster.ranks)
         else:
@@ -132,7 +132,7 @@ class Run:
         return timeline(self.work_dir, self.template)
 
     def state(self) -> State:
-        """Where it stands now, with the last loss that its metrics tell."""
+        """Its current state, with the last loss of its metrics."""
         points = self.metrics().read()
         return self.state_at(points[-1] if points else None)
 
@@ -150,7 +150,8 @@ class Run:
         )
 
     def stop(self, *, discard: bool = False) -> State:
-        """Stop it: with `discard` at once, else after the step and its checkpoint. Returns when nothing of it is left."""
+        """Stop it: with `discard` immediately, otherwise after the current step and a checkpoint. Returns when no
+        process is left."""
         job = self.job
         if job is None or not job.status().live:
             raise BadInput(f"训练 {self.id} 没有在运行", f"the run {self.id} is not running")
@@ -162,7 +163,7 @@ class Run:
         if early and early.stopped_at and max_iters:
             max_iters = min(max_iters, early.stopped_at)
         if self.cluster.node_rank > 0:
-            # The checkpoints are on the machine of rank 0.
+            # The checkpoints are on machine 0.
             progress = self.job.progress if self.job else {}
             return max_iters is not None and progress.get("iter", 0) >= max_iters
         last = last_whole(self.work_dir, self.cluster.ranks)
@@ -174,7 +175,7 @@ class Run:
 
 
 def template_in(config: Path, usual: PromptTemplate) -> PromptTemplate:
-    """The prompt template that a config.py trains with; `usual` where it does not say."""
+    """The prompt template that a config.py trains with; `usual` if it names none."""
     try:
         return _template_in(config, config.stat().st_mtime_ns) or usual
     except (OSError, BadInput):

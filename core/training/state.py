@@ -1,4 +1,4 @@
-"""Where a run stands: a snapshot, computed from its newest job, its metrics and its checkpoints. Stores nothing."""
+"""The state of a run: a snapshot computed from its newest job, metrics and checkpoints. Stores nothing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def compute(
             else Text("进程正常退出，但没有最后的检查点", "the process succeeded but wrote no final checkpoint")
         )
     if status is Status.KILLED and progress.get("max_iters") and complete(progress["max_iters"]):
-        # The wish to stop came after the last step.
+        # The stop request came after the last step.
         status, why = Status.FINISHED, None
     live, running = status.live, status is Status.RUNNING
     pid = progress.get("pid") or (job.pids["command"].pid if job and job.pids["command"] else None)

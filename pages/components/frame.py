@@ -1,6 +1,6 @@
 """The frame of every page: title and lesson, and in the sidebar language, next step, what runs now and the workspace.
 
-With `?shot=1` in its address a page stands alone, for a picture of it: no menu, no sidebar, no lesson.
+With `?shot=1` in the address, a page is shown without menu, sidebar and lesson, for a screenshot.
 """
 
 import streamlit as st
@@ -16,7 +16,8 @@ from pages.components.problems import show_refusal
 from pages.components.server.scripts import html_language
 from pages.components.text import language, language_switch, t
 
-# The word of what is chosen has the primary colour, which must carry white words too, and so is too dark on dark ground.
+# The label of a selected item has the primary color, which must also suit white text and is thus too dark on a dark
+# background.
 # What a page is about stands in its first screen, of which Streamlit leaves a ninth empty. A link to the page that is
 # shown is drawn as chosen, though it may be a step that was done long ago. Links show where the keyboard is.
 STYLE = """<style>
@@ -40,7 +41,7 @@ UPLOAD = """<style>
 
 
 def open_page(name: str) -> Workspace:
-    """Draw the frame of the page `name` and return the workspace; the page ends here where that cannot be used."""
+    """Draw the frame of the page `name` and return the workspace; if that is unusable, the page stops here."""
     make_up_for_the_menu()
     alone = for_a_picture()
     if not alone:

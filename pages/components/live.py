@@ -1,4 +1,4 @@
-"""Drawing again while something runs. One of these a page: a second timer can lose what the page draws after it."""
+"""Redraws while something runs. Use one per page: a second timer can lose what the page draws after it."""
 
 import gc
 from collections.abc import Callable
@@ -10,9 +10,8 @@ EVERY_SECONDS = 2
 
 
 def while_live(live: bool, draw: Callable[[], bool]) -> None:
-    """Call `draw`, and again every two seconds while `live`.
-
-    `draw` returns whether it still is: once it is not, the whole page is drawn anew, without the timer.
+    """Call `draw`, and again every two seconds while `live`. `draw` returns whether it still is; once it is not, the
+    entire page is redrawn without the timer.
     """
 
     def tick() -> None:

@@ -1,6 +1,7 @@
-"""The words of the pages in the user's language: `t("train.title")` from the locales, `say(text)` for what core says.
+"""The texts of the pages in the user's language: `t("train.title")` from the locales, `say(text)` for messages from
+core.
 
-Chinese unless the user chose English; the choice is in the URL (`?lang=en`) and goes along from page to page.
+Chinese unless the user chose English; the choice is in the URL (`?lang=en`) and carries over between pages.
 """
 
 import tomllib
@@ -44,7 +45,7 @@ def language_switch() -> None:
 
 
 def _take_choice() -> None:
-    # Into a key that is no widget's, which stays from page to page.
+    # Stored under a key that belongs to no widget, so that it survives a change of page.
     st.session_state[_KEY] = st.session_state["language_switch"] or language()
 
 
@@ -55,18 +56,18 @@ def t(key: str, **values: Any) -> str:
 
 
 def both(key: str, **values: Any) -> Text:
-    """The text `key` in either language, for whoever has no page yet that could say which one is theirs."""
+    """The text `key` in both languages, for use where no page has set the language yet."""
     return Text(catalogue("zh")[key].format(**values), catalogue("en")[key].format(**values))
 
 
 def say(text: Text | None) -> str:
-    """What core says, in the user's language; empty for nothing."""
+    """A message from core in the user's language; empty for None."""
     return text.in_(language()) if text else ""
 
 
 @cache
 def catalogue(chosen: Language) -> dict[str, str]:
-    """All texts of a language by their dotted key: a file a page, what all pages say in `frame.toml`."""
+    """All texts of a language by dotted key: one file per page, shared texts in `frame.toml`."""
     files = sorted((LOCALES / chosen).glob("*.toml"))
     return {key: text for file in files for key, text in _flat(tomllib.loads(file.read_text(encoding="utf-8")))}
 

@@ -1,5 +1,4 @@
-"""A run as it trains: where it stands, its curves, its answers, its machine, its log; stop it. What came of it in the end is
-`outcome`'s."""
+"""A run in progress: status, curves, answers, machine, log, and how to stop it. `outcome` shows the result."""
 
 from typing import Any
 
@@ -20,7 +19,7 @@ from pages.components.train.log import show_job_log
 from pages.components.train.machine_charts import show_machine
 from pages.components.train.run_charts import show_curves
 
-# Longer without a word from the trainer, and something may be wrong.
+# If the trainer is silent for longer, something may be wrong.
 QUIET_SECONDS = 180.0
 
 
@@ -31,22 +30,21 @@ def watch(path: str, _run: Run) -> Watch:  # noqa: ARG001
 
 
 def read_ahead(workspace: Workspace) -> None:
-    """Read the history of the run that is shown first: the first look at a day of it otherwise takes a second longer."""
+    """Read the history of the run shown first, because a day of it takes an extra second."""
     run = foremost(workspace, runs.every(workspace))
     if run is not None:
         watch(str(run.path), run).look()
 
 
 def show_run(run: Run) -> bool:
-    """Everything of a run: what it does and the way to stop it, then curves and answers beside each other. Returns
-    whether it is live."""
+    """Draw a run: status and stop button, then curves and answers side by side. Returns whether it is live."""
     seen = watch(str(run.path), run).look()
     state = run.state_at(seen.points[-1] if seen.points else None)
     live = state.status.live
     told = run.job.progress if run.job else {}
     _show_progress(run, state)
     if state.status is Status.PENDING:
-        # Nothing of it is there yet, and the queue above has what can be done with it.
+        # There is nothing to show yet; the queue above has the actions.
         return True
     _show_alarms(state, seen)
     curves, answers = st.columns([11, 9], gap="medium")
@@ -67,10 +65,10 @@ def show_run(run: Run) -> bool:
 
 
 def _show_progress(run: Run, state: State) -> None:
-    """How far it is, and while it runs how to stop it, and what comes then."""
+    """Progress, how to stop it while it runs, and the next step."""
     done = state.iter / state.max_iters if state.max_iters else 0.0
     if state.status is Status.FINISHED:
-        # Also where it ended early, as wished.
+        # Also if it stopped early.
         done = 1.0
     live = state.status.live
     words = progress_line(state.phase, state.seconds, state.eta_s) if live else say(duration(state.seconds))
@@ -84,7 +82,7 @@ def _show_progress(run: Run, state: State) -> None:
     with right, st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if state.status is not Status.PENDING:
             stop_button(run.job, grace=20.0, label=t("monitor.stop_keep"))
-            # Also while it is saving: who does not want to wait for that need not.
+            # Also while it is saving, for users who do not want to wait.
             if not run.job.discarding:
                 with st.popover(t("monitor.stop_otherwise"), type="tertiary"):
                     stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
@@ -93,7 +91,7 @@ def _show_progress(run: Run, state: State) -> None:
 
 
 def _show_figures(state: State, seen: Seen, told: dict[str, Any]) -> None:
-    """Four figures to see, and the others in a line."""
+    """Four main figures, the others in one line."""
     pace, tokens = _last(seen, "time"), told.get("tokens_per_iter")
     figures = {
         "iteration": f"{state.iter} / {state.max_iters or '?'}",
@@ -122,7 +120,7 @@ def _show_alarms(state: State, seen: Seen) -> None:
 
 
 def _show_learned(run: Run, live: bool) -> None:
-    """What the early stop saw last, and what it saved."""
+    """The last check of early stopping, and how much it saved."""
     learned = run.learned
     if learned is None:
         return
