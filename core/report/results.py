@@ -148,10 +148,10 @@ def _how_a_book_was_measured(draft: Draft, found: Scores) -> str:
         return words
     right, gained = found.facts["base_right"], found.facts["gained"]
     return f"{words} " + draft.say(
-        f"知识：微调前答对的 {right} 个知识题里还答对的比例（另有 {gained} 个新答对）；方式：微调前的回答里，微调后的模型也会选的词元的比例。",
-        f"Facts: of the {right} checkable questions that the base answered rightly, the share that is still right (and "
-        f"{gained} others only after it); manner: the share of the tokens of the base's own answers that the tuned model "
-        "would choose too.",
+        f"知识：微调前答对的 {right} 个知识题里还答对的比例（另有 {gained} 个新答对）；方式：微调前的回答里，微调后的模型也会选的 token 的比例。",
+        f"Facts: of the {right} factual questions the base model answered correctly, the share still answered correctly "
+        f"({gained} others are correct only after fine-tuning); style: the share of tokens in the base model's own answers "
+        "that the fine-tuned model would also choose.",
     )
 
 
