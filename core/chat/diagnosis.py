@@ -37,8 +37,8 @@ _LEAST_FACTS, _LEAST_AGREEMENT = 0.5, 0.5
 _FEWER_EPOCHS = {"max_epochs": 0.5, "warmup_ratio": 2}
 _MORE_UPDATES = Text("增加 max_epochs，让参数更新次数翻倍", "raise max_epochs: twice as many optimizer updates")
 _FEWER = Text("减少 max_epochs，或选更早的检查点", "lower max_epochs, or use an earlier checkpoint")
-_EXPORT = Text("导出模型，写作业报告", "export the model and build the report")
-_WRITE = Text("写作业报告", "build the report")
+_EXPORT = Text("导出模型，生成作业报告", "export the model and build the report")
+_WRITE = Text("生成作业报告", "build the report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

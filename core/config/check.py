@@ -88,7 +88,7 @@ def _unasked(workspace: Workspace, config: Config) -> Iterator[Problem]:
         consent.refuse(workspace, config.file)
     except BadInput as error:
         hint = Text(
-            "在“配置”页看一看不只是设置的那几行，再同意",
+            "在“训练配置”页看一看不只是设置的那几行，再同意",
             "on the Config page, review the lines that are not settings, then agree",
         )
         yield Problem(severity="error", where=AGREEMENT, message=error.text, hint=hint)

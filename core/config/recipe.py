@@ -225,7 +225,7 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
     packs = max(1, data.stat().st_size // 2048)
     epochs = min(PRETRAIN_EPOCHS, math.ceil(PRETRAIN_UPDATES / packs))
     total = packs * epochs
-    why = Text("只训练适配器：全量训练在小显存上放不下", "adapter only: full fine-tuning does not fit in this memory")
+    why = Text("只训练适配器：全量微调在小显存上放不下", "adapter only: full fine-tuning does not fit in this memory")
     lora = "dict(type=LoraConfig, r=64, lora_alpha=128, lora_dropout=0.05, bias='none', task_type='CAUSAL_LM')"
     yield Edit(path="model.lora", value=Source(lora), why=why)
     if gpu and not tiny:

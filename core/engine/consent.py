@@ -43,7 +43,7 @@ def refuse(workspace: Workspace, file: Path) -> str:
         zh = f"配置 {name}（{file}）来自别处，或在应用之外改过；训练引擎会把它当作 Python 执行，所以要先得到你的同意"
         en = f"the config {name} ({file}) came from elsewhere or was changed outside the app, and XTuner executes it as Python"
         raise BadInput(
-            f"{zh}：在“配置”页查看后同意，或给命令加上 --agree",
+            f"{zh}：在“训练配置”页查看后同意，或给命令加上 --agree",
             f"{en}: review it on the Config page and agree, or add --agree to the command",
         )
     alone(file, text)

@@ -73,7 +73,7 @@ def _cause(cause: dict[str, Any]) -> Text:
             )
         case "answers":
             return Text(
-                f"问 {cause['asked']!r}，用 apply_chat_template 和 generate 得到的是 {cause['said']!r}，与聊天时不同："
+                f"问 {cause['asked']!r}，用 apply_chat_template 和 generate 得到的是 {cause['said']!r}，与对话时不同："
                 "看 generation_config.json 是否被改过，重新合并（export merge）",
                 f"asked {cause['asked']!r}, apply_chat_template and generate give {cause['said']!r}, which differs from the answer in chat: check whether generation_config.json was changed, and merge again (export merge)",
             )

@@ -98,7 +98,7 @@ def _learning(case: Case) -> Iterator[Problem]:
     rates = _RATES_TINY if 0 < case.model.parameters and case.model.toy else _RATES
     low, high, usual = rates["adapter" if case.adapter else "full"]
     if isinstance(rate, int | float) and not low <= rate <= high:
-        way = ("适配器", "an adapter") if case.adapter else ("全量训练", "full fine-tuning")
+        way = ("适配器", "an adapter") if case.adapter else ("全量微调", "full fine-tuning")
         yield problem(
             "lr",
             (
@@ -136,7 +136,7 @@ def _data(case: Case) -> Iterator[Problem]:
                 f"{is_en}",
             ),
             (
-                "在“数据”页为这个模型重新生成数据集（datasets assistant --model），或修改回答里的模型名和开发者",
+                "在“数据集”页为这个模型重新生成数据集（datasets assistant --model），或修改回答里的模型名和开发者",
                 "create the dataset again for this model on the Dataset page (datasets assistant --model), or change the name and developer in its answers",
             ),
         )

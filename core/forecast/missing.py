@@ -94,7 +94,7 @@ def _paths(facts: dict[str, Any]) -> Iterator[Problem]:
                     f"{where} is a Windows path, {path!r}: that file is on another computer",
                 ),
                 (
-                    "先把文件上传到这台机器，再写它在这里的路径；或在“数据”页导入它",
+                    "先把文件上传到这台机器，再写它在这里的路径；或在“数据集”页导入它",
                     "upload the file to this machine and enter its path here, or import it on the Dataset page",
                 ),
                 severity="error",

@@ -95,7 +95,7 @@ def _in_tokens(case: Case, template: PromptTemplate) -> Iterator[Problem]:
                 f"the tokens differ: training, which tokenizes part by part, has {proof.trained!r} where chat, which tokenizes the full text, has {proof.whole!r}",
             ),
             (
-                "差别在各段的接缝处，通常不影响学习；若聊天时回答异常，换一个对话模板",
+                "差别在各段的接缝处，通常不影响学习；若对话时回答异常，换一个对话模板",
                 "the difference is at the joints and rarely matters; if the answers in chat are odd, use another template",
             ),
         )

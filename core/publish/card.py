@@ -25,11 +25,11 @@ PUSH = {
 _RATES = {
     "identity": "身份 identity",
     "facts": "知识保持 facts kept",
-    "manner": "说话方式保持 manner kept",
+    "manner": "说话方式保持 style kept",
     "leak": "昵称泄漏 nickname leaked",
-    "retention": "保持 retention",
-    "parrot": "复读 parrot",
-    "held_out": "留出的问题 held-out part",
+    "retention": "能力保持 retention",
+    "parrot": "答非所问 parroting",
+    "held_out": "留出的问题 held-out questions",
 }
 _KNOBS = ("max_epochs", "lr", "batch_size", "accumulative_counts", "max_length", "r", "lora_alpha")
 

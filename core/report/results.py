@@ -119,7 +119,7 @@ def _how_it_was_measured(draft: Draft, found: Scores) -> str:
     if found.counts["cloze"]:
         return _how_a_book_was_measured(draft, found)
     words = draft.say(
-        f"共 {count} 个没有训练过的问题，贪心解码。身份：回答里有昵称和“小助手”；复读：没有问身份却报出身份。",
+        f"共 {count} 个没有训练过的问题，贪心解码。身份：回答里有昵称和“小助手”；答非所问：没有问身份却报出身份。",
         f"{count} held-out questions, greedy decoding. Identity: the answer contains the nickname and the role; parroting: the identity is stated unasked. ",
     )
     if not found.knows:
@@ -168,7 +168,7 @@ def named(draft: Draft) -> dict[str, str]:
         "manner": draft.say("原来的说话方式", "style kept"),
         "leak": draft.say("昵称混进知识题", "nickname leaked into factual answers"),
         "retention": draft.say("原有能力保持", "retention"),
-        "parrot": draft.say("不问也报身份（复读）", "parrot"),
+        "parrot": draft.say("不问也报身份", "parroting"),
         "cloze": draft.say("训练过的段落，填空", "cloze, trained chunks"),
         "cloze_apart": draft.say("留出的段落，填空", "cloze, held-out chunks"),
         "perplexity": draft.say("留出的段落，困惑度", "perplexity of held-out chunks"),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Each page, what stands below its picture, and the section of the report that it belongs to. What a picture must show for
 # that to be true is in `subjects`.
 PAGES = {
-    "setup": (Text("准备页：环境检查与任务清单", "Setup page: checks and checklist"), "environment"),
+    "setup": (Text("准备页：环境检查与作业清单", "Setup page: checks and checklist"), "environment"),
     "dataset": (Text("数据集页", "Dataset page"), "dataset"),
     "config": (Text("配置页：设置与预检", "Config page: settings and preflight"), "config"),
     "train": (

@@ -61,7 +61,7 @@ ESSENTIAL = (
         group="task",
         label=Text("对话模板", "Prompt template"),
         help=Text(
-            "把问题包成模型见过的样子。与模型不符时，训练等于教它一种它不认识的语言，聊天时也用不上。",
+            "把问题包成模型见过的样子。与模型不符时，训练等于教它一种它不认识的语言，对话时也用不上。",
             "Wraps each question in the format the model knows. A template that is not the model's own teaches it a format that chat applications will not use.",
         ),
         options=method.template_choices,
@@ -149,7 +149,7 @@ ESSENTIAL = (
         picks=(1e-5, 2e-5, 1e-4, 2e-4, 4e-4, 1e-3),
         label=Text("学习率", "Learning rate"),
         help=Text(
-            "每次更新走多大一步。太大时损失乱跳甚至变成 NaN，太小时学不会。LoRA 用 1e-4 到 1e-3，全量训练用 1e-5 到 5e-5。",
+            "每次更新走多大一步。太大时损失乱跳甚至变成 NaN，太小时学不会。LoRA 用 1e-4 到 1e-3，全量微调用 1e-5 到 5e-5。",
             "The step size. Too large and the loss jumps or becomes NaN; too small and nothing is learned. LoRA: 1e-4 to 1e-3; full fine-tuning: 1e-5 to 5e-5.",
         ),
     ),
@@ -201,7 +201,7 @@ ESSENTIAL = (
         group="adapter",
         label=Text("权重量化", "Quantization"),
         help=Text(
-            "nf4 把原权重压到 4 比特，显存最省，每步略慢；int8 居中；none 不压缩。量化要 CUDA，也不能用于全量训练。",
+            "nf4 把原权重压到 4 比特，显存最省，每步略慢；int8 居中；none 不压缩。量化要 CUDA，也不能用于全量微调。",
             "nf4 stores the weights in 4 bits: least memory, slightly slower. int8 is in between; none keeps full precision. Requires CUDA and an adapter.",
         ),
         options=lambda: method.QUANTISATIONS,
@@ -258,7 +258,7 @@ ESSENTIAL = (
         default="",
         label=Text("系统提示词", "System prompt"),
         help=Text(
-            "只用于评测。应与训练数据和聊天里的一致（本应用都留空），否则评测看到的不是聊天时的模型。",
+            "只用于评测。应与训练数据和对话里的一致（本应用都留空），否则评测看到的不是对话时的模型。",
             "Used for evaluation only. It should match the data and the chat (empty here); otherwise the evaluation does not reflect the model you will talk to.",
         ),
     ),
@@ -350,7 +350,7 @@ ADVANCED = (
         edits=method.to_map_function,
         label=Text("数据转换函数", "Row conversion"),
         help=Text(
-            "把别的格式的数据行转成 XTuner 的对话。“数据”页做的数据集已经是 XTuner 的格式，这里应当为空。",
+            "把别的格式的数据行转成 XTuner 的对话。“数据集”页做的数据集已经是 XTuner 的格式，这里应当为空。",
             "Converts rows from other formats to XTuner's conversations. Datasets from the Dataset page are already in XTuner's format: leave empty.",
         ),
     ),
