@@ -15,6 +15,7 @@ from core.ground.files import write_json
 from core.jobs.job import Status, latest_job, wait_until
 from core.models import trust
 from core.models.fingerprint import fingerprint
+from pages.components.dataset import assistant_form, choices_form, corpus, import_form, row_editor
 from tests.conftest import PATIENCE
 from tests.fakes.model import write_model
 from tests.pages.screen import cells, open_page, primary, texts
@@ -69,11 +70,33 @@ def test_a_refresh_loses_nothing_that_was_typed():
     assert again.text_input(key="dataset_nickname").value == "小红"
     assert again.select_slider(key="dataset_n").value == 20
     assert any("我是小红家的" in text.value for text in again.text)
+    drawn_with_what_they_hold(again, assistant_form.USUAL, 11)
     (asked,) = [popover for popover in again.get("popover") if "恢复" in popover.proto.popover.label]
     assert [button.key for button in asked.button] == ["usual_recipe"]
     again.button(key="usual_recipe").click().run()
     assert again.radio(key="dataset_recipe").value == "balanced"
     assert again.text_input(key="dataset_nickname").value == "小红"
+    drawn_with_what_they_hold(again, assistant_form.USUAL, 11)
+
+
+def drawn_with_what_they_hold(page, keys, least):
+    """What is set under a widget's key goes to the browser once, and may be lost; what the widget itself says may not."""
+    seen = 0
+    for kind in ("text_input", "text_area", "number_input", "toggle", "radio", "selectbox", "select_slider", "button_group"):  # fmt: skip
+        for widget in getattr(page, kind):
+            if widget.key not in keys:
+                continue
+            seen += 1
+            default, value = widget.proto.default, widget.value
+            if kind in ("radio", "selectbox"):
+                assert default == widget.index, widget.key
+            elif kind in ("select_slider", "button_group"):
+                options = [option if isinstance(option, str) else option.content for option in widget.proto.options]
+                chosen = [options[int(index)] for index in default]
+                assert chosen == [widget.format_func(value)], widget.key
+            else:
+                assert default == value, widget.key
+    assert seen >= least
 
 
 def test_the_course_recipe_warns_of_a_large_n(workspace):
@@ -189,6 +212,7 @@ def test_placeholders_are_filled_and_columns_corrected(workspace, tmp_path):
     page.selectbox(key=f"a-{key}").set_value("乙").run()
     page = open_page("dataset")
     assert [page.selectbox(key=f"{part}-{key}").value for part in "qas"] == ["甲", "乙", ""]
+    drawn_with_what_they_hold(page, {*import_form.USUAL, *(f"{part}-{key}" for part in "qas")}, 9)
     page.text_input(key="fill_name").set_value("小红").run()
     assert any("我是小红" in text.value for text in page.text)
     # The names of the columns say nothing: it is imported once somebody has looked.
@@ -264,6 +288,7 @@ def test_documents_are_looked_at_and_become_a_corpus(workspace, tmp_path):
     page.text_input(key="corpus_path").set_value(str(tmp_path / "book.txt"))
     page.number_input(key="corpus_chunk").set_value(200).run()
     assert "第 1 段" in texts(page)
+    drawn_with_what_they_hold(open_page("dataset"), corpus.USUAL, 6)
     page.button(key="make_corpus").click().run()
     job = latest_job(workspace.jobs, "corpus")
     assert wait_until(lambda: not job.status().live, PATIENCE)
@@ -374,6 +399,7 @@ def test_a_refresh_keeps_what_was_typed_about_rows(workspace, dataset):
         "mine",
     ]
     assert again.toggle(key="replace_case").value is False
+    drawn_with_what_they_hold(again, {*row_editor.USUAL, "version_name"}, 5)
     again.button(key="save_version").click().run()
     assert not again.exception
     made = datasets.find(workspace, "mine")
@@ -437,6 +463,7 @@ def test_what_was_noticed_is_told_before_the_import_and_can_be_chosen(workspace,
     assert any("结束标记" in error.value for error in page.error)
     page.segmented_control(key="choice_thinking").set_value("drop").run()
     page.toggle(key="choice_strip").set_value(True).run()
+    drawn_with_what_they_hold(open_page("dataset"), choices_form.USUAL, 2)
     assert not page.error
     page.button(key="import_dataset").click().run()
     (made,) = datasets.every(workspace)

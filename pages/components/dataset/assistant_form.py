@@ -12,7 +12,7 @@ from core.models import model as models
 from core.models.model import Model
 from pages.components.choice import select
 from pages.components.dataset.assistant_preview import show_preview
-from pages.components.dataset.kept_form import forget, keep, restore
+from pages.components.dataset.kept_form import forget, held, keep, place, restore
 from pages.components.plain import DONE
 from pages.components.problems import refusals
 from pages.components.text import language, say, t
@@ -22,6 +22,7 @@ TIMES_COURSE = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 3750, 5000, 1
 TIMES_BALANCED = [1, 2, 3, 5, 10, 20, 50]
 RATIOS = ["0", "0.25", "0.5", "1", "all", "2", "3", "5"]
 LANGUAGES = ("zh", "en")
+RECIPES = ("balanced", "course")
 ANSWERS = [f"{language}.{kind}" for language in LANGUAGES for kind in KINDS]
 USUAL = {
     "dataset_nickname": "",
@@ -59,11 +60,16 @@ def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.text_input(
-            t("dataset.nickname"), key="dataset_nickname", placeholder=t("demo.example"), persist_state="session"
+            t("dataset.nickname"),
+            held("dataset_nickname"),
+            key="dataset_nickname",
+            placeholder=t("demo.example"),
+            persist_state="session",
         )
         recipe = st.radio(
             t("dataset.recipe"),
-            ("balanced", "course"),
+            RECIPES,
+            place("dataset_recipe", RECIPES),
             format_func=lambda name: t(f"dataset.{name}"),
             captions=[t("dataset.balanced_caption"), t("dataset.course_caption")],
             key="dataset_recipe",
@@ -76,7 +82,11 @@ def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
             _repetition(recipe)
             _choices(workspace, recipe, model)
             name = st.text_input(
-                t("dataset.name"), key="dataset_name", placeholder=t("dataset.name_example"), persist_state="session"
+                t("dataset.name"),
+                held("dataset_name"),
+                key="dataset_name",
+                placeholder=t("dataset.name_example"),
+                persist_state="session",
             )
             with st.popover(t("dataset.usual"), icon=":material/restart_alt:"):
                 st.markdown(t("dataset.usual_sure"))
@@ -115,6 +125,7 @@ def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
         st.selectbox(
             t("dataset.for_model"),
             names,
+            place("dataset_model", names),
             key="dataset_model",
             help=t("dataset.for_model_help"),
             on_change=_speak_as_model,
@@ -123,13 +134,20 @@ def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
         )
     st.text_input(
         t("dataset.assistant"),
+        held("dataset_assistant"),
         key="dataset_assistant",
         placeholder=t("dataset.assistant_example"),
         persist_state="session",
     )
     base = _base(model)
     known = dict.fromkeys(filter(None, (base.made_by(language) for language in LANGUAGES)))
-    st.text_input(t("dataset.maker"), key="dataset_maker", placeholder=" / ".join(known), persist_state="session")
+    st.text_input(
+        t("dataset.maker"),
+        held("dataset_maker"),
+        key="dataset_maker",
+        placeholder=" / ".join(known),
+        persist_state="session",
+    )
     balanced = (("language", "language", ("both", *LANGUAGES)), ("phrasings", "phrasings", ("usual", "all")))
     course = (("language", "course_language", LANGUAGES),)
     style = ("style", "style", ("course", "formal", "lively"))
@@ -137,6 +155,7 @@ def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
         st.segmented_control(
             t(f"dataset.{name}"),
             values,
+            default=held(f"dataset_{key}"),
             format_func=lambda value, name=name: t(f"dataset.{name}_{value}"),
             key=f"dataset_{key}",
             required=True,
@@ -155,10 +174,13 @@ def _templates(recipe: str, model: Model | None) -> None:
     for spoken in base.languages:
         for kind in KINDS:
             if spoken == "zh":
-                st.text_input(t(f"dataset.question_{kind}"), key=f"dataset_question_{kind}", persist_state="session")
+                key = f"dataset_question_{kind}"
+                st.text_input(t(f"dataset.question_{kind}"), held(key), key=key, persist_state="session")
+            key = f"dataset_answer_{spoken}.{kind}"
             st.text_area(
                 t(f"dataset.answer_{kind}") + ("" if recipe == "course" else f" · {t(f'dataset.language_{spoken}')}"),
-                key=f"dataset_answer_{spoken}.{kind}",
+                held(key),
+                key=key,
                 placeholder=base.template(spoken, kind),
                 height=80,
                 persist_state="session",
@@ -170,6 +192,7 @@ def _general(workspace: Workspace, model: Model | None) -> Model | None:
     st.select_slider(
         t("dataset.ratio"),
         RATIOS,
+        held("dataset_ratio"),
         format_func=lambda value: t("dataset.ratio_all") if value == "all" else value,
         key="dataset_ratio",
         help=t("dataset.ratio_help"),
@@ -182,6 +205,7 @@ def _general(workspace: Workspace, model: Model | None) -> Model | None:
     whose = st.segmented_control(
         t("dataset.replay"),
         ("model", "ours"),
+        default=held("dataset_replay"),
         format_func=lambda whose: t(f"dataset.replay_{whose}", name=model.name),
         key="dataset_replay",
         help=t("dataset.replay_help"),
@@ -219,6 +243,7 @@ def _repetition(recipe: str) -> None:
     st.select_slider(
         t(f"dataset.{key.removeprefix('dataset_')}"),
         times,
+        held(key),
         key=key,
         help=t("dataset.n_help") if recipe == "course" else t("dataset.repeat_help"),
         persist_state="session",

@@ -13,7 +13,7 @@ from core.data.draft import Draft
 from core.data.row import single
 from core.ground.workspace import Workspace
 from pages.components.dataset.conversation_rows import ways_to_rows
-from pages.components.dataset.kept_form import keep, restore
+from pages.components.dataset.kept_form import held, keep, restore
 from pages.components.plain import plain
 from pages.components.problems import show_problems
 from pages.components.text import say, t
@@ -72,8 +72,10 @@ def _show_skipped(workspace: Workspace, dataset: Dataset, skipped: list[dict[str
             if left.get("text"):
                 st.code(left["text"], language=None, wrap_lines=True)
             key = f"{dataset.name}-{number}"
-            asked = st.text_area(t("rows.question"), key=f"mend-q-{key}", height=80, persist_state="session")
-            answered = st.text_area(t("rows.answer"), key=f"mend-a-{key}", height=80, persist_state="session")
+            asked, answered = (
+                st.text_area(t(f"rows.{part}"), held(field), key=field, height=80, persist_state="session")
+                for part, field in (("question", f"mend-q-{key}"), ("answer", f"mend-a-{key}"))
+            )
             if st.button(t("checks.mend"), key=f"mend-{key}", icon=":material/add:", disabled=not answered.strip()):
                 Draft.open(workspace, dataset).add(single(asked, answered))
                 st.toast(t("checks.mended"))

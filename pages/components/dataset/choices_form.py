@@ -10,7 +10,7 @@ import streamlit as st
 from core.data.files.choices import PAUSE_HOURS, Choices
 from core.data.intake import Peek
 from core.ground.workspace import Workspace
-from pages.components.dataset.kept_form import keep, restore
+from pages.components.dataset.kept_form import held, keep, restore
 from pages.components.problems import show_problems
 from pages.components.text import t
 
@@ -75,17 +75,26 @@ def choose(workspace: Workspace, peeked: Peek, speaker: str, sheets: tuple[str, 
             t("dataset.choice_pause"),
             min_value=0.1,
             max_value=720.0,
+            value=held("choice_pause"),
             step=0.5,
             key="choice_pause",
             help=t("dataset.choice_pause_help"),
             persist_state="session",
         )
         chosen["mask"] = right.toggle(
-            t("dataset.choice_mask"), key="choice_mask", help=t("dataset.choice_mask_help"), persist_state="session"
+            t("dataset.choice_mask"),
+            held("choice_mask"),
+            key="choice_mask",
+            help=t("dataset.choice_mask_help"),
+            persist_state="session",
         )
     if kinds & {"token", "token_end", "stripped"}:
         chosen["strip"] = st.toggle(
-            t("dataset.choice_strip"), key="choice_strip", help=t("dataset.choice_strip_help"), persist_state="session"
+            t("dataset.choice_strip"),
+            held("choice_strip"),
+            key="choice_strip",
+            help=t("dataset.choice_strip_help"),
+            persist_state="session",
         )
     keep(workspace, "choices", list(USUAL))
     return Choices(speaker=speaker, sheets=sheets, **chosen)
@@ -102,6 +111,7 @@ def _segments(name: str, options: tuple[str, ...]) -> str:
     return st.segmented_control(
         t(f"dataset.choice_{name}"),
         options,
+        default=held(f"choice_{name}"),
         format_func=lambda option: t(f"dataset.choice_{name}_{option}"),
         key=f"choice_{name}",
         required=True,

@@ -13,7 +13,7 @@ from core.ground.errors import StudioError
 from core.ground.workspace import Workspace, free_name
 from pages.components.choice import select
 from pages.components.dataset.incoming import choose_file
-from pages.components.dataset.kept_form import keep, restore
+from pages.components.dataset.kept_form import held, keep, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, say, t
@@ -45,6 +45,7 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
         t("dataset.chunk"),
         50,
         100_000,
+        held("corpus_chunk"),
         step=50,
         key="corpus_chunk",
         help=t("dataset.chunk_help"),
@@ -54,13 +55,18 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
         t("dataset.overlap"),
         0,
         50_000,
+        held("corpus_overlap"),
         step=10,
         key="corpus_overlap",
         help=t("dataset.overlap_help"),
         persist_state="session",
     )
     clean = right.toggle(
-        t("dataset.clean_corpus"), key="corpus_clean", help=t("dataset.clean_corpus_help"), persist_state="session"
+        t("dataset.clean_corpus"),
+        held("corpus_clean"),
+        key="corpus_clean",
+        help=t("dataset.clean_corpus_help"),
+        persist_state="session",
     )
     apart = last.toggle(
         t("dataset.corpus_apart"), key="corpus_apart", help=t("dataset.corpus_apart_help"), persist_state="session"
@@ -75,7 +81,11 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
         show_refusal(error)
         wanted = None
     st.text_input(
-        t("dataset.name"), key="corpus_name", placeholder=t("dataset.import_example"), persist_state="session"
+        t("dataset.name"),
+        held("corpus_name"),
+        key="corpus_name",
+        placeholder=t("dataset.import_example"),
+        persist_state="session",
     )
     if st.button(
         t("dataset.corpus_make"),

@@ -19,7 +19,7 @@ from pages.components.choice import select
 from pages.components.dataset.choices_form import choose, choose_sheets, choose_speaker, show_noticed
 from pages.components.dataset.conversation_rows import show_as_chat
 from pages.components.dataset.incoming import choose_file
-from pages.components.dataset.kept_form import keep, restore
+from pages.components.dataset.kept_form import held, keep, place, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, say, t
@@ -47,7 +47,11 @@ def show_import_form(workspace: Workspace, *, first: bool) -> None:
         except StudioError as error:
             show_refusal(error)
     st.text_input(
-        t("dataset.name"), key="import_name", placeholder=t("dataset.import_example"), persist_state="session"
+        t("dataset.name"),
+        held("import_name"),
+        key="import_name",
+        placeholder=t("dataset.import_example"),
+        persist_state="session",
     )
     if st.button(
         t("dataset.import"),
@@ -63,9 +67,11 @@ def show_import_form(workspace: Workspace, *, first: bool) -> None:
 
 def _look(workspace: Workspace, file: Path) -> tuple[Wanted, bool]:
     """Show the beginning of a file as it will be read; what was chosen about it, and whether no guess waits to be confirmed."""
+    formats = ("auto", *FORMATS)
     format_ = st.selectbox(
         t("dataset.format"),
-        ("auto", *FORMATS),
+        formats,
+        place("dataset_format", formats),
         format_func=lambda name: t(f"dataset.format_{name}"),
         key="dataset_format",
         persist_state="session",
@@ -87,8 +93,10 @@ def _look(workspace: Workspace, file: Path) -> tuple[Wanted, bool]:
     if peeked.placeholders:
         st.info(t("dataset.placeholders", found=plain("、".join(peeked.placeholders[:6]))), icon=":material/edit:")
         left, right = st.columns(2)
-        name = left.text_input(t("dataset.fill_name"), key="fill_name", persist_state="session")
-        author = right.text_input(t("dataset.fill_author"), key="fill_author", persist_state="session")
+        name = left.text_input(t("dataset.fill_name"), held("fill_name"), key="fill_name", persist_state="session")
+        author = right.text_input(
+            t("dataset.fill_author"), held("fill_author"), key="fill_author", persist_state="session"
+        )
         wanted = replace(wanted, fill=Fill(name=name.strip(), author=author.strip()))
         peeked = intake.peek(file, wanted)
     if peeked.left_out:
@@ -128,14 +136,17 @@ def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
     }
     restore(workspace, "columns", usual)
     question, answer, system = (
-        place.selectbox(
+        column.selectbox(
             t(f"dataset.column_{part}"),
-            others if part == "system" else names,
+            options,
+            place(key, options),
             format_func=lambda name: name or t("dataset.column_none"),
             key=key,
             persist_state="session",
         )
-        for place, part, key in zip(st.columns(3), ("question", "answer", "system"), usual, strict=True)
+        for column, part, options, key in zip(
+            st.columns(3), ("question", "answer", "system"), (names, names, others), usual, strict=True
+        )
     )
     keep(workspace, "columns", list(usual))
     chosen = Columns(question=question, answer=answer, system=system or None)

@@ -17,6 +17,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.data.storage import short_name
 from core.ground.figures import size
 from core.ground.workspace import Workspace
+from pages.components.dataset.kept_form import held
 from pages.components.plain import plain
 from pages.components.server.uploads import spooled
 from pages.components.text import t
@@ -36,6 +37,7 @@ def choose_file(workspace: Workspace, what: str, kinds: list[str], *, several: b
         st.segmented_control(
             t("dataset.from"),
             ("upload", "path"),
+            default=held(f"{what}_from"),
             format_func=lambda value: t(f"dataset.from_{value}"),
             key=f"{what}_from",
             required=True,
@@ -43,8 +45,9 @@ def choose_file(workspace: Workspace, what: str, kinds: list[str], *, several: b
         )
         == "path"
     ):
-        st.text_input(t("dataset.path"), key=f"{what}_path", placeholder="/root/data/my.jsonl", persist_state="session")
-        entered = st.session_state[f"{what}_path"].strip()
+        key = f"{what}_path"
+        st.text_input(t("dataset.path"), held(key), key=key, placeholder="/root/data/my.jsonl", persist_state="session")
+        entered = st.session_state[key].strip()
         return ([Path(entered).expanduser()] if entered else []), False
     given = st.file_uploader(
         t("dataset.file"), type=kinds, key=f"{what}_file", help=t(f"dataset.{what}_help"), accept_multiple_files=several

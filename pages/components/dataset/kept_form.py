@@ -1,5 +1,10 @@
-"""What is typed into a form is kept on disk, so that a refreshed page or a new tab shows it as it was."""
+"""What is typed into a form is kept on disk, so that a refreshed page or a new tab shows it as it was.
 
+Each widget is also drawn with that value of its own, by `held` or `place`: what is set under its key alone goes to the
+browser once, and is lost where the run that sets it gives way to the next one.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -17,6 +22,17 @@ def restore(workspace: Workspace, form: str, usual: dict[str, Any]) -> None:
     for key in missing:
         value = kept.get(key, usual[key])
         st.session_state[key] = value if usual[key] is None or isinstance(value, type(usual[key])) else usual[key]
+
+
+def held(key: str) -> Any:
+    """What a widget is drawn with: the value that is under its key."""
+    return st.session_state.get(key)
+
+
+def place(key: str, options: Sequence[Any]) -> int:
+    """The same for a choice among options, by its index; the first where the value is none of them."""
+    value = held(key)
+    return options.index(value) if value in options else 0
 
 
 def keep(workspace: Workspace, form: str, keys: list[str]) -> None:

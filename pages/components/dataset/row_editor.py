@@ -14,7 +14,7 @@ from core.ground.text import Text
 from core.ground.workspace import Workspace
 from pages.components.choice import select
 from pages.components.dataset.conversation_rows import edit_row, row_name, show_as_chat, show_as_table
-from pages.components.dataset.kept_form import forget, keep, restore
+from pages.components.dataset.kept_form import forget, held, keep, place, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import say, t
@@ -71,6 +71,7 @@ def _bar(workspace: Workspace, draft: Draft) -> None:
         columns = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
         name = columns[0].text_input(
             t("rows.version_name"),
+            held("version_name"),
             key="version_name",
             placeholder=t("rows.version_example"),
             persist_state="session",
@@ -107,16 +108,17 @@ def _matches(_draft: Draft, stamp: str, find: str, part: Part, case: bool) -> in
 
 
 def _replace_form(draft: Draft, *, counted: bool) -> None:
-    find = st.text_input(t("rows.find"), key="find_text", persist_state="session")
-    put = st.text_input(t("rows.put"), key="put_text", persist_state="session")
+    find = st.text_input(t("rows.find"), held("find_text"), key="find_text", persist_state="session")
+    put = st.text_input(t("rows.put"), held("put_text"), key="put_text", persist_state="session")
     part = st.selectbox(
         t("rows.part"),
         PARTS,
+        place("replace_part", PARTS),
         format_func=lambda name: t(f"rows.part_{name}"),
         key="replace_part",
         persist_state="session",
     )
-    case = st.toggle(t("rows.case"), key="replace_case", persist_state="session")
+    case = st.toggle(t("rows.case"), held("replace_case"), key="replace_case", persist_state="session")
     if (
         find
         and counted
