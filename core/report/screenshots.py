@@ -193,7 +193,7 @@ def _served(workspace: Workspace) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.baseUrlPath", ""],
         cwd=PROJECT,
         env=inherited({"XTUNER_STUDIO_HOME": str(workspace.root)}),
         stdin=subprocess.DEVNULL,

@@ -23,7 +23,7 @@ MINUTE = 60_000
 
 
 class Server:
-    """A Streamlit app in a directory, on a free port; can be killed and started again."""
+    """A Streamlit app in a directory, on a free port, below the path `base`; can be killed and started again."""
 
     def __init__(
         self,
@@ -31,8 +31,10 @@ class Server:
         directory: Path = PROJECT,
         python: str | Path = sys.executable,
         module: str = "streamlit",
+        base: str = "",
     ) -> None:
-        self.environment, self.directory, self.python, self.module = environment, directory, python, module
+        self.environment, self.directory, self.python = environment, directory, python
+        self.module, self.base = module, base
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -40,10 +42,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.base}"
 
     def start(self) -> None:
         options = ["--server.port", str(self.port), "--server.address", "127.0.0.1", "--server.headless", "true"]
+        options += ["--server.baseUrlPath", self.base]
         self.process = subprocess.Popen(
             [self.python, "-m", self.module, "run", "app.py", *options, "--browser.gatherUsageStats", "false"],
             cwd=self.directory,
@@ -67,10 +70,10 @@ class Server:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(*flags: str) -> Iterator[Browser]:
     """A browser without a window."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
         yield opened
         opened.close()
 

@@ -99,9 +99,10 @@ def show_screenshots(run: Run) -> None:
     st.markdown(t("report.shots_intro"))
     with st.container(horizontal=True):
         for number, name in enumerate(screenshots.PAGES):
+            # Beside this page, wherever a proxy has put it.
             where = "" if number == 0 else name
             query = f"shot=1&embed=true&run={run.id}" + ("&lang=en" if language() == "en" else "")
-            st.link_button(t(f"{name}.title"), f"/{where}?{query}", icon=":material/open_in_new:")
+            st.link_button(t(f"{name}.title"), f"./{where}?{query}", icon=":material/open_in_new:")
     for words in screenshots.missing(run, language()):
         st.caption(f":material/hide_image: {plain(words)}")
     taken, when = screenshots.taken(run, language()), screenshots.taken_at(run)

@@ -16,6 +16,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import file_util
 
+from pages.components.server.base import below_base
+
 # Streamlit names its files by their content, so that they may be kept for a year.
 _KEPT = "public, immutable, max-age=31536000"
 _KINDS = {".js", ".css", ".json", ".svg", ".txt"}
@@ -69,10 +71,11 @@ def _encoding(scope: Scope) -> Encoding | None:
 
 def _file(scope: Scope) -> Path | None:
     """Streamlit's file that a request asks for, if it may be answered compressed."""
-    if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith("/static/"):
+    asked = below_base(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else ""
+    if not asked.startswith("/static/"):
         return None
     if "range" in Headers(scope=scope):
         return None
     root = Path(file_util.get_static_dir()).resolve()
-    path = (root / scope["path"].lstrip("/")).resolve()
+    path = (root / asked.lstrip("/")).resolve()
     return path if path.is_relative_to(root / "static") else None

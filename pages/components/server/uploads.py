@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.ground.workspace import Workspace
+from pages.components.server.base import below_base
 
 # Smaller ones cost no memory worth a detour.
 LARGE = 4 << 20
@@ -122,6 +123,6 @@ def _large(scope: Scope) -> str | None:
     """The id of the upload that a request is, where it is a large one."""
     if scope["type"] != "http" or scope["method"] != "PUT":
         return None
-    found = _ADDRESS.fullmatch(scope["path"])
+    found = _ADDRESS.fullmatch(below_base(scope["path"]))
     length = Headers(scope=scope).get("content-length", "")
     return found[1] if found and length.isdecimal() and int(length) > LARGE else None
