@@ -16,6 +16,7 @@ from pages.components.frame import open_page
 from pages.components.live import while_live
 from pages.components.problems import refusals, show_end
 from pages.components.text import t
+from pages.components.unfinished import show_unfinished
 
 workspace = open_page("export")
 run = choose_run(workspace)
@@ -39,8 +40,9 @@ if live:
 elif job and job.status() is not Status.FINISHED:
     export.sweep(run)
     show_end(job)
+unfinished = show_unfinished(run)
 if done:
-    show_made(run, found)
+    show_made(run, found, primary=not unfinished)
 with st.expander(t("export.again"), icon=":material/replay:") if done else st.container():
     if whole:
         st.info(t("export.full"), icon=":material/info:")
@@ -48,7 +50,7 @@ with st.expander(t("export.again"), icon=":material/replay:") if done else st.co
     place = st.container()
     form = choose_form()
     with place:
-        chosen = choose_steps(run, live=live, primary=not done)
+        chosen = choose_steps(run, live=live, primary=not done and not unfinished)
 if chosen:
     with refusals():
         export.start(workspace, run, chosen, checkpoint if "convert" in chosen else None, form)

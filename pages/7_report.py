@@ -12,6 +12,7 @@ from pages.components.report import view
 from pages.components.report.content import show_content, show_notes
 from pages.components.report.publish import show_publish, uploading
 from pages.components.text import t
+from pages.components.unfinished import show_unfinished
 
 workspace = open_page("report")
 run = choose_run(workspace)
@@ -24,6 +25,7 @@ if job or sending:
     # One timer for both; when one is over, the page is drawn anew.
     while_live(True, lambda: [show_progress(live) for live in (job, sending) if live].count(False) == 0)
 
+unfinished = show_unfinished(run)
 report_tab, content_tab, shots_tab, publish_tab = st.tabs(
     [t("report.tab_report"), t("report.tab_content"), t("report.tab_shots"), t("report.tab_publish")], key="report_tab"
 )
@@ -31,7 +33,7 @@ with report_tab:
     report = writeup.there(run)
     if report is None and job is None:
         st.markdown(t("report.none"))
-    view.show_build(workspace, run, report, busy=job is not None)
+    view.show_build(workspace, run, report, busy=job is not None, primary=not unfinished)
     show_notes(run)
     if report is not None:
         view.show_report(report)

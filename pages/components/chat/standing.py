@@ -14,6 +14,7 @@ from core.training.run import Run
 from pages.components.chat.scores import start_scoring
 from pages.components.contents import show_outcome
 from pages.components.text import say, t
+from pages.components.unfinished import show_unfinished
 
 
 def show_standing(workspace: Workspace, run: Run, job: Job | None, *, in_chat: bool) -> bool:
@@ -23,6 +24,8 @@ def show_standing(workspace: Workspace, run: Run, job: Job | None, *, in_chat: b
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(t("chat.being_scored"), width="stretch")
             st.button(t("chat.to_report"), type="primary", disabled=True, key="next")
+        return True
+    if show_unfinished(run):
         return True
     if scores is not None:
         words = f"**{say(diagnose(scores, run).words)}**"

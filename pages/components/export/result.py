@@ -16,15 +16,16 @@ from pages.components.plain import plain, tick
 from pages.components.text import say, t
 
 
-def show_made(run: Run, found: Exported) -> None:
-    """The card of a model that is ready: how large, and how it was proved; and that it can be asked now."""
+def show_made(run: Run, found: Exported, *, primary: bool = True) -> None:
+    """The card of a model that is ready: how large, and how it was proved; and that it can be asked now, which is the
+    page's next step where it is `primary`."""
     merged, proved = found.merged, found.verified
     words = [f"**{t('export.ready')}**", size(merged["bytes"])]
     words.append(say(verdict(proved)) if proved else t("export.not_verified"))
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key="outcome"):
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="made"):
         st.markdown(" · ".join(words), width="stretch")
         # The models are loaded on the way, where memory allows.
-        next_button("chat", t("export.to_chat"), run=run.id, load="1")
+        next_button("chat", t("export.to_chat"), primary=primary, key="next_chat", run=run.id, load="1")
 
 
 def show_export(run: Run, found: Exported) -> None:
@@ -37,7 +38,7 @@ def show_export(run: Run, found: Exported) -> None:
         # Converting gives the whole model.
         made = {"convert": found.merged, "verify": found.verified}
     for column, (step, facts) in zip(st.columns(len(made)), made.items(), strict=True):
-        with column.container(border=True):
+        with column.container(border=True, height="stretch"):
             st.markdown(f"{tick(bool(facts), pending=True)} **{t(f'export.{step}')}**")
             if not facts:
                 st.caption(t("export.not_yet"))

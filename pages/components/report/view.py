@@ -29,8 +29,9 @@ def building(run: Run) -> Job | None:
     return job if job and job.status().live else None
 
 
-def show_build(workspace: Workspace, run: Run, report: Report | None, *, busy: bool) -> None:
-    """The report as one archive and its files, and what builds it: the next step until there is one that is up to date."""
+def show_build(workspace: Workspace, run: Run, report: Report | None, *, busy: bool, primary: bool) -> None:
+    """The report as one archive and its files, and what builds it: where the next step is here (`primary`), that until
+    there is one that is up to date."""
     chromium = browser.find() is not None
     good = report is not None and not busy and not writeup.outdated(run)
     if report is not None and not busy:
@@ -38,10 +39,10 @@ def show_build(workspace: Workspace, run: Run, report: Report | None, *, busy: b
         st.markdown(t("report.there", when=when) if good else t("report.outdated", when=when))
     with st.container(horizontal=True, vertical_alignment="center"):
         if report is not None:
-            _downloads(report, run.id, primary=good)
+            _downloads(report, run.id, primary=primary and good)
         pictured = st.button(
             t("report.build_pictured"),
-            type="primary" if chromium and not good else "secondary",
+            type="primary" if primary and chromium and not good else "secondary",
             icon=":material/photo_camera:",
             disabled=busy or not chromium,
             help=t("report.build_pictured_help") if chromium else say(browser.HOW),
@@ -49,7 +50,7 @@ def show_build(workspace: Workspace, run: Run, report: Report | None, *, busy: b
         )
         words_alone = st.button(
             t("report.build_plain") if chromium else t("report.build"),
-            type="secondary" if chromium or good else "primary",
+            type="primary" if primary and not chromium and not good else "secondary",
             icon=":material/edit_document:",
             disabled=busy,
             key="build_report",
