@@ -34,8 +34,12 @@ if found:
     if not ask_to_execute(workspace, config):
         forecast = show_verdict(workspace, config, broken)
 if usable and data:
-    with st.expander(t("config.new"), expanded=not found, icon=":material/add:"):
-        new_tab, presets_tab, files_tab = st.tabs([t("config.tab_new"), t("config.tab_presets"), t("config.tab_files")])
+    # Drawn when it is opened: the presets alone are hundreds. The first config closes it.
+    key = "new_config" if found else "first_config"
+    lid = st.expander(t("config.new"), expanded=not found, icon=":material/add:", key=key, on_change="rerun")
+    if lid.open:
+        names = [t(f"config.tab_{tab}") for tab in ("new", "presets", "files")]
+        new_tab, presets_tab, files_tab = lid.tabs(names)
         with new_tab:
             show_new(workspace, usable, data, first=not found)
         with presets_tab:

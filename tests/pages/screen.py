@@ -19,6 +19,14 @@ def open_page(name: str, **query: str) -> AppTest:
     return app
 
 
+def lid(app: AppTest, key: str) -> AppTest:
+    """The page with the lid `key` open: what is under it is drawn only then."""
+    app.session_state[key] = True
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
 def texts(app: AppTest) -> str:
     """All words on the screen that are not in a table, one element a line."""
     kinds = ("markdown", "caption", "text", "info", "success", "warning", "error", "title", "subheader", "code")

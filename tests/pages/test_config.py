@@ -14,7 +14,7 @@ from core.jobs.job import wait_until
 from pages.components.config import preflight
 from tests.conftest import PATIENCE
 from tests.core.forecast.test_preflight import MACHINE, changed
-from tests.pages.screen import open_page, primary, texts
+from tests.pages.screen import lid, open_page, primary, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -28,7 +28,7 @@ def test_an_empty_workspace_says_what_to_do():
 @pytest.mark.usefixtures("small_model", "dataset")
 @pytest.mark.parametrize("recipe", ["fast", "course"])
 def test_a_config_is_made(workspace, recipe):
-    page = open_page("config")
+    page = lid(open_page("config"), "new_config")
     page.selectbox(key="config_recipe").set_value(recipe).run()
     page.button(key="make_config").click().run()
     made = configs.every(workspace)
@@ -158,7 +158,7 @@ def test_saved_under_another_name_and_as_a_recipe(workspace, config):
     page.text_input(key="recipe_name").set_value("mine").run()
     page.button(key="save_recipe").click().run()
     assert [recipe.name for recipe in own_recipe.every(workspace)] == ["mine"]
-    page = open_page("config")
+    page = lid(open_page("config"), "new_config")
     page.selectbox(key="config_recipe").set_value("mine").run()
     page.button(key="make_config").click().run()
     assert page.selectbox(key="config").value == "assistant-mine"
@@ -166,7 +166,7 @@ def test_saved_under_another_name_and_as_a_recipe(workspace, config):
 
 @pytest.mark.usefixtures("config")
 def test_presets_are_searched():
-    page = open_page("config")
+    page = lid(open_page("config"), "new_config")
     page.text_input(key="preset_words").set_value("qwen medical").run()
     assert any("共 589 个" in caption.value for caption in page.caption)
     shown = page.dataframe[0].value

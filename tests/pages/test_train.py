@@ -18,7 +18,7 @@ from core.report.outline import Outline
 from core.training import run as runs
 from pages.components.train import start_form
 from pages.components.train.answers import whole
-from tests.pages.screen import cells, open_page, primary, texts
+from tests.pages.screen import cells, lid, open_page, primary, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -182,14 +182,6 @@ def test_the_chosen_run_is_that_of_the_address(workspace, config, fake_engine):
 def spec(page):
     """The run's chart, as the browser gets it."""
     return json.loads(page.get("plotly_chart")[0].proto.spec)
-
-
-def lid(page, key):
-    """Open what is under a lid."""
-    page.session_state[key] = True
-    page.run()
-    assert not page.exception
-    return page
 
 
 def test_a_chart_of_a_run_over_iterations_and_over_time(finished_run):

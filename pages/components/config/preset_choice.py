@@ -15,8 +15,9 @@ from core.models.model import Model
 from pages.components.choice import choose, select
 from pages.components.plain import DONE
 from pages.components.problems import refusals
-from pages.components.text import say, t
+from pages.components.text import language, say, t
 
+COLUMNS = ("preset", "model", "method", "fits_model", "fits_machine", "kind", "data", "notes")
 METHODS = ("qlora", "lora", "full")
 
 
@@ -65,17 +66,26 @@ def show_catalogue(workspace: Workspace, model: Model | None) -> None:
     memory = _memory_mb()
     if model is not None:
         found.sort(key=lambda preset: not preset.fits(model.architecture))
+    # Of hundreds of rows, the words are asked for once.
+    spoken, names = language(), [t(f"config.column_{name}") for name in COLUMNS]
+    kinds = {kind: t(f"config.kind_{kind}") for kind in {preset.kind for preset in found}}
     rows = [
-        {
-            t("config.column_preset"): preset.name,
-            t("config.column_model"): preset.model,
-            t("config.column_method"): preset.method,
-            t("config.column_fits_model"): _yes(preset.fits(model.architecture) if model else None),
-            t("config.column_fits_machine"): _yes(fits_machine(preset, model, memory)),
-            t("config.column_kind"): t(f"config.kind_{preset.kind}"),
-            t("config.column_data"): say(preset.data),
-            t("config.column_notes"): " · ".join(say(note) for note in preset.notes),
-        }
+        dict(
+            zip(
+                names,
+                (
+                    preset.name,
+                    preset.model,
+                    preset.method,
+                    _yes(preset.fits(model.architecture) if model else None),
+                    _yes(fits_machine(preset, model, memory)),
+                    kinds[preset.kind],
+                    preset.data.in_(spoken),
+                    " · ".join(note.in_(spoken) for note in preset.notes),
+                ),
+                strict=True,
+            )
+        )
         for preset in found
     ]
     st.caption(t("config.found", count=len(found), all=len(catalogue(xtuner))))
