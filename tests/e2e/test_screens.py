@@ -1,86 +1,218 @@
-"""What a learner looks for is in the first screen, and the next step is the one blue button: the pages of a run in a real
-browser, at 1440 and at 420 wide, from an empty workspace to a training that goes on, which is a fake.
+"""The walk through all pages at every stage of the assignment, in a real browser, at 1440 and at 420 wide: what a learner
+looks for lies in the first screen, the next step is the one blue button and lies there too, nothing scrolls sideways.
+
+The training is a fake and the workspace grows under one server; where a page changes its mind about the next step, the
+table of its stage says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
+from core.engine import checkup, interpreter
+from core.ground.files import write_json
+from core.ground.workspace import Workspace
+from core.jobs.job import Status, wait_until
+from core.report import writeup
+from core.training import run as runs
 from pages.components.text import catalogue
+from tests.conftest import ended
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
 WORDS = catalogue("zh")
+PAGES = ("setup", "dataset", "config", "train", "export", "chat", "report")
 HEIGHT = 900
-WIDTHS = (1440, 420)
-MAIN = "[data-testid=stMainBlockContainer]"
-CHART, ANSWERS = ".js-plotly-plot", f"strong:text-is('{WORDS['answers.title']}')"
+WIDE, NARROW = 1440, 420
+SECONDS = 30.0
+CARD, VERDICT, MADE = ".st-key-outcome", ".st-key-verdict", ".st-key-made"
+CHART, ASK = ".js-plotly-plot", "[data-testid=stChatInput]"
+# A heading in bold, by its words.
+ANSWERS = f"strong={WORDS['answers.title']}"
+# A chart may be cut off at the end of a phone's screen: of the loss so much has to be in it.
+LEAST = {CHART: 200}
+# What stands in the main part: each blue button's words with its end, the end of each thing that is looked for, the width.
+LOOK = """
+([things, least]) => {
+    const main = document.querySelector('[data-testid=stMainBlockContainer]');
+    const end = (node, least) => { const box = node.getBoundingClientRect(); return box.top + Math.min(box.height, least ?? 1e9) };
+    const words = node => [...node.querySelectorAll('p')].map(part => part.innerText.trim()).join(' ');
+    const blue = [...main.querySelectorAll('[data-testid^=stBaseButton-primary]')].filter(node => node.checkVisibility());
+    const every = thing => thing.startsWith('strong=')
+        ? [...main.querySelectorAll('strong')].filter(node => node.innerText.trim() === thing.slice(7))
+        : document.querySelectorAll(thing);
+    const seen = ([one]) => one && one.checkVisibility() ? one : null;
+    return {
+        title: main.querySelector('h1')?.innerText.trim(),
+        quiet: !!document.querySelector('[data-test-script-state=notRunning]'),
+        blue: blue.map(node => [words(node), end(node)]),
+        things: things.map(thing => { const node = seen(every(thing)); return node && end(node, least[thing]) }),
+        wide: (document.querySelector('[data-testid=stMain]') ?? document.body).scrollWidth,
+    };
+}
+"""
 
 
-class Screens:
-    """The pages of a run, as somebody sees them who goes from one to the other."""
+@dataclass
+class Walk:
+    """Somebody who goes from page to page by the menu, and what they find wrong."""
 
-    def __init__(self, tab: Page, url: str) -> None:
-        self.tab, self.url = tab, url
+    tab: Page
+    url: str
+    # What the blue button of each page says, and what has to be in view beside it; each stage changes some of it.
+    blue: dict[str, str] = field(default_factory=dict)
+    things: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
 
-    def look(self, page: str, blue: str, *seen: str, tops: dict[str, int] | None = None) -> None:
-        """Open a page: its one blue button is called `blue` and lies in the first screen of both sizes, and so does what
-        the selectors in `seen` find. `tops`: how far down it may begin on a phone, where less than all of it is in view.
-        """
-        self.tab.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
-        self.tab.goto(f"{self.url}/{page}")
-        button = self.tab.locator(f"{MAIN} [data-testid=stBaseButton-primary]:visible")
-        expect(button).to_have_text([blue], use_inner_text=False, timeout=MINUTE)
-        for selector in seen:
-            expect(self.tab.locator(selector).first).to_be_visible(timeout=MINUTE)
-        expect(self.tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
-        for width in WIDTHS:
-            self.tab.set_viewport_size({"width": width, "height": HEIGHT})
-            self.tab.wait_for_timeout(200)
-            for selector in (f"{MAIN} [data-testid=stBaseButton-primary]:visible", *seen):
-                box = self.tab.locator(selector).first.bounding_box()
-                least = (tops or {}).get(selector) if width == WIDTHS[1] else None
-                end = box["y"] + (least if least is not None else box["height"])
-                assert end <= HEIGHT, (page, width, selector, box)
-            wide = self.tab.evaluate("document.querySelector('[data-testid=stMain], body').scrollWidth")
-            assert wide <= width, (page, width, "it scrolls sideways")
+    def come(self) -> None:
+        """Open the first page, as in a new tab."""
+        self.tab.goto(self.url)
+        self.tab.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=MINUTE)
+
+    def through(self, stage: str, blue: Mapping[str, str], things: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """All pages at one stage."""
+        self.blue |= blue
+        self.things |= things or {}
+        for page in PAGES:
+            self.tab.set_viewport_size({"width": WIDE, "height": HEIGHT})
+            link = self.tab.get_by_test_id("stSidebarNavLink").nth(PAGES.index(page))
+            link.click(timeout=MINUTE)
+            for width in (WIDE, NARROW):
+                self.tab.set_viewport_size({"width": width, "height": HEIGHT})
+                found: list[str] = []
+                if not wait_until(partial(self._right, page, width, found), SECONDS):
+                    self.wrong += [f"{stage}, {page}, {width}: {problem}" for problem in found]
+
+    def _right(self, page: str, width: int, found: list[str]) -> bool:
+        """Whether a page is as it should be; what is wrong with it goes into `found`."""
+        least = LEAST if width == NARROW else {}
+        # Text has its place on a wide screen; on a phone what is in two columns comes one after the other.
+        things = [thing for thing in self.things.get(page, ()) if width == WIDE or thing not in (ANSWERS,)]
+        self.tab.wait_for_timeout(100)
+        look: dict[str, Any] = self.tab.evaluate(LOOK, [things, least])
+        found.clear()
+        if look["title"] != WORDS[f"{page}.title"] or not look["quiet"]:
+            found.append(f"the page is not there: {look['title']}")
+        if [words for words, _ in look["blue"]] != [self.blue[page]]:
+            found.append(f"blue is {look['blue']} and should be {self.blue[page]}")
+        ends = [*((words, end) for words, end in look["blue"]), *zip(things, look["things"], strict=True)]
+        found += [f"{thing} ends at {end}" for thing, end in ends if end is None or end > HEIGHT]
+        if look["wide"] > width:
+            found.append("it scrolls sideways")
+        return not found
 
 
-@pytest.fixture
-def screens(workspace) -> Iterator[Screens]:
+@contextmanager
+def walking(workspace: Workspace) -> Iterator[Walk]:
+    """A browser on a server of its own."""
     server = Server({"XTUNER_STUDIO_HOME": str(workspace.root)})
     server.start()
     try:
         with chromium() as browser:
-            yield Screens(browser.new_context(locale="zh-CN").new_page(), server.url)
+            tab = browser.new_context(locale="zh-CN", viewport={"width": WIDE, "height": HEIGHT}).new_page()
+            walk = Walk(tab, server.url)
+            walk.come()
+            yield walk
+            assert tab.get_by_test_id("stException").count() == 0
     finally:
         server.kill()
 
 
-def blue(key: str, icon: str, **values: str) -> str:
-    """What a button says, with the name of its icon, which is a word to the browser."""
-    return f"{icon}{WORDS[key].format(**values)}"
+def to(page: str) -> str:
+    """The words of a button that leads to a page."""
+    return WORDS["contents.go"].format(page=WORDS[f"{page}.title"])
 
 
-NEXT = "arrow_forward"
-TO_TRAIN = blue("contents.go", NEXT, page=WORDS["train.title"])
-START = blue("train.start", "play_arrow")
+def check_the_engine(workspace: Workspace) -> None:
+    """As after the thorough check, which takes half a minute."""
+    engine = interpreter.in_use(workspace)
+    found = checkup.Checkup(time=1.0, loads=[], cuda={"devices": []}, xtuner_version="", xtuner_help="")
+    write_json(checkup._file(workspace, engine.python), {**asdict(found), "stamp": engine.stamp})
 
 
-def test_with_nothing_with_a_config_and_while_it_trains(request, screens):
+def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[..., None]) -> None:
     there = request.getfixturevalue
-    screens.look("train", blue("contents.go", NEXT, page=WORDS["config.title"]))
-    for page in ("export", "chat", "report"):
-        screens.look(page, TO_TRAIN)
-    there("config")
-    screens.look("train", START)
+    with walking(workspace) as walk:
+        walk.through(
+            "empty",
+            {
+                "setup": WORDS["demo.run"],
+                "dataset": WORDS["dataset.make"],
+                "config": to("setup"),
+                "train": to("config"),
+                **dict.fromkeys(("export", "chat", "report"), to("train")),
+            },
+            {
+                "setup": (".st-key-demo_nickname input",),
+                "dataset": (".st-key-dataset_nickname input",),
+                **dict.fromkeys(("config", "train", "export", "chat", "report"), (CARD,)),
+            },
+        )
+        there("small_model")
+        check_the_engine(workspace)
+        walk.through("model", {"setup": to("dataset"), "config": to("dataset")}, {"setup": ()})
 
-    # It is stopped at the end, however slow the machine.
-    there("fake_engine")("slow", iters=20_000)
-    there("running_run")
-    # Of the chart a phone's first screen has the loss at least.
-    screens.look("train", WORDS["train.to_export"], CHART, tops={CHART: 200})
-    screens.tab.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
-    expect(screens.tab.locator(ANSWERS).first).to_be_visible(timeout=MINUTE)
-    assert screens.tab.locator(ANSWERS).first.bounding_box()["y"] < HEIGHT - 200
+        there("dataset")
+        walk.through(
+            "dataset",
+            {"setup": to("config"), "dataset": WORDS["dataset.to_config"], "config": WORDS["config.make"]},
+            {"dataset": (CARD,), "config": ()},
+        )
+        config = there("config")
+        walk.through(
+            "config",
+            {"setup": to("train"), "config": WORDS["config.to_train"], "train": WORDS["train.start"]},
+            {"config": (VERDICT,), "train": ()},
+        )
+        # It is stopped below, however slow the machine.
+        fake_engine("slow", iters=20_000)
+        run = runs.start(workspace, config.name)
+        assert wait_until(lambda: len(run.metrics().read()) >= 6, 30), run.job.log_tail()
+        walk.through(
+            "running",
+            {"train": WORDS["train.to_export"], **dict.fromkeys(("export", "chat", "report"), to("train"))},
+            {"train": (CHART, ANSWERS)},
+        )
+        run.stop()
+        assert ended(run.job) is Status.KILLED, run.job.log_tail()
+        made = {
+            "export": WORDS["export.all"],
+            "chat": WORDS["chat.to_score"],
+            "report": WORDS["report.build_pictured"],
+        }
+        walk.through(
+            "stopped",
+            {"train": WORDS["monitor.resume"], **made},
+            {"export": (), "chat": (ASK,), "report": ()},
+        )
+        fake_engine("ok", iters=12)
+        there("finished_run")
+        # Somebody who comes back; a tab that stays open stays with the run that it shows.
+        walk.come()
+        walk.through("finished", {"setup": to("export"), "train": WORDS["train.to_export"]}, {"train": (CARD, CHART)})
+
+        run = there("exported_run")
+        kept = workspace.root / "scored"
+        kept.mkdir()
+        for part in ("scores.json", "scores"):
+            (run.path / part).rename(kept / part)
+        walk.through(
+            "exported",
+            {"setup": to("chat"), "train": WORDS["train.to_chat"], "export": WORDS["export.to_chat"]},
+            {"export": (MADE,)},
+        )
+        for part in kept.iterdir():
+            part.rename(run.path / part.name)
+        walk.through(
+            "scored",
+            {"setup": to("report"), "train": WORDS["train.to_report"], "chat": WORDS["chat.to_report"]},
+            {"chat": (CARD, ASK)},
+        )
+        assert writeup.start(workspace, run, "zh").wait(180) is Status.FINISHED
+        walk.through("report", {"report": WORDS["report.archive"]})
+    assert not walk.wrong, "\n".join(walk.wrong)

@@ -33,12 +33,10 @@ def show_outcome_of(workspace: Workspace, run: Run, *, primary: bool = True) -> 
         show_outcome(_learned(run), page, t(f"train.to_{page}"), primary=primary)
         return
     box = st.warning if state.status is Status.KILLED else st.error
-    if state.reason:
-        box(plain(say(state.reason)), icon=":material/info:")
-    if not can_go_on(run):
-        return
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button(
+        if state.reason:
+            box(plain(say(state.reason)), icon=":material/info:")
+        if can_go_on(run) and st.button(
             t("monitor.resume"),
             type="primary" if primary else "secondary",
             icon=":material/resume:",
