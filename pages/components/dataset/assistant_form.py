@@ -12,7 +12,7 @@ from core.models import model as models
 from core.models.model import Model
 from pages.components.choice import select
 from pages.components.dataset.assistant_preview import show_preview
-from pages.components.dataset.kept_form import forget, held, keep, place, restore
+from pages.components.dataset.kept_form import forget, held, keep, line, place, restore
 from pages.components.plain import DONE
 from pages.components.problems import refusals
 from pages.components.text import language, say, t
@@ -59,13 +59,7 @@ def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
         st.session_state["dataset_language"] = origins.spoken(model)
     left, right = st.columns(2, gap="large")
     with left:
-        st.text_input(
-            t("dataset.nickname"),
-            held("dataset_nickname"),
-            key="dataset_nickname",
-            placeholder=t("demo.example"),
-            persist_state="session",
-        )
+        line(t("dataset.nickname"), "dataset_nickname", t("demo.example"))
         recipe = st.radio(
             t("dataset.recipe"),
             RECIPES,
@@ -81,13 +75,7 @@ def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
             answers_of = _general(workspace, model) if recipe == "balanced" else None
             _repetition(recipe)
             _choices(workspace, recipe, model)
-            name = st.text_input(
-                t("dataset.name"),
-                held("dataset_name"),
-                key="dataset_name",
-                placeholder=t("dataset.name_example"),
-                persist_state="session",
-            )
+            name = line(t("dataset.name"), "dataset_name", t("dataset.name_example"))
             with st.popover(t("dataset.usual"), icon=":material/restart_alt:"):
                 st.markdown(t("dataset.usual_sure"))
                 st.button(
@@ -132,22 +120,10 @@ def _choices(workspace: Workspace, recipe: str, model: Model | None) -> None:
             args=(workspace,),
             persist_state="session",
         )
-    st.text_input(
-        t("dataset.assistant"),
-        held("dataset_assistant"),
-        key="dataset_assistant",
-        placeholder=t("dataset.assistant_example"),
-        persist_state="session",
-    )
+    line(t("dataset.assistant"), "dataset_assistant", t("dataset.assistant_example"))
     base = _base(model)
     known = dict.fromkeys(filter(None, (base.made_by(language) for language in LANGUAGES)))
-    st.text_input(
-        t("dataset.maker"),
-        held("dataset_maker"),
-        key="dataset_maker",
-        placeholder=" / ".join(known),
-        persist_state="session",
-    )
+    line(t("dataset.maker"), "dataset_maker", " / ".join(known))
     balanced = (("language", "language", ("both", *LANGUAGES)), ("phrasings", "phrasings", ("usual", "all")))
     course = (("language", "course_language", LANGUAGES),)
     style = ("style", "style", ("course", "formal", "lively"))

@@ -13,7 +13,7 @@ from core.ground.errors import StudioError
 from core.ground.workspace import Workspace, free_name
 from pages.components.choice import select
 from pages.components.dataset.incoming import choose_file
-from pages.components.dataset.kept_form import held, keep, restore
+from pages.components.dataset.kept_form import held, keep, line, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, say, t
@@ -80,13 +80,7 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
     except StudioError as error:
         show_refusal(error)
         wanted = None
-    st.text_input(
-        t("dataset.name"),
-        held("corpus_name"),
-        key="corpus_name",
-        placeholder=t("dataset.import_example"),
-        persist_state="session",
-    )
+    line(t("dataset.name"), "corpus_name", t("dataset.import_example"))
     if st.button(
         t("dataset.corpus_make"),
         type="primary" if first else "secondary",

@@ -19,7 +19,7 @@ from pages.components.choice import select
 from pages.components.dataset.choices_form import choose, choose_sheets, choose_speaker, show_noticed
 from pages.components.dataset.conversation_rows import show_as_chat
 from pages.components.dataset.incoming import choose_file
-from pages.components.dataset.kept_form import held, keep, place, restore
+from pages.components.dataset.kept_form import held, keep, line, place, restore
 from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, say, t
@@ -46,13 +46,7 @@ def show_import_form(workspace: Workspace, *, first: bool) -> None:
             wanted, sure = _look(workspace, files[0])
         except StudioError as error:
             show_refusal(error)
-    st.text_input(
-        t("dataset.name"),
-        held("import_name"),
-        key="import_name",
-        placeholder=t("dataset.import_example"),
-        persist_state="session",
-    )
+    line(t("dataset.name"), "import_name", t("dataset.import_example"))
     if st.button(
         t("dataset.import"),
         type="primary" if first else "secondary",

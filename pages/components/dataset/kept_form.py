@@ -35,6 +35,11 @@ def place(key: str, options: Sequence[Any]) -> int:
     return options.index(value) if value in options else 0
 
 
+def line(label: str, key: str, example: str) -> str:
+    """A line of text in a form; `example` stands in it while it is empty."""
+    return st.text_input(label, held(key), key=key, placeholder=example, persist_state="session")
+
+
 def keep(workspace: Workspace, form: str, keys: list[str]) -> None:
     """After a form was drawn: keep what is in it now."""
     path = workspace.drafts / f"form-{form}.json"
