@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import file_util
 
-from pages.components.server.base import below_base
+from pages.components.server.location import below_base
 
 # Streamlit names its files by their content, so that they may be kept for a year.
 _KEPT = "public, immutable, max-age=31536000"

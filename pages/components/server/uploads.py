@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.ground.workspace import Workspace
-from pages.components.server.base import below_base
+from pages.components.server.location import below_base
 
 # Smaller ones cost no memory worth a detour.
 LARGE = 4 << 20

@@ -3,7 +3,7 @@
 import pytest
 from streamlit import config
 
-from pages.components.server.base import below_base
+from pages.components.server.location import below_base
 
 
 @pytest.fixture(params=["", "studio", "/one/two/"])
