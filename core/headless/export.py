@@ -6,7 +6,7 @@ from core.export import export
 from core.export.gguf import conversion
 from core.export.gguf import verdict as of_gguf
 from core.export.gguf.conversion import Made
-from core.export.gguf.modelfile import name_of, ollama_lines
+from core.export.gguf.modelfile import first_question, name_of, ollama_lines
 from core.export.verdict import causes, verdict
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, Answer, Command, Options, Table, show_progress
@@ -79,7 +79,7 @@ def export_gguf(workspace: Workspace, options: Options) -> Answer:
                 "bytes": made.bytes,
                 "seconds": made.seconds,
                 "verified": made.verified and _of_gguf(run, made),
-                "ollama": ollama_lines(name, made.kind),
+                "ollama": ollama_lines(name, made.kind, first_question(run.questions)),
             }
             for made in files
         ],

@@ -4,7 +4,7 @@ from core.chat import gguf_score
 from core.export.export import asked
 from core.export.gguf import conversion
 from core.export.gguf.conversion import Made
-from core.export.gguf.modelfile import name_of, ollama_lines
+from core.export.gguf.modelfile import first_question, name_of, ollama_lines
 from core.export.gguf.verdict import verdict
 from core.ground.figures import share, size
 from core.report.markup import table
@@ -18,7 +18,8 @@ def gguf(draft: Draft) -> list[str]:
     if not files:
         return []
     head = [say("类型", "type"), say("文件", "file"), say("大小", "size"), say("用时", "time"), "llama.cpp"]
-    lines = ollama_lines(name_of(draft.run.nickname, draft.run.id), files[-1].kind)
+    run = draft.run
+    lines = ollama_lines(name_of(run.nickname, run.id), files[-1].kind, first_question(run.questions))
     parts = [
         say(
             "合并后的模型写成了 GGUF 文件：Ollama、LM Studio、llama.cpp 都能打开，不需要 Python，也不需要显卡。",

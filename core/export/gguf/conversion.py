@@ -17,7 +17,7 @@ from core.engine.failures.reasons import reason
 from core.export.export import exported
 from core.export.gguf import llama_cpp
 from core.export.gguf.families import refusal
-from core.export.gguf.modelfile import modelfile, name_of, readme
+from core.export.gguf.modelfile import first_question, modelfile, name_of, readme
 from core.export.prompt import exchanges, talks
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
@@ -168,7 +168,7 @@ def _beside(run: Run, kind: str) -> dict[str, str]:
     template = run.template if talks(run) else None
     return {
         "Modelfile": modelfile(file, template, _ends(run)),
-        "README.md": readme(title(run), file, name, kind),
+        "README.md": readme(title(run), file, name, kind, first_question(run.questions)),
     }
 
 

@@ -51,22 +51,27 @@ def name_of(nickname: str | None, run: str) -> str:
     return f"{plain}-assistant" if plain else re.sub(r"[^a-z0-9]+", "-", run.lower()).strip("-")
 
 
-def ollama_lines(name: str, kind: str) -> list[str]:
+def first_question(questions: Sequence[str]) -> str:
+    """What to ask it at home: the first of a run's questions that may stand between double quotes in any shell."""
+    return next((one for one in questions if not set(one) & set('"$`\\!%\r\n')), "你是谁？")
+
+
+def ollama_lines(name: str, kind: str, question: str) -> list[str]:
     """The commands to type in the directory, once Ollama is installed; of the exact file also the quantising one."""
-    lines = [f"ollama create {name} -f Modelfile", f'ollama run {name} "你是谁？"', f"ollama run {name}"]
+    lines = [f"ollama create {name} -f Modelfile", f'ollama run {name} "{question}"', f"ollama run {name}"]
     if kind == "f16":
         lines.append(f"ollama create {name}-q4 --quantize q4_K_M -f Modelfile")
     return lines
 
 
-def other_lines(file: str) -> list[str]:
+def other_lines(file: str, question: str) -> list[str]:
     """The same with LM Studio and with llama.cpp, which read the chat template in the file."""
-    return [f"lms import {file}", f'llama-cli -m {file} -cnv --temp 0 -p "你是谁？"']
+    return [f"lms import {file}", f'llama-cli -m {file} -cnv --temp 0 -p "{question}"']
 
 
-def readme(title: str, file: str, name: str, kind: str) -> str:
+def readme(title: str, file: str, name: str, kind: str, question: str) -> str:
     """The README.md in both languages."""
-    studio, cpp = other_lines(file)
+    studio, cpp = other_lines(file, question)
     return "\n".join(
         [
             f"# {title}",
@@ -74,7 +79,7 @@ def readme(title: str, file: str, name: str, kind: str) -> str:
             "用 Ollama（https://ollama.com），在这个目录里： · With Ollama, in this directory:",
             "",
             "```bash",
-            *ollama_lines(name, kind),
+            *ollama_lines(name, kind, question),
             "```",
             "",
             "用 LM Studio，导入后在对话页选它： · With LM Studio, then choose it in its chat:",

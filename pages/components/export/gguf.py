@@ -7,7 +7,7 @@ from core.export.export import Exported
 from core.export.gguf import conversion, llama_cpp
 from core.export.gguf.conversion import Made
 from core.export.gguf.families import refusal
-from core.export.gguf.modelfile import name_of, ollama_lines, other_lines
+from core.export.gguf.modelfile import first_question, name_of, ollama_lines, other_lines
 from core.export.gguf.parcel import MOST_BYTES, fetch_lines, parcel, time_for
 from core.export.gguf.verdict import verdict
 from core.ground.figures import duration, share, size
@@ -128,5 +128,6 @@ def _show_file(run: Run, made: Made) -> None:
             st.caption(t("export.gguf.too_large"))
         st.code("\n".join(fetch_lines(made.path)), language="bash", wrap_lines=True)
         st.caption(t("export.gguf.at_home"))
-        lines = ollama_lines(name_of(run.nickname, run.id), made.kind) + other_lines(made.path.name)
+        question = first_question(run.questions)
+        lines = ollama_lines(name_of(run.nickname, run.id), made.kind, question) + other_lines(made.path.name, question)
         st.code("\n".join(lines), language="bash", wrap_lines=True)

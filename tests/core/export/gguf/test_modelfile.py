@@ -6,7 +6,15 @@ import re
 import pytest
 
 from core.engine.presets import PromptTemplate, prompt_templates
-from core.export.gguf.modelfile import go_template, modelfile, name_of, ollama_lines, other_lines, readme
+from core.export.gguf.modelfile import (
+    first_question,
+    go_template,
+    modelfile,
+    name_of,
+    ollama_lines,
+    other_lines,
+    readme,
+)
 from core.models.chat_template import Exchange
 from core.models.form import PROOFS
 
@@ -81,8 +89,16 @@ def test_a_name_that_ollama_takes(nickname, name):
 
 
 def test_what_is_typed():
-    assert ollama_lines("n", "q8_0")[0] == "ollama create n -f Modelfile"
-    assert not any("quantize" in line for line in ollama_lines("n", "q8_0"))
-    assert ollama_lines("n", "f16")[-1] == "ollama create n-q4 --quantize q4_K_M -f Modelfile"
-    page = readme("小明的小助手", "x.gguf", "n", "f16")
-    assert all(line in page for line in (*ollama_lines("n", "f16"), *other_lines("x.gguf"), "# 小明的小助手"))
+    assert ollama_lines("n", "q8_0", "q")[0] == "ollama create n -f Modelfile"
+    assert not any("quantize" in line for line in ollama_lines("n", "q8_0", "q"))
+    assert ollama_lines("n", "f16", "q")[-1] == "ollama create n-q4 --quantize q4_K_M -f Modelfile"
+    page = readme("小明的小助手", "x.gguf", "n", "f16", "q")
+    assert all(line in page for line in (*ollama_lines("n", "f16", "q"), *other_lines("x.gguf", "q"), "# 小明的小助手"))
+
+
+def test_at_home_it_is_asked_what_it_was_taught_in_its_own_language():
+    taught = ("Please introduce yourself.", "What is your task?")
+    assert ollama_lines("n", "q8_0", first_question(taught))[1] == 'ollama run n "Please introduce yourself."'
+    # Nothing that a shell would run, or that would end the quotes.
+    assert first_question(('a"; b', "$(c)", "`d`", "e\\", "f?")) == "f?"
+    assert first_question(()) == "你是谁？"
