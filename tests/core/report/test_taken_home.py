@@ -37,7 +37,7 @@ def told(workspace, run, language):
 
 @pytest.mark.parametrize(
     ("language", "unasked", "costs"),
-    [("zh", "没有核对", "量化的代价"), ("en", "not checked", "what quantising costs: 75%")],
+    [("zh", "没有核对", "量化的代价"), ("en", "not checked", "cost of quantization: the answers agree for 75%")],
 )
 def test_files_sizes_seconds_and_what_quantising_costs(workspace, home, language, unasked, costs):
     section, whole = told(workspace, home, language)
