@@ -6,6 +6,7 @@ import time
 import pytest
 
 from core.export import export
+from core.export.export import asked
 from core.export.gguf import conversion
 from core.ground.files import read_json, write_json
 from core.jobs.job import Job, Status
@@ -89,10 +90,13 @@ def test_a_gguf_file_to_take_home(workspace, exported_run):
     assert "rsync -rP" in shown
     found = {
         "same_prompts": True, "same_chat": True, "same_tokens": False, "exact": False, "near_ties": 0, "share": 0.5,
-        "nickname": None, "ok": True, "answers": [{"merged": "我是小明的小助手", "gguf": "我是小明"}],
+        "nickname": None, "ok": True, "answers": [{"merged": "我是小明的小助手", "gguf": "我是小明"}] * len(asked(exported_run)),
     }  # fmt: skip
     write_json(made.path.with_name("verified.json"), found)
-    assert "相同的词元占 50%" in texts(open_page("export"))
+    page = open_page("export")
+    assert "相同的词元占 50%" in texts(page)
+    # Each answer beside its question.
+    assert list(page.table[-1].value.iloc[:, 0]) == list(asked(exported_run))
     assert workspace.root in made.path.parents
 
 

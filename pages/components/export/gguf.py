@@ -3,14 +3,14 @@
 import streamlit as st
 
 from core.chat import gguf_score
-from core.export.export import Exported
+from core.export.export import Exported, asked
 from core.export.gguf import conversion, llama_cpp
 from core.export.gguf.conversion import Made
 from core.export.gguf.families import refusal
 from core.export.gguf.modelfile import first_question, name_of, ollama_lines, other_lines
 from core.export.gguf.parcel import MOST_BYTES, fetch_lines, parcel, time_for
 from core.export.gguf.verdict import verdict
-from core.ground.figures import duration, share, size
+from core.ground.figures import NONE, duration, share, size
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status, latest_job
 from core.training.run import Run
@@ -94,6 +94,24 @@ def _show_scores(run: Run, made: Made) -> None:
     )
 
 
+def _show_answers(run: Run, answers: list[dict[str, str]]) -> None:
+    """What both say to each question; of a verification of an earlier version it is not known what was asked."""
+    questions = asked(run)
+    known = questions if len(questions) == len(answers) else [NONE] * len(answers)
+    st.table(
+        [
+            {
+                t("comparison.question"): plain(question),
+                t("export.merged_alone"): plain(answer["merged"], run.nickname),
+                "llama.cpp": plain(answer["gguf"], run.nickname),
+            }
+            for question, answer in zip(known, answers, strict=True)
+        ],
+        hide_index=True,
+        border="horizontal",
+    )
+
+
 def _show_file(run: Run, made: Made) -> None:
     with st.container(border=True):
         st.markdown(f"**{t(f'export.gguf.{made.kind}')}** · {size(made.bytes)} · {say(duration(made.seconds))}")
@@ -101,17 +119,7 @@ def _show_file(run: Run, made: Made) -> None:
         if made.verified:
             box, icon = (st.success, "verified") if made.verified["ok"] else (st.error, "error")
             box(say(verdict(made.verified)), icon=f":material/{icon}:")
-            st.table(
-                [
-                    {
-                        t("export.merged_alone"): plain(answer["merged"], run.nickname),
-                        "llama.cpp": plain(answer["gguf"], run.nickname),
-                    }
-                    for answer in made.verified["answers"]
-                ],
-                hide_index=True,
-                border="horizontal",
-            )
+            _show_answers(run, made.verified["answers"])
             _show_scores(run, made)
         st.caption(t("export.gguf.fetch", size=size(made.bytes), time=say(time_for(made.bytes))))
         if made.bytes <= MOST_BYTES:
