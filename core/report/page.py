@@ -21,6 +21,7 @@ td,th{border:1px solid #d0d7de;padding:.4rem .6rem;text-align:left;vertical-alig
 pre{background:#f6f8fa;padding:.9rem;overflow:auto;font-size:.85rem;line-height:1.45;white-space:pre-wrap}
 code{font-family:ui-monospace,Consolas,Menlo,'Noto Sans Mono CJK SC','Noto Sans SC',monospace}
 td:first-child{overflow-wrap:normal}
+@media(min-width:40rem){tr:not(:has(:nth-child(6)))>*{min-width:3.5em}}
 img{max-width:100%;border:1px solid #d0d7de;border-radius:6px}
 blockquote{margin:1rem 0;padding:.2rem 1rem;border-left:4px solid #d0d7de}
 .added{color:#116329}.removed{color:#a40e26}
