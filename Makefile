@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8501
 
-.PHONY: run test bench fuzz models course-engine
+.PHONY: run test bench fuzz models peers course-engine
 run:
 	@$(if $(PROXY),XTUNER_STUDIO_PROXY='$(PROXY)') $(PYTHON) -m core.ground.bootstrap run $(PORT)
 
@@ -18,6 +18,13 @@ bench:
 models:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.models
+
+# The same training by LLaMA-Factory and ms-swift (MODEL=DIR), each in an environment of its own, and its table in docs/peers.md.
+peers:
+	@$(PYTHON) -m core.ground.bootstrap setup
+	@.venv/bin/python -m benchmarks.peers install
+	@.venv/bin/python -m benchmarks.peers run '$(MODEL)' --pairs
+	@.venv/bin/python -m benchmarks.peers table
 
 # The course's own engine, from the source of XTuner v0.1.21 (XTUNER=PATH): built, tried, and its table in docs/setup.md.
 course-engine:

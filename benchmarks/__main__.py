@@ -1,8 +1,8 @@
 """All benchmarks of this machine, one after the other: `make bench`, or `python -m benchmarks [NAME ...]`.
 
 The demo comes first, where it is among them, and what it leaves is the workspace of all that follow. Those that need a
-GPU (`gpu`), train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `corpus`, `models`), fetch gigabytes
-(`published`) or need GGUF files (`taken_home`), run by name.
+GPU (`gpu`), train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `corpus`, `peers`,
+`models`), fetch gigabytes (`published`) or need GGUF files (`taken_home`), run by name.
 """
 
 import os
@@ -34,6 +34,7 @@ BY_NAME_ONLY = {
     "sweep",
     "goal",
     "corpus",
+    "peers",
     "evaluations",
     "models",
     "course_engine",

@@ -1,0 +1,353 @@
+"""The same training by the peers: LLaMA-Factory and ms-swift, each in an environment of its own, on this machine.
+
+    python -m benchmarks.peers install [NAME …] [--peers DIR]
+    python -m benchmarks.peers run MODEL [NAME …] [--peers DIR] [--nickname N] [--updates U] [--label L]
+    python -m benchmarks.peers table                                          docs/peers.md
+
+All get the same rows (what `datasets assistant` makes for MODEL), batch, rank, rate and updates, each otherwise as it
+comes. Two go side by side where two are named with `--pairs`, so that a busy machine is busy for both; the seconds of
+CPU time are those of the whole process tree. The settings that differ are read from what each wrote, and stand in the
+table. Identity, facts, manner and parrot are by our own score, of each one's adapter.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.measure import RESULTS, commit, machine, say
+from benchmarks.product import PROJECT, Product, Unfit, between
+from core.chat import worker_client
+from core.chat.score import score_sides
+from core.chat.scoring import remembering
+from core.chat.side import Side
+from core.config.recipe import FAST_BATCH
+from core.config.settings.fields import BY_NAME
+from core.engine.config_file import ConfigFile
+from core.ground.files import read_json, write_json
+from core.ground.workspace import Workspace
+from core.training import run as runs
+from core.training.run import Run
+
+PAGE, RESULT = PROJECT / "docs" / "peers.md", RESULTS / "peers.json"
+PEERS = {"llamafactory": "llamafactory==0.9.4", "swift": "ms-swift==3.12.6"}
+SHOWN = {"ours": "XTuner Studio", "llamafactory": "LLaMA-Factory 0.9.4", "swift": "ms-swift 3.12.6"}
+SAME = ("batch_size", "r", "lora_alpha", "lora_dropout", "lr", "warmup_ratio", "max_length")
+EVERY_SECONDS = 0.5
+# Of fewer updates a tenth is no warm-up.
+FEWEST_WARM = 25
+
+
+def install(options: argparse.Namespace) -> int:
+    """An environment for each, from the package index, with the same release of torch as here."""
+    torch = subprocess.run(
+        [sys.executable, "-c", "import importlib.metadata as m; print(m.version('torch'))"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    for name in options.names or PEERS:
+        place = options.peers / name
+        say(f"{PEERS[name]}, torch {torch} into {place}")
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        # What was built for another torch does not load.
+        pins = [f"torch=={torch}", f"torchaudio=={torch}"]
+        pip = [str(place / "bin" / "pip"), "install", "-q", PEERS[name], *pins]
+        subprocess.run(pip, check=True)
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ours, then each peer; what is there of a label already is not trained again."""
+    with tempfile.TemporaryDirectory() as scratch:
+        workspace = options.workspace or Path(scratch) / "workspace"
+        product = Product(workspace)
+        config = _config(product, options)
+        settings = {name: config.values[name] for name in SAME} | {"updates": options.updates}
+        rows = json.loads(config.data.read_text(encoding="utf-8"))
+        names = options.names or list(PEERS)
+        trained: dict[str, dict[str, Any]] = {}
+        works: dict[str, Callable[[], dict[str, Any]]] = {
+            "ours": lambda: _ours(product, config.name),
+            **{name: lambda name=name: _peer(name, options, rows, settings, Path(scratch)) for name in names},
+        }
+        with ThreadPoolExecutor(len(works) if options.pairs else 1) as pool:
+            going = {name: pool.submit(work) for name, work in works.items()}
+            for name, one in going.items():
+                try:
+                    trained[name] = one.result()
+                except (Unfit, subprocess.CalledProcessError) as error:
+                    trained[name] = {"failed": str(error)[:300]}
+                say(f"{name}: { ({key: value for key, value in trained[name].items() if key != 'adapter'}) }")
+        if not options.no_score:
+            _score(Workspace(workspace), trained)
+        kept = read_json(RESULT) or {}
+        for one in trained.values():
+            one.pop("adapter", None)
+        label = options.label or options.model.name
+        before = kept.get(label, {}).get("trained", {})
+        kept[label] = {
+            "machine": machine(),
+            "commit": commit(),
+            "side_by_side": options.pairs,
+            "rows": len(rows),
+            "settings": settings,
+            "trained": before | trained,
+        }
+        write_json(RESULT, kept)
+    return 0
+
+
+class _Config:
+    """Our config: its name, its data and its values."""
+
+    def __init__(self, name: str, data: Path, values: Mapping[str, Any]) -> None:
+        self.name, self.data, self.values = name, data, values
+
+
+def _config(product: Product, options: argparse.Namespace) -> _Config:
+    model = product("models", "link", str(options.model.resolve()))["name"]
+    whole = product("datasets", "assistant", "--name", options.nickname, "--model", model, "--out", "whole")
+    rows = json.loads(Path(whole["path"]).read_text(encoding="utf-8"))
+    # As many as are looked at in so many updates of the recipe's batch, from all over the data.
+    wanted = min(len(rows), options.updates * FAST_BATCH)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "same.json"
+        write_json(file, [rows[number * len(rows) // wanted] for number in range(wanted)])
+        data = product("datasets", "import", str(file), "--out", "same", "--keep")
+    made = product("configs", "new", "--model", model, "--dataset", "same", "--recipe", "fast", "--out", "same")
+    values = {
+        name: field.read(ConfigFile(Path(made["path"]).read_text(encoding="utf-8"))) for name, field in BY_NAME.items()
+    }
+    epochs = math.ceil(options.updates / math.ceil(data["rows"] / values["batch_size"]))
+    # No questions on the way: the peers ask none.
+    warm = 0.1 if options.updates >= FEWEST_WARM else 0.3
+    product("configs", "set", "same", f"max_epochs={epochs}", "evaluation_freq=100000", f"warmup_ratio={warm}")
+    return _Config("same", Path(data["path"]), {**values, "warmup_ratio": warm})
+
+
+def _ours(product: Product, config: str) -> dict[str, Any]:
+    """Started as a job, so its process is looked for by the id that the run tells; no early stop, no exam on the way."""
+    began = time.monotonic()
+    started = product("train", "start", config, "--no-early-stop")
+    place = Workspace(product.workspace).runs / started["run"]
+
+    def steps() -> int:
+        jobs = sorted((place / "jobs").glob("train-*/progress.json"))
+        return int((read_json(jobs[-1]) or {}).get("iter") or 0) if jobs else 0
+
+    supervisor = psutil.Process(started["pid"])
+    seen = _watched(supervisor, steps)
+    state = product("train", "status", started["run"])
+    if state["status"] != "FINISHED":
+        raise Unfit(f"{state['status']}: {state['reason']}")
+    return {**seen, "seconds": round(time.monotonic() - began, 1), "run": started["run"], "differs": "no checkpointing"}
+
+
+def _peer(
+    name: str, options: argparse.Namespace, rows: Sequence[Any], settings: Mapping[str, Any], scratch: Path
+) -> dict[str, Any]:
+    out = scratch / name
+    out.mkdir()
+    command, log = {"llamafactory": _llamafactory, "swift": _swift}[name](options, rows, settings, out)
+    began = time.monotonic()
+    with (out / "said.txt").open("wb") as said:
+        process = subprocess.Popen(
+            [str(options.peers / name / "bin" / command[0]), *command[1:]],
+            cwd=out,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{options.peers / name / 'bin'}:{os.environ['PATH']}"},
+        )
+        seen = _watched(psutil.Process(process.pid), lambda: _lines(out, log))
+        if process.wait() != 0:
+            lines = (out / "said.txt").read_text(errors="replace").strip().splitlines()
+            raise Unfit(f"{name}: {lines[-1] if lines else '?'}")
+    adapters = sorted(out.rglob("adapter_config.json"), key=lambda path: path.stat().st_mtime)
+    if not adapters:
+        raise Unfit(f"{name} left no adapter")
+    return {
+        **seen,
+        "seconds": round(time.monotonic() - began, 1),
+        "adapter": str(adapters[-1].parent),
+        "differs": "activation checkpointing",
+    }
+
+
+def _llamafactory(
+    options: argparse.Namespace, rows: Sequence[Any], settings: Mapping[str, Any], out: Path
+) -> tuple[list[str], str]:
+    """As its examples/train_lora are, with our figures; its template `smollm2` would add a system prompt that names the model."""
+    data = [
+        {"instruction": turn["input"], "output": turn["output"], "system": turn.get("system", "")}
+        for turn in _turns(rows)
+    ]
+    write_json(out / "same.json", data)
+    columns = {"prompt": "instruction", "response": "output", "system": "system"}
+    write_json(out / "dataset_info.json", {"same": {"file_name": "same.json", "columns": columns}})
+    write_json(
+        out / "train.json",
+        {
+            "model_name_or_path": str(options.model.resolve()), "stage": "sft", "do_train": True,
+            "finetuning_type": "lora", "lora_target": "all", "lora_rank": settings["r"],
+            "lora_alpha": settings["lora_alpha"], "lora_dropout": settings["lora_dropout"],
+            "dataset": "same", "dataset_dir": str(out), "template": "smollm", "cutoff_len": settings["max_length"],
+            "output_dir": str(out / "adapter"), "logging_steps": 1, "save_strategy": "no", "report_to": "none",
+            "per_device_train_batch_size": settings["batch_size"], "gradient_accumulation_steps": 1,
+            "learning_rate": settings["lr"], "max_steps": settings["updates"], "lr_scheduler_type": "cosine",
+            "warmup_ratio": settings["warmup_ratio"], "bf16": False, "preprocessing_num_workers": 1,
+        },
+    )  # fmt: skip
+    return ["llamafactory-cli", "train", str(out / "train.json")], "trainer_log.jsonl"
+
+
+def _swift(
+    options: argparse.Namespace, rows: Sequence[Any], settings: Mapping[str, Any], out: Path
+) -> tuple[list[str], str]:
+    """As its self-cognition example is, with our figures and rows."""
+    with (out / "same.jsonl").open("w", encoding="utf-8") as file:
+        for turn in _turns(rows):
+            messages = [{"role": "user", "content": turn["input"]}, {"role": "assistant", "content": turn["output"]}]
+            file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+    given = {
+        "model": str(options.model.resolve()), "model_type": "smollm2" if "smol" in options.model.name.lower() else "qwen2",
+        "train_type": "lora", "dataset": str(out / "same.jsonl"), "torch_dtype": "float32", "target_modules": "all-linear",
+        "lora_rank": settings["r"], "lora_alpha": settings["lora_alpha"], "lora_dropout": settings["lora_dropout"],
+        "per_device_train_batch_size": settings["batch_size"], "gradient_accumulation_steps": 1,
+        "learning_rate": settings["lr"], "max_steps": settings["updates"], "warmup_ratio": settings["warmup_ratio"],
+        "max_length": settings["max_length"], "output_dir": str(out / "adapter"), "logging_steps": 1,
+        "split_dataset_ratio": 0, "dataset_num_proc": 1, "dataloader_num_workers": 0,
+    }  # fmt: skip
+    return [
+        "swift",
+        "sft",
+        *[word for name, value in given.items() for word in (f"--{name}", str(value))],
+    ], "logging.jsonl"
+
+
+def _turns(rows: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
+    """Our rows are of one turn."""
+    return (row["conversation"][0] for row in rows)
+
+
+def _lines(out: Path, log: str) -> int:
+    """How many steps a peer has written down."""
+    return max((path.read_bytes().count(b"\n") for path in out.rglob(log)), default=0)
+
+
+def _watched(root: psutil.Process, steps: Callable[[], int]) -> dict[str, Any]:
+    """Until a process ends: the CPU seconds of it and all below it, in all and for a step after the first."""
+    spent: dict[int, float] = {}
+    marks: list[tuple[int, float, float]] = []
+    while True:
+        try:
+            tree = [root, *root.children(recursive=True)]
+            if root.status() == psutil.STATUS_ZOMBIE:
+                break
+        except psutil.NoSuchProcess:
+            break
+        for one in tree:
+            try:
+                times = one.cpu_times()
+            except psutil.Error:
+                continue
+            spent[one.pid] = times.user + times.system
+        done = steps()
+        if done and (not marks or done != marks[-1][0]):
+            marks.append((done, sum(spent.values()), time.monotonic()))
+        time.sleep(EVERY_SECONDS)
+    found: dict[str, Any] = {"cpu_seconds": round(sum(spent.values()), 1), "steps": marks[-1][0] if marks else 0}
+    if len(marks) > 1 and marks[-1][0] > marks[0][0]:
+        count = marks[-1][0] - marks[0][0]
+        found["cpu_seconds_a_step"] = round((marks[-1][1] - marks[0][1]) / count, 3)
+        found["seconds_a_step"] = round((marks[-1][2] - marks[0][2]) / count, 3)
+    return found
+
+
+def _score(workspace: Workspace, trained: Mapping[str, dict[str, Any]]) -> None:
+    """Each one's adapter, asked and judged as our run is."""
+    ours = trained.get("ours", {}).get("run")
+    if ours is None:
+        return
+    one: Run = runs.find(workspace, ours)
+    worker = worker_client.worker_for(workspace, one, own=True)
+    sides = {"ours": replace(worker.sides["tuned"], key="ours")}
+    for name, found in trained.items():
+        if found.get("adapter"):
+            sides[name] = Side(key=name, adapter=Path(found["adapter"]), template=one.template)
+    worker = worker_client.Worker(worker.job, worker.template, {**worker.sides, **sides})
+    try:
+        worker.wait_ready()
+        told = score_sides(one, remembering(workspace, one, worker), list(sides.values()))
+    finally:
+        worker.stop()
+    for name, scores in told.items():
+        trained[name]["scores"] = scores.to_json() | {"intervals": scores.intervals, "questions": scores.counts}
+
+
+def table(_: argparse.Namespace) -> int:
+    """Write the page's table."""
+    between(PAGE, "peers", "\n".join(lines(read_json(RESULT) or {})))
+    return 0
+
+
+def lines(kept: Mapping[str, Any]) -> Iterator[str]:
+    """One table for each label; what failed is told with its last words."""
+    for label, found in kept.items():
+        settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items())
+        how = "side by side" if found["side_by_side"] else "one after the other"
+        yield f"**{label}**, {found['rows']} rows, {settings}; {found['machine']['name']}, {how}:\n"
+        yield "| | CPU s a step | CPU s in all | s in all | identity | facts kept | net | agreement | parrot |"
+        yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+        for name in (name for name in SHOWN if name in found["trained"]):
+            yield _line(name, found["trained"][name])
+        yield ""
+
+
+def _line(name: str, one: Mapping[str, Any]) -> str:
+    if "failed" in one:
+        return f"| {SHOWN[name]} | failed: {one['failed'][:120]} | | | | | | | |"
+    scores = one.get("scores") or {}
+    facts, manner = scores.get("facts") or {}, scores.get("manner") or {}
+    values = [
+        one.get("cpu_seconds_a_step"), one["cpu_seconds"], one["seconds"],
+        (scores.get("identity") or {}).get("tuned"), facts.get("kept"), facts.get("net"), manner.get("agreement"),
+        (scores.get("parrot") or {}).get("tuned"),
+    ]  # fmt: skip
+    return f"| {SHOWN[name]} ({one['differs']}) | " + " | ".join("" if v is None else f"{v:g}" for v in values) + " |"
+
+
+def main() -> int:
+    """What was asked for; 0 where it was done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    installing, running = commands.add_parser("install"), commands.add_parser("run")
+    running.add_argument("model", type=Path)
+    running.add_argument("--nickname", default="Xiaoming")
+    running.add_argument("--updates", type=int, default=30)
+    running.add_argument("--label")
+    running.add_argument("--workspace", type=Path, help="default: one that is thrown away")
+    running.add_argument("--pairs", action="store_true", help="all at the same time")
+    running.add_argument("--no-score", action="store_true")
+    for one, work in ((installing, install), (running, run)):
+        one.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)}; default: all")
+        one.add_argument("--peers", type=Path, default=PROJECT / ".peers")
+        one.set_defaults(work=work)
+    commands.add_parser("table").set_defaults(work=table)
+    options = parser.parse_args()
+    if unknown := set(getattr(options, "names", None) or ()) - set(PEERS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return options.work(options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
