@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -168,7 +169,7 @@ def _peer(
             stderr=subprocess.STDOUT,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{options.peers / name / 'bin'}:{os.environ['PATH']}"},
         )
-        seen = _watched(psutil.Process(process.pid), lambda: _lines(out, log))
+        seen = _watched(psutil.Process(process.pid), lambda: _steps(out, log))
         if process.wait() != 0:
             lines = (out / "said.txt").read_text(errors="replace").strip().splitlines()
             raise Unfit(f"{name}: {lines[-1] if lines else '?'}")
@@ -239,9 +240,14 @@ def _turns(rows: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
     return (row["conversation"][0] for row in rows)
 
 
-def _lines(out: Path, log: str) -> int:
-    """How many steps a peer has written down."""
-    return max((path.read_bytes().count(b"\n") for path in out.rglob(log)), default=0)
+def _steps(out: Path, log: str) -> int:
+    """Up to which step a peer has written down; the line at the end of the training is no further one."""
+    found = 0
+    for path in out.rglob(log):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            step = re.search(r'"(?:current_steps|global_step/max_steps)": "?(\d+)', line)
+            found = max(found, int(step[1]) if step else 0)
+    return found
 
 
 def _watched(root: psutil.Process, steps: Callable[[], int]) -> dict[str, Any]:
