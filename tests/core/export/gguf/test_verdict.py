@@ -15,11 +15,15 @@ GOOD = {
     [
         ({}, "完全一致", "exactly the same answers as the merged model"),
         ({"same_chat": None}, "完全一致", "exactly the same answers as the merged model"),
-        ({"same_prompts": False}, "不同的词元，不要使用", "do not use it"),
+        ({"same_prompts": False}, "不同的 token，不要使用", "do not use it"),
         ({"same_chat": False}, "Modelfile", "Modelfile"),
-        ({"same_tokens": False, "near_ties": 1}, "1 个回答", "1 answers part"),
+        ({"same_tokens": False, "near_ties": 1}, "1 个回答", "1 answers diverge"),
         ({"same_tokens": False, "ok": False}, "不要使用", "merged 3, GGUF 2"),
-        ({"same_tokens": False, "exact": False, "share": 0.25}, "相同的词元占 25%", "25% of the merged model's tokens"),
+        (
+            {"same_tokens": False, "exact": False, "share": 0.25},
+            "相同的 token 占 25%",
+            "25% of the merged model's tokens",
+        ),
         ({"same_tokens": False, "exact": False, "ok": False}, "换用 f16", "Use f16 instead"),
     ],
 )
