@@ -82,7 +82,7 @@ def test_killed_without_a_word(ended, evidence, words):
 
 
 @pytest.mark.parametrize(
-    ("kills", "words"), [(0, "from outside by SIGKILL, not because"), (1, "memory ran out"), (None, "memory ran out")]
+    ("kills", "words"), [(0, "ended it with SIGKILL; memory was not"), (1, "out of memory"), (None, "out of memory")]
 )
 def test_a_rank_that_was_killed(ended, kills, words):
     job = ended("torch.distributed.elastic...: exitcode  : -9 (pid: 4244)\nSignal 9 (SIGKILL) received by PID 4244")

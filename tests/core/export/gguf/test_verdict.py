@@ -15,7 +15,7 @@ GOOD = {
     [
         ({}, "完全一致", "exactly the same answers as the merged model"),
         ({"same_chat": None}, "完全一致", "exactly the same answers as the merged model"),
-        ({"same_prompts": False}, "不同的 token，不要使用", "do not use it"),
+        ({"same_prompts": False}, "不同的 token，不要使用", "do not use this file"),
         ({"same_chat": False}, "Modelfile", "Modelfile"),
         ({"same_tokens": False, "near_ties": 1}, "1 个回答", "1 answers diverge"),
         ({"same_tokens": False, "ok": False}, "不要使用", "merged 3, GGUF 2"),
