@@ -31,7 +31,7 @@ def ended(tmp_path, monkeypatch):
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "out of GPU memory"),
         ("ValueError: something of its own", "ValueError: something of its own"),
         ("some.module.OddError: something of its own", "some.module.OddError: something of its own"),
-        ("nothing that is known", "it ended with code 1: nothing that is known"),
+        ("nothing that is known", "it exited with code 1: nothing that is known"),
     ],
 )
 def test_reason_of_a_log(ended, log, words):
@@ -71,7 +71,7 @@ def test_the_last_error_counts(ended):
         ({"oom_kills": 1}, "the kernel killed the training"),
         ({"oom_kills": None}, "most likely out of memory"),
         ({}, "most likely out of memory"),
-        ({"oom_kills": 0}, "from outside by SIGKILL, not because memory ran out"),
+        ({"oom_kills": 0}, "ended it with SIGKILL; memory was not the reason"),
         ({"oom_kills": 0, "free_bytes": 1000}, "the disk is full"),
     ],
 )
