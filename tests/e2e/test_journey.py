@@ -19,6 +19,7 @@ from core.ground.workspace import Workspace
 from core.jobs.job import jobs_in, wait_until
 from pages.components.text import catalogue
 from tests.e2e.conftest import LEARNER, NICKNAME, Stage, command
+from tests.e2e.keyboard import reach
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 from tests.fakes.tunnel import Tunnel, dug
 
@@ -104,9 +105,11 @@ def state(workspace: Workspace) -> dict[str, object]:
 
 def test_the_whole_demo_survives_the_tab_and_the_server(house: House, tab: Page) -> None:
     tab.goto(house.page())
-    tab.locator(".st-key-demo_nickname input").fill(house.nickname)
-    tab.locator(".st-key-demo_nickname input").press("Tab")
-    tab.get_by_role("button", name=house.words["demo.run"]).click()
+    # By the keyboard alone, as the chat below.
+    reach(tab, tab.locator(".st-key-demo_nickname input"))
+    tab.keyboard.type(house.nickname)
+    reach(tab, tab.get_by_role("button", name=house.words["demo.run"]))
+    tab.keyboard.press("Enter")
     expect(tab.get_by_text(house.nickname).first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
     assert wait_until(lambda: any(house.workspace.runs.glob("2*")), 600)
@@ -142,13 +145,17 @@ def test_the_train_page_finds_the_run_again(house: House, tab: Page) -> None:
 
 
 def test_both_sides_answer_in_the_chat(house: House, tab: Page) -> None:
-    tab.goto(house.page("chat"))
-    tab.get_by_role("button", name=house.words["chat.load"]).click()
-    box = tab.get_by_test_id("stChatInputTextArea")
-    expect(box).to_be_enabled(timeout=3 * MINUTE)
-    box.fill("你是谁的小助手？")
-    box.press("Enter")
-    expect(tab.get_by_text(f"我是{house.nickname}的小助手").first).to_be_visible(timeout=2 * MINUTE)
+    tab.goto(house.page())
+    reach(tab, tab.get_by_test_id("stSidebarNavLink").filter(has_text=house.words["chat.title"]))
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("heading", name=house.words["chat.title"]).first).to_be_visible(timeout=MINUTE)
+    reach(tab, tab.get_by_test_id("stChatInputTextArea"))
+    # The models are loaded for the first question; what was said before is there already.
+    said = tab.get_by_text(f"我是{house.nickname}的小助手").filter(visible=True)
+    before = said.count()
+    tab.keyboard.type("你是谁的小助手？")
+    tab.keyboard.press("Enter")
+    expect(said.nth(before)).to_be_visible(timeout=5 * MINUTE)
     expect(tab.get_by_text("书生·浦语").first).to_be_visible(timeout=MINUTE)
 
 
