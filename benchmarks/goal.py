@@ -1,6 +1,7 @@
 """What the product does to a real model as it comes: several nicknames and seeds, beside what is aimed at.
 
     python -m benchmarks.goal train MODEL [--workspace DIR] [--jobs N] [--cards N] [--names N] [--seeds N] [--minutes M]
+                                 [--how WORDS]
     python -m benchmarks.goal table        writes the table in docs/recipes.md
 
 MODEL is a directory. Nothing is chosen here: the data are what `datasets assistant` makes, with the model's own answers,
@@ -12,7 +13,9 @@ checkpoints. A finished training is a line of the results and is not done again.
 import argparse
 import contextlib
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -48,8 +51,8 @@ _PLACES = {"updates": 0, "nats": 2}
 class Goal:
     """The trainings of one model, each in a workspace of its own; `given` is the one that all begin with."""
 
-    def __init__(self, root: Path, model: Path, threads: int | None, cards: int = 0) -> None:
-        self.root, self.model, self.name, self.cards = root, model, model.name.lower(), cards
+    def __init__(self, root: Path, model: Path, threads: int | None, cards: int = 0, how: str = "") -> None:
+        self.root, self.model, self.name, self.cards, self.how = root, model, model.name.lower(), cards, how
         self.more = {"OMP_NUM_THREADS": str(threads)} if threads else {}
         self.given = Product(root / "given", self.more)
 
@@ -102,13 +105,14 @@ class Goal:
         trained = time.monotonic() - began
         found = product("chat", "score", state["run"])
         run = product.workspace / "runs" / state["run"]
+        config = (run / "config.py").read_text("utf-8")
         questions = (read_json(run / "scores" / f"{found['checkpoint']}.json") or {})["questions"]
         stop = state["early_stop"] or {}
+        iterations, accumulated = int(found["checkpoint"].rpartition("_")[2]), accumulation(config)
         return {
-            "model": self.model.name, "nickname": NICKNAMES[number], "seed": seed, "machine": machine()["name"],
-            "rows": made["rows"], "general": made["general"], "method": method((run / "config.py").read_text("utf-8")),
-            # An iteration of this recipe is an update.
-            "updates": int(found["checkpoint"].rpartition("_")[2]), "planned": state["max_iters"],
+            "how": self.how, "model": self.model.name, "nickname": NICKNAMES[number], "seed": seed, "machine": machine()["name"],
+            "rows": made["rows"], "general": made["general"], "method": method(config), "kept": bool((read_json(run / "run.json") or {}).get("keep")),
+            "updates": math.ceil(iterations / accumulated), "planned": math.ceil(state["max_iters"] / accumulated),
             "early_stop": stop.get("why"), "looks": stop.get("looks", []),
             "train_seconds": round(trained, 1), "seconds": round(time.monotonic() - began, 1),
             **figures(found, list(made["teaches"])), "wrong": wrong(questions),
@@ -118,6 +122,11 @@ class Goal:
 def method(config: str) -> str:
     """How a config trains: where the memory was short, not as it does otherwise."""
     return "qlora" if "load_in_4bit" in config else "lora"
+
+
+def accumulation(config: str) -> int:
+    """How many iterations make an update."""
+    return int(re.search(r"^accumulative_counts = (\d+)", config, re.M)[1])
 
 
 def figures(found: Mapping[str, Any], taught: Sequence[str]) -> dict[str, Any]:
@@ -155,7 +164,11 @@ def train(options: argparse.Namespace) -> int:
     """All that has no line yet, the first seed of every nickname first; how many failed or were not begun."""
     until = time.monotonic() + 60 * options.minutes
     model = options.model.resolve()
-    there = {(line["nickname"], line["seed"]) for line in read(options.results) if line["model"] == model.name}
+    there = {
+        (line["nickname"], line["seed"])
+        for line in read(options.results)
+        if (line["model"], line["how"]) == (model.name, options.how)
+    }
     numbers = range(len(NICKNAMES[: options.names]))
     jobs = [(number, seed) for seed in range(1, options.seeds + 1) for number in numbers]
     jobs = [job for job in jobs if (NICKNAMES[job[0]], job[1]) not in there]
@@ -164,7 +177,7 @@ def train(options: argparse.Namespace) -> int:
     given = contextlib.nullcontext(options.workspace) if options.workspace else tempfile.TemporaryDirectory()
     lock = Lock()
     with given as directory, ThreadPoolExecutor(options.jobs) as pool:
-        goal = Goal(Path(directory).absolute(), model, threads, options.cards)
+        goal = Goal(Path(directory).absolute(), model, threads, options.cards, options.how)
         if jobs:
             goal.prepare(options.names)
         # All, before the first begins to take memory.
@@ -194,21 +207,33 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def lines(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A row for each model and nickname and one for all of a model: the median, the least and the most."""
+    """A row for each model, way and nickname and one for all of them: the median, the least and the most."""
     if not trained:
         yield "None was trained yet."
         return
-    yield f"| model | nickname | trainings | {' | '.join(COLUMNS)} | lost, gained, of | verdicts |"
-    yield "| --- | --- | ---: |" + " ---: |" * (len(COLUMNS) + 1) + " --- |"
-    for model in sorted({line["model"] for line in trained}):
-        of_model = [line for line in trained if line["model"] == model]
+    yield f"| model | how | nickname | trainings | {' | '.join(COLUMNS)} | lost, gained, of | verdicts |"
+    yield "| --- | --- | --- | ---: |" + " ---: |" * (len(COLUMNS) + 1) + " --- |"
+    for (model, how), of_model in _by_model(trained):
         names = sorted({line["nickname"] for line in of_model}, key=NICKNAMES.index)
         groups = [(name, [line for line in of_model if line["nickname"] == name]) for name in names]
         for name, many in [*groups, ("**all**", of_model)]:
-            yield f"| {model} | {name} | {len(many)} | {cells(many)} | {_facts(many)} | {_verdicts(many)} |"
-    yield from ["", "| model | aimed at | median (least – most) | reached by |", "| --- | --- | ---: | ---: |"]
+            yield f"| {model} | {how} | {name} | {len(many)} | {cells(many)} | {_facts(many)} | {_verdicts(many)} |"
+    yield from [
+        "",
+        "| model | how | aimed at | median (least – most) | reached by |",
+        "| --- | --- | --- | ---: | ---: |",
+    ]
+    for (model, how), many in _by_model(trained):
+        yield from _reached(f"{model} | {how}", many)
+
+
+def _by_model(
+    trained: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[tuple[str, str], list[Mapping[str, Any]]]]:
+    """The trainings of each model in each way, the earliest way first."""
     for model in sorted({line["model"] for line in trained}):
-        yield from _reached(model, [line for line in trained if line["model"] == model])
+        for how in dict.fromkeys(line["how"] for line in trained if line["model"] == model):
+            yield (model, how), [line for line in trained if (line["model"], line["how"]) == (model, how)]
 
 
 def _reached(model: str, many: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -287,6 +312,7 @@ def main() -> int:
     training.add_argument(
         "--cards", type=int, default=0, help="share so many GPUs out; default: as the environment has it"
     )
+    training.add_argument("--how", default="", help="what the product does by now, as the table calls it")
     training.add_argument("--names", type=int, default=len(NICKNAMES), help=f"how many of {', '.join(NICKNAMES)}")
     training.add_argument("--seeds", type=int, default=SEEDS)
     training.add_argument("--minutes", type=float, default=1440, help="then no more is begun")

@@ -44,10 +44,20 @@ SETTINGS = (
 )
 USUAL: dict[str, Any] = {
     "lr": 4e-4, "r": 16, "lora_alpha": 32, "batch_size": 8, "updates": 60,
-    "phrasings": "all", "general": 0, "tokens": 64, "temperature": 0.0, "samples": 1, "cut": "open",
+    "phrasings": "all", "general": 0, "tokens": 64, "temperature": 0.0, "samples": 1, "cut": "open", "keep": False,
 }  # fmt: skip
 POINTS: dict[str, dict[str, Any]] = {
     "usual": {},
+    "kept": {"keep": True},
+    "kept, rate 2e-4": {"keep": True, "lr": 2e-4},
+    "kept, rate 6e-4": {"keep": True, "lr": 6e-4},
+    "kept, rate 1e-3": {"keep": True, "lr": 1e-3},
+    "kept, rank 8": {"keep": True, "r": 8, "lora_alpha": 16},
+    "kept, updates 90": {"keep": True, "updates": 90},
+    "kept, updates 120": {"keep": True, "updates": 120},
+    "kept, general 1": {"keep": True, "general": 1},
+    "kept, rate 6e-4, updates 120": {"keep": True, "lr": 6e-4, "updates": 120},
+    "kept, drawn answers": {"keep": True, "temperature": 1.0},
     "rate 1e-4": {"lr": 1e-4},
     "rate 2e-4": {"lr": 2e-4},
     "rate 3e-4": {"lr": 3e-4},
@@ -196,7 +206,9 @@ class Sweep:
             "--set",
             *settings,
         )
-        state = self(place, "train", "start", "config", "--no-early-stop", "--wait")
+        state = self(
+            place, "train", "start", "config", "--no-early-stop", "--keep" if wanted["keep"] else "--no-keep", "--wait"
+        )
         if state["status"] != "FINISHED":
             raise Unfit(f"train: {state['status']}: {state['reason']}")
         trained = time.monotonic() - began

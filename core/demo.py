@@ -141,7 +141,7 @@ def run(
         with progress.stage("config"):
             config = configs.make(workspace, model=model.name, dataset=dataset.name, recipe="fast")
         with progress.stage("train") as advance:
-            trained = runs.start(workspace, config.name, early_stop=None)
+            trained = runs.start(workspace, config.name, early_stop=None, keep=None)
             progress.run = trained.id
             job = current(trained.job)
             job.wait(on_progress=watching(advance))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.config import own_recipe
+from core.config import keeping, own_recipe
 from core.config import recipe as recipes
 from core.config.fit import fit_here
 from core.config.named import PLACES, dataset_named, model_named
@@ -130,6 +130,7 @@ def make(
                 rows=chosen_data.rows,
                 questions=questions,
                 gpu=gpu,
+                kept=keeping.suits(chosen_data, chosen_model),
                 cards=cards,
                 fit=fit_here(workspace, chosen_model, chosen_data, recipes.RANKS[recipe]) if gpu else None,
             )

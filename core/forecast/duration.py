@@ -104,6 +104,8 @@ def arithmetic(facts: dict[str, Any], parameters: int) -> float:
     """
     model = facts["model"]
     per_weight = 4 if model.get("lora") else 6
+    # The base model is asked too.
+    per_weight += 2 if facts.get("keeps") else 0
     per_weight += 2 if model.get("use_activation_checkpointing", True) else 0
     unpacking = UNPACKING if (model.get("llm") or {}).get("quantization_config") else 1.0
     return per_weight * parameters * facts["data"]["padded_tokens"] * unpacking

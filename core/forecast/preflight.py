@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from core.config import config as configs
+from core.config import keeping
 from core.config.check import AGREEMENT
 from core.config.check import check as check_config
 from core.config.config import Config
@@ -118,6 +119,7 @@ def preflight(
                 **config_facts(workspace, config.file, dataset.sha256, model.path),
                 "deepspeed": deepspeed,
                 "processes": processes,
+                "keeps": keeping.usual(config.values(), dataset, model),
             }
             here, proof = asked.result(), proved.result()
     except StudioError as error:

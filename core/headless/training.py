@@ -39,6 +39,16 @@ EARLY_STOP = (
 )
 
 
+KEEP = (
+    ("--keep",),
+    {
+        "action": argparse.BooleanOptionalAction,
+        "help": "keep what the base model would say as likely as it was, and teach the rest (LoRA and QLoRA); "
+        "default: where the data hold the model's own answers",
+    },
+)
+
+
 def state_answer(run: runs.Run) -> Answer:
     state, learned = run.state(), run.learned
     return {
@@ -96,6 +106,7 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
         deepspeed=options.deepspeed,
         asked=typed.started if typed else None,
         early_stop=options.early_stop,
+        keep=options.keep,
         on_warning=lambda warning: print(f"{warning.where}: {warning.message}; {warning.hint}", file=sys.stderr),
     )
     if run.facts.commands:
@@ -138,7 +149,7 @@ def train_metrics(workspace: Workspace, options: Options) -> Answer:
 
 
 COMMANDS: Table = {
-    "train start": (train_start, [(("config",), {}), EARLY_STOP, *CLUSTER, WAIT, AGREE]),
+    "train start": (train_start, [(("config",), {}), EARLY_STOP, KEEP, *CLUSTER, WAIT, AGREE]),
     "train status": (train_status, [RUN]),
     "train stop": (train_stop, [RUN, (("--discard",), {"action": "store_true"})]),
     "train resume": (train_resume, [RUN, WAIT, AGREE]),

@@ -31,6 +31,8 @@ TOY_TOKENS = 48
 LOOKS, LEAST_UPDATES = 22, 4
 # When it is enough: `chat.diagnosis` judges what was learned, and the manner that was kept, by the same.
 LEAST_IDENTITY, LEAST_AGREEMENT, LEAST_RETENTION, IN_A_ROW = 0.9, 0.75, 0.9, 2
+# Where what the base would say is kept, it comes back as the learning rate falls: so much, or no more to come, is enough.
+KEPT_AGREEMENT = 0.97
 # And what the last look must find, of all questions: what is aimed at (docs/recipes.md).
 LAST_IDENTITY = 0.98
 
@@ -64,7 +66,13 @@ class Learned:
 
 
 def plan(
-    config: Config, dataset: Dataset, model: Model, template: PromptTemplate, cluster: Cluster, deepspeed: str | None
+    config: Config,
+    dataset: Dataset,
+    model: Model,
+    template: PromptTemplate,
+    cluster: Cluster,
+    deepspeed: str | None,
+    keep: bool = False,
 ) -> dict[str, Any]:
     """What the trainer needs to know: held-out questions and the assignment's own, in the prompt template of the run, and
     what is enough.
@@ -122,7 +130,8 @@ def plan(
         "in_a_row": IN_A_ROW,
         "least_identity": LEAST_IDENTITY,
         "last_identity": LEAST_IDENTITY if model.toy else LAST_IDENTITY,
-        "least_agreement": LEAST_AGREEMENT,
+        "least_agreement": KEPT_AGREEMENT if keep else LEAST_AGREEMENT,
+        "keeps": keep,
         "least_retention": LEAST_RETENTION,
     }
 

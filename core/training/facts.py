@@ -135,6 +135,8 @@ class RunFacts:
     questions: list[str] = field(default_factory=list)
     # The plan of an early stop, as the trainer reads it; None where none was requested.
     early_stop: dict[str, Any] | None = None
+    # Whether what the base model would say is kept as likely as it was.
+    keep: bool = False
     # The adapter's rank; None for a full fine-tune.
     lora_r: int | None = None
 

@@ -55,6 +55,7 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
         facts = {
             **config_facts(workspace, run.config, run.facts.dataset.sha256, run.model_path, ask=ask),
             "deepspeed": run.facts.deepspeed,
+            "keeps": run.facts.keep,
         }
     except StudioError:
         return None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.config import config as configs
+from core.config import keeping
 from core.config.check import check as check_config
 from core.data import dataset as datasets
 from core.engine import interpreter
@@ -42,6 +43,7 @@ def start(
     deepspeed: str | None = None,
     asked: float | None = None,
     early_stop: bool | None = False,
+    keep: bool | None = False,
     on_warning: Callable[[Problem], None] = lambda _problem: None,
 ) -> Run:
     """Start a run of a config; it is queued while another one trains.
@@ -49,6 +51,7 @@ def start(
     `on_warning` is called with each problem that does not prevent the training.
 
     `early_stop`: end once the identity is learned and other answers are kept; None: the recipe decides.
+    `keep`: teach only what the base model would not say by itself; None: the dataset decides.
 
     `asked`: the time of the request, in seconds since boot (default: now). If the same training was started since
     then, by a second click or another server, that run is returned and no second one starts. Raises BadInput if the
@@ -70,8 +73,12 @@ def start(
     model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
     if early_stop is None:
         early_stop = ends_early(config, dataset, model, cluster, deepspeed)
+    if keep is None:
+        keep = keeping.usual(config.values(), dataset, model)
+    if keep:
+        keeping.check(config.name, config.values())
     with locked(workspace.runs / ".lock"):
-        same = _started_since(workspace, asked, config, cluster, deepspeed, early_stop)
+        same = _started_since(workspace, asked, config, cluster, deepspeed, early_stop, keep)
         if same is not None:
             return same
         with_port(cluster, alone=running(workspace) is None)
@@ -86,7 +93,10 @@ def start(
             dataset=DatasetFacts.of(dataset),
             model=ModelFacts.of(model),
             template=template,
-            early_stop=early_stop_plan(config, dataset, model, template, cluster, deepspeed) if early_stop else None,
+            early_stop=early_stop_plan(config, dataset, model, template, cluster, deepspeed, keep)
+            if early_stop
+            else None,
+            keep=keep,
             questions=config.questions(),
             lora_r=_rank(config),
             versions=interpreter.versions(workspace),
@@ -182,12 +192,25 @@ def before_start(
 
 def ends_early_by_itself(workspace: Workspace, config_name: str) -> bool:
     """Whether a run of this config on this machine stops early by default; False if something is missing."""
+    parts = _parts(workspace, config_name)
+    return parts is not None and ends_early(*parts, Cluster(), None)
+
+
+def keeps_by_itself(workspace: Workspace, config_name: str) -> bool | None:
+    """Whether a run of this config keeps what the base model would say by default; None if it cannot."""
+    parts = _parts(workspace, config_name)
+    if parts is None or not keeping.has_adapter(parts[0].values()):
+        return None
+    return keeping.usual(parts[0].values(), *parts[1:])
+
+
+def _parts(workspace: Workspace, config_name: str) -> tuple[configs.Config, datasets.Dataset, models.Model] | None:
+    """A config, its dataset and its model; None if one is missing."""
     try:
         config = configs.find(workspace, config_name)
-        model, dataset = models.find(workspace, config.model), datasets.find(workspace, config.dataset)
+        return config, datasets.find(workspace, config.dataset), models.find(workspace, config.model)
     except BadInput:
-        return False
-    return ends_early(config, dataset, model, Cluster(), None)
+        return None
 
 
 def find(workspace: Workspace, run_id: str) -> Run:
@@ -244,6 +267,7 @@ def _started_since(
     cluster: Cluster,
     deepspeed: str | None,
     early_stop: bool,
+    keep: bool,
 ) -> Run | None:
     """The live run of the same training that was started after `asked`."""
     for run in every(workspace):
@@ -251,7 +275,7 @@ def _started_since(
         if began is None or began.age() is None or began.at < asked:
             continue
         same = (run.facts.config.name, run.cluster, run.facts.deepspeed) == (config.name, cluster, deepspeed)
-        same = same and bool(run.facts.early_stop) == early_stop
+        same = same and (bool(run.facts.early_stop), run.facts.keep) == (early_stop, keep)
         if same and run.config.read_text(encoding="utf-8") == config.text() and run.state_at(None).status.live:
             return run
     return None
@@ -273,6 +297,8 @@ def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
         env["XTUNER_STUDIO_ANSWERS"] = str(answers)
     if run.facts.early_stop:
         env["XTUNER_STUDIO_EARLY_STOP"] = str(run.path / "run.json")
+    if run.facts.keep:
+        env["XTUNER_STUDIO_KEEP"] = "1"
     # A further machine trains when machine 0 has its turn.
     queue = workspace.queue if cluster.node_rank == 0 else None
     Job.start(run.jobs, "train", argv, env=env, telemetry=run.telemetry, queue=queue)

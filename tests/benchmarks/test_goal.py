@@ -5,7 +5,7 @@ from benchmarks import goal
 
 def line(nickname="NICK", **more):
     usual = {
-        "model": "tiny", "nickname": nickname, "updates": 60, "agreement": 0.9, "nats": -0.1, "parrot": 0.0, "leak": 0.0,
+        "model": "tiny", "how": "kept", "nickname": nickname, "updates": 60, "agreement": 0.9, "nats": -0.1, "parrot": 0.0, "leak": 0.0,
         "identity": {"zh": 1.0, "en": 0.98}, "verdict": "not_learned",
         "facts": {"base_right": 300, "kept": 0.99, "gained": 3, "net": 1.0, "lost": 3},
     }  # fmt: skip
@@ -17,8 +17,12 @@ def cells_of(row):
 
 
 def test_each_nickname_has_a_row_and_all_together_another():
-    rows = [cells_of(row) for row in goal.lines([line("伍鲜"), line(), line(verdict="learned", nats=0.2)])][2:5]
-    assert [row[:3] for row in rows] == [["tiny", "NICK", "2"], ["tiny", "伍鲜", "1"], ["tiny", "**all**", "3"]]
+    trained = [line("伍鲜", how="before"), line(), line("伍鲜"), line(verdict="learned", nats=0.2)]
+    before, all_before, *rows = [cells_of(row) for row in goal.lines(trained)][2:7]
+    assert [row[1:4] for row in (before, all_before)] == [["before", "伍鲜", "1"], ["before", "**all**", "1"]]
+    assert [row[:4] for row in rows] == [
+        ["tiny", "kept", "NICK", "2"], ["tiny", "kept", "伍鲜", "1"], ["tiny", "kept", "**all**", "3"],
+    ]  # fmt: skip
     assert rows[2][-1] == "not learned 2, learned 1"
     assert rows[0][goal_place("nats")] == "0.05 (-0.10 – 0.20)"
 
@@ -40,7 +44,8 @@ def test_how_many_reach_each_goal_stands_below():
     worse = line(updates=61, parrot=0.02, agreement=0.879, identity={"en": 0.9})
     rows = [cells_of(row) for row in goal.lines([line(), worse, line()])]
     found = {
-        row[1]: row[2:] for row in rows[rows.index(["model", "aimed at", "median (least – most)", "reached by"]) :]
+        row[2]: row[3:]
+        for row in rows[rows.index(["model", "how", "aimed at", "median (least – most)", "reached by"]) :]
     }
     assert found["updates ≤ 60"] == ["60 (60 – 61)", "2 of 3"]
     # Of those that teach it.
@@ -102,4 +107,4 @@ def test_cards_are_shared_out_in_turn(tmp_path):
 
 
 def goal_place(column):
-    return 3 + list(goal.COLUMNS).index(column)
+    return 4 + list(goal.COLUMNS).index(column)

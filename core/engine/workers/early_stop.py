@@ -98,6 +98,9 @@ class EarlyStop:
         if len(last) < self.plan["in_a_row"] or any(not self._known(look) for look in last):
             return None
         values = [look[self.measure] for look in last]
+        if self.plan.get("keeps") and self._least(last[-1]) < self.plan["last_identity"]:
+            # Nothing is lost by going on.
+            return None
         if min(values) >= self.plan[f"least_{self.measure}"]:
             # What a few questions missed may still be learned.
             return "learned" if self._least(last[-1]) >= self.plan.get("last_identity", 0.0) else None

@@ -73,14 +73,24 @@ def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) 
         persist_state="session",
         help=t("start.early_stop_help"),
     )
+    by_itself = runs.keeps_by_itself(workspace, name)
+    keep = by_itself is not None and st.toggle(
+        t("start.keep"),
+        value=by_itself,
+        key=f"train_keep-{name}",
+        persist_state="session",
+        help=t("start.keep_help"),
+    )
     with refusals(), st.expander(t("start.several"), icon=":material/hub:"):
         chosen = _several(workspace, config)
     if clicked and chosen:
         with refusals():
-            _start(workspace, name, *chosen, early_stop)
+            _start(workspace, name, *chosen, early_stop, keep)
 
 
-def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | None, early_stop: bool) -> None:
+def _start(
+    workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | None, early_stop: bool, keep: bool
+) -> None:
     warnings: list[Problem] = []
     run = runs.start(
         workspace,
@@ -89,6 +99,7 @@ def _start(workspace: Workspace, name: str, cluster: Cluster, deepspeed: str | N
         deepspeed=deepspeed,
         asked=since_boot() - DOUBLE_CLICK_SECONDS,
         early_stop=early_stop,
+        keep=keep,
         on_warning=warnings.append,
     )
     for warning in warnings:

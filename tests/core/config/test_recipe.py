@@ -58,12 +58,15 @@ CPU_EDITS = {
 INTERNLM2 = Prompt(template=prompt_templates()["internlm2_chat"], kind="named")
 
 
-def made(recipe, *, preset=None, gpu=False, rows=150, parameters=2_000_000, data=Path("/data.json"), prompt=INTERNLM2):
+def made(
+    recipe, *, preset=None, gpu=False, rows=150, parameters=2_000_000, data=Path("/data.json"), prompt=INTERNLM2, **more
+):
     name = preset or FALLBACK[recipe]
     config = ConfigFile(preset_text(name))
     recipes.check_preset(config, name, recipe)
     model = Model(name="m", path=Path("/models/m"), parameters=parameters, prompt=prompt)
-    changes = list(recipes.edits(recipe, config, model=model, data=data, rows=rows, questions=QUESTIONS, gpu=gpu))
+    chosen = {"model": model, "data": data, "rows": rows, "questions": QUESTIONS, "gpu": gpu, **more}
+    changes = list(recipes.edits(recipe, config, **chosen))
     apply(config, changes)
     compile(config.text, "config.py", "exec")
     return config, changes
@@ -131,6 +134,28 @@ def test_fast_teaches_a_real_model_in_sixty_updates_or_one_epoch_and_warms_up(ro
     assert config.get("warmup_ratio") * updates >= 2 or updates < 7
     # A small model needs a larger rate, a larger one a smaller adapter.
     assert (config.get("lr"), config.get("model.lora.r")) == ((2e-4, 8) if parameters == REAL else (6e-4, 16))
+
+
+@pytest.mark.parametrize(("rows", "cards"), [(215, 1), (320, 1), (705, 1), (3000, 1), (705, 4), (3000, 4)])
+def test_where_the_base_is_kept_every_row_is_seen_twice_in_sixty_updates(rows, cards):
+    config, _ = made("fast", rows=rows, parameters=500_000_000, kept=True, cards=cards)
+    batch, accumulated, epochs = (config.get(name) for name in ("batch_size", "accumulative_counts", "max_epochs"))
+    assert epochs == 2
+    assert batch <= recipes.FAST_BATCH
+    assert 45 <= math.ceil(rows / batch) * epochs / (accumulated * cards) <= 61
+    # Nothing is saved or asked between the parts of an update.
+    assert config.get("save_steps") % accumulated == config.get("evaluation_freq") % accumulated == 0
+
+
+def test_where_the_base_is_kept_smaller_models_take_larger_steps():
+    def rate(parameters, kept):
+        return made("fast", parameters=parameters, kept=kept)[0].get("lr")
+
+    sizes = (135_000_000, 500_000_000, REAL)
+    assert [rate(size, kept=True) for size in sizes] == [1.5e-3, 6e-4, 3e-4]
+    assert all(rate(size, kept=False) < rate(size, kept=True) for size in sizes)
+    # A toy learns as before.
+    assert rate(2_000_000, kept=True) == rate(2_000_000, kept=False)
 
 
 @pytest.mark.parametrize("gpu", [False, True])

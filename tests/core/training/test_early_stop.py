@@ -275,6 +275,20 @@ def test_the_last_look_must_find_more(early):
     assert look(8, 10, 10) == [None, None, "learned"]
 
 
+def test_where_the_base_is_kept_nothing_is_lost_by_learning_the_rest(early):
+    made = early(measure="agreement", last_identity=0.98, least_agreement=early_stop.KEPT_AGREEMENT, keeps=True)
+
+    def look(*looks: "tuple[int, float]") -> "list[str | None]":
+        made.begin([[1]], 0)
+        said = [NAMED] * 10
+        return [made.look(said[:n] + [BARE] * (10 - n), kept, at) for at, (n, kept) in enumerate(looks, 1)]
+
+    # Not all is learned: it goes on, though no more comes back.
+    assert look((9, 0.9), (9, 0.9), (10, 0.9)) == [None, None, "no_better"]
+    # All is, and more comes back.
+    assert look((10, 0.9), (10, 0.93), (10, 0.98), (10, 0.98)) == [None, None, None, "learned"]
+
+
 @pytest.mark.parametrize(
     ("known", "asked", "identity"),
     [

@@ -18,7 +18,7 @@ TEMPLATE = PromptTemplate(
     name=None, system="S:{system}\n", instruction="Q:{input}\nA:", suffix="<e>", sep="\n", stop_words=("<e>",)
 )
 KEYS = {
-    "id", "created", "serial", "asked", "config", "dataset", "model", "template", "early_stop", "questions", "lora_r",
+    "id", "created", "serial", "asked", "config", "dataset", "model", "template", "early_stop", "keep", "questions", "lora_r",
     "versions", "command", "commands", "cluster", "deepspeed",
 }  # fmt: skip
 

@@ -331,3 +331,16 @@ def test_run_json_is_written_once(finished_run, workspace, fake_engine):
     assert json.loads(before)["id"] == finished_run.id
     assert (finished_run.path / "run.json").read_bytes() == before
     assert [path.name for path in workspace.runs.iterdir() if path.is_dir()] == [finished_run.id]
+
+
+def test_what_the_base_would_say_is_kept_by_wish_and_told_to_the_trainer(workspace, config, fake_engine):
+    fake_engine("ok", iters=2)
+    run = runs.start(workspace, config.name, keep=True)
+    assert ended(run.job) is Status.FINISHED
+    assert runs.find(workspace, run.id).facts.keep
+    assert "XTUNER_STUDIO_KEEP" in run.job.spec["env"]
+    # The data hold no answers of the model itself, so it is not the default.
+    other = runs.start(workspace, config.name, keep=None)
+    assert ended(other.job) is Status.FINISHED
+    assert not other.facts.keep
+    assert "XTUNER_STUDIO_KEEP" not in other.job.spec["env"]

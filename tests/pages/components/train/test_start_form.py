@@ -125,6 +125,30 @@ def test_early_stop_is_asked_for_and_told(workspace, config, fake_engine):
     assert config.name == run.facts.config.name
 
 
+def test_what_the_base_would_say_is_kept_where_the_data_hold_it(workspace, config, fake_engine, monkeypatch):
+    fake_engine("ok", iters=4)
+    toggle = f"train_keep-{config.name}"
+    # A toy knows nothing to keep.
+    assert not open_page("train").toggle(key=toggle).value
+    meta = workspace.datasets / config.dataset / "dataset.json"
+    meta.write_text(
+        meta.read_text(encoding="utf-8").replace('"nickname"', '"replay_model": "m", "nickname"'), encoding="utf-8"
+    )
+    monkeypatch.setattr(Model, "toy", property(lambda _: False))
+    page = open_page("train")
+    assert page.toggle(key=toggle).value
+    page.button(key="start_training").click().run()
+    assert runs.find(workspace, "latest").facts.keep
+    # And not where it is not wished.
+    page = open_page("train")
+    page.toggle(key=toggle).set_value(False).run()
+    page.button(key="start_training").click().run()
+    newest, before = runs.every(workspace)[:2]
+    assert (newest.facts.keep, before.facts.keep) == (False, True)
+    for run in (before, newest):
+        assert wait_until(lambda run=run: not run.state().status.live, 30)
+
+
 def test_early_stop_without_a_nickname_is_refused_in_words(workspace, config, fake_engine):
     fake_engine("ok")
     meta = workspace.datasets / config.dataset / "dataset.json"

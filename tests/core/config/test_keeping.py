@@ -1,0 +1,25 @@
+"""For which trainings what the base model would say is kept: beside an adapter, and by itself on the model's own answers."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from core.config import keeping
+from core.ground.errors import BadInput
+
+OWN, OTHERS = SimpleNamespace(made={"replay_model": "m"}), SimpleNamespace(made={})
+REAL, TOY = SimpleNamespace(toy=False), SimpleNamespace(toy=True)
+
+
+@pytest.mark.parametrize(
+    ("r", "data", "model", "usual"),
+    [(16, OWN, REAL, True), (None, OWN, REAL, False), (16, OTHERS, REAL, False), (16, OWN, TOY, False)],
+)
+def test_the_default(r, data, model, usual):
+    assert keeping.usual({"r": r}, data, model) is usual
+
+
+def test_a_full_fine_tune_has_no_base_beside_it():
+    keeping.check("c", {"r": 16})
+    with pytest.raises(BadInput, match="--keep"):
+        keeping.check("c", {"r": None})
