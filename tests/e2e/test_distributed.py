@@ -50,7 +50,7 @@ def ranks_of(run: Run) -> int:
 def test_two_processes_with_deepspeed_are_stopped_and_go_on(apart: Demo) -> None:
     new_config(apart, "two-processes", "max_epochs=4")
     started = command(
-        apart.workspace, "train", "start", "two-processes", "--nproc", "2", "--deepspeed", "deepspeed_zero2",
+        apart.workspace, "train", "start", "two-processes", "--nproc", "2", "--deepspeed", "deepspeed_zero2", "--keep",
         "--port", free_port(), "--json",
     )  # fmt: skip
     assert started.returncode == 0, started.stderr[-2000:]
