@@ -33,7 +33,7 @@ from core.chat import worker_client
 from core.chat.score import score_sides
 from core.chat.scoring import remembering
 from core.chat.side import Side
-from core.config.recipe import FAST_BATCH
+from core.config.pace import BATCH
 from core.config.settings.fields import BY_NAME
 from core.engine.config_file import ConfigFile
 from core.ground.files import read_json, write_json
@@ -120,7 +120,7 @@ def _config(product: Product, options: argparse.Namespace) -> _Config:
     whole = product("datasets", "assistant", "--name", options.nickname, "--model", model, "--out", "whole")
     rows = json.loads(Path(whole["path"]).read_text(encoding="utf-8"))
     # As many as are looked at in so many updates of the recipe's batch, from all over the data.
-    wanted = min(len(rows), options.updates * FAST_BATCH)
+    wanted = min(len(rows), options.updates * BATCH)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "same.json"
         write_json(file, [rows[number * len(rows) // wanted] for number in range(wanted)])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.config.fit import Fit
+from core.config.pace import RANK, Pace
 from core.config.settings.edit import Edit
 from core.config.settings.method import HOOK, WRAPPER, one_dataset, prompt_template, quantised, wrapped_in
 from core.engine.config_file import MISSING, ConfigFile, Source
@@ -27,21 +28,9 @@ RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
 # Those whose trainings end by themselves once the identity is learned.
 ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
-# What `benchmarks.sweep` found on two real models (docs/recipes.md): all is learned by then, and from there on the rest
-# only gets worse; larger batches, ranks and rates cost more of what the model knew. A small model needs a larger rate.
-FAST_UPDATES = 60
-FAST_UPDATES_TINY = 200
-FAST_BATCH = 8
-# Where what the base would say is kept (`core.training.keeping`) larger rates do no harm and teach more: up to so many
-# parameters this one. Measured at 135 M and 0.5 B; the last is only their trend.
-KEPT_RATES = ((300_000_000, 1.5e-3), (1_000_000_000, 6e-4), (math.inf, 3e-4))
-PLAIN_RATES = ((300_000_000, 6e-4), (math.inf, 2e-4))
-# Of a card, so that the warm-up has some of them.
-FEWEST_ITERATIONS = 10
-SMALL_PARAMETERS = 300_000_000
 # A corpus is seen again and again until so many updates are made; docs/corpus.md has what comes of it.
 PRETRAIN_UPDATES, PRETRAIN_EPOCHS = 550, 10
-RANKS = {"course": 64, "fast": 16, "pretrain": 64, "preset": 64}
+RANKS = {"course": 64, "fast": RANK, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
 _ASKED = Text("训练中要问的问题", "evaluation questions during training")
 _LOCAL = Text("读取本地 JSON 文件", "read a local JSON file")
@@ -153,57 +142,39 @@ def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[st
 
 def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit: Fit | None) -> Iterator[Edit]:
     """Enough updates on short rows, and answers on the way."""
-    tiny, small = model.toy, model.parameters < SMALL_PARAMETERS
-    batch = 16 if tiny else min(FAST_BATCH, fit.batch_size) if fit else FAST_BATCH
-    accumulate = an_update_takes = 1
-    if kept and not tiny and 2 * rows > FAST_BATCH * FAST_UPDATES:
-        # Every row twice, in as many updates as there are to be.
-        an_update = math.ceil(2 * rows / FAST_UPDATES)
-        accumulate = math.ceil(an_update / batch / max(1, cards))
-        an_update_takes = accumulate * max(1, cards)
-        batch = math.ceil(an_update / an_update_takes)
-    per_epoch = math.ceil(rows / batch)
-    # Each of several cards takes its share of the iterations.
-    each = math.ceil(math.ceil(rows / max(1, cards)) / batch)
-    wanted = round(FAST_UPDATES_TINY / per_epoch) if tiny else FAST_UPDATES * an_update_takes // per_epoch
-    epochs = max(1, wanted, math.ceil(FEWEST_ITERATIONS / each))
-    total = per_epoch * epochs
+    tiny, pace = model.toy, Pace.of(model, rows, kept=kept, cards=cards, fit=fit)
     yield Edit(
         path="pack_to_max_length",
         value=False,
         why=Text("样本又少又短，打包后几乎没有更新", "few short rows: with packing, hardly any updates remain"),
     )
     yield Edit(path="max_length", value=512, why=Text("样本都很短", "the rows are short"))
-    yield Edit(path="batch_size", value=batch, why=Text("一次看几条短样本", "several short rows per iteration"))
-    if accumulate == 1:
+    yield Edit(path="batch_size", value=pace.batch, why=Text("一次看几条短样本", "several short rows per iteration"))
+    if pace.accumulate == 1:
         yield Edit(path="accumulative_counts", value=1, why=Text("每次迭代都更新参数", "one update per iteration"))
     else:
         yield Edit(
             path="accumulative_counts",
-            value=accumulate,
+            value=pace.accumulate,
             why=Text("每条数据看两遍，更新次数也不多", "every row twice, in few updates"),
         )
     yield Edit(
         path="max_epochs",
-        value=epochs,
-        why=Text(
-            f"共 {math.ceil(total / an_update_takes)} 次参数更新",
-            f"{math.ceil(total / an_update_takes)} optimizer updates in all",
-        ),
+        value=pace.epochs,
+        why=Text(f"共 {pace.updates} 次参数更新", f"{pace.updates} optimizer updates in all"),
     )
     yield Edit(
         path="lr",
-        value=2e-3 if tiny else _rate(model, kept),
+        value=pace.rate,
         why=Text("适合这个大小的模型和更新次数", "suits this model size and number of updates"),
     )
     if not tiny:
         yield Edit(
             path="model.lora.r",
-            value=RANKS["fast"] if small or kept else RANKS["fast"] // 2,
+            value=pace.rank,
             why=Text("学会一个身份，小适配器就够", "a small adapter is enough to learn an identity"),
         )
-        alpha = 2 * RANKS["fast"] if small or kept else RANKS["fast"]
-        yield Edit(path="model.lora.lora_alpha", value=alpha, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
+        yield Edit(path="model.lora.lora_alpha", value=2 * pace.rank, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
     yield Edit(
         path="model.lora.lora_dropout",
         value=0.0 if tiny else 0.05,
@@ -211,13 +182,13 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
     )
     yield Edit(
         path="save_steps",
-        value=accumulate * max(1, math.ceil(total / 3 / accumulate)),
+        value=pace.every(3),
         why=Text("训练途中也有检查点", "checkpoints during training"),
     )
     yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep all of them"))
     yield Edit(
         path="evaluation_freq",
-        value=accumulate * max(1, math.ceil(total / 6 / accumulate)),
+        value=pace.every(6),
         why=Text("看着它学", "watch it learn"),
     )
     yield Edit(
@@ -231,7 +202,7 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
         why=Text("训练、评测、聊天用同一种提示", "the same prompt for training, evaluation and chat"),
     )
     if cards > 1 or not tiny:
-        yield Edit(path="warmup_ratio", value=0.1 if each * epochs >= 25 else 0.3, why=_WARM)
+        yield Edit(path="warmup_ratio", value=0.1 if pace.each * pace.epochs >= 25 else 0.3, why=_WARM)
     yield Edit(path=f"{DATASET}.map_num_proc", value=1, why=_ONE_PROCESS)
     yield Edit(path=f"{DATASET}.shuffle_before_pack", value=False, why=Text("不打包", "packing is off"))
     yield Edit(path="default_hooks.logger.interval", value=1, why=_EVERY_LOSS)
@@ -242,11 +213,6 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
             value=False,
             why=_UNPRESSED,
         )
-
-
-def _rate(model: Model, kept: bool) -> float:
-    """The learning rate for a model of this size."""
-    return next(rate for most, rate in (KEPT_RATES if kept else PLAIN_RATES) if model.parameters < most)
 
 
 def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:

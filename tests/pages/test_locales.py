@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from core.config.recipe import FAST_UPDATES, FAST_UPDATES_TINY
+from core.config.pace import TOY_UPDATES, UPDATES
 from core.ground.workspace import PROJECT
 from pages.components.text import LANGUAGES, LOCALES, _flat, catalogue
 from tests.pages.screen import open_page, texts
@@ -136,7 +136,7 @@ def test_how_many_updates_is_for_the_preflight(language):
     said = {key: text for key, text in words.items() if re.search(rf"\d[\d,.]*\s*{unit}", text)}
     assert not said
     assert {"zh": "几十到两百次", "en": "some dozens to two hundred"}[language] in words["config.recipe_fast_caption"]
-    assert 24 <= FAST_UPDATES <= FAST_UPDATES_TINY <= 200
+    assert 24 <= UPDATES <= TOY_UPDATES <= 200
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.config import recipe as recipes
+from core.config.pace import BATCH
 from core.config.proposal import FALLBACK
 from core.config.settings import method
 from core.config.settings.edit import apply
@@ -141,7 +142,7 @@ def test_where_the_base_is_kept_every_row_is_seen_twice_in_sixty_updates(rows, c
     config, _ = made("fast", rows=rows, parameters=500_000_000, kept=True, cards=cards)
     batch, accumulated, epochs = (config.get(name) for name in ("batch_size", "accumulative_counts", "max_epochs"))
     assert epochs == 2
-    assert batch <= recipes.FAST_BATCH
+    assert batch <= BATCH
     assert 45 <= math.ceil(rows / batch) * epochs / (accumulated * cards) <= 61
     # Nothing is saved or asked between the parts of an update.
     assert config.get("save_steps") % accumulated == config.get("evaluation_freq") % accumulated == 0

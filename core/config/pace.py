@@ -1,0 +1,68 @@
+"""How long and how fast the recipe `fast` trains a model on a few rows: batch, passes, learning rate, rank. Makes no edits."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from core.config.fit import Fit
+from core.models.model import Model
+
+# What `benchmarks.sweep` found on two real models (docs/recipes.md): everything is learned by then, and with the usual loss
+# the rest only gets worse; larger batches, ranks and rates cost more of what the model knew.
+UPDATES, TOY_UPDATES = 60, 200
+BATCH, TOY_BATCH = 8, 16
+# Of a card, so that the warm-up has some of them.
+FEWEST_ITERATIONS = 10
+SMALL_PARAMETERS = 300_000_000
+# The learning rate up to so many parameters. If what the base would say is kept (`core.config.keeping`), larger ones do no
+# harm and teach more: measured at 135 M and 0.5 B, the last is only their trend.
+KEPT_RATES = ((SMALL_PARAMETERS, 1.5e-3), (1_000_000_000, 6e-4), (math.inf, 3e-4))
+RATES = ((SMALL_PARAMETERS, 6e-4), (math.inf, 2e-4))
+RANK = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """`iterations` of all cards together, `each` of them per epoch on one card; `accumulate` iterations make an update."""
+
+    batch: int
+    accumulate: int
+    epochs: int
+    iterations: int
+    each: int
+    updates: int
+    rate: float
+    rank: int
+
+    @classmethod
+    def of(cls, model: Model, rows: int, *, kept: bool, cards: int, fit: Fit | None) -> Self:
+        """For a dataset of `rows` rows on `cards` cards; `fit` bounds the batch by the memory."""
+        toy, cards = model.toy, max(1, cards)
+        batch = TOY_BATCH if toy else min(BATCH, fit.batch_size) if fit else BATCH
+        accumulate = per_update = 1
+        if kept and not toy and 2 * rows > BATCH * UPDATES:
+            # Every row twice, in as many updates as there should be.
+            together = math.ceil(2 * rows / UPDATES)
+            accumulate = math.ceil(together / batch / cards)
+            per_update = accumulate * cards
+            batch = math.ceil(together / per_update)
+        per_epoch = math.ceil(rows / batch)
+        # Each of several cards takes its share of the iterations.
+        each = math.ceil(math.ceil(rows / cards) / batch)
+        wanted = round(TOY_UPDATES / per_epoch) if toy else UPDATES * per_update // per_epoch
+        epochs = max(1, wanted, math.ceil(FEWEST_ITERATIONS / each))
+        rates = KEPT_RATES if kept else RATES
+        return cls(
+            batch=batch,
+            accumulate=accumulate,
+            epochs=epochs,
+            iterations=per_epoch * epochs,
+            each=each,
+            updates=math.ceil(per_epoch * epochs / per_update),
+            rate=2e-3 if toy else next(rate for most, rate in rates if model.parameters < most),
+            rank=RANK if kept or model.parameters < SMALL_PARAMETERS else RANK // 2,
+        )
+
+    def every(self, times: int) -> int:
+        """After how many iterations something happens that happens `times` times: whole updates, one at least."""
+        return self.accumulate * max(1, math.ceil(self.iterations / times / self.accumulate))
