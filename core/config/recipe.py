@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.config.fit import Fit
-from core.config.pace import RANK, Pace
+from core.config.pace import RANK, SMALL_PARAMETERS, Pace
 from core.config.settings.edit import Edit
 from core.config.settings.method import HOOK, WRAPPER, one_dataset, prompt_template, quantised, wrapped_in
 from core.engine.config_file import MISSING, ConfigFile, Source

@@ -190,29 +190,6 @@ def before_start(
     return problems + check_space(workspace.runs, config.values().get("save_total_limit"), estimated, measured=measured)
 
 
-def ends_early_by_itself(workspace: Workspace, config_name: str) -> bool:
-    """Whether a run of this config on this machine stops early by default; False if something is missing."""
-    parts = _parts(workspace, config_name)
-    return parts is not None and ends_early(*parts, Cluster(), None)
-
-
-def keeps_by_itself(workspace: Workspace, config_name: str) -> bool | None:
-    """Whether a run of this config keeps what the base model would say by default; None if it cannot."""
-    parts = _parts(workspace, config_name)
-    if parts is None or not keeping.has_adapter(parts[0].values()):
-        return None
-    return keeping.usual(parts[0].values(), *parts[1:])
-
-
-def _parts(workspace: Workspace, config_name: str) -> tuple[configs.Config, datasets.Dataset, models.Model] | None:
-    """A config, its dataset and its model; None if one is missing."""
-    try:
-        config = configs.find(workspace, config_name)
-        return config, datasets.find(workspace, config.dataset), models.find(workspace, config.model)
-    except BadInput:
-        return None
-
-
 def find(workspace: Workspace, run_id: str) -> Run:
     """The run `run_id`, or the newest for `latest`. Raises BadInput if there is none."""
     if run_id == "latest":

@@ -15,6 +15,7 @@ from core.ground.figures import size
 from core.ground.gpu import gpus
 from core.ground.problem import Problem
 from core.ground.workspace import Workspace
+from core.training import defaults
 from core.training import run as runs
 from core.training.cluster import own_address
 from core.training.shown import worth_a_look
@@ -68,12 +69,12 @@ def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) 
         link_to("config", t("start.to_draft"), config=name)
     early_stop = st.toggle(
         t("start.early_stop"),
-        value=runs.ends_early_by_itself(workspace, name),
+        value=defaults.ends_early(workspace, name),
         key=f"train_early_stop-{name}",
         persist_state="session",
         help=t("start.early_stop_help"),
     )
-    by_itself = runs.keeps_by_itself(workspace, name)
+    by_itself = defaults.keeps(workspace, name)
     keep = by_itself is not None and st.toggle(
         t("start.keep"),
         value=by_itself,
