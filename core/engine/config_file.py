@@ -8,6 +8,7 @@ and is not guessed at. Never executes the file.
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,21 @@ def decoded(content: bytes, name: str) -> str:
         ) from error
 
 
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> cst.Module:
+    """The tree of `text`, which no edit changes: a page, a check and a start ask the same text many times."""
+    # First by Python's own parser: libcst's takes the process with it where brackets nest too deep.
+    ast.parse(text)
+    return cst.parse_module(text)
+
+
 class ConfigFile:
     """The text of one config, parsed."""
 
     def __init__(self, text: str) -> None:
         """Parse `text`. Raises SyntaxRefusal with the line where it is not Python."""
         try:
-            # First by Python's own parser: libcst's takes the process with it where brackets nest too deep.
-            ast.parse(text)
-            self._take(cst.parse_module(text))
+            self._take(_parsed(text))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise SyntaxRefusal(getattr(error, "lineno", None) or 1, str(getattr(error, "msg", error))) from error
         except cst.ParserSyntaxError as error:
