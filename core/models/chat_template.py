@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -112,23 +113,27 @@ def render(own: ChatTemplate, exchanges: Sequence[Exchange]) -> list[Rendered]:
         "exchanges": [exchange.to_json() for exchange in exchanges],
     }
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", template_sandbox.__file__],
-            env=inherited(),
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            timeout=MOST_SECONDS,
-            check=False,
-        )
-        found = json.loads(done.stdout) if done.returncode == 0 else None
-    except subprocess.TimeoutExpired:
-        found = None
-    except ValueError:
-        found = None
-    if found is None:
+        found = json.loads(_answer(json.dumps(asked)))
+    except (subprocess.SubprocessError, ValueError):
         return [Rendered(error="it does not come to an end, or needs too much memory")] * len(exchanges)
     return [Rendered(text=one.get("text"), error=one.get("error", "")) for one in found]
+
+
+@lru_cache(maxsize=16)
+def _answer(asked: str) -> str:
+    """What the sandbox says; the same template, of however many copies of a model, is asked once a process.
+
+    Raises SubprocessError where it says nothing, and is asked again then: the machine may have been busy.
+    """
+    return subprocess.run(
+        [sys.executable, "-I", template_sandbox.__file__],
+        env=inherited(),
+        input=asked,
+        capture_output=True,
+        text=True,
+        timeout=MOST_SECONDS,
+        check=True,
+    ).stdout
 
 
 def _special(path: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
