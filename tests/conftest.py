@@ -30,6 +30,7 @@ from core.training import run as runs
 from core.training.run import Run
 from tests.fakes.chat import FakeWorker
 from tests.fakes.model import write_model, write_safetensors
+from tests.kept import Kept
 from tests.schedule import Schedule, place
 
 # Long enough for a machine that does other things too; nothing waits that long when all is well.
@@ -83,10 +84,17 @@ def small_model(workspace: Workspace) -> Model:
     return models.find(workspace, "demo")
 
 
+@pytest.fixture(scope="session")
+def made_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The dataset below, made once."""
+    return datasets.make_assistant(Workspace.open(tmp_path_factory.mktemp("made")), "小明")
+
+
 @pytest.fixture
-def dataset(workspace: Workspace) -> Dataset:
+def dataset(workspace: Workspace, made_dataset: Dataset) -> Dataset:
     """The balanced dataset of 小明's assistant."""
-    return datasets.make_assistant(workspace, "小明")
+    shutil.copytree(made_dataset.path, workspace.dataset(made_dataset.name))
+    return datasets.find(workspace, made_dataset.name)
 
 
 @pytest.fixture(scope="session")
@@ -126,13 +134,25 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return choose
 
 
+@pytest.fixture(scope="session")
+def made_runs(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """Workspaces as they were with the runs below in them."""
+    return Kept(tmp_path_factory.mktemp("kept"))
+
+
+def ended_run(workspace: Workspace, config: Config, status: Status) -> None:
+    """Train a config, and wait until nothing of it is left that could still write."""
+    job = runs.start(workspace, config.name).job
+    assert ended(job) is status, job.log_tail()
+    assert wait_until(lambda: not job.pids["supervisor"].alive(), PATIENCE)
+
+
 @pytest.fixture
-def finished_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None]) -> Run:
+def finished_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None], made_runs: Kept) -> Run:
     """A run that trained to its end: 12 iterations, checkpoints and evaluations at 4, 8 and 12."""
     fake_engine("ok")
-    run = runs.start(workspace, config.name)
-    assert ended(run.job) is Status.FINISHED, run.job.log_tail()
-    return run
+    made_runs.bring(workspace, "a finished run", lambda: ended_run(workspace, config, Status.FINISHED))
+    return runs.find(workspace, "latest")
 
 
 @pytest.fixture
@@ -145,12 +165,11 @@ def running_run(workspace: Workspace, config: Config, fake_engine: Callable[...,
 
 
 @pytest.fixture
-def failed_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None]) -> Run:
+def failed_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None], made_runs: Kept) -> Run:
     """A run that died of too little GPU memory after 6 iterations, with a checkpoint at 4."""
     fake_engine("oom")
-    run = runs.start(workspace, config.name)
-    assert ended(run.job) is Status.FAILED, run.job.log_tail()
-    return run
+    made_runs.bring(workspace, "a failed run", lambda: ended_run(workspace, config, Status.FAILED))
+    return runs.find(workspace, "latest")
 
 
 def of_model(run: Run, **facts: object) -> Run:
@@ -159,9 +178,15 @@ def of_model(run: Run, **facts: object) -> Run:
 
 
 @pytest.fixture
-def exported_run(finished_run: Run) -> Run:
+def exported_run(workspace: Workspace, finished_run: Run, made_runs: Kept) -> Run:
     """The finished run with all that comes after it: adapter, merged model, their comparison, scores."""
-    run, made = finished_run, time.time()
+    made_runs.bring(workspace, "an exported run", lambda: export(finished_run))
+    return finished_run
+
+
+def export(run: Run) -> None:
+    """Write what an export and a score of `run` leave."""
+    made = time.time()
     run.adapter.mkdir()
     write_safetensors(run.adapter / "adapter_model.safetensors", {"base_model.model.output.lora_A.weight": [4, 16]})
     write_json(run.adapter / "adapter_config.json", {"peft_type": "LORA", "r": 4, "lora_alpha": 8})
@@ -193,7 +218,6 @@ def exported_run(finished_run: Run) -> Run:
     )
     score(run, FakeWorker(run.nickname))
     assert json.loads((run.path / "scores.json").read_text(encoding="utf-8"))["identity"]["tuned"] == 1
-    return run
 
 
 @pytest.fixture
