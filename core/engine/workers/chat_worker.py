@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.engine.workers import code_gate, torch_files
-from core.engine.workers.unneeded import leave_out, or_whole
+from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole
 from core.ground.figures import size
 from core.ground.progress import progress_file, write_progress
 
@@ -139,6 +139,7 @@ def main() -> None:
         # Where memory runs out, the chat goes first and not the training.
         file.write("500")
     leave_out(sys.argv[1:])
+    leave_out_compiler()
     with or_whole():
         torch_files.guard()
         code_gate.close()

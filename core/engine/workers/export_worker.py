@@ -26,7 +26,7 @@ from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, r
 from core.engine.workers.export_progress import Progress
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
 from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
-from core.engine.workers.unneeded import leave_out, or_whole
+from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole
 from core.ground.figures import size
 from core.ground.files import read_json, write_json
 
@@ -259,6 +259,7 @@ def main() -> None:
     steps = [step for step in STEPS if step in options.steps]
     progress = Progress(steps)
     leave_out(sys.argv[1:])
+    leave_out_compiler()
     torch_files.guard()
     code_gate.close()
     work = Export(plan, progress)

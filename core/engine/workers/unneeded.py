@@ -7,6 +7,7 @@ part of the workers; imports nothing but the standard library.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import re
@@ -46,6 +47,19 @@ def leave_out(words: Sequence[str]) -> None:
     sys.modules.update(dict.fromkeys(out))
     if "torchvision" in out:
         sys.modules.update({name: _Stand(name) for name in OF_PICTURES if name not in sys.modules})
+
+
+def leave_out_compiler() -> None:
+    """Leave out torch's compiler, a sixth of the start of what only asks a model: transformers imports torch's tensor
+    parallelism, which asks the compiler one thing and does without where there is none. Who wants it later finds it.
+    """
+    if "torch._dynamo" in sys.modules or os.environ.get(_WHOLE):
+        return
+    sys.modules["torch._dynamo"] = None
+    # Another torch may lack the one, or need the other: then it is as if nothing had been tried.
+    with contextlib.suppress(Exception):
+        importlib.import_module("torch.distributed.tensor.parallel")
+    del sys.modules["torch._dynamo"]
 
 
 @contextlib.contextmanager

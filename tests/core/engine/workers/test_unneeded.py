@@ -96,14 +96,21 @@ def test_what_is_imported_already_stays(modules):
     assert left(modules) == set(UNNEEDED) - {"scipy"}
 
 
-def test_xtuner_and_the_chat_load_without_them():
+def test_the_chat_and_xtuner_load_without_them():
+    """The chat without torch's compiler too, which whoever wants it finds."""
     code = """
 import sys
-from core.engine.workers.unneeded import UNNEEDED, leave_out
+from core.engine.workers.unneeded import UNNEEDED, leave_out, leave_out_compiler
 leave_out([])
+leave_out_compiler()
+import core.engine.workers.answering, core.engine.workers.verification, peft
+from transformers import LlamaForCausalLM
+assert "torch._dynamo" not in sys.modules
+import torch
+assert torch.compile(lambda x: x + 1, backend="eager")(1) == 2
 from core.engine.workers.without_gpu import answer_bf16
 answer_bf16()
-import xtuner.tools.train, xtuner.engine.hooks, core.engine.workers.answering, peft
+import xtuner.tools.train, xtuner.engine.hooks
 print("needed: " + " ".join(name for name in UNNEEDED if sys.modules[name] is not None))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
