@@ -3,6 +3,7 @@
 Processes are real and so are the files; only the training is fake (`tests/fakes/trainer.py`).
 """
 
+import gc
 import json
 import shutil
 import time
@@ -41,6 +42,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """All workers number the tests alike, in the order in which they are to begin; alone, pytest goes file by file."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: place(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported and collected lives to the end: Python need not look through it for garbage again and again."""
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
