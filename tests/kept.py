@@ -50,14 +50,14 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path, old: bytes, new: bytes) -> None:
-    """Copy what `target` has not yet, with its times, `new` in place of `old`."""
+    """Copy what `target` has not yet, `new` in place of `old`; all with its times, by which pages tell what is newer."""
     for path in _files(source):
         here = target / path.relative_to(source)
         content = path.read_bytes().replace(old, new)
         if not here.exists() or here.read_bytes() != content:
             here.parent.mkdir(parents=True, exist_ok=True)
             here.write_bytes(content)
-            shutil.copystat(path, here)
+        shutil.copystat(path, here)
     for path in sorted(source.rglob("*"), reverse=True):
         here = target / path.relative_to(source)
         if path.is_dir() and path.relative_to(source).parts[0] not in _OWN:
