@@ -11,6 +11,7 @@ nothing of ours.
 """
 
 import asyncio
+import atexit
 import contextlib
 import errno
 import ipaddress
@@ -19,6 +20,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from typing import Any
 
 import torch.distributed as dist
@@ -29,6 +31,11 @@ _TORCHS_OWN = dist.TCPStore
 _TAKES = _TORCHS_OWN.__init__.__doc__ or ""
 _LOOPBACK = "127.0.0.1"
 _ALL = "the store listens on all interfaces"
+# The stores that this process serves, and who is connected from other machines: when this process is done, they may
+# still have something to ask.
+_SERVED: "list[NearStore]" = []
+_FAR: "set[asyncio.StreamWriter]" = set()
+_FAREWELL_SECONDS = 3.0
 
 
 class NearStore(_TORCHS_OWN):
@@ -41,6 +48,8 @@ class NearStore(_TORCHS_OWN):
             # The newer of its two servers takes no socket of ours.
             more |= {"use_libuv": False} if "use_libuv" in _TAKES else {}
         super().__init__(host_name, port, world_size, is_master, *rest, **more)
+        if is_master:
+            _SERVED.append(self)
 
 
 def install() -> None:
@@ -86,6 +95,7 @@ def _opened(host: str, port: int) -> "socket.socket | None":
     if not outside:
         return _instead(f"{host} is {addresses[0][4][0]}, which is no address of this machine itself")
     inside = _listening(socket.AF_INET, socket.SOCK_STREAM, 0, "", name)
+    atexit.register(_let_them_go)
     for one in outside:
         threading.Thread(target=asyncio.run, args=(_hand_on(one, inside.getsockname()[1]),), daemon=True).start()
     return inside
@@ -120,6 +130,14 @@ async def _hand_on(listening: socket.socket, port: int) -> None:
             target.write_eof()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if writer.get_extra_info("peername")[0] != listening.getsockname()[0]:
+            _FAR.add(writer)
+        try:
+            await between(reader, writer)
+        finally:
+            _FAR.discard(writer)
+
+    async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError):
             inner_reader, inner_writer = await asyncio.open_connection(_LOOPBACK, port)
             with contextlib.closing(inner_writer):
@@ -127,6 +145,13 @@ async def _hand_on(listening: socket.socket, port: int) -> None:
 
     async with await asyncio.start_server(connected, sock=listening, backlog=2048) as server:
         await server.serve_forever()
+
+
+def _let_them_go() -> None:
+    """The machine of the store goes last, as torch has it: the others have their last answers by then."""
+    until = time.monotonic() + _FAREWELL_SECONDS
+    while _FAR and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def _instead(why: str) -> None:
