@@ -227,6 +227,34 @@ def test_no_other_page_frames_it(server: Server, browser: Browser) -> None:
     page.close()
 
 
+STREAM = """address => new Promise(done => {
+    const stream = new WebSocket(address, "streamlit");
+    stream.onopen = () => done("opened");
+    stream.onerror = () => done("refused");
+})"""
+PICTURE = """address => new Promise(done => {
+    const picture = new Image();
+    picture.onload = () => done("shown");
+    picture.onerror = () => done("refused");
+    picture.src = address;
+})"""
+
+
+@needs_chromium
+def test_pages_of_this_machine_at_other_ports_get_nothing(server: Server, browser: Browser) -> None:
+    """What a browser sends with them is that of the same site: only the port is another."""
+    page = browser.new_page()
+    stream = f"{server.url.replace('http', 'ws')}/_stcore/stream"
+    asked = ((STREAM, stream), (PICTURE, f"{server.url}/favicon.png"))
+    page.route("http://127.0.0.1:9/", lambda route: route.fulfill(content_type="text/html", body="<h1>decoy</h1>"))
+    page.goto("http://127.0.0.1:9/")
+    assert [page.evaluate(script, address) for script, address in asked] == ["refused"] * 2
+    page.goto(server.url)
+    assert page.evaluate(STREAM, stream) == "opened"
+    assert page.evaluate(PICTURE, f"{server.url}/favicon.png") == "shown"
+    page.close()
+
+
 @needs_chromium
 @needs_root
 def test_a_stranger_s_browser_types_the_token_once(
