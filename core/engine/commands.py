@@ -95,6 +95,8 @@ def engine_environment(workspace: Workspace) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
+        # Older releases run the script of a dataset's directory unasked.
+        "HF_DATASETS_TRUST_REMOTE_CODE": "0",
         "HF_HOME": str(workspace.cache / "huggingface"),
         # mmengine's checkpoints hold more than tensors; torch >= 2.6 refuses them otherwise.
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",

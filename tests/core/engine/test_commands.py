@@ -126,6 +126,7 @@ def test_environment(tmp_path, monkeypatch):
     environment = engine_environment(Workspace(tmp_path))
     assert environment["PYTHONPATH"] == f"{PROJECT}:/mine"
     assert environment["HF_HUB_OFFLINE"] == environment["TRANSFORMERS_OFFLINE"] == "1"
+    assert environment["HF_DATASETS_TRUST_REMOTE_CODE"] == "0"
     assert environment["HF_HOME"].startswith(str(tmp_path))
     assert environment["MKL_SERVICE_FORCE_INTEL"] == "1"
     assert environment["MKL_THREADING_LAYER"] == "GNU"
