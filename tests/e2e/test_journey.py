@@ -2,7 +2,6 @@
 at one click, a closed tab, a killed server, the chat, every page, a slow tunnel, the report.
 """
 
-import json
 import re
 import shutil
 import time
@@ -16,9 +15,11 @@ from markdown_it import MarkdownIt
 from playwright.sync_api import Browser, Page, expect
 
 from core.ground.workspace import Workspace
+from core.headless.training import state_answer
 from core.jobs.job import jobs_in, wait_until
+from core.training import run as runs
 from pages.components.text import catalogue
-from tests.e2e.conftest import LEARNER, NICKNAME, Stage, command
+from tests.e2e.conftest import LEARNER, NICKNAME, Stage
 from tests.e2e.keyboard import reach
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 from tests.fakes.tunnel import Tunnel, dug
@@ -100,7 +101,8 @@ def test_other_tests_know_who_begins_the_demo() -> None:
 
 
 def state(workspace: Workspace) -> dict[str, object]:
-    return json.loads(command(workspace, "train", "status", "latest", "--json").stdout)
+    """What `train status latest` says, without a process for each of many looks."""
+    return state_answer(runs.find(workspace, "latest"))
 
 
 def test_the_whole_demo_survives_the_tab_and_the_server(house: House, tab: Page) -> None:
