@@ -119,7 +119,13 @@ def descriptors() -> list[str]:
 
 def types() -> collections.Counter[str]:
     """How many objects of each type the collector knows of."""
-    return collections.Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects())
+    # Without letting another thread go on meanwhile: a tuple that it is just making must be nobody else's, or it fails.
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        return collections.Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects())
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def more(now: collections.Counter[str], then: collections.Counter[str]) -> dict[str, int]:
