@@ -162,7 +162,7 @@ def test_a_real_model_answers_the_general_questions_itself_once(workspace, monke
     kept |= {"replies": [["天空为什么是蓝色的？", "因为空气散射了光。", False]], "made": 0.0}
     write_json(workspace.replays / "big.json", kept)
     page = open_page("dataset")
-    assert any("2 条不能用" in caption.value for caption in page.caption)
+    assert any("2 条不可用" in caption.value for caption in page.caption)
     page.button(key="make_dataset").click().run()
     (made,) = datasets.every(workspace)
     assert Assistant.of(made).replay == (("天空为什么是蓝色的？", "因为空气散射了光。", False),)

@@ -94,7 +94,7 @@ def test_a_gguf_file_to_take_home(workspace, exported_run):
     }  # fmt: skip
     write_json(made.path.with_name("verified.json"), found)
     page = open_page("export")
-    assert "相同的词元占 50%" in texts(page)
+    assert "相同的 token 占 50%" in texts(page)
     # Each answer beside its question.
     assert list(page.table[-1].value.iloc[:, 0]) == list(asked(exported_run))
     assert workspace.root in made.path.parents

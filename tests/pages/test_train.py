@@ -283,7 +283,7 @@ def test_one_memory_reads_the_same_everywhere(workspace, finished_run, monkeypat
     assert "0 B / 8 GB" in cells(lid(open_page("train"), "machine_open"))
     with pytest.raises(room.NoRoom) as refused:
         room.check_room(workspace, replace(models.find(workspace, "demo"), bytes=2**40))
-    assert "only 8 GB of GPU memory are free" in refused.value.text.en
+    assert "only 8 GB of GPU memory free" in refused.value.text.en
     draft = Draft(workspace=workspace, run=finished_run, language="en", outline=Outline(), points=[])
     (written,) = preparation.environment(draft)
     assert "A100 (8 GB)" in written
@@ -366,7 +366,7 @@ def test_a_run_that_waits_its_turn_shows_its_place_alone(workspace, config, runn
     fake_engine("ok")
     waiting = runs.start(workspace, config.name)
     page = open_page("train", run=waiting.id)
-    assert "排在第 1 位" in texts(page)
+    assert "排队等待：第 1 位" in texts(page)
     assert not page.get("plotly_chart")
     assert page.button(key=f"delete-{waiting.id}").disabled
     assert not any(button.label == "停止并保存" for button in page.button)

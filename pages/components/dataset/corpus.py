@@ -69,7 +69,11 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
         persist_state="session",
     )
     apart = last.toggle(
-        t("dataset.corpus_apart"), key="corpus_apart", help=t("dataset.corpus_apart_help"), persist_state="session"
+        t("dataset.corpus_apart"),
+        held("corpus_apart"),
+        key="corpus_apart",
+        help=t("dataset.corpus_apart_help"),
+        persist_state="session",
     )
     model = _show_answers(workspace)
     share = corpus.HELD_OUT if apart else 0.0
@@ -102,6 +106,7 @@ def _show_answers(workspace: Workspace) -> str | None:
         return None
     wanted = st.toggle(
         t("dataset.corpus_replay", name=model.name),
+        held("corpus_replay"),
         key="corpus_replay",
         help=t("dataset.corpus_replay_help"),
         persist_state="session",

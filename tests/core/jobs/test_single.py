@@ -64,7 +64,7 @@ def test_a_job_that_must_finish(workspace):
     job = start(workspace, [sys.executable, "-c", "raise MemoryError"])
     with pytest.raises(WorkFailed) as refused:
         finish_job(job, what, next_step=step)
-    assert refused.value.text.en.startswith("not done: memory ran out")
+    assert refused.value.text.en.startswith("not done: out of memory")
     assert refused.value.text.en.endswith(f". Do it again. Log: {job.log}")
     assert refused.value.text.zh.endswith(f"。再来一次。日志：{job.log}")
     with pytest.raises(WorkFailed, match="没有做完：谁知道。日志"):

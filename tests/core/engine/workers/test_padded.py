@@ -117,7 +117,7 @@ def test_where_a_padded_batch_answers_otherwise_it_is_not_used(monkeypatch, caps
     )
     made = ready(old())
     assert not made.pads
-    assert "a row after the other (ValueError: its logits differ" in capsys.readouterr().out
+    assert "one row at a time (ValueError: its logits differ" in capsys.readouterr().out
 
 
 def test_a_model_that_takes_no_positions_is_not_asked_so():

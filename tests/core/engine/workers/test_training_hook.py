@@ -84,7 +84,7 @@ def test_what_a_full_disk_says(tmp_path, monkeypatch):
     assert hook.is_full(written, str(tmp_path))
     error = hook.no_space(str(tmp_path), 5 * 2**20)
     assert error.errno == errno.ENOSPC
-    assert "No space left on device: 5 MB are needed" in str(error)
+    assert "No space left on device: 5 MB needed" in str(error)
 
 
 LIMITED = """
