@@ -19,7 +19,8 @@ from pages.components.text import language, language_switch, t
 # The label of a selected item has the primary color, which must also suit white text and is thus too dark on a dark
 # background.
 # What a page is about stands in its first screen, of which Streamlit leaves a ninth empty. A link to the page that is
-# shown is drawn as chosen, though it may be a step that was done long ago. Links show where the keyboard is.
+# shown is drawn as chosen, though it may be a step that was done long ago. A report's tables scroll by themselves where a
+# phone is too narrow for their names, and not the page with them. Links show where the keyboard is.
 STYLE = """<style>
 [data-testid=stTab][aria-selected=true] p, [data-testid=stSliderThumbValue] p,
 button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMaterial]) {
@@ -28,6 +29,7 @@ button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMa
 [data-testid=stMainBlockContainer] { padding-top: 3.5rem; padding-bottom: 3rem; }
 .st-key-checklist [data-testid=stPageLink-NavLink]:not(:hover) { background: none; }
 .st-key-checklist [data-testid=stPageLink-NavLink] p { font-weight: inherit; }
+.st-key-report_text table { display: block; overflow-x: auto; }
 [data-testid=stSidebarNavLink]:focus-visible, [data-testid=stPageLink-NavLink]:focus-visible {
     outline: 2px solid; outline-offset: -2px;
 }

@@ -87,7 +87,7 @@ def _downloads(report: Report, name: str, *, primary: bool) -> None:
 def show_report(report: Report) -> None:
     """The report as it reads."""
     parts = _PICTURE.split((report.path / "report.md").read_text(encoding="utf-8"))
-    with st.container(border=True):
+    with st.container(border=True, key="report_text"):
         for number, part in enumerate(parts):
             if number % 3 == 0:
                 st.markdown(part)
