@@ -27,8 +27,8 @@ def usual(settings: Mapping[str, Any], dataset: Dataset, model: Model) -> bool:
 
 
 def suits(dataset: Dataset, model: Model) -> bool:
-    """Whether the data hold the model's own answers, to be kept as they are; a toy knows nothing to keep."""
-    return bool(dataset.made.get("replay_model")) and not model.toy
+    """Whether the data hold this model's own answers, to be kept as they are; a toy knows nothing to keep."""
+    return dataset.made.get("replay_model") == model.name and not model.toy
 
 
 def has_adapter(settings: Mapping[str, Any]) -> bool:

@@ -8,12 +8,18 @@ from core.config import keeping
 from core.ground.errors import BadInput
 
 OWN, OTHERS = SimpleNamespace(made={"replay_model": "m"}), SimpleNamespace(made={})
-REAL, TOY = SimpleNamespace(toy=False), SimpleNamespace(toy=True)
+REAL, TOY = SimpleNamespace(name="m", toy=False), SimpleNamespace(name="m", toy=True)
 
 
 @pytest.mark.parametrize(
     ("r", "data", "model", "usual"),
-    [(16, OWN, REAL, True), (None, OWN, REAL, False), (16, OTHERS, REAL, False), (16, OWN, TOY, False)],
+    [
+        (16, OWN, REAL, True),
+        (None, OWN, REAL, False),
+        (16, OTHERS, REAL, False),
+        (16, OWN, TOY, False),
+        (16, OWN, SimpleNamespace(name="another", toy=False), False),
+    ],
 )
 def test_the_default(r, data, model, usual):
     assert keeping.usual({"r": r}, data, model) is usual

@@ -132,7 +132,8 @@ def test_what_the_base_would_say_is_kept_where_the_data_hold_it(workspace, confi
     assert not open_page("train").toggle(key=toggle).value
     meta = workspace.datasets / config.dataset / "dataset.json"
     meta.write_text(
-        meta.read_text(encoding="utf-8").replace('"nickname"', '"replay_model": "m", "nickname"'), encoding="utf-8"
+        meta.read_text(encoding="utf-8").replace('"nickname"', f'"replay_model": "{config.model}", "nickname"'),
+        encoding="utf-8",
     )
     monkeypatch.setattr(Model, "toy", property(lambda _: False))
     page = open_page("train")
