@@ -1,3 +1,1 @@
-"""XTuner from the outside: its presets and prompt templates, its configs edited as text, its commands, the Python it
-runs in.
-"""
+"""XTuner from the outside: presets, prompt templates, configs edited as text, commands, and the Python it runs in."""

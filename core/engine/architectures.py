@@ -1,6 +1,6 @@
-"""Which model types the engine's transformers knows, read from its source without running any of it.
+"""The model types that the engine's transformers supports, read from its source without executing it.
 
-Says nothing of a model that brings its own code: that runs in any of them.
+Says nothing about models that bring their own code: those run with any version.
 """
 
 import ast
@@ -18,7 +18,7 @@ from core.ground.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architectures:
-    """The `model_type` values that a transformers knows, and its classes that predict the next token."""
+    """The `model_type` values that a transformers release supports, and its causal language model classes."""
 
     version: str | None
     types: frozenset[str]
@@ -26,10 +26,10 @@ class Architectures:
 
 
 def architectures(workspace: Workspace) -> Architectures | None:
-    """Those of the engine in use; None where it cannot be asked, or has no transformers."""
+    """Return the architectures of the engine in use; None if the engine is unreachable or has no transformers."""
     try:
         if interpreter.python(workspace) == sys.executable:
-            # Ours is asked without starting it.
+            # The app's own transformers is found without starting a process.
             return architectures_in(_own_place(), _own_version())
         engine = interpreter.in_use(workspace)
     except StudioError:
@@ -39,7 +39,7 @@ def architectures(workspace: Workspace) -> Architectures | None:
 
 @cache
 def _own_place() -> Path:
-    """Where the transformers lies that this process would import."""
+    """Return the directory of the transformers that this process would import."""
     spec = importlib.util.find_spec("transformers")
     return Path(spec.origin).parent if spec and spec.origin else Path("transformers")
 
@@ -49,13 +49,14 @@ def _own_version() -> str | None:
     return environment.versions().get("transformers")
 
 
-# What was read, by directory, and when its files were put there: a page asks for it each time it is drawn.
+# Results by directory, with the mtime they were read at: pages ask on every draw.
 _READ: dict[Path, tuple[int, Architectures | None]] = {}
 
 
 def architectures_in(directory: Path, version: str | None = None) -> Architectures | None:
-    """Those of the transformers package at `directory`, from `CONFIG_MAPPING_NAMES` and
-    `MODEL_FOR_CAUSAL_LM_MAPPING_NAMES` in its `models/auto`. None where they are not there.
+    """Return the architectures of the transformers package at `directory`; None if its mappings are missing.
+
+    Reads `CONFIG_MAPPING_NAMES` and `MODEL_FOR_CAUSAL_LM_MAPPING_NAMES` in its `models/auto`.
     """
     auto = directory / "models" / "auto"
     try:
@@ -78,7 +79,7 @@ def _read(auto: Path, version: str | None) -> Architectures | None:
 
 
 def _mapping(file: Path, variable: str) -> dict[str, str | tuple[str, ...]]:
-    """The pairs of `variable = OrderedDict([...])` in a Python file; empty where there is no such line."""
+    """Return the pairs of `variable = OrderedDict([...])` in a Python file; empty if there is no such line."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):

@@ -1,7 +1,7 @@
-"""Asks a process of the engine and waits for its answer: a time limit, little memory, and its last line where it fails.
+"""Run an engine process and wait for its answer: with a time limit, bounded memory, and its last line on failure.
 
-The process writes its answer to a file as JSON. What the answer means, and what to tell the user when there is none, is
-for who asks. Long work is a job instead, which outlives the page: `core.jobs`.
+The process writes its answer to a file as JSON. Interpreting the answer, and telling the user when there is none, is
+left to the caller. Long work is a job instead, which outlives the page: `core.jobs`.
 """
 
 import contextlib
@@ -15,18 +15,19 @@ from typing import IO, Any
 from core.ground.files import read_json
 from core.ground.inherited import inherited
 
-# Of what it prints, only the end is kept: a config may print without end.
+# Only the end of the output is kept: a config may print without limit.
 _KEPT_BYTES = 16_384
 _LONGEST_LINE = 300
-# For the last of its words, once it has ended; a process that it left behind may keep the pipe open for ever.
+# How long to wait for the last output after exit; a leftover child process may keep the pipe open forever.
 _LAST_WORDS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of asking. `content` is None without an answer; `said` why, its last line on stderr or the system's.
+    """The outcome of a call.
 
-    `returncode` is None for one that could not start, or was stopped since it was `late`.
+    `content` is None without an answer; `said` then holds its last line on stderr or the OS error. `returncode` is None
+    if the process could not start, or was killed at the time limit (`late`).
     """
 
     content: Any | None
@@ -38,8 +39,10 @@ class Answer:
 def answer_of(
     argv: Sequence[str], *, seconds: float, result: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Answer:
-    """Run `argv` to its end, at most so many `seconds`, and read what it wrote to `result`; `env` is added to what it
-    inherits. Raises nothing."""
+    """Run `argv` for at most `seconds` and read what it wrote to `result`.
+
+    `env` is added to the inherited environment. Raises nothing.
+    """
     try:
         process = subprocess.Popen(
             argv, env=inherited(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -54,7 +57,7 @@ def answer_of(
     except subprocess.TimeoutExpired:
         returncode = None
     finally:
-        # Also when whoever asks is interrupted.
+        # Also on an exception such as KeyboardInterrupt.
         if process.returncode is None:
             process.kill()
             process.wait()

@@ -1,6 +1,6 @@
-"""What the name of each of XTuner's presets says: model, method, data, and what else its last words mean.
+"""Parse the names of XTuner's presets: model, method, data, and the meaning of the suffixes.
 
-Read from the names and folders alone; the texts of the presets are `presets`'s and `config_file`'s.
+Uses names and folders alone; the preset files are read by `presets` and `config_file`.
 """
 
 import re
@@ -12,7 +12,7 @@ from core.engine.presets import presets
 from core.ground.text import Text
 
 _METHODS = ("qlora", "lora", "full", "dpo", "orpo", "reward")
-# The families of models by the first words of a preset's name, and the architectures that are tuned with them.
+# Model families by name prefix, with the architectures that their presets apply to.
 FAMILIES = {
     "internlm3": ("InternLM3ForCausalLM",),
     "internlm2": ("InternLM2ForCausalLM",),
@@ -79,7 +79,7 @@ _LAST_WORDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresetName:
-    """What a preset's name says. `billions` are the parameters of its model; `kind` what is trained."""
+    """A preset's name, parsed. `billions` counts the model's parameters; `kind` is the training objective."""
 
     name: str
     family: str
@@ -92,20 +92,20 @@ class PresetName:
     notes: tuple[Text, ...]
 
     def fits(self, architecture: str | None) -> bool:
-        """Whether it is for models of this architecture."""
+        """Return whether the preset is for models of this architecture."""
         return architecture in FAMILIES.get(self.family, ())
 
 
 @cache
 def catalogue(xtuner: Path | None = None) -> dict[str, PresetName]:
-    """Every preset of the installed XTuner, or of the one at `xtuner`, by name, with what that says."""
+    """Return every preset of the installed XTuner, or of the one at `xtuner`, parsed and keyed by name."""
     return {name: _said(name, path.parts) for name, path in presets(xtuner).items()}
 
 
 def search(
     words: str, xtuner: Path | None = None, *, method: str | None = None, architecture: str | None = None
 ) -> list[PresetName]:
-    """The presets that hold every one of `words` in their name or its meaning, of a method and for an architecture."""
+    """Return the presets whose name or meaning contains every word, filtered by method and architecture."""
     wanted = words.lower().split()
     found = []
     for preset in catalogue(xtuner).values():
@@ -122,7 +122,7 @@ def _said(name: str, folders: tuple[str, ...]) -> PresetName:
     model = "_".join(words[:at]) if at else name
     method = words[at] if at is not None else "full"
     if method in ("dpo", "orpo", "reward") and at is not None:
-        # `…_dpo_qlora`, `…_reward_full`: how is said after what.
+        # In `…_dpo_qlora` and `…_reward_full` the method follows the objective.
         how = next((word for word in words[at:] if word in ("qlora", "lora", "full")), "full")
         kind, method = method, how
     elif "reward_model" in folders:
@@ -143,7 +143,7 @@ def _said(name: str, folders: tuple[str, ...]) -> PresetName:
         if (found := re.search(pattern, name))
     ]
     family = max((family for family in FAMILIES if model.startswith(family)), key=len, default=words[0])
-    # Behind the family: its version may look like a part of the size.
+    # Search after the family: its version may look like a size.
     size = re.search(r"(?:^|_)(\d+(?:_\d+)?)b(?=_|$)", model.removeprefix(family), re.I)
     return PresetName(
         name=name,

@@ -1,6 +1,6 @@
-"""The thorough check of an engine: whether everything loads, what CUDA it sees, what `xtuner version` and `xtuner help` say.
+"""The full check of an engine: that everything loads, the CUDA devices it sees, `xtuner version` and `help`.
 
-Takes half a minute, so that a page starts it as a job; the result is kept until the engine's packages change.
+Takes half a minute, so pages run it as a job; the result is kept until the engine's packages change.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ MOST_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """What was found when all of it was loaded. `loads`: module, ok, seconds, error; `cuda`: available, devices, error."""
+    """The result of loading everything. `loads`: module, ok, seconds, error; `cuda`: available, devices, error."""
 
     time: float
     loads: list[dict[str, Any]]
@@ -50,7 +50,7 @@ class Checkup:
 
 
 def checks(workspace: Workspace) -> list[Check]:
-    """The checks of the machine, its packages as they are where the engine runs, and of that engine itself."""
+    """Return the checks of the machine, of the engine's packages and of the engine itself."""
     try:
         engine = interpreter.in_use(workspace)
     except BadInput as problem:
@@ -78,7 +78,7 @@ def _engine_check(engine: Engine, found: Checkup | None) -> Check:
 
 
 def last(workspace: Workspace, engine: Engine) -> Checkup | None:
-    """The last thorough check of `engine`; None if there was none since its packages changed."""
+    """Return the last full check of `engine`; None if there was none since its packages changed."""
     found = read_json(_file(workspace, engine.python))
     if not isinstance(found, dict) or found.get("stamp") != engine.stamp:
         return None
@@ -86,7 +86,7 @@ def last(workspace: Workspace, engine: Engine) -> Checkup | None:
 
 
 def run(workspace: Workspace, engine: Engine) -> Checkup:
-    """Check `engine` thoroughly, now. Raises WorkFailed where even that cannot be done."""
+    """Run the full check of `engine` now. Raises WorkFailed if it does not complete."""
     result = _file(workspace, engine.python)
     result.parent.mkdir(parents=True, exist_ok=True)
     fresh = result.with_suffix(".new")
@@ -106,7 +106,7 @@ def run(workspace: Workspace, engine: Engine) -> Checkup:
 
 
 def adopt(workspace: Workspace, engine: Engine) -> Checkup:
-    """Check `engine` thoroughly and make it the workspace's. Raises BadInput where something of it does not load."""
+    """Run the full check and make `engine` the workspace's. Raises BadInput if a module does not load."""
     found = run(workspace, engine)
     if found.failed:
         first = found.failed[0]
@@ -119,7 +119,7 @@ def adopt(workspace: Workspace, engine: Engine) -> Checkup:
 
 
 def start(workspace: Workspace, engine: Engine, *, adopted: bool = False, language: Language | None = None) -> Job:
-    """The thorough check as a job, after which the engine is the workspace's if `adopted`. Raises BadInput for a second."""
+    """Start the full check as a job; `adopted` then makes it the workspace's engine. Raises BadInput if one runs."""
     busy = Text("引擎正在检查：等它结束", "an engine check is running: wait for it")
     with only_one(workspace.jobs, JOB, busy) as begin:
         verb = ["use", engine.python] if adopted else ["check"]

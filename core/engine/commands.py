@@ -1,7 +1,7 @@
-"""The argument lists and environments for starting the engine, and the commands a learner would have typed.
+"""Argument lists and environments for engine processes, and the equivalent commands from the course.
 
-`xtuner train` and `xtuner convert` exit 0 when the work failed and start whatever `python` comes first on
-PATH, so the modules behind them are started, with the engine's own interpreter. Starts nothing itself.
+`xtuner train` and `xtuner convert` exit 0 when the work failed, and start whichever `python` comes first on PATH. So
+the modules behind them are started directly, with the engine's own interpreter. Starts nothing itself.
 """
 
 import os
@@ -30,10 +30,10 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """The processes of a training: on how many machines, how many on each, where they meet, who starts them.
+    """The processes of a training run: how many machines, processes on each, where they meet, and the launcher.
 
-    `launcher` pytorch is torchrun, to be started on each machine; slurm is srun, which starts all of them, in
-    `partition` if one is given. `port` None: any free one on a single machine, 29500 on several.
+    `launcher` "pytorch" is torchrun, started on each machine; "slurm" is srun, which starts all processes, in
+    `partition` if given. `port` None: any free port on a single machine, 29500 on several.
     """
 
     nproc: int = 1
@@ -75,32 +75,32 @@ class Cluster:
 
     @property
     def ranks(self) -> tuple[int, ...] | None:
-        """The ranks whose files this machine has; None where it has all: one machine, or Slurm's on a shared disk."""
+        """The ranks whose files are on this machine; None for all: one machine, or Slurm on a shared disk."""
         if self.nnodes == 1 or self.launcher == "slurm":
             return None
         return tuple(range(self.node_rank * self.nproc, (self.node_rank + 1) * self.nproc))
 
 
 def engine_environment(workspace: Workspace) -> dict[str, str]:
-    """The environment variables of every engine process, each with its reason."""
+    """Return the environment variables of every engine process, each with its reason."""
     python = interpreter.python(workspace)
     return {
-        # The tools of its environment (torchrun, ninja) are found as if it had been activated.
+        # Its tools (torchrun, ninja) are found as if the environment had been activated.
         "PATH": os.pathsep.join([os.path.dirname(python), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
-        # Whose agreed code may run.
+        # The workspace whose approved model code may run.
         VARIABLE: str(workspace.root),
         # Models and data are local: never wait for an unreachable hub.
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
-        # Older releases run the script of a dataset's directory unasked.
+        # Older releases run a dataset directory's script without asking.
         "HF_DATASETS_TRUST_REMOTE_CODE": "0",
         "HF_HOME": str(workspace.cache / "huggingface"),
         # mmengine's checkpoints hold more than tensors; torch >= 2.6 refuses them otherwise.
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
-        # As the course sets them: MKL and GNU's OpenMP clash otherwise.
+        # Set as in the course: MKL and GNU OpenMP clash otherwise.
         "MKL_SERVICE_FORCE_INTEL": "1",
         "MKL_THREADING_LAYER": "GNU",
         "TOKENIZERS_PARALLELISM": "false",
@@ -108,12 +108,12 @@ def engine_environment(workspace: Workspace) -> dict[str, str]:
 
 
 def module_command(module: str, *arguments: str | Path) -> list[str]:
-    """`python -m module arguments`, with the app's own interpreter."""
+    """Return `python -m module arguments` with the app's own interpreter."""
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
 def engine_command(workspace: Workspace, module: str, *arguments: str | Path) -> list[str]:
-    """`python -m module arguments`, with the interpreter of the workspace's engine. Raises BadInput where it is gone."""
+    """Return `python -m module arguments` with the workspace's engine. Raises BadInput if its interpreter is gone."""
     return [interpreter.python(workspace), "-m", module, *map(str, arguments)]
 
 
@@ -127,8 +127,10 @@ def train_command(
     resume: Path | None = None,
     gpu: bool = True,
 ) -> list[str]:
-    """The command that trains with the workspace's engine: in one process, or in several through torchrun or srun
-    (with a `gpu` each, or none)."""
+    """Return the training command for the workspace's engine: one process, or several through torchrun or srun.
+
+    With `gpu`, Slurm is asked for one GPU per process.
+    """
     options = ["--work-dir", str(work_dir)]
     options += ["--deepspeed", deepspeed] if deepspeed else []
     options += ["--resume", str(resume)] if resume else []
@@ -160,7 +162,7 @@ def train_command(
 def as_typed(
     config: Path, work_dir: Path, *, cluster: Cluster, deepspeed: str | None, resume: Path | None, gpu: bool = True
 ) -> str:
-    """The equivalent `xtuner train` command of the course, to show and copy."""
+    """Return the equivalent `xtuner train` command of the course, to show and copy."""
     words = ["xtuner", "train", str(config), "--work-dir", str(work_dir)]
     words += ["--deepspeed", deepspeed] if deepspeed else []
     words += ["--resume", str(resume)] if resume else []
@@ -180,7 +182,7 @@ def as_typed(
 
 
 def start_as_typed(config_name: str, cluster: Cluster, deepspeed: str | None) -> list[str]:
-    """The headless command for each machine, by rank: the one that starts its part of the training."""
+    """Return the headless command to run on each machine, by rank."""
     lines = []
     for rank in range(cluster.nnodes):
         words = ["python", "-m", "core", "train", "start", config_name, "--nproc", str(cluster.nproc)]
@@ -192,7 +194,7 @@ def start_as_typed(config_name: str, cluster: Cluster, deepspeed: str | None) ->
 
 
 def _srun(cluster: Cluster, gpu: bool) -> list[str]:
-    """Starts one Slurm task per process on every node; if one dies, the others are ended too."""
+    """Return the srun prefix: one task per process on every node; if one dies, the others are killed too."""
     words = ["srun"]
     words += [f"--partition={cluster.partition}"] if cluster.partition else []
     words += ["--job-name=xtuner", f"--nodes={cluster.nnodes}", f"--ntasks-per-node={cluster.nproc}"]
@@ -201,12 +203,12 @@ def _srun(cluster: Cluster, gpu: bool) -> list[str]:
 
 
 def convert_as_typed(config: Path, checkpoint: Path, adapter: Path) -> str:
-    """The `xtuner convert pth_to_hf` line of the course."""
+    """Return the `xtuner convert pth_to_hf` command of the course."""
     return _line(["xtuner", "convert", "pth_to_hf", str(config), str(checkpoint), str(adapter), "--fp32"])
 
 
 def merge_as_typed(model: Path, adapter: Path, merged: Path) -> str:
-    """The `xtuner convert merge` line of the course."""
+    """Return the `xtuner convert merge` command of the course."""
     return _line(
         [
             "xtuner",

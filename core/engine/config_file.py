@@ -1,9 +1,9 @@
-"""An XTuner config as text that can be edited in place: XTuner's configs are Python programs.
+"""An XTuner config, which is a Python program, as text that can be edited in place.
 
-Reads and sets values by a path such as `lr`, `model.lora.r` or `custom_hooks[EvaluateChatHook].max_new_tokens`,
-through `dict(...)` calls, dict and list displays, and names assigned at the top level; comments, order and all that
-is not touched stay as they are, to the byte. What loops, deletions and the like change is known to be changed by code
-and is not guessed at. Never executes the file.
+Reads and sets values by a path such as `lr`, `model.lora.r` or `custom_hooks[EvaluateChatHook].max_new_tokens`, through
+`dict(...)` calls, dict and list displays, and names assigned at the top level. Comments, order and everything untouched
+are preserved byte for byte. Values changed by loops, deletions and the like are reported as code, not guessed. Never
+executes the file.
 """
 
 import ast
@@ -39,12 +39,12 @@ class Source:
 
 
 class SyntaxRefusal(BadInput):
-    """Text that is not Python; `line` says where, from 1."""
+    """The text is not Python; `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         first = next(iter(message.splitlines()), "")
         if "unicodeescape" in first:
-            # Python's words for `"C:\Users\..."`, whose backslash begins an escape.
+            # How Python reports `"C:\Users\..."`, where the backslash begins an escape.
             super().__init__(
                 f"配置第 {line} 行像是 Windows 路径，反斜杠不能这样写：而且这个文件在另一台电脑上，请先上传到这台机器，再写它在这里的路径",
                 f"line {line} of the config seems to contain a Windows path, which is not valid in Python and refers to another computer: upload the file to this machine and enter its path here",
@@ -57,12 +57,12 @@ class SyntaxRefusal(BadInput):
 
 
 def read(path: Path) -> str:
-    """The text of a config file with its own line ends. Raises BadInput where it is not UTF-8 text."""
+    """Return the text of a config file with its own line endings. Raises BadInput if it is not UTF-8."""
     return decoded(path.read_bytes(), path.name)
 
 
 def decoded(content: bytes, name: str) -> str:
-    """The text of the file `name` by its bytes. Raises BadInput where they are not UTF-8."""
+    """Return the text of the file `name` from its bytes. Raises BadInput if they are not UTF-8."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -74,8 +74,8 @@ def decoded(content: bytes, name: str) -> str:
 
 @lru_cache(maxsize=16)
 def _parsed(text: str) -> cst.Module:
-    """The tree of `text`, which no edit changes: a page, a check and a start ask the same text many times."""
-    # First by Python's own parser: libcst's takes the process with it where brackets nest too deep.
+    """Return the tree of `text`, which edits never modify; cached, as pages and checks parse the same text often."""
+    # Python's parser goes first: libcst's crashes the process on brackets nested too deep.
     ast.parse(text)
     return cst.parse_module(text)
 
@@ -84,7 +84,7 @@ class ConfigFile:
     """The text of one config, parsed."""
 
     def __init__(self, text: str) -> None:
-        """Parse `text`. Raises SyntaxRefusal with the line where it is not Python."""
+        """Parse `text`. Raises SyntaxRefusal with the line if it is not Python."""
         try:
             self._take(_parsed(text))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -98,7 +98,7 @@ class ConfigFile:
         return self._tree.code
 
     def get(self, path: str) -> Any:
-        """The value at `path`: a Python value, a `Source` where it is code, MISSING where there is none."""
+        """Return the value at `path`: a Python value, a `Source` if it is code, MISSING if there is none."""
         found = parts(path)
         node = self._find(found)
         if self._by_code(found):
@@ -114,7 +114,7 @@ class ConfigFile:
         return value if factor == 1 else value * factor
 
     def names(self, path: str) -> str | None:
-        """The top-level variable that the value at `path` is taken from, None where it is written out."""
+        """Return the top-level variable that holds the value at `path`; None if the value is written inline."""
         node, name = self._find(parts(path)), None
         for _ in range(10):
             if not isinstance(node, cst.Name) or self._assigned(node.value) is None:
@@ -123,12 +123,14 @@ class ConfigFile:
         return name
 
     def computed(self, path: str) -> bool:
-        """Whether what stands at `path` is an expression over other settings, such as `warmup_ratio * max_epochs`."""
+        """Return whether the value at `path` is computed from other settings, such as `warmup_ratio * max_epochs`."""
         return isinstance(self._find(parts(path)), cst.BinaryOperation | cst.IfExp)
 
     def joined(self, path: str) -> list[list[str]]:
-        """The texts of the list at `path` as they are written: a text of several pieces where literals stand side by
-        side, as they do when a comma between them was forgotten. Empty where it is no list of plain texts."""
+        """Return the string literals of the list at `path`, one list per element; empty if it is no list of strings.
+
+        An element has several pieces where adjacent literals are concatenated, as when a comma was forgotten.
+        """
         node = self._follow(self._find(parts(path)))
         if not isinstance(node, cst.List | cst.Tuple):
             return []
@@ -136,7 +138,7 @@ class ConfigFile:
         return [] if None in texts else texts
 
     def modules(self) -> list[str]:
-        """The modules that the file imports, anywhere in it, as they are written; relative ones with their dots."""
+        """Return all modules that the file imports, as written; relative ones with their dots."""
         named: list[str] = []
         for node in ast.walk(ast.parse(self.text)):
             if isinstance(node, ast.Import):
@@ -146,15 +148,15 @@ class ConfigFile:
         return list(dict.fromkeys(named))
 
     def holds(self, path: str) -> bool:
-        """Whether there is a dict that `path`'s last key could be added to."""
+        """Return whether there is a dict that the last key of `path` could be added to."""
         *before, key = parts(path)
         holder = self._follow(self._find(tuple(before))) if before else None
         return isinstance(holder, cst.Call | cst.Dict) and isinstance(key, str)
 
     def set(self, path: str, value: Any) -> None:
-        """Put `value` (a constant or a `Source`) at `path`; a missing last key is added to its dict.
+        """Set `path` to `value` (a constant or a `Source`); a missing last key is added to its dict.
 
-        Raises BadInput where nothing that could hold it is there, or where code changes it.
+        Raises BadInput if nothing there can hold it, or if code changes it.
         """
         steps = parts(path)
         if self._by_code(steps):
@@ -181,15 +183,15 @@ class ConfigFile:
         self._replace(holder, with_entry(holder, steps[-1], expression))
 
     def delete(self, path: str) -> None:
-        """Take the key at `path` out of its dict; nothing happens where it is not there."""
+        """Remove the key at `path` from its dict; does nothing if it is missing."""
         *before, key = parts(path)
         holder = self._follow(self._find(tuple(before))) if before else None
         if isinstance(holder, cst.Call | cst.Dict) and child(holder, key) is not None:
             self._replace(holder, without_entry(holder, key))
 
     def add_import(self, module: str, name: str | None = None) -> None:
-        """Make sure of `from module import name`; of `import module` without a name."""
-        # Most of the time that libcst takes to load is this part's, and few who read a config need it.
+        """Ensure `from module import name`, or `import module` without a name."""
+        # Imported here: this part takes most of libcst's load time, and few readers need it.
         from libcst.codemod import CodemodContext
         from libcst.codemod.visitors import AddImportsVisitor
 
@@ -201,7 +203,7 @@ class ConfigFile:
         self._take(self._tree.deep_replace(old, new))
 
     def _take(self, tree: cst.Module) -> None:
-        """Hold a tree, and what its top level assigns and changes."""
+        """Store a tree with its top-level assignments and changes."""
         self._tree = tree
         self._assignments: list[tuple[Parts, cst.BaseExpression]] = []
         lines = [line for line in tree.body if isinstance(line, cst.SimpleStatementLine)]
@@ -222,7 +224,7 @@ class ConfigFile:
         return self._tree.code_for_node(node)
 
     def _factor(self, path: str) -> int:
-        """What the file multiplies the variable at `path` by after it was assigned: `x *= n`. Raises NotConstant."""
+        """Return the product of later `x *= n` on the variable at `path`. Raises NotConstant."""
         name, factor = self.names(path) or path, 1
         for named, node in self._multiplied:
             if named == name:
@@ -230,18 +232,18 @@ class ConfigFile:
         return factor
 
     def _look(self, name: str) -> str:
-        """The code that a name was given last, for working out a constant."""
+        """Return the code last assigned to a name, for constant folding."""
         node = self._assigned(name)
         if node is None or self._by_code((name,)):
             raise LookupError(name)
         return self._code(node)
 
     def _assigned(self, name: str) -> cst.BaseExpression | None:
-        """What the last `name = …` at the top level gives it."""
+        """Return the value of the last top-level `name = …`."""
         return self._assignment((name,))[0] if name else None
 
     def _assignment(self, steps: Parts) -> tuple[cst.BaseExpression | None, Parts]:
-        """What the last top-level assignment to `steps`, or to what holds it, gives; and the steps that are left."""
+        """Return the last top-level assignment to `steps` or a container of it, and the remaining steps."""
         found, left = None, steps
         for named, value in self._assignments:
             if named == steps[: len(named)]:
@@ -249,13 +251,13 @@ class ConfigFile:
         return found, left
 
     def _by_code(self, steps: Parts) -> bool:
-        """Whether code other than plain assignments changes what is at `steps`, or what holds it."""
+        """Return whether code other than plain assignments changes the value at `steps`, or a container of it."""
         if not self._changed:
             return False
         return any(where == said[: len(where)] for where in self._changed for said in self._chain(steps))
 
     def _chain(self, steps: Parts, most: int = 10) -> list[Parts]:
-        """`steps` said in other words: with each variable on its way followed."""
+        """Return `steps` and its equivalents: each variable along the path resolved."""
         said, now = [steps], steps
         for _ in range(most):
             node, left = self._assignment(now)
@@ -269,7 +271,7 @@ class ConfigFile:
         return said
 
     def _follow(self, node: cst.BaseExpression | None) -> cst.BaseExpression | None:
-        """`node`, or what it was assigned where it is the name of a top-level variable."""
+        """Return `node`, or the value assigned to it if it is the name of a top-level variable."""
         for _ in range(10):
             if not isinstance(node, cst.Name):
                 return node
@@ -280,7 +282,7 @@ class ConfigFile:
         return node
 
     def _find(self, steps: Parts, most: int = 20) -> cst.BaseExpression | None:
-        """The expression at `steps` as it is written there; names on the way are followed, the last one is not."""
+        """Return the expression at `steps` as written; names along the path are resolved, the last one is not."""
         if not steps or most == 0:
             return None
         node, left = self._assignment(steps)

@@ -1,6 +1,6 @@
-"""The Python of a config, looked into: paths, the parts of a display, constant arithmetic, what a statement changes.
+"""The syntax of a config: paths, the parts of a display, constant folding, what a statement changes.
 
-Pure functions of libcst nodes; whole files are `config_file`'s. Executes nothing.
+Pure functions of libcst nodes; whole files are handled by `config_file`. Executes nothing.
 """
 
 import ast
@@ -15,7 +15,7 @@ import libcst as cst
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A step of a path that picks the element of a list by the last word of its `type`: `custom_hooks[EvaluateChatHook]`."""
+    """A path step that picks a list element by the last word of its `type`: `custom_hooks[EvaluateChatHook]`."""
 
     type: str
 
@@ -39,16 +39,16 @@ _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.NotEq: operator.ne,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"int": int, "float": float, "round": round, "min": min, "max": max}
-# Methods that change a list or dict in a way that a path cannot follow; append and extend leave what is there alone.
+# Methods whose effect on a list or dict a path cannot follow; append and extend keep the existing items.
 _CHANGING = {"update", "pop", "popitem", "clear", "insert", "remove", "setdefault", "sort", "reverse", "merge"}
 
 
 class NotConstant(Exception):  # noqa: N818
-    """An expression that cannot be worked out without running the file."""
+    """An expression that cannot be evaluated without running the file."""
 
 
 def parts(path: str) -> Parts:
-    """`a.b[1][Hook].c` as its steps."""
+    """Split `a.b[1][Hook].c` into its steps."""
     return tuple(
         int(index) if index else Kind(kind) if kind else name
         for index, kind, name in re.findall(r"\[(\d+)\]|\[(\w+)\]|([^.\[\]]+)", path)
@@ -56,7 +56,7 @@ def parts(path: str) -> Parts:
 
 
 def string_pieces(node: cst.BaseExpression) -> list[str] | None:
-    """The literals that a text is written as, one or several side by side; None for what is no plain text."""
+    """Return the adjacent literals that a string is written as; None if it is not a plain string."""
     if isinstance(node, cst.ConcatenatedString):
         pieces = [string_pieces(node.left), string_pieces(node.right)]
         return None if None in pieces else [text for piece in pieces for text in piece]
@@ -65,7 +65,7 @@ def string_pieces(node: cst.BaseExpression) -> list[str] | None:
 
 
 def child(node: cst.BaseExpression | None, key: Part) -> cst.BaseExpression | None:
-    """What a list, a `dict(...)` call or a dict display holds at `key`; None where it does not."""
+    """Return the item at `key` of a list, a `dict(...)` call or a dict display; None if it is missing."""
     if isinstance(node, cst.List | cst.Tuple):
         if isinstance(key, int):
             return node.elements[key].value if key < len(node.elements) else None
@@ -81,13 +81,13 @@ def child(node: cst.BaseExpression | None, key: Part) -> cst.BaseExpression | No
 
 
 def text_of(node: cst.BaseExpression) -> str | None:
-    """The text of a string literal."""
+    """Return the text of a string literal; None for anything else."""
     value = node.evaluated_value if isinstance(node, cst.SimpleString) else None
     return value if isinstance(value, str) else None
 
 
 def target_parts(node: cst.BaseExpression) -> Parts | None:
-    """The path that an assignment's target names: `a`, `a.b`, `a["b"][0]`; None for anything else."""
+    """Return the path that an assignment target names: `a`, `a.b`, `a["b"][0]`; None for anything else."""
     if isinstance(node, cst.Name):
         return (node.value,)
     if isinstance(node, cst.Attribute):
@@ -101,7 +101,7 @@ def target_parts(node: cst.BaseExpression) -> Parts | None:
 
 
 def changed_by_code(statement: cst.CSTNode) -> Iterator[Parts]:
-    """The paths that a top-level statement other than a plain assignment changes: loops, deletions, `.update(…)`."""
+    """Yield the paths that a top-level statement changes without a plain assignment: loops, `del`, `.update(…)`."""
     if isinstance(statement, cst.FunctionDef | cst.ClassDef):
         return
     simple = isinstance(statement, cst.SimpleStatementLine)
@@ -111,7 +111,7 @@ def changed_by_code(statement: cst.CSTNode) -> Iterator[Parts]:
         elif isinstance(small, cst.Expr) and isinstance(small.value, cst.Call):
             yield from _changed_by_call(small.value)
         elif isinstance(small, cst.AugAssign):
-            # `x += [...]` leaves what is there alone; `x *= n` at the top level is worked out.
+            # `x += [...]` keeps the existing items; `x *= n` at the top level is evaluated.
             multiplied = simple and isinstance(small.operator, cst.MultiplyAssign)
             if not multiplied and not isinstance(small.operator, cst.AddAssign):
                 yield from _bases(small.target)
@@ -123,7 +123,10 @@ def changed_by_code(statement: cst.CSTNode) -> Iterator[Parts]:
 
 
 def constant(code: str, look: Callable[[str], str]) -> Any:
-    """The value of an expression of numbers, texts and names, `look` giving a name's code. Raises NotConstant."""
+    """Return the value of an expression of numbers, strings and names; `look` gives a name's code.
+
+    Raises NotConstant.
+    """
     try:
         return ast.literal_eval(code)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -180,7 +183,7 @@ def _type_of(node: cst.BaseExpression) -> str | None:
 
 
 def _small_statements(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    """Every simple statement inside a compound one; what a function or class holds is not run by being there."""
+    """Yield every simple statement inside a compound one; bodies of functions and classes are not run there."""
     for inner in node.children:
         if isinstance(inner, cst.BaseSmallStatement):
             yield inner
@@ -189,7 +192,7 @@ def _small_statements(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 
 def _bases(target: cst.BaseExpression) -> Iterator[Parts]:
-    """What a target names; of a computed key the thing that holds it."""
+    """Yield the paths that a target names; for a computed key, its container."""
     if isinstance(target, cst.Tuple | cst.List):
         for element in target.elements:
             yield from _bases(element.value)
@@ -211,7 +214,7 @@ def _changed_by_call(call: cst.Call) -> Iterator[Parts]:
 
 
 def with_entry(holder: cst.Call | cst.Dict, key: str, value: cst.BaseExpression) -> cst.Call | cst.Dict:
-    """`holder` with `key` added at its end, in the manner of its neighbours."""
+    """Return `holder` with `key` appended, formatted like its neighbors."""
     entries = holder.args if isinstance(holder, cst.Call) else holder.elements
     if isinstance(holder, cst.Call):
         no_space = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
@@ -222,7 +225,7 @@ def with_entry(holder: cst.Call | cst.Dict, key: str, value: cst.BaseExpression)
     if last is not None and not isinstance(last.comma, cst.Comma):
         last = last.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
     elif last is not None:
-        # Over several lines: the new line looks like the one before it, and so does its comma.
+        # Multi-line: the new line takes the layout and comma of the one before it.
         entry = entry.with_changes(comma=_with_comment_of(last.comma, None))
         between = entries[-2].comma if len(entries) > 1 else last.comma
         last = last.with_changes(comma=_with_comment_of(between, last.comma))
@@ -230,7 +233,7 @@ def with_entry(holder: cst.Call | cst.Dict, key: str, value: cst.BaseExpression)
 
 
 def without_entry(holder: cst.Call | cst.Dict, key: Part) -> cst.Call | cst.Dict:
-    """`holder` without `key`; comments and the way it is laid out stay."""
+    """Return `holder` without `key`; comments and layout are preserved."""
     entries = holder.args if isinstance(holder, cst.Call) else holder.elements
 
     def named(entry: Any) -> Any:
@@ -258,7 +261,7 @@ def _comment(comma: Any) -> bool:
 
 
 def _with_comment_of(comma: cst.Comma, other: Any) -> cst.Comma:
-    """`comma` with the comment behind `other` in place of its own."""
+    """Return `comma` with the comment that follows `other` in place of its own."""
     space = comma.whitespace_after
     if not isinstance(space, cst.ParenthesizedWhitespace):
         return comma

@@ -1,11 +1,12 @@
-"""Leave for a config's Python: what XTuner executes is known by the hash of its text, and asked about once where it is not.
+"""Consent to execute a config's Python: known texts are recorded by hash, others need the user's approval once.
 
-Known is what was written here: by the form and the recipes from XTuner's presets, in the app's own editor, and what the
-user agreed to. Any other text, imported, of a shared recipe or changed outside the app, is nobody's until it is agreed to.
-Before a text is executed, `refuse` is asked. `settings/agreed_configs.txt` holds the hashes, one a line, and is added to.
+Known are the texts written here (by the form and recipes from XTuner's presets, or in the app's own editor) and those
+the user approved. Any other text, imported, from a shared recipe or changed outside the app, is untrusted until
+approved. `refuse` is called before a text is executed. `settings/agreed_configs.txt` holds the hashes, one per line,
+append-only.
 
-What a reader should look at is told by `beyond_settings`; it shows, and nothing depends on it but how configs of older
-versions are told from others. Executes nothing.
+`beyond_settings` shows the lines a reader should look at; nothing depends on it except how configs of older versions
+are classified. Executes nothing.
 """
 
 import contextlib
@@ -23,20 +24,23 @@ from core.ground.workspace import Workspace, directories_with
 
 
 def agreed(workspace: Workspace, text: str) -> bool:
-    """Whether a config of this text may be executed."""
+    """Return whether a config with this text may be executed."""
     _begin(workspace)
     return _hash(text) in _record(workspace).read_text(encoding="utf-8").split()
 
 
 def agree(workspace: Workspace, *texts: str) -> None:
-    """Let configs of these texts be executed."""
+    """Allow configs with these texts to be executed."""
     _begin(workspace)
     _add(workspace, *texts)
 
 
 def refuse(workspace: Workspace, file: Path) -> str:
-    """The text of a config file that may be executed. Raises BadInput for any other, with what to do; also for one that
-    has other files executed with it, which may be others by then."""
+    """Return the text of a config file that may be executed.
+
+    Raises BadInput for any other, with the next step; also for a config that loads other files, which may have changed
+    by the time it is executed.
+    """
     text = read(file)
     if not agreed(workspace, text):
         name = file.parent.name
@@ -51,7 +55,7 @@ def refuse(workspace: Workspace, file: Path) -> str:
 
 
 def alone(file: Path, text: str) -> None:
-    """Raise BadInput for a text that has other files executed with it: those were not agreed to, and change by themselves."""
+    """Raise BadInput for a text that loads other files: those were not approved and can change independently."""
     if others := other_files(text):
         raise BadInput(
             f"配置 {file} 会连同别的文件一起执行（{others[0]}），而你同意的只是它自己的内容：把那个文件的内容写进配置里，再删掉这一行",
@@ -61,20 +65,20 @@ def alone(file: Path, text: str) -> None:
 
 
 def beyond_settings(text: str, preset: str) -> list[Line]:
-    """The lines of a config that do more than set values, without those that XTuner's own preset of that name has.
+    """Return the lines of a config that do more than set values, except those that are in XTuner's preset of that name.
 
-    Raises SyntaxRefusal where it is not Python.
+    Raises SyntaxRefusal if it is not Python.
     """
-    # By its own limits on what a parser can bear.
+    # Applies ConfigFile's limits on what the parser can handle.
     ConfigFile(text)
     return beyond(text, preset_text(preset) if preset in presets() else "")
 
 
 def _begin(workspace: Workspace) -> None:
-    """In a workspace of an older version, take for known what it made itself.
+    """Approve what a workspace of an older version created itself.
 
-    That is: the configs of runs that were trained, texts that are the last that the app wrote (`versions`), and texts that
-    do no more than their preset but set values. What was imported is asked about.
+    That is: configs of runs that were trained, texts that are the last that the app wrote (`versions`), and texts that
+    only set values compared with their preset. Imported configs need approval.
     """
     if _record(workspace).exists():
         return
@@ -116,7 +120,7 @@ def _add(workspace: Workspace, *texts: str) -> None:
     record = _record(workspace)
     record.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{_hash(text)}\n" for text in texts)
-    # In one go, so that of two who add at once each adds whole lines.
+    # A single write, so that concurrent writers append complete lines.
     descriptor = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(descriptor, lines.encode())

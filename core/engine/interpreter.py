@@ -1,11 +1,11 @@
-"""Which Python the engine runs in: the app's own, or one of the user's own, such as a conda environment with XTuner.
+"""Which Python the engine runs in: the app's own, or the user's, such as a conda environment with XTuner.
 
-    XTUNER_STUDIO_ENGINE    an interpreter, for this process and what it starts; goes before
-    settings/engine.json    the workspace's choice;  without either the app's own
+    XTUNER_STUDIO_ENGINE    an interpreter, for this process and its children; takes precedence
+    settings/engine.json    the workspace's choice;  the app's own if neither is set
 
-The app itself always stays in its own. One that another account could change is never run: it would run as us. Asks an
-interpreter what it holds by running `inspect_worker` in it and keeps the answer until its packages change; loads nothing
-of it. Whether it will do is for `checkup`.
+The app itself always stays in its own. An interpreter that another account could change is never run: it would run with
+our rights. Queries an interpreter by running `inspect_worker` in it, and caches the answer until its packages change;
+loads none of its packages. Whether it is usable is for `checkup`.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ ENVIRONMENT = "XTUNER_STUDIO_ENGINE"
 OWN = "own"
 WORKER = PROJECT / "core" / "engine" / "workers" / "inspect_worker.py"
 LOOK_SECONDS = 60.0
-# One that did not answer is not asked again by every page that is drawn.
+# An interpreter that failed is not queried again on every page draw.
 REFUSED_SECONDS = 20.0
 _REFUSED: dict[str, tuple[BadInput, float]] = {}
 # Releases with the course's command line: `xtuner train / convert / chat`.
@@ -41,7 +41,7 @@ OLDEST, NEWEST = (0, 1, 21), (0, 2, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """An interpreter and what it holds: the versions of the packages, where its xtuner lies, the CUDA of its torch."""
+    """An interpreter and its contents: package versions, the location of xtuner, the CUDA version of torch."""
 
     python: str
     own: bool
@@ -66,7 +66,7 @@ class Engine:
 
 
 def python(workspace: Workspace) -> str:
-    """The interpreter in use. Raises BadInput where the chosen one is gone, or others could change it."""
+    """Return the interpreter in use. Raises BadInput if the chosen one is gone, or others could change it."""
     chosen = os.environ.get(ENVIRONMENT) or (read_json(_settings(workspace)) or {}).get("python")
     if not chosen or chosen == OWN:
         return sys.executable
@@ -82,12 +82,12 @@ def python(workspace: Workspace) -> str:
 
 
 def in_use(workspace: Workspace) -> Engine:
-    """The engine in use. Raises BadInput where the chosen one is gone or is no Python."""
+    """Return the engine in use. Raises BadInput if the chosen one is gone or is not a Python."""
     return look(workspace, python(workspace))
 
 
 def look(workspace: Workspace, chosen: str) -> Engine:
-    """What the interpreter `chosen` holds, asked of it once until its packages change. Raises BadInput."""
+    """Inspect the interpreter `chosen`; cached until its packages change. Raises BadInput."""
     kept = _facts_file(workspace, chosen)
     facts = read_json(kept)
     if not isinstance(facts, dict) or facts.get("mtime") != _mtime(Path(facts["site"])):
@@ -112,7 +112,7 @@ def look(workspace: Workspace, chosen: str) -> Engine:
 
 
 def versions(workspace: Workspace) -> dict[str, str | None]:
-    """The versions that work here stands on: the engine's, and of what it does not have, the app's."""
+    """Return the package versions in use: the engine's, and the app's where the engine lacks the package."""
     own = environment.versions()
     if python(workspace) == sys.executable:
         return own
@@ -120,7 +120,7 @@ def versions(workspace: Workspace) -> dict[str, str | None]:
 
 
 def xtuner_directory(workspace: Workspace) -> Path:
-    """Where the xtuner of the engine in use lies: its presets are the ones to begin with. Raises StudioError."""
+    """Return the xtuner directory of the engine in use, which has the presets to start from. Raises StudioError."""
     if python(workspace) == sys.executable:
         return presets.xtuner_directory()
     found = in_use(workspace)
@@ -130,8 +130,10 @@ def xtuner_directory(workspace: Workspace) -> Path:
 
 
 def candidate(workspace: Workspace, entered: str | Path) -> Engine:
-    """The engine at an interpreter or environment that a user names. Raises BadInput where XTuner is not in it, or where
-    others could change it."""
+    """Return the engine at an interpreter or environment that a user enters.
+
+    Raises BadInput if XTuner is not in it, or others could change it.
+    """
     text = str(entered).strip()
     if text == OWN:
         return look(workspace, sys.executable)
@@ -142,7 +144,7 @@ def candidate(workspace: Workspace, entered: str | Path) -> Engine:
             f"{text or 'the path'} is neither a Python interpreter nor an environment with bin/python: e.g. "
             "/root/.conda/envs/xtuner0121/bin/python",
         )
-    # Before it is run for the first time.
+    # Checked before it is first run.
     _refuse_exposed(place)
     _REFUSED.pop(place, None)
     found = look(workspace, place)
@@ -153,7 +155,7 @@ def candidate(workspace: Workspace, entered: str | Path) -> Engine:
 
 
 def unfit(engine: Engine) -> Text | None:
-    """Why an engine cannot be used at all, from its versions alone; None where it can."""
+    """Return why an engine cannot be used, judged by its versions alone; None if it can."""
     version = engine.versions.get("xtuner")
     if version is None or engine.xtuner is None:
         return Text(
@@ -172,7 +174,7 @@ def unfit(engine: Engine) -> Text | None:
 
 
 def use(workspace: Workspace, engine: Engine) -> None:
-    """Make an engine the workspace's. The app's own is what there is without a choice."""
+    """Make `engine` the workspace's. Without a choice it is the app's own."""
     if engine.own:
         _settings(workspace).unlink(missing_ok=True)
     else:
@@ -180,14 +182,14 @@ def use(workspace: Workspace, engine: Engine) -> None:
 
 
 def chosen_by_environment() -> bool:
-    """Whether `XTUNER_STUDIO_ENGINE` decides, so that a choice here would change nothing."""
+    """Return whether `XTUNER_STUDIO_ENGINE` decides, so that a choice here has no effect."""
     return bool(os.environ.get(ENVIRONMENT))
 
 
 def interpreter_at(entered: str) -> str | None:
-    """The interpreter at a path: the file itself, or `bin/python` of an environment; None for neither.
+    """Return the interpreter at a path: the file itself, or `bin/python` of an environment; None for neither.
 
-    Links are not followed: a virtual environment is known by the link that it is.
+    Links are not resolved: a virtual environment is identified by its link.
     """
     place = Path(os.path.abspath(Path(entered).expanduser()))
     for path in (place, place / "bin" / "python", place / "bin" / "python3"):
@@ -197,12 +199,12 @@ def interpreter_at(entered: str) -> str | None:
 
 
 def nearby() -> list[str]:
-    """Interpreters of conda and virtual environments of this machine that have xtuner, for the user to choose from."""
+    """Return the interpreters of this machine's conda and virtual environments that have xtuner, to choose from."""
     home = Path.home()
     roots = {home / ".conda" / "envs", home / ".virtualenvs", Path("/opt/conda/envs"), Path("/root/.conda/envs")}
     roots |= {home / name / "envs" for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge")}
     places = []
-    # What another user keeps for himself, such as /root, is passed over.
+    # Directories that we may not read, such as /root, are skipped.
     for root in sorted(roots):
         with contextlib.suppress(OSError):
             places += sorted(root.iterdir())
@@ -226,9 +228,9 @@ def _refuse_exposed(place: str) -> None:
 
 
 def _exposed(place: str) -> Exposed | None:
-    """What of an interpreter others could change: itself, the environment's settings, where its modules lie."""
+    """Return what others could change: the interpreter, the environment's settings or its module directories."""
     parts = [Path(place)]
-    # A virtual environment, and the installation that its interpreter is a link to.
+    # A virtual environment, and the installation that its interpreter links to.
     for root in dict.fromkeys((Path(place).parent.parent, Path(os.path.realpath(place)).parent.parent)):
         parts += [
             root / "pyvenv.cfg",

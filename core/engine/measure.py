@@ -1,6 +1,6 @@
-"""Asks the engine to measure, in a process of its own with a time limit; the results are kept by content.
+"""Run measurements in an engine process with a time limit; results are cached by content.
 
-What is measured is in `measure_worker`; what it means for a learner is for `data` and `config`.
+The measuring itself is in `measure_worker`; what a result means for a learner is for `data` and `config`.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 
 MOST_SECONDS = 600
-# A config that is only to be built: what takes longer does not end.
+# For building a config only: anything slower never finishes.
 MOST_BUILD_SECONDS = 90
-# Changes when what is measured does, so that what an older version kept is not taken for it.
+# Raised when the measurements change, so that results cached by an older version are not reused.
 _VERSION = "6"
 _MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
@@ -31,10 +31,10 @@ _MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_c
 def config_facts(
     workspace: Workspace, config: Path, data_sha256: str, model: Path | None = None, *, ask: bool = True
 ) -> dict[str, Any]:
-    """What a config comes to: its data's sequences, its schedule, its model. Raises WorkFailed with the engine's last
-    line, BadInput for one that nobody agreed to execute.
+    """Return what a config amounts to: the sequences of its data, its schedule, its model.
 
-    Without `ask` only what was measured before is told, and WorkFailed raised where nothing was.
+    Raises WorkFailed with the engine's last line, BadInput for a config that was not approved. Without `ask` only
+    cached results are returned, and WorkFailed is raised if there are none.
     """
     model_files = [sha256(path) for name in _MODEL_FILES if model and (path := model / name).is_file()]
     key = (sha256(config), data_sha256, *model_files)
@@ -42,15 +42,15 @@ def config_facts(
 
 
 def built(workspace: Workspace, configs: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """The plain values of configs as mmengine builds them, by file; in a process that may not take for ever. Raises WorkFailed."""
+    """Return the plain values of configs as mmengine builds them, by file; within a time limit. Raises WorkFailed."""
     key = [digest for config in configs for digest in (str(config), sha256(config))]
     return _measure(workspace, key, "build", configs)
 
 
 def machine(workspace: Workspace) -> dict[str, Any]:
-    """What a CUDA process sees of this machine now: `cuda`, `flops_per_s`; `name`, `free_mb`, `total_mb`, `bf16` of its GPU.
+    """Return what a CUDA process sees: `cuda`, `flops_per_s`; and the GPU's `name`, `free_mb`, `total_mb`, `bf16`.
 
-    Asked anew each time where there is a GPU, since what is free changes. Raises WorkFailed.
+    Not cached where there is a GPU, since free memory changes. Raises WorkFailed.
     """
     cards = [card["name"] for card in gpus()]
     key = (*cards, str(os.cpu_count()))
@@ -76,7 +76,7 @@ def _measure(
         raise WorkFailed("还没有测算过", "not measured yet")
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".measuring-", dir=directory) as scratch:
-        # Beside its place, so that two who ask at once do not write into each other's.
+        # A directory of its own, so that concurrent calls do not write into each other's file.
         told = Path(scratch) / "result.json"
         limit = MOST_SECONDS if what != "build" else MOST_BUILD_SECONDS
         copies = {str(_copied(workspace, config, Path(scratch, str(at)))): config for at, config in enumerate(configs)}
@@ -94,13 +94,13 @@ def _measure(
         if what == "build":
             found = {str(config): found[copy] for copy, config in copies.items()}
         if "error" not in found.get("data", {}):
-            # What is missing may be there the next time.
+            # Not cached: the missing data may exist the next time.
             write_json(result, found)
     return found
 
 
 def _copied(workspace: Workspace, config: Path, directory: Path) -> Path:
-    """A copy of a config that may be executed: the text that was agreed to, whatever becomes of the file."""
+    """Copy a config that may be executed: the approved text, whatever happens to the file meanwhile."""
     ours = interpreter.xtuner_directory(workspace) in config.parents
     text = read(config) if ours else refuse(workspace, config)
     write_text(directory / config.name, text)

@@ -1,20 +1,20 @@
-"""Which lines of a config do more than set values: other imports than XTuner's usual, calls, loops, functions, classes.
+"""Which lines of a config do more than set values: unusual imports, calls, loops, functions, classes.
 
-For a person to look at before a config from elsewhere is executed. A config without such a line may still do harm (it
-chooses what is loaded, from where), so nothing is allowed by this. Executes nothing.
+For a person to review before a config from elsewhere is executed. A config without such lines may still do harm (it
+chooses what is loaded, and from where), so this grants nothing. Executes nothing.
 """
 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# What XTuner's presets import from: names that make models, data, optimizers and hooks.
+# What XTuner's presets import from: names that create models, data, optimizers and hooks.
 _USUAL = ("xtuner", "mmengine", "transformers", "peft", "bitsandbytes", "torch.optim")
 _USUAL_NAMES = {("datasets", "load_dataset"), ("torch", "float16"), ("torch", "bfloat16")}
 _CONTAINERS = {"dict", "list", "tuple", "set"}
-# mmengine imports, or executes, what these name.
+# mmengine imports or executes what these name.
 _LOADING = {"_base_", "custom_imports", "_delete_"}
-# Files that the library `datasets` reads without a script of somebody's.
+# Formats that the `datasets` library reads without a custom script.
 _READERS = {"json", "csv", "text", "parquet", "arrow"}
 
 
@@ -27,7 +27,7 @@ class Line:
 
 
 def beyond(text: str, base: str = "") -> list[Line]:
-    """The lines of `text` that do more than set values, without what stands in `base` too. Both are Python."""
+    """Return the lines of `text` that do more than set values, except those also in `base`. Both are Python."""
     lines = text.splitlines()
     try:
         usual = {ast.unparse(node) for node in _beyond(ast.parse(base))}
@@ -36,13 +36,13 @@ def beyond(text: str, base: str = "") -> list[Line]:
             if ast.unparse(node) not in usual:
                 numbers |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     except RecursionError:
-        # Nobody nests settings so deep.
+        # No ordinary config is nested this deep: report every line.
         numbers = set(range(1, len(lines) + 1))
     return [Line(number, lines[number - 1]) for number in sorted(numbers) if number <= len(lines)]
 
 
 def other_files(text: str) -> list[str]:
-    """The files of configs that mmengine would execute together with this one: what `_base_` names, relative imports."""
+    """Return the statements that make mmengine execute other config files: `_base_` and relative imports."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "_base_" for to in node.targets):
@@ -82,20 +82,20 @@ def _usual(statement: ast.ImportFrom) -> bool:
     if statement.level or any(alias.name == "*" for alias in statement.names):
         return False
     if any(module == one or module.startswith(f"{one}.") for one in _USUAL):
-        # A function, where the presets take classes of it.
+        # A lower-case name is a function; the presets import only classes from transformers.
         return not module.startswith("transformers") or all(alias.name[:1].isupper() for alias in statement.names)
     return all((module, alias.name) in _USUAL_NAMES for alias in statement.names)
 
 
 def _name(target: ast.expr) -> bool:
-    """Whether what is assigned to is a name that nothing is loaded by."""
+    """Return whether the assignment target is a name that mmengine loads nothing from."""
     if isinstance(target, ast.Tuple):
         return all(_name(part) for part in target.elts)
     return isinstance(target, ast.Name) and target.id not in _LOADING
 
 
 def _in_value(value: ast.expr) -> Iterator[ast.expr | ast.keyword]:
-    """What in a value is more than constants, names and containers of them."""
+    """Yield the parts of a value that are more than constants, names and containers of them."""
     if isinstance(value, ast.Call):
         if not (isinstance(value.func, ast.Name) and value.func.id in _CONTAINERS):
             yield value

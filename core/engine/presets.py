@@ -1,6 +1,6 @@
-"""XTuner's own files, found without importing XTuner: its presets, its prompt templates, its modeling code.
+"""XTuner's own files, located without importing XTuner: presets, prompt templates, map functions.
 
-Reads; what a config means and how it is edited is for `config_file`.
+Only reads them; what a config means and how it is edited is for `config_file`.
 """
 
 import ast
@@ -17,16 +17,17 @@ from typing import Any
 from core.ground.errors import BadInput, WorkFailed
 
 COURSE_PRESET = "internlm2_chat_1_8b_qlora_alpaca_e3"
-# What a prompt template of XTuner may say.
+# The keys of an XTuner prompt template.
 TEMPLATE_KEYS = ("SYSTEM", "INSTRUCTION", "SUFFIX", "SEP", "STOP_WORDS", "SUFFIX_AS_EOS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:
-    """How XTuner wraps a turn: `system` and `instruction` are format strings of `{system}` and `{input}`; text, not tokens.
+    """How XTuner wraps a turn, as text, not tokens.
 
-    `name` is XTuner's, None for a template that is written out in a config. `bos` and `eos` are the tokenizer's, which
-    XTuner puts between rounds where the suffix is not the end of an answer.
+    `system` and `instruction` are format strings of `{system}` and `{input}`. `name` is XTuner's, None for a template
+    written out in a config. `bos` and `eos` are the tokenizer's; XTuner puts them between rounds when the suffix does
+    not end an answer.
     """
 
     name: str | None = None
@@ -40,10 +41,10 @@ class PromptTemplate:
     eos: str = ""
 
     def prompt(self, turns: Sequence[tuple[str, str | None]], system: str = "") -> str:
-        """The text before the answer: `turns` of (question, answer), the last one's answer None.
+        """Return the text before the answer: `turns` of (question, answer), the last answer being None.
 
-        The same text that `encode_fn` and `EvaluateChatHook` of XTuner make of it; what comes before all of it is put
-        there with the tokens. Raises BadInput for a template of somebody's own that cannot be filled in.
+        The same text that XTuner's `encode_fn` and `EvaluateChatHook` produce; the leading special tokens are added
+        during tokenization. Raises BadInput for a custom template that cannot be filled in.
         """
         text = _filled(self.system, system=system) if system else ""
         for number, (question, answer) in enumerate(turns, 1):
@@ -55,13 +56,13 @@ class PromptTemplate:
         return text
 
     def same(self, other: "PromptTemplate") -> bool:
-        """Whether both wrap every exchange alike; what they are called and where generation stops is not looked at."""
+        """Return whether both wrap every turn alike, whatever their names and stop words."""
         mine, others = self.parts, other.parts
         return all(mine[key] == others[key] for key in mine if key != "STOP_WORDS")
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The template as XTuner writes it."""
+        """The template's keys as XTuner writes them."""
         return {
             "SYSTEM": self.system,
             "INSTRUCTION": self.instruction,
@@ -73,24 +74,24 @@ class PromptTemplate:
 
     @property
     def code(self) -> str:
-        """The Python that a config has for it."""
+        """The template's Python code in a config."""
         if self.name is not None:
             return f"PROMPT_TEMPLATE.{self.name}"
         return f"dict({', '.join(f'{key}={value!r}' for key, value in self.parts.items())})"
 
     @property
     def title(self) -> str:
-        """What to call it beside others, in both languages."""
+        """Its name in a list of choices, in both languages."""
         return self.name or "自定义 custom"
 
     @property
     def label(self) -> str:
-        """XTuner's name, else how it asks for an answer."""
+        """XTuner's name, else the instruction."""
         return self.name or repr(self.instruction)
 
     @classmethod
     def of(cls, name: str | None, keys: Mapping[str, Any]) -> "PromptTemplate":
-        """From the keys that XTuner's templates have: `SYSTEM`, `INSTRUCTION`, `SUFFIX`, `SEP`, `STOP_WORDS`, …"""
+        """Create a template from XTuner's keys: `SYSTEM`, `INSTRUCTION`, `SUFFIX`, `SEP`, `STOP_WORDS`, …"""
         given = {key.lower(): value for key, value in keys.items() if key in TEMPLATE_KEYS}
         return cls.from_json({**given, "name": name})
 
@@ -116,7 +117,7 @@ def _filled(text: str, **words: Any) -> str:
 
 @cache
 def xtuner_directory() -> Path:
-    """Where the installed xtuner package lies. Raises WorkFailed where it is not installed."""
+    """Return the directory of the installed xtuner package. Raises WorkFailed if it is not installed."""
     spec = importlib.util.find_spec("xtuner")
     if spec is None or not spec.submodule_search_locations:
         raise WorkFailed(
@@ -127,19 +128,19 @@ def xtuner_directory() -> Path:
 
 @cache
 def presets(xtuner: Path | None = None) -> dict[str, Path]:
-    """The name and file of every preset config of the installed XTuner, or of the one at `xtuner`, by name."""
+    """Return the name and file of every preset config of the installed XTuner, or of the one at `xtuner`."""
     found = (xtuner or xtuner_directory()) / "configs"
     return {path.stem: path for path in sorted(found.rglob("*.py")) if not path.name.startswith("_")}
 
 
 @cache
 def deepspeed_settings() -> tuple[str, ...]:
-    """The names of XTuner's own DeepSpeed settings: `deepspeed_zero1`, `deepspeed_zero2`, …"""
+    """Return the names of XTuner's DeepSpeed settings: `deepspeed_zero1`, `deepspeed_zero2`, …"""
     return tuple(path.stem for path in sorted((xtuner_directory() / "configs" / "deepspeed").glob("*.json")))
 
 
 def check_deepspeed(name: str | None) -> None:
-    """Raises BadInput for DeepSpeed settings that XTuner does not have."""
+    """Raise BadInput for DeepSpeed settings that XTuner does not have."""
     if name is not None and name not in deepspeed_settings():
         raise BadInput(
             f"没有 DeepSpeed 设置 {name}：可用 {'、'.join(deepspeed_settings())}",
@@ -149,23 +150,22 @@ def check_deepspeed(name: str | None) -> None:
 
 @cache
 def zero_settings(name: str) -> tuple[int, bool, bool]:
-    """Of one of XTuner's DeepSpeed settings: the stage of ZeRO, whether the optimizer's states go to the host's
-    memory, and whether the weights do."""
+    """Return (ZeRO stage, optimizer states offloaded, weights offloaded) of one of XTuner's DeepSpeed settings."""
     path = xtuner_directory() / "configs" / "deepspeed" / f"{name}.json"
     zero = json.loads(path.read_text(encoding="utf-8"))["zero_optimization"]
     return int(zero["stage"]), "offload_optimizer" in zero, "offload_param" in zero
 
 
 def zero_divisors(stage: int, processes: int) -> tuple[int, ...]:
-    """By how many processes a stage of ZeRO divides the optimizer's states, the gradients and the weights.
+    """Return by how many processes a ZeRO stage divides the optimizer states, the gradients and the weights.
 
-    Rajbhandari et al. 2020, §3: 1 the first of them, 2 the second too, 3 all.
+    Rajbhandari et al. 2020, §3: stage 1 partitions the first of them, 2 also the second, 3 all.
     """
     return tuple(processes if stage >= least else 1 for least in (1, 2, 3))
 
 
 def matching(pattern: str | None, xtuner: Path | None = None) -> list[str]:
-    """The presets whose name holds `pattern`, or matches it as a wildcard; all without one."""
+    """Return the presets whose name contains `pattern`, or matches it as a wildcard; all without a pattern."""
     if not pattern:
         return list(presets(xtuner))
     wanted = pattern.lower()
@@ -173,7 +173,7 @@ def matching(pattern: str | None, xtuner: Path | None = None) -> list[str]:
 
 
 def preset_text(name: str, xtuner: Path | None = None) -> str:
-    """The Python text of a preset. Raises BadInput for a name that XTuner does not have."""
+    """Return the Python text of a preset. Raises BadInput for a name that XTuner does not have."""
     path = presets(xtuner).get(name)
     if path is None:
         raise BadInput(
@@ -185,7 +185,7 @@ def preset_text(name: str, xtuner: Path | None = None) -> str:
 
 @cache
 def map_functions() -> tuple[str, ...]:
-    """XTuner's own functions that turn rows of a format into conversations: `alpaca_map_fn`, `openai_map_fn`, …"""
+    """Return XTuner's functions that map rows of a format to conversations: `alpaca_map_fn`, `openai_map_fn`, …"""
     init = xtuner_directory() / "dataset" / "map_fns" / "dataset_map_fns" / "__init__.py"
     names = re.findall(r"^from \.\w+ import (\w.*)$", init.read_text(encoding="utf-8"), re.M)
     return tuple(sorted(name for line in names for name in re.findall(r"\w+_map_fn\b", line)))
@@ -193,12 +193,12 @@ def map_functions() -> tuple[str, ...]:
 
 @cache
 def system_templates() -> dict[str, str]:
-    """XTuner's own system prompts, by name: `SYSTEM_TEMPLATE = ConfigDict(…)` in its `utils/templates.py`."""
+    """Return XTuner's system prompts by name: `SYSTEM_TEMPLATE = ConfigDict(…)` in its `utils/templates.py`."""
     return {name: text for name, text in _templates("SYSTEM_TEMPLATE").items() if isinstance(text, str)}
 
 
 def _templates(variable: str) -> dict[str, Any]:
-    """What the keywords of `variable = ConfigDict(…)` are given in XTuner's templates, `dict(…)` calls as dicts."""
+    """Return the keyword arguments of `variable = ConfigDict(…)` in XTuner's templates, `dict(…)` calls as dicts."""
     tree = ast.parse((xtuner_directory() / "utils" / "templates.py").read_text(encoding="utf-8"))
     call = next(
         node.value
@@ -219,5 +219,5 @@ def _literal(node: ast.expr) -> Any:
 
 @cache
 def prompt_templates() -> dict[str, PromptTemplate]:
-    """XTuner's prompt templates, read from its source: `utils/templates.py`, `PROMPT_TEMPLATE = ConfigDict(…)`."""
+    """Return XTuner's prompt templates: `PROMPT_TEMPLATE = ConfigDict(…)` in its `utils/templates.py`."""
     return {name: PromptTemplate.of(name, keys) for name, keys in _templates("PROMPT_TEMPLATE").items()}

@@ -1,8 +1,7 @@
-"""The prompt template that a config writes somewhere, as text, in each of the ways that XTuner takes one.
+"""The prompt template that a config specifies, in any of the forms that XTuner accepts.
 
-By the name of one of XTuner's (`PROMPT_TEMPLATE.qwen_chat`, or that as a string, as in a config that was dumped), written
-out as a dict, or one of XTuner's with some of its keys set anew. Executes nothing; where in a config to look is for
-`core.config.settings.method`.
+By name (`PROMPT_TEMPLATE.qwen_chat`, or that as a string, as in a dumped config), written out as a dict, or one of
+XTuner's with some keys overridden. Executes nothing; where in a config to look is for `core.config.settings.method`.
 """
 
 import re
@@ -15,7 +14,7 @@ _NAMED = re.compile(r"(?:[\w.]+\.)?PROMPT_TEMPLATE(?:\.(\w+)|\[\s*['\"](\w+)['\"
 
 
 def template_at(config: ConfigFile, place: str) -> PromptTemplate | None:
-    """The template at `place`; None where there is none, or where only running the file would tell."""
+    """Return the template at `place`; None if there is none, or only running the file would tell."""
     keys = {key: value for key in TEMPLATE_KEYS if (value := config.get(f"{place}.{key}")) is not MISSING}
     words = keys.get("STOP_WORDS", [])
     texts = [value for key, value in keys.items() if key not in ("STOP_WORDS", "SUFFIX_AS_EOS")]
@@ -25,7 +24,7 @@ def template_at(config: ConfigFile, place: str) -> PromptTemplate | None:
         return None
     named = prompt_templates().get(name_at(config, place) or "")
     if named is None:
-        # XTuner itself cannot do without this one.
+        # XTuner requires this key.
         return PromptTemplate.of(None, keys) if "INSTRUCTION" in keys else None
     if not keys:
         return named
@@ -34,7 +33,7 @@ def template_at(config: ConfigFile, place: str) -> PromptTemplate | None:
 
 
 def name_at(config: ConfigFile, place: str) -> str | None:
-    """The name of the template of XTuner's that `place` takes; None where it takes none by name."""
+    """Return the name of XTuner's template at `place`; None if it is not given by name."""
     value = config.get(place)
     found = _NAMED.fullmatch(value.code if isinstance(value, Source) else value if isinstance(value, str) else "")
     return found and (found[1] or found[2])
