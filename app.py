@@ -1,6 +1,6 @@
 """XTuner Studio: fine-tune InternLM2 into your own assistant, in a browser.
 
-`make run`, or `streamlit run app.py`. Lists the pages; each page is complete without this file.
+`make run`, or `streamlit run app.py`. Lists the pages; each page also works without this file.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from pages.components.server.uploads import SpooledUploads
 
 @st.cache_resource(show_spinner=False)
 def forget_the_imports() -> None:
-    """Once, after the imports: Streamlit collects garbage after every run, and need not look at modules each time."""
+    """Exclude the imported modules from garbage collection, once: Streamlit collects after every script run."""
     gc.collect()
     gc.freeze()
 
 
 def read_ahead() -> None:
-    """What charts need, and the history of the newest run, before someone waits for them."""
+    """Load what charts need, and the newest run's history, before someone waits for them."""
     from pages.components.train import monitor
 
-    # Where the workspace cannot be used, each page says so.
+    # If the workspace is unusable, each page reports it.
     with contextlib.suppress(StudioError):
         monitor.read_ahead(Workspace.open())
     compress_ahead()
@@ -42,7 +42,7 @@ def read_ahead() -> None:
 
 @contextlib.asynccontextmanager
 async def serving(_: st.App) -> AsyncIterator[None]:
-    """While the server serves; a thread of its own reads ahead, and keeps nobody from ending it."""
+    """Run while the server serves; a daemon thread reads ahead and does not delay shutdown."""
     threading.Thread(target=read_ahead, daemon=True).start()
     giving_back = asyncio.create_task(give_back())
     yield
@@ -50,14 +50,14 @@ async def serving(_: st.App) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
-    # A person's page is drawn.
+    # Run as a script: draw the page for a session.
     page = list_pages()
     forget_the_imports()
     page.run()
 else:
-    # The server looks for what is to be served.
+    # Imported by the server, which looks for `app`.
     few_heaps()
-    # Every name is judged before Streamlit sees it, and those of proxies are not in its list.
+    # Our middleware checks every host name before Streamlit does, whose list does not contain proxies.
     config.set_option("server.allowedHosts", ["*"])
     entrance = Middleware(Access, names=Names.of_environment(), token=Token.of_environment())
     app = st.App(

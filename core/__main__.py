@@ -15,7 +15,7 @@ from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.headless.command import Table
 
-# The modules of `headless` behind each first word. A command imports its own alone: all of them take two seconds.
+# The modules of `headless` behind each first word. Only the ones needed are imported: all of them take two seconds.
 STAGES = {
     "doctor": ("machine",),
     "tunnel": ("machine",),
@@ -35,14 +35,14 @@ STAGES = {
 
 
 def commands(word: str = "") -> Table:
-    """The commands that begin with `word`; all of them where none does."""
+    """Return the commands that begin with `word`; all commands if none does."""
     modules = dict.fromkeys(STAGES.get(word) or (module for stage in STAGES.values() for module in stage))
     tables = [importlib.import_module(f"core.headless.{module}").COMMANDS for module in modules]
     return {name: command for table in tables for name, command in table.items()}
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other bad input."""
+    """Reports errors in one line, like every other bad input."""
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {message} (--help)\n")
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(table: Table) -> argparse.ArgumentParser:
-    """The command line of these commands."""
+    """Return the argument parser for these commands."""
     common = Parser(add_help=False)
     common.add_argument("--workspace", help="default: XTUNER_STUDIO_HOME, else ./workspace")
     common.add_argument("--json", action="store_true", help="print one JSON object")
@@ -69,7 +69,7 @@ def parser(table: Table) -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command and return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     options = parser(commands(words[0] if words else "")).parse_args(words)
     try:

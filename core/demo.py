@@ -1,7 +1,7 @@
 """The full workflow in one go: model, dataset, config, training, export, scoring, report.
 
-On the demo model, a toy that answers in seconds, or on a real small language model, which takes minutes and speaks
-English. Uses the same functions as the pages and the commands. As a job of its own it survives the page.
+On the demo model, a toy that answers in seconds, or on a real small language model, which takes minutes and answers in
+English. Uses the same functions as the pages and the commands. Runs as a job, so it outlives the page.
 """
 
 import json
@@ -37,7 +37,7 @@ from core.report import writeup
 from core.training import run as runs
 
 STAGES = ("model", "dataset", "config", "train", "export", "score", "report")
-# Beside the course's two: a phrasing that was not trained, and two questions that have nothing to do with it.
+# The course's two questions, a phrasing that was not trained, and unrelated questions.
 QUESTIONS = (*COURSE_QUESTIONS, "你是谁", "Who are you?", "法国的首都是哪里？", "2加3等于几？")
 REAL_QUESTIONS = (
     *ENGLISH_QUESTIONS,
@@ -50,7 +50,7 @@ REAL_QUESTIONS = (
 
 @dataclass(slots=True)
 class Progress:
-    """What the demo tells of itself: a stage after the other, each with its part done and its seconds."""
+    """The progress of the demo: one entry per stage, with the fraction done and the seconds taken."""
 
     tell: Callable[[dict[str, Any]], None]
     stages: list[dict[str, Any]] = field(
@@ -60,7 +60,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[float, float | None], None]]:
-        """Run a stage; yields what tells how much of it is done, and the seconds left."""
+        """Run a stage; yields a function that reports the fraction done and the seconds left."""
         stage = self.stages[STAGES.index(name)]
         started = time.monotonic()
         stage["status"] = "running"
@@ -85,7 +85,7 @@ class Progress:
 
 
 def watching(advance: Callable[[float, float | None], None]) -> Callable[[Job], None]:
-    """What a job's wait calls to show its progress as a stage's."""
+    """Return an `on_progress` callback that reports a job's progress as a stage's."""
 
     def on_progress(job: Job) -> None:
         told = job.progress
@@ -95,9 +95,9 @@ def watching(advance: Callable[[float, float | None], None]) -> Callable[[Job], 
 
 
 def start(workspace: Workspace, nickname: str, language: Language | None = None, *, real: bool = False) -> Job:
-    """Start the demo as a job, on the `real` small model or the toy, its report in `language` if one is given.
+    """Start the demo as a job, on the `real` small model or the toy; `language` is the report's.
 
-    Raises BadInput where the nickname will not do or a demo or training runs already.
+    Raises BadInput if the nickname is invalid, or if a demo or a run is in progress.
     """
     nickname = check_nickname(nickname)
     busy = Text(
@@ -158,7 +158,7 @@ def run(
                 worker.wait_ready(on_progress=watching(advance))
                 asks = [Ask(side=side, turns=[(q, None)]) for side in ("base", "tuned") for q in questions]
                 lines = worker.ask(asks, Sampling(max_new_tokens=96))
-                # A real model takes its time: the sample tells enough, and the whole is a click away.
+                # A real model is slow: the quick sample is enough, and the full score is one click away.
                 extent = "quick" if real else "full"
                 scores = score(
                     trained, scoring.remembering(workspace, trained, worker), extent, lambda done: advance(done, None)
@@ -187,7 +187,7 @@ def run(
 
 @contextmanager
 def _own_engine() -> Iterator[None]:
-    """Ignores the workspace's engine: the demo model's code is that of the app's own XTuner."""
+    """Ignore the workspace's engine: the demo model's code belongs to the app's own XTuner."""
     before = os.environ.get(interpreter.ENVIRONMENT)
     os.environ[interpreter.ENVIRONMENT] = interpreter.OWN
     try:
@@ -201,7 +201,7 @@ def _own_engine() -> Iterator[None]:
 
 @contextmanager
 def _stopping_what_runs() -> Iterator[Callable[[Job | None], Job | None]]:
-    """Stop the job of the current stage if the demo is stopped or fails; yields what names that job."""
+    """Stop the current stage's job if the demo is stopped or fails; yields a function that records that job."""
     current: list[Job] = []
 
     def note(job: Job | None) -> Job | None:

@@ -1,8 +1,8 @@
-"""A base model's own answers to general questions, kept to be trained on again: so that nothing it knew is unlearned.
+"""A base model's own answers to general questions, kept as training rows so that it does not forget what it knew.
 
-Only in the languages that it speaks: where its family does not say, it is asked a few facts first. Strings data and chat
-together, which do not know each other. What of an answer is fit to be learned is for `data.replies`, what becomes of
-them for `teaching`.
+Only in the languages that it speaks: if its family does not determine them, a few facts are asked first. Connects
+`data` and `chat`, which do not import each other. `data.replies` decides which answers are good enough to train on,
+`teaching` how they are used.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ from core.models.family import family_of
 from core.models.fingerprint import fingerprint
 from core.models.model import Model
 
-# Tokens of an answer. What a model begins with is what its manner is known by, and a longer row is a slower iteration:
-# on a CPU as much as a few sentences take.
+# Tokens per answer. The beginning of an answer shows the model's style, and longer rows make slower iterations: on a
+# CPU a few sentences are affordable.
 MOST_TOKENS = {"cpu": 64, "cuda": 128}
-# As long as another may take to load the model and to ask it.
+# As long as another process may need to load the model and ask it.
 _PATIENCE = 3600.0
-# A new number has every model asked again.
+# A new version makes every model be asked again.
 _VERSION = 2
 Tell = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How a model is asked: the `tokens` of an answer (0: as the machine can do), drawn at a temperature, so many times."""
+    """How to ask a model: `tokens` per answer (0: depends on the device), `temperature`, and samples per question."""
 
     tokens: int = 0
     temperature: float = 0.0
@@ -48,12 +48,12 @@ class Way:
 
 
 class Stopped(WorkFailed):
-    """It was asked to stop."""
+    """A stop was requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """Questions with the base model's answers; what was `left_out` of those asked, by why; which languages it speaks."""
+    """Questions with the base model's answers, the number `left_out` by reason, and the languages the model speaks."""
 
     model: str
     replies: tuple[Reply, ...]
@@ -63,12 +63,12 @@ class Replay:
 
     @property
     def cut_off(self) -> int:
-        """How many answers went on: they are kept as far as they came."""
+        """The number of answers that hit the token limit and were shortened."""
         return sum(not reply.whole for reply in self.replies)
 
     @property
     def why_none(self) -> Text | None:
-        """Why there is nothing to replay; None where there is."""
+        """Why there is nothing to replay; None if there is."""
         if self.replies:
             return None
         return Text(
@@ -78,12 +78,12 @@ class Replay:
 
 
 def by_default(model: Model | None) -> bool:
-    """Whether a dataset for this model has the model's own answers in it unless somebody says otherwise."""
+    """Return whether a dataset for this model includes the model's own answers by default."""
     return model is not None and model.trainable and not model.toy
 
 
 def stored(workspace: Workspace, model: str) -> Replay | None:
-    """The answers of a model that were generated before, None if none were, or other weights have its name now."""
+    """Return the model's stored answers; None if there are none, or its weights have changed since."""
     place = workspace.model(model)
     kept = read_json(workspace.replays / f"{place.name}.json")
     if kept is None or kept.get("version") != _VERSION or kept["fingerprint"] != fingerprint(place):
@@ -98,7 +98,7 @@ def stored(workspace: Workspace, model: str) -> Replay | None:
 
 
 def had(workspace: Workspace, model: str, tell: Tell | None = None) -> Replay:
-    """The answers of a model: those that are kept, else they are asked for. Raises as `generate`."""
+    """Return the stored answers of a model, else generate them. Raises as `generate`."""
     with _one_asks(workspace, model):
         return stored(workspace, model) or _generate(workspace, model, None, tell, Way())
 
@@ -106,9 +106,9 @@ def had(workspace: Workspace, model: str, tell: Tell | None = None) -> Replay:
 def generate(
     workspace: Workspace, model: str, count: int | None = None, tell: Tell | None = None, way: Way | None = None
 ) -> Replay:
-    """Ask the base model our general questions (`count` of them) and keep its answers in place of others.
+    """Ask the base model the general questions (`count` of them) and store its answers, replacing earlier ones.
 
-    Of two at once the second waits for the first. Raises StudioError where it cannot be asked, Stopped at SIGTERM.
+    A concurrent call waits for the first. Raises StudioError if the model cannot be asked, Stopped on SIGTERM.
     """
     with _one_asks(workspace, model):
         return _generate(workspace, model, count, tell, way or Way())
@@ -128,7 +128,7 @@ def _generate(workspace: Workspace, model: str, count: int | None, tell: Tell | 
         worker.wait_ready()
         languages = _spoken(worker, chosen)
         questions = [question for question in replay_questions() if question["language"] in languages]
-        # The same ones whatever the count, well mixed.
+        # A fixed, well-mixed order: a smaller count gives a subset.
         questions.sort(key=lambda question: hashlib.sha256(plain(question["question"]).encode()).digest())
         questions = questions[:count] * way.samples
         device = "cuda" if worker.job.progress.get("device") == "cuda" else "cpu"
@@ -161,7 +161,7 @@ def _generate(workspace: Workspace, model: str, count: int | None, tell: Tell | 
 
 
 def _spoken(worker: Worker, model: Model) -> list[str]:
-    """The languages that the model speaks: the one of its family, else those in which it knows some of a few facts."""
+    """Return the model's languages: its family's, or those of them in which it answers a few facts correctly."""
     family = family_of(model)
     languages = list(family.languages) if family is not None else ["zh", "en"]
     if len(languages) == 1:
@@ -177,7 +177,7 @@ def _spoken(worker: Worker, model: Model) -> list[str]:
 
 
 def _answers(worker: Worker, questions: list[str], way: Way, tell: Tell | None) -> list[dict]:
-    """An answer to each, as many rounds of them as there are samples."""
+    """Return an answer to each question, with one pass over the questions per sample."""
     began, lines = time.monotonic(), []
     each = len(questions) // way.samples
     for sample in range(way.samples if questions else 0):
@@ -195,7 +195,7 @@ def _answers(worker: Worker, questions: list[str], way: Way, tell: Tell | None) 
 
 @contextmanager
 def _stopped_by_term() -> Iterator[None]:
-    """While it lasts, SIGTERM raises, so that the worker is ended too."""
+    """Raise on SIGTERM within the block, so that the worker is stopped too."""
 
     def stopped(*_: object) -> None:
         raise Stopped("已按要求停止：没有生成回答", "stopped on request: no answers were generated")

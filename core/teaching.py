@@ -1,6 +1,6 @@
-"""Data with a model's own answers in them, asked for where none are kept: what teaches an assistant, and a corpus.
+"""Datasets that include a model's own answers, generated if none are stored: for an assistant and for a corpus.
 
-Where the model cannot be asked, an assistant gets our own rows in their place, a corpus none, and it is said why.
+If the model cannot be asked, an assistant gets the built-in rows instead, a corpus none, and the reason is returned.
 """
 
 import json
@@ -32,13 +32,15 @@ def make(
     *,
     only: bool = False,
 ) -> tuple[Dataset, Text | None]:
-    """Make the dataset, its general rows the answers of `model` (None: ours), and say why they are ours after all.
+    """Create the dataset with general rows answered by `model` (None: built-in).
 
-    With `only` they must be the model's. Raises BadInput for a choice that will not do, Stopped at SIGTERM.
+    Also return why they are built-in after all.
+
+    With `only` they must be the model's. Raises BadInput for invalid choices, Stopped on SIGTERM.
     """
     wanted = wanted.checked()
     if name is not None and workspace.dataset(name).exists():
-        # Before minutes of work, not after them.
+        # Checked before minutes of work, not after.
         raise storage.is_taken(name)
     if model is None or wanted.recipe == "course":
         return assistant.make(workspace, wanted, name), None
@@ -68,7 +70,7 @@ def make_corpus(
     *,
     keep: bool = False,
 ) -> tuple[Dataset, corpus.Told, list[Finding], Text | None]:
-    """Make a corpus with the answers of `model` among its rows (None: without), and say why there are none after all.
+    """Create a corpus that includes answers of `model` (None: without); also return why there are none after all.
 
     Raises as `make`.
     """
@@ -92,31 +94,31 @@ def make_corpus(
 
 
 def usual(nickname: str, model: Model) -> Assistant:
-    """What is taught to a model unless somebody chooses: as the dataset page has it."""
+    """Return the default assistant for a model, as on the Dataset page."""
     return Assistant(
         nickname=nickname, language=origin.spoken(model), phrasings=origin.phrasings(model), **origin.origin(model)
     )
 
 
 def must_ask(workspace: Workspace, model: Model) -> bool:
-    """Whether the model has to answer, for minutes, before the usual dataset for it can be made."""
+    """Return whether the default dataset requires asking the model first, which takes minutes."""
     return replay.by_default(model) and replay.stored(workspace, model.name) is None
 
 
 def at_once(workspace: Workspace, nickname: str, model: Model) -> Dataset:
-    """Make the usual dataset for a model that need not be asked first. Raises BadInput for a nickname that will not do."""
+    """Create the default dataset for a model that need not be asked first. Raises BadInput for an invalid nickname."""
     return make(workspace, usual(nickname, model), model if replay.by_default(model) else None)[0]
 
 
 def with_answers(wanted: Assistant, answers: Replay) -> Assistant:
-    """The choices with a model's answers as the general rows."""
+    """Return the choices with a model's answers as the general rows."""
     return Assistant(**{**wanted.values(), "replay": answers.replies, "replay_model": answers.model})
 
 
 def start(
     workspace: Workspace, wanted: Assistant, model: Model, name: str | None, language: Language | None = None
 ) -> Job:
-    """Make it as a job, which outlives the page: a model's answers take minutes. Raises BadInput as `make`."""
+    """Start `make` as a job, which outlives the page: a model's answers take minutes. Raises BadInput as `make`."""
     wanted = wanted.checked()
     if name is not None and workspace.dataset(name).exists():
         raise storage.is_taken(name)
@@ -136,5 +138,5 @@ def start(
 
 
 def choices(wanted: Assistant) -> dict[str, Any]:
-    """What was chosen, as JSON has it: all but the nickname and the answers, which are the model's to give."""
+    """Return the choices as JSON, without the nickname and the answers, which the model provides."""
     return {key: value for key, value in wanted.made().items() if key not in ("nickname", "kind", "replay_model")}

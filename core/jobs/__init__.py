@@ -1,3 +1,4 @@
-"""Long work that outlives the page: a job is a directory; its supervisor, the queue, its log, samples of the machine.
+"""Long work that outlives the page: job directories, their supervisor, the queue, logs, samples of the machine.
+
 Knows nothing of XTuner.
 """

@@ -1,4 +1,4 @@
-"""Columns of numbers that grow at their end: what is appended costs what is new, and a look at all of it costs nothing."""
+"""Append-only columns of numbers: appending costs only the new rows, and reading all of them copies nothing."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ _FIRST = 1024
 
 
 class Columns:
-    """Named columns of one length; NaN where a row has no finite number for a name. A new name may come at any time."""
+    """Named columns of equal length; NaN where a row has no finite number. New names may appear at any time."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.count = 0
         self._columns: dict[str, np.ndarray] = {name: np.empty(_FIRST) for name in names}
 
     def extend(self, rows: Sequence[Mapping[str, Any]], *, all_names: bool = True) -> None:
-        """Append `rows`; with `all_names`, a name that was not there becomes a column of its own."""
+        """Append `rows`; with `all_names`, an unknown name becomes a new column."""
         if not rows:
             return
         until = self.count + len(rows)
@@ -32,12 +32,12 @@ class Columns:
         self.count = until
 
     def cut(self, count: int) -> None:
-        """Keep the first `count` rows. What was looked at before stays as it was."""
+        """Keep the first `count` rows. Earlier views are unaffected."""
         self.count = min(count, self.count)
         self._columns = {name: column.copy() for name, column in self._columns.items()}
 
     def views(self) -> dict[str, np.ndarray]:
-        """All columns as they are now, not copied; later rows do not show in them."""
+        """Return read-only views of all columns, without copying; rows appended later are not in them."""
         found = {name: column[: self.count] for name, column in self._columns.items()}
         for column in found.values():
             column.flags.writeable = False
@@ -49,7 +49,7 @@ def _numbers(values: list[Any]) -> np.ndarray:
         found = np.array(values, dtype=float)
         found[~np.isfinite(found)] = np.nan
     except (TypeError, ValueError):
-        # Something among them is no number; None has become NaN already.
+        # Some value is not a number; None is NaN already.
         found = np.array([float(value) if _is_number(value) else math.nan for value in values])
     return found
 

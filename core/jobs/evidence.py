@@ -1,4 +1,4 @@
-"""What the machine knows of how a command ended: kills for want of memory, and space left on the disk."""
+"""What the kernel knows about how a command ended: out-of-memory kills, and free disk space."""
 
 import shutil
 from pathlib import Path
@@ -8,8 +8,10 @@ _VMSTAT = Path("/proc/vmstat")
 
 
 def oom_kills() -> int | None:
-    """How many processes the kernel has ended so far because memory ran out, in our control group or, where it
-    does not say, on the whole machine; None where nobody says."""
+    """Return how many processes the kernel has killed so far for lack of memory; None if unknown.
+
+    Counted in our control group or, if it does not report it, on the whole machine.
+    """
     for file in (*_own_groups(), _VMSTAT):
         try:
             for line in file.read_text().splitlines():
@@ -22,7 +24,7 @@ def oom_kills() -> int | None:
 
 
 def free_bytes(path: Path) -> int | None:
-    """Space left for us on the disk of `path`; None where it cannot be asked."""
+    """Return the space available to us on the disk of `path`; None if it cannot be read."""
     try:
         return shutil.disk_usage(path).free
     except OSError:
@@ -30,7 +32,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def _own_groups() -> list[Path]:
-    """Where the kernel counts for our control group: version 2, then version 1."""
+    """Return the files with the kernel's counters for our control group: version 2, then version 1."""
     found = []
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
@@ -42,5 +44,5 @@ def _own_groups() -> list[Path]:
             found.append(_CGROUPS / path.lstrip("/") / "memory.events")
         elif "memory" in controllers.split(","):
             found.append(_CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control")
-    # In a container the paths are those of the host, and its own group is the root that it sees.
+    # In a container these paths are the host's, and its own group appears as the root.
     return [*found, _CGROUPS / "memory.events", _CGROUPS / "memory" / "memory.oom_control"]

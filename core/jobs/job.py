@@ -1,14 +1,14 @@
 """A job is a directory: its command, its processes, its result. All long-running work is done as jobs.
 
-    job.json      written once: kind, command, environment, what it must leave on disk
+    job.json      written once: kind, command, environment, required output files
     lock          held by the supervisor, and by its guard, for as long as they live
-    waiting.json  since when it waits for its turn in the queue, and under which supervisor
-    pid.json      who the supervisor and the command's process are, and since when
-    stop.json     somebody asked it to stop, and how
-    exit.json     how it ended;  lost.json  when its supervisor was killed instead
-    log.txt       everything the command printed;  progress.json  what the command says of itself
+    waiting.json  since when it has been queued, and under which supervisor
+    pid.json      the identities of the supervisor and the command's process, and the start time
+    stop.json     a stop request
+    exit.json     how it ended;  lost.json  if its supervisor was killed instead
+    log.txt       everything the command printed;  progress.json  the command's progress report
 
-Status is computed from these files each time, never stored. The supervisor runs the command, not this module.
+Status is computed from these files each time, never stored. The command is run by the supervisor, not by this module.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from core.ground.workspace import PROJECT
 from core.jobs.process import Identity
 
 STARTING_SECONDS = 15.0
-# The supervisor ends a command that is still writing its checkpoint then.
+# By then the supervisor kills even a command that is still writing its checkpoint.
 MOST_SECONDS_TO_STOP = 960.0
 
 
@@ -54,7 +54,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job, by its directory."""
+    """One job, given by its directory."""
 
     directory: Path
 
@@ -74,10 +74,10 @@ class Job:
     ) -> "Job":
         """Start `argv` (an argument list) under its own supervisor, as the next job of `kind` in `jobs`.
 
-        `env` is added to what it inherits; `artefacts` must all exist for the job to count as finished;
+        `env` is added to the inherited environment; `artefacts` must all exist for the job to count as finished;
         `facts` are kept in job.json; samples of the machine go to `telemetry`. `secrets` are added to the environment
-        too, but only their names are stored. With a `queue` (its directory) it waits for its turn there. Returns once
-        it runs or is queued. Raises WorkFailed if the supervisor does not start.
+        too, but only their names are stored. With a `queue` (its directory) the job waits for its turn there. Returns
+        once it runs or is queued. Raises WorkFailed if the supervisor does not start.
         """
         directory = _next_directory(jobs, kind)
         job = cls(directory)
@@ -128,7 +128,7 @@ class Job:
 
     @property
     def exit(self) -> dict[str, Any] | None:
-        """How it ended: `returncode` (negative: the signal; None: it never ran), `ended`, `seconds`, `error`; None before."""
+        """How it ended: `returncode` (negative: signal; None: never ran), `ended`, `seconds`, `error`; None before."""
         return read_json(self.directory / "exit.json")
 
     @property
@@ -149,7 +149,7 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """How long it ran, or has been running, by a clock that cannot be set."""
+        """How long it ran, or has been running, by a monotonic clock."""
         told = read_json(self.directory / "pid.json") or {}
         over = self.exit or read_json(self.directory / "lost.json") or {}
         if over.get("seconds") is not None:
@@ -214,15 +214,17 @@ class Job:
             )
 
     def stop(self, *, discard: bool = False, grace: float = 20.0) -> Status:
-        """Stop it and return when none of its processes is left: a few seconds more than `grace` after its last sign
-        of life."""
+        """Stop it and return once none of its processes is left.
+
+        That takes at most a few seconds more than `grace` after its last progress report.
+        """
         if self.status().live:
             self.ask_to_stop(discard=discard, grace=grace)
             self.wait(MOST_SECONDS_TO_STOP)
         return self.status()
 
     def wait(self, timeout: float | None = None, on_progress: Callable[["Job"], None] | None = None) -> Status:
-        """Wait until it has ended, at most `timeout` seconds; `on_progress` is called about twice a second."""
+        """Wait until it has ended, at most `timeout` seconds; `on_progress` is called about four times a second."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (status := self.status()).live:
             if deadline is not None and time.monotonic() > deadline:
@@ -260,13 +262,13 @@ class Job:
 
 
 def jobs_in(directory: Path, kind: str | None = None) -> list[Job]:
-    """The jobs in a `jobs` directory, of one kind or all, oldest first."""
+    """Return the jobs in a `jobs` directory, of one kind or all, oldest first."""
     found = [path for path in directory.glob(f"{kind or '*'}-*") if path.name.rpartition("-")[2].isdigit()]
     return [Job(path) for path in sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))]
 
 
 def latest_job(directory: Path, kind: str) -> Job | None:
-    """The newest job of a kind, None if there was none."""
+    """Return the newest job of a kind; None if there is none."""
     found = jobs_in(directory, kind)
     return found[-1] if found else None
 

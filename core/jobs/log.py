@@ -1,7 +1,7 @@
-"""A job's log as a person reads it: its last lines, its first error, a search, a copy to take away.
+"""A job's log for a person: its last lines, its first error, search, a copy to download.
 
-Reads ends and bounded pieces only, so that a log of any size costs the same. Progress bars, which a program draws over
-itself with carriage returns, are one line: the last of them.
+Reads only the ends and bounded pieces, so that a log of any size costs the same. A progress bar, which redraws itself
+with carriage returns, counts as one line: its last state.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from core.ground.files import read_tail
 
 TAIL_BYTES = 128_000
-# Where the first error is looked for: programs tell it at once, or at the end.
+# Where to look for the first error: programs report it at the start, or at the end.
 HEAD_BYTES, END_BYTES = 256_000, 2_000_000
 SEARCH_BYTES = 64 << 20
 _PIECE = 4 << 20
@@ -25,7 +25,7 @@ _ERROR = re.compile(
     r"CUDA error|CUDA out of memory|No space left on device|Segmentation fault|\b(?:ERROR|CRITICAL)\b|^\S*Error: |^Killed$",
     re.MULTILINE,
 )
-# Stands in every log of a machine without a GPU, and is none.
+# Appears in every log on a machine without a GPU, and is not an error.
 _NO_ERROR = re.compile(r"warn|version of bitsandbytes", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR = re.compile(r"^(?P<what>.*?)\s*\d+%\|.*\|")
@@ -33,7 +33,7 @@ _BAR = re.compile(r"^(?P<what>.*?)\s*\d+%\|.*\|")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search found, the newest first, and how far it looked: to go on, search `before` that place."""
+    """The result of a search, newest line first; to continue, search `before` this offset."""
 
     lines: tuple[str, ...]
     before: int
@@ -41,17 +41,17 @@ class Found:
 
     @property
     def whole(self) -> bool:
-        """Whether the log was looked through to its beginning."""
+        """Whether the search reached the beginning of the log."""
         return self.before == 0
 
 
 def last_lines(path: Path, most: int = 100) -> list[str]:
-    """The last lines, at most `most`."""
+    """Return the last lines, at most `most`."""
     return _lines(read_tail(path, TAIL_BYTES))[-most:]
 
 
 def first_error(path: Path) -> str | None:
-    """The first error in the log's beginning or its end: the last line of its traceback, or the line that says so."""
+    """Return the first error in the log's beginning or end: its traceback's last line, or the error line itself."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -74,9 +74,9 @@ def first_error(path: Path) -> str | None:
 
 
 def search(path: Path, words: str, *, before: int | None = None, most: int = 100) -> Found:
-    """The lines that hold `words`, upper and lower case alike, from the end towards the beginning.
+    """Search for lines that contain `words`, ignoring case, from the end towards the beginning.
 
-    Looks through at most 64 MB at a time, from the byte `before` on, and stops at `most` lines.
+    Reads at most 64 MB per call, backwards from byte `before`, and stops after `most` lines.
     """
     wanted = words.lower().encode()
     try:
@@ -97,7 +97,7 @@ def search(path: Path, words: str, *, before: int | None = None, most: int = 100
 
 
 def copy(path: Path, most: int = 32 << 20) -> bytes:
-    """The log to take away: all of it, or of a very long one its beginning and its end."""
+    """Return the log for download: all of it, or the beginning and the end of a very long one."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -113,7 +113,7 @@ def copy(path: Path, most: int = 32 << 20) -> bytes:
 
 
 def _first_line(text: str) -> tuple[int, str] | None:
-    """The first line that tells of an error, and where it stands."""
+    """Return the first line that reports an error, and its position."""
     for match in _ERROR.finditer(text):
         start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.end())
         line = text[start : end if end >= 0 else len(text)].strip()
@@ -123,7 +123,7 @@ def _first_line(text: str) -> tuple[int, str] | None:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with progress bars collapsed: of a line drawn over itself, and of one bar's lines in a row, the last."""
+    """Split text into lines, keeping only the last state of a redrawn line and of consecutive lines of one bar."""
     found: list[str] = []
     bar_before = None
     for whole in text.split("\n"):
@@ -142,20 +142,20 @@ def _lines(text: str) -> list[str]:
 
 
 def _pieces(descriptor: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The bytes from `start` to `end`, the last piece first; a line that a piece cuts is given to the one before it."""
+    """Yield the bytes from `start` to `end`, last piece first; a line cut by a boundary goes to the piece before."""
     while end > start:
         at = max(start, end - _PIECE)
         piece = os.pread(descriptor, end - at, at)
         cut = piece.find(b"\n") + 1 if at > start else 0
         if cut == len(piece):
-            # One line and nothing else: it is searched in pieces.
+            # The piece is a single line: search it in pieces.
             cut = 0
         yield at + cut, piece[cut:]
         end = at + cut
 
 
 def _holding(piece: bytes, wanted: bytes) -> Iterator[tuple[int, bytes]]:
-    """Where the lines of `piece` that hold `wanted` begin, and the lines, the last first."""
+    """Yield the lines of `piece` that contain `wanted`, with their offsets, last first."""
     lowered = piece.lower()
     place = lowered.rfind(wanted)
     while place >= 0:
@@ -166,7 +166,7 @@ def _holding(piece: bytes, wanted: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _around(line: bytes, wanted: bytes) -> str:
-    """A line, and of a very long one what is around the words."""
+    """Return a line; of a very long one the part around the words."""
     if len(line) > _MOST_LINE:
         place = line.lower().find(wanted)
         line = line[max(0, place - _MOST_LINE // 2) : place + _MOST_LINE // 2]

@@ -1,7 +1,7 @@
-"""Proving that a process is the one that we started, and ending it and everything below it.
+"""Prove that a process is the one we started, and end it and all its descendants.
 
-A pid alone proves nothing: identity is pid + start time (clock ticks since boot, from `/proc`) + boot id.
-No process is ever found by its name or command line.
+A pid alone proves nothing: identity is pid + start time (clock ticks since boot, from `/proc`) + boot id. No process is
+ever found by its name or command line.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from core.ground.clock import boot_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a process is, beyond its number."""
+    """The identity of a process, beyond its pid."""
 
     pid: int
     start: int
@@ -27,18 +27,18 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
-        """The identity of the live process `pid`; None if there is none, or only its zombie."""
+        """Return the identity of the live process `pid`; None if there is none, or only its zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             return None
-        # Field 2 is the name in brackets and may hold anything; state is field 3 and start time field 22.
+        # Field 2 is the name in brackets and may contain anything; the state is field 3 and the start time field 22.
         fields = stat[stat.rfind(")") + 2 :].split()
         return None if fields[0] in "ZX" else cls(pid=pid, start=int(fields[19]), boot=boot_id())
 
     @property
     def started(self) -> float:
-        """When it was started, in seconds since the machine was."""
+        """The start time, in seconds since boot."""
         return self.start / os.sysconf("SC_CLK_TCK")
 
     @classmethod
@@ -49,7 +49,7 @@ class Identity:
         return asdict(self)
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Return whether this very process still runs."""
         return Identity.of(self.pid) == self
 
     def signal(self, number: int) -> None:
@@ -66,7 +66,9 @@ class Identity:
 
 
 def end_descendants(grace: float = 0.0) -> int:
-    """End every process below this one: SIGTERM, `grace` seconds, SIGKILL; reaps them. Returns how many there were.
+    """End all descendants of this process (SIGTERM, `grace` seconds, SIGKILL) and reap them.
+
+    Returns how many there were.
 
     Repeats until none is left, since a process that is ending may still start another.
     """
@@ -87,7 +89,7 @@ def end_descendants(grace: float = 0.0) -> int:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether a process still runs: one may be gone, or a zombie, since it was listed."""
+    """Return whether a process still runs: it may have exited, or become a zombie, since it was listed."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -95,9 +97,10 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def marked(variable: str, value: str) -> list[Identity]:
-    """The live processes that were started with `variable=value` in their environment.
+    """Return the live processes that were started with `variable=value` in their environment.
 
-    For a value that only we set, one path for one job: what a job started carries it, whoever its parent is now.
+    For a value that only we set, such as one job's path: all processes of the job inherit it, whatever their parent
+    now.
     """
     wanted, found = f"{variable}={value}".encode(), []
     for entry in Path("/proc").iterdir():
@@ -111,7 +114,7 @@ def marked(variable: str, value: str) -> list[Identity]:
 
 
 def end_marked(variable: str, value: str) -> int:
-    """End what a job left behind whose supervisor and guard were both killed. Returns how many there were."""
+    """Kill what is left of a job whose supervisor and guard were both killed. Returns how many there were."""
     ended = 0
     deadline = time.monotonic() + 5.0
     while (left := marked(variable, value)) and time.monotonic() < deadline:
@@ -123,7 +126,7 @@ def end_marked(variable: str, value: str) -> int:
 
 
 def reap() -> None:
-    """Collect children that ended, those that were orphaned to us included, so that no zombie stays."""
+    """Reap children that have exited, including orphans reparented to us, so that no zombie stays."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,7 +1,7 @@
-"""The queue of a workspace: jobs waiting for the machine, in order. One has its turn at a time.
+"""The queue of a workspace: jobs waiting for the machine, in order. One job has its turn at a time.
 
     .lock       held by whoever changes the order
-    order.json  the directories of the jobs that wait, first to last
+    order.json  the directories of the waiting jobs, first to last
     turn        held (flock) by the supervisor whose job has its turn, and by its guard
     turn.json   whose turn it is, or was last
 
@@ -37,18 +37,18 @@ class Queue:
         return job if job and job.status().live else None
 
     def place(self, job: Job) -> int | None:
-        """1 for the next one, 2 for the one after it, …; None for a job that does not wait."""
+        """Return 1 for the next job, 2 for the one after it, …; None for a job that is not waiting."""
         return next((place for place, waiting in enumerate(self.waiting(), 1) if waiting == job), None)
 
     def join(self, job: Path) -> None:
-        """Put the job at the end, if it is not in the queue."""
+        """Append the job, if it is not in the queue."""
         with locked(self.directory / ".lock"):
             order = [waiting.directory for waiting in self.waiting()]
             if job not in order:
                 self._set([*order, job])
 
     def move(self, job: Job, place: int) -> None:
-        """Put a waiting job at `place`, 1 being the next one; beyond the end means the end."""
+        """Move a waiting job to `place`, 1 being the next one; a place beyond the end means the end."""
         with locked(self.directory / ".lock"):
             order = [waiting.directory for waiting in self.waiting()]
             if job.directory in order:
@@ -57,12 +57,12 @@ class Queue:
                 self._set(order)
 
     def leave(self, job: Path) -> None:
-        """Take the job out of the order."""
+        """Remove the job from the queue."""
         with locked(self.directory / ".lock"):
             self._set([other for other in self._order() if other != job])
 
     def busy(self, job: Path) -> bool:
-        """Whether another job is ahead of `job`: running, or waiting longer."""
+        """Return whether another job is ahead of `job`: running, or queued before it."""
         first = next((waiting.directory for waiting in self.waiting()), job)
         current = self.current()
         return first != job or (current is not None and current.directory != job)
@@ -83,7 +83,7 @@ class Queue:
             return None
         last = read_json(self.directory / "turn.json")
         if last:
-            # Its supervisor and guard have both exited, or we would not have the turn.
+            # Its supervisor and guard have both exited, or the turn would not be free.
             end_marked("XTUNER_STUDIO_STOP", str(Path(last["job"]) / "stop.json"))
         write_json(self.directory / "turn.json", {"job": str(job)})
         self.leave(job)

@@ -1,4 +1,4 @@
-"""The samples of a job's machine as columns, read on from where the last look ended. Writes none: see `telemetry`."""
+"""The machine samples of a job as columns, read incrementally. Does not write them: see `telemetry`."""
 
 import json
 from array import array
@@ -11,7 +11,7 @@ import numpy as np
 from core.ground.files import read_lines_from
 from core.jobs.columns import Columns
 
-# Longer without a sample than this is time in which the job did not run: between a stop and a resume.
+# A longer gap is time in which the job did not run: between a stop and a resume.
 PAUSE_SECONDS = 30.0
 _USUAL_SECONDS = 2.0
 _HOST = ("cpu", "memory_mb", "process_mb", "process_cpu", "disk_free_mb")
@@ -21,10 +21,9 @@ _CUDA = ("used_mb", "reserved_mb")
 
 
 class Samples:
-    """Columns of numbers, NaN where a value is not known, and the newest sample as it is.
+    """Columns of numbers, NaN where a value is unknown, and the newest sample as written.
 
-    `seconds` is how long the job had run at each sample: pauses are taken out, and a clock that is set back or forth
-    does not show.
+    `seconds` is the job's running time at each sample: pauses are excluded, and clock adjustments have no effect.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +36,7 @@ class Samples:
         self._t: float | None = None
         self._seconds = 0.0
         self.last: dict[str, Any] = {}
-        # Iterations and when they were done, one after the other: a day of them is handed on at every look.
+        # Iterations and when they were done, in order; compact, as a day of them is returned on every read.
         self._done, self._when = array("d"), array("d")
 
     @property
@@ -46,27 +45,28 @@ class Samples:
 
     @property
     def anchors(self) -> np.ndarray:
-        """When iterations were done: two rows, of iterations and of the seconds at which they were."""
+        """When iterations were done, as two rows: the iterations, and the seconds."""
         return np.array([self._done, self._when])
 
     @property
     def gpus(self) -> list[dict[str, Any]]:
-        """What each GPU is, from the newest sample."""
+        """The GPUs in the newest sample."""
         return self.last.get("gpus") or []
 
     def read(self) -> None:
-        """Take in what is new. Lines that are not samples are passed over."""
+        """Read the new samples. Lines that are not samples are skipped."""
         lines, offset = read_lines_from(self._path, self._offset)
         if offset < self._offset:
-            # Not the file that it was.
+            # The file was replaced.
             self._begin()
         self._offset = offset
         samples = [sample for sample in records(lines) if isinstance(sample.get("t"), int | float)]
         self._columns.extend([self._row(sample) for sample in samples])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """`seconds`, `cpu`, `process_mb`, …, of a GPU `gpu0.used_mb`, …, `slice0.used_mb`, `cuda.used_mb`: those of
-        which any sample has a value.
+        """Return the columns that have a value in any sample.
+
+        `seconds`, `cpu`, `process_mb`, …; per GPU `gpu0.used_mb`, …; `slice0.used_mb`, `cuda.used_mb`.
         """
         return self._columns.views()
 
@@ -97,7 +97,7 @@ class Samples:
         when = self._seconds - (ago if 0.0 <= ago <= PAUSE_SECONDS else 0.0)
         if self._done and self._done[-1] == done:
             return
-        # After a resume the iterations begin again at the checkpoint.
+        # After a resume the iterations start again at the checkpoint.
         while self._done and self._done[-1] >= done:
             self._done.pop()
             self._when.pop()
@@ -106,7 +106,7 @@ class Samples:
 
 
 def records(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """The JSON objects among `lines`; at once where all are whole, which is several times as fast."""
+    """Return the JSON objects among `lines`; parsed in one call if all are valid, which is several times as fast."""
     lines = list(lines)
     try:
         found = json.loads(f"[{','.join(lines)}]") if lines else []

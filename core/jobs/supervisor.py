@@ -1,9 +1,9 @@
-"""Owns one job's command from its start to its last process: `python -m core.jobs.supervisor JOB_DIRECTORY`.
+"""Runs one job's command, from its start to its last process: `python -m core.jobs.supervisor JOB_DIRECTORY`.
 
 Runs in its own session, so that closing a tab, a server or a terminal does not reach the command; waits for the job's
-turn if it is queued; output goes to a file, never a pipe. After the command ends, its leftover processes are ended,
-and only then is exit.json written. If the supervisor itself is killed, its guard ends the command and everything
-below it. Does not know what the command does.
+turn if it is queued; output goes to a file, never a pipe. After the command ends, its leftover processes are ended, and
+only then is exit.json written. If the supervisor itself is killed, its guard ends the command and all its descendants.
+Does not know what the command does.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ _libc = ctypes.CDLL(None)
 
 
 def main(directory: Path) -> None:
-    """Run the job in `directory` to its end. Returns at once if another supervisor has it."""
+    """Run the job in `directory` to its end. Returns immediately if another supervisor has it."""
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -114,8 +114,10 @@ def _wait_for_turn(directory: Path, place: str | None) -> bool:
 
 
 def _leave_guard(directory: Path) -> None:
-    """Continue in a child process; the parent stays as the guard, which cleans up and reports if the supervisor is
-    killed."""
+    """Continue in a child process; the parent becomes the guard.
+
+    If the supervisor is killed, the guard cleans up and writes lost.json.
+    """
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     supervisor = os.fork()
     if supervisor:
@@ -132,7 +134,10 @@ def _leave_guard(directory: Path) -> None:
 
 
 def _run(directory: Path, spec: dict[str, Any], began: Moment) -> tuple[int, str | None]:
-    """Start the command and wait for it to end or for a stop request. Returns its code and why it could not start."""
+    """Start the command and wait until it ends or a stop is requested.
+
+    Returns its exit code, and why it could not start.
+    """
     environment = inherited(
         {
             **{name: os.environ[name] for name in spec.get("secrets", ()) if name in os.environ},
@@ -190,10 +195,10 @@ def _stop(command: subprocess.Popen[bytes], identity: Identity, directory: Path)
 
 
 def _wait_gracefully(command: subprocess.Popen[bytes], directory: Path) -> None:
-    """Wait for the command to end by itself, as long as the request allows, counted from its last sign of life.
+    """Wait for the command to end by itself, as long as the request allows, counted from its last progress report.
 
-    The command may ask for more `patience` in its progress file, to write a large checkpoint. A second, harder
-    request replaces the first.
+    The command may ask for more `patience` in its progress file, to write a large checkpoint. A second, harder request
+    replaces the first.
     """
     asked = heard = time.monotonic()
     last: object = None

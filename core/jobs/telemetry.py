@@ -1,16 +1,16 @@
-"""Samples of the machine beside a job, one JSON object a line, written by the supervisor for as long as the job runs.
+"""Samples of the machine during a job, one JSON object per line, written by the supervisor while the job runs.
 
     t                                 Unix seconds
-    cpu                               percent of all cores, since the sample before
+    cpu                               percent of all cores, since the previous sample
     memory_mb, memory_total_mb        of the host;  disk_free_mb, disk_total_mb  where the samples are written
     cores                             of the host
     process_mb, process_cpu           resident memory and CPU (100 is one core) of the job's processes together
     processes                         the largest of them: pid, mb, cpu, gpu_mb
-    gpus                              what `ground.gpu.gpus` says of each, and ours_mb: of that, the job's processes
-    slices                            what `vgpu-smi` says, where there is one
-    iter, at, cuda                    what the trainer last said of itself: iteration, when, its own view of the GPU
+    gpus                              `ground.gpu.gpus` for each GPU, and ours_mb: the part used by the job
+    slices                            the output of `vgpu-smi`, if installed
+    iter, at, cuda                    the trainer's last report: iteration, when, its own view of the GPU
 
-A value that nobody reports is null, never 0. Reading them is for `samples`.
+An unknown value is null, never 0. Samples are read by `samples`.
 """
 
 import contextlib
@@ -27,19 +27,19 @@ from core.ground.gpu import gpus, memory_by_process, vgpu_slices
 from core.jobs.process import Identity
 
 EVERY_SECONDS = 2.0
-# A day of samples stays small: from the second hour on they come less often.
+# Keeps a day of samples small: from the second hour on they are less frequent.
 LATER_SECONDS = 5.0
 LATER = 3600.0
-# What costs more is asked again only every few samples: walking all processes of the machine, starting vgpu-smi.
+# Expensive queries are repeated only every few samples: walking the machine's processes, starting vgpu-smi.
 ASK_AGAIN = 5
 MOST_PROCESSES = 16
 
 
 def record(path: Path, command: Identity, progress: Path) -> None:
-    """Append a sample to `path` every two seconds for as long as `command` lives; `progress` is its progress file."""
+    """Append samples to `path` while `command` lives, every 2 s, later every 5 s; `progress` is its progress file."""
     sampler, began = Sampler(pid=command.pid, disk=path.parent, progress=progress), time.monotonic()
     while command.alive():
-        # A full disk or a process that is just going must not end the samples.
+        # A full disk or an exiting process must not end the sampling.
         with contextlib.suppress(OSError, psutil.Error):
             line = json.dumps(sampler.sample(), ensure_ascii=False, separators=(",", ":"))
             with path.open("a", encoding="utf-8") as file:
@@ -49,7 +49,7 @@ def record(path: Path, command: Identity, progress: Path) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Sampler:
-    """Looks at the machine, at the processes from `pid` down, and at the job's progress file."""
+    """Samples the machine, the process tree of `pid`, and the job's progress file."""
 
     pid: int
     disk: Path
@@ -59,7 +59,7 @@ class Sampler:
     _slices: list[dict[str, Any]] = field(default_factory=list)
 
     def sample(self) -> dict[str, Any]:
-        """One sample; values that are told as a rate are null in the first."""
+        """Take one sample; rates are null in the first."""
         first, again = self._looks == 0, self._looks % ASK_AGAIN == 0
         self._looks += 1
         if again:

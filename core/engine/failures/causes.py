@@ -1,7 +1,7 @@
-"""What goes wrong in a training, as the engine's libraries say it in a log, and what it means to a learner.
+"""What goes wrong in a training run, as the engine's libraries log it, and what it means for a learner.
 
-Each cause: a pattern for the error's own words, and what happened with the next thing to try. They are tried in
-this order: what started the trouble comes before what followed from it on other processes.
+Each cause has a pattern for the error message, and a text with what happened and the next step. They are tried in this
+order: root causes come before their consequences on other processes.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core.ground.text import Text
 
-# What torchrun says of a process that was ended: most often for want of memory, unless the kernel knows better.
+# torchrun's message for a killed process: most often out of memory, unless the kernel counted no such kill.
 RANK_KILLED = "rank killed"
 _NO_MEMORY = (
     "内存不足，进程被系统结束：减小 batch_size，少开进程，或关闭其他程序",
@@ -19,7 +19,7 @@ _NO_MEMORY = (
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One cause. What the pattern's groups caught is filled into the text."""
+    """One cause. The pattern's groups are filled into the text."""
 
     name: str
     pattern: re.Pattern[str]
@@ -74,7 +74,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "bitsandbytes",
-        # Not bitsandbytes' notice, which every log on a machine without a GPU holds.
+        # Not bitsandbytes' notice, which is in every log on a machine without a GPU.
         r"(?<!version of bitsandbytes was )compiled without GPU support|CUDA is required.*bitsandbytes|No GPU found.*quantiz"
         r"|requires? a? ?GPU.*quantiz|Could not find the bitsandbytes CUDA binary|CUDA Setup failed despite"
         r"|Using `?bitsandbytes`? .*requires|supported by the bitsandbytes version",
@@ -120,7 +120,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         "config syntax",
-        # The lines of source between are left out before.
+        # The source lines in between are removed beforehand.
         r'File "([^"\n]+\.py)", line (\d+)\n(?:SyntaxError|IndentationError|TabError): (.+)',
         "Python 文件 {0} 第 {1} 行写错了：{2}",
         "the Python file {0} has a syntax error in line {1}: {2}",

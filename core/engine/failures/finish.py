@@ -1,4 +1,4 @@
-"""Waits for a job that must finish, and says why it did not: what was to be done, the reason, the next step, the log."""
+"""Wait for a job that must finish, or raise an error with the task, the reason, the next step and the log."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ def finish_job(
     why: Callable[[Job], Text | None] = reason,
     next_step: Text | None = None,
 ) -> None:
-    """Wait until `job` is over. Raises WorkFailed where it did not finish: `what` says so, `why` finds the reason."""
+    """Wait until `job` ends. Raises WorkFailed if it did not finish: `what` says so, `why` finds the reason."""
     if job.wait(on_progress=on_progress) is not Status.FINISHED:
         raise unfinished(job, what, why(job), next_step)
 
 
 def unfinished(job: Job, what: Text, why: Text | None, next_step: Text | None = None) -> WorkFailed:
-    """The error for a job that did not finish; how it ended stands in for a reason that nobody knows."""
+    """Return the error for a job that did not finish; its status stands in for an unknown reason."""
     why = why or Text(str(job.status()), str(job.status()))
     zh, en = (f"{next_step.zh}。", f" {next_step.en}.") if next_step else ("", "")
     return WorkFailed(f"{what.zh}：{why.zh}。{zh}日志：{job.log}", f"{what.en}: {why.en}.{en} Log: {job.log}")

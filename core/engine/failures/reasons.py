@@ -1,6 +1,6 @@
-"""Why a job did not finish, in words that a learner understands: from its log, how it ended, and what the machine says.
+"""Why a job did not finish, explained for a learner: from its log, how it ended, and what the machine reports.
 
-Reads the end of the log first, where a program says why it died, and of a log of any size only a bounded piece.
+Reads the end of the log first, where a program says why it died, and only a bounded part of a log of any size.
 """
 
 import re
@@ -12,11 +12,11 @@ from core.engine.failures.causes import CAUSES, RANK_KILLED
 from core.ground.text import Text
 from core.jobs.job import Job, Status
 
-# First the end, then, where that holds no error (other processes may have gone on talking), more of it.
+# The end first; if it contains no error (other processes may have kept printing), a larger part.
 _PIECES = (64_000, 2_000_000)
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 _ERROR = re.compile(r"(\[rank\d+\]: ?)?(?!.*ChildFailedError)[\w.]*(Error|Exception)(:|$)")
-# Ordinary entries of the log, and the answers in them, which may say anything.
+# Ordinary log entries, including model answers, which may contain any text.
 _ORDINARY = re.compile(r"(\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d - mmengine - (INFO|WARNING|DEBUG) - ")
 _SAID_BESIDE = re.compile(r"\S*(torch|python|srun|slurm)\S*: |\[|[EFW]\d{4}|Killed|Traceback")
 _LONGEST_LINE = 4000
@@ -24,7 +24,7 @@ _NEARLY_FULL_BYTES = 2 * 2**20
 
 
 def reason(job: Job) -> Text | None:
-    """Why `job` did not finish; None while it runs and when it did."""
+    """Return why `job` did not finish; None while it runs or if it finished."""
     status = job.status()
     if status.live or status is Status.FINISHED:
         return None
@@ -48,7 +48,7 @@ def reason(job: Job) -> Text | None:
 
 
 def known_cause(log: str) -> tuple[str, Text] | None:
-    """The name of what is known to cause the errors in a log, and what to tell; None where nothing is known.
+    """Return the name and text of the known cause of a log's errors; None if none is known.
 
     Ordinary entries do not count as errors.
     """
@@ -62,18 +62,18 @@ def known_cause(log: str) -> tuple[str, Text] | None:
 
 
 def errors_of(log: str) -> str:
-    """The part of a log that tells of errors: from the first traceback on, else what is no ordinary entry of it."""
+    """Return the part of a log that is about errors: from the first traceback on, else all but ordinary entries."""
     traceback = _TRACEBACK.search(log)
     if traceback:
         log = log[log.rfind("\n", 0, traceback.start()) + 1 :]
     kept, ordinary, frame = [], False, False
     for line in map(_without_rank, map(_short, log.splitlines())):
         if _ORDINARY.match(line):
-            # Its following lines, a config or an answer, belong to it, up to the next thing that is said.
+            # The lines that follow, a config or an answer, belong to it, up to the next message.
             ordinary = True
         elif _ERROR.match(line) or _SAID_BESIDE.match(line):
             ordinary = False
-        # A line of source under a frame of a traceback says nothing of what happened.
+        # A source line under a traceback frame says nothing about the error.
         frame = line.startswith("  File ") or (frame and line.startswith("    "))
         if not ordinary and not (frame and line.startswith("    ")):
             kept.append(line)
@@ -81,7 +81,7 @@ def errors_of(log: str) -> str:
 
 
 def _short(line: str) -> str:
-    """A line, of a very long one its beginning and its end: patterns take the square of a line's length."""
+    """Return the line, or the beginning and end of a very long one: patterns take quadratic time."""
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
 
 
@@ -94,7 +94,7 @@ def _said(job: Job) -> Text | None:
     for most in _PIECES:
         found = known_cause(job.log_tail(most))
         if found and found[0] == RANK_KILLED and (job.exit or {}).get("oom_kills") == 0:
-            # The kernel ended none for want of memory.
+            # The kernel killed no process for lack of memory.
             return _by_signal("SIGKILL")
         if found or size <= most:
             return found[1] if found else None
@@ -114,7 +114,7 @@ def _lost(job: Job) -> Text:
 
 
 def _from_outside(ended: dict[str, Any]) -> Text | None:
-    """What ended it where its log does not say: a full disk, the kernel, somebody's signal."""
+    """Return what ended the job if its log does not say: a full disk, the kernel, or a signal."""
     free, kills, code = ended.get("free_bytes"), ended.get("oom_kills"), ended["returncode"]
     if code and free is not None and free < _NEARLY_FULL_BYTES:
         return next(cause.text for cause in CAUSES if cause.name == "disk full")
@@ -156,11 +156,11 @@ def _nothing_made(job: Job, ended: dict[str, Any]) -> Text | None:
 
 
 def _end(job: Job) -> str:
-    """What one of our own commands prints last is its message."""
+    """Return the last line of the log: our own commands print their error message last."""
     return next((line.strip()[:300] for line in reversed(job.log_tail().splitlines()) if line.strip()), "-")
 
 
 def _filled(text: str, groups: list[str]) -> str:
     filled = text.format(*groups, *[""] * 6)
-    # What was not caught leaves no holes.
+    # Remove the gaps that unmatched groups leave.
     return re.sub(r"（\s*）|\(\s*\)", "", re.sub(r" +([：:，,;；)）])", r"\1", re.sub(r" {2,}", " ", filled)))
