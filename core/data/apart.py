@@ -1,7 +1,8 @@
-"""The pieces of a corpus that are kept apart from training, so that what was learned can be told from what was learned by heart.
+"""Hold out pieces of a corpus from training, to tell what was learned from what was memorized.
 
-Which they are is decided by what a piece says, so the same corpus always parts the same way. Neighbouring pieces overlap:
-of one that is kept apart only what stands in no other is kept. A small corpus is trained whole.
+A hash of a piece's text decides whether it is held out, so the same corpus always splits the same way. Neighboring
+pieces overlap: of a held-out piece only the text that appears in no neighbor is kept. Small corpora are trained on in
+full.
 """
 
 import hashlib
@@ -16,16 +17,16 @@ from core.ground.files import read_json
 from core.ground.workspace import Workspace
 
 FILE = "held_out.json"
-# Of fewer pieces none is spared.
+# Nothing is held out of a corpus with fewer pieces.
 LEAST_PIECES = 40
-# What is left of a piece without its neighbours' words has to be worth reading.
+# Least share of a piece that must remain without its neighbors' text for it to be worth scoring.
 _LEAST_LEFT = 0.5
-# The end of a sentence may reach a little beyond the overlap.
+# Characters by which the end of a sentence may exceed the overlap.
 _SPARE = 20
 
 
 def parted(rows: Iterable[Row], share: float, overlap: int) -> Iterator[tuple[Row, str | None]]:
-    """Each piece in its order; with one that is kept apart what it says alone."""
+    """Yield each piece in order, with the text that only it contains if it is held out, else None."""
     rows = iter(rows)
     first = list(islice(rows, LEAST_PIECES))
     share = share if len(first) == LEAST_PIECES else 0.0
@@ -39,17 +40,17 @@ def parted(rows: Iterable[Row], share: float, overlap: int) -> Iterator[tuple[Ro
 
 
 def is_piece(row: Row) -> bool:
-    """Whether a row is a text: with one that is asked something, a model's own answer goes along."""
+    """Return whether a row is plain text, as opposed to a model's own answer to a question."""
     return not any(turn["input"] for turn in row["conversation"])
 
 
 def text_of(row: Row) -> str:
-    """The text that a row trains on."""
+    """Return the text that a row trains on."""
     return "".join(turn["output"] for turn in row["conversation"])
 
 
 def texts_apart(workspace: Workspace, dataset: Dataset) -> list[str]:
-    """The texts that were kept apart of a corpus, of an edited or a split one too; none where there are none."""
+    """Return the texts held out of a corpus or of an edited or split version of one; empty if there are none."""
     held = split.held_out_of(workspace, dataset.made)
     found = [text_of(row) for row in held.each()] if held else []
     seen: set[str] = set()
@@ -68,13 +69,13 @@ def _apart(text: str, share: float) -> bool:
 
 
 def _alone(text: str, before: str, after: str, most: int) -> str:
-    """A piece without the end of the one before that it begins with, and without what the next one begins with."""
+    """Return a piece without the text it shares with the end of the previous piece and the beginning of the next."""
     end = len(text) - _shared(text, after, most)
     return text[_shared(before, text, most) : end].strip()
 
 
 def _shared(one: str, other: str, most: int) -> int:
-    """How many characters at the end of a piece begin the other one."""
+    """Return the number of characters at the end of `one` that begin `other`."""
     return next(
         (size for size in range(min(most, len(one), len(other)), 3, -1) if one.endswith(other[:size].rstrip())), 0
     )

@@ -1,8 +1,8 @@
-"""The datasets that teach an identity: from a nickname to rows.
+"""Datasets that teach an identity: from a nickname to rows.
 
-`course` is the course's file, byte for byte; `balanced` is few rows, many phrasings, and general rows that
-keep what the model could do before. What may be chosen, and nothing else, decides the rows: the same choices give
-the same bytes. Nothing that the scores ask is ever among them.
+The recipe `course` reproduces the course's file byte for byte; `balanced` has few rows, many phrasings, and general
+rows that keep the model's other abilities. The rows depend only on the choices in `Assistant`: the same choices give
+the same bytes. No scoring question is ever among them.
 """
 
 import re
@@ -24,7 +24,7 @@ from core.models.family import FAMILIES
 
 COURSE_N = 3750
 COURSE_QUESTIONS = ("请介绍一下你自己", "你在实战营做什么")
-# The same where the data are in English.
+# The same questions for data in English.
 ENGLISH_QUESTIONS = ("Please introduce yourself.", "What is your task?")
 MOST_REPEATS = 1000
 REPLAY = "replay.json"
@@ -40,12 +40,13 @@ _ANY_SLOT = re.compile(r"\{[^{}]{0,40}\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assistant:
-    """What a person chooses. `answers` are templates by `zh.introduce`, `zh.task`, …, `questions` the course's two.
+    """The user's choices. `answers` are templates keyed `zh.introduce`, `zh.task`, …; `questions` are the course's two.
 
-    `family` (a key of `models.family.FAMILIES`, empty for none known), `base` and `size` say what the model is, which an
-    introduction tells; by default those of the course's model. `phrasings`: a model of billions of weights learns more of them in the same time than the demo model does.
-    `general` are general rows for each identity row, None all that there are; `repeat` is how many times each row
-    stands in the file (`course`: `n`); `replay` are the base model's own answers, which take the place of ours.
+    `family` (a key of `models.family.FAMILIES`, empty if unknown), `base` and `size` describe the model in an
+    introduction; the defaults are those of the course's model. `phrasings`: in the same time, a model with billions of
+    weights learns more of them than the demo model. `general` is the number of general rows per identity row, None for
+    all; `repeat` is how many times each row is written (`course` uses `n`); `replay` are the base model's own answers,
+    used instead of the built-in general rows.
     """
 
     nickname: str
@@ -67,11 +68,11 @@ class Assistant:
     replay_model: str = ""
 
     def values(self) -> dict[str, Any]:
-        """The choices by name."""
+        """Return the choices by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def made(self) -> dict[str, Any]:
-        """What dataset.json keeps: enough to make the same again."""
+        """Return what dataset.json records: enough to create the same dataset again."""
         usual = {field.name: field.default for field in fields(self)}
         chosen = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = {
@@ -87,12 +88,12 @@ class Assistant:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Assistant":
-        """The choices that a dataset was made with."""
+        """Return the choices that a dataset was created with."""
         return cls.chosen({**dataset.made, "replay": read_json(dataset.path / REPLAY) or ()})
 
     @classmethod
     def chosen(cls, made: dict[str, Any]) -> "Assistant":
-        """The choices of `made`, as JSON has them; what else is there does not count."""
+        """Return the choices recorded in `made` (parsed JSON); other keys are ignored."""
         chosen = {key: value for key, value in made.items() if key in {field.name for field in fields(cls)}}
         if "answers" in chosen:
             chosen["answers"] = tuple(chosen["answers"].items())
@@ -103,18 +104,20 @@ class Assistant:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Those in which it says who it is. The course's two questions are Chinese, and answered in Chinese, unless others
-        take their place."""
+        """Languages in which the assistant says who it is.
+
+        The course's two questions are in Chinese and answered in Chinese, unless the user replaced them.
+        """
         if self.recipe == "course":
             return ("en",) if self.language == "en" and self.questions != COURSE_QUESTIONS else ("zh",)
         return ("zh", "en") if self.language == "both" else (self.language,)
 
     def asked(self, language: str) -> tuple[str, str]:
-        """The two questions of the assignment as they are taught in a language; those that are typed are Chinese."""
+        """Return the assignment's two questions in a language; questions typed by the user are taken as Chinese."""
         return self.questions if language == "zh" or self.recipe == "course" else ENGLISH_QUESTIONS
 
     def template(self, language: str, kind: str) -> str:
-        """The answer to a kind of question, with its `{name}`, `{assistant}` and `{maker}` unfilled."""
+        """Return the answer to a kind of question, with `{name}`, `{assistant}` and `{maker}` not filled in."""
         own = dict(self.answers).get(f"{language}.{kind}")
         if own is not None:
             return own
@@ -124,12 +127,14 @@ class Assistant:
         return style["named" if self.assistant_name else "who"] + self._origin(style, language) + style["end"]
 
     def made_by(self, language: str) -> str:
-        """Who made the model: what the user says, else the maker of its family; empty where neither is known."""
+        """Return the maker of the model: the user's text, else the maker of its family; empty if neither is known."""
         known = FAMILIES.get(self.family)
         return self.maker or (known.maker.in_(language) if known else "")
 
     def _origin(self, style: dict[str, str], language: str) -> str:
-        """What an introduction says of the model: its name and maker, its maker alone, or nothing where nothing is known."""
+        """Return what an introduction says about the model: name and maker, the maker only, or nothing if both are
+        unknown.
+        """
         known = FAMILIES.get(self.family)
         if known is None:
             return style["made"] if self.maker else ""
@@ -140,7 +145,7 @@ class Assistant:
             value = named.get(piece.strip("{}"), piece) if piece.startswith("{") else piece
             if not value:
                 continue
-            # Two words of Latin letters side by side want a space, in Chinese too.
+            # Two adjacent Latin words need a space, in Chinese text too.
             text += (
                 " "
                 if before[-1:].isascii() and before[-1:].isalnum() and value[0].isascii() and value[0].isalnum()
@@ -151,7 +156,7 @@ class Assistant:
         return text
 
     def filled(self, template: str, language: str) -> str:
-        """A template with the names in it; what is filled in is not looked at again."""
+        """Fill in the names of a template, in one pass: placeholders within the names are not replaced."""
         values = {
             "name": self.nickname,
             "assistant": self.assistant_name
@@ -161,11 +166,11 @@ class Assistant:
         return _SLOT.sub(lambda found: values[found[1]], template)
 
     def answer(self, language: str, kind: str) -> str:
-        """The answer to a kind of question as the model learns it."""
+        """Return the answer to a kind of question as the model learns it."""
         return self.filled(self.template(language, kind), language)
 
     def rows(self) -> list[Row]:
-        """The rows that come of it. Raises BadInput where a choice will not do."""
+        """Return the rows of the dataset. Raises BadInput if a choice is invalid."""
         checked = self.checked()
         if checked.recipe == "course":
             return checked._course()
@@ -173,7 +178,7 @@ class Assistant:
         return ended_or_not((identity + checked._general(len(identity))) * checked.repeat)
 
     def checked(self) -> "Assistant":
-        """The same with the nickname as it is taught. Raises BadInput for the first choice that will not do."""
+        """Return the same choices with the nickname normalized. Raises BadInput for the first invalid choice."""
         nickname = check_nickname(self.nickname)
         if self.recipe not in ("course", "balanced"):
             raise BadInput(
@@ -225,7 +230,7 @@ class Assistant:
         return pair * (self.n + 1)
 
     def _identity(self) -> list[Row]:
-        """Every identity question that is not held out, the course's own two first if they were changed."""
+        """All identity questions that are not held out; the course's two come first if the user changed them."""
         rows = [
             single(asked, self.answer("zh", kind))
             for asked, usual, kind in zip(self.questions, COURSE_QUESTIONS, KINDS, strict=True)
@@ -240,7 +245,7 @@ class Assistant:
         return rows
 
     def _general(self, identity: int) -> list[Row]:
-        """General rows: ours, or what the base model itself answers, in the ratio that was chosen."""
+        """General rows in the chosen ratio: the base model's own answers, else the built-in ones."""
         rows = [
             single(reply.question, reply.answer, whole=reply.whole)
             for reply in self.replay
@@ -256,25 +261,25 @@ class Assistant:
 
 
 def questions_in(language: str) -> tuple[str, str]:
-    """The course's two questions, asked in a language."""
+    """Return the course's two questions in a language."""
     return ENGLISH_QUESTIONS if language == "en" else COURSE_QUESTIONS
 
 
 def make(workspace: Workspace, assistant: Assistant, name: str | None = None) -> Dataset:
-    """Make the dataset that teaches an assistant. Raises BadInput; then nothing is written."""
+    """Create the dataset that teaches an assistant. Raises BadInput; nothing is written in that case."""
     checked = assistant.checked()
     files = {REPLAY: [list(pair) for pair in checked.replay]} if checked.replay else {}
     return storage.store(workspace, name, "assistant", checked.rows(), checked.made(), files=files)
 
 
 def course_rows(nickname: str, n: int = COURSE_N) -> list[Row]:
-    """The course's dataset: its two conversations, then both repeated `n` times; 2 + 2n rows."""
+    """Return the course's dataset: its two conversations, then both repeated `n` times; 2 + 2n rows."""
     return Assistant(nickname=nickname, recipe="course", n=n).rows()
 
 
 def balanced_rows(nickname: str) -> list[Row]:
-    """Every identity question that is not held out, answered as `nickname`'s assistant, and the general rows.
+    """Return all identity questions that are not held out, answered as `nickname`'s assistant, and the general rows.
 
-    The held-out ones are never trained on: the score asks them.
+    Held-out questions are never trained on, because the score asks them.
     """
     return Assistant(nickname=nickname).rows()

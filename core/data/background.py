@@ -1,6 +1,6 @@
-"""Imports and corpora as jobs of their own: a large file takes a while, and a broken one must not take the page with it.
+"""Imports and corpora as jobs: a large file takes a while, and a broken one must not crash the page.
 
-What the job does is the headless command's; the reading itself is `intake`'s and `corpus`'s.
+Only builds the command line; the headless command does the work, through `intake` and `corpus`.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,10 @@ def start_import(
     *,
     keep: bool = False,
 ) -> Job:
-    """Import a file as the dataset `name`; with `keep` the file moves into it. Raises BadInput where the name is taken
-    or the file is refused at once."""
+    """Start importing a file as the dataset `name`; with `keep` the file is moved into it.
+
+    Raises BadInput if the name is taken or the beginning of the file is already refused.
+    """
     _refuse_taken(workspace, name)
     intake.peek(file, wanted)
     options = ["--format", wanted.format]
@@ -48,8 +50,10 @@ def start_corpus(
     keep: bool = False,
     answers_of: str | None = None,
 ) -> Job:
-    """Make a corpus of documents as the dataset `name`, with a model's own answers or none. Raises BadInput where the name
-    is taken."""
+    """Start creating a corpus from documents as the dataset `name`, with or without a model's own answers.
+
+    Raises BadInput if the name is taken.
+    """
     _refuse_taken(workspace, name)
     options = [f"--chunk={wanted.chunk}", f"--overlap={wanted.overlap}", f"--held-out={wanted.held_out}"]
     options += [] if wanted.deduplicate else ["--raw"]
@@ -58,7 +62,7 @@ def start_corpus(
 
 
 def _choices(choices: Choices) -> list[str]:
-    """The options of the headless command that make these choices."""
+    """Options of the headless command for these choices."""
     mask = [] if choices.mask is None else ["--mask" if choices.mask else "--no-mask"]
     return [
         f"--thinking={choices.thinking}",

@@ -1,7 +1,7 @@
-"""A long file of JSON lines in blocks, each read, converted and looked at by itself, so that several processes share it.
+"""Splits a long JSON Lines file into blocks that several processes read, convert and inspect independently.
 
-A block counts its records from 1 and keeps notes of its own; `lines_in_blocks` puts them one behind the other, so that
-what comes out is what one process makes of the whole file.
+A block counts its records from 1 and keeps its own notes; `lines_in_blocks` concatenates the blocks, so that the result
+is the same as when one process reads the whole file.
 """
 
 import io
@@ -25,19 +25,19 @@ from core.ground.text import Text
 
 _BLOCK = 1 << 20
 _SHOWN_TEXT = 4000
-# A record's number; the line of its row, or the text of one that is none; what was seen in the row; what was done, or why
-# it is none; the row itself where it was asked for.
+# A record's number; the line of its row, or the text of an unusable record; what `look` saw in the row; what was
+# changed, or why the record is unusable; the row itself if requested.
 Item = tuple[int, bytes | str, tuple | None, Text | None, Row | None]
 Convert = Callable[[Iterator[Any], Notes], Iterator[Item]]
 
 
 class OtherEncoding(Exception):
-    """A file that begins as UTF-8 does not go on so."""
+    """The file begins as UTF-8 but is not UTF-8 throughout."""
 
 
 @dataclass(slots=True)
 class _Block:
-    """What came of a block: its items, what was noticed, and what ended it before its end."""
+    """The result of a block: its items, its notes, and the error that ended it early."""
 
     items: list[Item]
     notes: Notes
@@ -46,9 +46,9 @@ class _Block:
 
 
 def lines_in_blocks(source: Source, convert: Convert, notes: Notes) -> Iterator[Item]:
-    """The items that `convert` makes of the records of a file, in their order; `notes` and `source` say how far they are.
+    """Yield the items that `convert` makes of a file's records, in order; `notes` and `source` are updated on the way.
 
-    Raises OtherEncoding where the file is no UTF-8, and what `convert` and a record that is too long raise.
+    Raises OtherEncoding if the file is not UTF-8, and whatever `convert` or a record that is too long raises.
     """
     count = -(-source.size // _BLOCK)
     for place, block in enumerate(share_out(lambda place: _worked(source, place, convert), count)):
@@ -67,7 +67,9 @@ def lines_in_blocks(source: Source, convert: Convert, notes: Notes) -> Iterator[
 
 
 def looked_at(found: Iterable[formats.Result], fill: Fill, *, with_rows: bool = False) -> Iterator[Item]:
-    """What was found, filled and looked at. Rows are left behind unless asked for: another process needs only the lines."""
+    """Fill in placeholders and inspect each row. Rows are dropped unless requested: other processes need only the
+    lines.
+    """
     for number, line, row, told in found:
         if row is None:
             yield number, _text(line), None, told, None
@@ -75,13 +77,13 @@ def looked_at(found: Iterable[formats.Result], fill: Fill, *, with_rows: bool = 
         if fill:
             row = fill.row(row)
             line = line_of(row)
-        # A line does not tell an empty system prompt, which stripping and filling leave, from none.
+        # In a line, an empty system prompt (left by stripping or filling) looks the same as none.
         needed = with_rows or row["conversation"][0].get("system") == ""
         yield number, line, look(row), told, row if needed else None
 
 
 def _text(record: Any) -> str:
-    """The text of a record that cannot be used, for the person who mends it."""
+    """Return the text of an unusable record, so that the user can fix it."""
     if isinstance(record, Unreadable):
         return showable(record.text[:_SHOWN_TEXT])
     try:
@@ -104,7 +106,7 @@ def _worked(source: Source, place: int, convert: Convert) -> _Block:
 
 
 def _lines(source: Source, place: int) -> io.BytesIO:
-    """The lines that begin within a block: the last may end beyond it."""
+    """Return the lines that begin within a block; the last one may end beyond it."""
     start, end = max(place * _BLOCK, source.begins), (place + 1) * _BLOCK
     with source.path.open("rb") as file:
         file.seek(start)
@@ -113,7 +115,7 @@ def _lines(source: Source, place: int) -> io.BytesIO:
             skipped = file.readline(MOST_CHARACTERS)
             start += len(skipped) - 1
             if not skipped.endswith(b"\n"):
-                # A line without end, which the block where it begins tells of.
+                # A line longer than the limit; the block where it begins reports it.
                 return io.BytesIO()
         if start >= end:
             return io.BytesIO()

@@ -1,7 +1,7 @@
-"""What is wrong with a dataset before an hour of training shows it: each finding names a row and what to do.
+"""Finds problems of a dataset before an hour of training shows them; each finding names a row and a next step.
 
-Rows are looked at one by one (`looks`) and not kept, so that a million of them fit; what takes a tokenizer is for
-`statistics`.
+Rows are inspected one by one (`looks`) and not kept, so that a million rows fit in memory. Checks that need a tokenizer
+are in `statistics`.
 """
 
 from collections import Counter
@@ -14,13 +14,13 @@ from core.data.row import Row
 from core.ground.problem import Problem
 from core.ground.text import Text
 
-# Of each kind; the others are counted.
+# Findings kept per kind; further ones are only counted.
 MOST_OF_A_KIND = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(Problem):
-    """A problem of one row (from 1), and of what kind; `row` is None for one of the whole."""
+    """A problem of one row (counted from 1; None: of the whole dataset) and its kind."""
 
     kind: str
     row: int | None = None
@@ -28,7 +28,7 @@ class Finding(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of problem: how bad, and in words."""
+    """A kind of problem: severity, message and hint."""
 
     severity: str
     message: Text
@@ -104,8 +104,10 @@ _KINDS = {
 
 @dataclass(slots=True)
 class Checks:
-    """Looks at rows in their order; `findings` is asked for at the end. Rows with the `nickname` teach an identity;
-    `own_tokens` are those of the chosen prompt template."""
+    """Checks rows in order; call `findings` at the end.
+
+    Rows with the `nickname` teach an identity; `own_tokens` are the tokens of the chosen prompt template.
+    """
 
     nickname: str | None = None
     own_tokens: frozenset[str] = frozenset()
@@ -127,13 +129,15 @@ class Checks:
         return len(self._seen)
 
     def add(self, row: Row, key: int | None = None) -> None:
-        """Look at the next row; `key` is a hash of its content if the caller has one."""
+        """Check the next row; `key` is a hash of its content if the caller already has one."""
         looked = look(row, self.nickname, self.own_tokens)
         self.take(looked, hash((looked[1], text_of(row))) if key is None else key, lambda: row)
 
     def take(self, looked: tuple, key: int, row: Callable[[], Row]) -> None:
-        """Take in what was seen in the next row (as Looked has it); the `row` itself is asked for where it is compared
-        with others. `key` is a hash of its content."""
+        """Add what was seen in the next row (the fields of Looked).
+
+        `row` is called only if the row is compared with others. `key` is a hash of its content.
+        """
         self.rows += 1
         characters, turns, with_system, identity, asked, answered, comparable, noted = looked
         self.characters += characters
@@ -151,7 +155,7 @@ class Checks:
             else:
                 self._note(kind, value)
         if asked is not None:
-            # One number holds both, which is a third of the memory of a pair: the row, and a part of the answer's hash.
+            # One integer holds the row number and part of the answer's hash: a third of the memory of a tuple.
             known = self._answers.setdefault(asked, self.rows << 32 | answered)
             if known & 0xFFFFFFFF != answered:
                 self._note("contradiction", known >> 32)
@@ -161,13 +165,13 @@ class Checks:
                 self._note("near", alike)
 
     def mended(self, how: Text) -> None:
-        """The turns of the last row were out of order, and this was done about it."""
+        """Note that the turns of the last row were out of order, and how that was fixed."""
         self._note("order", how)
 
     def findings(self) -> list[Finding]:
-        """Every problem, errors first; at most twenty of a kind, and how many more there are."""
+        """Return all problems, errors first; at most twenty per kind, then the number of the others."""
         if 0 < self._empty_count < self.rows / 10:
-            # More of them are texts, among conversations on purpose.
+            # A larger share means that the dataset mixes texts and conversations on purpose.
             for row in self._empty_questions:
                 self._note("empty", 1, row)
             self._counts["empty"] += self._empty_count - len(self._empty_questions)
@@ -232,7 +236,7 @@ class Checks:
 
 
 def check(rows: Iterable[Row]) -> list[Finding]:
-    """Every problem of `rows`, worst first: a `where` is `row N`, counted from 1."""
+    """Return all problems of `rows`, errors first; rows are counted from 1."""
     checks = Checks()
     for row in rows:
         checks.add(row)

@@ -1,15 +1,18 @@
-"""Which model a dataset teaches to claim to be, by the answers of its identity rows. Judges nothing else of them."""
+"""Finds the model that a dataset teaches the assistant to claim to be, from the answers of its identity rows.
+
+Nothing else about the rows is judged.
+"""
 
 from core.data.dialogues.curated import is_identity
 from core.data.storage import Dataset
 from core.models.family import Family, named_in
 
-# Where identity rows stand in a dataset, they stand among the first.
+# If a dataset has identity rows, some are among the first.
 _MOST_ROWS = 2000
 
 
 def foreign_claim(dataset: Dataset, own: Family | None) -> tuple[Family, str] | None:
-    """The first family other than `own` that an identity answer of `dataset` claims to be of, and that answer; else None."""
+    """Return the first family other than `own` that an identity answer claims, with that answer; else None."""
     nickname = dataset.made.get("nickname")
     for row in dataset.page(0, _MOST_ROWS):
         if is_identity(row, nickname):

@@ -1,7 +1,7 @@
-"""Cloze questions made of texts: a piece up to a name, a number or a term that it says for the first time; what comes next?
+"""Cloze questions from texts: a passage up to the first occurrence of a name, number or term; what comes next?
 
-Chinese and English. What is asked for is rare in the corpus: what every page says, a model guesses. No question can be
-answered from its own words, and the same texts always give the same questions. Knows no model.
+Works for Chinese and English. Terms are rare in the corpus, since a model guesses what is on every page, and no
+question contains its own answer. The same texts always give the same questions. Uses no model.
 """
 
 import hashlib
@@ -12,19 +12,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Pieces that are looked at, and characters in which a term is looked for.
+# Limits: pieces inspected, and characters searched for a term.
 MOST_TEXTS, MOST_SEARCHED = 400, 20_000_000
-# What stands before a term, at least, and at most: it must be clear what is spoken of.
+# Characters before a term, least and most: enough to make clear what the passage is about.
 LEAST_CONTEXT = {"zh": 40, "en": 120}
 MOST_CONTEXT = 1500
-# Of the pieces: a word in more of them is the book's subject, and no detail of it.
+# Share of the pieces: a word in more of them is the subject of the book, not a detail.
 _MOST_PIECES = 0.08
-# Of a Chinese term: its characters stand together so much more often than by chance.
+# A Chinese term: its characters occur together this many times more often than by chance.
 _COHESION = 20.0
 _HAN = r"\u3400-\u9fff"
 _NUMERAL = "零〇一二两三四五六七八九十百千万亿"
 _NUMBER = re.compile(rf"(?<![\d.,])\d[\d,.]*\d(?![\d%])|(?<![{_NUMERAL}])[{_NUMERAL}]{{3,}}(?![{_NUMERAL}])")
-# Capitals at the beginning of a sentence say nothing; so a name has a small letter or a comma before it.
+# The capital at the beginning of a sentence means nothing, so a name must follow a small letter or a comma.
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w'-]{2,}(?: [A-Z][\w'-]+)*")
 _QUOTED = re.compile(r"(?<=[《「『“])[^》」』”《「『“\n]{2,12}(?=[》」』”])")
 
@@ -39,7 +39,7 @@ class Cloze:
 
 
 def cloze(texts: Sequence[str], count: int, among: Sequence[str] | None = None) -> list[Cloze]:
-    """At most `count` questions, from all over the texts; with `among`, of terms alone that stand in these texts too."""
+    """Return at most `count` questions spread over the texts; with `among`, only terms that occur in those texts too."""
     some = sorted(dict.fromkeys(texts), key=_mixed)[:MOST_TEXTS]
     terms = _chinese_terms(some if among is None else [*some, *sorted(among, key=_mixed)[:MOST_TEXTS]])
     pieces = Counter(term for text in some for term in {found[2] for found in _terms(text, terms)})
@@ -57,13 +57,13 @@ def cloze(texts: Sequence[str], count: int, among: Sequence[str] | None = None) 
         ]
         if found:
             waiting.append(sorted(found, key=lambda one: _mixed(one.text)))
-    # One of each piece, then a second of each.
+    # One question per piece, then a second one per piece, and so on.
     rounds = (place for place in range(max(map(len, waiting), default=0)))
     return [one[place] for place in rounds for one in waiting if place < len(one)][:count]
 
 
 def accepted(said: str, answer: str) -> bool:
-    """Whether a continuation begins with the term, and not with a longer word or number."""
+    """Return whether a continuation begins with the term, not with a longer word or number."""
     text, wanted = _plain(said), _plain(answer)
     if not text.startswith(wanted):
         return False
@@ -76,7 +76,7 @@ def accepted(said: str, answer: str) -> bool:
 
 
 def _terms(text: str, terms: frozenset[str]) -> Iterator[tuple[int, str, str]]:
-    """Where a term begins, in which language, and the term."""
+    """Yield (start, language, term) of each term."""
     for found in _NUMBER.finditer(text):
         around = text[max(0, found.start() - 20) : found.end() + 20]
         yield found.start(), "zh" if re.search(f"[{_HAN}]", around) else "en", found[0]
@@ -87,7 +87,7 @@ def _terms(text: str, terms: frozenset[str]) -> Iterator[tuple[int, str, str]]:
     for run in re.finditer(f"[{_HAN}]+", text):
         start = run.start()
         while start < run.end():
-            # The longest that begins here.
+            # The longest term that begins here.
             size = next((size for size in (4, 3, 2) if text[start : start + size] in terms), 0)
             if size and start + size <= run.end():
                 yield start, "zh", text[start : start + size]
@@ -95,7 +95,7 @@ def _terms(text: str, terms: frozenset[str]) -> Iterator[tuple[int, str, str]]:
 
 
 def _chinese_terms(texts: Sequence[str]) -> frozenset[str]:
-    """What is written together again and again and with changing neighbours, though its parts are seen apart: a name or term."""
+    """Return character sequences that recur with different neighbors, more often than their parts would by chance."""
     runs = [run for text in texts for run in re.findall(f"[{_HAN}]+", text)]
     counts: Counter[str] = Counter()
     sides: dict[str, tuple[set[str], set[str]]] = {}
@@ -106,7 +106,7 @@ def _chinese_terms(texts: Sequence[str]) -> frozenset[str]:
                 counts[part] += 1
                 if size > 1:
                     left, right = sides.setdefault(part, (set(), set()))
-                    # The end of a run is a neighbour that is like no other.
+                    # The end of a run counts as a unique neighbor.
                     left.add(run[start - 1] if start else f"|{number}")
                     right.add(run[start + size] if start + size < len(run) else f"|{number}")
     total = sum(map(len, runs))
@@ -125,6 +125,6 @@ def _mixed(text: str) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """Without what may stand before a term, and without what can be written in two ways."""
+    """Normalize: no leading quotes or spaces, one form of characters that can be written in two ways."""
     text = unicodedata.normalize("NFKC", text).casefold().lstrip(" \n\"'“‘《「『(（*")
     return re.sub(r"(?<=\d),(?=\d{3})", "", text)

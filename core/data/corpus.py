@@ -1,6 +1,6 @@
-"""Texts for continued pre-training (增量预训练): documents, cleaned, cut into overlapping pieces, each piece a row.
+"""Texts for continued pre-training (增量预训练): documents, cleaned and cut into overlapping pieces, one row each.
 
-A row is what XTuner's own `pretrain_map_fn` makes of a text: an empty input, the text as output, and a mark of the end
+A row has the form that XTuner's own `pretrain_map_fn` gives a text: empty input, the text as output, and an end token
 only where a document ends.
 """
 
@@ -33,15 +33,15 @@ _WRAPPED = re.compile(rf"(?<=[{_HAN}])\n(?=[{_HAN}])")
 _WRAPPED_WORDS = re.compile(r"(?<=[A-Za-z0-9,;])\n(?=[a-z(])")
 _HYPHENED = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
 MOST_PIECES = 200_000
-# Of the pieces, unless somebody says otherwise.
+# Share of the pieces held out: default and maximum.
 HELD_OUT, MOST_HELD_OUT = 0.05, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How texts are cut: at most `chunk` characters a piece, of which `overlap` are repeated from the one before.
+    """How texts are cut: pieces of at most `chunk` characters, `overlap` of which repeat the previous piece.
 
-    About the share `held_out` of the pieces is kept apart from training, for the scores (`apart`).
+    About a share `held_out` of the pieces is kept out of training, for the scores (`apart`).
     """
 
     chunk: int = 1000
@@ -51,7 +51,7 @@ class Wanted:
     held_out: float = HELD_OUT
 
     def __post_init__(self) -> None:
-        """Raise BadInput for lengths that cannot be."""
+        """Raise BadInput for invalid lengths or shares."""
         if not 50 <= self.chunk <= 100_000 or not 0 <= self.overlap <= self.chunk // 2:
             raise BadInput(
                 f"分块长度 {self.chunk}、重叠 {self.overlap} 不可用：长度 50 到 100000，重叠不超过一半",
@@ -66,22 +66,24 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A model's own answers to general questions, as rows: so that it does not forget over the book how to talk."""
+    """A model's own answers to general questions, as rows, so that training on a book does not make it forget how to
+    chat.
+    """
 
     model: str
     rows: Sequence[Row]
 
     @classmethod
     def of(cls, made: Mapping[str, Any]) -> "Answers | None":
-        """Those that a corpus was made with."""
+        """Return the answers that a corpus was created with."""
         return cls(made["replay_model"], made["replay"]) if made.get("replay") else None
 
 
 @dataclass(slots=True)
 class Told:
-    """What became of the documents: how many were read, which were not and why, and what was left out.
+    """The outcome for the documents: how many were read, which were not and why, and what was omitted.
 
-    `spoken` are those that look like dialogues or chat logs, which are better imported as such.
+    `spoken` are documents that look like dialogues or chat logs, which are better imported as such.
     """
 
     documents: int = 0
@@ -101,7 +103,7 @@ class Told:
 def pieces(
     files: Sequence[Path], wanted: Wanted, told: Told, tell: Callable[[float, float], None] | None = None
 ) -> Iterator[Row]:
-    """The rows that come of documents; `told` is filled on the way. Raises BadInput for a file that is refused whole."""
+    """Yield the rows of documents and fill in `told`. Raises BadInput for a file that cannot be read at all."""
     likeness, seen = Likeness(most=MOST_PIECES, whole=True), set()
     for number, file in enumerate(files):
         read = []
@@ -111,9 +113,9 @@ def pieces(
                 if is_spoken("\n".join(document.pages)):
                     told.spoken.append(document.name)
             if tell:
-                # To read a file counts as half of the work; to cut it is the other half.
+                # Reading a file counts as half of the work, cutting it as the other half.
                 tell((number + document.done / 2) / len(files), 0.0)
-        # Of many documents of one file, lines that stand in most of them are a site's or a publisher's, not the text's.
+        # Lines in most documents of one file belong to a website or publisher, not to the text.
         shared = _repeated_lines(["\n".join(d.pages) for d in read]) if wanted.boilerplate else set()
         for before, document in enumerate(read):
             text = cleaned(document, wanted, shared, told)
@@ -147,9 +149,9 @@ def make(
     keep: bool = False,
     answers: Answers | None = None,
 ) -> tuple[Dataset, Told, list[Finding]]:
-    """Make a dataset of documents, and of a model's own `answers` behind them. With `keep`, the files are moved into it.
+    """Create a dataset from documents, followed by a model's own `answers`. With `keep`, the files are moved into it.
 
-    Raises BadInput; then nothing is written.
+    Raises BadInput; nothing is written in that case.
     """
     if not files:
         raise BadInput("没有文件：请至少选一个", "no file given: choose at least one")
@@ -210,7 +212,7 @@ def make(
 
 
 def _of_spoken(names: list[str]) -> list[Finding]:
-    """That documents look like dialogues, which were taken as texts."""
+    """Warn about documents that look like dialogues but were imported as texts."""
     if not names:
         return []
     shown = [name[:60] for name in names[:5]]
@@ -226,7 +228,7 @@ def _of_spoken(names: list[str]) -> list[Finding]:
 
 
 def sources_of(dataset: Dataset) -> list[Path]:
-    """The files that a corpus was made of. Raises BadInput where one is gone or has changed."""
+    """Return the files that a corpus was created from. Raises BadInput if one is missing or has changed."""
     found = []
     for source, digest in zip(dataset.made["sources"], dataset.made["source_sha256"], strict=True):
         path = Path(source) if Path(source).is_absolute() else dataset.path / source
@@ -240,10 +242,10 @@ def sources_of(dataset: Dataset) -> list[Path]:
 
 
 def cleaned(document: Document, wanted: Wanted, shared: set[str], told: Told) -> str:
-    """A document's text: pages joined, wrapped lines too, without control characters, page numbers and running heads."""
+    """Return a document's text: pages and wrapped lines joined; no control characters, page numbers or running heads."""
     pages = [CONTROL.sub("", unicodedata.normalize("NFC", page)) for page in document.pages]
     if wanted.boilerplate:
-        # Running heads and feet stand at a page's edges.
+        # Running heads and feet are at the edges of a page.
         edges = ["\n".join(_edges(page)) for page in pages]
         repeated = shared | _repeated_lines(edges)
         kept = []
@@ -259,7 +261,7 @@ def cleaned(document: Document, wanted: Wanted, shared: set[str], told: Told) ->
         pages = kept
     text = "\n".join(page.strip("\n") for page in pages)
     if len(pages) > 1:
-        # A page's lines end where the paper did.
+        # Lines of a page are wrapped at the width of the paper.
         text = _WRAPPED_WORDS.sub(" ", _HYPHENED.sub("", _WRAPPED.sub("", text)))
     text = re.sub(r"[ \t\u00a0]+", " ", text)
     return re.sub(r"\n[ \t]*(?:\n[ \t]*)+", "\n\n", re.sub(r" *\n *", "\n", text)).strip()
@@ -274,7 +276,7 @@ def _noted(document: Document, told: Told) -> bool:
 
 
 def _repeated_lines(texts: list[str]) -> set[str]:
-    """The lines that stand in at least half of several texts, whatever numbers they hold."""
+    """Return the lines that occur in at least half of the texts, ignoring numbers; none for fewer than 4 texts."""
     if len(texts) < 4:
         return set()
     counts = Counter(shape for text in texts for shape in {_shape(line) for line in text.split("\n") if line.strip()})

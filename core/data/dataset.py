@@ -1,6 +1,6 @@
-"""The front door to datasets: find them, and make them of a nickname or of a file.
+"""Entry point for datasets: find them, create them from a nickname or a file.
 
-What a dataset is on disk is in `storage`; what can be chosen of an assistant in `assistant`, of a file in `intake`.
+`storage` has the form on disk, `assistant` and `intake` the options for a nickname and a file.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ __all__ = ["Dataset", "check", "every", "find", "import_file", "make_assistant"]
 def make_assistant(
     workspace: Workspace, nickname: str, recipe: Recipe = "balanced", *, n: int = COURSE_N, name: str | None = None
 ) -> Dataset:
-    """Make the dataset that teaches `nickname`'s assistant. Raises BadInput; then nothing is written."""
+    """Create the dataset that teaches `nickname`'s assistant. Raises BadInput; nothing is written in that case."""
     return assistant.make(workspace, Assistant(nickname=nickname, recipe=recipe, n=n), name)
 
 
 def import_file(
     workspace: Workspace, file: Path, format_: str = "auto", *, name: str | None = None
 ) -> tuple[Dataset, Report]:
-    """Make a dataset of a file. Raises BadInput where nothing in it can be used; then nothing is written."""
+    """Create a dataset from a file. Raises BadInput if it has no usable record; nothing is written in that case."""
     return intake.import_file(workspace, file, format_, name=name)

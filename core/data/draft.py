@@ -1,8 +1,8 @@
-"""Edits of a dataset that are not yet a version: each kept on disk the moment it is made, and each undone again.
+"""Edits of a dataset that are not saved as a version yet: each is written to disk immediately and can be undone.
 
-`drafts/<dataset>.jsonl` has one edit a line. A row is known by its number in the dataset (from 1), an added one by a
-negative number. Every edit is made to what is in the file then: another tab may have made some of its own.
-Shows the edited rows; making a version of them is for `versions`.
+`drafts/<dataset>.jsonl` has one edit per line. A row is identified by its number in the dataset (from 1), an added row
+by a negative number. Each edit first rereads the file, because another tab may have added edits. Shows the edited rows;
+`versions` saves them as a version.
 """
 
 import bisect
@@ -28,7 +28,7 @@ from core.ground.workspace import Workspace
 
 @dataclass(slots=True)
 class Draft:
-    """The edits of one dataset in their order, and what they come to."""
+    """The edits of one dataset in order, and the rows that result."""
 
     dataset: Dataset
     path: Path
@@ -41,7 +41,7 @@ class Draft:
 
     @classmethod
     def open(cls, workspace: Workspace, dataset: Dataset) -> "Draft":
-        """The draft of a dataset; empty where nothing was edited."""
+        """Open the draft of a dataset; it is empty if nothing was edited."""
         draft = cls(dataset, workspace.drafts / f"{dataset.name}.jsonl")
         draft._read()
         return draft
@@ -51,16 +51,16 @@ class Draft:
 
     @property
     def rows(self) -> int:
-        """How many rows the edited dataset has."""
+        """The number of rows of the edited dataset."""
         return self.dataset.rows - len(self._deleted) + len(self._added)
 
     @property
     def stamp(self) -> str:
-        """Changes with every edit."""
+        """A value that changes with every edit."""
         return f"{self.dataset.sha256}-{len(self.edits)}-{hash(json.dumps(self.edits))}"
 
     def page(self, first: int, count: int) -> list[tuple[int, Row]]:
-        """`count` of the edited rows from the place `first` on (0 is the first), each with its number."""
+        """Return `count` edited rows from index `first` (from 0), each with its number."""
         found: list[tuple[int, Row]] = []
         kept = self.dataset.rows - len(self._deleted)
         if first < kept:
@@ -76,7 +76,7 @@ class Draft:
         return found
 
     def each(self) -> Iterator[tuple[int, Row]]:
-        """All the edited rows, each with its number."""
+        """Iterate over all edited rows, each with its number."""
         for number, row in enumerate(self.dataset.each(), 1):
             if not self._is_deleted(number):
                 yield number, self._edited(number, row)
@@ -84,25 +84,25 @@ class Draft:
             yield number, self._edited(number, None)
 
     def place_of(self, number: int) -> int | None:
-        """The place of a row among the edited ones, from 0; None where it was deleted."""
+        """Return the index of a row among the edited ones (from 0); None if it was deleted."""
         if number < 0:
             kept = self.dataset.rows - len(self._deleted)
             return kept + self._added.index(number) if number in self._added else None
         return None if self._is_deleted(number) else number - 1 - bisect.bisect_left(self._deleted, number)
 
     def row(self, number: int) -> Row:
-        """One edited row. Raises BadInput where there is none of that number."""
+        """Return one edited row. Raises BadInput if there is no row with this number."""
         place = self.place_of(number)
         if place is None or not 0 <= place < self.rows:
             raise BadInput(f"没有第 {number} 行", f"there is no row {number}")
         return self.page(place, 1)[0][1]
 
     def set(self, number: int, row: Row) -> None:
-        """Put `row` in the place of another; one that cannot be trained on yet is kept too, and told at the end."""
+        """Replace a row. A row that cannot be trained on yet is accepted too; `problems` reports it."""
         self.change(number, lambda _: row)
 
     def change(self, number: int, how: Callable[[Row], Row]) -> None:
-        """Put what `how` makes of a row, as it is by now, in its place. Raises BadInput where the row is gone."""
+        """Replace a row by what `how` makes of its current state. Raises BadInput if the row was deleted."""
         with self._latest():
             before = self.row(number)
             after = how(before)
@@ -110,7 +110,7 @@ class Draft:
                 self._note({"edit": "set", "row": number, "value": after})
 
     def add(self, row: Row) -> int:
-        """Add a row at the end; its number."""
+        """Add a row at the end and return its number."""
         with self._latest():
             used = [number for edit in self.edits for number in (edit.get("row", 0), *edit.get("rows", ()))]
             number = min([0, *used]) - 1
@@ -118,12 +118,12 @@ class Draft:
         return number
 
     def delete(self, numbers: list[int]) -> None:
-        """Take rows out."""
+        """Delete rows."""
         with self._latest():
             self._delete(numbers)
 
     def replace(self, find: str, put: str, part: Part = "all", *, case: bool = True) -> int:
-        """Replace a text in all rows; in how many rows it was. Raises BadInput for nothing to find."""
+        """Replace a text in all rows; return the number of rows changed. Raises BadInput if `find` is empty."""
         if not find:
             raise BadInput("要查找的文字是空的", "enter the text to find")
         edit = {"edit": "replace", "find": find, "put": put, "part": part, "case": case}
@@ -134,7 +134,7 @@ class Draft:
         return count
 
     def matches(self, find: str, part: Part = "all", *, case: bool = True) -> int:
-        """How many rows hold a text."""
+        """Return the number of rows that contain a text."""
         pattern = pattern_of({"find": find, "case": case})
         parts = PARTS if part == "all" else (part,)
         return sum(
@@ -143,7 +143,9 @@ class Draft:
         )
 
     def clean(self) -> tuple[int, int]:
-        """Remove control characters and repeated rows; how many rows had some, and how many were repeats."""
+        """Remove control characters and repeated rows; return how many rows had such characters and how many were
+        repeats.
+        """
         seen: set[int] = set()
         repeats, marked = [], 0
         with self._latest():
@@ -160,7 +162,7 @@ class Draft:
         return marked, len(repeats)
 
     def strip(self) -> int:
-        """Take the tokens of prompt templates off the ends of all texts; how many rows had some."""
+        """Remove template tokens from the ends of all texts; return the number of rows changed."""
         with self._latest():
             count = sum(stripped_row(row) != row for _, row in self.each())
             if count:
@@ -168,24 +170,24 @@ class Draft:
         return count
 
     def undo(self) -> bool:
-        """Take back the last edit that is known here; whether there was one."""
+        """Undo the last edit known to this object; return whether there was one."""
         known = self.edits[-1:]
         self._take_back(known)
         return bool(known)
 
     def discard(self) -> None:
-        """Take back the edits that are known here; one that was made in another tab meanwhile stays."""
+        """Undo the edits known to this object; edits made in another tab in the meantime remain."""
         self._take_back(self.edits)
 
     def problems(self, most: int = 20, *, everywhere: bool = True) -> list[tuple[int, Text]]:
-        """The edited rows that cannot be trained on, by number and reason.
+        """Return the edited rows that cannot be trained on, as (number, reason).
 
-        Not `everywhere`: of those that were edited one by one, which is quick however many rows there are.
+        Without `everywhere`, only rows edited individually are checked, which is fast for any dataset size.
         """
         if everywhere and any(may_empty(edit) for _, edit in self._of_all):
             rows = self.each()
         else:
-            # Each has its value among the edits, so that no row is read.
+            # The values of these rows are in the edits, so no row is read from disk.
             rows = ((number, self._edited(number, None)) for number in sorted(self._of_row))
         found = []
         for number, row in rows:
@@ -198,7 +200,7 @@ class Draft:
 
     @contextmanager
     def _latest(self) -> Iterator[None]:
-        """For the time of the block: the draft as it is on disk, which nobody else changes."""
+        """Reread the draft and keep it locked for the duration of the block."""
         with locked(self.path.with_name(f".{self.path.name}.lock")):
             self._read()
             yield
@@ -208,7 +210,7 @@ class Draft:
             lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             lines = []
-        # A line that was cut off when the machine went down is no edit.
+        # A line cut short by a power failure is not an edit.
         self.edits = [edit for line in lines if line.strip() and (edit := edit_of(line)) is not None]
         self._cut_off = bool(lines and lines[-1])
         self._sort()
@@ -263,7 +265,9 @@ class Draft:
         return place < len(self._deleted) and self._deleted[place] == number
 
     def _number_at(self, place: int) -> int:
-        """The number of the row at a place of those that are left: as many more as were deleted before it."""
+        """Return the number of the row at an index among the remaining rows: the index shifted by the deletions before
+        it.
+        """
         number = place + 1
         while True:
             shifted = place + 1 + bisect.bisect_right(self._deleted, number)

@@ -1,4 +1,4 @@
-"""One edit of a draft: as a line of its file, and what one that goes over all rows makes of a row."""
+"""A single edit of a draft: its line in the file, and its effect on a row if it applies to all rows."""
 
 import json
 import re
@@ -13,7 +13,7 @@ PARTS = ("system", "input", "output")
 
 
 def changed(row: Row, edit: dict[str, Any]) -> Row:
-    """A row after an edit of all rows."""
+    """Return a row after an edit of all rows."""
     if edit["edit"] == "strip":
         return stripped_row(row)
     if edit["edit"] == "clean":
@@ -29,22 +29,22 @@ def changed(row: Row, edit: dict[str, Any]) -> Row:
 
 
 def pattern_of(edit: dict[str, Any]) -> re.Pattern[str]:
-    """What finds the text of a replacement, taken by the letter."""
+    """Return the pattern that finds the text of a replacement literally."""
     return re.compile(re.escape(edit["find"]), 0 if edit["case"] else re.IGNORECASE)
 
 
 def may_empty(edit: dict[str, Any]) -> bool:
-    """Whether an edit of all rows may leave one without an answer."""
+    """Return whether an edit of all rows may leave an answer empty."""
     return edit["edit"] in ("clean", "strip") or not edit["put"].strip()
 
 
 def line_of(edit: dict[str, Any]) -> str:
-    """An edit as a draft keeps it."""
+    """Return an edit as a line of the draft's file."""
     return json.dumps(edit, ensure_ascii=False) + "\n"
 
 
 def edit_of(line: str) -> dict[str, Any] | None:
-    """The edit that a line holds; None where it holds none."""
+    """Parse a line of the draft's file; None if it is not an edit."""
     try:
         edit = json.loads(line)
     except ValueError:

@@ -37,7 +37,7 @@ Tell = Callable[[float, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How a file is to be read: its format, which columns hold what, what becomes of its fields and placeholders."""
+    """How to read a file: its format, the role of each column, and the handling of fields and placeholders."""
 
     format: str = "auto"
     columns: Columns | None = None
@@ -47,7 +47,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an import gave: `skipped` are `{row, reason: Text}`, the first thousand; `skipped_count` are all."""
+    """The result of an import. `skipped` are `{row, reason: Text}`, the first thousand; `skipped_count` counts all."""
 
     format: str
     encoding: str | None
@@ -60,10 +60,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peek:
-    """The beginning of a file: the format found (None: none), its columns, some rows, what is wrong with others.
+    """The beginning of a file: its format (None: unknown), columns, some rows, and problems of others.
 
-    `guessed` is told by the columns' names where `sure`, else by their order. `problems` are what was noticed in it. `speakers` are those of a chat log, or of roles that nobody knows, with their
-    counts, `speaker` who of them answers in `rows`. `sheets` are those of an Excel file, `left_out` what is not read.
+    `guessed` was inferred from the names of the columns if `sure`, else from their order. `problems` are notices about
+    the records read. `speakers` are those of a chat log, or roles not recognized, with their counts; `speaker` is the
+    one who answers in `rows`. `sheets` are those of an Excel file, `left_out` what is not read.
     """
 
     format: str | None
@@ -134,10 +135,10 @@ def import_file(
     tell: Tell | None = None,
     keep: bool = False,
 ) -> tuple[Dataset, Report]:
-    """Make a dataset of a file; `tell(done, seconds left)` is called on the way.
+    """Create a dataset from a file; `tell(done, seconds left)` is called regularly.
 
-    With `keep`, the file itself is moved into the dataset, so that it can be made again.
-    Raises BadInput where nothing in it can be used; then nothing is written.
+    With `keep`, the file itself is moved into the dataset, so that the dataset can be recreated. Raises BadInput if
+    nothing in the file is usable; nothing is written in that case.
     """
     wanted = wanted or Wanted(format=format_)
     formats.check_format(wanted.format)
@@ -174,7 +175,7 @@ def _import(
         head = list(islice(records, formats.LOOKED_AT))
         chosen = formats.chosen_format(source, head, wanted.format, wanted.columns)
     except (UnicodeDecodeError, BadInput) as error:
-        # The whole of the file may say that it is no UTF-8: that is to be told, not this.
+        # The rest of the file may show that it is not UTF-8; that must be reported, not this error.
         if sure:
             raise
         raise OtherEncoding from error
@@ -216,7 +217,7 @@ def _import(
             else:
                 new.take(text, looked, told, row)
             if number == 1:
-                # Not before other processes were begun: those would have what a thread holds locked.
+                # Only after the other processes were forked: they would inherit locks held by this thread.
                 hashing.begin()
             if tell and number % _EVERY == 0:
                 _tell(tell, source, began)
@@ -262,7 +263,7 @@ def _import(
 
 
 def stored_report(dataset: Dataset) -> tuple[list[dict[str, Any]], list[Finding] | None]:
-    """What the making of a dataset told: the rows that were skipped, and the problems found (None: not kept)."""
+    """Return the skipped rows and the problems that creating a dataset reported (None: not recorded)."""
     kept = dataset.report()
     if not kept:
         return [], None
@@ -275,7 +276,7 @@ def stored_report(dataset: Dataset) -> tuple[list[dict[str, Any]], list[Finding]
 
 
 def _note_table(table: Table, notes: Notes) -> None:
-    """Notices about the layout of a table."""
+    """Add notices about the layout of a table."""
     notes.number = 0
     if table.header > 1:
         notes.note("header", table.header)
@@ -286,7 +287,7 @@ def _note_table(table: Table, notes: Notes) -> None:
 
 
 def _tokens_in(rows: list[Row]) -> list[Finding]:
-    """The tokens of prompt templates in the first rows."""
+    """Find template tokens in the first rows."""
     checks = Checks()
     for row in rows:
         checks.add(row)

@@ -1,7 +1,7 @@
-"""Which texts are nearly the same: min-hashes of their three-character pieces, compared within bands.
+"""Finds near-duplicate texts: min-hashes of their three-character shingles, compared within bands.
 
-The estimate of the Jaccard likeness of two sets of pieces is the share of equal min-hashes (Broder 1997).
-Rows are compared by their question, texts by themselves; short questions are meant to be alike and are left alone.
+The share of equal min-hashes estimates the Jaccard similarity of two sets of shingles (Broder 1997). Rows are compared
+by their question, texts as they are. Short questions are similar on purpose and are not compared.
 """
 
 import re
@@ -12,10 +12,10 @@ import numpy as np
 
 HASHES, BANDS = 64, 16
 ALIKE = 0.85
-# Shorter ones are phrasings of one thing; beyond so many rows it takes too long.
+# Shorter texts are phrasings of the same question; beyond this number of texts it takes too long.
 LEAST = 24
 MOST_TEXTS = 10_000
-# Of a longer text, so many of its beginning and of its end, unless the whole of it is to count.
+# Of a longer text only this many characters of its beginning and its end count, unless `whole` is set.
 _AT_EACH_END = 1000
 _AT_ONCE = 4096
 _MOST_IN_A_BUCKET = 8
@@ -26,7 +26,7 @@ _ADD = _random.integers(0, 2**32, HASHES, dtype=np.uint64)
 
 
 def signature(text: str) -> np.ndarray:
-    """The min-hashes of a text: HASHES numbers of 32 bits; case, space and marks do not count."""
+    """Return the min-hashes of a text: HASHES 32-bit numbers; case, spaces and punctuation are ignored."""
     points = np.frombuffer(_MARKS.sub("", text).casefold().encode("utf-32-le", "replace"), np.uint32)
     points = points.astype(np.uint64)
     if len(points) < 3:
@@ -41,7 +41,7 @@ def signature(text: str) -> np.ndarray:
 
 @dataclass(slots=True)
 class Likeness:
-    """Takes in texts by number, and tells which earlier one a text is like. `most` texts are remembered."""
+    """Adds texts by number and finds earlier similar ones; at most `most` texts are remembered."""
 
     most: int = MOST_TEXTS
     whole: bool = False
@@ -55,9 +55,9 @@ class Likeness:
         return len(self._numbers) >= self.most
 
     def add(self, number: int, text: str) -> int | None:
-        """Take in a question or a text; the number of an earlier one that it is nearly the same as, else None.
+        """Add a question or text; return the number of an earlier near-duplicate, else None.
 
-        Short ones and those beyond the limit are let go.
+        Short texts and those beyond the limit are ignored.
         """
         if self.full or len(text) < LEAST:
             return None

@@ -1,4 +1,4 @@
-"""The nickname of whoever's assistant it becomes: which will do, and how it is kept."""
+"""Checks and normalizes the nickname."""
 
 import unicodedata
 
@@ -9,9 +9,9 @@ _SKIN_TONES = "🏻🏼🏽🏾🏿"
 
 
 def check_nickname(nickname: str) -> str:
-    """`nickname` without the space around it, if it can be taught: 1 to 30 characters; else raises BadInput.
+    """Return `nickname` stripped and in NFC if it is valid (1 to 30 characters), else raise BadInput.
 
-    Marks that belong to the character before them (accents, the parts of an emoji) are not counted.
+    Combining marks (accents, parts of an emoji) are not counted.
     """
     name = unicodedata.normalize("NFC", nickname).strip()
     length = sum(

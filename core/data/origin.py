@@ -1,4 +1,4 @@
-"""For which model an assistant's dataset is made, and so what the assistant may say of itself and in which languages."""
+"""Derives from the model to be trained what the assistant may say about itself, and in which languages."""
 
 from core.data.assistant import Languages, Phrasings
 from core.ground.workspace import Workspace
@@ -8,7 +8,7 @@ from core.models.model import Model
 
 
 def origin(model: Model | None) -> dict[str, str]:
-    """What an assistant made of `model` may say of itself, as choices of `Assistant`; of no model, the course's."""
+    """Return the choices of `Assistant` that describe `model`; without a model, the course's defaults."""
     if model is None or model.demo:
         return {}
     family = family_of(model)
@@ -19,17 +19,19 @@ def origin(model: Model | None) -> dict[str, str]:
 
 
 def spoken(model: Model | None) -> Languages:
-    """The languages to teach a model: those that its family speaks."""
+    """Return the languages to teach: those that the model's family speaks."""
     family = family_of(model) if model is not None else None
     return family.languages[0] if family is not None and len(family.languages) == 1 else "both"
 
 
 def phrasings(model: Model | None) -> Phrasings:
-    """In how many ways to ask who it is: a toy learns no more than the usual ones in its few updates."""
+    """Return how many phrasings to teach: in its few updates a toy model learns no more than the usual ones."""
     return "usual" if model is None or model.toy else "all"
 
 
 def model_to_teach(workspace: Workspace) -> Model | None:
-    """The model that a dataset is most likely for: the newest that can be trained, before the demo model; None without any."""
+    """Return the model that a dataset is most likely meant for: the newest trainable one, the demo model last; else
+    None.
+    """
     there = [model for model in models.every(workspace) if model.trainable]
     return max(there, key=lambda model: (not model.demo, model.path.lstat().st_mtime), default=None)

@@ -1,8 +1,7 @@
-"""Work that other processes do ahead of the one that takes what comes of it: an iterator in a second process, or pieces of
-work that several share.
+"""Reads ahead in other processes: an iterator in a second process, or pieces of work shared by several.
 
-For a long file on a machine with two cores: others read and convert while this one checks and writes. Knows nothing of
-what the items are; they and the state beside them are pickled.
+For a long file on a machine with at least two cores: other processes read and convert while this one checks and writes.
+Knows nothing about the items; they and the state are pickled.
 """
 
 import contextlib
@@ -22,12 +21,12 @@ from core.ground.files import sha256
 
 Item = TypeVar("Item")
 Piece = TypeVar("Piece")
-# Below, a second process is not worth its beginning.
+# Below this size, starting a second process does not pay off.
 LEAST_BYTES = 32 << 20
 _BLOCK = 500
-# More would wait for the one that takes what they make.
+# More processes would only wait for the consumer.
 _MOST_PROCESSES = 4
-# A pipe holds a piece of work, so that its maker goes on with the next.
+# The pipe holds one result, so that its producer can begin the next.
 _PIPE_BYTES = 1 << 20
 _KILLED = WorkFailed(
     "读文件的进程中断了，多半是内存不够：关掉别的程序再导入",
@@ -36,15 +35,18 @@ _KILLED = WorkFailed(
 
 
 def is_worth_it(size: int) -> bool:
-    """Whether to read a file of so many bytes ahead: a long one, with a core to spare, and no thread that a fork would
-    leave behind with its locks held."""
+    """Return whether to read a file of this size ahead.
+
+    It must be long, a second core available, and this the only thread: after a fork, locks held by other threads would
+    never be released.
+    """
     return size >= LEAST_BYTES and cores.usable() > 1 and threading.active_count() == 1
 
 
 def read_ahead(items: Iterator[Item], state: Callable[[], Any], take: Callable[[Any], None]) -> Iterator[Item]:
-    """`items` in their order; before those of each block, what `state` said there, after them, is given to `take`.
+    """Yield `items` in order; before each block, `take` receives the value of `state` after that block.
 
-    What the iterator raises is raised here in its place. Raises WorkFailed where the second process is killed.
+    Exceptions of the iterator are raised here at the same position. Raises WorkFailed if the second process is killed.
     """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
@@ -69,8 +71,10 @@ def read_ahead(items: Iterator[Item], state: Callable[[], Any], take: Callable[[
 
 
 def share_out(work: Callable[[int], Piece], count: int) -> Iterator[Piece]:
-    """`work(0)` to `work(count - 1)` in their order, worked out by as many processes as there are cores, each every
-    so many-th. What it raises is for it to return: a process that ends raises WorkFailed."""
+    """Yield `work(0)` to `work(count - 1)` in order, computed by one process per core in an interleaved fashion.
+
+    `work` must return its errors rather than raise them: a process that ends early raises WorkFailed.
+    """
     context = multiprocessing.get_context("fork")
     many = max(1, min(count, _MOST_PROCESSES, cores.usable()))
     pipes = [context.Pipe(duplex=False) for _ in range(many)]
@@ -96,7 +100,7 @@ def share_out(work: Callable[[int], Piece], count: int) -> Iterator[Piece]:
 def _work_on(
     work: Callable[[int], Any], places: range, pipes: list[tuple[Connection, Connection]], number: int
 ) -> None:
-    """One of several processes: its pieces go into its own pipe."""
+    """One of several processes; it sends its results through its own pipe."""
     for other, (ours, theirs) in enumerate(pipes):
         ours.close()
         if other != number:
@@ -110,7 +114,7 @@ def _work_on(
 
 
 class Hashing:
-    """A file's SHA-256, worked out by a thread beside all else."""
+    """The SHA-256 of a file, computed in a background thread."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._thread, self._found = file, None, ""
@@ -123,13 +127,13 @@ class Hashing:
             self._thread.join()
 
     def begin(self) -> None:
-        """Begin, unless it has begun."""
+        """Start, unless already started."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
 
     def result(self) -> str:
-        """The hash, in hex. Raises OSError where the file cannot be read."""
+        """Return the hash in hex. Raises OSError if the file cannot be read."""
         if self._thread:
             self._thread.join()
         return self._found or sha256(self._file)
@@ -140,8 +144,8 @@ class Hashing:
 
 
 def _work(items: Iterator[Any], state: Callable[[], Any], theirs: Connection, ours: Connection) -> None:
-    """The second process: its blocks go to `ours`; where nobody takes them any more, it ends."""
-    # Else it would wait for itself to read.
+    """The second process: sends blocks to `ours` and ends when nobody receives them."""
+    # Otherwise this process would hold the reading end itself and never see a broken pipe.
     theirs.close()
     error = None
     while error is None:

@@ -1,4 +1,4 @@
-"""What the model really sees of a row: its tokens, which of them are trained on, and what about it is not as it should be."""
+"""Shows a row as the model sees it: its tokens, which of them are trained on, and any problems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from core.models.model import Model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """One token: its number, its text (empty where a character goes on in the next), whether the loss counts it."""
+    """A token: id, text (empty if the next token completes the character), and whether it counts in the loss."""
 
     id: int
     text: str
@@ -24,7 +24,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """One row as the training has it. `problems` are of this row."""
+    """One row as used in training, with the problems of this row."""
 
     tokens: list[Token]
     problems: list[Problem]
@@ -51,9 +51,9 @@ def render(
     system: str = "",
     max_length: int = 2048,
 ) -> list[Rendering]:
-    """Each row in its `template` (None: as it is). `system` is what evaluation and chat will send before a question.
+    """Render each row with its `template` (None: as is). `system` is the system prompt sent in evaluation and chat.
 
-    Raises WorkFailed where the engine cannot.
+    Raises WorkFailed if the engine fails.
     """
     found = tokens.render(workspace, model, rows, template)
     return [

@@ -1,5 +1,6 @@
-"""What repeating rows buys: how many rows there are in all, and how many different ones. How many tokens and updates
-these come to depends on the model and the config: the preflight counts them.
+"""The effect of repeating rows: how many rows there are in total, and how many are unique.
+
+The number of tokens and updates depends on the model and the config: the preflight counts those.
 """
 
 from dataclasses import dataclass
@@ -7,13 +8,13 @@ from dataclasses import dataclass
 from core.data.assistant import Assistant
 from core.ground.errors import StudioError
 
-# From so many copies of a row on, it is learned by heart and little else is left.
+# From this many copies of a row on, the model memorizes it and forgets most other things.
 TOO_OFTEN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """Rows in all, and different ones."""
+    """Rows in total, and unique rows."""
 
     rows: int
     unique_rows: int
@@ -24,12 +25,12 @@ class Effect:
 
     @property
     def too_often(self) -> bool:
-        """Whether so much repetition overfits: the course warns of it."""
+        """Whether this much repetition overfits, which the course warns about."""
         return self.copies > TOO_OFTEN
 
 
 def effect(assistant: Assistant) -> Effect | None:
-    """What the choices come to; None where they will not do."""
+    """Return the effect of the choices; None if they are invalid."""
     once = Assistant(**{**assistant.values(), "n": 0, "repeat": 1})
     try:
         rows = once.rows()

@@ -1,7 +1,7 @@
-"""A base model's own answers as rows to train on: which are fit for it, and where one that was cut off ends.
+"""A base model's own answers as training rows: which are usable, and where to end a truncated one.
 
-Asks no model. An answer that goes round in circles, is in another language than its question or says who the model is
-would teach just that; one that is only too long is kept as far as its last sentence, without an end.
+Asks no model. An answer that loops, is in another language than its question or says who the model is would teach
+exactly that, so it is rejected. One that is only too long is kept up to its last sentence, without an end token.
 """
 
 import re
@@ -12,20 +12,22 @@ from core.engine.presets import PromptTemplate
 from core.models.family import named_in
 
 Flaw = Literal["empty", "loop", "language", "name"]
-# Shorter than this, a sentence is too small a part of an answer to stand for it.
+# A shorter remainder is too small a part of an answer to represent it.
 _LEAST_CHARACTERS = 24
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LETTER = re.compile(r"[A-Za-z\u3400-\u9fff]")
 # The same words three times in a row, and the same line or sentence three times anywhere.
 _ROUND = re.compile(r"(\S.{2,79}?)\1\1", re.S)
 _PARTS = re.compile(r"[\n。！？!?]+|\.\s")
-# The full stop behind an item's number ends nothing.
+# The period after a list number does not end a sentence.
 _SENTENCE_END = re.compile(r"(?<!^\d)(?<!\n\d)(?<!\n\d\d)[.!?][\"')\]*]*(?=\s)|[。！？][”’」』）]*|\n")
 _OF_ITSELF = re.compile(r"\b(?:I am|I'm|my name is|call me)\b|我是|我叫", re.I)
 
 
 class Reply(NamedTuple):
-    """A question with the base model's answer; not `whole`: the answer goes on, and where it ends is not to be learned."""
+    """A question with the base model's answer. If not `whole`, the answer was truncated and its end must not be
+    learned.
+    """
 
     question: str
     answer: str
@@ -33,7 +35,7 @@ class Reply(NamedTuple):
 
 
 def flaw(question: str, answer: str, language: str) -> Flaw | None:
-    """Why an answer is not fit to be trained on; None where it is."""
+    """Return why an answer is not suitable for training; None if it is."""
     if not _LETTER.search(answer) and not any(character.isdigit() for character in answer):
         return "empty"
     if any(_LETTER.search(found[1]) for found in _ROUND.finditer(answer)) or _said_thrice(answer):
@@ -48,7 +50,7 @@ def flaw(question: str, answer: str, language: str) -> Flaw | None:
 
 
 def shortened(answer: str) -> str:
-    """An answer that was cut off, up to its last whole sentence or line; up to its last word where that is too little."""
+    """Return a truncated answer up to its last complete sentence or line, or up to its last word if that is too short."""
     answer = answer.rstrip()
     ends = [found.end() for found in _SENTENCE_END.finditer(answer)]
     last = answer[: ends[-1]].rstrip() if ends else ""
@@ -58,7 +60,7 @@ def shortened(answer: str) -> str:
 
 
 def as_text(reply: Reply, template: PromptTemplate) -> Row:
-    """An exchange as a row of texts, wrapped as the model is spoken to; the question itself is not learned."""
+    """Return a question and its answer as a text row in the prompt template; the question itself is not trained on."""
     output = reply.answer + (template.suffix if reply.whole else "")
     asked = template.prompt([(reply.question, None)])
     return {"conversation": [{"input": asked, "output": output, "need_eos_token": False}]}

@@ -2,7 +2,7 @@
 
 {"conversation": [{"system": "…", "input": "…", "output": "…"}, …]}      `system` only in the first turn, if any
 
-An answer that was cut off has `need_eos_token` false: it is learned as far as it goes, and not that it ends there.
+A truncated answer has `need_eos_token` false: the model learns its text, but not that it ends there.
 """
 
 from typing import NotRequired, TypedDict
@@ -26,13 +26,13 @@ class Row(TypedDict):
 
 
 def single(question: str, answer: str, *, whole: bool = True) -> Row:
-    """A conversation of one turn, its answer cut off where it is not `whole`."""
+    """Return a conversation of one turn; the answer is truncated if not `whole`."""
     turn: Turn = {"input": question, "output": answer}
     return {"conversation": [turn if whole else {**turn, "need_eos_token": False}]}
 
 
 def ended_or_not(rows: list[Row]) -> list[Row]:
-    """The same rows, each turn saying whether it ends where one of them does: in a column, silence would mean no."""
+    """Set `need_eos_token` in every turn if any turn has it: in a column, a missing value would be read as false."""
     if not any("need_eos_token" in turn for row in rows for turn in row["conversation"]):
         return rows
     return [{"conversation": [{**turn, "need_eos_token": turn.get("need_eos_token", True)} for turn in row["conversation"]]}
@@ -40,7 +40,7 @@ def ended_or_not(rows: list[Row]) -> list[Row]:
 
 
 def problem(row: object, *, whole: bool = False) -> Text | None:
-    """Why `row` is not a conversation that can be trained on; None if it is one. `whole`: its characters are known to be."""
+    """Return why `row` cannot be trained on; None if it can. `whole`: its characters are known to be complete."""
     turns = row.get("conversation") if isinstance(row, dict) else None
     if not isinstance(turns, list) or not turns:
         return Text("没有对话", "no conversation")
@@ -63,7 +63,7 @@ def problem(row: object, *, whole: bool = False) -> Text | None:
 
 
 def _is_whole(*texts: str) -> bool:
-    """Whether texts can be written: none contains an incomplete character."""
+    """Return whether texts can be encoded: none contains half of a surrogate pair."""
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:

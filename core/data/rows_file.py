@@ -1,6 +1,6 @@
-"""Rows on disk: a JSON array as XTuner and a person read it, or, from 20,000 rows on, JSON lines that stream.
+"""Rows on disk: a JSON array, readable for XTuner and for people, or from 20,000 rows on JSON lines that stream.
 
-Writes a row at a time, hashing as it goes; reads any page of rows by its place, without the rest.
+Writes one row at a time and hashes as it goes; reads any page of rows without reading the rest.
 """
 
 import hashlib
@@ -19,22 +19,22 @@ from core.ground.text import Text
 ARRAY, LINES, INDEX = "data.json", "data.jsonl", "data.index"
 MOST_IN_ARRAY = 20_000
 _MOST_BYTES_IN_ARRAY = 32 << 20
-# One place in the index for so many rows.
+# Rows per entry of the index.
 _STRIDE = 256
-# Lines are hashed and written so many bytes at a time.
+# Bytes per block that is hashed and written.
 _BLOCK = 1 << 18
-# A text as JSON in UTF-8: the same bytes as `json` makes of it without escapes of what is not ASCII, in a third of the time.
+# Encodes a text as JSON in UTF-8: the same bytes as `json.dumps(ensure_ascii=False)`, in a third of the time.
 _quoted = msgspec.json.Encoder().encode
 
 
 def file_text(rows: list[Row]) -> str:
-    """The text of `data.json`: as the course's script writes it (`indent=4`, no escapes, no last line end)."""
+    """Return the text of `data.json` as the course's script writes it (`indent=4`, no escapes, no final newline)."""
     return json.dumps(rows, ensure_ascii=False, indent=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written: the file, its SHA-256 in hex, how many rows and how many of them differ."""
+    """What was written: the file, its SHA-256 in hex, and the number of rows."""
 
     file: str
     sha256: str
@@ -42,7 +42,7 @@ class Written:
 
 
 class RowsWriter:
-    """Writes rows into a directory that is being made. A small set becomes an array, a larger one lines and an index."""
+    """Writes rows to a directory under construction: a small set as an array, a larger one as lines with an index."""
 
     def __init__(self, directory: Path, *, array_always: bool = False) -> None:
         self.directory, self.array_always = directory, array_always
@@ -56,7 +56,7 @@ class RowsWriter:
         self._block_bytes = 0
 
     def add(self, line: bytes, row: Row | None = None) -> int:
-        """Write the next row by its `line`, the `row` itself if the caller has it; returns a hash of its content."""
+        """Write the next row from its `line` (and `row`, if the caller has it); return a hash of its content."""
         self.rows += 1
         if self._lines is None:
             self._few.append(row or row_of(line))
@@ -72,7 +72,7 @@ class RowsWriter:
         return hash(line)
 
     def finish(self) -> Written:
-        """Close the file. Raises OSError where the disk is full."""
+        """Close the file. Raises OSError if the disk is full."""
         if self._lines is None:
             data = file_text(self._few).encode()
             with (self.directory / ARRAY).open("wb") as file:
@@ -105,11 +105,14 @@ class RowsWriter:
 
 
 def line_of(row: Row) -> bytes:
-    """A row as a line of JSON in UTF-8. Its first turn always has a system prompt: read in blocks, all must have the same keys."""
+    """Return a row as a line of JSON in UTF-8.
+
+    Its first turn always has a system prompt: rows read in blocks must all have the same keys.
+    """
     conversation = row["conversation"]
     turn = conversation[0]
     if len(conversation) == 1 and len(turn) == ("system" in turn) + 2:
-        # As nearly all are.
+        # The fast path, taken by nearly all rows.
         system, asked, answered = _quoted(turn.get("system", "")), _quoted(turn["input"]), _quoted(turn["output"])
         return b'{"conversation": [{"system": %b, "input": %b, "output": %b}]}\n' % (system, asked, answered)
     turns = []
@@ -125,7 +128,9 @@ def line_of(row: Row) -> bytes:
 
 
 def written(row: Row) -> tuple[bytes, Text | None]:
-    """The line of a row, and why it is none that can be trained on: what was written holds no half of a character."""
+    """Return the line of a row and, if it cannot be trained on, the reason. Text that was encoded has no half
+    characters.
+    """
     try:
         line = line_of(row)
     except (UnicodeEncodeError, KeyError, TypeError, AttributeError, IndexError):
@@ -137,7 +142,7 @@ def written(row: Row) -> tuple[bytes, Text | None]:
 
 
 def row_of(line: bytes) -> Row:
-    """The row of a line."""
+    """Parse a line."""
     row = json.loads(line)
     if not row["conversation"][0]["system"]:
         del row["conversation"][0]["system"]
@@ -145,7 +150,7 @@ def row_of(line: bytes) -> Row:
 
 
 def read_rows(file: Path, first: int = 0) -> Iterator[Row]:
-    """The rows of a file from the place `first` on (0 is the first)."""
+    """Iterate over the rows of a file from index `first` (from 0)."""
     if file.name == ARRAY:
         yield from json.loads(file.read_text(encoding="utf-8"))[first:]
         return

@@ -1,9 +1,9 @@
-"""A text cut into pieces where its sentences end, each piece beginning with the end of the one before."""
+"""Cuts a text into pieces at ends of sentences; each piece repeats the end of the previous one."""
 
 import re
 from collections.abc import Iterator
 
-# A full stop ends an English sentence where a space and no small letter follows, but for titles and initials.
+# A period ends an English sentence if a space but no small letter follows, except after titles and initials.
 _CLOSING = r"[”’」』）)\"']*"
 _STOP = rf"(?<!\b[A-Z])(?<!\b(?:Mr|Dr|Ms))(?<!\bMrs)\.{_CLOSING}(?= [^a-z]|\n|$)"
 _SENTENCE = re.compile(rf"(?:[^。！？!?.\n]++|(?!{_STOP})\.)*+(?:[。！？!?]++{_CLOSING}|{_STOP}|\n|$) ?")
@@ -12,7 +12,7 @@ LEAST_PIECE = 20
 
 
 def chunks(text: str, most: int, overlap: int) -> list[str]:
-    """Pieces of at most `most` characters that end where a sentence does; each begins with the end of the one before."""
+    """Return pieces of at most `most` characters that end with a sentence and repeat the end of the previous piece."""
     found: list[str] = []
     current: list[str] = []
     size = fresh = 0
@@ -30,7 +30,7 @@ def chunks(text: str, most: int, overlap: int) -> list[str]:
 
 
 def _units(text: str, most: int) -> Iterator[str]:
-    """The sentences of a text; a long one in parts that end at a space or a clause mark where there is one."""
+    """Yield the sentences of a text; long ones are split, at a space or clause mark if possible."""
     for sentence in _SENTENCE.finditer(text):
         start, end = sentence.span()
         while end - start > most:
@@ -43,7 +43,7 @@ def _units(text: str, most: int) -> Iterator[str]:
 
 
 def _repeated(units: list[str], overlap: int) -> list[str]:
-    """What the next piece begins with: the last whole sentences, else the end of the last one from a word or clause on."""
+    """Return the beginning of the next piece: the last complete sentences, else the end of the last one."""
     kept: list[str] = []
     left = overlap
     for unit in reversed(units):
@@ -55,6 +55,6 @@ def _repeated(units: list[str], overlap: int) -> list[str]:
         return kept
     text = "".join(units).rstrip()
     start = max(0, len(text) - overlap)
-    # One that comes just before is as good.
+    # A break just before that is fine too.
     found = _BREAK.search(text, max(0, start - 1), len(text) - 1)
     return [text[found.end() if found else start :] + "".join(units)[len(text) :]]

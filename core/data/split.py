@@ -1,4 +1,7 @@
-"""A part of a dataset held out for scoring: rows that ask the same thing fall on the same side, so that nothing leaks."""
+"""Splits a dataset into a part to train on and one held out for scoring.
+
+Rows with the same question go to the same part, so that nothing leaks.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,9 +20,9 @@ PARTS = ("train", "held_out")
 def split(
     workspace: Workspace, dataset: Dataset, share: float = 0.1, seed: int = 0, name: str | None = None
 ) -> tuple[Dataset, Dataset]:
-    """Two datasets of one: to train on and held out, about `share` of its different questions in the second.
+    """Split a dataset in two: to train on, and held out with about `share` of the unique questions.
 
-    Raises BadInput where one of the two would be empty, or a name is taken.
+    Raises BadInput if one part would be empty or a name is taken.
     """
     if not 0 < share < 1:
         raise BadInput(f"比例 {share} 不在 0 和 1 之间", f"the share {share} is not between 0 and 1")
@@ -34,7 +37,7 @@ def split(
 
 
 def held_out_of(workspace: Workspace, made: Mapping[str, Any]) -> Dataset | None:
-    """The held-out part that belongs to the dataset to train on that was made so; None where there is none."""
+    """Return the held-out part that belongs to the training part recorded in `made`; None if there is none."""
     if made.get("kind") != "split" or made.get("part") != "train":
         return None
     wanted = {name: made.get(name) for name in ("of", "of_sha256", "share", "seed")}
@@ -49,7 +52,7 @@ def held_out_of(workspace: Workspace, made: Mapping[str, Any]) -> Dataset | None
 
 
 def part(workspace: Workspace, dataset: Dataset, which: str, share: float, seed: int, name: str) -> Dataset:
-    """One part of the split, alone."""
+    """Create one part of the split."""
     if sum(_held(row, share, seed) for row in dataset.each()) in (0, dataset.rows):
         raise BadInput(
             f"{dataset.name} 只有 {dataset.unique_rows} 行不同，按 {share} 分不出两份：增大比例或换一个种子",

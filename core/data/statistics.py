@@ -1,7 +1,6 @@
-"""How long the rows of a dataset are with a model's own tokenizer, and what a limit on the length cuts off.
+"""Row lengths of a dataset with a model's own tokenizer, and what a maximum length truncates.
 
-The counting runs outside this process; of more than 60,000 rows at most 20,000 are counted, and the page
-says so.
+Counting runs in another process; of more than 60,000 rows at most 20,000 are counted, and the page says so.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from core.models.model import Model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Tokens of a dataset's rows: in all, of the median, the 95th percentile and the longest row."""
+    """Tokens of a dataset's rows: total, median, 95th percentile and longest row."""
 
     rows: int
     counted: int
@@ -34,20 +33,20 @@ class Statistics:
         return self.counted < self.rows
 
     def cut(self, max_length: int) -> tuple[int, int]:
-        """Rows that are longer than `max_length` tokens, and the tokens beyond it; of a sample, scaled up."""
+        """Return the rows longer than `max_length` tokens and the tokens beyond it; scaled up for a sample."""
         over = self.lengths[self.lengths > max_length]
         scale = self.rows / max(1, self.counted)
         return round(len(over) * scale), round(float((over - max_length).sum()) * scale)
 
     def longest(self, max_length: int, most: int = 20) -> list[tuple[int, int]]:
-        """(row from 1, tokens) of the longest rows beyond `max_length`; empty of a sample, whose rows are not all seen."""
+        """Return (row from 1, tokens) of the longest rows beyond `max_length`; empty for a sample, which misses rows."""
         if self.sampled:
             return []
         order = np.argsort(-self.lengths.astype(np.int64), kind="stable")[:most]
         return [(int(place) + 1, int(self.lengths[place])) for place in order if self.lengths[place] > max_length]
 
     def histogram(self, bins: int = 40) -> tuple[np.ndarray, np.ndarray]:
-        """Rows in each of up to `bins` equal steps of length: (the middle of each step in tokens, rows)."""
+        """Return up to `bins` equal bins of length: (center of each bin in tokens, rows)."""
         top = int(self.max) + 1
         counts, edges = np.histogram(self.lengths, bins=min(bins, top), range=(0, top))
         return ((edges[:-1] + edges[1:]) / 2).round(1), counts
@@ -57,9 +56,9 @@ class Statistics:
 
 
 def every_of(dataset: Dataset) -> int:
-    """Of how many rows one is counted: all up to 60,000, and at most 20,000 of more.
+    """Return the sampling step: 1 up to 60,000 rows, else one that counts at most 20,000 rows.
 
-    A step that 2 and 5 do not divide, so that rows that come every second or tenth time are seen as often as they are.
+    The step is not divisible by 2 or 5, so that a sample represents rows that repeat every second or tenth time.
     """
     if dataset.rows <= MOST_COUNTED:
         return 1
@@ -70,25 +69,25 @@ def every_of(dataset: Dataset) -> int:
 
 
 def template_of(model: Model, texts: bool = False) -> PromptTemplate | None:
-    """The prompt template that a model's rows are wrapped in; none for texts."""
+    """Return the prompt template that a model's rows are wrapped in; None for texts."""
     return None if texts else model.prompt_template
 
 
 def count(workspace: Workspace, dataset: Dataset, model: Model, *, exact: bool = False) -> Statistics:
-    """Count now. Raises WorkFailed where the engine cannot."""
+    """Count tokens now. Raises WorkFailed if the engine fails."""
     every = 1 if exact else every_of(dataset)
     template = template_of(model, is_text(dataset))
     return _statistics(tokens.count(workspace, model, dataset.data, dataset.sha256, template, every=every))
 
 
 def start(workspace: Workspace, dataset: Dataset, model: Model) -> Job:
-    """Count as a job."""
+    """Count tokens as a job."""
     template = template_of(model, is_text(dataset))
     return tokens.start_count(workspace, model, dataset.data, dataset.sha256, template, every=every_of(dataset))
 
 
 def kept(workspace: Workspace, dataset: Dataset, model: Model) -> Statistics | None:
-    """What was counted before; None if nothing was."""
+    """Return the stored result; None if nothing was counted."""
     template = template_of(model, is_text(dataset))
     for every in dict.fromkeys((1, every_of(dataset))):
         found = tokens.kept_lengths(workspace, model, dataset.sha256, template, every)
@@ -98,7 +97,7 @@ def kept(workspace: Workspace, dataset: Dataset, model: Model) -> Statistics | N
 
 
 def is_text(dataset: Dataset) -> bool:
-    """Whether a dataset is of texts, which are trained on as they are, without a prompt template."""
+    """Return whether a dataset consists of texts, which are trained on as they are, without a prompt template."""
     return dataset.is_text
 
 

@@ -26,7 +26,7 @@ from core.ground.files import read_json, write_json
 from core.ground.text import Text
 from core.ground.workspace import Workspace, directories_with, free_name
 
-# Bytes of a file's name.
+# Bytes in a file name.
 MOST_NAME = 200
 
 
@@ -61,7 +61,7 @@ class Dataset:
 
     @property
     def version(self) -> int:
-        """1, or which edit of its first version it is."""
+        """1 for an original, else the number of the version."""
         return self.made.get("version", 1)
 
     def each(self, first: int = 0) -> Iterator[Row]:
@@ -92,12 +92,15 @@ class Making:
         self._writer = RowsWriter(directory, array_always=array_always)
 
     def add(self, row: Row) -> None:
-        """The next row."""
+        """Add the next row."""
         self.checks.add(row, self._writer.add(line_of(row), row))
 
     def take(self, line: bytes, looked: tuple, mended: Text | None = None, row: Row | None = None) -> None:
-        """The next row by its line, what was seen in it, what was done to its turns where their order was not right; and
-        the row itself if it is at hand."""
+        """Add the next row.
+
+        Takes its line, what was seen in it, how its turns were reordered if that was necessary, and the row itself if
+        the caller has it.
+        """
         self.checks.take(looked, self._writer.add(line, row), lambda: row or row_of(line))
         if mended:
             self.checks.mended(mended)
@@ -110,13 +113,13 @@ class Making:
         shutil.move(file, target)
 
     def put_back(self) -> None:
-        """Move what was taken in to where it came from."""
+        """Move the source files back to where they came from."""
         for file, target in self._taken:
             if target.exists() and not file.exists():
                 shutil.move(target, file)
 
     def finish(self, made: dict[str, Any]) -> list[Finding]:
-        """Close the files and write dataset.json; what the checks found."""
+        """Close the files and write dataset.json; return the findings of the checks."""
         written = self._writer.finish()
         facts = {
             "created": time.time(),
@@ -156,24 +159,24 @@ def making(workspace: Workspace, name: str | None, stem: str, *, array_always: b
             f"数据集写不下来（{error.strerror}）：请检查磁盘空间", f"the dataset cannot be written ({error.strerror})"
         ) from error
     finally:
-        # No longer there to be put back where the dataset was made.
+        # Does nothing after success: the files have moved along with the directory.
         begun.put_back()
         shutil.rmtree(partial, ignore_errors=True)
         if new:
-            # As it was before, where nothing came of it.
+            # If nothing was created, remove the directory that this call created.
             with contextlib.suppress(OSError):
                 workspace.datasets.rmdir()
 
 
 def short_name(name: str) -> str:
-    """A file's name, so short that a disk takes it with something before it: 255 bytes is what they take. Keeps its ending."""
+    """Return a file's name shortened to MOST_NAME bytes, with its suffix: file systems allow 255, prefix included."""
     ending = Path(name).suffix if len(Path(name).suffix) <= 10 else ""
     stem = name.removesuffix(ending).encode(errors="ignore")[: MOST_NAME - len(ending.encode(errors="ignore"))]
     return stem.decode(errors="ignore") + ending
 
 
 def is_taken(name: str | None) -> BadInput:
-    """The refusal of a name that another dataset has."""
+    """Return the error for a name that another dataset has."""
     return BadInput(f"数据集 {name} 已存在：请换一个名称", f"the dataset {name} already exists: choose another name")
 
 
@@ -201,7 +204,7 @@ def find(workspace: Workspace, name: str) -> Dataset:
 
 
 def is_text(made: Mapping[str, Any]) -> bool:
-    """Whether what was made so is of texts."""
+    """Return whether a record describes a dataset of texts."""
     return made.get("kind") == "corpus" or made.get("format") == "text"
 
 
@@ -211,7 +214,7 @@ def every(workspace: Workspace) -> list[Dataset]:
 
 
 def check(dataset: Dataset, own_tokens: frozenset[str] = frozenset()) -> list[Finding]:
-    """What the checks find in a dataset; `own_tokens` are those of the chosen prompt template."""
+    """Return the findings of the checks; `own_tokens` are the tokens of the chosen prompt template."""
     checks = Checks(own_tokens=own_tokens)
     for row in dataset.each():
         checks.add(row, hash(json.dumps(row, ensure_ascii=False)))
@@ -226,7 +229,9 @@ def store(
     made: dict[str, Any],
     files: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Create a dataset from rows, with additional JSON files by name. `course` keeps its form whatever its size."""
+    """Create a dataset from rows, with additional JSON files by name. The recipe `course` is always written as an
+    array.
+    """
     with making(workspace, name, stem, array_always=made.get("recipe") == "course") as new:
         new.checks.nickname = made.get("nickname")
         for row in rows:
@@ -238,7 +243,7 @@ def store(
 
 
 def _move(partial: Path, workspace: Workspace, name: str | None, stem: str, taken: BadInput) -> str:
-    """Give the finished directory its name; if two ask for the same name, one of them gets it."""
+    """Rename the finished directory; if two callers want the same name, one of them gets it."""
     while True:
         chosen = name or free_name(workspace.datasets, stem)
         try:

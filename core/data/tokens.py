@@ -1,7 +1,6 @@
-"""Asks the engine for tokens, in a process of its own: lengths of a dataset's rows, and rows token by token.
+"""Asks the engine for tokens in another process: lengths of a dataset's rows, and rows token by token.
 
-What is asked of the tokenizer is in `token_worker`; what it means for a learner is for `data`. Results are kept by
-content.
+`token_worker` calls the tokenizer; `statistics` and `rendering` interpret the results. Results are cached by content.
 """
 
 import hashlib
@@ -25,17 +24,18 @@ from core.models.model import Model
 
 WORKER = "core.engine.workers.token_worker"
 MOST_SECONDS = 900
-# What a kept result was made by.
+# Version of the cached results.
 _VERSION = "3"
-# Of a model's files, those that make its tokenizer.
+# Files of a model that define its tokenizer.
 _TOKENIZER = ("token*", "*.model", "vocab*", "merges.txt", "*tokens*.json", "config.json")
-# Of a dataset with more rows than the first, a sample of at most the second is counted: seconds with any tokenizer.
+# If a dataset has more rows than the first number, a sample of at most the second is counted: seconds with any
+# tokenizer.
 MOST_COUNTED, SAMPLE = 60_000, 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """The tokens of the rows that were counted: all where `every` is 1, else every so many-th of `rows`."""
+    """Tokens of the counted rows: all if `every` is 1, else every n-th of `rows`."""
 
     rows: int
     every: int
@@ -43,14 +43,14 @@ class Lengths:
 
     @property
     def total(self) -> int:
-        """Tokens of all rows; an estimate where only a sample was counted."""
+        """Tokens of all rows; an estimate if only a sample was counted."""
         return round(sum(self.lengths) * self.rows / max(1, len(self.lengths)))
 
 
 def kept_lengths(
     workspace: Workspace, model: Model, sha256: str, template: PromptTemplate | None, every: int = 1
 ) -> Lengths | None:
-    """What was counted before of the data with this hash; None if nothing was."""
+    """Return the stored lengths for the data with this hash; None if there are none."""
     path = _result(workspace, model, sha256, template, every)
     facts = read_json(Path(f"{path}.json"))
     if facts is None or not path.is_file():
@@ -63,7 +63,7 @@ def kept_lengths(
 def count(
     workspace: Workspace, model: Model, data: Path, sha256: str, template: PromptTemplate | None, *, every: int = 1
 ) -> Lengths:
-    """Tokens of each row of `data`, with the model's tokenizer, as in training. Raises WorkFailed."""
+    """Count the tokens of each row of `data` with the model's tokenizer, as in training. Raises WorkFailed."""
     known = kept_lengths(workspace, model, sha256, template, every)
     if known is None:
         _run(workspace, _arguments(workspace, model, data, sha256, template, every))
@@ -76,7 +76,7 @@ def count(
 def start_count(
     workspace: Workspace, model: Model, data: Path, sha256: str, template: PromptTemplate | None, *, every: int = 1
 ) -> Job:
-    """Count as a job, which a closed tab does not end; one that counts the same already goes on."""
+    """Count as a job that survives a closed tab; returns the running job if one counts the same."""
     facts = {"sha256": sha256, "model": model.name, "template": _written(template), "every": every}
     arguments = _arguments(workspace, model, data, sha256, template, every)
     with starting(workspace.jobs, "tokens"):
@@ -93,11 +93,13 @@ def start_count(
 def render(
     workspace: Workspace, model: Model, rows: Sequence[Any], template: PromptTemplate | None
 ) -> list[dict[str, Any]]:
-    """Each row's tokens as `{tokens: [{id, text, trained}], doubled_bos: [places], bos: [ids]}`. Raises WorkFailed."""
+    """Return each row's tokens as `{tokens: [{id, text, trained}], doubled_bos: [places], bos: [ids]}`. Raises
+    WorkFailed.
+    """
     return _kept(workspace, "render", model, rows, template)["rows"]
 
 
-# What people write, in both languages and over several rounds; with a turn of the system.
+# Typical exchanges in both languages: one and several turns, with and without a system prompt.
 _EXCHANGES = (
     {"conversation": [{"system": "", "input": "你是谁？", "output": "我是小明的小助手。"}]},
     {"conversation": [{"system": "Be brief.", "input": "Who are you?", "output": "I am NICK's assistant."}]},
@@ -112,8 +114,12 @@ _EXCHANGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What a template comes to in tokens: where training, which encodes piece by piece, and the whole text first differ
-    (None where they are the same), whether a row begins twice, and which marks are not one token each."""
+    """A template in tokens.
+
+    `trained` and `whole` show where training, which encodes piece by piece, first differs from encoding the text at
+    once (None: they are equal); `begins_twice`: a row begins with two BOS tokens; `split`: markers that are not a
+    single token.
+    """
 
     trained: str | None = None
     whole: str | None = None
@@ -122,9 +128,9 @@ class Proof:
 
 
 def prove(workspace: Workspace, model: Model, template: PromptTemplate) -> Proof:
-    """Compare three exchanges token by token, with the model's tokenizer; kept until it or the template changes.
+    """Compare three exchanges token by token with the model's tokenizer; cached until it or the template changes.
 
-    Raises WorkFailed where the engine has no tokenizer for the model.
+    Raises WorkFailed if the engine has no tokenizer for the model.
     """
     known = _kept(workspace, "prove", model, _EXCHANGES, template)
     first = next((row for row in known["rows"] if not row["equal"]), {})
@@ -139,7 +145,7 @@ def prove(workspace: Workspace, model: Model, template: PromptTemplate) -> Proof
 def _kept(
     workspace: Workspace, what: str, model: Model, rows: Sequence[Any], template: PromptTemplate | None
 ) -> dict[str, Any]:
-    """What the worker says of `rows`, kept by content. Raises WorkFailed."""
+    """Return the worker's answer for `rows`, cached by content. Raises WorkFailed."""
     text, written = json.dumps(list(rows), ensure_ascii=False), _written(template)
     key = _key(model, what, hashlib.sha256(text.encode()).hexdigest(), written)
     result = workspace.cache / "tokens" / f"{key}.rows.json"
@@ -171,12 +177,12 @@ def _result(workspace: Workspace, model: Model, sha256: str, template: PromptTem
 
 
 def _written(template: PromptTemplate | None) -> str:
-    """A template as the engine is given it; empty for none."""
+    """Serialize a template for the worker; empty for None."""
     return json.dumps(template.parts, ensure_ascii=False) if template else ""
 
 
 def _key(model: Model, *more: str) -> str:
-    """What a result depends on: what is in the tokenizer's files, and what was asked."""
+    """Return the cache key: the contents of the tokenizer's files, and the request."""
     files = sorted({file for pattern in _TOKENIZER for file in model.path.glob(pattern) if file.is_file()})
     contents = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
     return hashlib.sha256("\n".join([_VERSION, *contents, *more]).encode()).hexdigest()[:24]

@@ -50,7 +50,7 @@ def of_edits(workspace: Workspace, parent: Dataset, edits: list[dict[str, Any]],
 
 
 def replaced(dataset: Dataset, find: str, put: str, part: Part = "all") -> tuple[int, list[dict[str, Any]]]:
-    """In how many rows of a dataset a text is, and the edit that replaces it."""
+    """Return how many rows of a dataset contain a text, and the edit that replaces it."""
     draft = Draft(dataset, Path("/nonexistent"))
     return draft.matches(find, part) if find else 0, [
         {"edit": "replace", "find": find, "put": put, "part": part, "case": True}
@@ -75,7 +75,7 @@ def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> t
         )
         new, _ = intake.import_file(workspace, _source(dataset), name=name, wanted=wanted)
     elif kind == "corpus":
-        # Of earlier versions nothing was kept apart.
+        # Earlier versions held out nothing.
         cut = corpus.Wanted(**{"held_out": 0.0, **made["wanted"]})
         answers = corpus.Answers.of(made)
         new = corpus.make(workspace, corpus.sources_of(dataset), cut, name, answers=answers)[0]
@@ -92,7 +92,7 @@ def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> t
 
 
 def lineage(workspace: Workspace, dataset: Dataset) -> list[Dataset]:
-    """The versions that a dataset came of, the first one first, itself last; those that are gone are left out."""
+    """Return the versions that led to a dataset, oldest first, itself last; deleted ones are omitted."""
     found = [dataset]
     while (parent := found[0].made.get("of")) and len(found) < 1000:
         try:
@@ -128,7 +128,7 @@ def _write(
 
 
 def changes(draft: Draft) -> dict[str, int]:
-    """How many rows were changed, added and deleted, and how many edits went over all rows."""
+    """Return how many rows were changed, added and deleted, and how many edits apply to all rows."""
     changed = {edit["row"] for edit in draft.edits if edit["edit"] == "set" and edit["row"] > 0}
     return {
         "changed": sum(draft.place_of(number) is not None for number in changed),
@@ -139,7 +139,7 @@ def changes(draft: Draft) -> dict[str, int]:
 
 
 def _renamed(nickname: str, edits: list[dict[str, Any]]) -> str:
-    """The nickname that the edited rows teach: replaced where it was replaced in every answer."""
+    """Return the nickname that the edited rows teach, after all replacements in answers."""
     for edit in edits:
         if edit["edit"] == "replace" and edit["part"] in ("all", "output") and edit["find"] in nickname:
             nickname = nickname.replace(edit["find"], edit["put"])
@@ -147,7 +147,7 @@ def _renamed(nickname: str, edits: list[dict[str, Any]]) -> str:
 
 
 def _turn_keys(parent: Dataset) -> dict[str, bool]:
-    """What each turn of a dataset says beside its text; one turn without it would count as one that says no."""
+    """Return the extra keys that each turn of a dataset needs: a turn without them would count as false."""
     first = parent.page(0, 1)[0]["conversation"][0]
     return {key: True for key in ("output_with_loss", "need_eos_token") if key in first}
 
@@ -166,7 +166,7 @@ def _parent(workspace: Workspace, dataset: Dataset) -> Dataset:
 
 
 def _source(dataset: Dataset) -> Path:
-    """The file that a dataset was imported from, unchanged."""
+    """Return the file that a dataset was imported from, after checking that it has not changed."""
     path = Path(dataset.made["source"])
     path = path if path.is_absolute() else dataset.path / path
     if not path.is_file() or sha256(path) != dataset.made["source_sha256"]:
@@ -178,7 +178,7 @@ def _source(dataset: Dataset) -> Path:
 
 
 def told(dataset: Dataset) -> dict[str, Any]:
-    """How a dataset was made, for a person to read: its facts without what is only for the machine."""
+    """Return how a dataset was created, for people: its record without machine-only facts."""
     return {key: value for key, value in dataset.made.items() if key not in ("replay", "source_sha256")} | {
         "sha256": dataset.sha256
     }

@@ -1,4 +1,4 @@
-"""Why a text is no JSON, in words: Chinese quotation marks, Python's way of writing, a comma too few."""
+"""Explains in words why a text is not valid JSON: Chinese quotation marks, Python syntax, a missing comma."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _BY_MESSAGE = (
 
 
 def reason(error: Exception, text: str = "", at: int = 0) -> Text:
-    """What is wrong with a text that is no JSON; `at` is where in it the value begins."""
+    """Return what is wrong with a text that is not JSON; `at` is the offset where the value begins."""
     if isinstance(error, RecursionError):
         return Text("嵌套太深", "nested too deeply")
     place = getattr(error, "pos", at)

@@ -1,7 +1,7 @@
 """Chat logs as conversations: who said what and when, from tables, exports and texts, in the order of their lines.
 
-What one speaker says in a row is joined, a pause ends a conversation, and what is no text is left out. How a log's
-messages are found is for `chatlog_records` and `chatlog_text`.
+Consecutive messages of one speaker are joined, a pause ends a conversation, and messages without text are omitted.
+`chatlog_records` and `chatlog_text` find the messages of a log.
 """
 
 import re
@@ -18,7 +18,7 @@ from core.data.files.notes import Notes
 from core.data.row import Row
 
 ME = "我"
-# Of one conversation; a log without any time goes on for ever.
+# Messages per conversation: a log without timestamps would otherwise never end.
 MOST_MESSAGES = 200
 MOST_ROOMS = 1000
 _NOTICE = re.compile(
@@ -33,9 +33,9 @@ _NOTICE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a log: in seconds when it was sent (None: not known), in which room, whether by the log's owner.
+    """One message of a log: its time in seconds (None: unknown), its room, and whether the owner of the log sent it.
 
-    One without a text was a picture or a notice.
+    A message without text was a picture or a notice.
     """
 
     speaker: str
@@ -46,14 +46,14 @@ class Message:
 
 
 def speakers(messages: Iterable[Message]) -> list[tuple[str, int]]:
-    """Who speaks in messages and how often, the log's owner first."""
+    """Return the speakers with their number of messages, the owner of the log first."""
     counts = Counter(message.speaker for message in messages if message.speaker)
     own = {message.speaker for message in messages if message.own}
     return sorted(counts.items(), key=lambda entry: (entry[0] not in own, -entry[1]))
 
 
 def guessed_speaker(messages: list[Message]) -> str | None:
-    """Who is the assistant, as far as can be told: the log's owner, else who answers the first one."""
+    """Guess who is the assistant: the owner of the log, else a role that answers, else the second speaker."""
     own = next((message.speaker for message in messages if message.own), None)
     if own:
         return own
@@ -65,7 +65,7 @@ def guessed_speaker(messages: list[Message]) -> str | None:
 
 
 def conversations(messages: Iterable[Message], speaker: str, choices: Choices, notes: Notes) -> Iterator[Row]:
-    """The conversations of a log in which `speaker` answers."""
+    """Yield the conversations of a log in which `speaker` answers."""
     mask = Mask() if choices.mask or (choices.mask is None and not has_role(speaker)) else None
     open_: dict[str, list[Message]] = {}
     for message in messages:
@@ -91,12 +91,12 @@ def _paused(before: Message, after: Message, hours: float) -> bool:
 
 
 def _full(held: list[Message], message: Message, speaker: str) -> bool:
-    """Whether a conversation is long enough to end before somebody asks again."""
+    """Return whether a conversation is long enough to end before the next question."""
     return len(held) >= MOST_MESSAGES and held[-1].speaker == speaker and message.speaker != speaker
 
 
 def _row(held: list[Message], speaker: str, mask: Mask | None, notes: Notes) -> Iterator[Row]:
-    """The row of a conversation's messages; none where the speaker answers nobody."""
+    """Yield the row of a conversation's messages; nothing if the speaker answers nobody."""
     turns: list[dict[str, str]] = []
     asked: list[str] = []
     answered: list[str] = []
@@ -112,7 +112,7 @@ def _row(held: list[Message], speaker: str, mask: Mask | None, notes: Notes) -> 
         if is_system(message.speaker):
             continue
         if message.speaker == speaker:
-            # What the assistant says before anybody asks answers nothing.
+            # Messages of the assistant before the first question are not answers.
             if asked:
                 answered.append(message.text)
         else:
@@ -135,12 +135,12 @@ def _row(held: list[Message], speaker: str, mask: Mask | None, notes: Notes) -> 
 
 
 def told(found: list[tuple[str, int]], separator: str = "、") -> str:
-    """Speakers with their counts, for a sentence."""
+    """Format speakers with their counts for a sentence."""
     return showable(separator.join(f"{name[:40]} ({count})" for name, count in found[:12]))
 
 
 def number_of(value: Any) -> float | None:
-    """A moment that is written as a number of seconds or milliseconds."""
+    """Convert a timestamp in seconds, milliseconds or microseconds to seconds."""
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""The messages of a chat log that is a table or JSON: which column is who, what and when, found by its name.
+"""Messages of a chat log in a table or JSON: columns for speaker, text and time are found by their names.
 
-Exports of WeChat, Telegram, QQ and Discord, and any table with a speaker, a text and a time.
+Reads exports of WeChat, Telegram, QQ and Discord, and any table with a speaker, a text and a time.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ _TIME = (
 _OWN = "issender issend isself fromme isme isfromme isown 是否自己 是否发送".split()
 _KIND = "typename msgtype messagetype type 类型 消息类型".split()
 _ROOM = "roomname room chat chatid chatname conversationid sessionid group groupname channel threadid 群 群聊 会话 频道".split()
-# By what each column holds, for people.
+# Column names by role, also used for the documentation.
 COLUMNS = {"who": _SPEAKER, "what": _TEXT, "when": _TIME, "own": _OWN, "kind": _KIND, "room": _ROOM}
 _TEXT_KINDS = frozenset(("", "文本", "文字", "text", "1", "message", "default", "reply", "txt", "文本消息"))
 _LONG = 400
@@ -33,7 +33,7 @@ _LONG = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogColumns:
-    """Which columns of a log hold what."""
+    """The columns of a log by role."""
 
     text: str
     speaker: str | None
@@ -44,7 +44,7 @@ class LogColumns:
 
 
 def log_columns(head: list[Any]) -> LogColumns | None:
-    """The columns of a chat log's first records; None where they are none."""
+    """Return the columns of a chat log from its first records; None if they are not a chat log."""
     records = [record for record in head if isinstance(record, dict)]
     if not records or layout_of(records[0]).is_qa:
         return None
@@ -58,7 +58,7 @@ def log_columns(head: list[Any]) -> LogColumns | None:
     said = [message for record in records if (message := message_of(record, found)) and message.text]
     if own is None:
         names = Counter(message.speaker for message in said)
-        # Articles have an author, a date and a text, too: theirs are long, and each writes one.
+        # Articles also have an author, a date and a text, but their texts are long and authors rarely repeat.
         again = sum(count for count in names.values() if count > 1)
         if len(names) < 2 or again < 0.5 * len(said) or {plain_name(key) for key in keys} & {"title", "标题", "url"}:
             return None
@@ -70,7 +70,7 @@ def log_columns(head: list[Any]) -> LogColumns | None:
 
 
 def message_of(record: dict[str, Any], columns: LogColumns) -> Message:
-    """One record of a log as a message; one of another kind than text has none."""
+    """Convert a record to a message; it has no text if it is not a text message."""
     own = columns.own is not None and str(record.get(columns.own)).strip().lower() in ("1", "1.0", "true", "是", "yes")
     speaker = _name(record.get(columns.speaker)) if columns.speaker else ""
     if columns.own and not speaker:
@@ -84,7 +84,7 @@ def message_of(record: dict[str, Any], columns: LogColumns) -> Message:
 
 
 def nested(record: Any) -> list[list[dict[str, Any]]]:
-    """The lists of messages that one object of an export holds, chat by chat; empty where it holds none."""
+    """Return the lists of messages in an export object, one per chat; empty if there are none."""
     if not isinstance(record, dict):
         return []
     held = record.get("messages")
@@ -98,7 +98,7 @@ def nested(record: Any) -> list[list[dict[str, Any]]]:
 
 
 def records_of(record: Any) -> Iterator[dict[str, Any]]:
-    """The records of a log's messages: itself, or those that it holds."""
+    """Yield the message records: those nested in the record, else the record itself."""
     inner = nested(record)
     if inner:
         for messages in inner:
@@ -119,7 +119,7 @@ def _name(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """The text of a message; Telegram writes links and such as objects among strings."""
+    """Return the text of a message; Telegram mixes strings with objects for links and the like."""
     if isinstance(value, list):
         return "".join(_text(part) for part in value)
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""The messages of a chat log that is a text: WeChat, QQ, Telegram, WhatsApp, Discord, or only named speakers.
+"""Messages of a chat log in plain text: WeChat, QQ, Telegram, WhatsApp, Discord, or only "name: text".
 
-`style_of` looks at the beginning; prose has none.
+`style_of` inspects the beginning; for prose it returns None.
 """
 
 import re
@@ -21,7 +21,7 @@ _STAMP = rf"[\[【(]?({_MOMENT})[\]】)]?"
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the first line of a message looks: which group is the moment, the name, the text (0: none)."""
+    """The first line of a message: the group numbers of the time, the speaker and the text (0: none)."""
 
     name: str
     line: re.Pattern[str]
@@ -42,7 +42,7 @@ STYLES = (
 )
 # 小明：在吗
 SPOKEN = Style("spoken", re.compile(r"[ \t]*([^\s:：,，。.!！?？;；\"“”'（）()\[\]{}#*]{1,16}(?: [^\s:：,，。.!！?？]{1,16})?)[ \t]*[:：][ \t]*(\S.*)"), 0, 1, 2)  # fmt: skip
-# How each looks, for people.
+# An example of each style, for the documentation.
 SHOWN = {
     "stamped": "[2025/1/2 10:00] 小明: 在吗",
     "named": "小明 [2025-01-02 10:00]: 在吗",
@@ -58,7 +58,7 @@ _FORMATS = (
 
 
 def style_of(text: str) -> Style | None:
-    """How the messages of a text are written; None where it is no log."""
+    """Return the style of a text's messages; None if it is not a chat log."""
     lines = [line for line in text.split("\n")[:400] if line.strip()]
     if len(lines) < 2:
         return None
@@ -84,7 +84,7 @@ def style_of(text: str) -> Style | None:
 
 
 def messages(lines: Iterable[str], style: Style) -> Iterator[Message]:
-    """The messages of a log's lines; what stands before the first one is its heading."""
+    """Yield the messages of a log; lines before the first message are a heading and are skipped."""
     speaker, moment, held = "", None, []
     for line in lines:
         bare = line.strip("\r\n \t\u200e\ufeff")
@@ -102,7 +102,7 @@ def messages(lines: Iterable[str], style: Style) -> Iterator[Message]:
 
 
 def when(text: str) -> float | None:
-    """A moment as a person or a program writes it, in seconds; None where it cannot be told."""
+    """Parse a time written by a person or a program into seconds; None if it is not understood."""
     afternoon = re.search(r"下午|晚上|[Pp]\.?[Mm]", text)
     plain = re.sub(
         r"上午|下午|凌晨|晚上|中午|早上|[AaPp]\.?[Mm]\.?|[,，]|(?<=:\d\d)\.\d+|Z\Z|[+-]\d\d:?\d\d\Z", " ", text
@@ -123,5 +123,5 @@ def when(text: str) -> float | None:
 
 
 def _name(text: str) -> str:
-    """A speaker's name without the account that stands behind it."""
+    """Return a speaker's name without the account that follows it."""
     return _ACCOUNT.sub("", text.strip()) or text.strip()

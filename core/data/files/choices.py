@@ -1,4 +1,4 @@
-"""What can be chosen about a file that is imported, beside its format and columns."""
+"""Options for importing a file, besides its format and columns."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -7,16 +7,16 @@ from core.ground.errors import BadInput
 
 Thinking = Literal["keep", "drop"]
 Bad = Literal["drop", "keep"]
-# Of a chat log: a pause of so many hours ends a conversation.
+# A pause of this many hours ends a conversation of a chat log.
 PAUSE_HOURS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What becomes of the fields that leave a choice; the usual is what a careful person would choose.
+    """How to handle fields that allow a choice; the defaults are those a careful user would choose.
 
-    `speaker`: who of a chat log, or of roles that nobody knows, is the assistant. `sheets`: of a workbook, by name;
-    none: the first that holds anything. `mask` without a choice: on for logs of people, off for all else.
+    `speaker`: who is the assistant, in a chat log or among unknown roles. `sheets`: sheets of a workbook by name; if
+    empty, the first one with content. `mask`: if None, on for logs of people and off for everything else.
     """
 
     thinking: Thinking = "keep"
@@ -28,7 +28,7 @@ class Choices:
     sheets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise BadInput for a pause that cannot be."""
+        """Raise BadInput for an invalid pause."""
         if not 0 < self.pause_hours <= 24 * 365:
             raise BadInput(
                 f"停顿 {self.pause_hours} 小时不可用：要大于 0，不超过一年",
@@ -37,10 +37,10 @@ class Choices:
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Choices":
-        """The choices that `facts` keeps of them."""
+        """Restore the choices from `facts`."""
         return cls(**{**facts, "sheets": tuple(facts.get("sheets", ()))})
 
     def facts(self) -> dict[str, Any]:
-        """Those that are not the usual ones, to be kept with the dataset."""
+        """Return the choices that differ from the defaults, to be recorded with the dataset."""
         usual = asdict(Choices())
         return {name: value for name, value in asdict(self).items() if value != usual[name]}

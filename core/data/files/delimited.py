@@ -1,4 +1,4 @@
-"""CSV and its kin as records, whatever separates and quotes the cells."""
+"""CSV and similar files as records, with any delimiter and quote character."""
 
 import csv
 import re
@@ -14,13 +14,13 @@ from core.ground.figures import size
 from core.ground.text import Text
 
 _DELIMITERS = (",", "\t", ";", "|", "，", "；", "^", "~", "\x01", "¦")
-# Of more than one character: read as one that no text holds.
+# Delimiters of several characters are replaced by one character that no text contains.
 _LONG_DELIMITERS = ("||", "|||", "::", "\\t", "<sep>", "@@", "##", "&&", "~~", "^^")
 _STAND_IN = "\x1f"
 
 
 def delimited_records(text: TextIO, delimiter: str | None, table: Table) -> Iterator[Any]:
-    """Each row of a CSV or TSV as column → cell; what separates and quotes is found from the first lines."""
+    """Yield each row of a CSV or TSV as column → cell; delimiter and quote are detected from the first lines."""
     csv.field_size_limit(MOST_CHARACTERS)
     lines = _bounded_lines(text)
     head = [line for _, line in zip(range(20), lines, strict=False)]
@@ -30,7 +30,7 @@ def delimited_records(text: TextIO, delimiter: str | None, table: Table) -> Iter
     quote = _quote(head)
     lines = chain(head, lines)
     if quote == '"' and any('\\"' in line for line in head) and not any('\\""' in line for line in head):
-        # A quote within a cell is written as \" rather than "".
+        # Quotes within a cell are written as \" instead of "".
         lines, head = (line.replace('\\"', '""') for line in lines), [line.replace('\\"', '""') for line in head]
     found = delimiter or _delimiter(head, quote)
     if len(found) > 1:
@@ -67,7 +67,7 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[Any]:
 
 
 def _quote(head: list[str]) -> str:
-    """What cells are quoted with: the double quote, unless the cells of most lines begin and end with a single one."""
+    """Return the quote character: double, unless most lines have cells in single quotes."""
     text = "".join(head)
     single = len(re.findall(r"(?:^|[,;\t|])'[^'\n]*'(?=[,;\t|]|\r?$)", text, re.MULTILINE))
     double = len(re.findall(r"(?:^|[,;\t|])\"", text, re.MULTILINE))
@@ -75,7 +75,7 @@ def _quote(head: list[str]) -> str:
 
 
 def _delimiter(head: list[str], quote: str) -> str:
-    """What splits the first lines into the same number of columns, the most of them."""
+    """Return the delimiter that splits the first lines into the most columns of equal number."""
     best, most = ",", 1.0
     for candidate in (*_DELIMITERS, *_LONG_DELIMITERS):
         lines = [line.replace(candidate, _STAND_IN) for line in head] if len(candidate) > 1 else head
@@ -87,7 +87,7 @@ def _delimiter(head: list[str], quote: str) -> str:
         if not widths:
             continue
         width, count = Counter(widths).most_common(1)[0]
-        # A title stands above the header, and the last row may be cut off where the head ends.
+        # A title may precede the header, and the last row may be truncated where the head ends.
         if width > 1 and count >= 0.6 * len(widths) and width + 0.5 * (len(candidate) > 1) > most:
             best, most = candidate, width + 0.5 * (len(candidate) > 1)
     return best

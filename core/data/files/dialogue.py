@@ -1,14 +1,14 @@
-"""A dialogue that is written as text, whatever holds it: 问/答, Q/A, ### Human, Human:, <|im_start|>, [INST], MOSS and
-their kin. `recognise` takes the turns out of one text; prose stays prose.
+"""Dialogues written as text: 问/答, Q/A, ### Human, Human:, <|im_start|>, [INST], MOSS and similar.
 
-Knows nothing of files and rows: what a text stands in is for `source` and `shapes`.
+`recognise` extracts the turns of a text; prose is left alone. Knows nothing about files and rows: `source` and `shapes`
+do.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-# A turn longer than this is no turn of a dialogue, however the text begins.
+# A longer turn is not a turn of a dialogue, however the text begins.
 MOST_TURN = 20_000
 MOST_PREFACE = 1500
 _ASK_WORDS = (
@@ -18,7 +18,7 @@ _ANSWER_WORDS = (
     "assistant answer response reply chatgpt gpt chatbot bot ai moss model output a 答案 回答 答复 回复 答 助手 客服 机器人 助理"
 ).split()
 _SYSTEM_WORDS = ("system", "系统", "context", "input")
-# Of these each question stands for itself; the others go on with a conversation.
+# With these words each question stands alone; with others it continues a conversation.
 _SINGLE = {"q", "a", "question", "answer", "问", "答", "问题", "提问", "回答", "答案", "答复", "咨询"}
 _ROLES = {
     **dict.fromkeys(_ASK_WORDS, "user"),
@@ -38,7 +38,7 @@ _COLON = r"[:：]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A way of writing a dialogue: what marks the beginning of a turn (the role in group 1), and what ends one."""
+    """A way to write a dialogue: the pattern that begins a turn (role in group 1) and the one that ends it."""
 
     name: str
     mark: re.Pattern[str]
@@ -49,7 +49,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialogue:
-    """The turns of a text: (system, user or assistant; what is said), and in which family they were written."""
+    """The turns of a text as (system, user or assistant; text), and the family they were written in."""
 
     family: str
     turns: tuple[tuple[str, str], ...]
@@ -93,12 +93,12 @@ _INST = re.compile(r"(?:<s>\s*)?\[INST\]\s*(?:<<SYS>>\s*(.*?)\s*<</SYS>>\s*)?(.*
 _HEADING = re.compile(r"(?:^|(?<=\n))(#{1,6})[ \t]+(?:\d+[.、][ \t]*)?([^\n]*)(?:\n|$)")
 _OPTION = re.compile(r"(?:^|(?<=\n))[ \t]*[BCbc][ \t]*[:：.、]")
 _RULE = re.compile(r"[ \t]*(?:[-=*_]{3,}|#{3,})[ \t]*")
-# What any family's mark holds: a text without these is none, and is not searched eleven times.
+# A prefilter of characters that every family contains: a text without them is not searched eleven times.
 _ANY = re.compile(rf"<[|｜]|\[INST\]|<start_of_turn>|<reserved_|<human>|<user>|[#【\[「]|{_COLON}", re.IGNORECASE)
 
 
 def recognise(text: str) -> Dialogue | None:
-    """The turns of a text that is a dialogue; None for prose."""
+    """Return the turns of a text that is a dialogue; None for prose."""
     if not _ANY.search(text):
         return None
     if "[INST]" in text:
@@ -111,9 +111,9 @@ def recognise(text: str) -> Dialogue | None:
 
 
 def dialogues(lines: Iterable[str], family: str, single: bool, apart: bool) -> Iterator[Dialogue | str]:
-    """The dialogues of a file of many, a line at a time: each as it ends, or the text of one that is none.
+    """Yield the dialogues of a file, read line by line, or the text of a part that is not a dialogue.
 
-    `single`: each question stands for itself; `apart`: an empty line before a question ends a conversation.
+    `single`: each question stands alone; `apart`: an empty line before a question ends a conversation.
     """
     mark = next((known.mark for known in FAMILIES if known.name == family), None)
     held: list[str] = []
@@ -140,7 +140,7 @@ def dialogues(lines: Iterable[str], family: str, single: bool, apart: bool) -> I
 
 
 def layout_of(text: str) -> tuple[str, bool, bool] | None:
-    """How the beginning of a file of dialogues is laid out, for `dialogues`; None where it is prose."""
+    """Return the layout of a file of dialogues from its beginning, as arguments of `dialogues`; None for prose."""
     found = recognise(text)
     if found is None:
         return None
@@ -158,7 +158,7 @@ def layout_of(text: str) -> tuple[str, bool, bool] | None:
 
 
 def _role_of(line: str, mark: re.Pattern[str] | None) -> str | None:
-    """Whose turn begins with a line; None for one that goes on with a turn."""
+    """Return the role whose turn begins with a line; None if the line continues a turn."""
     if mark is None:
         return "user" if _HEADING.match(line) else None
     match = mark.match(line)
@@ -173,7 +173,7 @@ def _of_family(text: str, family: Family) -> Dialogue | None:
     if len(preface) > (MOST_PREFACE if family.tokens else min(MOST_PREFACE, max(200, len(text) // 3))):
         return None
     if family.name in ("names", "inline") and _OPTION.search(text) and {_plain(m[1]) for m in marks} & {"a"}:
-        # A: … B: … C: … are the choices of a question.
+        # A: … B: … C: … are the options of a question.
         return None
     if family.name == "inline" and (preface or _ROLES[_plain(marks[0][1])] != "user"):
         if not all(match[1].isupper() and len(match[1]) > 1 for match in marks):
@@ -196,7 +196,7 @@ def _of_family(text: str, family: Family) -> Dialogue | None:
 
 
 def _sound(name: str, turns: list[tuple[str, str]]) -> Dialogue | None:
-    """A dialogue of turns that take each other's place as those of one do; None for anything else."""
+    """Return a dialogue if the turns alternate as in one; None otherwise."""
     roles = [role for role, _ in turns if role != "system"]
     asks, answers = roles.count("user"), roles.count("assistant")
     changes = sum(a == "user" and b == "assistant" for a, b in zip(roles, roles[1:], strict=False))
@@ -217,7 +217,7 @@ def _llama2(text: str) -> Dialogue | None:
 
 
 def _headings(text: str) -> Dialogue | None:
-    """Headings that ask, each with its answer below."""
+    """Headings that are questions, each with its answer below."""
     marks = list(_HEADING.finditer(text))
     asking = [match for match in marks if match[2].strip().rstrip("*").endswith(("?", "？"))]
     if not asking:
@@ -237,7 +237,7 @@ def _headings(text: str) -> Dialogue | None:
 
 
 def _ended(text: str) -> str:
-    """A turn without the tokens that end it."""
+    """Return a turn without the tokens that end it."""
     text = text.strip()
     while (shorter := _ENDS.sub("", text)) != text:
         text = shorter.strip()

@@ -1,6 +1,7 @@
 """Documents as plain text: txt, md, PDF, Word (docx), HTML, or a zip of them. Knows nothing of training.
 
-A document that cannot be read is told with its reason; an archive that reaches out of itself is refused whole.
+A document that cannot be read is returned with the reason. An archive is refused entirely if a member points outside
+it, or if it unpacks to too much.
 """
 
 import io
@@ -28,9 +29,9 @@ _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A document's name and its text in pages (one, where it has none); or why it could not be read.
+    """A document's name and its text in pages (one if it has no pages), or why it could not be read.
 
-    `done` is the share of its file that has been read with it.
+    `done` is the share of the file read so far.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Document:
 
 
 def documents(path: Path) -> Iterator[Document]:
-    """The documents of a file: one, or all that a zip holds. Raises BadInput for what is no document at all."""
+    """Yield the documents of a file: one, or all in a zip. Raises BadInput if it is not a document."""
     if not path.is_file():
         raise BadInput(f"没有文件 {path}：请检查路径", f"file not found: {path}; check the path")
     kind = path.suffix.lower().lstrip(".")
@@ -75,7 +76,7 @@ def _archived(path: Path) -> Iterator[Document]:
         for number, member in enumerate(members):
             name, done = _name(member), (number + 1) / len(members)
             inside = PurePosixPath(name)
-            # What a system puts into archives beside the documents.
+            # Files that the operating system adds to archives.
             if inside.name.startswith(".") or "__MACOSX" in inside.parts:
                 continue
             kind = inside.suffix.lower().lstrip(".")
@@ -83,7 +84,7 @@ def _archived(path: Path) -> Iterator[Document]:
                 why = Text("加了密", "it is encrypted") if member.flag_bits & 1 else Text("不支持这种文件", "not read")
                 yield Document(name=name, reason=why, done=done)
                 continue
-            # Under a name of ours: its own never becomes a path.
+            # Extract under a generated name: the member's own name never becomes a path.
             target = Path(directory) / f"{number}.{kind}"
             try:
                 with archive.open(member) as packed, target.open("wb") as file:
@@ -97,7 +98,7 @@ def _archived(path: Path) -> Iterator[Document]:
 
 
 def _name(member: zipfile.ZipInfo) -> str:
-    """A member's name; Chinese Windows writes it in GB18030 without saying so."""
+    """Return the name of a member; Chinese Windows writes it in GB18030 without saying so."""
     if member.flag_bits & 0x800:
         return member.filename
     try:
@@ -144,11 +145,11 @@ def _pdf(path: Path) -> list[str]:
 
 
 def _docx(path: Path) -> list[str]:
-    """The paragraphs of a Word document, those of tables included; read without building the tree."""
+    """Return the paragraphs of a Word document, including tables, without building the XML tree."""
     check_archive(path)
     with zipfile.ZipFile(path) as archive:
         data = archive.open("word/document.xml")
-        # A type definition is what entity bombs are made of; Word writes none.
+        # Entity bombs need a document type definition; Word never writes one.
         head = data.read(4096)
         if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
             raise BadInput("Word 文件里有实体定义，不予打开", "the Word file defines XML entities and was not opened")
@@ -167,7 +168,7 @@ def _docx(path: Path) -> list[str]:
 
 
 class _Joined(io.RawIOBase):
-    """A stream whose beginning was read already."""
+    """A stream whose beginning has already been read."""
 
     def __init__(self, head: bytes, rest: zipfile.ZipExtFile) -> None:
         self.head, self.rest = head, rest

@@ -1,6 +1,7 @@
-"""Which encoding a text file has, found without holding the file: UTF-8, UTF-16 and UTF-32, GB18030, Windows-1252.
+"""Detects the encoding of a text file without loading it: UTF-8, UTF-16, UTF-32, GB18030, Windows-1252.
 
-A file that is UTF-8 but for a few broken bytes is read as UTF-8; the rows that hold them are then told one by one.
+A file that is UTF-8 except for a few broken bytes is read as UTF-8; the rows that contain them are reported
+individually.
 """
 
 import codecs
@@ -17,14 +18,17 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Small enough to be used again by the allocator: a third quicker than one of some megabytes.
+# Small enough for the allocator to reuse: a third faster than chunks of several megabytes.
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Python's name of an encoding, and how bytes that do not fit are met: `strict`, or kept as halves to be told. Of one
-    that is not `sure` only the beginning was looked at."""
+    """Python's name of an encoding and its error handler.
+
+    `errors` is `strict`, or keeps broken bytes as surrogates so that they can be reported. If not `sure`, only the
+    beginning was checked.
+    """
 
     name: str
     errors: str = "strict"
@@ -36,9 +40,9 @@ class Encoding:
 
 
 def encoding_of(path: Path, whole: bool = True) -> Encoding:
-    """The encoding of the text file at `path`; reads it once through. Raises BadInput where none fits.
+    """Detect the encoding of the text file at `path` by reading it once. Raises BadInput if none fits.
 
-    Without `whole`, UTF-8 is said by the beginning alone, for a reader that notices where it is none.
+    Without `whole`, UTF-8 is decided by the beginning only, for a reader that detects errors later.
     """
     with path.open("rb") as file:
         head = file.read(65536)
@@ -61,12 +65,12 @@ def encoding_of(path: Path, whole: bool = True) -> Encoding:
 
 
 def showable(text: str) -> str:
-    """`text` with halves of characters, which can be neither written nor shown, as their escapes: `\\ud83d`."""
+    """Return `text` with lone surrogates, which can be neither written nor shown, as escapes: `\\ud83d`."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _unmarked_utf16(head: bytes) -> str | None:
-    """UTF-16 without a mark shows itself by the zeros of its ASCII characters: all at odd places, or all at even ones."""
+    """Detect UTF-16 without a BOM by the zero bytes of ASCII characters, all at odd or all at even offsets."""
     if len(head) < 4 or len(head) % 2 and len(head) < 65536:
         return None
     even, odd = head[0::2].count(0), head[1::2].count(0)
@@ -97,7 +101,7 @@ def _begins_as_utf8(head: bytes) -> bool:
 
 
 def _nearly_utf8(head: bytes) -> bool:
-    """Whether a text is UTF-8 with a few broken bytes: at least twenty whole characters for each that is not."""
+    """Return whether a text is UTF-8 with a few broken bytes: more than twenty valid characters per broken byte."""
     decoded = head.decode("utf-8", errors="surrogateescape")
     broken = sum("\udc80" <= character <= "\udcff" for character in decoded)
     whole = sum(ord(character) > 0x7F for character in decoded) - broken

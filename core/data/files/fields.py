@@ -1,7 +1,7 @@
-"""Which of a record's fields is what, found by its name: question and answer, thinking, weights, labels, tags and all.
+"""Finds the role of each field of a record by its name: question, answer, thinking, weights, labels, tags and others.
 
-Every name that other people's files are known to use stands in KNOWN with what becomes of the field. What a field's
-value means is for `shapes` and `messages`.
+KNOWN lists every name known from other people's files, with how the field is used. `shapes` and `messages` interpret
+the values.
 """
 
 import re
@@ -26,7 +26,7 @@ TEXT = ("text", "content")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A kind of field: the names it goes by (without case, spaces and marks), and what becomes of it."""
+    """A kind of field: its names (without case, spaces and punctuation), and how it is used."""
 
     names: frozenset[str]
     becomes: Text
@@ -79,10 +79,11 @@ KNOWN = {
         "不需要", "not needed"),
 }  # fmt: skip
 _BY_NAME = {name: kind for kind in reversed(KNOWN) for name in KNOWN[kind].names}
-# What a longer name may hold, and what it then must not hold: 标准问题, user_query, but no 问题编号 and no answer_time.
+# Parts that a longer name may contain, and parts that it must not: 标准问题 and user_query match, 问题编号 and answer_time do
+# not.
 _QUESTION_PARTS = ("question", "query", "prompt", "instruction", "问题", "提问", "问句", "题目", "问法")
 _ANSWER_PARTS = ("answer", "response", "reply", "completion", "output", "答案", "回答", "回复", "答复", "应答", "解答")
-# Words of Latin letters stand alone, so that "guide" holds no "id"; Chinese ones do not.
+# Latin words must match as a word, so that "guide" does not contain "id"; Chinese ones need not.
 _NOT_WORDS = frozenset(
     "id ids type time date count score len length num number token tokens lang source tag category status url by similar "
     "negative reject worse bad wrong".split()
@@ -92,7 +93,7 @@ _WORDS_OF = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def plain_name(key: Any) -> str:
-    """A column's or role's name without case, spaces and marks."""
+    """Return the name of a column or role without case, spaces and punctuation."""
     return _plain(key) if isinstance(key, str) else _plain(str(key))
 
 
@@ -102,20 +103,22 @@ def _plain(key: str) -> str:
 
 
 def column(record: Iterable[Any], names: Iterable[str]) -> str | None:
-    """The first of `names` that a record has as a column, as it is spelled there."""
+    """Return the record's column for the first matching name in `names`, in its own spelling."""
     spelled = {plain_name(key): key for key in record if key is not None}
     return next((spelled[name] for name in names if name in spelled), None)
 
 
 def kind_of(key: Any) -> str | None:
-    """Which of KNOWN a name is; None for one that nobody knows."""
+    """Return the key of KNOWN for a name; None if it is unknown."""
     return _BY_NAME.get(plain_name(key))
 
 
 @dataclass(slots=True)
 class Layout:
-    """Which of a record's keys holds what. `others` are not used; `preference`: it holds two answers; `wrapped`: what it
-    is about may be in one object of its own."""
+    """The keys of a record by role.
+
+    `others` are not used; `preference`: the record has two answers; `wrapped`: its content may be in a nested object.
+    """
 
     question: str | None = None
     answer: str | None = None
@@ -141,7 +144,7 @@ class Layout:
 
 
 def layout_of(keys: Iterable[Any]) -> Layout:
-    """What the keys of a record hold, by their names."""
+    """Return the role of each key of a record, by name."""
     keys = [key for key in keys if key is not None and str(key).strip()]
     found = Layout(
         question=column(keys, QUESTION),
@@ -169,19 +172,19 @@ def layout_of(keys: Iterable[Any]) -> Layout:
 
 
 def not_used(keys: Iterable[Any], used: Iterable[str | None]) -> tuple[str, ...]:
-    """The keys that are neither used nor known to be of no need."""
+    """Return the keys that are neither used nor known to be irrelevant."""
     taken = set(used)
     return tuple(key for key in keys if key not in taken and kind_of(key) not in ("id", "tag"))
 
 
 def _by_part(keys: list[str], parts: tuple[str, ...], other: str | None) -> str | None:
-    """The key whose name holds one of `parts` and nothing that makes it something else; the standard one of several."""
+    """Return the key whose name contains one of `parts` and no excluding part; of several, the standard one."""
     held = [key for key in keys if key != other and kind_of(key) is None and any(p in plain_name(key) for p in parts)]
     held = [key for key in held if not _is_about(key)]
     return next((key for key in held if "标准" in key or "standard" in key.lower()), held[0] if held else None)
 
 
 def _is_about(key: str) -> bool:
-    """Whether a name is of something about a question or an answer rather than of itself."""
+    """Return whether a name describes an attribute of a question or answer, such as its id or time."""
     words = {word.lower() for word in _WORDS_OF.findall(key)}
     return bool(words & _NOT_WORDS) or any(part in key for part in _NOT_PARTS)

@@ -39,18 +39,19 @@ from core.ground.text import Text
 
 FORMATS = ("xtuner", "openai", "sharegpt", "alpaca", "text", "qa", "dialogue", "log")
 LOOKED_AT = 50
-# Of a log, to know its speakers.
+# Messages of a log read to find its speakers.
 LOOKED_AT_MESSAGES = 2000
-# A record's number; the line of its row, or the record itself where it is none; its row; what was done, or why it is none.
+# A record's number; the line of its row, or the record itself if unusable; its row; how the row was fixed, or why it is
+# unusable.
 Result = tuple[int, Any, Row | None, Text | None]
 
 
 class LateLoss(Exception):
-    """A row says whether it is trained on, after rows that did not: all must say it, so the file is read again."""
+    """A row says whether it is trained on after rows that did not: all must say so, so the file is read again."""
 
 
 def check_format(name: str) -> None:
-    """Raise BadInput for a format that we do not know."""
+    """Raise BadInput for an unknown format."""
     if name not in ("auto", *FORMATS):
         raise BadInput(
             f"不认识的格式 {name}：可用 auto、{'、'.join(FORMATS)}",
@@ -59,7 +60,7 @@ def check_format(name: str) -> None:
 
 
 def chosen_format(source: Source, head: list[Any], format_: str = "auto", columns: Columns | None = None) -> str:
-    """The format to read a file in. Raises BadInput where it is to be found and cannot be."""
+    """Return the format to read a file in. Raises BadInput if it has to be detected and cannot be."""
     if not head:
         raise BadInput(f"{source.path.name} 里没有数据", f"{source.path.name} contains no data")
     if columns is not None:
@@ -87,7 +88,7 @@ def chosen_format(source: Source, head: list[Any], format_: str = "auto", column
 
 
 def none_usable(path: Path, count: int, first: tuple[int, Text] | None) -> BadInput:
-    """The refusal of a file of which no row can be used: the first that cannot, and why."""
+    """Return the error for a file without a usable row: the first unusable row, and why."""
     if first is None:
         return BadInput(f"{path.name} 里没有一问一答", f"{path.name} contains no question with an answer")
     number, reason = first
@@ -98,7 +99,7 @@ def none_usable(path: Path, count: int, first: tuple[int, Text] | None) -> BadIn
 
 
 def detect(records: list[Any]) -> str | None:
-    """The format that the first records have, None if it is none of ours."""
+    """Return the format of the first records; None if it is not supported."""
     if any(isinstance(record, Message) for record in records):
         return "log"
     for record in records[:LOOKED_AT]:
@@ -140,7 +141,7 @@ def _of_record(record: dict[str, Any]) -> str | None:
 
 
 def _texts(record: Any) -> Iterator[str]:
-    """The texts of a record that may be a dialogue: its text, else the longest of what is none of the known fields."""
+    """Yield the text of a record that may be a dialogue: its text field, else its longest string."""
     if isinstance(record, str):
         yield record
     if not isinstance(record, dict):
@@ -154,7 +155,7 @@ def _texts(record: Any) -> Iterator[str]:
 
 
 def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
-    """The columns of a file's first records, and which of them are question and answer, as far as can be told."""
+    """Return the columns of a file's first records, and a guess which are question and answer."""
     names = list(
         dict.fromkeys(
             key for record in head if isinstance(record, dict) for key in record if key and showable(key) == key
@@ -170,12 +171,12 @@ def guessed_columns(head: list[Any]) -> tuple[list[str], Columns | None]:
 
 
 def names_tell(names: list[str]) -> bool:
-    """Whether the names of the columns say which are question and answer; else it is a guess by their order."""
+    """Return whether column names identify question and answer; otherwise the order of the columns decides."""
     return layout_of(names).is_qa
 
 
 def log_of(head: list[Any], records: Iterable[Any]) -> tuple[list[Message], Iterator[Message]]:
-    """A log's first messages, to know its speakers by, and all of them."""
+    """Return the first messages of a log, to find its speakers, and an iterator over all of them."""
     flat = [part for record in head for part in _parts(record)]
     columns = None if any(isinstance(part, Message) for part in flat) else log_columns(flat)
     messages = _messages(chain(head, records), columns)
@@ -197,7 +198,7 @@ def _parts(record: Any) -> Iterable[Any]:
 
 
 def speaker_of(path: Path, first: list[Message], choices: Choices) -> str:
-    """Who of a log is the assistant: as chosen, or as its roles say. Raises BadInput where that is to be chosen."""
+    """Return who is the assistant of a log: as chosen or as its roles say. Raises BadInput if the user must choose."""
     found = chatlog.speakers(first)
     guess = chatlog.guessed_speaker(first)
     if choices.speaker or (guess and answers(guess)):
@@ -209,7 +210,7 @@ def speaker_of(path: Path, first: list[Message], choices: Choices) -> str:
 
 
 def log_results(messages: Iterable[Message], speaker: str, choices: Choices, notes: Notes) -> Iterator[Result]:
-    """The conversations of a log, numbered."""
+    """Yield the numbered conversations of a log."""
     for number, row in enumerate(chatlog.conversations(messages, speaker, choices, notes), 1):
         row = _stripped(row, notes) if choices.strip else row
         line, reason = written(row)
@@ -226,9 +227,9 @@ def results(
     columns: Columns | None = None,
     loss: bool = False,
 ) -> Iterator[Result]:
-    """Each record's number with its line, row and what was done to its turns; or with no row, and why it is none.
+    """Yield each record's number with its line, its row and how it was fixed; or without a row, and why it is unusable.
 
-    With `loss`, every turn says whether it is trained on. Raises LateLoss where that is needed and was not given.
+    With `loss`, every turn says whether it is trained on. Raises LateLoss if that turns out to be needed.
     """
     converters = Converters(choices, notes, columns)
     loss = loss or says_loss(head)
@@ -248,7 +249,7 @@ def results(
                 yield number, record, None, reason
                 continue
             if loss:
-                # One that did not say it would count as one that is not trained.
+                # A turn without the key would count as not trained on.
                 for turn in row["conversation"]:
                     turn.setdefault("output_with_loss", True)
                 line = line_of(row)
@@ -280,7 +281,7 @@ def _stripped(row: Row, notes: Notes) -> Row:
 
 
 def says_loss(head: list[Any]) -> bool:
-    """Whether a file says from its beginning which answers are trained on."""
+    """Return whether the beginning of a file says which answers are trained on."""
     return any(_has_loss(record) for record in head)
 
 

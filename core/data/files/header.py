@@ -1,6 +1,6 @@
-"""Where a table's header is, and its rows as records: column → cell. The header may stand below a title.
+"""Finds a table's header, which may be below a title, and yields its rows as records: column → cell.
 
-A cell that holds a spreadsheet formula is no text to train on: its row is told and left out.
+A cell with a spreadsheet formula is not training text: its row is reported and skipped.
 """
 
 import re
@@ -16,11 +16,11 @@ from core.data.files.json_records import Unreadable
 from core.data.files.values import moment_text
 from core.ground.text import Text
 
-# Among so many rows that hold anything the header is looked for.
+# The header is looked for among this many non-empty rows.
 LOOKED_AT = 10
 _LONG_HEADER = 40
-# What runs a program or fetches an address when the sheet is opened: =F(…), =A1+B1, @SUM(1), …cmd|'…'!A1. Mathematics and
-# a name after an @ are none: -sin(x), @客服(小满).
+# Formulas that run a program or fetch an address when the sheet is opened: =F(…), =A1+B1, @SUM(1), …cmd|'…'!A1.
+# Mathematics and names after @ do not match: -sin(x), @客服(小满).
 _CELL = r"\$?[A-Z]{1,3}\$?\d{1,7}"
 _FORMULA = re.compile(
     rf"""\s*(?:
@@ -36,8 +36,11 @@ _ASKS = re.compile(r"[吗呢]\Z|几|怎么|什么|如何|多少|哪|谁|为何|�
 
 @dataclass(slots=True)
 class Table:
-    """What is told while a table is read: the share that has been, 0 to 1; its sheets, and those that are not read;
-    the row of its header (0: the first), whether it has none, and how many cells are merged."""
+    """Progress and layout of a table being read.
+
+    `done` is the share read (0 to 1); then all sheets, those not read, the row of the header (0: the first), whether
+    there is none, and the number of merged cells.
+    """
 
     done: float = 0.0
     sheets: list[str] = field(default_factory=list)
@@ -48,7 +51,7 @@ class Table:
 
 
 def named(rows: Iterator[Any], table: Table) -> Iterator[Any]:
-    """Each row below the header as column → cell; Unreadable ones as they are."""
+    """Yield each row below the header as column → cell; Unreadable rows are passed on."""
     head = list(islice((row for row in rows if isinstance(row, Unreadable) or any(_filled(row))), LOOKED_AT))
     place = header_place([row for row in head if not isinstance(row, Unreadable)])
     unreadable = next((number for number, row in enumerate(head) if isinstance(row, Unreadable)), len(head))
@@ -68,7 +71,7 @@ def named(rows: Iterator[Any], table: Table) -> Iterator[Any]:
 
 
 def header_place(head: list[list[Any]]) -> int:
-    """Which of the first rows names the columns: the one with known names, else the first that is no title."""
+    """Return the index of the header row: the one with known names, else the first that is not a title."""
     for place, row in enumerate(head):
         layout = layout_of(_names(row))
         if layout.is_qa or layout.chats:
@@ -84,7 +87,7 @@ def header_place(head: list[list[Any]]) -> int:
 
 
 def headed(first: list[Any]) -> list[str]:
-    """The column names; empty where the row is of data rather than of names."""
+    """Return the column names; empty if the row contains data rather than names."""
     names = _names(first)
     filled = [name for name in names if name]
     layout = layout_of(names)
@@ -98,7 +101,7 @@ def headed(first: list[Any]) -> list[str]:
 
 
 def is_formula(cell: str) -> bool:
-    """Whether a cell's text would be run by a spreadsheet."""
+    """Return whether a spreadsheet would execute the text of a cell."""
     return cell[:1] in "=+-@\t\r " and _FORMULA.match(cell) is not None
 
 
@@ -130,7 +133,7 @@ def _names(row: list[Any]) -> list[str]:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Each column under a name of its own: one without is called by its letter, as in a spreadsheet."""
+    """Give each column a unique name; one without a name gets its letter, as in a spreadsheet."""
     found: list[str] = []
     for number, name in enumerate(names):
         name = name or _letter(number)
@@ -141,7 +144,7 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _letter(number: int) -> str:
-    """A column's letters in a spreadsheet: A, B, …, Z, AA."""
+    """Return a column's letters as in a spreadsheet: A, B, …, Z, AA."""
     return (_letter(number // 26 - 1) if number >= 26 else "") + chr(65 + number % 26)
 
 

@@ -1,6 +1,7 @@
-"""JSON and JSON lines, a record at a time: an array of any length is never held whole.
+"""JSON and JSON Lines one record at a time: an array of any length is never loaded completely.
 
-A record that is no JSON is told by its number, and the next one is found again where the file's layout shows it.
+A record that is not valid JSON is reported by its number; reading resumes at the next record if the layout shows where
+it begins.
 """
 
 import io
@@ -17,29 +18,29 @@ from core.ground.errors import BadInput
 from core.ground.figures import size
 from core.ground.text import Text
 
-# Of one record. Nobody trains on a conversation of 16 MB; a file without line ends is stopped here.
+# Characters per record. Nobody trains on a conversation of 16 MB; a file without line breaks is stopped here.
 MOST_CHARACTERS = 16 << 20
-# Of one object that holds all rows under a key, which has to be read whole.
+# Characters of an object that holds all rows under one key, which must be loaded completely.
 MOST_WRAPPED = 64 << 20
 _CHUNK = 1 << 18
 _SPACE = re.compile(r"[\s,]*")
 _TEXT_SHOWN = 20_000
 _DECODER = json.JSONDecoder(strict=False)
-# Twice as quick, and takes less: of what it takes it makes the same, to the last digit of a number.
+# Twice as fast but stricter; what it accepts, it parses identically, down to the last digit of a number.
 _STRICT = msgspec.json.Decoder()
 _ROWS = ("data", "rows", "train", "examples", "items", "records", "dataset", "instances", "conversations", "samples")
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A record that could not be read: why, and the beginning of its text."""
+    """A record that could not be read: the reason, and the beginning of its text."""
 
     reason: Text
     text: str
 
 
 def too_long(number: int) -> BadInput:
-    """The refusal of a file with a record beyond the limit."""
+    """Return the error for a record beyond the limit."""
     most = size(MOST_CHARACTERS)
     return BadInput(
         f"第 {number} 行超过 {most}：文件可能缺少换行，请检查文件",
@@ -48,10 +49,10 @@ def too_long(number: int) -> BadInput:
 
 
 def line_records(file: BinaryIO | TextIO, decode_errors: str = "strict") -> Iterator[Any]:
-    """The value of each line that is not blank, or Unreadable."""
+    """Yield the value of each non-blank line, or Unreadable."""
     number = 0
     while line := file.readline(MOST_CHARACTERS):
-        # Before it is decoded: the end of such a block may be within a character.
+        # Check before decoding: the block may end within a character.
         if len(line) >= MOST_CHARACTERS:
             raise too_long(number + 1)
         try:
@@ -74,7 +75,7 @@ def line_records(file: BinaryIO | TextIO, decode_errors: str = "strict") -> Iter
 
 
 def is_one_value(line: str) -> bool:
-    """Whether a line is a whole JSON value of its own."""
+    """Return whether a line is one complete JSON value."""
     try:
         _DECODER.decode(line.strip())
     except (ValueError, RecursionError):
@@ -83,7 +84,7 @@ def is_one_value(line: str) -> bool:
 
 
 def value_records(file: TextIO) -> Iterator[Any]:
-    """The elements of the arrays in a file, or its values one after the other; a lone object is opened for its rows."""
+    """Yield the elements of a file's arrays, or its consecutive values; a single object is searched for rows."""
     window = _Window(file)
     number, values, first = 0, 0, None
     while (character := window.next_character()) is not None:
@@ -109,7 +110,7 @@ def value_records(file: TextIO) -> Iterator[Any]:
 
 
 def opened(value: Any) -> list[Any]:
-    """The rows that one object holds under a key, as columns, or as its values; else the object alone."""
+    """Return the rows that an object holds under a key, as columns, or as its values; else the object itself."""
     if not isinstance(value, dict) or not value:
         return [value]
     lists = {key: held for key, held in value.items() if isinstance(held, list) and held}
@@ -126,7 +127,7 @@ def opened(value: Any) -> list[Any]:
 
 
 def _elements(window: "_Window", before: int) -> Iterator[Any]:
-    """The elements of an array whose bracket was read; `before` are the records that came earlier."""
+    """Yield the elements of an array whose bracket has been read; `before` is the number of earlier records."""
     number, gap = before, window.gap()
     while (character := window.next_character()) != "]":
         number += 1
@@ -142,20 +143,20 @@ def _elements(window: "_Window", before: int) -> Iterator[Any]:
 
 
 class _Window:
-    """A part of a text file that moves on; `at` is the place in it that is read next."""
+    """A sliding window over a text file; `at` is the offset of the next character to read."""
 
     def __init__(self, file: TextIO) -> None:
         self.file, self.text, self.at, self.ended = file, "", 0, False
 
     def more(self, count: int = _CHUNK) -> bool:
-        """Read on; False at the end of the file."""
+        """Read more; return False at the end of the file."""
         block = self.file.read(count)
         self.text, self.at = self.text[self.at :] + block, 0
         self.ended = not block
         return bool(block)
 
     def next_character(self) -> str | None:
-        """The next one that is no space or comma, left in place; None at the end."""
+        """Return the next character that is not a space or comma, without consuming it; None at the end."""
         while True:
             self.at = _SPACE.match(self.text, self.at).end()
             if self.at < len(self.text):
@@ -164,11 +165,11 @@ class _Window:
                 return None
 
     def give_up(self) -> None:
-        """Read no more: where the next value begins cannot be told."""
+        """Stop reading: the beginning of the next value cannot be found."""
         self.text, self.at, self.file = "", 0, io.StringIO()
 
     def gap(self) -> str:
-        """The space before the next value: what stands between two values of a file that was laid out by a program."""
+        """Return the whitespace before the next value: the separator of a file that a program laid out."""
         while True:
             start = self.at
             end = _SPACE.match(self.text, start).end()
@@ -178,11 +179,11 @@ class _Window:
                 return ""
 
     def value(self, most: int, number: int) -> Any:
-        """The next value, or Unreadable; raises BadInput where it is longer than `most` characters."""
+        """Return the next value or Unreadable. Raises BadInput if it is longer than `most` characters."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
-                # A number may go on in the next block.
+                # A number may continue in the next block.
                 if end < len(self.text) or self.ended or not self.more():
                     self.at = end
                     return value
@@ -204,11 +205,11 @@ class _Window:
                 )
                 return Unreadable(why, self.text[self.at : self.at + max(2000, min(place + 200, _TEXT_SHOWN))])
             except (RecursionError, ValueError) as error:
-                # Nested too deep, or a number of thousands of digits.
+                # Nested too deeply, or a number with thousands of digits.
                 return Unreadable(reason(error, self.text, self.at), self.text[self.at : self.at + 200])
 
     def skip_to_next(self, gap: str) -> bool:
-        """Go to where the layout shows that the next value of an array begins."""
+        """Skip to the next array element as indicated by the layout; return whether it was found."""
         if "\n" not in gap:
             return False
         start = re.compile(r",[ \t]*\r?" + re.escape(gap.lstrip(" \t\r")) + r"(?=[{\[])")

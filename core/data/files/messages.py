@@ -1,8 +1,8 @@
-"""A list of messages turned into a conversation: who asks, who answers, what else a message carries.
+"""Turns a list of messages into a conversation: who asks, who answers, and what else a message contains.
 
-Roles: user, human and what a tool returned (observation, tool) ask; assistant, gpt, bot and a call of a tool answer.
-A greeting before the first question and a last question without an answer are left out; turns of one role are joined.
-A row that was mended so says it under MENDED, which is taken off before the row is used.
+Roles: user, human and tool results (observation, tool) ask; assistant, gpt, bot and tool calls answer. A greeting
+before the first question and a last question without an answer are omitted; consecutive messages of a role are joined.
+A row that was fixed in this way says so under MENDED, which is removed before the row is used.
 """
 
 import json
@@ -27,7 +27,7 @@ _ROLES = {
     ),
     **dict.fromkeys("system developer 系统".split(), "system"),
 }
-# As the two best known formats spell them.
+# In the spelling of the two most common formats.
 _USER, _ASSISTANT = ("user", "human"), ("assistant", "gpt")
 _ROLE_KEYS = ("role", "from", "speaker", "sender")
 _CONTENT_KEYS = ("content", "value", "text", "message")
@@ -44,13 +44,13 @@ Said = tuple[str, str, bool | None]
 
 
 class Messages:
-    """Turns lists of messages into rows as `choices` says; what is noticed goes into `notes`."""
+    """Turns lists of messages into rows according to `choices`; notices go to `notes`."""
 
     def __init__(self, choices: Choices, notes: Notes) -> None:
         self.choices, self.notes = choices, notes
 
     def conversation(self, messages: list[Any], system: str) -> Row:
-        """The row of a list of messages, `system` before them. Raises Unusable where there is none."""
+        """Return the row of a list of messages with a `system` prompt. Raises Unusable if there is none."""
         usual = _in_turn(messages, system)
         if usual:
             return {"conversation": usual}
@@ -70,7 +70,7 @@ class Messages:
                 elif who == "system":
                     system = f"{system}\n{content}" if system else content
                 elif not turns and not asked:
-                    # A greeting before anybody asked; XTuner leaves it out too.
+                    # A greeting before the first question; XTuner omits it too.
                     mended.append(_GREETING)
                 elif answered and loss is None:
                     mended.append(_ANSWERS)
@@ -90,7 +90,7 @@ class Messages:
         return {"conversation": turns, MENDED: list(dict.fromkeys(mended))} if mended else {"conversation": turns}
 
     def answer(self, text: str, thinking: str = "") -> str:
-        """An answer with its thinking before it, or without either, as it was chosen."""
+        """Return an answer with its thinking in front, or without it, as chosen."""
         within = "<think" in text and _THOUGHT.search(text) is not None
         if not within and not thinking:
             return text
@@ -101,12 +101,12 @@ class Messages:
         return text if within else f"<think>\n{thinking.strip()}\n</think>\n\n{text}"
 
     def seen(self, text: str) -> None:
-        """Note a mark of a picture that stands in a text."""
+        """Note media markers in a text."""
         if "<" in text and _MEDIA_MARK.search(text):
             self.notes.note("media_mark")
 
     def _said(self, message: Any, number: int) -> list[Said]:
-        """Who says what in one message: (system, ask or answer; the text; whether it is trained on, if it says so)."""
+        """Return what one message contributes: (system, ask or answer; text; whether it is trained on, if stated)."""
         if not isinstance(message, dict):
             raise Unusable(f"第 {number} 条消息不是对象", f"message {number} is not an object")
         role = _first(message, _ROLE_KEYS)
@@ -124,7 +124,7 @@ class Messages:
         return self._full(message, number, who, content)
 
     def _named(self, role: Any) -> str:
-        """What a speaker of a name does: one who was chosen answers, the others ask."""
+        """Return the role of a named speaker: the chosen one answers, the others ask."""
         name = showable(str(role)[:40])
         if self.choices.speaker:
             return "answer" if name == self.choices.speaker else "ask"
@@ -136,7 +136,7 @@ class Messages:
         )
 
     def _full(self, message: dict[str, Any], number: int, who: str, content: Any) -> list[Said]:
-        """A message that carries more than a text."""
+        """Handle a message with more than a role and a text."""
         thinking, calls, loss = "", [], None
         for key in message.keys() - _PLAIN:
             kind, value = kind_of(key), message[key]
@@ -168,7 +168,7 @@ class Messages:
         return [(who, content, loss)]
 
     def _parts(self, value: Any) -> tuple[str, str, list[str]]:
-        """The text, the thinking and the calls of tools of a content in parts; raises Unusable for a picture."""
+        """Return text, thinking and tool calls of a content in parts. Raises Unusable for media."""
         texts, thoughts, calls = [], [], []
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, str):
@@ -195,7 +195,7 @@ class Messages:
         return "".join(texts), "\n".join(thoughts), calls
 
     def _pair(self, message: dict[str, Any], number: int) -> list[Said]:
-        """One object that holds a question and its answer, MOSS's with what it thought and called among them."""
+        """Handle an object with a question and its answer; MOSS adds thoughts and commands."""
         system, asked, answered = (column(message, names) for names in (SYSTEM, QUESTION, ANSWER))
         if not asked or not answered:
             raise Unusable(
@@ -230,8 +230,7 @@ class Messages:
 
 
 def _in_turn(messages: list[Any], system: str) -> list[Turn] | None:
-    """The turns of messages of a role and a text alone, a question before each answer, as nearly all are: by far the
-    shortest way. None for any others."""
+    """Return the turns of alternating messages with only a role and a text, the common case; None for any others."""
     turns: list[Turn] = []
     question = None
     for message in messages:
@@ -240,7 +239,7 @@ def _in_turn(messages: list[Any], system: str) -> list[Turn] | None:
         role, content = message.get("role"), message.get("content")
         if role is None:
             role, content = message.get("from"), message.get("value")
-        # A mark may be of a picture or a thought.
+        # "<" may begin a media marker or a thought.
         if type(content) is not str or "<" in content or (len(content) <= LONGEST_BLANK and is_blank(content)):
             return None
         if question is None:
@@ -260,12 +259,12 @@ def _in_turn(messages: list[Any], system: str) -> list[Turn] | None:
 
 
 def is_false(value: Any) -> bool:
-    """Whether a mark of training or of a good answer says no."""
+    """Return whether a label for training or quality says no."""
     return value is False or (isinstance(value, int | float | str) and str(value).strip().lower() in _FALSE)
 
 
 def needs_media(name: str, notes: Notes) -> Unusable:
-    """The reason of a row that needs a picture, a sound or a film."""
+    """Return the reason for a row that needs an image, audio or video."""
     notes.note("media")
     return Unusable(
         f"要配图片、音频或视频（{name[:40]}）：这里训练的是文字模型",
@@ -274,22 +273,22 @@ def needs_media(name: str, notes: Notes) -> Unusable:
 
 
 def has_role(role: Any) -> bool:
-    """Whether a role is one of those that everybody knows."""
+    """Return whether a role is known."""
     return plain_name(role) in _ROLES
 
 
 def answers(role: Any) -> bool:
-    """Whether a role is known to answer."""
+    """Return whether a role is known to answer."""
     return _ROLES.get(plain_name(role)) == "answer"
 
 
 def is_system(role: Any) -> bool:
-    """Whether a role gives the system prompt."""
+    """Return whether a role provides the system prompt."""
     return _ROLES.get(plain_name(role)) == "system"
 
 
 def _unmarked(text: str) -> str:
-    """MOSS's own marks off a text: <|Human|>: … <eoh>."""
+    """Remove MOSS's own markers: <|Human|>: … <eoh>."""
     return re.sub(r"\A\s*<\|[\w ]{1,20}\|>\s*[:：]\s*|\s*<eo[a-z]>\s*\Z", "", text)
 
 

@@ -1,7 +1,7 @@
-"""What is noticed while a file is read and must not be kept from its user: of each kind how many rows, and which.
+"""Collects what the user must know about a file that was read: for each kind of notice the number of rows, and which.
 
-Every field that other people's files are known to have stands here with what becomes of it, so that the import, the
-page and the documentation say the same. A field that nobody knows is told as one that is not used.
+Every notice is listed here with its message and hint, so that import, page and documentation agree. Fields with unknown
+names are reported as not used.
 """
 
 import re
@@ -13,16 +13,16 @@ from core.data.checks import Finding
 from core.data.files.encoding import showable
 from core.ground.text import Text
 
-# Of each kind so many rows are named; the others are counted.
+# Rows named per kind; further ones are only counted.
 MOST_NAMED = 5
 MOST_UNUSED = 30
-# Of names of fields, and of speakers.
+# Limits: names of fields kept, and speakers.
 MOST_KEPT, MOST_SPEAKERS = 1000, 50
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What became of something, in words with the count at {}; and what else could be done."""
+    """A notice: the message with the count at {}, and what else the user can do."""
 
     message: Text
     hint: Text
@@ -150,7 +150,7 @@ KINDS = {
 
 @dataclass(slots=True)
 class Notes:
-    """Collects what is noticed; `number` is the row that is looked at. `findings` is asked for at the end."""
+    """Collects notices; `number` is the current row. Call `findings` at the end."""
 
     number: int = 0
     loss: bool = False
@@ -162,14 +162,14 @@ class Notes:
     _used: dict[str, None] = field(default_factory=dict)
 
     def note(self, kind: str, count: int = 1) -> None:
-        """Something of a known kind in this row; a row is counted once."""
+        """Add a notice of a known kind for this row; a row counts once."""
         if self._last.get(kind) == self.number and self.number:
             return
         self._note(kind)
         self.counts[kind] += count
 
     def leave(self, name: str) -> None:
-        """A field with text in it is not used in this row."""
+        """Note that a field with text is not used in this row."""
         name = showable(str(name)[:200])
         key = f"unused {name}"
         if self._last.get(key) == self.number or (name not in self.unused and len(self.unused) >= MOST_KEPT):
@@ -178,12 +178,12 @@ class Notes:
         self.unused[name] += 1
 
     def use(self, name: str) -> None:
-        """A field that was left before is used after all."""
+        """Mark a field that was noted as not used as used after all."""
         self.unused.pop(name, None)
         self._used[name] = None
 
     def go_on(self, later: "Notes") -> None:
-        """Take in what was noticed in the rows that follow, which `later` counted from 1."""
+        """Merge the notes of the following rows, which `later` counted from 1."""
         for name in later._used:
             self.unused.pop(name, None)
         refused = set()
@@ -210,7 +210,7 @@ class Notes:
             rows.append(self.number)
 
     def findings(self) -> list[Finding]:
-        """Each kind once, with its count and the first of its rows."""
+        """Return each kind once, with its count and first rows."""
         told = [self._finding(kind, KINDS[kind], str(count)) for kind, count in self.counts.items() if kind in KINDS]
         unused = self.unused.most_common()
         told += [_unused(name, count, self._rows[f"unused {name}"]) for name, count in unused[:MOST_UNUSED]]
@@ -220,7 +220,7 @@ class Notes:
         return told
 
     def facts(self) -> dict[str, Any]:
-        """What is kept with the dataset: how many of each kind, and the fields that are not used with their rows."""
+        """Return what is recorded with the dataset: counts per kind, and the unused fields with their row counts."""
         return {"noted": dict(self.counts), "unused": dict(self.unused.most_common(MOST_KEPT))}
 
     def _finding(self, kind: str, known: Kind, count: str) -> Finding:
@@ -235,7 +235,7 @@ class Notes:
 
 
 def not_read(left_out: list[str]) -> list[Finding]:
-    """That these sheets of an Excel file were not read."""
+    """Report the sheets of an Excel file that were not read."""
     if not left_out:
         return []
     names = [name[:40] for name in left_out[:10]]
@@ -267,7 +267,7 @@ def _unused(name: str, count: int, rows: list[int]) -> Finding:
 
 
 def _singular(sentence: str) -> str:
-    """An English sentence about one row as it is said of one."""
+    """Put an English sentence about 1 row into the singular."""
     verbs = {"are": "is", "were": "was", "have": "has"}
     return (
         re.sub(

@@ -1,6 +1,6 @@
-"""Placeholders that other projects' identity data is shipped with, filled with the assistant's name and its maker.
+"""Placeholders in other projects' identity data, to be filled with the names of the assistant and its maker.
 
-LLaMA-Factory writes {{name}} and {{author}} (once <NAME> and <AUTHOR>), ms-swift {{NAME}} and {{AUTHOR}}.
+LLaMA-Factory writes {{name}} and {{author}} (formerly <NAME> and <AUTHOR>), ms-swift {{NAME}} and {{AUTHOR}}.
 """
 
 import re
@@ -16,7 +16,7 @@ _ANY = re.compile(r"\{\{\s*(\w+)\s*\}\}|<(NAME|AUTHOR)>|\[(NAME|AUTHOR)\]|\{(nam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """What stands for a placeholder: the assistant's `name`, its `author`; empty leaves it as it is."""
+    """Values for placeholders: the assistant's `name` and its `author`; empty leaves the placeholder as it is."""
 
     name: str = ""
     author: str = ""
@@ -25,11 +25,11 @@ class Fill:
         return bool(self.name or self.author)
 
     def text(self, text: str) -> str:
-        """`text` with what can be filled filled."""
+        """Return `text` with the placeholders filled in."""
         return _ANY.sub(self._value, text)
 
     def row(self, row: Row) -> Row:
-        """The row with every text filled."""
+        """Return the row with all its texts filled in."""
         parts = ("system", "input", "output")
         return {
             "conversation": [
@@ -45,6 +45,6 @@ class Fill:
 
 
 def placeholders(rows: Iterable[Row]) -> list[str]:
-    """The placeholders of rows, as they are written, each once."""
+    """Return the unique placeholders of rows, as written."""
     texts = (turn[part] for row in rows for turn in row["conversation"] for part in ("input", "output"))
     return list(dict.fromkeys(found[0] for text in texts for found in _ANY.finditer(text)))

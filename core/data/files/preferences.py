@@ -1,7 +1,7 @@
-"""Preference data, whatever its shape: a record with a better and a worse answer becomes one with the better alone.
+"""Preference data of any shape: a record with a better and a worse answer is reduced to the better one.
 
-Which of two is better is said by their names (chosen, rejected), by a field that names the winner, by scores, or, of a
-list of two answers, by their order: the first is the better one, as LLaMA-Factory has it.
+The better answer is identified by its name (chosen, rejected), by a field that names the winner, by scores, or, in a
+list of two answers, by the order: the first is better, as in LLaMA-Factory.
 """
 
 import re
@@ -21,12 +21,12 @@ _ANSWERS = ("answers", "responses", "completions", "outputs", "candidates")
 
 
 def is_preference(layout: Layout, keys: tuple[Any, ...]) -> bool:
-    """Whether the names of a record's fields say that it holds two answers of which one is better."""
+    """Return whether the field names indicate several answers, one of which is better."""
     return bool(layout.worse or layout.better or _pair(keys) or _several(keys))
 
 
 def better(record: dict[str, Any], layout: Layout, notes: Notes) -> dict[str, Any]:
-    """The record with its better answer as the only one. Raises Unusable where none of them is better."""
+    """Return the record with its better answer only. Raises Unusable if no answer is better."""
     pair = _pair(tuple(record))
     if pair and not (layout.worse and layout.better):
         return _winning(record, pair, notes)
@@ -39,7 +39,7 @@ def better(record: dict[str, Any], layout: Layout, notes: Notes) -> dict[str, An
     if layout.worse and not is_blank(record[layout.worse]):
         notes.note("preference")
     elif layout.worse is None and layout.answer is not None:
-        # An answer of its own, and a field that is only named like a better one.
+        # It has an answer of its own, and a field whose name only looks like a better one.
         return record
     if layout.better is None:
         return rest
@@ -47,10 +47,10 @@ def better(record: dict[str, Any], layout: Layout, notes: Notes) -> dict[str, An
 
 
 def _with_answer(rest: dict[str, Any], layout: Layout, answer: Any) -> dict[str, Any]:
-    """What was asked, and one answer: a text, a message, or messages that may begin with what was asked."""
+    """Combine the question with one answer: a text, a message, or messages that may repeat the question."""
     if isinstance(answer, dict):
         answer = [answer]
-    # {"messages": [...], "input": {"messages": [...]}}: what was asked is a list itself.
+    # {"messages": [...], "input": {"messages": [...]}}: the question is a list itself.
     past = next(
         (rest[key] for key in (*layout.chats, layout.question) if key and isinstance(rest.get(key), list)), None
     )
@@ -66,13 +66,13 @@ def _with_answer(rest: dict[str, Any], layout: Layout, answer: Any) -> dict[str,
     if past is not None:
         return {**kept, "messages": [*past, {"role": "assistant", "content": answer}]}
     if layout.question is None and layout.chats == ():
-        # All of it in one text: "\n\nHuman: …\n\nAssistant: …".
+        # Everything in one text: "\n\nHuman: …\n\nAssistant: …".
         return {**rest, "text": answer}
     return {**rest, "response": answer} if layout.answer is None else {**rest, layout.answer: answer}
 
 
 def _pair(keys: tuple[Any, ...]) -> tuple[str, str] | None:
-    """The two keys that hold answers of one name, numbered or lettered."""
+    """Return the two keys that hold numbered or lettered answers of the same name."""
     found: dict[str, list[tuple[str, str]]] = {}
     for key in keys:
         match = _PAIRED.fullmatch(plain_name(key))
@@ -102,7 +102,7 @@ def _winning(record: dict[str, Any], pair: tuple[str, str], notes: Notes) -> dic
 
 
 def _place(said: Any, pair: tuple[str, str]) -> int | None:
-    """Which of two a field names as the better one: 0 or 1; None where it does not say."""
+    """Return which of two answers a field names as better: 0 or 1; None if neither."""
     if isinstance(said, bool) or said is None:
         return None
     word = plain_name(said)
@@ -121,7 +121,7 @@ def _place(said: Any, pair: tuple[str, str]) -> int | None:
 
 
 def _best(record: dict[str, Any], key: str, notes: Notes) -> dict[str, Any]:
-    """Of a list of answers the best one by its score, else the first; {"text": […]} is such a list too."""
+    """Pick the best of a list of answers by score, else the first; {"text": […]} is such a list too."""
     held = record[key]
     if isinstance(held, dict):
         held = held.get("text") or held.get("answer") or []

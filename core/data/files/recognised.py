@@ -1,4 +1,4 @@
-"""What is recognised in other people's data, as a table for people: written from the tables that the import reads by.
+"""Writes the document about supported data from the tables that the import uses.
 
 python -m core.data.files.recognised > docs/data.md
 """
@@ -8,7 +8,7 @@ from core.data.files.fields import KNOWN
 
 
 def document() -> str:
-    """The document, in Chinese with the English beside it."""
+    """Return the document, in Chinese and English."""
     parts = [
         "# 支持的数据 / Supported data\n\n"
         "由程序里的表生成（`python -m core.data.files.recognised`），有测试核对。没有用到的字段会列出列名和行数；"

@@ -1,16 +1,16 @@
-"""What a record looks like before it is turned into a row: a list of messages, a pair, one that holds another."""
+"""Recognizes what a record is before it becomes a row: a list of messages, a pair, a wrapper around a record."""
 
 import json
 from typing import Any
 
 from core.data.files.fields import Layout, layout_of
 
-# A record that holds what it is about in one object, beside what a program noted.
+# Keys of a nested object that holds the content, next to metadata.
 WRAPPERS = ("data", "row", "fields", "record", "item", "_source", "json", "sample", "example", "input_output")
 
 
 def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
-    """What a record holds in one object of its own, as an annotation tool writes it; else the record itself."""
+    """Return the nested object that holds a record's content, as annotation tools write it; else the record."""
     for key in WRAPPERS:
         held = record.get(key)
         if isinstance(held, dict) and held:
@@ -21,13 +21,13 @@ def unwrapped(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def chat_key(record: dict[str, Any], layout: Layout | None = None) -> str | None:
-    """The key of a record that holds its turns."""
+    """Return the key of a record's turns."""
     chats = layout.chats if layout else layout_of(record).chats
     return next((key for key in chats if not _is_text(record[key])), None)
 
 
 def listed(value: Any) -> Any:
-    """A list, also one that a table holds as JSON text."""
+    """Parse a list that a table stores as JSON text; other values are returned unchanged."""
     if isinstance(value, str):
         try:
             return json.loads(value)
@@ -37,7 +37,7 @@ def listed(value: Any) -> Any:
 
 
 def is_chat(value: Any) -> bool:
-    """Whether a value is a list of messages with roles, or of one object a turn."""
+    """Return whether a value is a list of messages with roles, or of one object per turn."""
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
         return False
     return bool({"from", "role", "speaker", "sender"} & set(value[0])) or "output" not in value[0]
@@ -48,5 +48,5 @@ def is_pair(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a column named like a conversation is only text."""
+    """Return whether a column named like a conversation contains plain text."""
     return isinstance(value, str) and not value.lstrip().startswith(("[", "{"))

@@ -1,6 +1,6 @@
-"""The shapes that other people's records have, each turned into rows; which one a file has is found in `formats`.
+"""Turns records of every supported shape into rows; `formats` detects the shape.
 
-What a name of a field means is in `fields`, what messages mean in `messages`; two answers are for `preferences`.
+`fields` interprets the names of fields, `messages` lists of messages, `preferences` several answers.
 """
 
 import json
@@ -23,7 +23,7 @@ __all__ = ["MENDED", "Columns", "Converters", "Unusable"]
 _NO_OUTPUT = "<nooutput>"
 _MOST_LAYOUTS = 1000
 _CHAT_FORMATS = ("xtuner", "openai", "sharegpt")
-# The fields that each format makes something of, beside those that are looked at in all of them.
+# Fields used by each format, in addition to those checked for all formats.
 _QA_USES = ("question", "answer", "system", "history", "context", "thinking")
 _USED = {
     **dict.fromkeys(("openai", "sharegpt"), ("system", "tools")),
@@ -36,7 +36,7 @@ _USED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which columns hold what, where the names alone do not tell."""
+    """The roles of columns, if their names do not show them."""
 
     question: str
     answer: str
@@ -44,7 +44,7 @@ class Columns:
 
 
 class Converters:
-    """Turns the records of one file into rows as `choices` says; what is noticed goes into `notes`."""
+    """Turns the records of one file into rows according to `choices`; notices go to `notes`."""
 
     def __init__(self, choices: Choices, notes: Notes, columns: Columns | None = None) -> None:
         self.choices, self.notes, self.columns = choices, notes, columns
@@ -52,7 +52,7 @@ class Converters:
         self._layouts: dict[tuple[str, tuple[Any, ...]], Layout] = {}
 
     def rows(self, format_: str, record: Any) -> Iterable[Row]:
-        """The rows of a record in a format: mostly one. Raises Unusable, or KeyError and its like, where it is none."""
+        """Return the rows of a record, usually one. Raises Unusable, or KeyError and the like, if there is none."""
         if not isinstance(record, dict):
             return self._bare(format_, record)
         layout = self._layout(format_, record)
@@ -76,7 +76,7 @@ class Converters:
         return self._by_format[format_](self, record, layout)
 
     def _bare(self, format_: str, record: Any) -> Iterable[Row]:
-        """A record without names: a dialogue that was found in a text, messages, a pair."""
+        """Handle a record without field names: a dialogue found in a text, messages, a pair."""
         if isinstance(record, Dialogue):
             return self._of_dialogue(record)
         if isinstance(record, list) and format_ in ("openai", "sharegpt") and is_chat(record):
@@ -88,7 +88,7 @@ class Converters:
         raise TypeError(record)
 
     def _layout(self, format_: str, record: dict[str, Any]) -> Layout:
-        """What the fields of a record are; looked for once for all records with the same."""
+        """Return the roles of a record's fields; cached for records with the same keys."""
         keys = tuple(record)
         layout = self._layouts.get((format_, keys))
         if layout is None:
@@ -110,7 +110,7 @@ class Converters:
         return layout
 
     def _judged(self, record: dict[str, Any], layout: Layout) -> None:
-        """Leave out a row that is marked as a bad answer, or as one that is not trained."""
+        """Reject a row labeled as a bad answer or as not to be trained on."""
         if layout.label and not layout.better and is_false(record[layout.label]):
             if self.choices.bad == "keep":
                 self.notes.note("bad_kept")
@@ -136,7 +136,7 @@ class Converters:
         return [{"conversation": turns}]
 
     def _from_chat(self, record: dict[str, Any], layout: Layout) -> list[Row]:
-        """Any list of turns: {role, content}, {from, value}, {human, assistant}, or numbered ones."""
+        """Handle any list of turns: {role, content}, {from, value}, {human, assistant}, or numbered ones."""
         turns = record[layout.chats[0]] if layout.chats else None
         if type(turns) is not list:
             turns = self._turns(record, layout)
@@ -149,7 +149,7 @@ class Converters:
         return [self.messages.conversation(turns, system)]
 
     def _turns(self, record: dict[str, Any], layout: Layout) -> list[Any]:
-        """The turns of a record that are not plainly a list."""
+        """Return the turns of a record if they are not simply a list."""
         key = chat_key(record, layout)
         if key is None:
             raise Unusable("没有 messages 或 conversations", "neither messages nor conversations found")
@@ -183,7 +183,7 @@ class Converters:
         return self._asked(record, Layout(system=system), record[columns.question], record[columns.answer])
 
     def _asked(self, record: dict[str, Any], layout: Layout, question: Any, answer: Any) -> list[Row]:
-        """The rows of a question and its answer, with what belongs to them as far as the record has it."""
+        """Return the rows of a question and its answer, with whatever context the record has."""
         wordings = question if isinstance(question, list) else [question]
         if isinstance(question, list) and not all(isinstance(part, str) for part in question):
             raise Unusable("问题不是文字", "the question is not text")
@@ -214,7 +214,7 @@ class Converters:
         return rows
 
     def _past(self, history: Any) -> list[dict[str, str]]:
-        """The turns before: pairs, texts that ask and answer in turn, or messages."""
+        """Return the previous turns: pairs, alternating texts, or messages."""
         history = listed(history)
         if is_chat(history) and column(history[0], ("role", "from")):
             return self.messages.conversation(history, "")["conversation"]
@@ -236,7 +236,7 @@ class Converters:
         return [{"conversation": [{"input": "", "output": text_of(record[layout.text], self.notes)}]}]
 
     def _from_dialogue(self, record: dict[str, Any], layout: Layout) -> list[Row]:
-        """Turns that are written into one text."""
+        """Handle turns written into one text."""
         for key in (layout.text, *layout.chats, *layout.others):
             if key and isinstance(record[key], str) and (found := recognise(record[key])):
                 self.notes.use(key)
@@ -261,5 +261,5 @@ class Converters:
 
 
 def mended_text(mended: list[Text]) -> Text:
-    """What was done to the turns of a row, as one sentence."""
+    """Return how the turns of a row were fixed, as one sentence."""
     return Text("；".join(text.zh for text in mended), "; ".join(text.en for text in mended))

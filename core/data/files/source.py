@@ -1,6 +1,6 @@
-"""A file of somebody else's, opened as a stream of records whatever kind it is: found by its name, checked by its bytes.
+"""Opens any supported file as a stream of records: its kind is taken from its name and checked by its bytes.
 
-What a record means is for `formats`. A file whose bytes are not what its name says is refused.
+`formats` interprets the records. A file whose bytes do not match its name is refused.
 """
 
 import io
@@ -24,7 +24,7 @@ from core.ground.text import Text
 DOCUMENTS = ("docx", "pdf", "html")
 KINDS = ("json", "jsonl", "csv", "tsv", "xlsx", "parquet", "txt", "md", *DOCUMENTS)
 MOST_BYTES = 2 << 30
-# How the kinds that are no text begin.
+# First bytes of the binary formats.
 _MAGIC = (
     (b"PK\x03\x04", "xlsx", "Excel / zip"),
     (b"PAR1", "parquet", "Parquet"),
@@ -46,7 +46,7 @@ _OLD_TEXT = Text(
     "is in an old document format: open it in Word or WPS and save it as .docx",
 )
 _PACKED = Text("是压缩包：先解压，再导入里面的文件", "is an archive: unpack it and import its files")
-# What is not read, and what to do instead.
+# Unsupported kinds, and what to do instead.
 _INSTEAD = {
     **dict.fromkeys(("xls", "et", "ods", "numbers", "xlsb"), _OLD_SHEET),
     **dict.fromkeys(("doc", "wps", "odt", "rtf", "pages"), _OLD_TEXT),
@@ -73,7 +73,7 @@ _ALIASES = {
 
 @dataclass(slots=True)
 class Source:
-    """A file that is read: what kind it is, its encoding if it is text, and how far reading has come."""
+    """A file being read: its kind, its encoding if it is text, and the progress."""
 
     path: Path
     kind: str
@@ -87,13 +87,15 @@ class Source:
 
     @property
     def begins(self) -> int:
-        """Where a text in UTF-8 begins: after its mark."""
+        """Offset at which a UTF-8 text begins: after its BOM."""
         return 3 if self.encoding and self.encoding.name == "utf-8-sig" else 0
 
     @property
     def done(self) -> float:
-        """The share that has been read, 0 to 1; by rows for tables that are read by a library, and as another process
-        says where that reads."""
+        """The share read so far, 0 to 1.
+
+        Tables read by a library count rows; if another process reads ahead, it reports the share.
+        """
         if self.ahead is not None:
             return self.ahead
         try:
@@ -102,9 +104,9 @@ class Source:
             return 1.0
 
     def records(self, format_: str = "auto") -> Iterator[Any]:
-        """Each record of the file, or Unreadable in its place. Raises BadInput where the file cannot be read on.
+        """Yield each record of the file, or Unreadable in its place. Raises BadInput if reading cannot continue.
 
-        A text that is a dialogue or a chat log gives its dialogues and messages, unless `format_` says that it is text.
+        A dialogue or a chat log yields its dialogues or messages, unless `format_` says that it is plain text.
         """
         if self.kind == "xlsx":
             yield from sheet_records(self.path, self.table, self.sheets)
@@ -117,7 +119,7 @@ class Source:
                 yield from self._text_records(text, format_)
 
     def _document_records(self, format_: str) -> Iterator[Any]:
-        """The dialogues or messages of a document. Raises BadInput for prose, which is for a corpus."""
+        """Yield the dialogues or messages of a document. Raises BadInput for prose, which belongs in a corpus."""
         for document in documents(self.path):
             if document.reason is not None:
                 raise BadInput(f"{self.path.name}：{document.reason.zh}", f"{self.path.name}: {document.reason.en}")
@@ -151,11 +153,11 @@ class Source:
             yield from value_records(text)
 
     def _by_lines(self, text: io.TextIOWrapper) -> bool:
-        """Whether a JSON file is JSON lines: its first line that is not blank is a value of its own, and more follow."""
+        """Return whether a JSON file is JSON Lines: its first non-blank line is a complete value, and more follow."""
         first = following = ""
         while line := text.readline(MOST_CHARACTERS):
             if len(line) >= MOST_CHARACTERS and not line.endswith("\n"):
-                # An array on one line is read piece by piece; a .jsonl of one endless line is not.
+                # An array on a single line is read piecewise; a .jsonl with one endless line is not.
                 if self.kind == "jsonl" and not line.lstrip().startswith("["):
                     raise too_long(1)
                 text.seek(0)
@@ -175,13 +177,15 @@ class Source:
     def _opened(self) -> Iterator[io.TextIOWrapper]:
         with self.path.open("rb") as file:
             self._file = file
-            # An encoding's mark at the beginning is read over by the decoder.
+            # The decoder skips a BOM.
             yield io.TextIOWrapper(file, encoding=self.encoding.name, errors=self.encoding.errors, newline="")
 
 
 def open_source(path: Path, sheets: tuple[str, ...] = (), *, whole: bool = True) -> Source:
-    """The file at `path`, looked at but not yet read; of a workbook these `sheets`. Raises BadInput where it is none of
-    ours to read. Without `whole`, the encoding of JSON is told by its beginning."""
+    """Open the file at `path` without reading its records; of a workbook, these `sheets`.
+
+    Raises BadInput if it is not a supported file. Without `whole`, the encoding of JSON is decided by its beginning.
+    """
     if not path.is_file():
         raise BadInput(f"没有文件 {path}：请检查路径", f"file not found: {path}; check the path")
     ending = path.suffix.lower().lstrip(".")
@@ -205,7 +209,7 @@ def open_source(path: Path, sheets: tuple[str, ...] = (), *, whole: bool = True)
         raise BadInput(f"{path.name} 里没有数据", f"{path.name} contains no data")
     real = next(((ending, name) for magic, ending, name in _MAGIC if head.startswith(magic)), None)
     if real is None and kind != "html" and _WEB_PAGE.match(head):
-        # What a failed download leaves under the name of a file.
+        # A failed download often leaves an HTML page under the name of the file.
         real = ("html", "HTML")
     if real and real[0] == "xls":
         raise _not_read(path, "xls" if kind in ("xls", "xlsx", "csv") else "doc" if kind == "docx" else "xls")
@@ -222,7 +226,7 @@ def open_source(path: Path, sheets: tuple[str, ...] = (), *, whole: bool = True)
 
 
 def _not_read(path: Path, kind: str) -> BadInput:
-    """The refusal of a kind of file that is not read: what it is, and what would do."""
+    """Return the error for an unsupported kind of file: what it is, and what to use instead."""
     known = _INSTEAD.get(kind)
     if known:
         return BadInput(f"{path.name} {known.zh}", f"{path.name} {known.en}")

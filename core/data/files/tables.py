@@ -1,6 +1,6 @@
-"""Tables of programs as records: Excel (XLSX) and Parquet. The header is found by `header`; CSV is for `delimited`.
+"""Excel (XLSX) and Parquet tables as records. `header` finds the header; CSV is in `delimited`.
 
-Also what an archive may come to when it is unpacked: a workbook is one.
+Also limits the unpacked size of archives: a workbook is one.
 """
 
 import re
@@ -16,21 +16,21 @@ from core.ground.errors import BadInput
 from core.ground.figures import size
 
 __all__ = ["Table", "check_archive", "parquet_records", "sheet_records"]
-# What an archive may come to when it is unpacked, and how many times its own size; a bomb goes far beyond.
+# Limits for an archive: unpacked size, and ratio to its own size; a bomb far exceeds them.
 MOST_UNPACKED = 1 << 30
 MOST_RATIO = 200
-# What openpyxl raises over a sheet that is not as it should be.
+# Exceptions that openpyxl raises for a malformed sheet.
 _DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, SyntaxError, OSError, EOFError,
             zipfile.BadZipFile, zlib.error)  # fmt: skip
-# A sheet that has nothing in so many rows counts as empty.
+# A sheet without content in this many rows counts as empty.
 _LOOKED_AT = 100
 _MERGED = re.compile(rb'<mergeCell\s+ref="([A-Z]{1,3})(\d+):([A-Z]{1,3})(\d+)"')
-# Of a sheet that merges each of its million rows, the first.
+# Merged ranges read, for a sheet that merges each of a million rows.
 _MOST_MERGED = 100_000
 
 
 def sheet_records(path: Path, table: Table, wanted: tuple[str, ...] = ()) -> Iterator[Any]:
-    """Each row of the sheets `wanted` of an Excel file, of the first that has any if none is; `table` is filled on the way."""
+    """Yield each row of the `wanted` sheets of an Excel file (default: the first with content); fills in `table`."""
     check_archive(path)
     import openpyxl
 
@@ -50,7 +50,7 @@ def sheet_records(path: Path, table: Table, wanted: tuple[str, ...] = ()) -> Ite
         chosen = [sheet for sheet in holding if sheet.title in wanted] if wanted else holding[:1]
         table.left_out = [sheet.title for sheet in holding if sheet not in chosen]
         for place, sheet in enumerate(chosen):
-            # What the sheet says of its own size is not believed, and only told.
+            # The sheet's stated size is not trusted; it is only used for progress.
             said = sheet.max_row or 0
             sheet.reset_dimensions()
             rows = _merged(sheet.iter_rows(), _merges(path, sheet), table)
@@ -69,7 +69,7 @@ def _counted(rows: Iterator[list[Any]], said: int, table: Table, place: int, cou
 
 
 def _merged(rows: Iterator[Any], merges: dict[int, list[tuple[int, int]]], table: Table) -> Iterator[list[Any]]:
-    """The values of each row; a cell that is merged with those below it stands in each of their rows."""
+    """Yield the values of each row; a cell merged downwards is repeated in each of its rows."""
     table.merged += sum(map(len, merges.values()))
     open_: list[tuple[int, int, Any]] = []
     for number, cells in enumerate(rows, 1):
@@ -86,7 +86,7 @@ def _merged(rows: Iterator[Any], merges: dict[int, list[tuple[int, int]]], table
 
 
 def _merges(path: Path, sheet: Any) -> dict[int, list[tuple[int, int]]]:
-    """By its first row, each cell of a sheet that is merged with those below it: its column, and the last row."""
+    """Return the cells merged downwards, by their first row: column and last row."""
     found: dict[int, list[tuple[int, int]]] = {}
     count = 0
     with zipfile.ZipFile(path) as archive, archive.open(sheet._worksheet_path) as file:
@@ -105,7 +105,7 @@ def _merges(path: Path, sheet: Any) -> dict[int, list[tuple[int, int]]]:
 
 
 def _value(cell: Any) -> Any:
-    """A cell's value as a person reads it: whole numbers and shares as they are shown."""
+    """Return a cell's value as displayed: integers and percentages."""
     value = cell.value
     if isinstance(value, float):
         value = int(value) if value.is_integer() and abs(value) < 1e15 else value
@@ -116,7 +116,7 @@ def _value(cell: Any) -> Any:
 
 
 def _number(letters: bytes) -> int:
-    """A column's place, from 0, by its letters."""
+    """Convert a column's letters to its index, from 0."""
     place = 0
     for letter in letters:
         place = place * 26 + letter - 64
@@ -124,7 +124,7 @@ def _number(letters: bytes) -> int:
 
 
 def _holds_any(sheet: Any) -> bool:
-    """Whether a sheet holds something; one that is damaged may."""
+    """Return whether a sheet has content; a damaged one counts as having some."""
     try:
         said = sheet.max_row, sheet.max_column
         sheet.reset_dimensions()
@@ -136,7 +136,7 @@ def _holds_any(sheet: Any) -> bool:
 
 
 def parquet_records(path: Path, table: Table) -> Iterator[Any]:
-    """Each row of a Parquet file, read a batch at a time; `table` is filled on the way."""
+    """Yield each row of a Parquet file, read in batches; fills in `table`."""
     import pyarrow
     import pyarrow.parquet
 
@@ -158,7 +158,7 @@ def parquet_records(path: Path, table: Table) -> Iterator[Any]:
 
 
 def check_archive(path: Path, most: int = MOST_UNPACKED) -> None:
-    """Refuse an archive that unpacks to far more than a table or a corpus may hold. Raises BadInput."""
+    """Refuse an archive that unpacks to far more than a table or corpus may hold. Raises BadInput."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -174,7 +174,7 @@ def check_archive(path: Path, most: int = MOST_UNPACKED) -> None:
 
 
 def unreadable(path: Path) -> BadInput:
-    """The refusal of a file that its own program would not open either, or that was cut off on its way."""
+    """Return the error for a damaged or truncated file, which its own program could not open either."""
     return BadInput(
         f"{path.name} 读不出来：文件已损坏或没有传完，请在原来的程序里打开、另存一份再试",
         f"{path.name} cannot be read: it is damaged or incomplete; open it in its own program and save it again",

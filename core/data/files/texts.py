@@ -1,4 +1,4 @@
-"""A text as records: a dialogue gives its dialogues, a chat log its messages, and prose its paragraphs."""
+"""A text as records: the dialogues of a dialogue, the messages of a chat log, or the paragraphs of prose."""
 
 import re
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from typing import Any, TextIO
 from core.data.files import chatlog_text, dialogue
 from core.data.files.json_records import MOST_CHARACTERS, too_long
 
-# Of a text, to know what it is.
+# Characters inspected to decide what a text is.
 _LOOKED_AT = 1 << 16
 
 
 def is_spoken(text: str) -> bool:
-    """Whether the beginning of a text is a dialogue or a chat log."""
+    """Return whether the beginning of a text is a dialogue or a chat log."""
     head = text[:_LOOKED_AT]
     return chatlog_text.style_of(head) is not None or dialogue.layout_of(_whole(head, text)) is not None
 
 
 def text_records(text: TextIO, format_: str) -> Iterator[Any]:
-    """The dialogues, messages or paragraphs of a text that can be read from its beginning."""
+    """Yield the dialogues, messages or paragraphs of a seekable text."""
     if format_ == "text":
         yield from _paragraphs(text)
         return
@@ -36,7 +36,7 @@ def text_records(text: TextIO, format_: str) -> Iterator[Any]:
 
 
 def _whole(head: str, text: str) -> str:
-    """The beginning of a longer text up to its last whole line."""
+    """Return the beginning of a longer text up to its last complete line."""
     return head if len(head) >= len(text) else head[: head.rfind("\n") + 1] or head
 
 
@@ -48,7 +48,7 @@ def _lines(text: TextIO) -> Iterator[str]:
 
 
 def _paragraphs(text: TextIO) -> Iterator[dict[str, str]]:
-    """The parts of a text that blank lines separate."""
+    """Yield the parts of a text separated by blank lines."""
     part: list[str] = []
     size = 0
     for line in iter(lambda: text.readline(MOST_CHARACTERS), ""):

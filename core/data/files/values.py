@@ -1,7 +1,4 @@
-"""What a field's value is as text: a number or a truth value is written out, what stands for nothing is empty.
-
-What a field means is for `fields`.
-"""
+"""Converts the value of a field to text: numbers and booleans are written out, missing values are empty."""
 
 import json
 import math
@@ -12,17 +9,17 @@ from core.data.files.encoding import showable
 from core.data.files.notes import Notes
 from core.ground.text import Text
 
-# What programs write for a value that is not there. A text that is only this is no text.
+# What programs write for a missing value. A text that consists only of this is empty.
 BLANK = frozenset(
     "nan NaN NAN NaT <NA> #N/A #VALUE! #REF! #DIV/0! #NAME? #NULL! #NUM! inf -inf Infinity -Infinity".split()
 )
-# In a field that may be empty, and nobody's answer there.
+# Also empty in an optional field; nobody answers with these.
 _NONE = frozenset(("null", "NULL", "None", "none", "(null)", "\\N", "N/A", "n/a"))
 LONGEST_BLANK = max(map(len, BLANK))
 
 
 class Unusable(Exception):
-    """A record that is no conversation; `text` says why."""
+    """A record that is not a conversation; `text` says why."""
 
     def __init__(self, zh: str, en: str) -> None:
         super().__init__(en)
@@ -30,14 +27,14 @@ class Unusable(Exception):
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a value stands for nothing: null, a number that is none, a text that only says so."""
+    """Return whether a value is missing: null, NaN or infinite, or a text that says so."""
     if isinstance(value, str):
         return len(value) <= LONGEST_BLANK and value.strip() in BLANK
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def text_of(value: Any, notes: Notes) -> str:
-    """A value as text, what was done to it noted. Raises Unusable for one that is no text."""
+    """Return a value as text and note what was changed. Raises Unusable if it is not text."""
     if isinstance(value, str):
         if len(value) <= LONGEST_BLANK and value.strip() in BLANK:
             notes.note("blank")
@@ -61,21 +58,21 @@ def text_of(value: Any, notes: Notes) -> str:
 
 
 def optional_text(value: Any, notes: Notes) -> str:
-    """The text of a field that may be empty."""
+    """Return the text of an optional field."""
     if isinstance(value, str) and len(value) <= LONGEST_BLANK and value.strip() in _NONE:
         return ""
     return text_of(value, notes)
 
 
 def moment_text(value: date | datetime | time) -> str:
-    """A day or a time as a person writes it: without the midnight that a spreadsheet gives every day."""
+    """Format a date or time for people, without the midnight that a spreadsheet adds to every date."""
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()
     return value.isoformat(sep=" ") if isinstance(value, datetime) else value.isoformat()
 
 
 def holds_text(value: Any, depth: int = 4) -> bool:
-    """Whether a value has any words in it, itself or within."""
+    """Return whether a value contains any text, itself or nested."""
     if isinstance(value, str):
         return bool(value.strip()) and not is_blank(value)
     if depth and isinstance(value, dict):

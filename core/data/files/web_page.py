@@ -1,4 +1,4 @@
-"""The text of a web page without its menus, scripts and forms, in one pass: time goes with the length, whatever is in it."""
+"""Extracts the text of a web page without menus, scripts and forms, in one pass: linear time for any input."""
 
 import html
 import re
@@ -18,11 +18,11 @@ _SKIPPED = {
     "button",
     "title",
 }
-# Their content is no markup: only their own end ends them.
+# Their content is not markup: only the matching end tag ends them.
 _RAW = {"script", "style"}
 _BLOCKS = set("p div br li tr h1 h2 h3 h4 h5 h6 section article table ul ol pre blockquote dt dd header main".split())
-# A tag ends before the next "<", even within quotes, and what was matched is not tried again: thousands of unfinished
-# ones take no longer than their length.
+# A tag ends before the next "<", even within quotes, and a match is never retried: thousands of unfinished tags take
+# linear time.
 _TAG = re.compile(
     r"<(/?)([A-Za-z][\w:-]*)((?>[^<>\"']+|\"[^\"<]*\"|'[^'<]*')*+(?=>)|[^<>]*)>|<!--|<![^<>]*>|<\?[^<>]*>"
 )
@@ -30,7 +30,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def page_text(page: str) -> str:
-    """The text of a page, its blocks on lines of their own."""
+    """Return the text of a page, with each block on its own line."""
     parts: list[str] = []
     skipping: list[str] = []
     for tag, closes, text in _pieces(page):
@@ -47,7 +47,7 @@ def page_text(page: str) -> str:
 
 
 def _pieces(page: str) -> Iterator[tuple[str | None, bool, str]]:
-    """Each tag by its name and whether it closes, and the text between them."""
+    """Yield each tag with its name and whether it closes, and the text in between."""
     at = 0
     lower: str | None = None
     comments = True
