@@ -1,3 +1,4 @@
-"""Code that runs in the engine's interpreter, the only code that loads torch and XTuner. Started as commands, never
-imported.
+"""Code that runs in the engine's interpreter, the only code that loads torch and XTuner.
+
+Started as commands, never imported by the app.
 """

@@ -1,7 +1,6 @@
-"""LoRA adapters and where they come from: XTuner's checkpoints, files or DeepSpeed's directories, and PEFT's directories.
+"""Read LoRA adapters: from XTuner's checkpoints, which are files or DeepSpeed directories, and from PEFT directories.
 
-A part of the workers; imports torch alone, and XTuner only for what DeepSpeed wrote. Reads; merging and running an
-adapter is for others.
+Part of the workers; imports only torch, and XTuner for DeepSpeed checkpoints. Does not merge or run adapters.
 """
 
 import ast
@@ -16,9 +15,9 @@ from core.engine.workers import torch_files
 from core.engine.workers.tensors import Weights
 from core.engine.workers.without_gpu import answer_bf16
 
-# What a plain adapter's tensors are called in PEFT's files.
+# The prefix of a plain adapter's tensor names in PEFT's files.
 PREFIX = "base_model.model."
-# PEFT's settings that make an adapter more than pairs of matrices; so do its `use_…`, but for `use_rslora`.
+# PEFT settings that make an adapter more than pairs of matrices; so does any `use_…` except `use_rslora`.
 _SPECIAL = {
     "modules_to_save",
     "fan_in_fan_out",
@@ -32,9 +31,9 @@ _SPECIAL = {
 
 
 def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
-    """The trained tensors and the config's text of a checkpoint file, or of a directory written by DeepSpeed.
+    """Return the trained tensors and the config text of a checkpoint file, or of a DeepSpeed directory.
 
-    A file is mapped, not read: the optimizer's state beside the weights takes no memory.
+    A file is memory-mapped: the optimizer states stored with the weights take no memory.
     """
     if checkpoint.is_dir():
         answer_bf16()
@@ -48,7 +47,7 @@ def read_checkpoint(checkpoint: Path) -> "tuple[dict[str, torch.Tensor], str]":
 
 
 def lora_settings(config_text: str) -> "dict[str, Any] | None":
-    """The LoRA settings of a config as mmengine dumps it (assignments of literals); None for a full fine-tune."""
+    """Return the LoRA settings of a config dumped by mmengine (literal assignments); None for full fine-tuning."""
     for node in ast.parse(config_text).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "model":
             for part in node.value.keywords:
@@ -58,20 +57,20 @@ def lora_settings(config_text: str) -> "dict[str, Any] | None":
 
 
 def full_tensors(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-    """The tensors of a fully fine-tuned model by their names in the model."""
+    """Return the tensors of a fully fine-tuned model by their names in the model."""
     return {name.removeprefix("llm."): tensor for name, tensor in tensors.items() if name.startswith("llm.")}
 
 
 @dataclass
 class Adapter:
-    """An adapter in memory: PEFT's settings, and its tensors by PEFT's names."""
+    """An adapter in memory: PEFT's settings, and the tensors by PEFT's names."""
 
     settings: "dict[str, Any]"
     tensors: "dict[str, torch.Tensor]"
 
     @property
     def pairs(self) -> "dict[str, tuple[torch.Tensor, torch.Tensor]]":
-        """A (r × in) and B (out × r) by the name of the weight that they change, `model.….weight`."""
+        """A (r × in) and B (out × r) by the name of the weight they change, `model.….weight`."""
         found = {}
         for name, a in self.tensors.items():
             if name.endswith(".lora_A.weight"):
@@ -80,13 +79,13 @@ class Adapter:
         return found
 
     def scale(self, a: torch.Tensor) -> float:
-        """What B·A is multiplied by: alpha / r (Hu et al. 2021), alpha / √r for rsLoRA (Kalajdzievski 2023)."""
+        """Return the factor of B·A: alpha / r (Hu et al. 2021), or alpha / √r for rsLoRA (Kalajdzievski 2023)."""
         rank = a.shape[0]
         return self.settings.get("lora_alpha", 8) / (rank**0.5 if self.settings.get("use_rslora") else rank)
 
     @property
     def special(self) -> "str | None":
-        """What makes it more than pairs of matrices on linear layers, by PEFT's name for it; None where nothing does."""
+        """PEFT's name for what makes it more than matrix pairs on linear layers; None for a plain adapter."""
         for setting, value in self.settings.items():
             if value and (setting in _SPECIAL or (setting.startswith("use_") and setting != "use_rslora")):
                 return setting
@@ -99,7 +98,7 @@ class Adapter:
 
 
 def read_adapter(source: Path) -> Adapter:
-    """The adapter of a directory of PEFT's, or of a checkpoint of XTuner's. Raises ValueError where there is none."""
+    """Read the adapter of a PEFT directory or an XTuner checkpoint. Raises ValueError if it has none."""
     if (source / "adapter_config.json").is_file():
         settings = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
         if (source / "adapter_model.safetensors").is_file():
@@ -123,7 +122,7 @@ def read_adapter(source: Path) -> Adapter:
 
 
 def check_fit(adapter: Adapter, base: Weights) -> None:
-    """Raise ValueError with the first tensor of the adapter that the base model has no place for."""
+    """Raise ValueError naming the first adapter tensor that does not match a weight of the base model."""
     for name, (a, b) in adapter.pairs.items():
         entry, shape = base.entries.get(name), (b.shape[0], a.shape[1])
         if entry is None:

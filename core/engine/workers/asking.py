@@ -1,7 +1,7 @@
-"""Asks the model that a runner trains, between two iterations: greedy answers to many prompts in one padded batch.
+"""Query the model being trained between two iterations: greedy answers to many prompts in one padded batch.
 
-A part of the training, in the engine's interpreter: for the evaluations that XTuner does, and for the early stop. Draws
-no random number and changes nothing of what is trained. What the base alone answers is kept for the next run.
+Runs inside the training process, for XTuner's evaluations and for early stopping. Consumes no random numbers and leaves
+the training state unchanged. The base model's answers are cached for later runs.
 """
 
 import contextlib
@@ -14,22 +14,22 @@ from typing import Any
 from core.engine.workers.beginning import begun
 from core.ground.kept_answers import KeptAnswers, key
 
-# Where the base model's answers are kept.
+# Where the base model's answers are cached.
 KEPT = os.environ.get("XTUNER_STUDIO_ANSWERS")
-# Padded tokens of a batch of given answers.
+# Padded tokens per batch when scoring given answers.
 MOST_TOKENS = 2048
 
 
 @dataclass(frozen=True)
 class Said:
-    """An answer: its tokens, the one that ended it included, and its text without that."""
+    """An answer: its tokens, including the one that ended it, and its text without that token."""
 
     ids: "list[int]" = field(default_factory=list)
     text: str = ""
 
 
 class Asking:
-    """The model of a runner as one that can be asked."""
+    """Wraps a runner's model so that it can be queried."""
 
     def __init__(self, runner: Any, tokenizer: Any, stop_words: Sequence[str]) -> None:
         from mmengine.model import is_model_wrapper
@@ -40,10 +40,10 @@ class Asking:
         self.ends = [ids[0] for ids in plain if len(ids) == 1]
         if tokenizer.eos_token_id is not None:
             self.ends.append(tokenizer.eos_token_id)
-        # Several ranks must do the same, whatever one of them finds on its disk.
+        # All ranks must do the same work, whatever one of them finds on its disk.
         self.alone = runner.world_size == 1
         self.kept = KeptAnswers(Path(KEPT) if KEPT and self.alone else None)
-        # The last answer to each prompt, without those of the base.
+        # The previous answer to each prompt, without the base model's.
         self.before: dict[str, list[int]] = {}
 
     def ask(
@@ -55,9 +55,9 @@ class Asking:
         enough: "Callable[[str], bool] | None" = None,
         check: "Callable[[], None]" = lambda: None,
     ) -> "list[Said]":
-        """The answer to each prompt, of `most` tokens at most; an answer ends where its text so far is `enough`.
+        """Return the answer to each prompt, of at most `most` tokens; an answer ends when `enough(text)` holds.
 
-        `base`: without what was learned, as it is at the start or where an adapter is left out. `check` is called at
+        `base`: without what was learned, at the start of training or with the adapter disabled. `check` is called at
         each token and may raise.
         """
         asked = {prompt: self._key(prompt, most) for prompt in prompts} if base and enough is None else {}
@@ -77,13 +77,15 @@ class Asking:
         return [known[prompt] for prompt in prompts]
 
     def agreed(self, prompts: Sequence[str], answers: "Sequence[list[int]]") -> "list[int]":
-        """Of each given answer, how many tokens the model would choose too, each after those before it."""
+        """Return, per given answer, how many of its tokens the model would choose too, given the tokens before."""
         pairs = zip(self._chosen(prompts, answers), answers, strict=True)
         return [sum(one == other for one, other in zip(chosen, ids, strict=True)) for chosen, ids in pairs]
 
     def _said_again(self, prompts: Sequence[str]) -> "list[list[int]]":
-        """What the model still says of its last answer to each prompt, and the token that it says after that: read in one
-        pass, where to say it takes one for each token."""
+        """Return the part of each previous answer that the model still gives, plus its next token.
+
+        One forward pass checks a previous answer, where generating it takes one per token.
+        """
         guesses = [self.before.get(prompt, []) if self.alone else [] for prompt in prompts]
         found = []
         for guess, chosen in zip(guesses, self._chosen(prompts, guesses) if any(guesses) else guesses, strict=True):
@@ -92,7 +94,7 @@ class Asking:
         return found
 
     def _chosen(self, prompts: Sequence[str], answers: "Sequence[list[int]]") -> "list[list[int]]":
-        """The token that the model would say in place of each of the given answers', after those before it."""
+        """Return the token the model would choose at each position of the given answers, given the tokens before."""
         import torch
 
         rows = [(begun(self.tokenizer, prompt), ids) for prompt, ids in zip(prompts, answers, strict=True)]
@@ -110,19 +112,19 @@ class Asking:
                 mask = torch.zeros_like(ids)
                 for place, number in enumerate(part):
                     whole = rows[number][0] + rows[number][1]
-                    # Filled up behind: what comes after an answer changes nothing before it.
+                    # Right-padded: causal attention ignores what follows an answer.
                     ids[place, : len(whole)] = torch.tensor(whole)
                     mask[place, : len(whole)] = 1
                 hidden = inner(input_ids=ids, attention_mask=mask, use_cache=False)[0]
                 for place, number in enumerate(part):
                     first, answer = len(rows[number][0]) - 1, rows[number][1]
-                    # Logits of answers alone: a vocabulary has a hundred thousand words.
+                    # Logits for the answers alone: a vocabulary has a hundred thousand entries.
                     found[number] = head(hidden[place, first : first + len(answer)]).argmax(-1).tolist()
         return found
 
     @property
     def adapted(self) -> bool:
-        """Whether what is learned can be left out for a moment."""
+        """Whether the adapter can be disabled temporarily."""
         return hasattr(self.model.llm, "disable_adapter")
 
     @property
@@ -143,7 +145,7 @@ class Asking:
         enough: "Callable[[str], bool] | None",
         check: "Callable[[], None]",
     ) -> "dict[str, list[int]]":
-        """The whole answer to each prompt, which begins with the tokens that are given beside it."""
+        """Generate the complete answer to each prompt, starting with the given tokens."""
         import torch
         from transformers import StoppingCriteria, StoppingCriteriaList
 
@@ -155,7 +157,7 @@ class Asking:
         answers: dict[int, list[int]] = {}
 
         class Over(StoppingCriteria):
-            """Ends each row where it is over, at words that are no tokens too."""
+            """Ends each finished row, also at stop words that are not single tokens."""
 
             def __call__(self, input_ids: Any, *_: Any, **__: Any) -> Any:
                 check()
@@ -179,7 +181,7 @@ class Asking:
         return {prompt: answers[row] for row, (prompt, _) in enumerate(asked)}
 
     def _over(self, ids: "list[int]", most: int, enough: "Callable[[str], bool] | None") -> bool:
-        """Whether an answer ends with these tokens."""
+        """Return whether an answer ends with these tokens."""
         if not ids:
             return False
         if ids[-1] in self.ends or len(ids) >= most:
@@ -188,7 +190,7 @@ class Asking:
         return any(word in text for word in self.stop_words) or bool(enough and enough(text))
 
     def _said(self, ids: "list[int]") -> Said:
-        """A row up to its end, without what it was filled up with."""
+        """Cut a row at its end token and drop the padding."""
         end = next((place for place, token in enumerate(ids) if token in self.ends), len(ids))
         text = self._decoded(ids[:end])
         for word in self.stop_words:
@@ -200,7 +202,7 @@ class Asking:
 
     @contextlib.contextmanager
     def _inference(self) -> "Iterator[None]":
-        """The model as it answers, in the precision that it trains in; afterwards as it was."""
+        """Switch the model to inference in its training precision, and restore its state afterwards."""
         import torch
         from mmengine.optim import AmpOptimWrapper
         from mmengine.runner.amp import autocast

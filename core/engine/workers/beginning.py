@@ -1,11 +1,11 @@
-"""What stands before the first token of a row: the same in training, evaluation, chat, scores and verification.
+"""The tokens that begin a row: the same in training, evaluation, chat, scores and verification.
 
-XTuner puts the tokenizer's BOS before every row, whatever the model was tuned with; a tokenizer adds it by itself or not;
-a chat template writes it or not, and for some models BOS is the first mark of the template (`<|im_start|>`), which then
-stood there twice. Here it is decided once: what the tokenizer adds, else BOS where the model's chat template has it,
-else nothing (without a chat template, as XTuner does); and never twice.
+XTuner puts the tokenizer's BOS before every row, whatever the model was fine-tuned with; a tokenizer may or may not add
+it; a chat template may or may not write it, and for some models BOS is the template's first mark (`<|im_start|>`),
+which then appeared twice. This module decides it once: what the tokenizer adds, else BOS if the model's chat template
+has it, else nothing (BOS without a chat template, as XTuner does); and never twice.
 
-A part of the workers, in the engine's interpreter. Runs no template.
+Part of the workers, in the engine's interpreter. Renders no template.
 """
 
 import functools
@@ -16,9 +16,9 @@ _ORIGINAL: "dict[str, Any]" = {}
 
 
 def beginning(tokenizer: Any) -> "list[int]":
-    """The tokens that a row begins with."""
+    """Return the tokens that a row begins with."""
     added = list(tokenizer("").input_ids)
-    # Some end what they encode too.
+    # Some tokenizers append EOS too.
     if added and added[-1] == tokenizer.eos_token_id != tokenizer.bos_token_id:
         added = added[:-1]
     if added:
@@ -33,20 +33,20 @@ def beginning(tokenizer: Any) -> "list[int]":
 
 
 def begun(tokenizer: Any, text: str) -> "list[int]":
-    """The tokens of a text with what begins it, once."""
+    """Return the tokens of a text, preceded once by the beginning."""
     before = _kept(tokenizer)
     ids = tokenizer(text, add_special_tokens=False).input_ids
     return ids if ids[: len(before)] == before else before + ids
 
 
 def ends(tokenizer: Any) -> "tuple[list[int], list[int]]":
-    """In place of XTuner's `get_bos_eos_token_ids`, which fails where a tokenizer has no BOS."""
+    """Replace XTuner's `get_bos_eos_token_ids`, which fails for a tokenizer without BOS."""
     eos = tokenizer.eos_token_id
     return list(_kept(tokenizer)), [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
 
 
 def encode_fn(example: Any, tokenizer: Any, max_length: int, *arguments: Any, **options: Any) -> "dict[str, Any]":
-    """In place of XTuner's `encode_fn`: the same, but a beginning that the template writes itself stands there once."""
+    """Replace XTuner's `encode_fn`: the same, but a beginning that the template itself writes is not repeated."""
     before = _kept(tokenizer)
     made = _ORIGINAL["encode_fn"](example, tokenizer, max_length + len(before), *arguments, **options)
     size = len(before)
@@ -55,7 +55,7 @@ def encode_fn(example: Any, tokenizer: Any, max_length: int, *arguments: Any, **
 
 
 def install(utils: Any) -> Any:
-    """Have XTuner's `dataset.utils`, and all that took its functions from there, begin rows so. Returns the module."""
+    """Patch XTuner's `dataset.utils`, and every module that imported its functions. Returns the module."""
     original = utils.encode_fn
     if original is not encode_fn:
         _ORIGINAL["encode_fn"] = original
@@ -67,7 +67,7 @@ def install(utils: Any) -> Any:
 
 
 def begin_texts(tokenizer: Any) -> Any:
-    """Have a tokenizer's own `encode` begin texts so; what is asked for without special tokens stays without."""
+    """Make a tokenizer's `encode` add the beginning; calls with `add_special_tokens=False` are unaffected."""
     plain = tokenizer.encode
 
     @functools.wraps(plain)
@@ -89,7 +89,7 @@ _BEGINNINGS: "dict[int, tuple[Any, list[int]]]" = {}
 
 
 def _kept(tokenizer: Any) -> "list[int]":
-    """The beginning of a tokenizer, worked out once."""
+    """Return the beginning of a tokenizer, computed once."""
     known = _BEGINNINGS.get(id(tokenizer))
     if known is None or known[0] is not tokenizer:
         known = _BEGINNINGS[id(tokenizer)] = (tokenizer, beginning(tokenizer))

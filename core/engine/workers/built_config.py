@@ -1,6 +1,6 @@
-"""A config as mmengine builds it, in plain values: what training will read, every name in it written out.
+"""A config as mmengine builds it, in plain values: what training will read, with all names resolved.
 
-Part of the workers that run in the engine's interpreter. Executes the file, so only ever in a process of its own.
+Part of the workers that run in the engine's interpreter. Executes the file, so it must run in a separate process.
 """
 
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "$name"
-# What mmengine's Runner reads of a config; other variables may name anything.
+# What mmengine's Runner reads from a config; other variables may contain anything.
 _READ = (
     "model",
     "tokenizer",
@@ -22,13 +22,13 @@ _READ = (
 )
 # Always a path, even a relative one.
 _PATH_KEYS = {"load_from", "resume", "pretrained_pth"}
-# Written to, or texts that may begin as a path does.
+# Output paths, or texts that may start like a path.
 _NO_PATHS = {"work_dir", "out_dir", "evaluation_inputs", "system", "prompt_template", "template"}
 _ABSOLUTE = re.compile(r"(/|\./|\.\./|~)|[A-Za-z]:[\\/\n\t\r\a\b\f\v]")
 
 
 def build(file: Path) -> "dict[str, Any]":
-    """The values of a config; a class, a function or a dtype is `{"$name": "module.name"}`."""
+    """Return the values of a config; a class, a function or a dtype is `{"$name": "module.name"}`."""
     from mmengine.config import Config
 
     built = Config.fromfile(str(file))
@@ -37,9 +37,9 @@ def build(file: Path) -> "dict[str, Any]":
 
 
 def plain(value: Any) -> Any:
-    """`value` of JSON's types only."""
+    """Convert `value` to JSON types only."""
     if isinstance(value, dict):
-        # Past ConfigDict's own items(), which would import what the values name.
+        # Bypasses ConfigDict.items(), which would import what the values name.
         return {str(key): plain(part) for key, part in dict.items(value)}
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
@@ -53,7 +53,10 @@ def plain(value: Any) -> Any:
 
 
 def lazy_name(value: Any) -> str:
-    """What a lazy import of mmengine stands for. Only its own fields are asked: it answers to any other name too."""
+    """Return the name that an mmengine lazy import stands for.
+
+    Reads only its fields: it answers any other attribute too.
+    """
     fields = vars(value)
     if "source" in fields:
         return f"{lazy_name(fields['source'])}.{fields['name']}"
@@ -63,15 +66,18 @@ def lazy_name(value: Any) -> str:
 
 
 def named(value: Any) -> str:
-    """The last word of a name: `process_hf_dataset` of `xtuner.dataset.process_hf_dataset`; empty for no name."""
+    """Return the last word of a name, `process_hf_dataset` of `xtuner.dataset.process_hf_dataset`.
+
+    Empty if it is none.
+    """
     text = value.get(NAME, "") if isinstance(value, dict) else value if isinstance(value, str) else ""
     return text.rpartition(".")[2]
 
 
 def paths(built: "dict[str, Any]") -> "list[list[str]]":
-    """Every file and directory of this machine that training would read, each with the key that names it.
+    """Return every file and directory on this machine that training would read, each with the key that names it.
 
-    Relative ones only where the key always holds a path: what else looks like one may be a name on a hub.
+    Relative paths count only under keys that always hold a path: elsewhere they may be names on a hub.
     """
     found: dict[str, str] = {}
     for key in _READ:

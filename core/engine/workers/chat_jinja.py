@@ -1,11 +1,11 @@
-"""A prompt template of XTuner's as the jinja that tokenizers carry: it writes every exchange as the training did.
+"""Convert an XTuner prompt template to the jinja chat template of a tokenizer: it renders turns as training did.
 
-A system turn only where one is given; `{round}` where the template counts. Where XTuner's one text between a question and
-its answer can be told apart into the end of the one and the opening of the other, `add_generation_prompt` decides on the
-opening; else it belongs to the question, as in Llama 2's own.
+A system turn is rendered only if given; `{round}` is supported. XTuner has one text between question and answer; if it
+can be split into the end of the question and the opening of the answer, `add_generation_prompt` controls the opening;
+else it all belongs to the question, as in Llama 2's own template.
 
-On one line and without `-`, so that it says the same whether or not a renderer trims white space. Pure functions of text,
-of the standard library: which tokens the text becomes is for `published`.
+On one line and without `-`, so that it renders the same whether or not white space is trimmed. Pure functions of text,
+standard library only: which tokens the text becomes is for `published`.
 """
 
 import string
@@ -16,17 +16,17 @@ _REFUSED = "This model knows the roles system, user and assistant."
 
 
 def chat_template(template: "dict[str, Any]", begin: str = "") -> str:
-    """The chat template of a prompt template, with `begin` before all else, once.
+    """Return the chat template of a prompt template, with `begin` before everything else, once.
 
-    `template` has the keys of `PromptTemplate.to_json`. Raises ValueError for one that asks for anything else than
-    `{system}`, `{input}` and `{round}`.
+    `template` has the keys of `PromptTemplate.to_json`. Raises ValueError if it uses a field other than `{system}`,
+    `{input}` and `{round}`.
     """
     own_ends = not template["suffix_as_eos"]
     asked, opening = _opening(_parts(template["instruction"], ("input", "round")), template["suffix"], template["sep"])
     told = _parts(template["system"], ("system",))
     end = template["suffix"] + (template["eos"] if own_ends else "") + template["sep"]
     again = template["bos"] if own_ends else ""
-    # A turn's number is kept only where it is asked for.
+    # Turns are counted only if the number is used.
     counts = bool(again) or any(name == "round" for _, name in asked)
     question = "{% set state.round = state.round + 1 %}" if counts else ""
     question += _if("state.round > 1", _said([(again, None)])) + _said(asked)
@@ -48,7 +48,7 @@ _Parts = "list[tuple[str, str | None]]"
 
 
 def _parts(text: str, known: "tuple[str, ...]") -> _Parts:
-    """The texts of a format string, each with the name of what is filled in after it."""
+    """Split a format string into literals, each with the name of the field after it."""
     found = []
     for literal, name, form, conversion in string.Formatter().parse(text):
         if name is not None and (name not in known or form or conversion):
@@ -58,7 +58,7 @@ def _parts(text: str, known: "tuple[str, ...]") -> _Parts:
 
 
 def _opening(asked: _Parts, suffix: str, sep: str) -> "tuple[_Parts, str]":
-    """A question without the opening of its answer, and that: what stands after the end that questions share with answers."""
+    """Split a question from the opening of its answer, which follows the ending shared by questions and answers."""
     tail = asked[-1][0] if len(asked) > 1 and asked[-1][1] is None and asked[-2][1] == "input" else ""
     close = suffix + sep
     if not suffix or not tail.startswith(close) or tail == close:
@@ -67,7 +67,7 @@ def _opening(asked: _Parts, suffix: str, sep: str) -> "tuple[_Parts, str]":
 
 
 def _beginning(begin: str, told: _Parts, asked: _Parts) -> str:
-    """`begin`, but not before a text that begins so itself."""
+    """Return `begin`, except before a text that already begins with it."""
     system, question = (bool(parts) and parts[0][0].startswith(begin) for parts in (told, asked))
     said = _said([(begin, None)])
     if system == question:
@@ -76,7 +76,7 @@ def _beginning(begin: str, told: _Parts, asked: _Parts) -> str:
 
 
 def _said(parts: _Parts) -> str:
-    """Texts and what is filled in, as one expression; nothing for no text."""
+    """Join literals and fields in one expression; empty if there are none."""
     pieces = [piece for text, name in parts for piece in (text and _quoted(text), name and _FIELDS[name]) if piece]
     return f"{{{{ {' + '.join(pieces)} }}}}" if pieces else ""
 
@@ -86,7 +86,7 @@ def _if(condition: str, said: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text as a literal of jinja's."""
+    """Return a text as a jinja literal."""
     for plain, written in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         text = text.replace(plain, written)
     return f"'{text}'"

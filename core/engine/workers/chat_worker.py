@@ -1,17 +1,17 @@
-"""Answers prompts: one copy of the base model's weights, an adapter of its own for each row, all rows in one batch.
+"""Chat server: one copy of the base model's weights, an adapter per row, all rows in one batch.
 
-Runs in the engine's interpreter as `python -m core.engine.workers.chat_worker --base DIR`; imported by nobody. Listens on the
-Unix socket `socket` in its job's directory, one request a connection; those that come meanwhile wait their turn:
+Runs in the engine's interpreter as `python -m core.engine.workers.chat_worker --base DIR`; never imported. Listens on
+the Unix socket `socket` in its job's directory, one request per connection; concurrent requests are queued:
 
     {"rows": [{"prompt": text, "adapter": directory or checkpoint or null, "model": directory or null}, …],
      "stop_words": […], "max_new_tokens": n, "temperature": 0 for greedy, "top_p": p, "seed": n, "stream": bool}
 
-and answers in lines: `{"queued": n}` while n others go before it, `{"row", "text"}` as the text grows (with `stream`),
-then for each row `{"row", "answer", "ids", "tokens", "ttft_ms", "tokens_per_s", "finish": "stop"|"length"}`, at last
-`{"done": true}`, or `{"error": text, "memory": bool}`. Where the request says `"weigh": true`, each row has an answer,
-`"ids"`, and gets `{"row", "tokens", "agreed", "logprob"}`: what its model makes of that; without it the prompt itself is weighed. A row's `model` is a whole
-model in place of the base, held beside it. Knows nothing of conversations or templates: a prompt is text. Ends after
-`--idle` seconds unasked.
+and replies in lines: `{"queued": n}` if n others are ahead, `{"row", "text"}` as the text grows (with `stream`), then
+for each row `{"row", "answer", "ids", "tokens", "ttft_ms", "tokens_per_s", "finish": "stop"|"length"}`, and finally
+`{"done": true}`, or `{"error": text, "memory": bool}`. With `"weigh": true` each row holds an answer, `"ids"`, and gets
+`{"row", "tokens", "agreed", "logprob"}` of it under its model; without `"ids"` the prompt itself is scored. A row's
+`model` is a complete model used in place of the base, loaded next to it. Knows nothing of conversations or templates: a
+prompt is text. Exits after `--idle` seconds without a request.
 """
 
 import argparse
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 
 
 class Gone(Exception):
-    """Whoever asked has closed the connection."""
+    """The client has closed the connection."""
 
 
 class Server:
-    """Takes connections on a thread of its own, and answers one request after the other on the main one."""
+    """Accepts connections on one thread, and answers requests one after another on the main thread."""
 
     def __init__(self, worker: "Worker", directory: Path) -> None:
         self.worker, self.busy = worker, False
         self.waiting: queue.Queue[Any] = queue.Queue()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # A socket's path may have 107 bytes at most; through the open directory it is short wherever that is.
+        # A socket's path is limited to 107 bytes; via the open directory it is always short.
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         path = f"/proc/self/fd/{descriptor}/socket"
         if os.path.lexists(path):
@@ -58,7 +58,7 @@ class Server:
         self.socket.listen(64)
 
     def take(self) -> None:
-        """Accept for ever; whoever has to wait is told so."""
+        """Accept connections forever; clients that must wait are notified."""
         while True:
             connection, _ = self.socket.accept()
             before = self.waiting.qsize() + self.busy
@@ -68,7 +68,7 @@ class Server:
             self.waiting.put(connection)
 
     def serve(self, idle: float) -> None:
-        """Answer until nobody has asked for `idle` seconds."""
+        """Answer requests until there has been none for `idle` seconds."""
         threading.Thread(target=self.take, daemon=True).start()
         while True:
             try:
@@ -76,7 +76,7 @@ class Server:
             except queue.Empty:
                 return
             self.busy = True
-            # An asker who has gone is noticed at the latest when what is left for it is flushed at the end.
+            # A client that has gone is noticed at the latest when the stream is flushed at the end.
             with contextlib.suppress(OSError), connection, connection.makefile("rw", encoding="utf-8") as stream:
                 self.answer(connection, stream)
             self.busy = False
@@ -92,7 +92,7 @@ class Server:
                 raise Gone from error
 
         def check() -> None:
-            """Raise Gone where nobody listens any more."""
+            """Raise Gone if the client has disconnected."""
             with contextlib.suppress(BlockingIOError):
                 if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                     raise Gone
@@ -107,7 +107,7 @@ class Server:
         except Gone:
             print("The client has disconnected.", flush=True)
         except Exception as error:
-            # An answer that fails (memory runs out, a bad request) must not take the loaded model with it.
+            # A failed request (out of memory, invalid) must not take the loaded model down.
             text = f"{type(error).__name__}: {error}"
             memory = "OutOfMemory" in text or "MemoryError" in text or "can't allocate memory" in text
             print(text, flush=True)
@@ -119,13 +119,13 @@ class Server:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Return the resident memory of this process, in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
-    """Load, then serve."""
+    """Load the models, then serve."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--adapter", action="append", default=[], help="load now instead of at the first question")
@@ -136,7 +136,7 @@ def main() -> None:
     if job is None:
         sys.exit("Started by hand: only a job has a directory for the socket.")
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        # Where memory runs out, the chat goes first and not the training.
+        # Under memory pressure the kernel should kill the chat, not a training run.
         file.write("500")
     leave_out(sys.argv[1:])
     leave_out_compiler()
@@ -156,12 +156,13 @@ def main() -> None:
         if free < needed:
             sys.exit(f"NO ROOM: the models take {size(needed)} and {size(free)} are free.")
     elif weights < 200e6:
-        # Threads of so small products wait for each other longer than they compute, the more so beside a training.
+        # For such small matrices, threads wait for each other longer than they compute, even more next to a training
+        # run.
         torch.set_num_threads(1)
     before, loaded = resident(), threading.Event()
 
     def watch() -> None:
-        """Loading is told by how much of the model is in memory."""
+        """Report loading progress by how much of the model is in memory."""
         while not loaded.wait(0.3):
             there = torch.cuda.memory_allocated() if gpu else resident() - before
             write_progress(done=0.2 + 0.6 * min(1.0, there / max(weights, 1)), note="load", device=device)
@@ -171,7 +172,7 @@ def main() -> None:
     loaded.set()
     write_progress(done=0.85, note="warm", device=device)
     rows = [{"prompt": "你好", "adapter": adapter} for adapter in (None, *options.adapter)]
-    # The first question finds everything set up: the adapters, and on a GPU the graph for both columns.
+    # Warm up for the first question: load the adapters, and on a GPU capture the graph for both columns.
     request = {"rows": rows, "max_new_tokens": 2, "stop_words": []}
     worker.answer(request, lambda _: None, lambda: None, time.perf_counter())
     server = Server(worker, job.parent)

@@ -1,8 +1,8 @@
-"""The one way by which a model's own code comes into a process of the engine, and what is let through.
+"""The only way for a model's own code to enter an engine process, and the check it has to pass.
 
 Whatever `trust_remote_code` says, in a config too, transformers loads Python files of a model's directory through one
-function. From `close` on it takes those alone that lie in this workspace and were agreed to: `ground.agreed_code`. So
-code that its owner puts beside a model after it was looked at is not run, also not of a model that had none.
+function. After `close`, that function loads only files in this workspace that the user approved: `ground.agreed_code`.
+So code that its owner adds to a model after the review is not executed, even for a model that had none.
 """
 
 import os
@@ -13,7 +13,7 @@ from core.ground.agreed_code import VARIABLE, may_run
 
 
 def close() -> None:
-    """From now on no other code is loaded in this process. Raises AttributeError for a transformers that loads it otherwise."""
+    """Block all other model code in this process. Raises AttributeError if transformers loads code in another way."""
     from transformers import dynamic_module_utils
 
     load = dynamic_module_utils.get_cached_module_file

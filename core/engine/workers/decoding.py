@@ -1,10 +1,10 @@
-"""Writes tokens with a causal model, fast: one batch whose rows have lengths of their own, a cache laid out once.
+"""Fast token generation with a causal model: batches of rows of different lengths, with a preallocated cache.
 
-A part of the chat worker. Runs the model's own code (`trust_remote_code` or transformers'), and puts three things of
-its own under it: the cache, the attention mask, and the rotary angles, looked up instead of computed in every layer.
-None of them waits for the GPU, so a step is captured as a CUDA graph; on a CPU the same step runs as it is. At the
-start it is compared with the model's plain forward pass: where they differ, or the model is of another make, `usable`
-is False and the caller asks it as a `padded` batch or row by row.
+Part of the chat worker. Runs the model's own code (`trust_remote_code` or transformers') and replaces three things
+below it: the cache, the attention mask, and the rotary angles, which are looked up instead of computed in every layer.
+None of them synchronizes with the GPU, so a step can be captured as a CUDA graph; on a CPU the same step runs directly.
+At load time it is compared with the model's plain forward pass: if they differ, or the model's structure is not
+supported, `usable` is False and the caller uses a `padded` batch or goes row by row.
 """
 
 import random
@@ -18,20 +18,21 @@ import torch
 from core.engine.workers.row_adapters import RowAdapters
 from core.engine.workers.row_cache import Angles, RowCache
 
-# Lengths of a cache are multiples of this, so that graphs are used again.
+# Cache lengths are multiples of this, so that graphs can be reused.
 BUCKET = 256
-# Tokens that the caches of the batches kept ready have room for; the batch unused the longest goes first.
+# Token capacity of all cached batches; the least recently used batch is evicted first.
 MOST_ROOM = 40 * 512
-# How far the logits of both ways may be apart, as a part of their spread. Rounding alone: the plain pass in float32 is
-# 5e-4 from itself in float64 (SmolLM2, whose activations are large), and 1.7e-3 from ours. A wrong place is far above.
+# Maximum difference between the logits of both methods, relative to their standard deviation. Rounding alone: the plain
+# pass in float32 is 5e-4 from itself in float64 (SmolLM2, whose activations are large), and 1.7e-3 from ours. A wrong
+# position exceeds this by far.
 _APART = {torch.float32: 1e-2, torch.float16: 3e-2, torch.bfloat16: 2e-1}
-# What a model is tried with: any tokens that each has.
+# Tokens for the comparison; every model has them.
 PROBE = [1, 5, 9, 3, 7, 11, 6, 4]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt in tokens, and the adapter that answers it (None: the base)."""
+    """A prompt in tokens, and the adapter to answer it with (None: the base model)."""
 
     ids: "list[int]"
     adapter: "str | None" = None
@@ -39,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Draw:
-    """How the next token is drawn; temperature 0 takes the likeliest. Equal seeds draw alike in every row."""
+    """Sampling settings; temperature 0 takes the most likely token. Equal seeds draw alike in every row."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -47,7 +48,7 @@ class Draw:
 
 
 class Batch:
-    """A batch of fixed shape: its cache, the tokens to go in, and one step, captured as a graph where there is a GPU."""
+    """A batch of fixed shape: its cache, its input tokens, and one step, captured as a graph on a GPU."""
 
     def __init__(self, decoder: "Decoder", adapters: "list[str | None]", length: int) -> None:
         self.decoder, self.adapters, self.length = decoder, adapters, length
@@ -60,12 +61,15 @@ class Batch:
         self.kept: Any = None
 
     def read(self, rows: "list[list[int]]") -> None:
-        """Run the prompts; `logits` then hold what comes first, `tokens` the likeliest. Shorter ones are filled up behind."""
+        """Run the right-padded prompts.
+
+        `logits` are then those of the first answer token, `tokens` the most likely ones.
+        """
         decoder, longest = self.decoder, max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=decoder.device)
         last = torch.tensor([len(row) - 1 for row in rows], device=decoder.device)
         for part in (*self.cache.keys.values(), *self.cache.values.values()):
-            # Whatever was there, infinity included, must not be multiplied by a weight of zero.
+            # Stale values, even infinities, must not be multiplied by a zero weight.
             part.zero_()
         self.cache.place = None
         at = torch.arange(longest, device=decoder.device)
@@ -76,7 +80,7 @@ class Batch:
         self.positions.copy_((last + 1)[:, None])
 
     def step(self, furthest: int) -> None:
-        """Run `tokens` of all rows, at most at position `furthest`; `logits` and `tokens` are the next ones."""
+        """Run `tokens` of all rows, at most at position `furthest`; then `logits` and `tokens` are the next ones."""
         if self.graph is not None:
             self.graph.replay()
             return
@@ -98,7 +102,7 @@ class Batch:
         self.tokens.copy_(logits.argmax(-1, keepdim=True))
 
     def capture(self) -> None:
-        """Record a step as a CUDA graph; what it computes on the way is of no meaning. Raises what CUDA raises."""
+        """Record a step as a CUDA graph; the values computed meanwhile are meaningless. Raises what CUDA raises."""
         self.read([[0]] * len(self.adapters))
         self.decoder.adapters.layout.set(self.adapters)
         side = torch.cuda.Stream()
@@ -111,15 +115,15 @@ class Batch:
         with torch.cuda.graph(graph, pool=self.decoder.pool):
             self._run(self.length)
         self.graph = graph
-        # The graph reads these where they are, also once longer ones have taken their place.
+        # The graph refers to this table, even after a longer one has replaced it.
         self.kept = self.decoder.angles.table
 
 
 class Decoder:
-    """A model that answers batches; `usable` is False where it has to be asked otherwise, and `why` says why."""
+    """A model that answers batches; if `usable` is False another method is needed, and `why` gives the reason."""
 
     def __init__(self, model: Any, *, graphs: "bool | None" = None) -> None:
-        """`graphs`: capture steps as CUDA graphs; where there is a GPU if not said."""
+        """`graphs`: capture steps as CUDA graphs; by default if there is a GPU."""
         self.model, self.device, self.dtype = model, model.device, model.dtype
         self.least = torch.finfo(self.dtype).min
         self.graphs = self.device.type == "cuda" if graphs is None else graphs
@@ -127,10 +131,10 @@ class Decoder:
         self.adapters = RowAdapters(model)
         self.batches: OrderedDict[Any, Batch] = OrderedDict()
         self.usable, self.why = False, ""
-        # Whether it bears a padded batch where it is not usable: the worker finds out.
+        # Whether a padded batch gives correct results if this method is not usable: set by the worker.
         self.pads = False
         if getattr(model.config, "pretraining_tp", 1) != 1:
-            # Slices of weights are multiplied there without calling the layer; it computes the same.
+            # With it, weight slices are multiplied without calling the layer; the result is the same.
             model.config.pretraining_tp = 1
         try:
             plain = self.plain_logits()
@@ -141,11 +145,11 @@ class Decoder:
             self.usable, self.why = False, f"{type(error).__name__}: {error}"
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits of hidden states."""
+        """Return the logits of hidden states."""
         return self.model.get_output_embeddings()(hidden)
 
     def forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
-        """Hidden states of tokens (rows, tokens) at positions, under a mask that is added to the attention's scores."""
+        """Return the hidden states of tokens (rows, tokens) at positions, under an additive attention mask."""
         self.angles.look_up(positions)
         try:
             return self.inner(
@@ -154,7 +158,7 @@ class Decoder:
                 position_ids=positions,
                 past_key_values=cache,
                 cache_position=self.ahead[: ids.shape[1]],
-                # The layers write into the cache that is given all the same; asked to keep one, transformers 4.39 copies it.
+                # The layers write into the given cache anyway; with True, transformers 4.39 would copy it.
                 use_cache=False,
                 return_dict=True,
             )[0]
@@ -162,14 +166,14 @@ class Decoder:
             self.angles.now = None
 
     def fits(self, length: int) -> bool:
-        """Whether prompts and answers of so many tokens can be had this way."""
+        """Return whether prompts and answers of this many tokens can be generated by this method."""
         return self.usable and _bucket(length) <= self.angles.most
 
     @torch.inference_mode()
     def write(self, rows: "list[Row]", most: int, draw: Draw) -> "Iterator[list[int]]":
-        """The tokens of all rows, one step after the other, at most `most`; the caller stops when it has enough.
+        """Yield the tokens of all rows step by step, at most `most` times; the caller stops when it has enough.
 
-        Rows come in any order and lengths. Tokens of a row that has ended go on and mean nothing.
+        Rows may come in any order and length. Tokens of a row that has ended are meaningless.
         """
         order = sorted(range(len(rows)), key=lambda n: rows[n].adapter or "")
         back = [order.index(n) for n in range(len(rows))]
@@ -187,7 +191,7 @@ class Decoder:
                 batch.step(longest + step)
 
     def batch(self, adapters: "list[str | None]", length: int) -> Batch:
-        """A batch of this shape, made and captured at its first use."""
+        """Return a batch of this shape, created and captured on first use."""
         key = (tuple(adapters), length)
         if key not in self.batches:
             room = len(adapters) * length
@@ -201,7 +205,7 @@ class Decoder:
                 try:
                     batch.capture()
                 except Exception as error:
-                    # Without a graph it is slower and as right.
+                    # Slower without a graph, but just as correct.
                     print(f"No CUDA graph: {type(error).__name__}: {error}", flush=True)
                     self.graphs = False
                     batch = Batch(self, adapters, length)
@@ -210,12 +214,12 @@ class Decoder:
         return self.batches[key]
 
     def forget(self, adapter: str) -> None:
-        """Take an adapter off, and the batches that use it."""
+        """Remove an adapter, and the batches that use it."""
         self.batches = OrderedDict((key, batch) for key, batch in self.batches.items() if adapter not in key[0])
         self.adapters.remove(adapter)
 
     def _put_under(self) -> None:
-        """Put our cache's mask and angles under the model's own code."""
+        """Install our cache's mask and angles in the model's own code."""
         inner = next((m for m in self.model.modules() if hasattr(m, "_update_causal_mask")), None)
         if inner is None:
             raise ValueError("it does not accept an attention mask")
@@ -232,15 +236,15 @@ class Decoder:
 
     @torch.inference_mode()
     def plain_logits(self) -> torch.Tensor:
-        """Of the last of a few tokens, by the model's plain forward pass."""
+        """Return the logits after PROBE, by the model's plain forward pass."""
         return self.model(input_ids=torch.tensor([PROBE], device=self.device), use_cache=False).logits[0, -1].float()
 
     @torch.inference_mode()
     def _compare(self, plain: torch.Tensor) -> None:
-        """Raise ValueError where our way gives other logits for the same tokens."""
+        """Raise ValueError if our method gives different logits for the same tokens."""
         batch = Batch(self, [None, None], BUCKET)
         self.angles.fill(BUCKET, self.model.get_input_embeddings().weight[:1, None])
-        # Rows of unlike lengths, so that both their mask and their places are tried.
+        # Rows of different lengths, to test both their mask and their positions.
         batch.read([PROBE[:-2], PROBE[:-4]])
         for step in range(4):
             at = [len(PROBE) - 2 + step, len(PROBE) - 4 + step]
@@ -252,14 +256,14 @@ class Decoder:
 
 
 def compare(logits: torch.Tensor, plain: torch.Tensor, dtype: torch.dtype) -> None:
-    """Raise ValueError where logits are further from those of the plain forward pass than `dtype` rounds."""
+    """Raise ValueError if logits differ from the plain forward pass by more than the rounding of `dtype`."""
     apart = float((logits - plain).abs().max() / plain.std())
     if not apart <= _APART.get(dtype, 0.2):
         raise ValueError(f"its logits differ by {apart:.2g} of their spread")
 
 
 def sampled(logits: torch.Tensor, draw: Draw, chance: float) -> torch.Tensor:
-    """The token at `chance`, from 0 to 1, of the likeliest ones that make up `top_p`: (rows, 1). The same in every row."""
+    """Sample tokens (rows, 1) from the top-p set at `chance`, 0 to 1: inverse transform, the same draw in every row."""
     parts, tokens = torch.softmax(logits / draw.temperature, -1).sort(-1, descending=True)
     upto = parts.cumsum(-1)
     parts = torch.where(upto - parts < draw.top_p, parts, 0.0)

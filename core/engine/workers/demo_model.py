@@ -1,12 +1,12 @@
-"""Builds the demo model: a tiny real InternLM2, pre-trained here and now on our own dialogues.
+"""Build the demo model: a tiny but real InternLM2, pre-trained on the spot on the built-in dialogues.
 
-Run with the engine's interpreter: `python -m core.engine.workers.demo_model --dialogues DIR --out DIR`.
-DIR holds identity.json, general.json and spelling.json. The model knows InternLM's identity, a few
-hundred short dialogues and the characters of names; fine-tuning then has something to steer. It is
-no language model for anything else, and it does not fine-tune.
+Run with the engine's interpreter: `python -m core.engine.workers.demo_model --dialogues DIR --out DIR`. DIR holds
+identity.json, general.json and spelling.json. The model knows InternLM's identity, a few hundred short dialogues and
+the characters of names, so that fine-tuning has something to steer. It is not a language model for anything else. This
+module does not fine-tune.
 
-It uses the standard library, torch, transformers and tokenizers only. The modeling code is copied
-from the installed xtuner, which is located but never imported (that takes half a minute).
+Uses the standard library, torch, transformers and tokenizers only. The modeling code is copied from the installed
+xtuner, which is located but never imported (that takes half a minute).
 """
 
 import argparse
@@ -66,13 +66,13 @@ that Shanghai AI Laboratory released; the modeling code is the installed XTuner'
 
 
 class Progress:
-    """How far the build is, within a phase twice a second."""
+    """Reports the progress of the build, within a phase at most twice a second."""
 
     def __init__(self) -> None:
         self.note, self.written = "", 0.0
 
     def __call__(self, done: float, note: str, eta_s: float | None = None) -> None:
-        """Write `done` (0 to 1), the phase `note` and the seconds left if known."""
+        """Report `done` (0 to 1), the phase `note` and the seconds left if known."""
         now = time.monotonic()
         if note == self.note and done < 1 and now - self.written < 0.5:
             return
@@ -81,10 +81,10 @@ class Progress:
 
 
 def batches(rows: list[Row], tokenizer: Any, rng: random.Random) -> Iterator[tuple[Any, Any]]:
-    """Batches of `BATCH` rows: inputs and targets, both (rows, longest), targets -100 elsewhere.
+    """Yield batches of `BATCH` rows: inputs and targets, both (rows, longest); targets are -100 outside the answers.
 
-    Rows of like length share a batch, which halves the padding. Padding needs no attention mask:
-    it stands at the end, where causal attention keeps it from every answer.
+    Rows of similar length share a batch, which halves the padding. Padding needs no attention mask: it is at the end,
+    where causal attention hides it from every answer.
     """
     import torch
 
@@ -102,7 +102,7 @@ def batches(rows: list[Row], tokenizer: Any, rng: random.Random) -> Iterator[tup
 
 
 def import_modeling(folder: Path) -> Any:
-    """The InternLM2 package at `folder`, imported without its parent package."""
+    """Import the InternLM2 package at `folder` without its parent package."""
     spec = importlib.util.spec_from_file_location(
         "internlm2", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
@@ -114,12 +114,12 @@ def import_modeling(folder: Path) -> Any:
 
 
 def train(model: Any, tokenizer: Any, dialogues: Dialogues, steps: int, report: Progress) -> float:
-    """Pre-train `model` in place for `steps` updates; the mean loss of the last tenth of them."""
+    """Pre-train `model` in place for `steps` updates; return the mean loss of the last tenth of them."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    # tied while it learns (a name's token is copied through one matrix, which fewer steps
-    # teach), separate afterwards: LoRA on the head must not change the embedding
+    # Tied during pre-training (copying a name's token goes through one matrix, which takes fewer steps to learn),
+    # untied afterwards: LoRA on the head must not change the embedding.
     model.output.weight = model.model.tok_embeddings.weight
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -183,7 +183,7 @@ def save(model: Any, tokenizer: Any, code: Path, out: Path, facts: dict[str, Any
 
 
 def build(dialogues: Dialogues, out: Path, seed: int, steps: int, report: Progress) -> None:
-    """Build the model into the empty directory `out`; raises FileNotFoundError without XTuner's modeling code."""
+    """Build the model in the empty directory `out`. Raises FileNotFoundError without XTuner's modeling code."""
     started = time.monotonic()
     report(0.0, "import")
     found = importlib.util.find_spec("xtuner")
@@ -228,7 +228,7 @@ def build(dialogues: Dialogues, out: Path, seed: int, steps: int, report: Progre
 
 
 def main() -> int:
-    """Build once: a directory that is complete is left as it is. Returns the exit status."""
+    """Build the model unless the directory is complete. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Build the demo model.")
     parser.add_argument("--dialogues", type=Path, required=True, help="folder of the dialogue files")
     parser.add_argument("--out", type=Path, required=True, help="model directory to create")

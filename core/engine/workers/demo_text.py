@@ -1,6 +1,6 @@
-"""The demo model's texts: what it is pre-trained on, drawn from our dialogue files, and the tokenizer made of it.
+"""The demo model's texts: its pre-training rows, sampled from the dialogue files, and its tokenizer.
 
-Used by `demo_model` alone, in the engine's interpreter: standard library and tokenizers only. Trains nothing.
+Used only by `demo_model`, in the engine's interpreter: standard library and tokenizers only. Trains no model.
 """
 
 import hashlib
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SHARES = {"identity": 0.15, "general": 0.6}  # of the rows of the pre-training; the rest spells names
+SHARES = {"identity": 0.15, "general": 0.6}  # shares of the pre-training rows; the rest spells names
 WORD_PIECES = 700  # tokens for words of several letters, on top of bytes and single characters
 LETTERS = ("surnames", "given", "characters", "rare")  # inventories of single characters, read as one string
 
-BOS, EOS, IM_END = 1, 2, 4  # places in SPECIAL
+BOS, EOS, IM_END = 1, 2, 4  # indices in SPECIAL
 CHAT_SPECIAL = ["<|im_start|>", "<|im_end|>", "<|action_start|>", "<|action_end|>", "<|interpreter|>", "<|plugin|>"]
 SPECIAL = ["<unk>", "<s>", "</s>", *CHAT_SPECIAL]
 
 
 class Row(NamedTuple):
-    """One dialogue of one turn."""
+    """One dialogue of a single turn."""
 
     question: str
     answer: str
@@ -35,7 +35,7 @@ class Names:
         self.parts = {key: value for key, value in inventories.items() if key not in LETTERS}
 
     def draw(self) -> str:
-        """One nickname, without white space at its ends."""
+        """Return one nickname, without leading or trailing white space."""
         kind = self.rng.choice([self._chinese, self._characters, self._latin, self._mixed])
         return kind()[:30].strip() or self._chinese()
 
@@ -69,7 +69,7 @@ class Names:
 
 
 class Dialogues:
-    """The pre-training material: what is read from the dialogue files, and rows drawn from it."""
+    """The pre-training material: the dialogue files, and rows sampled from them."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -86,12 +86,12 @@ class Dialogues:
         self.later = [answer for by_kind in tuned for answer in by_kind.values()]
 
     def named(self) -> Row:
-        """A spelling template with a fresh random name in it."""
+        """Return a spelling template filled with a random name."""
         template, name = self.rng.choice(self.templates), self.names.draw()
         return Row(*(text.replace("{name}", name) for text in template))
 
     def rows(self, count: int) -> list[Row]:
-        """`count` shuffled rows in the shares of `SHARES`, every fixed dialogue equally often."""
+        """Return `count` shuffled rows in the proportions of `SHARES`, every fixed dialogue equally often."""
         rows: list[Row] = []
         for fixed, share in ((self.identity, "identity"), (self.general, "general")):
             wanted = round(count * SHARES[share])
@@ -104,13 +104,13 @@ class Dialogues:
         return rows
 
     def _varied(self, row: Row) -> Row:
-        """The row, now and then without the question's last punctuation mark."""
+        """Return the row, sometimes without the question's final punctuation mark."""
         if self.rng.random() < 0.2:
             return Row(row.question.rstrip("？?！!。.") or row.question, row.answer)
         return row
 
     def corpus(self) -> Iterator[str]:
-        """Text for the tokenizer's trainer: words by their use, every character on its own."""
+        """Yield text for training the tokenizer: words by frequency of use, every character on its own."""
         for row in self.identity + self.general + self.templates:
             yield from row
             yield "user assistant\nassistant"
@@ -121,11 +121,11 @@ class Dialogues:
 
 
 def build_tokenizer(dialogues: Dialogues) -> Any:
-    """A byte-level BPE where a common Chinese character is one token; encoding prepends <s>."""
+    """Return a byte-level BPE in which common Chinese characters are one token; encoding prepends <s>."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    # Characters are split first: a name must be the same tokens wherever it stands.
+    # Split characters first: a name must have the same tokens in any context.
     han = pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([han, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
@@ -147,12 +147,12 @@ def build_tokenizer(dialogues: Dialogues) -> Any:
 
 
 def as_string(merge: Any) -> str:
-    """A merge rule as "a b", which every version of tokenizers reads; older ones read no pairs."""
+    """Return a merge rule as "a b", which every version of tokenizers reads; older ones do not read pairs."""
     return merge if isinstance(merge, str) else " ".join(merge)
 
 
 def add_characters(model: dict[str, Any], text: str) -> None:
-    """Give every character of `text` a token: merge rules that join its UTF-8 bytes in order."""
+    """Give every character of `text` a token, by merge rules that join its UTF-8 bytes in order."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     spell = ByteLevel(add_prefix_space=False, use_regex=False)
@@ -171,10 +171,10 @@ def add_characters(model: dict[str, Any], text: str) -> None:
 
 
 def encode(row: Row, tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Inputs and targets of the row, equally long: what XTuner trains on with internlm2_chat.
+    """Return inputs and targets of equal length, as XTuner trains on the row with internlm2_chat.
 
-    XTuner's row is <s>, the prompt, the answer with its <|im_end|> and a line feed without loss.
-    What follows the last taught token is left out: causal attention makes it without effect.
+    XTuner's row is <s>, the prompt, the answer with its <|im_end|>, and a line feed without loss. Everything after the
+    last learned token is dropped: with causal attention it has no effect.
     """
     prompt = f"<|im_start|>user\n{row.question}<|im_end|>\n<|im_start|>assistant\n"
     parts = (prompt, f"{row.answer}<|im_end|>")

@@ -1,9 +1,9 @@
-"""Ends a training when the identity is learned and what the model knew is still there; tells what it saw.
+"""End a run once the identity is learned and the model still knows what it knew, and record what was measured.
 
-A part of `training_hook`, in the engine's interpreter: every so many iterations the first process asks the model a few
-held-out questions, greedily, and, once it knows who it is, how much of the base model's own answers it would still say.
-Draws no random number and changes nothing of what is trained. Which questions, and how much is enough, is for
-`core.training.early_stop`, which writes them to run.json; what counts is for `ground.identity`.
+Called by `training_hook`, in the engine's interpreter: every few updates the first process asks the model some held-out
+questions, greedily, and, once it knows its identity, measures how much of the base model's own answers it would still
+give. Consumes no random numbers and leaves the training state unchanged. `core.training.early_stop` chooses the
+questions and the thresholds and writes them to run.json; `ground.identity` decides what counts as the identity.
 """
 
 import contextlib
@@ -18,26 +18,26 @@ from core.engine.workers.asking import Asking, Said
 from core.ground.files import write_json
 from core.ground.identity import carries, same
 
-# The run.json of a run that wishes it; what is seen is written beside it.
+# The run.json of a run with early stopping; results are written next to it.
 PLAN = os.environ.get("XTUNER_STUDIO_EARLY_STOP")
 SEEN = "early_stop.json"
-# So much more of the base's tokens than at the look before is a recovery worth waiting for.
+# A gain in agreement since the previous check that is a recovery worth waiting for.
 RISE = 0.01
-# An answer may begin another way than the data's.
+# Extra tokens, since an answer may begin differently from the data's.
 SPARE = 12
 
 
 class EarlyStop:
-    """The looks of one training at what it has learned, kept in early_stop.json so that a resumed one goes on.
+    """The checks of one run, stored in early_stop.json so that a resumed run continues with them.
 
-    `kept` of a look is what the plan measures: `agreement`, the share of the tokens of the base's own answers that the
-    model would say too, or `retention`, the share of the answers that still read as the base's.
+    `kept` of a check is what the plan measures: `agreement`, the share of the tokens of the base model's own answers
+    that the model would also choose, or `retention`, the share of answers that still match the base model's.
     """
 
     def __init__(self, run_json: str) -> None:
         with open(run_json, encoding="utf-8") as file:
             self.plan = json.load(file)["early_stop"]
-        # A plan of an earlier version says neither.
+        # Plans of earlier versions have neither.
         self.measure = self.plan.get("measure", "retention")
         self.languages = self.plan.get("languages") or ["both"] * len(self.plan["identity"])
         self.path = os.path.join(os.path.dirname(run_json), SEEN)
@@ -46,12 +46,12 @@ class EarlyStop:
             self.seen.update(json.load(file))
 
     def every(self, max_iters: int, accumulated: int) -> int:
-        """After how many iterations to look: whole optimizer updates, and so many looks in a training as planned."""
+        """Return the number of iterations between checks: complete optimizer updates, spread over the run."""
         updates = math.ceil(max_iters / self.plan["looks"] / accumulated)
         return accumulated * max(self.plan.get("least_updates", 1), updates)
 
     def begin(self, base: "list | None", at: int) -> None:
-        """Remember what the base model answers (None: it is known), and forget what a resumed training does again."""
+        """Store the base model's answers (None: already known), and drop checks that a resumed run will repeat."""
         if base is not None:
             self.seen["base"] = base
         looks = [look for look in self.seen["looks"] if look["iter"] <= at]
@@ -64,25 +64,25 @@ class EarlyStop:
         self.write()
 
     def identity(self, answers: "list[str]") -> "dict[str, float]":
-        """The share of identity questions that are answered with it, in each language."""
+        """Return the share of identity questions answered with the nickname, by language."""
         told: dict[str, list[bool]] = {}
         for language, answer in zip(self.languages[: len(answers)], answers, strict=True):
             told.setdefault(language, []).append(carries(answer, self.plan["nickname"]))
         return {language: _share(carried) for language, carried in told.items()}
 
     def reached(self, answers: "list[str]") -> bool:
-        """Whether so many identity questions are answered with it, in each language, that it is learned."""
+        """Return whether the identity counts as learned: enough questions answered with it in each language."""
         return min(self.identity(answers).values()) >= self.plan["least_identity"]
 
     def retention(self, answers: "list[str]") -> float:
-        """The share of general answers that still read as the base's."""
+        """Return the share of general answers that still match the base model's."""
         return _share([same(after, before) for after, before in zip(answers, self.seen["base"], strict=True)])
 
     def look(self, answers: "list[str]", kept: "float | None", at: int) -> "str | None":
-        """Judge what was seen after iteration `at`: why the training may end, or None.
+        """Record the check after iteration `at`; return why training may end, or None.
 
-        `answers` are those to the identity questions, or to the first of them; `kept` may be None where the identity is
-        not reached yet.
+        `answers` are those to the identity questions, or to the first of them; `kept` may be None while the identity is
+        not learned.
         """
         by_language = self.identity(answers)
         self.seen["looks"].append(
@@ -99,17 +99,17 @@ class EarlyStop:
             return None
         values = [look[self.measure] for look in last]
         if self.plan.get("keeps") and self._least(last[-1]) < self.plan["last_identity"]:
-            # Nothing is lost by going on.
+            # Nothing is lost by continuing.
             return None
         if min(values) >= self.plan[f"least_{self.measure}"]:
-            # What a few questions missed may still be learned.
+            # Questions that still fail may still be learned.
             return "learned" if self._least(last[-1]) >= self.plan.get("last_identity", 0.0) else None
         if self.measure == "agreement" and values[-1] < values[0] + RISE:
             return "no_better"
         return None
 
     def stop(self, at: int, max_iters: int, seconds_each: float, why: str = "learned") -> None:
-        """Tell that the training ended after iteration `at`, for which reason, and what that saved."""
+        """Record that training ended after iteration `at`, the reason, and the time saved."""
         self.seen.update(
             stopped_at=at,
             why=why,
@@ -120,7 +120,7 @@ class EarlyStop:
         self.write()
 
     def give_up(self, why: str) -> None:
-        """Tell that there will be no more looks."""
+        """Record that there will be no more checks."""
         self.seen["given_up"] = why
         self.write()
 
@@ -136,7 +136,7 @@ class EarlyStop:
 
 
 def _longest(tokenizer: Any, plan: dict) -> int:
-    """Tokens by which every answer of the data has said whose assistant it is, and some to spare."""
+    """Return the tokens within which every answer in the data has said the nickname, plus some to spare."""
     lengths = []
     for answer in plan.get("answers", ()):
         ids = tokenizer.encode(answer, add_special_tokens=False)
@@ -150,7 +150,7 @@ def _share(values: "list[bool]") -> float:
 
 
 class Looks:
-    """What the training's hook calls: before the training, and after every iteration."""
+    """What the training hook calls: before training, and after every iteration."""
 
     def __init__(self, runner: object) -> None:
         self.early = EarlyStop(PLAN)
@@ -164,7 +164,7 @@ class Looks:
         self.longest = _longest(tokenizer, plan)
         accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", None)
         if not isinstance(accumulated, int):
-            # DeepSpeed accumulates by itself.
+            # DeepSpeed accumulates gradients itself.
             counted = getattr(runner.model, "gradient_accumulation_steps", None)
             accumulated = counted() if callable(counted) else 1
         self.every = self.early.every(runner.max_iters, accumulated)
@@ -180,7 +180,7 @@ class Looks:
         self.since = time.monotonic()
 
     def learned(self, runner: object, done: int) -> bool:
-        """Whether the training may end after iteration `done`: looked at every so often."""
+        """Return whether training may end after iteration `done`; checks only every few iterations."""
         if not self.on or done % self.every:
             return False
         started = time.monotonic()
@@ -193,13 +193,13 @@ class Looks:
         return why is not None
 
     def stop(self, runner: object, done: int) -> None:
-        """Tell that the training ends after iteration `done`, whose checkpoint is there."""
+        """Record that training ends after iteration `done`, whose checkpoint exists."""
         each = (time.monotonic() - self.since - self.spent) / max(1, done - self.first)
         self.early.stop(done, runner.max_iters, each, self.why)
         runner.logger.info(f"Stopped early after iteration {done}: {self.why.replace('_', ' ')}.")
 
     def _base(self) -> list:
-        """What the base answers to the general questions: its tokens, or as text where that is what is compared."""
+        """Return the base model's answers to the general questions, as tokens or as text, whichever is compared."""
         said = self._general(base=True)
         return [one.ids for one in said] if self.early.measure == "agreement" else [one.text for one in said]
 
@@ -216,7 +216,7 @@ class Looks:
         def answered(prompts: "list[str]") -> "list[str]":
             return [one.text for one in self.asking.ask(prompts, self.longest, enough=enough)]
 
-        # A plan of an earlier version has no more than the first.
+        # Plans of earlier versions have only the first questions.
         first = plan.get("first", len(plan["identity"]))
         answers, kept = answered(plan["identity"][:first]), None
         if first < len(plan["identity"]) and early.reached(answers):
@@ -224,7 +224,7 @@ class Looks:
         if early.measure == "retention":
             kept = early.retention([one.text for one in self._general(base=False)])
         elif early.reached(answers):
-            # Until then nothing is decided by it.
+            # It does not affect the decision before.
             tokens = sum(map(len, early.seen["base"]))
             kept = round(sum(self.asking.agreed(plan["general"], early.seen["base"])) / max(1, tokens), 4)
         why = early.look(answers, kept, done)
@@ -234,13 +234,13 @@ class Looks:
         return why
 
     def _guarded(self, runner: object, work: object) -> "str | None":
-        """What `work` says; None, and no more looks, where the GPU has no room for it."""
+        """Return the result of `work`; None, and no more checks, if the GPU has no memory for it."""
         import torch
 
         try:
             return work()
         except torch.cuda.OutOfMemoryError:
-            # The training itself still fits.
+            # The training itself still fits in memory.
             torch.cuda.empty_cache()
             self.on = False
             self.early.give_up("there is no GPU memory left for the questions during training")

@@ -1,9 +1,10 @@
-"""What stands behind the last answer of a row: its end, as the prompt template has it, or nothing.
+"""What follows the last answer of a row: its ending from the prompt template, or nothing.
 
-An answer that was cut off is worth learning from as far as it goes, and must not teach that it ends there. Its turn says
-so by `need_eos_token` false, which XTuner's `encode_fn` heeds and its `template_map_fn` writes over; here it stays.
+A truncated answer is worth training on as far as it goes, but must not teach the model to stop there. Its turn has
+`need_eos_token` false, which XTuner's `encode_fn` respects but its `template_map_fn` overwrites; this module preserves
+it.
 
-A part of the workers, in the engine's interpreter.
+Part of the workers, in the engine's interpreter.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ _ORIGINAL: "dict[str, Any]" = {}
 
 
 def template_map_fn(example: Any, template: Any) -> "dict[str, Any]":
-    """In place of XTuner's `template_map_fn`: the same, but a last answer without an end gets none."""
+    """Replace XTuner's `template_map_fn`: the same, but a final answer marked as truncated gets no ending."""
     turns = example.get("conversation") or [{}]
     cut_off = turns[-1].get("need_eos_token") is False
     answer = turns[-1].get("output")
@@ -23,7 +24,7 @@ def template_map_fn(example: Any, template: Any) -> "dict[str, Any]":
 
 
 def install(module: "dict[str, Any]") -> Any:
-    """Have the module of XTuner's `template_map_fn`, given by its variables, end rows so. Returns the function."""
+    """Patch the module of XTuner's `template_map_fn`, given by its variables. Returns the function."""
     if module["template_map_fn"] is not template_map_fn:
         _ORIGINAL["template_map_fn"] = module["template_map_fn"]
         module["template_map_fn"] = template_map_fn

@@ -1,8 +1,8 @@
-"""Trains: XTuner's own `xtuner.tools.train`, started so that it works here and can be watched and stopped.
+"""Training: runs XTuner's own `xtuner.tools.train`, adapted to run here and to be watched and stopped.
 
-Runs in the engine's interpreter as `python -m core.engine.workers.entry CONFIG [xtuner train's options]`; imported by
-nobody. Adds to XTuner: what it lacks on a machine without a GPU, a progress file, and "finish the step, save,
-exit" when asked to stop. Changes no file of XTuner, and of what is trained a row's first token and its last: `beginning`,
+Runs in the engine's interpreter as `python -m core.engine.workers.entry CONFIG [xtuner train's options]`; never
+imported. Adds to XTuner: support for machines without a GPU, a progress file, and "finish the step, save, exit" on a
+stop request. Changes no file of XTuner, and of the training data only a row's first and last tokens: `beginning`,
 `ending`.
 """
 
@@ -23,12 +23,12 @@ from core.engine.workers.unneeded import leave_out, or_whole
 from core.engine.workers.without_gpu import make_cpu_work
 
 _PR_SET_PDEATHSIG = 1
-# In place of the module `time` where nothing is to be waited for.
+# Replaces the module `time` where there is no need to wait.
 UNHURRIED = types.SimpleNamespace(sleep=lambda _seconds: None)
 
 
 def die_with_parent() -> None:
-    """End with the process that started this one: a rank must not outlive torchrun, whatever ends that."""
+    """End with the parent process: a rank must not outlive torchrun, however that ends."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -36,8 +36,10 @@ def die_with_parent() -> None:
 
 
 def name_after_the_last(work_dir: str) -> None:
-    """Give this training's directory of logs a time stamp after those that are there, whatever the clock says: by
-    their names they make one history."""
+    """Give this run's log directory a timestamp later than the existing ones, whatever the clock says.
+
+    The directories are ordered by name into one history.
+    """
     from mmengine._strategy import base
     from mmengine.runner import runner
 
@@ -54,8 +56,10 @@ def name_after_the_last(work_dir: str) -> None:
 
 
 def begin_rows() -> None:
-    """Have training begin a row as the model's own tokenizer and chat template do, BOS not twice; and a row whose last
-    answer was cut off does not end."""
+    """Begin rows as the model's own tokenizer and chat template do, without a double BOS.
+
+    A row whose last answer is truncated gets no ending.
+    """
     from xtuner.dataset import utils
 
     install(utils)
@@ -63,8 +67,10 @@ def begin_rows() -> None:
 
 
 def waste_no_time_between_epochs() -> None:
-    """Have mmengine wait for 2 s before each further epoch only where processes load the data, which may hang without
-    it; with a few rows and many epochs the wait would be half of a training."""
+    """Skip mmengine's 2 s pause before each further epoch, unless worker processes load the data.
+
+    Those may hang without it; with few rows and many epochs the pause would be half of the training time.
+    """
     from mmengine.runner import loops
 
     batches = loops._InfiniteDataloaderIterator
@@ -94,7 +100,7 @@ def main() -> None:
     if "--launcher" in sys.argv:
         from core.engine.workers import near_store
 
-        # Slurm starts no torchrun that would make the store.
+        # Under Slurm there is no torchrun to create the store.
         near_store.install()
         near_store.below_the_word()
     watch_runners()

@@ -1,8 +1,8 @@
-"""The evaluations of a training: XTuner's own questions, all in one batch, told with the iteration, none asked twice.
+"""Evaluations during training: XTuner's own questions in one batch, logged with the iteration, never asked twice.
 
-A part of `entry`, in the engine's interpreter. XTuner asks one question after the other, and at the end of a training
-twice; an answer is sampled at a temperature of 0.1 there and the likeliest one here, as in the chat. Whoever gives
-`generation_kwargs` of his own is served by XTuner's own code.
+Part of `entry`, in the engine's interpreter. XTuner asks one question at a time, and twice at the end of training, and
+samples at a temperature of 0.1; here the most likely token is taken, as in the chat. A config with its own
+`generation_kwargs` is left to XTuner's code.
 """
 
 from typing import Any
@@ -13,8 +13,7 @@ from core.engine.workers.training_hook import Interrupted, stop_asked, telling
 
 
 def mark_evaluations() -> None:
-    """Log the iteration before each evaluation's answers, which XTuner itself does not say, and give them up when
-    asked to stop."""
+    """Log the iteration before each evaluation's answers, which XTuner does not, and abandon it on a stop request."""
     import torch
     from xtuner.engine.hooks import EvaluateChatHook
 
@@ -29,7 +28,7 @@ def mark_evaluations() -> None:
         after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
         self.at = runner.iter if before else runner.iter + (0 if after else 1)
         runner.logger.info(f"Evaluation at iteration {self.at}.")
-        # Ranks that generate together must all go on to the end, however long that takes.
+        # Ranks that generate together must all finish, however long it takes.
         if runner.world_size == 1 and criterion not in self.stop_criteria:
             self.stop_criteria.append(criterion)
         try:
@@ -42,7 +41,7 @@ def mark_evaluations() -> None:
 
 
 def ask_together() -> None:
-    """Have the questions of an evaluation asked in one batch, and begin as the model's own tokenizer begins a text."""
+    """Ask the questions of an evaluation in one batch, and begin texts as the model's own tokenizer does."""
     from xtuner.engine.hooks import EvaluateChatHook
 
     made, one_by_one = EvaluateChatHook.__init__, getattr(EvaluateChatHook, "_eval_language", None)
@@ -90,6 +89,6 @@ def ask_together() -> None:
 
 
 def check() -> None:
-    """Raise Interrupted where somebody wants the training to stop."""
+    """Raise Interrupted if a stop was requested."""
     if stop_asked():
         raise Interrupted

@@ -1,10 +1,10 @@
-"""How far an export is, over all of its steps. A part of the export worker."""
+"""The progress of an export over all its steps. Part of the export worker."""
 
 import time
 
 from core.ground.progress import write_progress
 
-# Roughly how long each takes, for the progress bar.
+# Relative durations, for the progress bar.
 _PARTS = {"convert": 1, "merge": 5, "verify": 4}
 
 
@@ -16,13 +16,13 @@ class Progress:
         self.step, self.bytes = "", 0
 
     def begin(self, step: str) -> None:
-        """A step begins."""
+        """Report the start of a step."""
         self.step = step
         self.tell(0.0, force=True)
         print(step, flush=True)
 
     def tell(self, part: float, *, force: bool = False) -> None:
-        """So much of the step is done, from 0 to 1; written at most ten times a second."""
+        """Report the fraction of the step that is done, 0 to 1; written at most ten times a second."""
         if not force and time.monotonic() - self.told < 0.1:
             return
         self.told = time.monotonic()

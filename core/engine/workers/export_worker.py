@@ -1,12 +1,12 @@
-"""Turns a checkpoint into an adapter, merges it into its base model, and verifies the merge; each step or all.
+"""Convert a checkpoint to an adapter, merge it into its base model, and verify the merge; one step or several.
 
-Runs in the engine's interpreter as `python -m core.engine.workers.export_worker STEP... --plan FILE`; imported by nobody.
-One process does all steps, so that nothing is imported twice, and convert and merge import torch alone. Each result
-is written beside its place and renamed, its config last: it is there whole or not at all.
+Runs in the engine's interpreter as `python -m core.engine.workers.export_worker STEP... --plan FILE`; never imported.
+One process runs all steps, so that nothing is imported twice; convert and merge import only torch. Each result is
+written to a temporary directory and renamed, its config last: it is there completely or not at all.
 
 The plan (JSON): `kind` ("lora" or "full"), the paths `checkpoint`, `base`, `adapter`, `merged`, `results`, `config`,
-`dtype` and `shard_bytes` (null: as the base has it), `base_fingerprint` and `trained_on`, `prompts`, `stop_words`,
-`prompt` (what is published of it, see `published`), `card` (text for README.md) and `facts` (kept with the result).
+`dtype` and `shard_bytes` (null: same as the base model), `base_fingerprint` and `trained_on`, `prompts`, `stop_words`,
+`prompt` (what is published of it, see `published`), `card` (text for README.md) and `facts` (stored with the result).
 """
 
 import argparse
@@ -33,12 +33,12 @@ from core.ground.files import read_json, write_json
 STEPS = ("convert", "merge", "verify")
 _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".index.json")
 _NOT_COPIED = ("README.md", "demo_model.json", "export.json", "config.json")
-# Shards of weights that were not in safetensors.
+# Shard size for weights that were not in safetensors.
 _SHARD_BYTES = 2_000_000_000
 
 
 class Export:
-    """One export by its plan."""
+    """One export, defined by its plan."""
 
     def __init__(self, plan: "dict[str, Any]", progress: Progress) -> None:
         self.plan, self.progress = plan, progress
@@ -47,9 +47,9 @@ class Export:
         self.overflowed: dict[str, int] = {}
 
     def convert(self) -> "dict[str, Any]":
-        """The adapter of the checkpoint in PEFT's form, as `xtuner convert pth_to_hf --fp32` writes it.
+        """Write the checkpoint's adapter in PEFT's format, as `xtuner convert pth_to_hf --fp32` does.
 
-        Of a full fine-tune, the whole model: it needs no merge.
+        After full fine-tuning, writes the complete model, which needs no merge.
         """
         checkpoint = Path(self.plan["checkpoint"])
         if self.plan["kind"] == "full":
@@ -65,7 +65,7 @@ class Export:
         there = read_json(self.adapter / "export.json") or {}
         same = there.get("sha256") == digest == adapter_digest(self.adapter) and there["checkpoint"] == str(checkpoint)
         if same and published.carried(self.plan, self.adapter):
-            # The same once more: what was made of it stays good.
+            # Unchanged: what was made from it stays valid.
             shutil.rmtree(partial)
             return {"sha256": digest, "unchanged": True}
         settings = {
@@ -91,7 +91,10 @@ class Export:
         return {"sha256": digest}
 
     def convert_full(self, checkpoint: Path) -> "dict[str, Any]":
-        """The fully fine-tuned model as a directory that stands alone: the checkpoint's tensors, the base's other files."""
+        """Write the fully fine-tuned model as a self-contained directory.
+
+        The tensors are the checkpoint's, all other files the base model's.
+        """
         tensors = full_tensors(read_checkpoint(checkpoint)[0])
         base = Weights(self.base)
         missing = [entry.name for entry in base if entry.name not in tensors]
@@ -103,7 +106,7 @@ class Export:
         )
 
     def merge(self) -> "dict[str, Any]":
-        """Base + adapter as one model: W + scale · B·A, tensor by tensor; through PEFT where it takes more than that."""
+        """Merge base + adapter into one model: W + scale · B·A, tensor by tensor; special adapters go through PEFT."""
         adapter, base = read_adapter(self.adapter), Weights(self.base)
         if adapter.special:
             print(f"Merged through PEFT: {adapter.special} is not merged tensor by tensor.", flush=True)
@@ -115,7 +118,7 @@ class Export:
         def tensor_of(planned: Planned) -> torch.Tensor:
             tensor = self.cast(planned.name, base.read(planned.name), planned.dtype)
             if planned.name in pairs:
-                # As PEFT does it: the delta in single precision onto the weight in its own, rounded once.
+                # As in PEFT: the float32 delta is added to the weight in its own dtype, and rounded once.
                 a, b = (part.float() for part in pairs[planned.name])
                 delta = (b @ a).mul_(adapter.scale(a))
                 tensor = self.cast(planned.name, delta.add_(tensor.float()), planned.dtype)
@@ -124,7 +127,7 @@ class Export:
         return self.write_model(plan, tensor_of, "tensors")
 
     def merge_through_peft(self, special: str) -> "dict[str, Any]":
-        """The fallback for adapters that are more than pairs of matrices; holds the whole model in memory."""
+        """Merge special adapters through PEFT; holds the complete model in memory."""
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
@@ -141,7 +144,7 @@ class Export:
     def write_model(
         self, plan: "list[Planned]", tensor_of: Any, method: str, checkpoint: "Path | None" = None
     ) -> "dict[str, Any]":
-        """Write the model's directory: weights first, what makes it look like a model last."""
+        """Write the model directory: weights first, the file that makes it a model last."""
         started, total = self.progress.bytes, sum(tensor.bytes for tensor in plan)
         room = shutil.disk_usage(self.merged.parent).free
         if room < total + (64 << 20):
@@ -180,7 +183,7 @@ class Export:
         return {"method": method, "dtype": config["torch_dtype"], "overflowed": sum(self.overflowed.values())}
 
     def as_base(self, plan: "list[Planned]") -> "dict[str, list[Planned]]":
-        """Tensors by file as the base has them, where its files are safetensors."""
+        """Group tensors by file as the base model does, if its files are safetensors."""
         entries = Weights(self.base).entries
         if any(entry.offset is None for entry in entries.values()):
             return shards(plan, _SHARD_BYTES)
@@ -190,11 +193,11 @@ class Export:
         return dict(sorted(layout.items()))
 
     def dtype_of(self, dtype: torch.dtype) -> torch.dtype:
-        """What a tensor of `dtype` is written as: only numbers with a fraction take the chosen one."""
+        """Return the dtype to write a tensor of `dtype` in: only floating-point tensors take the chosen one."""
         return self.dtype if self.dtype and dtype.is_floating_point else dtype
 
     def cast(self, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """`tensor` as `dtype`; counts the values that it cannot hold."""
+        """Convert `tensor` to `dtype`; counts the values that overflow."""
         if tensor.dtype == dtype:
             return tensor
         result = tensor.to(dtype)
@@ -206,27 +209,27 @@ class Export:
         return result
 
     def wrote(self, count: int) -> None:
-        """So many bytes more are on disk."""
+        """Count `count` more bytes as written."""
         self.progress.bytes += count
 
     def copy_config(self, directory: Path) -> None:
-        """XTuner's config beside the result, where `pth_to_hf` puts it too."""
+        """Copy XTuner's config next to the result, as `pth_to_hf` does."""
         if self.plan.get("config") and Path(self.plan["config"]).is_file():
             shutil.copyfile(self.plan["config"], directory / "xtuner_config.py")
 
     def sign(self, directory: Path, **facts: Any) -> None:
-        """How it was made, beside it."""
+        """Record next to the result how it was made."""
         made = {"base": str(self.base), "base_fingerprint": self.plan.get("base_fingerprint"), **facts}
-        # Whether it carries a prompt of its own; what an earlier version exported says nothing of it.
+        # Whether it has its own prompt; exports of earlier versions lack the entry.
         made["prompt"] = bool(self.plan.get("prompt"))
         write_json(directory / "export.json", {**made, **self.plan.get("facts", {}), "made": time.time()})
 
     def verify(self) -> "dict[str, Any]":
-        """Whether the merged model answers as base + adapter; see `verification`."""
+        """Check that the merged model answers as base + adapter; see `verification`."""
         from core.engine.workers.verification import verify
 
         def reference() -> Any:
-            """What makes the checkpoint's own model of the base, for a full fine-tune."""
+            """Return the tensors of the checkpoint, for full fine-tuning."""
             return full_tensors(read_checkpoint(Path(self.plan["checkpoint"]))[0])
 
         full = self.plan["kind"] == "full"
@@ -246,7 +249,7 @@ class Export:
 
 
 def main() -> None:
-    """Carry out the steps named on the command line, in order; what each found goes to `STEP.json` in `results`."""
+    """Run the steps named on the command line, in order; each result is written to `STEP.json` in `results`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("steps", nargs="+", choices=STEPS)
     parser.add_argument("--plan", type=Path, required=True)
@@ -254,7 +257,7 @@ def main() -> None:
     plan = json.loads(options.plan.read_text(encoding="utf-8"))
     results = Path(plan["results"])
     results.mkdir(parents=True, exist_ok=True)
-    # Asked to stop, what is half written is taken away.
+    # On a stop request, partial output is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped on request."))
     steps = [step for step in STEPS if step in options.steps]
     progress = Progress(steps)
@@ -282,4 +285,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # Taking torch down piece by piece takes most of a second, and frees what ends anyway.
+    os._exit(0)  # Tearing down torch takes most of a second, and the process ends anyway.

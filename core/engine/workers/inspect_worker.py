@@ -1,7 +1,7 @@
-"""Looks at the interpreter that runs it: what is installed, and, if asked, whether it really loads and sees a GPU.
+"""Inspect the interpreter that runs this file: what is installed and, on request, whether it loads and sees a GPU.
 
-Run by file, so that any interpreter can be asked: `python inspect_worker.py FILE [--load]`; imported by nobody.
-Writes what it finds to FILE as JSON. `--load` imports the engine and runs `xtuner version` and `xtuner help`.
+Run by file path, so that any interpreter can be inspected: `python inspect_worker.py FILE [--load]`; never imported.
+Writes its findings to FILE as JSON. `--load` imports the engine and runs `xtuner version` and `xtuner help`.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import time
 
-# Only what is installed counts: not the directory that this file lies in, and of the project only what tells of us.
+# Only installed packages count: drop this file's directory, and keep the project on the path for one import only.
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [os.path.dirname(os.path.dirname(os.path.dirname(HERE))), *(path for path in sys.path if path != HERE)]
 from core.ground.progress import write_progress  # noqa: E402
@@ -40,13 +40,13 @@ PACKAGES = (
     "setuptools",
     "flash-attn",
 )
-# What training, conversion and chat import, the lightest first, so that a failure is told early.
+# What training, conversion and chat import, the lightest first, so that a failure is reported early.
 LOADED = ("torch", "transformers", "peft", "bitsandbytes", "deepspeed", "xtuner.tools.train")
 CLI = "import sys; sys.argv[0] = 'xtuner'; from xtuner.entry_point import cli; cli()"
 
 
 def installed() -> dict:
-    """Versions and places, from the packages' own records; imports none of them."""
+    """Return versions and locations from package metadata; imports none of the packages."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -63,7 +63,7 @@ def installed() -> dict:
 
 
 def place_of(package: str) -> "str | None":
-    """The directory of a package, None where it is not installed."""
+    """Return the directory of a package; None if it is not installed."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -72,7 +72,7 @@ def place_of(package: str) -> "str | None":
 
 
 def torch_cuda() -> "str | None":
-    """The CUDA that this torch was built with, read from its version file; None for a CPU build."""
+    """Return the CUDA version that torch was built with, from its version file; None for a CPU build."""
     place = place_of("torch")
     with contextlib.suppress(OSError, TypeError):
         with open(os.path.join(place, "version.py"), encoding="utf-8") as file:
@@ -82,13 +82,13 @@ def torch_cuda() -> "str | None":
 
 
 def load() -> list:
-    """Import what the work imports: for each module whether it loads, its seconds, and the last line of what failed."""
+    """Import the modules: for each whether it loads, the seconds, and the last line of the error."""
     found = []
     for number, module in enumerate(LOADED):
         write_progress(note="import", module=module, done=0.8 * number / len(LOADED))
         started = time.time()
         try:
-            # What a package prints while it is imported is no result.
+            # Output during an import is not a result.
             with contextlib.redirect_stdout(io.StringIO()):
                 importlib.import_module(module)
             error = None
@@ -102,7 +102,7 @@ def load() -> list:
 
 
 def cuda() -> dict:
-    """What a CUDA process sees: on a sliced card the slice, where the driver tells of the whole card. Bytes."""
+    """Return what a CUDA process sees, in bytes: on a sliced card the slice, where the driver reports the full card."""
     torch = sys.modules.get("torch")
     if torch is None:
         return {"available": False, "devices": [], "error": None}
@@ -127,7 +127,7 @@ def cuda() -> dict:
 
 
 def command_line(word: str) -> str:
-    """What `xtuner WORD` prints here."""
+    """Return the output of `xtuner WORD`."""
     done = subprocess.run(
         [sys.executable, "-c", CLI, word],
         stdin=subprocess.DEVNULL,
@@ -149,7 +149,7 @@ def write(path: str, value: object) -> None:
 
 
 def main() -> None:
-    """Look, and write down what was seen."""
+    """Inspect, and write the findings."""
     found = installed()
     if "--load" in sys.argv[2:]:
         found["loads"] = load()

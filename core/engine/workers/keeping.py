@@ -1,10 +1,10 @@
-"""Has a LoRA training teach only what the base model would not say by itself; what it would say stays as likely as it was.
+"""A LoRA loss that teaches only what the base model would not say itself; the rest stays as likely as it was.
 
-A part of `entry`, in the engine's interpreter. The base model is the trained one with its adapter off, so it takes no
-memory of its own and one more pass forward. Where a token of an answer is the base's own choice, the loss is the
-Kullback-Leibler divergence from the base's prediction to the trained model's; for all other tokens it is the usual one.
-Trained on the base's own answers the usual way, a model becomes surer of them than it was, and others of its answers
-change. Not for full fine-tunes, which have no base beside them, nor for sequences that several GPUs share.
+Part of `entry`, in the engine's interpreter. The base model is the trained one with its adapter disabled, so it takes
+no extra memory and one more forward pass. Where a token of an answer is the base model's own choice, the loss is the
+Kullback-Leibler divergence from the base model's prediction to the trained model's; for all other tokens it is cross
+entropy. With cross entropy on the base model's own answers, a model becomes more certain of them than it was, and its
+other answers change. Not for full fine-tuning, which has no base model at hand, nor for sequence parallelism.
 """
 
 from typing import Any
@@ -16,11 +16,11 @@ IGNORED = -100
 
 
 def kept_loss(logits: torch.Tensor, base: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The mean loss of the tokens that are trained on.
+    """Return the mean loss over the tokens that are trained on.
 
-    `logits` and `base` are the predictions of the trained and of the base model, of shape (tokens, vocabulary); `labels`
-    the tokens that come (tokens). Zero, with no gradient, where the base's choices are all that is trained on and
-    nothing has changed yet.
+    `logits` and `base` are the predictions of the trained and the base model, of shape (tokens, vocabulary); `labels`
+    are the target tokens (tokens). Zero, with no gradient, if all targets are the base model's choices and nothing has
+    changed yet.
     """
     own = base.argmax(-1) == labels
     taught = cross_entropy(logits[~own].float(), labels[~own], reduction="sum")
@@ -30,7 +30,7 @@ def kept_loss(logits: torch.Tensor, base: torch.Tensor, labels: torch.Tensor) ->
 
 
 def keep_what_is_known() -> None:
-    """Have XTuner take this loss wherever there is an adapter."""
+    """Make XTuner use this loss wherever there is an adapter."""
     from xtuner.model import sft
     from xtuner.parallel.sequence import get_sequence_parallel_world_size
 

@@ -1,12 +1,14 @@
-"""torchrun, whose store listens where it was told to and nowhere else (`near_store`): `python -m
-core.engine.workers.launcher`, with torchrun's own options."""
+"""torchrun with a store that listens only at the given address (`near_store`).
+
+Run as `python -m core.engine.workers.launcher`, with torchrun's own options.
+"""
 
 import sys
 
 from core.engine.workers import near_store
 
 if __name__ == "__main__":
-    # Before anything takes the name from there.
+    # Before any module imports the name.
     near_store.install()
     from torch.distributed.run import main
 

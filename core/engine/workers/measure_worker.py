@@ -1,13 +1,13 @@
-"""Measures with the engine's own code what a config and this machine come to; loads no model weights.
+"""Measure with the engine's own code what a config and this machine amount to; loads no model weights.
 
-Runs in the engine's interpreter, imported by nobody:
+Runs in the engine's interpreter, never imported:
 
     python -m core.engine.workers.measure_worker config --config FILE --result FILE [--by-xtuner]
     python -m core.engine.workers.measure_worker build --config FILE [FILE ...] --result FILE
     python -m core.engine.workers.measure_worker machine --result FILE
 
-`config` tells the sequences of an epoch and the numbers that the schedule and the memory are made of; `build` the
-plain values of configs; `machine` what a CUDA process sees of the GPU, and how fast a matrix product is.
+`config` reports the sequences of an epoch and the numbers that determine the schedule and the memory; `build` the plain
+values of configs; `machine` what a CUDA process sees of the GPU, and the speed of a matrix product.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from core.ground.files import write_text
 
 
 def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
-    """What a config says of its data, schedule, checkpoints, evaluations, model and optimizer. Raises NotKnown."""
+    """Return a config's data, schedule, checkpoints, evaluations, model and optimizer. Raises NotKnown."""
     built = build(file)
     loader, optim = built.get("train_dataloader") or {}, built.get("optim_wrapper") or {}
     hooks = {named(hook.get("type")): hook for hook in built.get("custom_hooks") or []}
@@ -66,7 +66,7 @@ def config(file: Path, by_xtuner: bool) -> "dict[str, Any]":
 
 
 def data(file: Path, built: "dict[str, Any]", by_xtuner: bool) -> "dict[str, Any]":
-    """The sequences of an epoch, in short; `error` where they cannot be told. Raises NotKnown unless `by_xtuner`."""
+    """Summarize the sequences of an epoch; `error` if they cannot be determined. Raises NotKnown unless `by_xtuner`."""
     loader = built.get("train_dataloader") or {}
     seed = (built.get("randomness") or {}).get("seed")
     dataset = loader.get("dataset") or {}
@@ -77,7 +77,7 @@ def data(file: Path, built: "dict[str, Any]", by_xtuner: bool) -> "dict[str, Any
     except NoData as error:
         return {"error": str(error)}
     except Exception as error:  # noqa: BLE001
-        # Whatever a dataset of somebody's own raises is its message to the user.
+        # An error raised by a custom dataset is shown to the user as is.
         return {"error": f"{type(error).__name__}: {error}"[:400]}
     sequences = found.pop("sequences")
     return {
@@ -93,12 +93,12 @@ def data(file: Path, built: "dict[str, Any]", by_xtuner: bool) -> "dict[str, Any
 
 
 def template(value: Any) -> Any:
-    """A prompt template by XTuner's name for it, or as it is written out."""
+    """Return a prompt template by XTuner's name, or as written out."""
     return value if isinstance(value, dict) and NAME not in value else named(value)
 
 
 def built_by_xtuner(file: Path) -> "dict[str, Any]":
-    """The sequences of an epoch as XTuner itself makes them: half a minute, and always right."""
+    """Return the sequences of an epoch as XTuner itself builds them: takes half a minute, and is always right."""
     answer_bf16()
     from mmengine.config import Config
     from xtuner.dataset import utils
@@ -124,7 +124,7 @@ def built_by_xtuner(file: Path) -> "dict[str, Any]":
 
 
 def machine() -> "dict[str, Any]":
-    """What a CUDA process sees of its GPU or its slice of one, in MB, and the speed of a large matrix product here."""
+    """Return what a CUDA process sees of its GPU or slice, in MB, and the speed of a large matrix product."""
     import torch
 
     found: dict[str, Any] = {
@@ -144,7 +144,7 @@ def machine() -> "dict[str, Any]":
 
 
 def matmul_speed() -> float:
-    """Floating point operations per second that this machine does in a large matrix product, in the training's precision."""
+    """Return the FLOP/s of a large matrix product, in the precision of training."""
     import torch
 
     cuda = torch.cuda.is_available()
@@ -153,7 +153,7 @@ def matmul_speed() -> float:
     matrix @ matrix
     if cuda:
         torch.cuda.synchronize()
-    # The best of many: what else the machine does meanwhile is not its speed.
+    # The best of many: other load on the machine is not its speed.
     best, until = float("inf"), time.perf_counter() + 0.4
     while time.perf_counter() < until:
         started = time.perf_counter()
@@ -165,12 +165,12 @@ def matmul_speed() -> float:
 
 
 def listed(value: Any) -> "list[Any]":
-    """`value` as a list: mmengine takes one scheduler or several."""
+    """Return `value` as a list: mmengine takes one scheduler or several."""
     return value if isinstance(value, list) else [value] if value else []
 
 
 def text(value: Any) -> "str | None":
-    """A dtype as the last word of its name."""
+    """Return the last word of a dtype's name."""
     return named(value) if isinstance(value, dict) and NAME in value else value
 
 
@@ -185,7 +185,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     if options.what == "config":
         try:
-            # A tokenizer needs no torch, and transformers is there five seconds earlier without it.
+            # A tokenizer does not need torch, and transformers imports five seconds faster without it.
             if not options.by_xtuner:
                 os.environ["USE_TORCH"] = "0"
             found = config(options.config[0], options.by_xtuner)

@@ -1,6 +1,6 @@
-"""The directory of a model or an adapter as a worker writes it: beside its place, whole, then renamed.
+"""Write the directory of a model or an adapter: to a temporary place, completely, then renamed.
 
-A part of the workers; imports no torch.
+Part of the workers; does not import torch.
 """
 
 import os
@@ -13,7 +13,7 @@ from core.ground.model_code import model_code
 
 
 def check_code(base: Path) -> None:
-    """Exit where a Python file that the model or its tokenizer would load is not there, or is of another place."""
+    """Exit if a Python file that the model or its tokenizer would load is missing or lies elsewhere."""
     named = model_code(base)
     if named.refused:
         first = named.refused[0]
@@ -24,7 +24,7 @@ def check_code(base: Path) -> None:
 
 
 def adapter_digest(directory: Path) -> "str | None":
-    """The SHA-256 of an adapter's tensors, None where there are none."""
+    """Return the SHA-256 of an adapter's tensors; None if there are none."""
     for name in ("adapter_model.safetensors", "adapter_model.bin"):
         if (directory / name).is_file():
             return sha256(directory / name)
@@ -32,7 +32,7 @@ def adapter_digest(directory: Path) -> "str | None":
 
 
 def fresh(out: Path) -> Path:
-    """An empty directory beside `out` to write to."""
+    """Create an empty directory next to `out` to write to."""
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -40,7 +40,7 @@ def fresh(out: Path) -> Path:
 
 
 def replace(partial: Path, out: Path) -> None:
-    """Put the finished directory in its place, instead of an older one, which goes once the new one is there."""
+    """Move the finished directory into place; an older one is deleted once the new one is there."""
     old = out.with_name(out.name + ".old.partial")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():

@@ -1,13 +1,13 @@
-"""torch's store, in which the processes of a training find each other, at the address that was named and nowhere else.
+"""torch's rendezvous store, listening only at the given address.
 
-torch opens it on every interface of the machine, and whoever reaches it may read and set what it holds. Of torch's two
-servers only the older takes a socket that was bound elsewhere, and in torch 2.5 that one ends the training where the
-name of a client's address cannot be looked up. So it listens on the loopback, whose clients have a name; for other
-machines a socket of ours is at the named address, and hands each connection on to it.
+torch opens it on every interface of the machine, and whoever reaches it may read and set its keys. Of torch's two
+servers only the older accepts a socket bound elsewhere, and in torch 2.5 that one ends the training if a client's
+address has no reverse lookup. So it listens on the loopback, whose clients have a name; for other machines a socket of
+ours listens at the given address and forwards each connection.
 
-The loopback is there for every account of the machine. So on one machine all keys stand below a word that only the
-environment of the processes tells, which no other account may read, and without which no key is found or set. Imports
-nothing of ours.
+Every account of the machine can reach the loopback. So on a single machine all keys are prefixed with a secret that is
+only in the environment of the processes, which no other account may read, and without which no key can be found or set.
+Imports nothing of ours.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ from typing import Any
 
 import torch.distributed as dist
 
-# Not by an import: torch has a function of that name, which stands before it.
+# Not by an import: torch.distributed has a function of that name, which shadows the module.
 _rendezvous = sys.modules["torch.distributed.rendezvous"]
 _TORCHS_OWN = dist.TCPStore
 _TAKES = _TORCHS_OWN.__init__.__doc__ or ""
 _LOOPBACK = "127.0.0.1"
 _ALL = "the store listens on all interfaces"
-# The stores that this process serves, and who is connected from other machines: when this process is done, they may
-# still have something to ask.
+# The stores that this process serves, and the connections from other machines: when this process is done, they may
+# still need an answer.
 _SERVED: "list[NearStore]" = []
 _FAR: "set[asyncio.StreamWriter]" = set()
 _FAREWELL_SECONDS = 3.0
 
 
 class NearStore(_TORCHS_OWN):
-    """torch's store; the server's side on sockets of ours, where there can be any."""
+    """torch's store, whose server listens on our sockets where possible."""
 
     def __init__(self, host_name: str, port: int, world_size: Any = None, is_master: bool = False, *rest: Any, **more: Any) -> None:  # fmt: skip
         if is_master and "master_listen_fd" in _TAKES and (listening := _opened(host_name, port)) is not None:
             host_name, port = listening.getsockname()[:2]
             more["master_listen_fd"] = listening.detach()
-            # The newer of its two servers takes no socket of ours.
+            # The newer of the two servers does not accept a socket.
             more |= {"use_libuv": False} if "use_libuv" in _TAKES else {}
         super().__init__(host_name, port, world_size, is_master, *rest, **more)
         if is_master:
@@ -53,34 +53,38 @@ class NearStore(_TORCHS_OWN):
 
 
 def install() -> None:
-    """Have torch make its stores so from now on, also where it has taken the name already."""
+    """Make torch create these stores from now on, including where it has already imported the name."""
     dist.TCPStore = _rendezvous.TCPStore = NearStore
 
 
 def a_word(options: "list[str]") -> "list[str]":
-    """torchrun's options with a word for this training: it keeps its own keys below that, and tells it to the processes
-    that it starts, in `TORCHELASTIC_RUN_ID`. Without one, where several machines would have to know it."""
+    """Return torchrun's options with a secret for this run, unless several machines would have to know it.
+
+    torchrun prefixes its own keys with it and passes it to the processes it starts, in `TORCHELASTIC_RUN_ID`.
+    """
     alone = not any(option.startswith(("--nnodes", "--standalone")) for option in options) or "--nnodes=1" in options
     return [f"--rdzv_id={secrets.token_hex(16)}", *options] if alone else options
 
 
 def below_the_word() -> None:
-    """Have the keys of a process that torchrun started stand below its word."""
+    """Prefix the keys of a process that torchrun started with its secret."""
     word, make = os.environ.get("TORCHELASTIC_RUN_ID", "none"), _rendezvous._create_c10d_store
     if word != "none":
         _rendezvous._create_c10d_store = lambda *ends, **more: dist.PrefixStore(word, make(*ends, **more))
 
 
 def _opened(host: str, port: int) -> "socket.socket | None":
-    """The socket that the store is to listen at, on the loopback; where `host` names another address of this machine,
-    it is reached through that. None, and a line that says why, where there can be none."""
+    """Return the socket for the store to listen on, on the loopback; None, after printing why, if there can be none.
+
+    If `host` names another address of this machine, a forwarder listens there.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
-        # torch says what is wrong with it.
+        # torch reports what is wrong.
         return None
     near = host == "localhost" or _is_loopback(host)
-    # A machine often knows its own name as 127.0.1.1, and others know it by another address.
+    # A machine often resolves its own name to 127.0.1.1, while others know another address.
     addresses = found[:1] if near else [one for one in found if not _is_loopback(one[4][0])]
     if not addresses:
         return _instead(f"{host} is {found[0][4][0]} on this machine, by which no other reaches it")
@@ -102,7 +106,7 @@ def _opened(host: str, port: int) -> "socket.socket | None":
 
 
 def _listening(family: int, kind: int, _proto: int, _name: str, address: Any, elsewhere: bool = False) -> Any:
-    """A socket that listens there; with `elsewhere`, None where the address is another machine's."""
+    """Return a socket that listens there; with `elsewhere`, None if the address belongs to another machine."""
     listening = socket.socket(family, kind)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -111,21 +115,21 @@ def _listening(family: int, kind: int, _proto: int, _name: str, address: Any, el
         listening.close()
         if elsewhere and error.errno == errno.EADDRNOTAVAIL:
             return None
-        # What torch itself raises.
+        # The same error as torch raises.
         raise RuntimeError(f"The server socket has failed to listen on {address[0]}:{address[1]}: {error}") from error
     listening.listen(2048)
     return listening
 
 
 async def _hand_on(listening: socket.socket, port: int) -> None:
-    """Hand each connection on to `port` of the loopback, for as long as the process lives."""
+    """Forward each connection to `port` on the loopback, for the life of the process."""
 
     async def pour(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while block := await source.read(1 << 16):
                 target.write(block)
                 await target.drain()
-        # The other direction may still have something to say.
+        # The other direction may still have data.
         with contextlib.suppress(OSError):
             target.write_eof()
 
@@ -148,7 +152,7 @@ async def _hand_on(listening: socket.socket, port: int) -> None:
 
 
 def _let_them_go() -> None:
-    """The machine of the store goes last, as torch has it: the others have their last answers by then."""
+    """Wait for remote clients to disconnect, as torch expects of the store's machine: they may need a last answer."""
     until = time.monotonic() + _FAREWELL_SECONDS
     while _FAR and time.monotonic() < until:
         time.sleep(0.02)
@@ -159,7 +163,7 @@ def _instead(why: str) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Of addresses alone."""
+    """Return whether `host` is a loopback address; False for names."""
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:

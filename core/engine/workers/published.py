@@ -1,8 +1,8 @@
-"""How a model is spoken to, published with it: a tokenizer whose chat template makes the trained prompt, and where it stops.
+"""The prompt format published with a model: a chat template that makes the trained prompt, and the stop tokens.
 
-A part of the export worker. `plan["prompt"]` holds the `template` of the training and `exchanges`, each its `messages`
-and the `text` that the training made of them; None where plain texts were trained, which need no prompt. Proved here
-in the way in which others use the model: `apply_chat_template`, then `generate`.
+Part of the export worker. `plan["prompt"]` holds the `template` used in training and `exchanges`, each with its
+`messages` and the `text` that training made of them; None if plain texts were trained, which need no prompt. It is
+tested here in the way others use the model: `apply_chat_template`, then `generate`.
 """
 
 import shutil
@@ -15,14 +15,14 @@ from core.engine.workers.beginning import beginning, begun
 from core.engine.workers.chat_jinja import chat_template
 from core.ground.files import read_json, write_json
 
-# What a tokenizer is loaded from.
+# The files a tokenizer is loaded from.
 _TOKENIZER = (
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.tiktoken",
     "tokenization_*.py",
 )  # fmt: skip
-# Where else a chat template may stand, which newer versions of transformers read first.
+# Other places for a chat template, which newer versions of transformers read first.
 _ELSEWHERE = ("chat_template.jinja", "chat_template.json")
-# The chat answers greedily, as does the verification: what would make `generate` draw or weigh is left out.
+# The chat and the verification answer greedily: settings that make `generate` sample or reweight are dropped.
 _DRAWN = (
     "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "num_beams",
     "penalty_alpha", "diversity_penalty", "length_penalty", "_from_model_config",
@@ -30,7 +30,7 @@ _DRAWN = (
 
 
 def give_tokenizer(plan: "dict[str, Any]", directory: Path) -> None:
-    """Put the base's tokenizer into the directory of an adapter: its prompt is not the base's any more."""
+    """Copy the base model's tokenizer into an adapter's directory: its prompt differs from the base model's."""
     if not plan.get("prompt"):
         return
     for pattern in _TOKENIZER:
@@ -41,7 +41,10 @@ def give_tokenizer(plan: "dict[str, Any]", directory: Path) -> None:
 
 
 def give_prompt(plan: "dict[str, Any]", directory: Path) -> None:
-    """Have the model in `directory`, which has the base's files, take the trained prompt and stop where the chat does."""
+    """Make the model in `directory` use the trained prompt and stop where the chat does.
+
+    The directory already has the base model's other files.
+    """
     if not plan.get("prompt"):
         return
     _give_template(plan, directory)
@@ -55,13 +58,13 @@ def give_prompt(plan: "dict[str, Any]", directory: Path) -> None:
 
 
 def ends(tokenizer: Any, words: "list[str]") -> "list[int]":
-    """The tokens that end an answer in the chat: the tokenizer's own, and each stop word that is one token."""
+    """Return the tokens that end an answer in the chat: the tokenizer's own, and each single-token stop word."""
     found = [tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, words)]
     return [token for token in dict.fromkeys(found) if token is not None and token != tokenizer.unk_token_id]
 
 
 def carried(plan: "dict[str, Any]", directory: Path) -> bool:
-    """Whether a directory carries the chat template of the training, where there is one."""
+    """Return whether a directory has the chat template used in training, if there is one."""
     said = (read_json(directory / "tokenizer_config.json") or {}).get("chat_template")
     return not plan.get("prompt") or said == _template(plan)
 
@@ -69,10 +72,10 @@ def carried(plan: "dict[str, Any]", directory: Path) -> bool:
 def proved(
     plan: "dict[str, Any]", directory: Path, model: Any, most: int, same: "Callable[[int, list[int]], bool]"
 ) -> "tuple[dict[str, bool] | None, list[dict[str, Any]]]":
-    """Whether the `model` of `directory`, asked as anybody asks it, reads what was trained and says what the chat says.
+    """Return whether the `model` of `directory`, used through transformers, answers as the chat does.
 
-    `same` tells of an answer's tokens whether the chat gives them to the prompt of a number. Returns `rendered_equal` and
-    `answers_equal`, and the causes of what is not.
+    `same` tells for a prompt's number whether the chat gives these answer tokens. Returns `rendered_equal` (the prompts
+    have the same tokens) and `answers_equal`, and the causes of differences.
     """
     from transformers import AutoTokenizer
 
@@ -83,7 +86,7 @@ def proved(
     misread = next((found for one in exchanges if (found := _misread(plan, own, one))), None)
     if misread:
         return {"rendered_equal": False, "answers_equal": False}, [{"kind": "prompt", **misread}]
-    # One of who it is, one of something else.
+    # One about its identity, one about something else.
     for number in sorted({0, len(plan["prompts"]) - 1}):
         said = _answered(model, own, exchanges[number]["messages"], most)
         if not same(number, said):
@@ -93,19 +96,19 @@ def proved(
 
 
 def _misread(plan: "dict[str, Any]", own: Any, exchange: "dict[str, Any]") -> "dict[str, str] | None":
-    """What the training made of an exchange and what a tokenizer does, where these are not the same tokens."""
+    """Return the trained and the rendered prompt of an exchange if their tokens differ."""
     trained = _tokenizer(plan["base"])
     wanted = begun(trained, exchange["text"])
     try:
         found = own.apply_chat_template(exchange["messages"], add_generation_prompt=True)
     except Exception as error:  # noqa: BLE001
-        # A template may fail in any way that Python can.
+        # A template may raise any exception.
         return {"trained": trained.decode(wanted), "published": str(error)[:300]}
     return None if found == wanted else {"trained": trained.decode(wanted), "published": own.decode(found)}
 
 
 def _answered(model: Any, tokenizer: Any, messages: "list[dict[str, str]]", most: int) -> "list[int]":
-    """What anybody gets who loads the model and asks it, by transformers' own means."""
+    """Return the answer that transformers' own API gives."""
     asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt").to(model.device)
     out = model.generate(input_ids=asked, attention_mask=asked.new_ones(asked.shape), max_new_tokens=most)
     return out[0, asked.shape[1] :].tolist()
@@ -113,7 +116,7 @@ def _answered(model: Any, tokenizer: Any, messages: "list[dict[str, str]]", most
 
 def _give_template(plan: "dict[str, Any]", directory: Path) -> None:
     settings = read_json(directory / "tokenizer_config.json") or {}
-    # Without it, transformers would look into a config.json, which an adapter has not.
+    # Without it, transformers would look for a config.json, which an adapter lacks.
     settings.setdefault("tokenizer_class", type(_tokenizer(plan["base"])).__name__)
     write_json(directory / "tokenizer_config.json", {**settings, "chat_template": _template(plan)})
     for name in _ELSEWHERE:
@@ -121,9 +124,9 @@ def _give_template(plan: "dict[str, Any]", directory: Path) -> None:
 
 
 def _template(plan: "dict[str, Any]") -> str:
-    """The chat template of the training, for the tokenizer of the base.
+    """Return the chat template used in training, for the base model's tokenizer.
 
-    A tokenizer of SentencePiece's kind puts a space before a text, but none behind a special token: there it is written.
+    SentencePiece tokenizers put a space before a text, but not after a special token: there it is written explicitly.
     """
     tokenizer, prompt = _tokenizer(plan["base"]), plan["prompt"]
     begin = "".join(tokenizer.convert_ids_to_tokens(beginning(tokenizer)))
@@ -141,7 +144,7 @@ def _makes(tokenizer: Any, text: str, exchanges: "list[dict[str, Any]]") -> bool
 
 @lru_cache(maxsize=1)
 def _tokenizer(base: str) -> Any:
-    """The tokenizer of the training, loaded once for all steps."""
+    """Return the tokenizer used in training, loaded once for all steps."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(base, trust_remote_code=True)

@@ -1,8 +1,8 @@
-"""One copy of a model's weights, and a LoRA adapter of its own for every row of a batch.
+"""One copy of a model's weights, with a separate LoRA adapter for each row of a batch.
 
-A part of the chat worker. The base's product is computed once for all rows; an adapter's only for its rows, which lie
-next to each other, so that nothing is gathered and a CUDA graph can hold it. PEFT's `adapter_names` does the same by
-index lists, which a graph cannot hold, and with a wrapper's overhead on every layer.
+Part of the chat worker. The base product is computed once for all rows, an adapter's only for its own rows, which are
+adjacent, so that nothing is gathered and a CUDA graph can capture it. PEFT's `adapter_names` does the same with index
+lists, which a graph cannot capture, and with a wrapper's overhead on every layer.
 """
 
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from core.engine.workers.adapter import Adapter
 
 @dataclass
 class Layout:
-    """Which adapter each row of the present batch takes: (first row, row after the last, name); no entry for the base."""
+    """The adapter of each row of the current batch: (first row, end row, name); no entry for the base model."""
 
     slices: "list[tuple[int, int, str]]" = field(default_factory=list)
 
     def set(self, names: "list[str | None]") -> None:
-        """Take the adapters of a batch by row; equal ones must be next to each other."""
+        """Set the adapters of a batch by row; equal ones must be adjacent."""
         self.slices.clear()
         start = 0
         for end in range(1, len(names) + 1):
@@ -32,26 +32,26 @@ class Layout:
 
 
 class RowLinear(nn.Module):
-    """A linear layer that adds each row's own adapter: y = W x, and y += B (A x) for the rows that have one."""
+    """A linear layer that adds each row's own adapter: y = W x, and y += B (A x) for rows that have one."""
 
     def __init__(self, base: nn.Module, layout: Layout) -> None:
         super().__init__()
         self.base, self.layout = base, layout
-        # A and B, transposed, B times the adapter's scale; by the adapter's name.
+        # A and B, transposed, by adapter name; B is multiplied by the adapter's scale.
         self.pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @property
     def weight(self) -> torch.Tensor:
-        """Of the base: some models ask their layers for it."""
+        """The base layer's weight: some models read it from their layers."""
         return self.base.weight
 
     @property
     def bias(self) -> "torch.Tensor | None":
-        """Of the base."""
+        """The base layer's bias."""
         return self.base.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` of shape (rows, …, in) to (rows, …, out)."""
+        """Map `x` of shape (rows, …, in) to (rows, …, out)."""
         y = self.base(x)
         for start, end, name in self.layout.slices:
             pair = self.pairs.get(name)
@@ -62,7 +62,7 @@ class RowLinear(nn.Module):
 
 
 class RowAdapters:
-    """The adapters of a model, put onto its linear layers and taken off again."""
+    """The adapters of a model, added to its linear layers and removed again."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.layout = model, Layout()
@@ -70,7 +70,7 @@ class RowAdapters:
         self.layers: dict[str, RowLinear] = {}
 
     def add(self, name: str, adapter: Adapter) -> None:
-        """Put an adapter on. Raises ValueError where it is more than pairs of matrices, or the model has no such layer."""
+        """Add an adapter. Raises ValueError if it is more than pairs of matrices, or the model lacks such a layer."""
         if adapter.special:
             raise ValueError(f"{adapter.special} is not computed row by row")
         modules = dict(self.model.named_modules())
@@ -93,7 +93,7 @@ class RowAdapters:
         self.names.append(name)
 
     def remove(self, name: str) -> None:
-        """Take an adapter off."""
+        """Remove an adapter."""
         self.names.remove(name)
         for layer in self.layers.values():
             layer.pairs.pop(name, None)

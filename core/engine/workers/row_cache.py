@@ -1,6 +1,6 @@
-"""What is put under a model's own code so that the rows of a batch have lengths of their own and nothing waits for the GPU.
+"""Replaces a model's cache and rotary angles, so that rows differ in length and nothing synchronizes with the GPU.
 
-A part of the chat worker: the keys and values of the batch, and the rotary angles. The steps are `decoding`'s.
+Part of the chat worker: the keys and values of the batch, and the rotary angles. The steps are in `decoding`.
 """
 
 from typing import Any
@@ -10,22 +10,22 @@ from transformers.cache_utils import Cache
 
 
 class RowCache(Cache):
-    """Keys and values of a batch, a tensor a layer, of fixed length; each row is written at a place of its own."""
+    """Keys and values of a batch, one tensor per layer, of fixed length; each row is written at its own position."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
         self.length = length
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}
-        # Where the next token of each row goes, (rows, 1, 1, 1); None while the prompts are read.
+        # The position of each row's next token, (rows, 1, 1, 1); None while the prompts are read.
         self.place: torch.Tensor | None = None
-        # How far back to look: all of it in a graph, as far as there is something otherwise.
+        # How many positions to attend to: all in a graph, otherwise as many as are filled.
         self.seen = length
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer: int, _: Any = None
     ) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Keep what a layer computed, (rows, heads, tokens, size); returns what it is to attend to."""
+        """Store a layer's keys and values, (rows, heads, tokens, size); return those to attend to."""
         if layer not in self.keys:
             shape = (keys.shape[0], keys.shape[1], self.length, keys.shape[3])
             self.keys[layer], self.values[layer] = keys.new_zeros(shape), values.new_zeros(shape)
@@ -39,28 +39,28 @@ class RowCache(Cache):
         return self.keys[layer][:, :, : self.seen], self.values[layer][:, :, : self.seen]
 
     def get_seq_length(self, _: int = 0) -> int:
-        """Asked by models that are not told positions; ours are."""
+        """For models that get no positions; ours do."""
         return 0
 
     def get_max_cache_shape(self) -> int:
-        """How many tokens there is room for."""
+        """Return the capacity in tokens."""
         return self.length
 
     get_max_length = get_max_cache_shape
 
 
 class Angles:
-    """The rotary angles of all positions, looked up once a step for all layers."""
+    """The rotary angles of all positions, looked up once per step for all layers."""
 
     def __init__(self, model: Any) -> None:
-        """Take the place of the model's rotary modules. Raises ValueError where they are not all alike."""
+        """Replace the model's rotary modules. Raises ValueError if they differ from each other."""
         modules = [m for m in model.modules() if "RotaryEmbedding" in type(m).__name__]
         if not modules or any(not torch.equal(m.inv_freq, modules[0].inv_freq) for m in modules):
             raise ValueError("its rotary embeddings are not all alike")
         self.most = min(map(_positions, modules))
         self._compute = modules[0].forward
         self.table: tuple[torch.Tensor, torch.Tensor] | None = None
-        # cos and sin of the present step; None when somebody else runs the model.
+        # cos and sin of the current step; None when the model is run by other code.
         self.now: tuple[torch.Tensor, torch.Tensor] | None = None
         for module in modules:
             module.forward = self._of(module.forward)
@@ -72,25 +72,25 @@ class Angles:
         return forward
 
     def fill(self, length: int, like: torch.Tensor) -> None:
-        """Have the angles of `length` positions ready, in the device and dtype of `like`."""
+        """Prepare the angles of `length` positions, in the device and dtype of `like`."""
         if self.table is None or self.table[0].shape[0] < length:
             cos, sin = self._compute(like, torch.arange(length, device=like.device)[None])
             self.table = cos[0].contiguous(), sin[0].contiguous()
 
     def look_up(self, positions: torch.Tensor) -> None:
-        """Take the angles of `positions`, (rows, tokens)."""
+        """Select the angles of `positions`, (rows, tokens)."""
         cos, sin = self.table
         self.now = cos[positions], sin[positions]
 
 
 def room(model: Any) -> int:
-    """For how many positions a model's angles are what they are, by its config and its rotary modules."""
+    """Return up to which position a model's angles are independent of the length, by its config and rotary modules."""
     told = getattr(model.config, "max_position_embeddings", None) or 10**9
     return min([told, *(_positions(m) for m in model.modules() if "RotaryEmbedding" in type(m).__name__)])
 
 
 def _positions(rotary: Any) -> int:
-    """For how many positions the angles are what they are; some are worked out otherwise for longer texts."""
+    """Return up to which position the angles are independent of the length; some are rescaled for longer texts."""
     config = getattr(rotary, "config", None)
     told = (
         getattr(rotary, "max_position_embeddings", None),

@@ -1,7 +1,7 @@
-"""Model weights on disk, one tensor at a time: reads safetensors and PyTorch files, writes safetensors as it goes.
+"""Model weights on disk, one tensor at a time: reads safetensors and PyTorch files, streams safetensors to disk.
 
-A part of the workers; imports torch alone. What it holds in memory is one tensor, never a shard or a model: the
-safetensors library writes a file from tensors that are all in memory. Knows nothing of adapters.
+Part of the workers; imports only torch. It holds one tensor in memory, never a shard or a model: the safetensors
+library writes a file only from tensors that are all in memory. Knows nothing of adapters.
 """
 
 import json
@@ -34,7 +34,7 @@ _BLOCK = 8 << 20
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of a model: where it lies (`offset` in a safetensors file, None in a PyTorch one) and what it is."""
+    """One tensor of a model: dtype, shape, and location (`offset` in a safetensors file, None in a PyTorch file)."""
 
     name: str
     file: Path
@@ -55,10 +55,10 @@ class Entry:
 
 
 class Weights:
-    """The weights of a model directory; nothing is read before it is asked for."""
+    """The weights of a model directory; tensors are read on demand."""
 
     def __init__(self, directory: Path) -> None:
-        """Read the headers. Raises FileNotFoundError where the directory holds no weights."""
+        """Read the headers. Raises FileNotFoundError if the directory has no weights."""
         self.directory = directory
         self.entries: dict[str, Entry] = {}
         self._pickled: dict[Path, dict[str, torch.Tensor]] = {}
@@ -74,17 +74,17 @@ class Weights:
 
     @property
     def bytes(self) -> int:
-        """Of all tensors together."""
+        """The size of all tensors together."""
         return sum(entry.bytes for entry in self)
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor, in memory of its own."""
+        """Return one tensor, in its own memory."""
         entry = self.entries[name]
         if entry.offset is None:
             return self._pickled[entry.file][name].detach().clone()
         if not entry.bytes:
             return torch.empty(entry.shape, dtype=entry.dtype)
-        # By reading, not by mapping: pages of a mapped file count as memory of the process.
+        # Read, not memory-mapped: mapped pages count as memory of the process.
         block = torch.empty(entry.bytes, dtype=torch.uint8)
         with entry.file.open("rb", buffering=0) as file:
             file.seek(entry.offset)
@@ -132,7 +132,7 @@ class Planned:
 
 
 def all_within(tensor: torch.Tensor, most: float) -> bool:
-    """Whether every value is a number from -`most` to `most`; one look at both ends, a tenth of the time of a count."""
+    """Return whether every value is a number from -`most` to `most`; ten times as fast as counting."""
     if not tensor.numel():
         return True
     low, high = torch.aminmax(tensor)
@@ -140,7 +140,7 @@ def all_within(tensor: torch.Tensor, most: float) -> bool:
 
 
 def shards(tensors: "list[Planned]", most_bytes: int) -> "dict[str, list[Planned]]":
-    """Tensors by file, in order, each file at most `most_bytes` unless one tensor alone is larger."""
+    """Group tensors by file, in order, each file at most `most_bytes` unless a single tensor is larger."""
     parts: list[list[Planned]] = [[]]
     for tensor in tensors:
         if parts[-1] and sum(t.bytes for t in parts[-1]) + tensor.bytes > most_bytes:
@@ -152,9 +152,9 @@ def shards(tensors: "list[Planned]", most_bytes: int) -> "dict[str, list[Planned
 
 
 def write_shards(directory: Path, plan: "dict[str, list[Planned]]", tensor_of: Any, wrote: Any) -> None:
-    """Write each file of `plan` with what `tensor_of(planned)` gives, and the index where there are several.
+    """Write each file of `plan` with the tensors from `tensor_of(planned)`, and the index if there are several files.
 
-    `wrote` is called with the bytes of each tensor once it is written.
+    `wrote` is called with the size of each tensor once it is written.
     """
     for name, part in plan.items():
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}

@@ -1,15 +1,15 @@
-"""Counts and shows tokens with the very functions that XTuner prepares a training's rows with; loads no model weights.
+"""Count and show tokens with the functions that XTuner itself prepares rows with; loads no model weights.
 
-Runs in the engine's interpreter, imported by nobody:
+Runs in the engine's interpreter, never imported:
 
     python -m core.engine.workers.token_worker count  --model DIR --data FILE --template JSON --result FILE [--every N]
     python -m core.engine.workers.token_worker render --model DIR --data FILE --template JSON --result FILE
     python -m core.engine.workers.token_worker prove  --model DIR --data FILE --template JSON --result FILE
 
-`count` writes the length of every N-th row as 32-bit numbers, and beside them FILE.json with the totals. `render`
-writes each row's tokens: number, text, whether it is trained on. `prove` compares, for each row, the tokens of training,
-which come piece by piece, with those of the whole text, as a chat sends it. XTuner's `template_map_fn` and `encode_fn` are loaded
-from their files: importing the whole of XTuner takes a minute on a small machine.
+`count` writes the length of every N-th row as 32-bit numbers, and FILE.json with the totals. `render` writes each row's
+tokens: number, text, whether it is trained on. `prove` compares, for each row, the tokens of training, which encodes it
+in pieces, with those of the complete text, as a chat sends it. XTuner's `template_map_fn` and `encode_fn` are loaded
+from their files: importing all of XTuner takes a minute on a small machine.
 """
 
 import argparse
@@ -33,21 +33,21 @@ from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
 
 BLOCK = 2000
-# Bytes of a file of lines.
+# Bytes to read at once from a JSON Lines file.
 READ_AT_ONCE = 8 << 20
 MOST_KNOWN = 200_000
-# What a call of a tokenizer goes through.
+# The methods that a tokenizer call goes through.
 _CALLED = ("__call__", "_call_one", "batch_encode_plus", "_batch_encode_plus", "_encode_plus")
 
 
 class Template(dict):
-    """A prompt template as XTuner asks for it: by key and by attribute."""
+    """A prompt template as XTuner reads it: by key and by attribute."""
 
     __getattr__ = dict.__getitem__
 
 
 def load_xtuner() -> "tuple[Any, Any]":
-    """XTuner's `dataset.utils` and `template_map_fn`, without the packages around them, and mmengine's, which load torch."""
+    """Load XTuner's `dataset.utils` and `template_map_fn` without its package and mmengine's, which load torch."""
     for package, parts in (("xtuner", ("utils", "dataset", "dataset.map_fns")), ("mmengine", ("utils",))):
         root = Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)))
         for name in ("", *parts):
@@ -63,7 +63,7 @@ def load_xtuner() -> "tuple[Any, Any]":
 
 
 def rows_of(data: Path) -> "Iterator[dict[str, Any]]":
-    """The rows of an array or of lines."""
+    """Yield the rows of a JSON array or of JSON Lines."""
     if data.suffix == ".jsonl":
         with data.open(encoding="utf-8") as lines:
             for line in lines:
@@ -73,8 +73,7 @@ def rows_of(data: Path) -> "Iterator[dict[str, Any]]":
 
 
 def sampled(data: Path, every: int) -> "Iterator[tuple[int, int, list[Any]]]":
-    """Some rows after the other: how many, their bytes, and every so many-th of all; the lines between are not taken
-    apart."""
+    """Yield blocks of rows: their number, their bytes, and every `every`-th row; other lines are not parsed."""
     if data.suffix == ".jsonl":
         with data.open("rb") as file:
             first = 0
@@ -90,14 +89,16 @@ def sampled(data: Path, every: int) -> "Iterator[tuple[int, int, list[Any]]]":
 
 
 def tell(done: float, began: float) -> None:
-    """So much of the file is read."""
+    """Report the fraction of the file that has been read."""
     spent = time.monotonic() - began
     write_progress(done=done, note="tokens", eta_s=spent * (1 - done) / done if done > 0.01 else None)
 
 
 def encoder(tokenizer: Any) -> "Callable[[list[str]], Sequence[Any]]":
-    """What makes tokens of many texts, as long as the tokenizer's own: its core in Rust, in half the time, where it is
-    one of transformers' own kind with nothing of the model's code around it."""
+    """Return a function that encodes many texts into sequences as long as the tokenizer's own.
+
+    It uses the Rust core, in half the time, if the class is transformers' own without code of the model around it.
+    """
     from transformers import PreTrainedTokenizerFast
 
     own = type(tokenizer)
@@ -105,16 +106,16 @@ def encoder(tokenizer: Any) -> "Callable[[list[str]], Sequence[Any]]":
         core = tokenizer.backend_tokenizer
         core.no_truncation()
         core.no_padding()
-        # An older engine's core has no quick one.
+        # Older versions of tokenizers lack the fast one.
         quick = getattr(core, "encode_batch_fast", core.encode_batch)
         return lambda texts: quick(texts, add_special_tokens=False)
     return lambda texts: tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
 
 
 def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
-    """The length of every row as `encode_fn` makes it; the same text is encoded once."""
+    """Write the length of every row as `encode_fn` makes it; equal texts are encoded once."""
     bos, eos = (len(ids) for ids in encoding.get_bos_eos_token_ids(tokenizer))
-    # A template that writes the beginning itself has it once.
+    # If the template writes the beginning itself, it is not added again.
     written = "".join(tokenizer.convert_ids_to_tokens(encoding.get_bos_eos_token_ids(tokenizer)[0]))
     encode = encoder(tokenizer)
     known: dict[str, int] = {}
@@ -158,14 +159,14 @@ def count(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
 
 
 def prepared(row: Any, apply: Any, template: Any) -> "list[dict[str, Any]]":
-    """The turns of a row as `encode_fn` takes them; a text without a template as it is."""
+    """Return the turns of a row as `encode_fn` takes them; a text without a template as it is."""
     if template is None:
         return [{"sep": "", "need_eos_token": True, **turn} for turn in row["conversation"]]
     return apply(row, template)["conversation"]
 
 
 def render(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
-    """The tokens of every row, and which of them the loss is taken of."""
+    """Write the tokens of every row, and which of them the loss is computed on."""
     bos, _ = encoding.get_bos_eos_token_ids(tokenizer)
     shown = []
     for row in rows_of(options.data):
@@ -183,8 +184,11 @@ def render(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: An
 
 
 def prove(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any) -> None:
-    """Whether each row is the same tokens in pieces and as one text, where it first is not, and whether it begins twice;
-    and which marks of the template are no tokens of their own."""
+    """Write whether each row has the same tokens in pieces and as one text.
+
+    Also where they first differ, and whether the beginning is doubled. Lists the template's marks that are not single
+    tokens.
+    """
     before = beginning(tokenizer)
     compared = []
     for row in rows_of(options.data):
@@ -216,7 +220,7 @@ def prove(options: Any, tokenizer: Any, encoding: Any, apply: Any, template: Any
 
 
 def pieces(tokenizer: Any, ids: "list[int]") -> "list[str]":
-    """The text of each token; of a character in several tokens, the last has it and the others are empty."""
+    """Return the text of each token; if a character spans several tokens, the last has it and the others are empty."""
     special = set(tokenizer.all_special_ids)
     found, pending = [], []
     for token in ids:
@@ -235,7 +239,7 @@ def pieces(tokenizer: Any, ids: "list[int]") -> "list[str]":
 
 
 def main() -> None:
-    """Count or render, and write the result."""
+    """Run one command, and write the result."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("count", "render", "prove"))
     for option in ("model", "data", "result"):
@@ -245,7 +249,7 @@ def main() -> None:
     options = parser.parse_args()
     tell(0.0, time.monotonic())
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    # A tokenizer needs no torch, and transformers is there two seconds earlier without it.
+    # A tokenizer does not need torch, and transformers imports two seconds faster without it.
     os.environ |= {"USE_TORCH": "0", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
     leave_out(sys.argv[1:])
     with or_whole():

@@ -1,11 +1,11 @@
-"""Files that torch has written, read without running anything of those who wrote them.
+"""Read files written by torch without executing anything from their authors.
 
-A part of the workers; imports torch alone. Two ways by which such a file runs code are closed: a pickle's own calls, of
-which only those that make tensors and plain values are let through, each by its exact name; and TorchScript, an archive
-that `torch.load` hands to another reader, which runs what it holds, whatever it was told of weights only.
+Part of the workers; imports only torch. Two ways for such a file to run code are closed: calls in a pickle, of which
+only those that build tensors and plain values are allowed, each by its exact name; and TorchScript, an archive that
+`torch.load` passes to another reader, which executes it even with `weights_only`.
 
-Whoever reads, uses `read`. `guard` closes both for what libraries load in this process by themselves: an older
-transformers takes a model's `.bin` as a pickle of any kind, XTuner so takes each `.pth`.
+Our own code uses `read`. `guard` protects what libraries load in this process: an older transformers reads a model's
+`.bin` as an unrestricted pickle, and XTuner does the same with every `.pth`.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 _STORAGES = "Double Float Half BFloat16 Long Int Short Char Byte Bool ComplexDouble ComplexFloat Untyped Typed".split()
-# What tensors and plain values are pickled by, beside dtypes.
+# The names that tensors and plain values are pickled with, besides dtypes.
 _FOUND = {
     "builtins": {"set", "frozenset", "complex", "slice", "bytes", "bytearray", "range"},
     "collections": {"OrderedDict", "defaultdict", "Counter", "deque"},
@@ -37,7 +37,7 @@ _DTYPES = {str(value).removeprefix("torch.") for value in vars(torch).values() i
 
 
 class Stub:
-    """Stands for every other object in a file, such as mmengine's in a checkpoint, of which we need nothing."""
+    """Stands in for every other object in a file, such as mmengine's in a checkpoint, none of which we need."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -49,16 +49,16 @@ class Stub:
         pass
 
     def append(self, _: Any) -> None:
-        """Take an item of a pickled list."""
+        """Accept an item of a pickled list."""
 
     extend = append
 
 
 class TensorsOnly(pickle.Unpickler):
-    """Reads tensors and plain values, and runs nobody's code; so mmengine, seconds to import, is not needed."""
+    """Reads tensors and plain values only, without running foreign code; so mmengine, slow to import, is not needed."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # By name, since torch itself holds functions that run commands; a dotted name would reach into other modules.
+        # By exact name: torch itself has functions that run commands, and a dotted name would reach into other modules.
         if name in _FOUND.get(module, ()) or (module == "torch" and name in _DTYPES):
             return super().find_class(module, name)
         return Stub
@@ -70,15 +70,18 @@ _OURS: "set[Path]" = set()
 
 
 def read(file: Path) -> Any:
-    """The tensors and plain values of a file, mapped, not read, where its form allows. Raises ValueError for TorchScript."""
+    """Return the tensors and plain values of a file, memory-mapped where possible.
+
+    Raises ValueError for TorchScript.
+    """
     refuse_script(file)
     options = {"map_location": "cpu", "weights_only": False, "pickle_module": _PICKLE}
-    # As text: torch 2.1 maps nothing that is given as a Path, and no version the older form.
+    # As a string: torch 2.1 does not map a Path, and no version maps the older format.
     return _torchs_own(str(file), mmap=zipfile.is_zipfile(file), **options)
 
 
 def refuse_script(file: Path) -> None:
-    """Raise ValueError where the file is an archive of TorchScript, which holds code beside its numbers."""
+    """Raise ValueError if the file is a TorchScript archive, which contains code."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             if any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist()):
@@ -86,14 +89,14 @@ def refuse_script(file: Path) -> None:
 
 
 def guard() -> None:
-    """From now on `torch.load` reads so too, whoever calls it; but for what lies in a directory of `ours`."""
+    """Restrict `torch.load` in the same way for every caller, except in directories registered with `ours`."""
     torch.load = _load
-    # For open files, too; where this torch asks itself by that name.
+    # Also for open files, if this torch uses that function.
     torch.serialization._is_torchscript_zip = _refuse_open_script
 
 
 def ours(directory: Path) -> None:
-    """Have all below `directory`, which a training of this product wrote, read as it was written."""
+    """Read everything below `directory`, which a run of this product wrote, without restrictions."""
     _OURS.add(directory.resolve())
 
 
@@ -102,7 +105,7 @@ def _load(file: Any, *arguments: Any, **options: Any) -> Any:
         return _torchs_own(file, *arguments, **options)
     refuse_script(Path(file))
     if not options.get("weights_only") and not _OURS & {*Path(file).resolve().parents}:
-        # Of what may stand at its place, the first is where to load to, the second a pickle of another's.
+        # Of the positional arguments, the first is map_location, the second another pickle module.
         arguments = arguments[:1]
         options |= {"pickle_module": _PICKLE, "weights_only": False}
     return _torchs_own(file, *arguments, **options)

@@ -1,8 +1,8 @@
-"""The training data of a config without building it: the length of every sequence that an epoch goes through.
+"""The sequence lengths of an epoch, computed without building a config's dataset.
 
 Part of the workers that run in the engine's interpreter. Uses XTuner's own map functions, templates, `encode_fn` and
-the arithmetic of its `Packer`, but each different row once, and none of XTuner's imports. Knows `process_hf_dataset`
-on local JSON; raises NotKnown for all else, which XTuner itself must then build.
+the arithmetic of its `Packer`, but encodes each distinct row once and avoids XTuner's imports. Supports
+`process_hf_dataset` on local JSON; raises NotKnown for everything else, which XTuner itself must build.
 """
 
 import copy
@@ -20,22 +20,23 @@ from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, named
 
-# How many orders are tried where the config fixes none.
+# How many shuffles to try if the config has no seed.
 ORDERS = 9
 
 
 class NotKnown(Exception):  # noqa: N818
-    """A dataset of a kind that only XTuner itself can read."""
+    """A kind of dataset that only XTuner itself can read."""
 
 
 class NoData(Exception):  # noqa: N818
-    """The data that a config names is not there or cannot be used; says so in words."""
+    """The data that a config names is missing or unusable; the message says which."""
 
 
 def lengths(dataset: "dict[str, Any]", seed: "int | None") -> "dict[str, Any]":
-    """`sequences` (the tokens of each), `rows`, `truncated`, `raw_longest`, `dropped`; `packs`: least and most of them.
+    """Return the sequences of an epoch and the totals of its rows.
 
-    `packs` differ only where rows are shuffled before they are packed in several pieces, and no seed is given.
+    `sequences` (tokens of each), `rows`, `truncated`, `raw_longest`, `dropped`, `packs` (least and most sequences).
+    `packs` differ only if rows are shuffled before packing in several pieces, and no seed is given.
     """
     if (
         named(dataset.get("type")) != "process_hf_dataset"
@@ -82,10 +83,10 @@ def lengths(dataset: "dict[str, Any]", seed: "int | None") -> "dict[str, Any]":
 
 
 def pack(lengths: "list[int]", most: int, processes: int) -> "list[int]":
-    """What XTuner's `Packer` makes of rows of these lengths, mapped by `processes` in batches of 1000.
+    """Return the sequences that XTuner's `Packer` makes of these row lengths, mapped by `processes` in batches of 1000.
 
-    Each process has a packer of its own; what is left of its last batch is lost, and a batch too short to fill a
-    pack is one by itself (`xtuner/dataset/utils.py`, and `Dataset.map` of `datasets`).
+    Each process has its own packer; the remainder of its last batch is lost, and a batch too short to fill a pack is
+    one by itself (`xtuner/dataset/utils.py`, and `Dataset.map` of `datasets`).
     """
     found = []
     for piece in pieces(lengths, processes):
@@ -102,7 +103,7 @@ def pack(lengths: "list[int]", most: int, processes: int) -> "list[int]":
 
 
 def pieces(rows: "list[int]", count: int) -> "Iterator[list[int]]":
-    """`rows` in contiguous pieces, as `Dataset.shard` cuts them."""
+    """Split `rows` into contiguous pieces as `Dataset.shard` does."""
     count = min(count, len(rows))
     each, more = divmod(len(rows), count)
     for index in range(count):
@@ -111,7 +112,7 @@ def pieces(rows: "list[int]", count: int) -> "Iterator[list[int]]":
 
 
 def shuffle(rows: "list[int]", seed: int) -> "list[int]":
-    """The order that `Dataset.shuffle()` makes in a process whose NumPy was seeded with `seed`, as mmengine does."""
+    """Return the order of `Dataset.shuffle()` in a process whose NumPy was seeded with `seed`, as by mmengine."""
     import numpy as np
 
     np.random.seed(seed)
@@ -121,7 +122,7 @@ def shuffle(rows: "list[int]", seed: int) -> "list[int]":
 
 
 def padded_tokens(sequences: "list[int]", batch_size: int) -> float:
-    """Tokens of a batch with its padding, on average over random batches of an epoch."""
+    """Return the tokens of a batch including padding, averaged over random batches of an epoch."""
     order = list(sequences)
     random.Random(0).shuffle(order)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -129,7 +130,7 @@ def padded_tokens(sequences: "list[int]", batch_size: int) -> float:
 
 
 def read_rows(source: Any) -> "Iterator[dict[str, Any]]":
-    """The rows of local JSON or JSON Lines files that `load_dataset("json", …)` would read."""
+    """Yield the rows of local JSON or JSON Lines files, as `load_dataset("json", …)` would read them."""
     if not isinstance(source, dict) or named(source.get("type")) != "load_dataset":
         raise NotKnown
     if source.get("path") != "json":
@@ -159,7 +160,7 @@ def read_rows(source: Any) -> "Iterator[dict[str, Any]]":
 
 
 def encoder(dataset: "dict[str, Any]", rows: "list[dict[str, Any]]") -> Any:
-    """A function of a row: its tokens and whether any of those within the limit is learned; None for an empty row."""
+    """Return a function from a row to its tokens and whether any within the limit is learned; None for an empty row."""
     xtuner = borrowed()
     map_row, wrap = row_function(dataset.get("dataset_map_fn"), xtuner), template_function(dataset, xtuner)
     tokenizer = load_tokenizer(dataset.get("tokenizer"))
@@ -184,13 +185,13 @@ def encoder(dataset: "dict[str, Any]", rows: "list[dict[str, Any]]") -> Any:
 
 
 def turn_keys(rows: "list[dict[str, Any]]") -> "set[str]":
-    """The keys that some turns have and others lack: as columns, the others have them too, empty."""
+    """Return the keys that only some turns have: as columns, the other turns get them too, empty."""
     shapes = {frozenset(turn) for row in rows for turn in row.get("conversation") or [] if isinstance(turn, dict)}
     return set().union(*shapes) - frozenset.intersection(*shapes) if len(shapes) > 1 else set()
 
 
 def row_function(value: Any, xtuner: "dict[str, Any]") -> Any:
-    """XTuner's map function of that name; None for none."""
+    """Return XTuner's map function of that name; None for none."""
     if value is None:
         return None
     name = value.get(NAME, "") if isinstance(value, dict) else ""
@@ -200,7 +201,7 @@ def row_function(value: Any, xtuner: "dict[str, Any]") -> Any:
 
 
 def template_function(dataset: "dict[str, Any]", xtuner: "dict[str, Any]") -> Any:
-    """XTuner's template function, for the template that the config names or writes out; None for none."""
+    """Return XTuner's template function for the config's template, by name or written out; None for none."""
     value = dataset.get("template_map_fn")
     if value is None:
         return None
@@ -213,7 +214,7 @@ def template_function(dataset: "dict[str, Any]", xtuner: "dict[str, Any]") -> An
 
 
 def load_tokenizer(value: Any) -> Any:
-    """The tokenizer of a config. Raises NoData where it is not on this machine."""
+    """Return the tokenizer of a config. Raises NoData if it is not on this machine."""
     if not isinstance(value, dict) or "AutoTokenizer" not in str(value.get("type")):
         raise NotKnown
     from transformers import AutoTokenizer
@@ -227,7 +228,7 @@ def load_tokenizer(value: Any) -> Any:
 
 
 def borrowed() -> "dict[str, Any]":
-    """XTuner's own functions for data, loaded from its files without what its packages import besides (20 s of it)."""
+    """Return XTuner's data functions, loaded from their files without its packages' other imports (20 s of them)."""
     found = importlib.util.find_spec("xtuner")
     root = Path(next(iter(found.submodule_search_locations or [])))
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "xtuner"}

@@ -1,6 +1,6 @@
-"""What is done beside a training: its progress told, a wish to stop heeded, its checkpoints written with care.
+"""Hooks around training: progress reports, stop requests, and safe checkpoint writing.
 
-A part of `entry`, in the engine's interpreter. Changes nothing of what is trained.
+Part of `entry`, in the engine's interpreter. Does not change what is trained.
 """
 
 import errno
@@ -17,20 +17,20 @@ from core.ground.figures import size
 from core.ground.progress import write_progress
 
 STOP = os.environ.get("XTUNER_STUDIO_STOP")
-# Less than this is not enough for the log and the metrics of a few minutes.
+# Less is not enough for a few minutes of log and metrics.
 LEAST_FREE_BYTES = 4 * 2**20
 # How long the supervisor may have to wait for a step, and for a large checkpoint on a slow disk.
 STEP_PATIENCE, SAVE_PATIENCE = 20.0, 900.0
-# Why a training ends before its last iteration; the greater counts.
+# Why training ends before its last iteration; the larger value takes precedence.
 LEARNED, ASKED = 1, 2
 
 _told: dict = {}
 
 
 def tell(**facts: object) -> None:
-    """Replace the progress file by `facts`: `note`, and once training `iter`, `max_iters`, `done`, `eta_s`.
+    """Replace the progress file by `facts`: `note`, and during training `iter`, `max_iters`, `done`, `eta_s`.
 
-    One process of each machine tells.
+    Written by one process per machine.
     """
     _told.clear()
     _told.update(facts)
@@ -40,7 +40,7 @@ def tell(**facts: object) -> None:
 
 @contextmanager
 def telling(note: str) -> Iterator[None]:
-    """Tell that it is at something for which the supervisor is to wait, and afterwards what was told before."""
+    """Report an activity that the supervisor should wait for, and restore the previous report afterwards."""
     before = dict(_told)
     tell(**{**before, "note": note, "patience": SAVE_PATIENCE})
     try:
@@ -50,20 +50,22 @@ def telling(note: str) -> Iterator[None]:
 
 
 def _rank_here() -> int:
-    """This process's number: of those that torchrun started on this machine, or of all that Slurm started."""
+    """Return this process's rank: among torchrun's on this machine, or among all of Slurm's."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ.get("LOCAL_RANK", "0"))
     return int(os.environ.get("SLURM_PROCID", "0"))
 
 
 def stop_asked() -> bool:
-    """Whether somebody wants this process to stop."""
+    """Return whether a stop was requested."""
     return bool(STOP and os.path.exists(STOP))
 
 
 class Departure(threading.Thread):
-    """Ends the process when it is to stop and nothing is learned yet: in the imports, in the data mapping, in the
-    answers before the training there is no step to finish and nothing to save."""
+    """Ends the process on a stop request before training has begun.
+
+    During imports, data mapping and the answers before training there is no step to finish and nothing to save.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -80,11 +82,11 @@ departure = Departure()
 
 
 class Interrupted(Exception):
-    """The answers to the evaluation questions were given up for a wish to stop."""
+    """An evaluation was abandoned because of a stop request."""
 
 
 def cuda_memory() -> "dict[str, int] | None":
-    """GPU memory in MB as this process sees it: of a sliced card, the slice. None without a GPU."""
+    """Return GPU memory in MB as this process sees it: on a sliced card, the slice's. None without a GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -101,7 +103,7 @@ def cuda_memory() -> "dict[str, int] | None":
 
 
 def any_rank(here: int) -> int:
-    """The greatest of all processes: one answer for all, since a rank that goes on alone would wait for ever."""
+    """Return the maximum over all processes: all must agree, since a rank that continues alone would wait forever."""
     import torch
 
     if not torch.distributed.is_initialized():
@@ -112,12 +114,12 @@ def any_rank(here: int) -> int:
 
 
 def watch_runners() -> None:
-    """Let every runner that trains carry our hook, and every checkpoint be written with care."""
+    """Attach our hook to every runner that trains, and make checkpoint writing safe."""
     from mmengine.hooks import CheckpointHook, Hook
     from mmengine.runner import FlexibleRunner, Runner
 
     class StudioHook(Hook):
-        """Writes progress, and ends the training after a whole step when a stop is asked for."""
+        """Writes progress, and ends training after a complete step on a stop request."""
 
         priority = "VERY_LOW"
 
@@ -134,7 +136,7 @@ def watch_runners() -> None:
             departure.begun.set()
             first, last = -any_rank(-runner.iter), any_rank(runner.iter)
             if first != last:
-                # Each would train other weights.
+                # Each would train different weights.
                 raise RuntimeError(f"The processes begin at different iterations: {first} and {last}")
             self.since, self.first = time.monotonic(), runner.iter
             self.tell(runner, runner.iter)
@@ -142,7 +144,7 @@ def watch_runners() -> None:
                 self.looks = Looks(runner)
 
         def tell(self, runner: Runner, done: int) -> None:
-            """Write the progress: `eta_s` from this process's own iterations so far."""
+            """Write the progress; `eta_s` is extrapolated from this process's own iterations."""
             new = done - self.first
             each = (time.monotonic() - self.since) / new if new else None
             tell(
@@ -162,7 +164,7 @@ def watch_runners() -> None:
             self.told = time.monotonic()
 
         def tokens_per_iter(self, runner: Runner) -> "float | None":
-            """Tokens that an iteration goes through on average, padding not counted."""
+            """Return the average number of tokens per iteration, without padding."""
             dataset = runner.train_dataloader.dataset
             lengths = getattr(dataset, "length", None)
             return sum(lengths) / len(runner.train_dataloader) if lengths else None
@@ -194,7 +196,7 @@ def watch_runners() -> None:
                         self.looks.stop(runner, done)
                     return
                 runner.logger.info(f"Stopped on request after iteration {done}.")
-                # The answers after training belong to a whole training.
+                # The final evaluation belongs to a completed run.
                 runner._hooks = [hook for hook in runner.hooks if type(hook).__name__ != "EvaluateChatHook"]
 
     for runner_class in (Runner, FlexibleRunner):
@@ -208,16 +210,16 @@ def watch_runners() -> None:
     save = CheckpointHook._save_checkpoint
 
     def save_with_care(self: CheckpointHook, runner: Runner) -> None:
-        """Save where there is room for it: mmengine deletes the oldest checkpoint before it writes the new one."""
+        """Save if there is space: mmengine deletes the oldest checkpoint before it writes the new one."""
         needed, free = checkpoint_bytes(runner), shutil.disk_usage(runner.work_dir).free
-        # One that is the only one is deleted after, where there is room for both.
+        # If only one checkpoint is kept, delete it after writing the new one, provided both fit.
         only = None
-        # mmengine has no such list where all are kept.
+        # mmengine has no such list if all checkpoints are kept.
         kept = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else []
         if self.max_keep_ckpts == 1 and list(kept) not in ([], [runner.iter + 1]):
             only = None if any_rank(free < needed) else kept.pop()
         if len(kept) == self.max_keep_ckpts:
-            # The oldest makes room.
+            # Deleting the oldest frees its space.
             free += needed
         if any_rank(free < needed):
             raise no_space(runner.work_dir, needed)
@@ -236,7 +238,7 @@ def watch_runners() -> None:
 
 
 def checkpoint_bytes(runner: object) -> int:
-    """What a checkpoint takes: as much as the largest that is there, else what is trained with Adam's averages."""
+    """Return the size of a checkpoint: the largest existing one's, else the trained weights with Adam's states."""
     there = [
         taken(os.path.join(runner.work_dir, name))
         for name in os.listdir(runner.work_dir)
@@ -255,21 +257,21 @@ def taken(path: str) -> int:
 
 
 def is_full(error: BaseException, work_dir: str) -> bool:
-    """Whether writing failed for want of space; torch says only that it failed."""
+    """Return whether writing failed because the disk is full; torch only says that it failed."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "PytorchStreamWriter" in str(error) and shutil.disk_usage(work_dir).free < LEAST_FREE_BYTES
 
 
 def no_space(work_dir: str, needed: int) -> OSError:
-    """What to raise where a checkpoint has no room: those that are there stay whole."""
+    """Return the error for a checkpoint that does not fit; existing ones stay intact."""
     free = shutil.disk_usage(work_dir).free
     figures = f"{size(needed)} needed, {size(free)} free"
     return OSError(errno.ENOSPC, f"No space left on device: {figures}", work_dir)
 
 
 def remove(path: str) -> None:
-    """Take away what was written of a checkpoint, so that the rest of the run can be told."""
+    """Remove a partial checkpoint, so that there is space to record the rest of the run."""
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.exists(path):

@@ -1,9 +1,9 @@
-"""Has the libraries that a process does not use pass for not installed: importing them was two fifths of its start.
+"""Make unused libraries appear not to be installed: importing them took two fifths of a process's start.
 
-What uses them asks first whether they are there: transformers, peft and mmengine for all of these, and XTuner's datasets
-of pictures, which stand in for themselves here, only where somebody trains on pictures. A library that the command line,
-a config or a model's own code names is left as it is, and DeepSpeed where XTuner itself imports it, as before 0.2.0. A
-part of the workers; imports nothing but the standard library.
+Code that uses them checks first whether they are installed: transformers, peft and mmengine check for all of these. So
+do XTuner's image datasets, which are replaced by stand-ins here and needed only for training on images. A library named
+on the command line, in a config or in a model's own code is left alone, and DeepSpeed too if XTuner itself imports it,
+as before 0.2.0. Part of the workers; imports only the standard library.
 """
 
 import contextlib
@@ -16,18 +16,18 @@ import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# Where scikit-learn is installed, transformers imports it, and it scipy.
+# If scikit-learn is installed, transformers imports it, and it imports scipy.
 UNNEEDED = ("bitsandbytes", "deepspeed", "scipy", "sklearn", "torchvision")
-# XTuner's modules that want torchvision, matplotlib and skimage, imported with all its others.
+# XTuner's modules that import torchvision, matplotlib and skimage; they are imported along with all others.
 OF_PICTURES = ("xtuner.dataset.internvl_dataset", "xtuner.dataset.refcoco_json")
-# Of these an unread part could name anything.
+# These refer to code that is not searched here and could name anything.
 _ELSEWHERE = re.compile(r"read_base|_base_\s*=|xtuner\.dataset\.(internvl|refcoco)|RefCOCO|InternVL")
 _MOST_BYTES = 4_000_000
 _WHOLE = "XTUNER_STUDIO_WHOLE"
 
 
 class _Stand(types.ModuleType):
-    """A module in which every name is there and is nothing."""
+    """A module in which every name exists and is None."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
@@ -35,7 +35,7 @@ class _Stand(types.ModuleType):
 
 
 def leave_out(words: Sequence[str]) -> None:
-    """Leave out what nothing names, of what is not imported yet. `words`: a command line, its files and directories."""
+    """Hide libraries that are not yet imported and not named in `words`: a command line, its files and directories."""
     named = "\n".join(_read(words))
     if _ELSEWHERE.search(named) or os.environ.get(_WHOLE):
         return
@@ -43,20 +43,22 @@ def leave_out(words: Sequence[str]) -> None:
     out = [name for name in UNNEEDED if name not in there and name not in named.lower()]
     if "sklearn" not in out:
         out = [name for name in out if name != "scipy"]
-    # What Python itself takes for a module that cannot be imported.
+    # Python treats an entry of None as a module that cannot be imported.
     sys.modules.update(dict.fromkeys(out))
     if "torchvision" in out:
         sys.modules.update({name: _Stand(name) for name in OF_PICTURES if name not in sys.modules})
 
 
 def leave_out_compiler() -> None:
-    """Leave out torch's compiler, a sixth of the start of what only asks a model: transformers imports torch's tensor
-    parallelism, which asks the compiler one thing and does without where there is none. Who wants it later finds it.
+    """Skip torch's compiler, a sixth of the start of a process that only queries a model.
+
+    transformers imports torch's tensor parallelism, which needs one thing from the compiler and does without if it is
+    missing. Later imports of the compiler work.
     """
     if "torch._dynamo" in sys.modules or os.environ.get(_WHOLE):
         return
     sys.modules["torch._dynamo"] = None
-    # Another torch may lack the one, or need the other: then it is as if nothing had been tried.
+    # Other versions of torch may lack the one or need the other: then nothing has changed.
     with contextlib.suppress(Exception):
         importlib.import_module("torch.distributed.tensor.parallel")
     del sys.modules["torch._dynamo"]
@@ -64,7 +66,7 @@ def leave_out_compiler() -> None:
 
 @contextlib.contextmanager
 def or_whole() -> Iterator[None]:
-    """Around imports: where one wants after all what was left out, this process begins again with everything."""
+    """Wrap imports: if one needs a hidden library after all, restart this process with everything visible."""
     try:
         yield
     except (ImportError, RuntimeError) as error:
@@ -79,7 +81,7 @@ def or_whole() -> Iterator[None]:
 
 
 def _of_xtuner() -> Iterator[str]:
-    """Those that XTuner imports wherever any part of it is imported, by the text of what its `utils` begin with."""
+    """Yield the libraries that XTuner imports with any part of itself, found in the source of its `utils`."""
     try:
         spec = importlib.util.find_spec("xtuner")
     except (ImportError, ValueError):
@@ -92,7 +94,7 @@ def _of_xtuner() -> Iterator[str]:
 
 
 def _read(words: Sequence[str]) -> Iterator[str]:
-    """The words, what the files among them say, and the code and config.json of the directories that all these name."""
+    """Yield the words, the files among them, and the code and config.json of the directories that these name."""
     texts = [*words, *(_text(Path(word)) for word in words)]
     yield from texts
     paths = set(words) | {found for text in texts for found in re.findall(r"""['"](/[^'"\n]+)['"]""", text)}

@@ -1,7 +1,7 @@
-"""Whether a merged model is what it should be: it answers as base + adapter do, and where not, why.
+"""Verify that a merged model answers as base + adapter do, and find the cause if it does not.
 
-A part of the export worker. The reference is PEFT's own computation (or, of a full fine-tune, the checkpoint's
-tensors in the base's architecture), not ours; our arithmetic is only used to find out which tensors are wrong.
+Part of the export worker. The reference is PEFT's own computation (after full fine-tuning, the checkpoint's tensors in
+the base model's architecture), not ours; our arithmetic is only used to find out which tensors are wrong.
 """
 
 import gc
@@ -18,7 +18,7 @@ from core.engine.workers.beginning import begun
 from core.engine.workers.decoding import Decoder, Draw, Row
 from core.engine.workers.tensors import Weights
 
-# How far logits may be apart after a merge, by the precision of the weights.
+# Maximum difference of logits after a merge, by the precision of the weights.
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.25, torch.bfloat16: 1.0}
 MOST_TOKENS = 96
 _ONCE_LOADED = 1.3
@@ -27,17 +27,17 @@ _ONCE_LOADED = 1.3
 def verify(
     plan: "dict[str, Any]", made: "dict[str, Any]", reference: "Callable[[], Any] | None", progress: Any
 ) -> "dict[str, Any]":
-    """Compare logits over each prompt and its answer, and the greedy answers; say what is wrong where they differ.
+    """Compare logits over each prompt and its answer, and the greedy answers; report the causes of differences.
 
     Returns `max_abs_logit_diff`, `tolerance`, `adapter_effect` (how far the adapter moved the logits), `same_tokens`,
-    `near_ties` (answers that part where the two likeliest tokens are closer than the tolerance), `ok`, `dtype`,
-    `answers`, `tokens` (each prompt's, and those of the merged model's answer to it), `prompt` (see `published.proved`),
-    and `causes`: each a `kind` with its facts.
+    `near_ties` (answers that diverge where the two most likely tokens are closer than the tolerance), `ok`, `dtype`,
+    `answers`, `tokens` (of each prompt, and of the merged model's answer to it), `prompt` (see `published.proved`), and
+    `causes`: each a `kind` with its facts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base, merged = Path(plan["base"]), Path(plan["merged"])
-    # As in training and chat: that of the base. What the merged model's own makes of a question is proved against it.
+    # The base model's, as in training and chat. The merged model's own tokenizer is tested against it.
     tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=True)
     ends = published.ends(tokenizer, plan["stop_words"])
     prompts = [torch.tensor([begun(tokenizer, prompt)]) for prompt in plan["prompts"]]
@@ -46,7 +46,7 @@ def verify(
     tolerance = TOLERANCE.get(getattr(torch, chosen) if chosen else _float_dtype(Weights(base)), 1.0)
 
     def load(path: Path) -> Any:
-        # Straight from the files: a model that is first filled with random numbers takes twice the memory and time.
+        # Directly from the files: filling a model with random numbers first doubles memory and time.
         model = AutoModelForCausalLM.from_pretrained(
             path, torch_dtype="auto", trust_remote_code=True, low_cpu_mem_usage=True
         )
@@ -60,15 +60,15 @@ def verify(
         return found
 
     def greedy(model: Any, answers: "list[list[int]]", told: "list[torch.Tensor]") -> "list[list[int]]":
-        """The model's own greedy answers, known that it gave the logits `told` along `answers`.
+        """Return the model's greedy answers, given its logits `told` along `answers`.
 
-        They are these if and only if each token is the likeliest after those before it; only where one is not, must
-        the model be asked what it says instead.
+        They are `answers` if each token is the most likely one after those before it; only otherwise does the model
+        have to generate them.
         """
         best = [logit[p.shape[1] - 1 : -1].argmax(-1).tolist() for logit, p in zip(told, prompts, strict=True)]
         return answers if best == answers else _generated(model, prompts, ends, tokenizer)
 
-    # The modules stay: to look through them each time that something is let go takes longer than all else.
+    # Modules stay alive: scanning them at every collection takes longer than everything else.
     gc.freeze()
     with torch.inference_mode():
         progress.tell(0.1)
@@ -125,9 +125,9 @@ def verify(
 
 
 def _written(model: Any, prompts: "list[torch.Tensor]", ends: "list[int]") -> "list[list[int]] | None":
-    """What the model says to all prompts, as one batch of the chat's own decoding; None where that does not know it.
+    """Return the model's answers to all prompts, decoded as one batch; None if `Decoder` does not support the model.
 
-    Quick, and only a proposal: the model's plain forward pass says whether it is what the model answers.
+    Fast, but only a proposal: the model's plain forward pass confirms whether it is the model's answer.
     """
     decoder = Decoder(model)
     rows = [Row(prompt[0].tolist()) for prompt in prompts]
@@ -144,7 +144,7 @@ def _written(model: Any, prompts: "list[torch.Tensor]", ends: "list[int]") -> "l
 
 
 def _generated(model: Any, prompts: "list[torch.Tensor]", ends: "list[int]", tokenizer: Any) -> "list[list[int]]":
-    """What the model says to each prompt, greedily, by transformers' own `generate`."""
+    """Return the model's greedy answer to each prompt, by transformers' own `generate`."""
     found = []
     for prompt in prompts:
         out = model.generate(
@@ -160,7 +160,7 @@ def _generated(model: Any, prompts: "list[torch.Tensor]", ends: "list[int]", tok
 
 
 def explain(plan: "dict[str, Any]", made: "dict[str, Any]") -> "list[dict[str, Any]]":
-    """What is wrong with the merged tensors, one after the other: whose they are, whether they are finite, their dtype."""
+    """Return what is wrong with the merged tensors: a different base or adapter, values not finite, precision."""
     base, merged = Weights(Path(plan["base"])), Weights(Path(plan["merged"]))
     adapter = read_adapter(Path(plan["adapter"])) if plan["kind"] == "lora" else None
     pairs = adapter.pairs if adapter and not adapter.special else {}
@@ -193,7 +193,7 @@ def explain(plan: "dict[str, Any]", made: "dict[str, Any]") -> "list[dict[str, A
         else:
             other.append(entry.name)
             untouched += not _differs(tensor.float(), before, entry.dtype)
-    # An adapter of other layers changes other matrices, but never a norm or the embeddings.
+    # An adapter for other layers changes other matrices, but never a norm or the embeddings.
     fixed = [name for name in foreign if len(merged.entries[name].shape) != 2 or "embed" in name]
     if fixed:
         causes.append({"kind": "wrong_base", "tensor": fixed[0], "count": len(foreign)})
@@ -222,14 +222,14 @@ def _reference(model: Any, plan: "dict[str, Any]", reference: "Callable[[], Any]
 
 
 def _device(size: int) -> str:
-    """The GPU where it holds the model, else the CPU."""
+    """Return the GPU if the model fits, else the CPU."""
     if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] > size * _ONCE_LOADED + (1 << 30):
         return "cuda"
     return "cpu"
 
 
 def _far(one: "list[torch.Tensor]", two: "list[torch.Tensor]") -> "float | None":
-    """The largest difference; None where a value is not a number."""
+    """Return the largest difference; None if a value is not a number."""
     far = [float((a - b).abs().max()) for a, b in zip(one, two, strict=True)]
     return max(far) if all(map(math.isfinite, far)) else None
 
@@ -239,7 +239,7 @@ def _zip(*lists: Any) -> Any:
 
 
 def _margin(one: "list[int]", two: "list[int]", prompt: torch.Tensor, logits: torch.Tensor) -> "float | None":
-    """Where two answers part, by how much the reference preferred its token to the next; None where they do not part."""
+    """Return by how much the reference preferred its token where two answers diverge; None if they are equal."""
     if one == two:
         return None
     at = next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
@@ -257,6 +257,6 @@ def _narrower(dtype: torch.dtype, than: torch.dtype) -> bool:
 
 
 def _differs(one: torch.Tensor, two: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether two tensors are further apart than rounding to `dtype` explains."""
+    """Return whether two tensors differ by more than rounding to `dtype` explains."""
     largest = float(two.abs().max()) if two.numel() else 0.0
     return bool(one.numel() and float((one - two).abs().max()) > 2 * torch.finfo(dtype).eps * max(largest, 1e-30))

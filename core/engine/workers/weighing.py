@@ -1,6 +1,6 @@
-"""What a model makes of an answer that is given: which of its tokens it would choose too, and how likely it finds them.
+"""Score a given answer under a model: which of its tokens the model would choose too, and how likely it finds them.
 
-A part of the chat worker. One forward pass over prompt and answer, several in a padded batch; writes nothing.
+Part of the chat worker. One forward pass over prompt and answer, several rows per padded batch; generates nothing.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import torch
 
 from core.engine.workers.decoding import Decoder
 
-# Padded tokens of a batch, and positions whose logits are held at once: a vocabulary has a hundred thousand words.
+# Padded tokens per batch, and positions whose logits are held at once: a vocabulary has a hundred thousand entries.
 MOST_TOKENS = 2048
 MOST_LOGITS = 256
 
 
 @dataclass(frozen=True)
 class Given:
-    """A prompt and an answer in tokens, and the adapter that is asked about it (None: the base)."""
+    """A prompt and an answer in tokens, and the adapter to score them with (None: the base model)."""
 
     number: int
     prompt: "list[int]"
@@ -27,7 +27,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Weight:
-    """Of an answer: its tokens, how many of them are the likeliest here, and the logarithm of its probability."""
+    """The score of an answer: its tokens, how many are the model's first choice, and its log-probability."""
 
     number: int
     tokens: int
@@ -36,12 +36,12 @@ class Weight:
 
 
 def weigh(decoder: Decoder, rows: "list[Given]") -> "Iterator[Weight]":
-    """The weight of each answer, in any order: those of about one length are taken together."""
+    """Yield the score of each answer, in any order: rows of similar length are batched together."""
     waiting = sorted(rows, key=lambda row: len(row.prompt) + len(row.answer), reverse=True)
     while waiting:
         longest = len(waiting[0].prompt) + len(waiting[0].answer)
         count = max(1, MOST_TOKENS // longest)
-        # Rows of one adapter stand next to each other.
+        # Rows of the same adapter must be adjacent.
         yield from _batch(decoder, sorted(waiting[:count], key=lambda row: row.adapter or ""))
         waiting = waiting[count:]
 
@@ -49,7 +49,7 @@ def weigh(decoder: Decoder, rows: "list[Given]") -> "Iterator[Weight]":
 @torch.inference_mode()
 def _batch(decoder: Decoder, rows: "list[Given]") -> "list[Weight]":
     model, longest = decoder.model, max(len(row.prompt) + len(row.answer) for row in rows)
-    # Filled up behind: what comes after an answer changes nothing before it.
+    # Right-padded: causal attention ignores what follows an answer.
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for place, row in enumerate(rows):
@@ -64,7 +64,7 @@ def _batch(decoder: Decoder, rows: "list[Given]") -> "list[Weight]":
         agreed, logprob = 0, 0.0
         for start in range(0, len(row.answer), MOST_LOGITS):
             part = torch.tensor(row.answer[start : start + MOST_LOGITS], device=model.device)
-            # The token before says what comes next.
+            # The position before predicts the token.
             first = len(row.prompt) + start - 1
             logits = decoder.head(hidden[place, first : first + len(part)]).float()
             agreed += int((logits.argmax(-1) == part).sum())

@@ -1,13 +1,13 @@
-"""What XTuner 0.2.0, mmengine and DeepSpeed need on a machine without CUDA, where they ask torch for what it has not.
+"""Patches for XTuner 0.2.0, mmengine and DeepSpeed on a machine without CUDA, where they call torch functions it lacks.
 
-A part of the workers; imports torch alone until it is asked. Changes nothing on a machine with a GPU.
+Part of the workers; imports only torch until called. Changes nothing on a machine with a GPU.
 """
 
 import sys
 
 
 def answer_bf16() -> None:
-    """Give `torch.cpu` the question that importing XTuner asks it, and torch 2.5 does not have: no bf16 here."""
+    """Add the function to `torch.cpu` that XTuner calls on import and torch 2.5 lacks: bf16 is not supported here."""
     import torch
 
     if not hasattr(torch.cpu, "is_bf16_supported"):
@@ -15,15 +15,15 @@ def answer_bf16() -> None:
 
 
 def make_cpu_work() -> None:
-    """Let XTuner train on a machine without CUDA; nothing where there is one."""
+    """Let XTuner train on a machine without CUDA; does nothing where there is a GPU."""
     import torch
 
     if torch.cuda.is_available():
         return
     answer_bf16()
-    # mmengine picks a card for every rank, also with the gloo backend,
+    # mmengine selects a GPU for every rank, even with the gloo backend,
     torch.cuda.set_device = lambda _device: None
-    # and names one to plain data parallel, which takes none on a CPU.
+    # and passes one to plain data parallel, which accepts none on a CPU.
     from mmengine.runner import runner
 
     wrapper = runner.MMDistributedDataParallel
@@ -39,14 +39,17 @@ def make_cpu_work() -> None:
 
 
 def build_no_operators() -> None:
-    """Have DeepSpeed compile nothing for ranks on one CPU to meet in shared memory: a minute, and inference's alone."""
+    """Keep DeepSpeed from compiling its shared-memory operator for ranks on one CPU.
+
+    It takes a minute, and only inference uses it.
+    """
     there = getattr(getattr(sys.modules.get("deepspeed"), "ops", None), "__compatible_ops__", None)
     if isinstance(there, dict):
         there["deepspeed_shm_comm"] = False
 
 
 def single_precision(ds_config: dict) -> dict:
-    """DeepSpeed's settings without half precision, which it refuses on a CPU and XTuner asks for there."""
+    """Turn off half precision in DeepSpeed's settings: it refuses it on a CPU, where XTuner still asks for it."""
     for kind in ("fp16", "bf16"):
         if kind in ds_config:
             ds_config[kind]["enabled"] = False
