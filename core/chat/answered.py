@@ -1,6 +1,6 @@
-"""One question of a score with both answers, and how they are judged: identity, fact, leak, likeness, the row's own answer.
+"""A scoring question with the answers of both sides, judged: identity, fact, leak, similarity, the row's own answer.
 
-What many of them come to is for `rates`.
+`rates` aggregates them.
 """
 
 import re
@@ -14,20 +14,20 @@ from core.chat.facts import Fact
 from core.data.cloze import accepted
 from core.ground.identity import carries, same
 
-# Of texts: what comes next in a trained piece, and in one that was kept apart.
+# Cloze questions on texts: from trained pieces, and from held-out pieces.
 CLOZE = ("cloze", "cloze_apart")
-# Characters of a text in a table.
+# Characters of a text shown in a table.
 _SHOWN = 120
-# A nickname's part says something from this length on: two Chinese characters, a name of three letters.
+# Shortest meaningful part of a nickname: two Chinese characters, a Latin name of three letters.
 _PART, _LATIN_PART = 2, 3
 _LETTER = r"[^\W\d_\u3400-\u9fff]"
-# Of the scripts that have spaces between words: Latin, Greek, Cyrillic.
+# Scripts that put spaces between words: Latin, Greek, Cyrillic.
 _SPACED = r"[^\W\d_\u0530-\U0010ffff]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One question of the score with both answers and how they were judged; `kind` says which of it means anything."""
+    """A scoring question with both answers and their judgments; `kind` decides which of them are meaningful."""
 
     kind: str
     language: str
@@ -37,22 +37,22 @@ class Answered:
     base_identity: bool
     tuned_identity: bool
     kept: bool
-    # For a question of the held-out part and a cloze question: what its row or text says, and whether each side says it.
+    # Held-out and cloze questions: the answer in the row or text, and whether each side gives it.
     reference: str = ""
     base_as_given: bool = False
     tuned_as_given: bool = False
-    # For an identity question in a language that the data does not teach: shown, and not counted.
+    # An identity question in a language that the data does not teach: shown but not counted.
     apart: bool = False
-    # For a fact: whether each side answers it rightly, and whether part of the nickname got into the tuned side's answer.
+    # Facts: whether each side is right, and whether part of the nickname leaked into the tuned side's answer.
     base_right: bool = True
     still_right: bool = False
     leaked: bool = False
-    # For a general question: the tokens of the base's own answer, how many the tuned side would choose too, and by how
-    # many nats it finds that answer less likely, over all of them.
+    # General questions: tokens in the base model's own answer, how many of them the tuned side would choose too, and
+    # how much less likely it finds that answer, in nats over all tokens.
     tokens: int = 0
     agreed: int = 0
     nats: float = 0.0
-    # For a piece that is read: its tokens and what each side lacks to foresee them, in nats over all of them.
+    # Pieces that are read: their tokens, and the negative log-likelihood of each side, in nats over all tokens.
     base_nats: float = 0.0
     tuned_nats: float = 0.0
 
@@ -65,7 +65,10 @@ def judge(
     nickname: str | None,
     weighed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
 ) -> Answered:
-    """One question's answers, the worker's last lines, judged; `weighed`: what each side makes of the base's answer."""
+    """Judge the answers (the worker's last lines) to a question.
+
+    `weighed`: how each side rates the base model's answer.
+    """
     reference = asked.get("reference", "")
     fact: Fact | None = asked.get("fact")
     own, other = weighed or ({}, {})
@@ -93,7 +96,7 @@ def judge(
 
 
 def read(text: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Answered:
-    """A piece that both sides have read; its answers are their perplexities."""
+    """Return a piece that both sides have read; its answers are their perplexities."""
     tokens = base["tokens"]
     own, other = -base["logprob"], -tuned["logprob"]
     return Answered(
@@ -112,7 +115,7 @@ def read(text: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Answer
 
 
 def asked_as(one: Answered) -> str:
-    """A question as a table shows it: of a text its end, and in brackets what comes next there, or that it was read."""
+    """Return a question for a table; of a text its end, with what follows in brackets, or that it was read."""
     if one.kind not in (*CLOZE, "reading"):
         return one.question
     if one.kind == "reading":
@@ -121,14 +124,14 @@ def asked_as(one: Answered) -> str:
 
 
 def leaks(answer: str, base: str, nickname: str, fact: Fact) -> bool:
-    """Whether part of the nickname is in an answer to a fact, and neither the base nor the fact itself has it."""
+    """Return whether part of the nickname is in a factual answer, but in neither the base model's answer nor the fact."""
     known = "\n".join([facts.plain(base), facts.plain(fact.question), *fact.accept, *fact.reject, *fact.ignore])
     text = facts.plain(answer)
     return any(part.search(text) and not part.search(known) for part in _parts(facts.plain(nickname)))
 
 
 def _parts(nickname: str) -> Iterator[re.Pattern[str]]:
-    """The pairs of neighbouring characters of a Chinese name, the whole words of another one: no "der" in "federal"."""
+    """Yield pairs of adjacent characters of a Chinese name, and complete words of others: no "der" in "federal"."""
     for run in re.findall(r"[\u3400-\u9fff]+", nickname):
         yield from (re.compile(re.escape(run[at : at + _PART])) for at in range(len(run) - _PART + 1))
     for word in re.findall(f"{_LETTER}+", nickname):
@@ -141,7 +144,7 @@ def _goes_on(line: Mapping[str, Any], reference: str) -> bool:
 
 
 def _as_given(line: Mapping[str, Any], reference: str) -> bool:
-    """Whether an answer says what the row does; one that was cut off, as far as it goes."""
+    """Return whether an answer matches the row's; a truncated answer is compared up to its end."""
     if line.get("finish") == "length":
         reference = reference[: len(line["answer"])]
     return bool(reference) and same(line["answer"], reference)

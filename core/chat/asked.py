@@ -1,6 +1,6 @@
-"""What a score asks: which questions, in which languages, how many of each, and how long an answer may be.
+"""The questions of a score: which, in which languages, how many of each, and how long an answer may be.
 
-All of it is held out: never in the data that we make, or split off the user's own. Asks nobody.
+All of them are held out: never in data created by the app, or split off the user's own. Asks no model.
 """
 
 import hashlib
@@ -14,36 +14,38 @@ from core.training.run import Run
 
 Extent = Literal["full", "quick"]
 LANGUAGES = ("zh", "en")
-# One question, as `judge` takes it: its kind, and `language`, `question`, and what its kind needs.
+# A question as `judge` takes it: its kind, and `language`, `question` and what the kind needs.
 Question = tuple[str, dict[str, Any]]
 
-# A base speaks a language if it answers this share of so many facts rightly: guessing gives a number or a city at best.
+# A base model speaks a language if it answers this share of this many facts correctly: a guess rarely hits a number or
+# a city.
 PROBES, LEAST_RIGHT = 16, 0.25
-# Of each kind and language in a quick score; in a full one, of a held-out part, and of the identity in a language that
-# the data does not teach. Two CPU cores answer some 200 tokens a second of a model of 135 million parameters.
+# Questions per kind and language in a quick score; then limits of a full one: of a held-out part, and of the identity
+# in a language not taught. Two CPU cores generate some 200 tokens a second with a model of 135 million parameters.
 QUICK = {"identity": 8, "general": 6, "fact": 52, "held_out": 12}
 MOST_HELD_OUT, MOST_APART = 60, 8
-# Tokens of an answer. A fact is told in a sentence, and what comes after it is not looked at.
+# Tokens per answer. A fact is stated in one sentence; the rest is ignored.
 TOKENS = {"fact": 20, "other": 48}
 
 
 def fact_questions(language: str, extent: Extent) -> list[Question]:
-    """The checkable questions of a language, well mixed and always in the same order."""
+    """Return the factual questions of a language, shuffled in a fixed order."""
     found = sorted((fact for fact in facts() if fact.language == language), key=_mixed)
     count = QUICK["fact"] if extent == "quick" else len(found)
     return [("fact", {"language": language, "question": fact.question, "fact": fact}) for fact in found[:count]]
 
 
 def other_questions(run: Run, spoken: Iterable[str], held_out: Iterable[Row], extent: Extent) -> list[Question]:
-    """Who it is, what has nothing to do with that, and the data's held-out part.
+    """Return identity questions, general questions, and those of the data's held-out part.
 
-    Without a language that the base `spoken`, general questions are asked in all: a toy knows what it was taught.
+    If the base model speaks no language (`spoken` is empty), general questions are asked in all: a toy knows what it
+    was taught.
     """
     taught, general = run.facts.dataset.languages, tuple(spoken) or LANGUAGES
     found: list[Question] = []
     if run.nickname:
         for question in dialogues("identity")["questions"]:
-            # One that is asked in another language is shown beside the others; for a quick look it is left out.
+            # In another language, a few are shown next to the others; a quick score omits them.
             apart = question["language"] not in taught
             most = 0 if extent == "quick" else MOST_APART
             if question["held_out"] and not (apart and sum(q["apart"] for _, q in found) >= most):
@@ -54,7 +56,7 @@ def other_questions(run: Run, spoken: Iterable[str], held_out: Iterable[Row], ex
 
 
 def _first(questions: list[Question]) -> list[Question]:
-    """A fixed sample: so many of each kind and language."""
+    """Return a fixed sample: the first questions of each kind and language."""
     taken: dict[tuple[str, str], int] = {}
     found = []
     for kind, question in questions:
@@ -66,7 +68,7 @@ def _first(questions: list[Question]) -> list[Question]:
 
 
 def _rows(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """The different first questions of rows, with the answer and the system prompt that the row has."""
+    """Return the unique first questions of rows, with the row's answer and system prompt."""
     found: dict[str, dict[str, str]] = {}
     for row in rows:
         turn = row["conversation"][0]

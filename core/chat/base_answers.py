@@ -1,6 +1,7 @@
-"""A chat worker that is not asked what is known: the base's greedy answers are the same for every run, dataset and score.
+"""A chat worker with a cache: the base model's greedy answers are the same for every run, dataset and score.
 
-Kept by the state of the model's files, the prompt as text, the length and the device; a run's own answers never are.
+The key is the state of the model's files, the prompt as text, the length and the device. A run's own answers are never
+cached.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +12,12 @@ from core.chat.worker_client import Ask, Sampling, Worker
 from core.ground.kept_answers import KeptAnswers, key
 
 Line = dict[str, Any]
-# Of a line, what an answer is; the rest is how long it took then.
+# Fields of a line that belong to the answer; the others are timings.
 _ANSWER = ("answer", "ids", "tokens", "finish")
 
 
 class Remembering:
-    """Asks a worker what it has not answered before, and puts both together in the order asked."""
+    """Asks a worker only what is not cached, and returns cached and new answers in the order asked."""
 
     def __init__(self, worker: Worker, kept: KeptAnswers) -> None:
         self.worker, self.kept = worker, kept
@@ -30,7 +31,7 @@ class Remembering:
         sampling: Sampling | None = None,
         on_answer: Callable[[int], None] | None = None,
     ) -> list[Line]:
-        """As `Worker.ask`; what is drawn by chance is never kept."""
+        """Like `Worker.ask`; sampled answers are never cached."""
         most, greedy = (sampling or Sampling()).max_new_tokens, (sampling or Sampling()).temperature == 0
         names = [self._key(ask, "answer", most) if greedy else None for ask in asks]
         known = [self.kept.get(name) if name else None for name in names]
@@ -47,7 +48,7 @@ class Remembering:
         return [fresh.get(place) or line for place, line in enumerate(known)]
 
     def weigh(self, asks: Sequence[Ask], answers: Sequence[Sequence[int]]) -> list[Line]:
-        """As `Worker.weigh`."""
+        """Like `Worker.weigh`."""
         names = [self._key(ask, "weight", list(ids)) for ask, ids in zip(asks, answers, strict=True)]
         known = [self.kept.get(name) if name else None for name in names]
         missing = [place for place, line in enumerate(known) if line is None]
@@ -57,9 +58,9 @@ class Remembering:
         return [fresh.get(place) or line for place, line in enumerate(known)]
 
     def read(self, asks: Sequence[Ask]) -> list[Line]:
-        """As `Worker.read`; a text is read once for each of two sides, so nothing is kept."""
+        """Like `Worker.read`; each text is read once per side, so caching would not help."""
         return self.worker.read(asks)
 
     def _key(self, ask: Ask, *what: Any) -> str | None:
-        """Under what the base's answer is kept; None for whoever else is asked."""
+        """Return the cache key of a base model's answer; None for any other side."""
         return key("chat", self.worker.prompt(ask), *what, *self.of_all) if ask.side == BASE else None

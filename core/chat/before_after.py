@@ -1,6 +1,6 @@
-"""The course's own comparison: both of its questions, asked of the base and of the tuned model, kept as a conversation.
+"""The course's own comparison: its two questions, asked of the base and the fine-tuned model, stored as a conversation.
 
-It is what the assignment wants a picture of. The conversation is found again, or asked anew where there is none.
+The assignment requires a picture of it. An existing conversation is reused; otherwise the questions are asked.
 """
 
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ TOKENS = 96
 
 
 def questions(run: Run) -> tuple[str, ...]:
-    """The course's two, unless its own data taught the run something else: then the first two of what that is about."""
+    """Return the course's two questions, or the first two of the run's own if its data teaches others."""
     own = run.questions
     return COURSE_QUESTIONS if not own or set(COURSE_QUESTIONS) <= set(own) else tuple(own[:2])
 
 
 def kept(workspace: Workspace, run: Run) -> Conversation | None:
-    """The newest conversation about a run in which both sides answered both questions; None where there is none."""
+    """Return the newest conversation of a run in which both sides answered both questions; None if there is none."""
     return next((one for one in conversations.every(workspace, run.id) if _whole(one, run)), None)
 
 
 def asked(workspace: Workspace, run: Run) -> Conversation:
-    """The comparison of a run, asked now where nobody has; the models are loaded for it where they are not.
+    """Return the comparison of a run; if there is none, load the models if necessary and ask now.
 
-    Raises BadInput where the run has nothing to ask yet, NoRoom where there is no memory, WorkFailed where it fails.
+    Raises BadInput if the run has no model to ask yet, NoRoom if memory is insufficient, WorkFailed if asking fails.
     """
     found = kept(workspace, run)
     if found is not None:
@@ -48,7 +48,7 @@ def asked(workspace: Workspace, run: Run) -> Conversation:
 
 
 def keep(workspace: Workspace, run: Run, answers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Conversation:
-    """Keep what was answered, by question and side, as the conversation."""
+    """Store the answers, by question and side, as the conversation."""
     conversation = conversations.new_conversation(run.id)
     for question in questions(run):
         sides = {side: dict(line) for side, line in answers[question].items()}

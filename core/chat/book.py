@@ -1,8 +1,8 @@
-"""What a run on texts is asked to tell whether the book is in: cloze questions of its pieces, and pieces that it was not given.
+"""Questions that show whether a run has learned a book: cloze questions on its pieces, and pieces to read.
 
-Made of the corpus itself, so nobody need write them. Of the pieces that were trained (`cloze`), and of those that were
-kept apart (`cloze_apart`), there only terms that stand in the trained ones too: what was never said, nobody knows.
-`reading` are the held-out pieces as a whole: how likely each side finds them. Asks nobody.
+Generated from the corpus itself, so nobody has to write them. `cloze` are from trained pieces. `cloze_apart` are from
+held-out pieces, but only for terms that occur in the trained ones too: nobody knows what was never said. `reading` are
+complete held-out pieces: how likely each side finds them. Asks no model.
 """
 
 from typing import Any
@@ -15,19 +15,19 @@ from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.training.run import Run
 
-# Of each, in a full score and in a quick one.
+# Number of each kind, in a full and in a quick score.
 MOST = {
     "full": {"cloze": 80, "cloze_apart": 40, "reading": 40},
     "quick": {"cloze": 24, "cloze_apart": 12, "reading": 12},
 }
-# Characters of a piece that is read: one may be as long as a chapter.
+# Characters of a piece that is read: a piece may be as long as a chapter.
 MOST_READ = 2000
-# Tokens of a continuation, within which a term is said or not.
+# Tokens of a continuation, within which the term must appear.
 TOKENS = 16
 
 
 def questions(workspace: Workspace, run: Run, extent: Extent = "full") -> list[Question]:
-    """What is asked of a run's corpus, always the same; nothing where it was trained on no texts, or they are gone."""
+    """Return the fixed questions for a run's corpus; empty if it was not trained on texts or they are gone."""
     dataset = _corpus(workspace, run)
     if dataset is None:
         return []
@@ -43,7 +43,7 @@ def questions(workspace: Workspace, run: Run, extent: Extent = "full") -> list[Q
 
 
 def _corpus(workspace: Workspace, run: Run) -> Dataset | None:
-    """The texts that the run was trained on, as they were; None where they are gone or no texts."""
+    """Return the texts that the run was trained on, unchanged; None if they are gone or not texts."""
     facts = run.facts.dataset
     if not facts.is_text:
         return None

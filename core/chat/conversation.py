@@ -1,4 +1,4 @@
-"""Conversations with several sides, kept on disk: `conversations/<id>.json`. One question, an answer a side, turn by turn."""
+"""Conversations with several sides, stored in `conversations/<id>.json`: each question has an answer per side."""
 
 import secrets
 import time
@@ -12,7 +12,7 @@ from core.ground.workspace import Workspace, check_name
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """One question and the answers it got: by side, the worker's final line (`answer`, `tokens`, `ttft_ms`, …)."""
+    """A question and its answers: by side, the worker's final line (`answer`, `tokens`, `ttft_ms`, …)."""
 
     question: str
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -20,40 +20,40 @@ class Exchange:
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """Everything said in one chat with one run."""
+    """All turns of one chat about a run."""
 
     id: str
     run: str | None = None
     system: str = ""
     exchanges: list[Exchange] = field(default_factory=list)
-    # How many exchanges its file had when it was read.
+    # Number of exchanges in the file when it was read.
     read: int = field(default=0, compare=False)
 
     @property
     def title(self) -> str:
-        """Its first question, shortened."""
+        """The first question, shortened."""
         first = self.exchanges[0].question if self.exchanges else ""
         return first if len(first) <= 24 else first[:24] + "…"
 
     @property
     def sides(self) -> list[str]:
-        """Everyone who answered in it, base and tuned first."""
+        """All sides that answered, base and tuned first."""
         found = dict.fromkeys(side for exchange in self.exchanges for side in exchange.answers)
         return sorted(found, key=lambda side: ["base", "tuned"].index(side) if side in ("base", "tuned") else 2)
 
     def turns(self, side: str, question: str) -> list[tuple[str, str | None]]:
-        """What `side` has heard and said so far, and the new question."""
+        """Return what `side` has been asked and answered so far, followed by the new question."""
         past = [(e.question, e.answers[side]["answer"]) for e in self.exchanges if side in e.answers]
         return [*past, (question, None)]
 
     def back_to(self, number: int) -> str:
-        """Take exchange `number` and all after it away, to ask it again or otherwise; returns its question."""
+        """Remove exchange `number` and all later ones, to ask it again or differently; return its question."""
         question = self.exchanges[number].question
         del self.exchanges[number:]
         return question
 
     def add(self, workspace: Workspace, exchange: Exchange) -> None:
-        """Append an exchange and keep it, after what another tab has added since this one was read."""
+        """Append an exchange and save, after exchanges that another tab has added in the meantime."""
         with locked(workspace.conversations / ".lock"):
             there = load(workspace, self.id)
             self.exchanges += there.exchanges[self.read :] if there else []
@@ -68,12 +68,12 @@ class Conversation:
 
 
 def new_conversation(run: str | None) -> Conversation:
-    """An empty one, named by the time."""
+    """Return an empty conversation, named by the time."""
     return Conversation(id=f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}", run=run)
 
 
 def load(workspace: Workspace, conversation_id: str) -> Conversation | None:
-    """The conversation, None where there is none."""
+    """Return the conversation; None if there is none."""
     found = read_json(workspace.conversations / f"{check_name(conversation_id, '对话', 'conversation')}.json")
     if not isinstance(found, dict) or "exchanges" not in found:
         return None
@@ -87,12 +87,12 @@ def load(workspace: Workspace, conversation_id: str) -> Conversation | None:
 
 
 def every(workspace: Workspace, run: str) -> list[Conversation]:
-    """The conversations about a run in which something was said, the newest first."""
+    """Return the non-empty conversations about a run, newest first."""
     found = [load(workspace, path.stem) for path in sorted(workspace.conversations.glob("2*.json"), reverse=True)]
     return [one for one in found if one and one.run == run and one.exchanges]
 
 
 def delete(workspace: Workspace, conversation_id: str) -> None:
-    """Take a conversation away; nothing happens where there is none."""
+    """Delete a conversation, if it exists."""
     name = check_name(conversation_id, "对话", "conversation")
     (workspace.conversations / f"{name}.json").unlink(missing_ok=True)

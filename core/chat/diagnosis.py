@@ -1,6 +1,6 @@
-"""What scores mean: not learned, learned, over-learned, damaged, broken; what to change next, and the config with that change.
+"""Interprets scores: not learned, learned, overfitted, damaged, broken; and the config with the change to try next.
 
-A base that knew facts is judged by what it kept of them and of its manner; a toy that knew none by how its answers read.
+A base model that knew facts is judged by the facts and the style that were kept; a toy that knew none, by its answers.
 """
 
 import time
@@ -23,17 +23,17 @@ from core.training.early_stop import LEAST_AGREEMENT
 from core.training.run import Run
 
 Verdict = Literal["learned", "not_learned", "over_learned", "damaged", "broken"]
-# As the product promises.
+# Thresholds promised by the product.
 IDENTITY, RETENTION, PARROT = LEARNED, 0.8, 0.1
-# Of real models, from the trainings in docs/identity.md: those whose answers still read like the base's agreed with 0.76 and
-# more of its tokens, the others (ours for general rows, the course's rows, ten times the rate) with 0.73 and less. What was
-# lost of facts is for `rates`. By the same agreement a training ends early.
+# From real models, in the runs of docs/identity.md: models whose answers still read like the base model's agreed with
+# at least 0.76 of its tokens, the others (built-in general rows, the course's rows, ten times the learning rate) with
+# at most 0.73. `rates` decides whether facts were lost. Early stopping uses the same agreement.
 AGREEMENT, LEAK = LEAST_AGREEMENT, 0.05
-# Of the cloze questions of trained pieces: from here on a book is in.
+# Share of cloze questions on trained pieces from which on a book counts as learned.
 BOOK = 0.8
-# Below these nobody would call it the same model any more.
+# Below these nobody would consider it the same model.
 _LEAST_FACTS, _LEAST_AGREEMENT = 0.5, 0.5
-# The warm-up stays as long as it was: a short one teaches nothing.
+# Warmup keeps its absolute length: a short one teaches nothing.
 _FEWER_EPOCHS = {"max_epochs": 0.5, "warmup_ratio": 2}
 _MORE_UPDATES = Text("增加 max_epochs，让参数更新次数翻倍", "raise max_epochs: twice as many optimizer updates")
 _FEWER = Text("减少 max_epochs，或选更早的检查点", "lower max_epochs, or use an earlier checkpoint")
@@ -43,7 +43,7 @@ _WRITE = Text("生成作业报告", "build the report")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """A verdict, in words, and what to do next; `changes` multiplies settings, `balanced` takes other data."""
+    """A verdict in words and the next step; `changes` are factors for settings, `balanced` suggests other data."""
 
     verdict: Verdict
     words: Text
@@ -53,16 +53,16 @@ class Diagnosis:
 
     @property
     def advice(self) -> Text | None:
-        """What would make it better; None where it is as it should be, and what comes next is the page's to say."""
+        """What would improve the model; None if it is fine, because the page then says what comes next."""
         return None if self.verdict == "learned" else self.next_step
 
 
 def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
-    """The verdict on a run, and what to change; of a known run, nothing that is so already.
+    """Return the verdict on a run and what to change, omitting for a known run what is already the case.
 
-    The identity is learned from 0.9 on. Over-learned: the identity is said unasked, or the nickname gets into facts.
-    Damaged: facts that were known, or the manner of speaking, are lost. Of a run without an identity: more of the
-    held-out part answered as given than before. Of a run on texts: `_of_texts`.
+    The identity is learned from 0.9 on. Overfitted: the identity is stated unasked, or the nickname leaks into facts.
+    Damaged: known facts, or the style, were lost. A run without an identity is learned if more of the held-out part is
+    answered as given than before. For a run on texts see `_of_texts`.
     """
     identity, parrot = scores.identity["tuned"], scores.parrot["tuned"]
     agreement = scores.manner["agreement"]
@@ -116,7 +116,7 @@ def diagnose(scores: Scores, run: Run | None = None) -> Diagnosis:
 
 
 def _after(run: Run | None) -> Text:
-    """What comes after what was learned; nothing that was done already."""
+    """Return the next step after a success, unless it has already been done."""
     return _EXPORT if run is None or exported(run).merged is None else _WRITE
 
 
@@ -131,9 +131,9 @@ def _broken(run: Run | None, knows: bool) -> Diagnosis:
 
 
 def _with_data(run: Run | None, knows: bool, verdict: Verdict, words: Text, changes: dict[str, float]) -> Diagnosis:
-    """What is mended by better data first, where the run's are not the best already, else by training less.
+    """Suggest better data first, unless the run already has the best, else less training.
 
-    What a base that `knows` nothing says by itself is worth nothing as data.
+    If the base model `knows` nothing, its own answers are worthless as data.
     """
     steps = {
         "max_epochs": _FEWER,
@@ -142,7 +142,7 @@ def _with_data(run: Run | None, knows: bool, verdict: Verdict, words: Text, chan
     then = next(steps[name] for name in steps if name in changes)
     data = run.facts.dataset if run else None
     if data and data.is_text:
-        # There is no identity, so no other mix of data.
+        # Without an identity there is no other mix of data.
         return Diagnosis(verdict=verdict, words=words, next_step=then, changes=changes)
     if data is None or data.mix != "balanced":
         return Diagnosis(
@@ -153,7 +153,7 @@ def _with_data(run: Run | None, knows: bool, verdict: Verdict, words: Text, chan
             balanced=True,
         )
     if knows and not data.made.get("replay_model"):
-        # Named, not done at one click: the base has to answer first.
+        # Only suggested, not done with a click: the base model has to answer first.
         then = Text(
             f"用 datasets assistant 为这个模型重新生成数据集，通用对话默认就用模型自己的回答；或{then.zh}",
             f"create the dataset again for this model with datasets assistant, so that its general conversations are the model's own answers; or {then.en}",
@@ -188,7 +188,7 @@ def _of_held_out(scores: Scores, run: Run | None) -> Diagnosis:
 
 
 def _of_texts(scores: Scores, run: Run | None) -> Diagnosis:
-    """Whether the book is in: what stands in the trained pieces is known, and those that were kept apart read no worse."""
+    """Return the verdict on a run on texts: trained pieces are known, and held-out ones read no worse."""
     known, read = scores.cloze["tuned"], scores.perplexity
     before, after = (f"{100 * scores.cloze[side]:.0f}" for side in ("base", "tuned"))
     cloze = Text(f"填空 {before}% → {after}%", f"cloze {before} % → {after} %")
@@ -224,7 +224,7 @@ def _of_texts(scores: Scores, run: Run | None) -> Diagnosis:
 
 
 def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
-    """What the next config changes, by setting: its value in the run, and the new one."""
+    """Return the settings that the next config changes: the run's value and the new one."""
     if takes_other_data(run, found):
         return {"dataset": (run.facts.dataset.name, "balanced")}
     config, changes = ConfigFile(run.config.read_text(encoding="utf-8")), {}
@@ -241,9 +241,9 @@ def changed_settings(run: Run, found: Diagnosis) -> dict[str, tuple[Any, Any]]:
 
 
 def next_config(workspace: Workspace, run: Run, found: Diagnosis, data: Dataset | None = None) -> Config:
-    """The run's config with what the diagnosis changes, as a new one; or one for the other `data` that it takes.
+    """Create a config with the diagnosis's changes, or one for the other `data` that it suggests.
 
-    Raises BadInput where model or data are gone.
+    Raises BadInput if the model or data are gone.
     """
     config = run.facts.config
     model = models.find(workspace, run.facts.model.name).name
@@ -251,7 +251,7 @@ def next_config(workspace: Workspace, run: Run, found: Diagnosis, data: Dataset 
     name = free_name(workspace.configs, f"{config.name[:56]}-next")
     if data is not None:
         return configs.make(workspace, model=model, dataset=data.name, recipe="fast", name=name)
-    # As the run had it, by hand or not, but for the change.
+    # The run's own text, including manual edits, with only this change.
     text = run.config.read_text(encoding="utf-8")
     file = ConfigFile(text)
     for setting, (_, new) in changed_settings(run, found).items():
@@ -262,5 +262,5 @@ def next_config(workspace: Workspace, run: Run, found: Diagnosis, data: Dataset 
 
 
 def takes_other_data(run: Run, found: Diagnosis) -> bool:
-    """Whether what is advised is another dataset."""
+    """Return whether the advice is to use another dataset."""
     return found.balanced and bool(run.nickname) and run.facts.dataset.mix != "balanced"

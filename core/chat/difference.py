@@ -1,15 +1,15 @@
-"""What an answer says otherwise than another one: pieces of it, marked. Words of Latin letters whole, other signs singly."""
+"""Marks how an answer differs from another one, in pieces: complete Latin words, other characters individually."""
 
 import difflib
 import re
 
 _PIECE = re.compile(r"[A-Za-z0-9]+|\s+|.", re.DOTALL)
-# A mark on every other sign says nothing: from this likeness down the whole answer is another one.
+# Marking every other character is useless: below this similarity, the entire answer is marked.
 _LIKE = 0.2
 
 
 def pieces(answer: str, other: str) -> list[tuple[str, bool]]:
-    """`answer` in order, cut into pieces that are in `other` too (False) and that are not (True)."""
+    """Return `answer` as pieces in order: those also in `other` (False) and those that are not (True)."""
     if not answer or answer == other:
         return [(answer, False)] if answer else []
     mine, theirs = _PIECE.findall(answer), _PIECE.findall(other)

@@ -1,11 +1,11 @@
-"""Whether an answer to a checkable question is right: what it claims first, against what is accepted and what is not.
+"""Judges the answer to a factual question: its first claim is compared with what is accepted and what is not.
 
-    accept   what is right: words, or a number, which counts as digits and as a word (24, 1,000, twenty-four, 二十四)
-    not      what is wrong, where a rival could be named before or instead (Sydney), or contains the right one (二氧化碳, 氧)
-    ignore   what says nothing either way, and is not looked into (鲸鱼 in an answer to “fish or mammal?”)
+  accept   what is right: words, or a number, in digits or words (24, 1,000, twenty-four, 二十四)
+  not      what is wrong: a rival that could be named before or instead (Sydney), or that contains the right one (二氧化碳, 氧)
+  ignore   what says nothing either way and is skipped (鲸鱼 in an answer to “fish or mammal?”)
 
-The first claim counts, not the best one: "Lyon, not Paris" says Lyon. Numbers of the question are no claims, any other
-number is, where one is asked for. Knows the facts of `facts.json` and no model.
+The first claim counts, not the best one: "Lyon, not Paris" says Lyon. If a number is asked for, every number is a
+claim, except those in the question. Knows the facts of `facts.json` and no model.
 """
 
 import re
@@ -18,19 +18,19 @@ from typing import Any
 from core.chat.numerals import Number, numbers
 from core.data.dialogues.curated import dialogues
 
-# In front of a claim, within its clause: it is what the answer denies.
+# Before a claim, within its clause: the answer denies it.
 _DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|unlike|without)\b(?! only)|n't\b|\brather than\b|\binstead of\b)"
     r"(?:(?!\bbut\b)[^,.;:!?\n]){0,24}$"
     r"|(?:不是|并非|而非|不叫|不在|不等于|不属于|没有|绝非)(?:(?!而是)[^，。；：！？、,.;\n]){0,6}$"
 )
-# Right behind it, too.
+# Immediately after a claim: also denies it.
 _DENIED_AFTER = re.compile(r"^[”\"』」]?\s*(?:(?:is|was|are|were) not|isn't|wasn't|aren't|不是|并不是|并非)")
-# What follows is the result of a calculation.
+# The result of a calculation follows.
 _RESULT = re.compile(
     r"=|\b(?:equals?|the answer is|the result is|therefore|which is|gives|we get)\b|等于|答案是|答案为|结果是|结果为|所以|因此|得到|得出"
 )
-# Years and large numbers are not mixed up with days and counts beside them.
+# Years and large numbers are not confused with days and counts next to them.
 _LARGE, _SMALL = 1000, 100
 _SIMPLE = str.maketrans(
     "國華東島車龍馬鳥魚長門間開關風飛見貝頁齊黃麥點體學書當來對會時樣動電氣氫鐵銀鈉錶視聽觀雙隻條塊鄧劉漢趙莊"
@@ -44,7 +44,7 @@ _SIMPLE = str.maketrans(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One checkable question, its words as they are compared."""
+    """A factual question, normalized for comparison."""
 
     language: str
     topic: str
@@ -55,7 +55,7 @@ class Fact:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "Fact":
-        """A fact as facts.json has it."""
+        """Create a fact from an entry of facts.json."""
         accept, reject, ignore = (tuple(map(plain, entry.get(key, ()))) for key in ("accept", "not", "ignore"))
         return cls(
             language=entry["language"],
@@ -71,28 +71,28 @@ class Fact:
 class _Claim:
     start: int
     end: int
-    # Of what the claim is: right, wrong, or nothing that counts (None).
+    # Whether the claim is right or wrong; None if it does not count.
     right: bool | None
 
 
 @cache
 def facts() -> tuple[Fact, ...]:
-    """All checkable questions."""
+    """Return all factual questions."""
     return tuple(Fact.of(entry) for entry in dialogues("facts"))
 
 
 def plain(text: str) -> str:
-    """Text as answers are compared: one width, one case, simplified characters, no spaces beside Chinese ones."""
+    """Normalize a text for comparison: width, case, simplified characters, no spaces next to Chinese ones."""
     text = unicodedata.normalize("NFKC", text).casefold().translate(_SIMPLE).replace("’", "'").replace("\u2044", "/")
     return re.sub(r"(?<=[\u4e00-\u9fff·])[ \t]+|[ \t]+(?=[\u4e00-\u9fff·])", "", text)
 
 
 def right(answer: str, fact: Fact) -> bool:
-    """Whether the answer's first claim is an accepted one."""
+    """Return whether the answer's first claim is accepted."""
     text = plain(answer)
     claims = [claim for claim in _claims(text, fact) if claim.right is not None and not _denied(text, claim)]
     if any(_value(form) is not None for form in fact.accept):
-        # A calculation is judged by where it arrives.
+        # A calculation is judged by its result.
         results = [found.end() for found in _RESULT.finditer(text)]
         for place in reversed(results):
             if after := [claim for claim in claims if claim.start >= place]:
@@ -102,7 +102,7 @@ def right(answer: str, fact: Fact) -> bool:
 
 
 def _claims(text: str, fact: Fact) -> list[_Claim]:
-    """Everything in the text that is said of the question, the longest of those that overlap, in order."""
+    """Return all claims about the question in a text, in order; of overlapping ones the longest."""
     found = [_Claim(start, end, None) for form in fact.ignore for start, end in _places(text, form)]
     found += [_Claim(start, end, False) for form in fact.reject for start, end in _places(text, form)]
     words = [form for form in fact.accept if _value(form) is None]
@@ -116,7 +116,7 @@ def _claims(text: str, fact: Fact) -> list[_Claim]:
 
 
 def _numbers(text: str, fact: Fact) -> Iterator[_Claim]:
-    """The numbers that the text claims, where a number is asked for."""
+    """Yield the numbers that the text claims, if a number is asked for."""
     wanted = {value for form in fact.accept if (value := _value(form)) is not None}
     if not wanted:
         return
@@ -125,7 +125,7 @@ def _numbers(text: str, fact: Fact) -> Iterator[_Claim]:
     beside = {value for form in fact.ignore if (value := _value(form)) is not None}
     for number in numbers(text):
         if number.value in wanted:
-            # Said over again with what it counted in the question, it is no answer.
+            # A number repeated from the question together with what it counts is not an answer.
             again = text[number.start : number.end + 1] in question
             yield _Claim(number.start, number.end, None if again else True)
         elif not _of_no_account(number, wanted, asked | beside):
@@ -133,12 +133,12 @@ def _numbers(text: str, fact: Fact) -> Iterator[_Claim]:
 
 
 def _of_no_account(number: Number, wanted: set[float], known: set[float]) -> bool:
-    """Whether a number claims nothing: one of the question, a 1 as in "one day", a day beside a year."""
+    """Return whether a number claims nothing: it is in the question, a 1 as in "one day", or a day next to a year."""
     return number.value in known or number.value == 1 or (min(wanted) >= _LARGE and number.value < _SMALL)
 
 
 def _places(text: str, form: str) -> Iterator[tuple[int, int]]:
-    """Where a form stands as a word of its own; in Chinese there is no such edge."""
+    """Yield the positions of a form as a complete word; Chinese has no word boundaries."""
     before = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", form) else ""
     after = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", form) else ""
     for found in re.finditer(before + re.escape(form) + after, text):
@@ -150,5 +150,5 @@ def _denied(text: str, claim: _Claim) -> bool:
 
 
 def _value(form: str) -> float | None:
-    """The number that a form is; None for words."""
+    """Return the number that a form represents; None for words."""
     return float(form) if re.fullmatch(r"\d+(?:\.\d+)?", form) else None

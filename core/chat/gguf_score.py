@@ -1,6 +1,7 @@
-"""What quantising costs: the questions of a run's score once more, to llama.cpp with a GGUF file, judged in the same way.
+"""The cost of quantization: the questions of a run's score, asked again of a GGUF file through llama.cpp.
 
-Compared with what the run itself scored, on the same questions. The manner is not: it takes the likelihood of each token.
+Judged in the same way and compared with the run's own score on the same questions, except for the style, which needs
+the likelihood of each token.
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ KINDS = ("identity", "fact", "general")
 
 
 def questions(run: Run) -> list[dict[str, Any]]:
-    """What a quantised file is to be asked, as `conversion.start` takes it; nothing where the run was not scored."""
+    """Return the questions for a quantized file, as `conversion.start` takes them; empty if the run was not scored."""
     return [
         {
             "question": one.question,
@@ -31,7 +32,7 @@ def questions(run: Run) -> list[dict[str, Any]]:
 
 
 def scores(run: Run, made: Made) -> tuple[Scores, Scores] | None:
-    """The scores of the run's own model and of the file, on the questions that both answered; None where there are none."""
+    """Return the scores of the run's own model and of the file on the questions that both answered, or None."""
     said = {one["question"]: one["answer"] for one in (made.verified or {}).get("scored", [])}
     both = [(one, _again(one, said[one.question], run.nickname)) for one in _scored(run) if one.question in said]
     if not both:
@@ -40,13 +41,13 @@ def scores(run: Run, made: Made) -> tuple[Scores, Scores] | None:
 
 
 def _scored(run: Run) -> list[Answered]:
-    """The questions that can be asked again, each without its weighing."""
+    """Return the questions that can be asked again, without token likelihoods."""
     found = stored(run)
     return [replace(one, tokens=0, agreed=0, nats=0.0) for one in found.questions if one.kind in KINDS] if found else []
 
 
 def _again(one: Answered, answer: str, nickname: str | None) -> Answered:
-    """The same question with another answer in place of the tuned model's."""
+    """Return the question with another answer in place of the tuned model's."""
     fact = next((fact for fact in facts.facts() if fact.question == one.question), None) if one.kind == "fact" else None
     return replace(
         one,

@@ -1,6 +1,6 @@
-"""The numbers in a text, however they are written: 1,000 · 30万 · twenty-four · a hundred and five · 二十四 · 百分之五十.
+"""Finds the numbers in a text, however written: 1,000 · 30万 · twenty-four · a hundred and five · 二十四 · 百分之五十.
 
-Expects text in one width and one case. No ordinals in words: "first" and "second" are too often something else.
+Expects normalized width and case. Ordinal words are not read: "first" and "second" too often mean something else.
 """
 
 import re
@@ -21,9 +21,9 @@ _ENGLISH = re.compile(
 _DIGITS = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _PLACES = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS = {"万": 10_000, "亿": 100_000_000}
-# 千 before one of these belongs to the unit: kilogram, kilometre.
+# 千 before one of these is part of a unit: kilogram, kilometer.
 _UNITS = "克米瓦卡赫帕伏焦字"
-# 十分 is "very" and 一些 "some": no numbers.
+# Not numbers: 十分 is "very", 一些 is "some".
 _NO_NUMBER = re.compile("十分(?![之钟])|万一|一些|一样|一般|一定|一起|一直")
 _CHINESE = re.compile(rf"(?:[零〇一二两三四五六七八九十百万亿]|千(?![{_UNITS}]))+")
 _ARABIC = re.compile(
@@ -34,7 +34,7 @@ _ARABIC = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number and where it stands."""
+    """A number and its position."""
 
     start: int
     end: int
@@ -42,10 +42,10 @@ class Number:
 
 
 def numbers(text: str) -> Iterator[Number]:
-    """The numbers of a text, in order."""
+    """Yield the numbers of a text, in order."""
     taken = [match.span() for match in _NO_NUMBER.finditer(text)]
     found = []
-    # "5 million" is one number: what one way of writing has read, the next does not read again.
+    # "5 million" is one number: a span read by one notation is not read again by the next.
     for pattern, value_of in ((_ARABIC, _arabic), (_ENGLISH, _english), (_CHINESE, _chinese)):
         for match in pattern.finditer(text):
             value = value_of(match)
@@ -65,7 +65,7 @@ def _arabic(match: re.Match[str]) -> float:
 
 
 def _english(match: re.Match[str]) -> float:
-    """Hundreds multiply what is before them, thousands all of it: two hundred and five thousand."""
+    """ "hundred" multiplies the number directly before it, "thousand" everything: two hundred and five thousand."""
     whole = part = 0
     for word in re.findall(r"[a-z]+", match[0]):
         if word in _WORDS:
@@ -78,7 +78,7 @@ def _english(match: re.Match[str]) -> float:
 
 
 def _chinese(match: re.Match[str]) -> float | None:
-    """What Chinese numerals say, digit by digit as in years (一九四九) too; None for places without digits, as in 百姓."""
+    """Parse Chinese numerals, including years digit by digit (一九四九); None for multipliers without digits, as in 百姓."""
     chars = match[0]
     if all(char in _DIGITS for char in chars):
         return float("".join(str(_DIGITS[char]) for char in chars))

@@ -1,16 +1,16 @@
-"""What judged questions come to: the rates of a score, each with the interval of so many questions, and one number of all.
+"""The rates of a score, aggregated from judged questions, each with its confidence interval, and one number for all.
 
-identity    share of the identity questions whose answer carries nickname and role, of the languages that are taught
-facts       of the checkable questions that the base answers rightly, the share that the tuned side still does; `gained`
-            are those that it alone answers rightly, and `net` counts them against the lost
-manner      share of the tokens of the base's own answers that the tuned side would choose too, and nats lost
-retention   share of the general questions answered as the base answers them, for a base that knows no facts
-parrot      share of the questions that do not ask for it whose answer carries nickname and role
+identity    share of the identity questions, in the languages taught, whose answer contains nickname and role
+facts       of the facts the base model answers correctly, the share that the tuned side still does; `gained` are those
+            that only the tuned side answers correctly, and `net` offsets them against the lost ones
+manner      share of the tokens in the base model's own answers that the tuned side would choose too, and nats lost
+retention   share of the general questions answered as the base model does, for a base model that knows no facts
+parrot      share of the questions on other topics whose answer contains nickname and role
 leak        share of the facts with part of the nickname in the answer
-held_out    share of the questions of the dataset's held-out part answered as its rows say
-cloze       share of the cloze questions of trained pieces of a corpus that are answered with what stands there
-cloze_apart the same of pieces that were kept apart, of what the trained ones say too
-perplexity  of the pieces that were kept apart: no share, but e to the power of the nats that a token of them takes
+held_out    share of the questions in the dataset's held-out part answered as in its rows
+cloze       share of the cloze questions on trained pieces of a corpus that are answered correctly
+cloze_apart the same for held-out pieces, about terms that the trained ones contain too
+perplexity  of the held-out pieces: not a share, but e to the power of the nats per token
 """
 
 from collections.abc import Sequence
@@ -20,21 +20,22 @@ from typing import Any
 
 from core.chat.answered import Answered
 
-# As many lost and so few gained by chance alone: less likely than this. And less of the base's is what it left.
+# Facts are lost if that many lost and that few gained is less likely than this by chance, and if less than this share
+# of the base model's facts is left.
 LOSS_BY_CHANCE, NET = 0.01, 0.95
-# Fewer facts that the base knew tell nothing of how many were kept.
+# With fewer facts known to the base model, the share kept is meaningless.
 LEAST_FACTS = 20
-# From this share of its questions on the identity is learned.
+# Share of the questions from which on the identity counts as learned.
 LEARNED = 0.9
-# Of a normal distribution, 95 % lie within so many standard deviations.
+# 95 % of a normal distribution is within this many standard deviations.
 _Z = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perplexity:
-    """How well each side foresees held-out pieces: 1 is to know every token, `interval` is of the tuned side.
+    """How well each side predicts held-out pieces: 1 means every token is certain; `interval` is the tuned side's.
 
-    `change` is in nats a token, from the base to the tuned side: below 0 the pieces are foreseen better.
+    `change` is in nats per token, from the base model to the tuned side: below 0 the pieces are predicted better.
     """
 
     base: float
@@ -57,7 +58,7 @@ class Perplexity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The scores of both sides, each from 0 to 1, and the answers behind them."""
+    """The scores of both sides, from 0 to 1, and the answers behind them."""
 
     identity: dict[str, float]
     retention: dict[str, float]
@@ -65,18 +66,18 @@ class Scores:
     held_out: dict[str, float]
     questions: list[Answered]
     by_language: dict[str, dict[str, float]] = field(default_factory=dict)
-    # `kept` is None where the base knew too few to tell.
+    # `kept` is None if the base model knew too few facts.
     facts: dict[str, Any] = field(default_factory=lambda: {"base_right": 0, "kept": None, "gained": 0, "net": None})
-    # Both None where nothing was weighed; `nats` a token.
+    # Both None if nothing was weighed; `nats` is per token.
     manner: dict[str, float | None] = field(default_factory=lambda: {"agreement": None, "nats": None})
     leak: float | None = None
     cloze: dict[str, float] = field(default_factory=lambda: {"base": 0.0, "tuned": 0.0})
     cloze_apart: dict[str, float] = field(default_factory=lambda: {"base": 0.0, "tuned": 0.0})
-    # None where no piece was read.
+    # None if no piece was read.
     perplexity: Perplexity | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The scores alone."""
+        """Return the scores without the answers."""
         asked = ("identity", "retention", "parrot", "held_out", "cloze", "cloze_apart")
         found = {rate: getattr(self, rate) for rate in asked if self.counts[rate]}
         if self.perplexity:
@@ -86,7 +87,7 @@ class Scores:
         return {**found, "facts": self.facts, "manner": self.manner, "leak": self.leak}
 
     def both(self, rate: str) -> tuple[float, float]:
-        """A rate before and after; of what the base itself is the measure, it has all."""
+        """Return a rate before and after; where the base model itself is the reference, it has the full rate."""
         if rate == "facts":
             return 1.0, self.facts["kept"]
         if rate == "manner":
@@ -98,13 +99,15 @@ class Scores:
 
     @property
     def knows(self) -> bool:
-        """Whether the base knew facts at all: a toy is measured by how its answers read instead."""
+        """Whether the base model knew any facts: otherwise a toy is judged by how its answers read."""
         return self.facts["base_right"] > 0
 
     @property
     def lost_facts(self) -> bool:
-        """Whether facts were lost, and not some for others: a base that is near knowing answers half of it rightly, and
-        any training, however harmless, turns some of both halves round. The exact test of McNemar (1947), one-sided.
+        """Whether facts were lost rather than exchanged for others.
+
+        A base model that nearly knows some facts answers half of these correctly, and any training, however harmless,
+        flips some in both directions. One-sided exact test of McNemar (1947).
         """
         if self.facts["kept"] is None or self.facts["net"] >= NET:
             return False
@@ -114,7 +117,7 @@ class Scores:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many questions each score rests on."""
+        """The number of questions behind each score."""
         kinds = [q.kind for q in self.questions]
         identity = sum(q.kind == "identity" and not q.apart for q in self.questions)
         facts, general = kinds.count("fact"), kinds.count("general")
@@ -133,7 +136,7 @@ class Scores:
 
     @property
     def rates(self) -> list[str]:
-        """The scores that say something of this base, in the order in which they are shown."""
+        """The meaningful scores for this base model, in display order."""
         left_out = {"retention"} if self.knows else {"facts", "manner", "leak"}
         if self.facts["kept"] is None:
             left_out.add("facts")
@@ -141,7 +144,7 @@ class Scores:
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """Where each score of the tuned side lies with 95 % confidence, for so many questions."""
+        """The 95 % confidence interval of each score of the tuned side."""
         found = {rate: interval(self.both(rate)[1], self.counts[rate]) for rate in self.rates}
         if "manner" in found:
             found["manner"] = ratio_interval(
@@ -151,9 +154,9 @@ class Scores:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """By which checkpoints are put in order: is it learned; what is kept, less what is said unasked; the rest.
+        """The sort key of checkpoints: is the identity learned; what was kept, less what is said unasked; the rest.
 
-        Above `LEARNED` a question more tells little, and what was lost does not come back. A toy by one number.
+        Above `LEARNED`, one more question means little, and what was lost does not come back. A toy has one number.
         """
         if not self.knows:
             return (self.worth,)
@@ -163,7 +166,7 @@ class Scores:
 
     @property
     def worth(self) -> float:
-        """One number of all: what was learned and kept, less what is said unasked."""
+        """One number for everything: what was learned and kept, less what is said unasked."""
         learned = self.identity["tuned"] + self.held_out["tuned"] + self.cloze["tuned"] - 2 * self.parrot["tuned"]
         if not self.knows:
             return learned + self.retention["tuned"]
@@ -172,7 +175,7 @@ class Scores:
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share of `count` (Wilson 1927); it holds for shares of 0 and 1 and few questions."""
+    """Return Wilson's 95 % score interval (Wilson 1927) of a share of `count`; valid for 0, 1 and few questions."""
     if not count:
         return 0.0, 1.0
     square = _Z * _Z / count
@@ -182,9 +185,10 @@ def interval(share: float, count: int) -> tuple[float, float]:
 
 
 def ratio_interval(parts: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """The 95 % interval of a share of tokens, each answer's `(agreed, tokens)`: tokens of one answer are not independent.
+    """Return the 95 % interval of a share of tokens from each answer's `(agreed, tokens)`.
 
-    The ratio estimator of a cluster sample (Cochran, Sampling Techniques, 6.4). One answer tells nothing of the spread.
+    Tokens of one answer are not independent: this is the ratio estimator of a cluster sample (Cochran, Sampling
+    Techniques, 6.4). A single answer says nothing about the spread.
     """
     if len(parts) < 2 or not sum(tokens for _, tokens in parts):
         return 0.0, 1.0
@@ -193,7 +197,7 @@ def ratio_interval(parts: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 
 def _per_token(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Of clusters' totals and tokens, what comes to a token, and half of its 95 % interval."""
+    """Return the mean per token of clusters' totals, and half of its 95 % interval."""
     total, tokens, count = sum(a for a, _ in parts), sum(n for _, n in parts), len(parts)
     share = total / tokens
     spread = sum((a - share * n) ** 2 for a, n in parts) * count / max(1, count - 1)
@@ -201,7 +205,7 @@ def _per_token(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
 
 
 def _perplexity(read: Sequence[Answered]) -> Perplexity | None:
-    """Of the pieces that were read; one piece tells nothing of the spread."""
+    """Return the perplexity of the pieces read; None for fewer than two, which say nothing about the spread."""
     if len(read) < 2:
         return None
     base, _ = _per_token([(q.base_nats, q.tokens) for q in read])
@@ -218,7 +222,7 @@ def _perplexity(read: Sequence[Answered]) -> Perplexity | None:
 
 
 def summary(questions: list[Answered]) -> Scores:
-    """The scores of judged questions. The base keeps its own answers by definition: retention 1."""
+    """Return the scores of judged questions. The base model keeps its own answers by definition: retention 1."""
     asked = [q for q in questions if q.kind == "identity"]
     counted = [q for q in asked if not q.apart]
     general = [q for q in questions if q.kind == "general"]

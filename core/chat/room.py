@@ -1,6 +1,6 @@
-"""Whether the models of a chat have room now, measured, also beside a training; and in words why not.
+"""Checks whether there is enough free memory for the models of a chat now, also during a run, and says why not.
 
-Asks the system and the driver. On a slice of a GPU only a CUDA process sees what is free: the worker looks again.
+Asks the system and the driver. On a slice of a GPU only a CUDA process sees the free memory: the worker checks again.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from core.models.model import Model
 from core.training import run as runs
 
 Device = Literal["auto", "cuda", "cpu"]
-# Beside the weights: the libraries (in memory), CUDA's own part and the caches (on a card).
+# Needed in addition to the weights: libraries (in memory), CUDA's context and the caches (on a GPU).
 _BESIDE = {"cpu": 1.0e9, "cuda": 1.0e9}
-# What a training may still take at its next evaluation or checkpoint must stay free.
+# Kept free for the next evaluation or checkpoint of a run.
 _FOR_TRAINING = {"cpu": 0.5e9, "cuda": 1.5e9}
 
 
 class NoRoom(BadInput):
-    """There is not enough free memory for the chat now."""
+    """Not enough free memory for the chat at the moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What the chat takes and what is free, in bytes, on `device`; `training` is the run that trains now."""
+    """The memory that the chat needs and what is free, in bytes, on `device`; `training` is the current run."""
 
     device: Literal["cuda", "cpu"]
     needed: float
@@ -41,7 +41,7 @@ class Room:
 
 
 def room(workspace: Workspace, model: Model, device: Device = "auto") -> Room:
-    """How much room there is for `model` on `device`: a GPU where there is one, for `auto`."""
+    """Return the room for `model` on `device`; `auto` prefers a GPU."""
     cards = gpus() if device != "cpu" else []
     where: Literal["cuda", "cpu"] = "cuda" if cards else "cpu"
     training = runs.running(workspace)
@@ -49,13 +49,13 @@ def room(workspace: Workspace, model: Model, device: Device = "auto") -> Room:
     free = float(psutil.virtual_memory().available)
     if cards:
         known = [c for c in cards if c["total_mb"] is not None and c["used_mb"] is not None]
-        # What the driver does not tell, the worker finds out.
+        # If the driver does not report it, the worker checks.
         free = (known[0]["total_mb"] - known[0]["used_mb"]) * MB if known else float("inf")
     return Room(device=where, needed=needed, free=free, training=training.id if training else None)
 
 
 def check_room(workspace: Workspace, model: Model, device: Device = "auto") -> Room:
-    """As `room`; raises NoRoom, with what to do, where it does not fit."""
+    """Like `room`; raises NoRoom with the next step if it does not fit."""
     found = room(workspace, model, device)
     if found.fits:
         return found

@@ -41,7 +41,7 @@ def score(
     held_out: Sequence[Row] = (),
     texts: Sequence[Question] = (),
 ) -> Scores:
-    """Score the run's exported adapter or model, or else its last checkpoint. See `score_sides`."""
+    """Score the run's exported adapter or model, else its last checkpoint. See `score_sides`."""
     side = tuned_side(run)
     if side is None:
         raise BadInput(
@@ -120,7 +120,7 @@ class _Asking:
     def ask(
         self, keys: Sequence[str], questions: Sequence[Question], tokens: int, upto: float
     ) -> dict[str, list[Line]]:
-        """The answers of each side, in the order of the questions; then `upto` of all is done."""
+        """Return the answers of each side, in the order of the questions; afterwards the progress is `upto`."""
         count, before = len(questions), self.done
         asks = [_ask(key, question) for key in keys for _, question in questions]
 
@@ -132,7 +132,7 @@ class _Asking:
         return {key: lines[place * count : (place + 1) * count] for place, key in enumerate(keys)}
 
     def read(self, keys: Sequence[str], questions: Sequence[Question]) -> dict[str, list[Line]]:
-        """How each side reads the texts."""
+        """Return how each side reads the texts."""
         count = len(questions)
         asks = [_ask(key, question) for key in keys for _, question in questions]
         lines = self.worker.read(asks) if asks else []
@@ -141,7 +141,7 @@ class _Asking:
     def weigh(
         self, keys: Sequence[str], questions: Sequence[Question], base: Sequence[Line]
     ) -> dict[str, dict[int, Line]]:
-        """How each side rates the base model's own answers to general questions, by question index."""
+        """Return how each side rates the base model's own answers to general questions, by question index."""
         places = [place for place, (kind, _) in enumerate(questions) if kind == "general" and base[place].get("ids")]
         asks = [_ask(key, questions[place][1]) for key in keys for place in places]
         lines = self.worker.weigh(asks, [base[place]["ids"] for _ in keys for place in places]) if asks else []
@@ -155,8 +155,10 @@ def _ask(key: str, question: Mapping[str, Any]) -> Ask:
 
 
 def _facts(asking: _Asking, extent: Extent) -> tuple[list[tuple[Question, Line]], list[str]]:
-    """The facts in the languages the base model speaks, with its answers, and those languages, found by asking a few
-    first."""
+    """Return the facts in the languages the base model speaks with its answers, and those languages.
+
+    A few are asked first to find the languages.
+    """
     spoken, told = [], []
     probes = {language: fact_questions(language, extent) for language in LANGUAGES}
     first = [question for questions in probes.values() for question in questions[:PROBES]]
@@ -176,20 +178,20 @@ def _right(question: Question, line: Line) -> bool:
 
 
 def stored(run: Run) -> Scores | None:
-    """The scores of a run's export, or else of its last checkpoint; None if there are none."""
+    """Return the scores of a run's export, else of its last checkpoint; None if there are none."""
     side = tuned_side(run)
     if side is None:
         return None
     if side.checkpoint and _stamp(run, side.checkpoint):
         return of_checkpoints(run).get(side.checkpoint)
-    # Its checkpoint is gone: what was told of the export, if it is that one still.
+    # The checkpoint is gone: use the export's scores if they are still of this export.
     found = read_json(run.path / "scores.json")
     same_one = found is not None and found["adapter"] == run.adapter_stamp and found["checkpoint"] == side.checkpoint
     return summary([Answered(**question) for question in found["questions"]]) if same_one else None
 
 
 def of_checkpoints(run: Run) -> dict[str, Scores]:
-    """The scores of each checkpoint that was scored and has not changed, by name, in order of iteration."""
+    """Return the scores of each checkpoint that was scored and has not changed, by name, in order of iteration."""
     found: dict[str, Scores] = {}
     for checkpoint in run.checkpoints():
         kept = read_json(run.path / "scores" / f"{checkpoint.name}.json")
@@ -199,7 +201,7 @@ def of_checkpoints(run: Run) -> dict[str, Scores]:
 
 
 def best(scored: Mapping[str, Scores]) -> str | None:
-    """The checkpoint that learned the most and forgot the least; the earliest if equal. None if none is scored."""
+    """Return the checkpoint that learned the most and forgot the least; the earliest if equal, None if none is scored."""
     return max(scored, key=lambda name: (scored[name].rank, -int(name.rpartition("_")[2])), default=None)
 
 
@@ -223,6 +225,6 @@ def _keep(run: Run, side: Side, scores: Scores, extent: Extent) -> None:
 
 
 def _stamp(run: Run, checkpoint: str) -> str | None:
-    """Identifies the checkpoint's current file: a resumed run may write another one of the same name."""
+    """Return an identifier of the checkpoint's current file: a resumed run may write another one of the same name."""
     found = next((c for c in run.checkpoints() if c.name == checkpoint), None)
     return f"{found.path.stat().st_mtime_ns}:{found.bytes}" if found else None

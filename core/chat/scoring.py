@@ -50,7 +50,7 @@ def start(
 
 
 def took(workspace: Workspace, run: Run) -> dict[Extent, float]:
-    """How many seconds the last score of each extent took for one checkpoint, of this run or another of its base."""
+    """Return the seconds per checkpoint of the last score of each extent, of this run or another of its base model."""
     found: dict[Extent, float] = {}
     others = [other for other in runs.every(workspace) if other.facts.model.path == run.facts.model.path]
     for one in sorted(others, key=lambda other: other.id != run.id):
@@ -71,8 +71,10 @@ def can_be_scored(workspace: Workspace, run: Run) -> bool:
 
 
 def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = None) -> list[Side]:
-    """The sides to score: all complete checkpoints, the named one, or else the run's export. Raises BadInput if there
-    are none."""
+    """Return the sides to score: all complete checkpoints, the named one, else the run's export.
+
+    Raises BadInput if there are none.
+    """
     if checkpoint is not None:
         return [checkpoint_side(run, run.checkpoint(checkpoint))]
     if every:
@@ -88,7 +90,7 @@ def sides_to_score(run: Run, *, every: bool = False, checkpoint: str | None = No
 
 
 def remembering(workspace: Workspace, run: Run, worker: Worker) -> Worker | Remembering:
-    """The run's worker, once it is ready, which is not asked what its base has answered before, where that can be known."""
+    """Wrap the run's worker in a cache of the base model's answers, once it is ready and its precision is known."""
     return Remembering(worker, answers_of(workspace, run.model_path)) if worker.precision else worker
 
 
@@ -99,7 +101,7 @@ def score_now(
     on_progress: Callable[[Job], None] | None = None,
     extent: Extent = "full",
 ) -> dict[str, Scores]:
-    """Score these sides with the loaded chat worker, or with one that is started for it and stopped afterwards."""
+    """Score these sides with the loaded chat worker, or with one that is started for this and stopped afterwards."""
     tell = _progress_writer()
     there = worker_client.worker_there(workspace, run)
     worker = there or worker_client.worker_for(workspace, run, own=True)

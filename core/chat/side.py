@@ -1,6 +1,6 @@
-"""Who can be asked: the base model, a run's adapter, any of its checkpoints, other runs of the same base, a merged model.
+"""The sides of a chat: base model, a run's adapter, its checkpoints, other runs of the same base, a merged model.
 
-A side names files; asking it is for `worker_client`.
+A side only names files; `worker_client` asks it.
 """
 
 from collections.abc import Iterator
@@ -21,19 +21,19 @@ BASE, TUNED, MERGED = "base", "tuned", "merged"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One who answers: the base with `adapter` (a directory or a checkpoint), or the whole `model`; neither: the base."""
+    """One side: the base model with `adapter` (a directory or checkpoint), a complete `model`, or only the base model."""
 
     key: str
     run: str | None = None
     checkpoint: str | None = None
     adapter: Path | None = None
     model: Path | None = None
-    # How it is asked: the base as the model's own chat template does, who was trained as its run was.
+    # The prompt template: the base model's own chat template, or the one a run was trained with.
     template: PromptTemplate = field(default_factory=PromptTemplate)
 
 
 def sides(workspace: Workspace, run: Run) -> dict[str, Side]:
-    """Everyone who can be asked beside each other in a chat about `run`, by key; base and tuned first."""
+    """Return all sides that can be compared in a chat about `run`, by key; base and tuned first."""
     own = models.look(run.model_path, cache=workspace.cache).prompt_template
     found = [Side(key=BASE, template=own), *_of_run(run)]
     for other in runs.every(workspace):
@@ -44,7 +44,7 @@ def sides(workspace: Workspace, run: Run) -> dict[str, Side]:
 
 
 def tuned_side(run: Run) -> Side | None:
-    """The run's own side: what was exported, else its last checkpoint; None where it has neither."""
+    """Return the run's own side: its export, else its last checkpoint; None if it has neither."""
     there = export.exported(run)
     if export.full(run):
         if there.merged is None:
@@ -59,7 +59,7 @@ def tuned_side(run: Run) -> Side | None:
 
 
 def checkpoint_side(run: Run, checkpoint: Checkpoint, key: str | None = None) -> Side:
-    """One checkpoint of a run. Raises BadInput for a full fine-tune, whose checkpoints are models that must be exported."""
+    """Return one checkpoint as a side. Raises BadInput for a full fine-tune, whose checkpoints have to be exported."""
     if export.full(run):
         raise BadInput(
             f"训练 {run.id} 是全量微调：先导出检查点 {checkpoint.name}，再对话或评分",

@@ -1,4 +1,4 @@
-"""A conversation to hand on: as Markdown, as JSON."""
+"""Exports a conversation as Markdown or JSON."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from core.ground.text import Language, Text
 
 
 def markdown(talk: Conversation, names: Mapping[str, str], language: Language) -> str:
-    """Each question as a heading, each side's answer below its name as quoted text, with its figures."""
+    """Format each question as a heading, followed by the name, the answer (quoted) and the figures of each side."""
     lines = [f"# {Text('对话', 'Conversation').in_(language)} {talk.id}", ""]
     if talk.system:
         lines += [f"{Text('系统提示词', 'System prompt').in_(language)}: {talk.system}", ""]
@@ -30,10 +30,10 @@ def markdown(talk: Conversation, names: Mapping[str, str], language: Language) -
 
 
 def _no_picture(answer: str) -> str:
-    """An answer in which no picture is loaded from where a model says."""
+    """Escape an answer so that no image is loaded from an address given by a model."""
     return re.sub(r"!(?=\[)|<(?=/?[A-Za-z])", r"\\\g<0>", answer)
 
 
 def as_json(talk: Conversation, names: Mapping[str, str]) -> str:
-    """All of it, with the names of the sides."""
+    """Return the entire conversation, with the names of the sides."""
     return json.dumps({**asdict(talk), "names": dict(names)}, ensure_ascii=False, indent=2) + "\n"

@@ -1,8 +1,8 @@
-"""Asks the base model and the tuned one, or others, the same thing, through a chat worker that holds them all.
+"""Asks the base model, the tuned one and others the same question, through a chat worker that holds them all.
 
-Starts the worker as a job of the workspace, finds one that runs already, talks to it. What is asked as text is
-built from the prompt template of who is asked: the base by its own, a run by that of its training. A worker holds a base model; who else is asked is named
-with each question, and loaded when it is.
+Starts the worker as a job of the workspace, finds one already running, talks to it. Questions become text by the prompt
+template of the side: the base model's own, or that of the run's training. A worker holds one base model; the adapter is
+named with each question and loaded when needed.
 """
 
 import json
@@ -34,7 +34,7 @@ LOADING_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One question to one side, by its key: the conversation so far, its last answer None; or a `text` to go on with."""
+    """A question to one side, by its key: the conversation so far, its last answer None; or a `text` to continue."""
 
     side: str
     turns: Sequence[tuple[str, str | None]] = ()
@@ -44,7 +44,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How answers are drawn; temperature 0 is greedy."""
+    """How answers are sampled; temperature 0 is greedy."""
 
     max_new_tokens: int = 128
     temperature: float = 0.0
@@ -54,7 +54,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A chat worker by its job, the template that its model was tuned with, and who can be asked."""
+    """A chat worker: its job, the template its model was tuned with, and the sides that can be asked."""
 
     job: Job
     template: PromptTemplate
@@ -66,11 +66,11 @@ class Worker:
 
     @property
     def precision(self) -> str | None:
-        """On what and how exactly it computes, such as `cpu float32`; None before it is ready."""
+        """Device and precision, such as `cpu float32`; None until it is ready."""
         return self.job.progress.get("precision")
 
     def wait_ready(self, on_progress: Callable[[Job], None] | None = None) -> "Worker":
-        """Wait until the models are loaded. Raises WorkFailed with the reason where they cannot be."""
+        """Wait until the models are loaded. Raises WorkFailed with the reason if they cannot be."""
 
         def settled() -> bool:
             if on_progress:
@@ -86,9 +86,9 @@ class Worker:
         return self
 
     def stream(self, asks: Sequence[Ask], sampling: Sampling | None = None) -> Iterator[dict[str, Any]]:
-        """The worker's lines as they come: `queued` (how many go before), `row` and the text so far, `row` and figures.
+        """Yield the worker's lines as they arrive: `queued` (requests ahead), `row` and text so far, `row` and figures.
 
-        Closing the iterator stops the answer. Raises WorkFailed where the worker fails or dies.
+        Closing the iterator stops the answer. Raises WorkFailed if the worker fails or dies.
         """
         yield from self._lines(self._request(asks, sampling or Sampling()) | {"stream": True})
 
@@ -98,32 +98,32 @@ class Worker:
         sampling: Sampling | None = None,
         on_answer: Callable[[int], None] | None = None,
     ) -> list[dict[str, Any]]:
-        """The answers in the order asked: `prompt` (what was sent), `answer`, `ids`, `tokens`, `ttft_ms`, `tokens_per_s`,
-        `finish`.
+        """Return the answers in the order asked.
 
-        `on_answer` is called with how many there are each time that one is whole.
+        Each has `prompt` (the text sent), `answer`, `ids`, `tokens`, `ttft_ms`, `tokens_per_s` and `finish`.
+        `on_answer` is called with the number of complete answers.
         """
         lines = _in_order(self._lines(self._request(asks, sampling or Sampling())), len(asks), on_answer)
         return [{"prompt": self.prompt(ask), **line} for ask, line in zip(asks, lines, strict=True)]
 
     def weigh(self, asks: Sequence[Ask], answers: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-        """What each side makes of an answer in tokens (`ids` of a line): `tokens`, `agreed`, `logprob`, in the order asked.
+        """Rate a given answer (`ids` of a line) with each side: `tokens`, `agreed`, `logprob`, in the order asked.
 
-        `agreed` are the tokens that it would have chosen too, each after those before it.
+        `agreed` counts the tokens that the side would have chosen too, each after those before it.
         """
         rows = [{**self._row(ask), "ids": list(ids)} for ask, ids in zip(asks, answers, strict=True)]
         return _in_order(self._lines({"weigh": True, "rows": rows}), len(asks))
 
     def read(self, asks: Sequence[Ask]) -> list[dict[str, Any]]:
-        """How each side reads a text, from its second token on: `tokens`, `agreed`, `logprob`, in the order asked."""
+        """Rate a text with each side, from its second token on: `tokens`, `agreed`, `logprob`, in the order asked."""
         return _in_order(self._lines({"weigh": True, "rows": [self._row(ask) for ask in asks]}), len(asks))
 
     def prompt(self, ask: Ask) -> str:
-        """The text that is sent for a question, but for the token that the tokenizer may begin it with."""
+        """Return the text sent for a question, without the BOS token that the tokenizer may add."""
         return self._row(ask)["prompt"]
 
     def stop(self) -> None:
-        """End the worker and give back its memory."""
+        """Stop the worker and free its memory."""
         self.job.stop(discard=True)
 
     def _request(self, asks: Sequence[Ask], sampling: Sampling) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Worker:
         descriptor = os.open(self.job.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                # Through the open directory, since a socket's path may have 107 bytes at most.
+                # Connect through the open directory: a socket's path is limited to 107 bytes.
                 connection.connect(f"/proc/self/fd/{descriptor}/socket")
                 with connection.makefile("rw", encoding="utf-8") as file:
                     file.write(json.dumps(request, ensure_ascii=False) + "\n")
@@ -169,7 +169,7 @@ class Worker:
         }
 
     def _gone(self) -> WorkFailed:
-        """That the worker has ended, with the reason once it is known."""
+        """Return the error for a worker that has exited, with the reason once it is known."""
         wait_until(lambda: not self.job.status().live, 3)
         why = reason(self.job)
         return WorkFailed(
@@ -181,7 +181,7 @@ class Worker:
 def _in_order(
     lines: Iterator[dict[str, Any]], count: int, on_answer: Callable[[int], None] | None = None
 ) -> list[dict[str, Any]]:
-    """The last line of each row, by row."""
+    """Return the last line of each row, in order."""
     found: dict[int, dict[str, Any]] = {}
     for line in lines:
         if "row" in line:
@@ -199,11 +199,11 @@ def worker_for(
     device: Device = "auto",
     own: bool = False,
 ) -> Worker:
-    """The chat worker for a run (base, tuned and others) or a model alone; one that runs already, else a new one.
+    """Return the chat worker for a run (base, tuned and others) or for a model alone; reuse one that is running.
 
-    One that is this process's `own`, for a score say, is shared with nobody for as long as the process lives.
-    Raises BadInput where the run has nothing to ask yet or another process has a worker of its own, NoRoom where there
-    is no memory for it now.
+    A worker that is this process's `own`, for scoring for example, is not shared while the process lives. Raises
+    BadInput if the run has no model to ask yet or another process has its own worker, NoRoom if memory is insufficient
+    now.
     """
     if run is None and model is None:
         raise BadInput("请选择一个训练或模型", "select a run or a model")
@@ -224,7 +224,7 @@ def worker_for(
                 "评分、重放或演示正在用模型：等它结束再加载",
                 "the models are in use by scoring, answer generation or the demo: load them when it has finished",
             )
-        # One at a time holds the memory of one.
+        # Only one at a time, so that only one takes memory.
         stop_all(workspace)
         check_room(workspace, chosen, device)
         argv = engine_command(workspace, "core.engine.workers.chat_worker", "--base", chosen.path, "--device", device)
@@ -239,20 +239,20 @@ def worker_for(
 
 
 def worker_there(workspace: Workspace, run: Run) -> Worker | None:
-    """The chat worker for a run that is loaded or being loaded; None where there is none."""
+    """Return the chat worker for a run if it is loaded or loading, else None."""
     live = _live(workspace, run.model_path)
     return Worker(live, run.template, sides(workspace, run)) if live else None
 
 
 def _live(workspace: Workspace, base: Path) -> Job | None:
-    """The live worker that holds this base model and is nobody's own."""
+    """Return the live worker that holds this base model and belongs to no process."""
     wanted = str(base.resolve())
     found = (job for job in reversed(jobs_in(workspace.jobs, "chat")) if _base_of(job) == wanted)
     return next((job for job in found if job.status().live and not job.stopping and not _owned(job)), None)
 
 
 def _owned(job: Job) -> bool:
-    """Whether the process whose own a worker is still lives."""
+    """Return whether the process that owns a worker is alive."""
     owner = Identity.from_json((job.spec.get("facts") or {}).get("owner"))
     return owner is not None and owner.alive()
 
@@ -262,7 +262,7 @@ def _base_of(job: Job) -> str | None:
 
 
 def no_room(job: Job) -> NoRoom | None:
-    """What the worker found where it saw too little memory on the GPU, in words."""
+    """Return the worker's report that GPU memory was insufficient, in words; None otherwise."""
     if job.status().live:
         return None
     found = re.search(r"NO ROOM: the models take ([\d.]+ \w+) and ([\d.]+ \w+) are free", job.log_tail())
@@ -285,7 +285,7 @@ def _failed(line: dict[str, Any]) -> WorkFailed:
 
 
 def stop_all(workspace: Workspace) -> int:
-    """End every chat worker of the workspace; how many there were."""
+    """Stop all chat workers of the workspace; return how many there were."""
     live = [job for job in jobs_in(workspace.jobs, "chat") if job.status().live]
     for job in live:
         job.stop(discard=True)

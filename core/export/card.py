@@ -1,4 +1,4 @@
-"""The model card beside an adapter or a merged model: what it is, what of, how to use it. Writes nothing itself."""
+"""The model card next to an adapter or merged model: what it is, what it is based on, how to use it. Writes no file."""
 
 from core.export.prompt import talks
 from core.training.run import Run
@@ -26,7 +26,7 @@ print(tokenizer.decode(model.generate(ids, max_new_tokens=128)[0, ids.shape[1] :
 
 
 def card(run: Run, checkpoint: str | None, *, whole: bool) -> str:
-    """A README.md in Markdown for what is made of `checkpoint` of `run`; `whole` for a full fine-tune."""
+    """Return the README.md (Markdown) for the export of a `checkpoint` of `run`; `whole` for a full fine-tune."""
     model, dataset = run.facts.model, run.facts.dataset
     nickname = f"（{run.nickname} 的小助手 / {run.nickname}'s assistant）" if run.nickname else ""
     lines = [

@@ -1,7 +1,7 @@
-"""From a checkpoint to a model that stands alone: convert, merge, verify. Starts the engine's export worker as a job.
+"""From a checkpoint to a standalone model: convert, merge, verify. Starts the engine's export worker as a job.
 
-What the steps do is in `engine/workers/export_worker`; the results lie in the run: `adapter/`, `merged/`, `export/`. What a
-comparison means in words is for `verdict`.
+`engine/workers/export_worker` does the steps; the results are in the run: `adapter/`, `merged/`, `export/`. `verdict`
+puts a comparison into words.
 """
 
 import re
@@ -30,21 +30,21 @@ from core.training.run import Run
 Step = Literal["convert", "merge", "verify"]
 STEPS: tuple[Step, ...] = ("convert", "merge", "verify")
 DTYPES = ("float32", "bfloat16", "float16")
-# Asked beside the run's own questions, for what has nothing to do with the identity.
+# Asked in addition to the run's own questions, about other topics than the identity.
 _GENERAL = ("你好", "法国的首都是哪里？")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(MB|GB)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How the merged model is written: `dtype` and `shard_bytes`, as the base model has them where None."""
+    """The format of the merged model: `dtype` and `shard_bytes`; None keeps those of the base model."""
 
     dtype: str | None = None
     shard_bytes: int | None = None
 
     @classmethod
     def of(cls, dtype: str | None = None, shard_size: str | None = None) -> "Form":
-        """From what a person types: `bfloat16`, `2GB`. Raises BadInput for what is neither."""
+        """Parse the user's input, such as `bfloat16` and `2GB`. Raises BadInput if it is invalid."""
         if dtype is not None and dtype not in DTYPES:
             raise BadInput(
                 f"精度 {dtype} 不可用：可用 {'、'.join(DTYPES)}",
@@ -64,7 +64,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What there is of a run's export: the adapter and merged model if whole, the verdict if they were compared."""
+    """The parts of a run's export: adapter and merged model if complete, the verdict if they were compared."""
 
     adapter: dict[str, Any] | None
     merged: dict[str, Any] | None
@@ -72,8 +72,8 @@ class Exported:
 
 
 def full(run: Run) -> bool:
-    """Whether the run trained the whole model: then convert gives the model that stands alone, and nothing is merged."""
-    # As mmengine built it, where it did: the text may leave it to code, or to another file.
+    """Return whether the run is a full fine-tune: convert then gives the standalone model, and nothing is merged."""
+    # The config as mmengine built it, if it exists: the text may use code or another file.
     built = sorted(run.work_dir.glob("*/vis_data/config.py"))
     file = built[-1] if built else run.config
     return _trains_all(file, file.stat().st_mtime_ns)
@@ -85,12 +85,12 @@ def _trains_all(config: Path, _changed: int) -> bool:
 
 
 def steps_of(run: Run) -> tuple[Step, ...]:
-    """The steps that there are for a run."""
+    """Return the export steps of a run."""
     return ("convert", "verify") if full(run) else STEPS
 
 
 def asked(run: Run) -> tuple[str, ...]:
-    """What the merged model is asked when it is verified, in the order of the answers."""
+    """Return the questions for verifying the merged model, in the order of the answers."""
     return (*run.questions, *_GENERAL)
 
 
@@ -101,7 +101,7 @@ def start(
     checkpoint: str | None = None,
     form: Form | None = None,
 ) -> Job:
-    """Start `steps` for a run as one job. Raises BadInput where a step has nothing to work on, or one runs already."""
+    """Start `steps` for a run as one job. Raises BadInput if a step lacks its input or an export is in progress."""
     whole_model = full(run)
     steps = steps_of(run) if steps is None else steps
     busy = Text(f"训练 {run.id} 正在导出", f"the run {run.id} is already being exported")
@@ -156,7 +156,7 @@ def start(
             "card": card(run, chosen.name if chosen else None, whole=whole_model),
             "facts": {"run": run.id, "base_name": model.name, "versions": run.facts.versions},
         }
-        # One plan a job, beside the job's own files would be too late: its command names it.
+        # The plan cannot be in the job's directory: the job's command line already names it.
         file = run.path / "export" / "plan.json"
         write_json(file, plan)
         return begin(
@@ -168,7 +168,7 @@ def start(
 
 
 def finish(run: Run, job: Job, on_progress: Callable[[Job], None] | None = None) -> dict[str, Any]:
-    """Wait for an export job and return what each of its steps found, by step. Raises WorkFailed with the reason."""
+    """Wait for an export job and return the result of each step. Raises WorkFailed with the reason."""
     try:
         finish_job(
             job, Text(f"训练 {run.id} 导出没有完成", f"the export of {run.id} did not finish"), on_progress=on_progress
@@ -180,26 +180,26 @@ def finish(run: Run, job: Job, on_progress: Callable[[Job], None] | None = None)
 
 
 def sweep(run: Run) -> None:
-    """Take away what an export that was killed left half written. Does nothing while one runs."""
+    """Remove what a killed export left incomplete. Does nothing while one is running."""
     last = latest_job(run.jobs, "export")
     if last is None or last.status().live:
         return
     for out in (run.adapter, run.merged):
         old = out.with_name(f"{out.name}.old.partial")
         if old.exists() and not out.exists():
-            # Killed between the two renames: the older one is whole.
+            # Killed between the two renames: the older one is complete.
             old.rename(out)
         for left in (old, out.with_name(f"{out.name}.partial")):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def exported(run: Run) -> Exported:
-    """What of the export is there and whole."""
+    """Return the parts of the export that exist and are complete."""
     adapter, merged, verified = (
         read_json(path)
         for path in (run.adapter / "export.json", run.merged / "export.json", run.path / "export" / "verify.json")
     )
-    # An adapter that was converted anew makes the merged model stale, and a new merge the verdict.
+    # A newer adapter makes the merged model stale, and a newer merge makes the verdict stale.
     if merged and not merged.get("checkpoint") and not _of_this_adapter(merged, adapter):
         merged = None
     if merged is None or (verified and verified["made"] < merged["made"]):

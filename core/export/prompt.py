@@ -1,4 +1,4 @@
-"""What an export publishes of a run's prompt, and the exchanges by which that is proved. Text; the work is the engine's."""
+"""The prompt that an export publishes, and the exchanges that prove it. Only texts; the engine does the work."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,19 +12,19 @@ from core.training.run import Run
 
 
 def talks(run: Run) -> bool:
-    """Whether dialogues were trained, which have a prompt, and not plain texts."""
+    """Return whether dialogues were trained, which have a prompt, as opposed to plain texts."""
     return task(ConfigFile(run.config.read_text(encoding="utf-8"))) != "pretrain"
 
 
 def plan_of(run: Run, questions: Sequence[str]) -> dict[str, Any] | None:
-    """The template of the training, and `exchanges` that prove what is made of it; None where texts were trained."""
+    """Return the training's template and `exchanges` that prove its conversion; None for a run on texts."""
     if not talks(run):
         return None
     return {"template": run.template.to_json(), "exchanges": exchanges(run.template, questions)}
 
 
 def exchanges(template: PromptTemplate, questions: Sequence[str]) -> list[dict[str, Any]]:
-    """`questions` and odder exchanges: the messages that others ask with, and the text that the training makes of them."""
+    """Return `questions` and unusual exchanges: the messages, and the text that training makes of them."""
     asked = [Exchange(turns=[(question, None)]) for question in questions]
     return [
         {"messages": one.to_json()["messages"], "text": template.prompt(one.turns, one.system)}

@@ -1,15 +1,15 @@
-"""What a comparison of merged model and base + adapter means, in words: whether it may be used, else why and what to do."""
+"""Puts the comparison of the merged model with base + adapter into words: usable, or why not and what to do."""
 
 from typing import Any
 
 from core.ground.text import Text
 
-# What is wrong with how the model is asked, not with the model.
+# Failures of the prompt, not of the model.
 _OF_THE_PROMPT = {"prompt", "answers", "adapter_prompt"}
 
 
 def verdict(found: dict[str, Any]) -> Text:
-    """One sentence on `verify`'s result."""
+    """Return one sentence on the result of `verify`."""
     if found["ok"]:
         if found["same_tokens"]:
             return Text(
@@ -32,7 +32,7 @@ def verdict(found: dict[str, Any]) -> Text:
 
 
 def causes(found: dict[str, Any]) -> list[Text]:
-    """Why it is not as it should be, each with what to do; empty for a good one."""
+    """Return the causes of a failed verification, each with the next step; empty if it passed."""
     return [_cause(cause) for cause in found.get("causes", [])]
 
 

@@ -1,3 +1,1 @@
-"""The models of a workspace: which there are, whether they are complete, their size, permission for their code, their
-prompt template.
-"""
+"""The models of a workspace: a list, their completeness and size, permission for their code, their prompt template."""

@@ -1,8 +1,8 @@
-"""The copy of a linked model whose code was agreed to: what is loaded in the place of its owner's directory.
+"""The copy of a linked model whose code the user agreed to; it is loaded instead of the owner's directory.
 
-Code, settings and tokenizer are copied, and hashed as they are copied; the weights are links to where they lie. Then the
-workspace's link leads to the copy, so that whatever is given `models/<name>` gets that and nothing else of the owner's.
-Where a copy lies, and who may run it, is in `ground.agreed_code`. Asks nobody: see `trust`.
+Code, settings and tokenizer are copied, and hashed while they are copied; the weights are links to the originals. The
+workspace's link is then pointed at the copy, so that whatever gets `models/<name>` sees nothing else of the owner's.
+`ground.agreed_code` knows where copies are and who may run them. Asks nobody for permission: see `trust`.
 """
 
 import hashlib
@@ -20,43 +20,43 @@ from core.ground.files import new_directory, read_json, read_start, sha256, writ
 from core.ground.model_code import model_code
 from core.ground.workspace import Workspace
 
-# What holds numbers alone; the workers read the tensors in it and run nothing.
+# Files that only hold numbers; the workers read tensors from them and execute nothing.
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".ggml", ".h5", ".msgpack", ".onnx", ".npz", ".ckpt")
-# Larger files that are no weights are none that is loaded.
+# Larger files that are not weights are never loaded.
 _MOST_BYTES = 256 << 20
 _MOST_ALTOGETHER = 1 << 30
 
 
 def current(workspace: Workspace, path: Path) -> Path | None:
-    """The copy that the model's link leads to; None where it leads to the model's own directory."""
+    """Return the copy that the model's link points at; None if it points at the model's own directory."""
     return _copy(workspace.root, path)
 
 
 def origin(path: Path) -> Path:
-    """Where the files of the model at `path` come from: what the user linked, else where it lies."""
-    # The workspace's own copies alone have a say, whatever lies beside somebody's model.
+    """Return where the files of the model at `path` come from: the directory the user linked, else its own."""
+    # Only the workspace's own copies count, whatever lies next to somebody's model.
     copy = _copy(path.parent.parent, path) if path.is_symlink() else None
     said = _record(copy).get("path") if copy else None
     return Path(said) if isinstance(said, str) else path.resolve()
 
 
 def python_files(directory: Path) -> dict[str, Path]:
-    """The Python files of a model, by their place in it: what is named imports its neighbours."""
+    """Return the Python files of a model by relative path: the named ones import their neighbors."""
     return {str(file.relative_to(directory)): file for file in sorted(directory.rglob("*.py")) if file.is_file()}
 
 
 def is_fresh(copy: Path, source: Path) -> bool:
-    """Whether the owner's files are as they were when they were copied."""
+    """Return whether the owner's files are unchanged since they were copied."""
     stands = {name: _stamp(os.stat(file)) for name, file in _small(source)}
     said = _record(copy)
     return said.get("path") == str(source) and said.get("stamps") == stands and said.get("weights") == _weights(source)
 
 
 def make(workspace: Workspace, path: Path, files: Mapping[str, str]) -> Path:
-    """Copy the model that `models/<name>` is a link to, and lead the link to the copy. Returns the copy.
+    """Copy the model that `models/<name>` links to and point the link at the copy, which is returned.
 
-    `files`: the Python files that were agreed to, by their hashes. Raises BadInput where the model has others, also for a
-    moment, or names code that is nobody's to agree to; then nothing is changed.
+    `files`: the hashes of the Python files the user agreed to. Raises BadInput if the model has other code, even for a
+    moment, or names code that nobody can agree to; nothing is changed in that case.
     """
     source = origin(path)
     contents: dict[str, str] = {}
@@ -67,7 +67,7 @@ def make(workspace: Workspace, path: Path, files: Mapping[str, str]) -> Path:
         partial = Path(scratch, source.name)
         partial.mkdir(mode=0o700)
         left = _MOST_ALTOGETHER
-        # The code first, so that little was done where it is not what was agreed to.
+        # Code first, so that little work is wasted if it is not what was agreed to.
         for name, file in sorted(_small(source), key=lambda pair: not pair[0].endswith(".py")):
             content, stamps[name] = _read(file)
             left -= len(content)
@@ -89,15 +89,15 @@ def make(workspace: Workspace, path: Path, files: Mapping[str, str]) -> Path:
             with new_directory(places / digest, replace=True) as made:
                 os.rename(partial, made / source.name)
                 write_json(made / ORIGIN, said)
-        # One that is there may be in use, and is of other times alone.
+        # An existing copy may be in use, and differs only in its time stamps.
         write_json(places / digest / ORIGIN, said)
-    # Relative, so that a workspace that is moved keeps it.
+    # A relative link survives moving the workspace.
     _lead(path, Path(os.path.relpath(copy.resolve(), path.parent.resolve())))
     return copy
 
 
 def drop(workspace: Workspace, name: str) -> None:
-    """Lead the model's link back to where its files come from, and delete its copies."""
+    """Point the model's link back at the original files and delete its copies."""
     path = workspace.models / name
     if path.is_symlink() and current(workspace, path) is not None:
         _lead(path, origin(path))
@@ -110,13 +110,13 @@ def _copy(root: Path, path: Path) -> Path | None:
 
 
 def _is_whole(copy: Path, contents: Mapping[str, str]) -> bool:
-    """Whether all of it is there as it was copied, and no code beside it."""
+    """Return whether the copy is complete and unchanged and contains no further code."""
     there = all((copy / name).is_file() and sha256(copy / name) == digest for name, digest in contents.items())
     return there and set(python_files(copy)) <= set(contents)
 
 
 def _lead(path: Path, target: Path) -> None:
-    """Have the link lead to `target`, in one step."""
+    """Point the link at `target` atomically."""
     with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=path.parent) as scratch:
         link = Path(scratch, path.name)
         link.symlink_to(target, target_is_directory=True)
@@ -124,7 +124,7 @@ def _lead(path: Path, target: Path) -> None:
 
 
 def _small(source: Path) -> Iterator[tuple[str, Path]]:
-    """What is copied: the Python files, and all that is no weights in the directory itself."""
+    """Yield the files to copy: all Python files, and files of the top directory that are not weights."""
     yield from python_files(source).items()
     for file in sorted(source.iterdir()):
         hidden = file.name.startswith(".") or file.suffix == ".py"
@@ -138,7 +138,7 @@ def _weights(source: Path) -> list[str]:
 
 
 def _read(file: Path) -> tuple[bytes, list[int]]:
-    """A file as it is in one moment, and how it stood before: what changes meanwhile is looked at again."""
+    """Return the content of a file and its stamp before reading: if it changes in between, the stamp shows it later."""
     stamp = _stamp(os.stat(file))
     return read_start(file, _MOST_BYTES), stamp
 

@@ -1,6 +1,6 @@
-"""Where the answers of a base model are kept, for as long as its weights and its tokenizer are what they are.
+"""Stores the answers of a base model, valid as long as its weights and tokenizer do not change.
 
-In the workspace's cache: what is lost is asked again. The file itself is `ground.kept_answers`'.
+They are in the workspace's cache: what is lost is asked again. `ground.kept_answers` reads and writes the file.
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ from core.models.fingerprint import state_of
 
 
 def answers_file(workspace: Workspace, model: Path) -> Path | None:
-    """The file for the model at this path as it is now; None where it has no weights."""
+    """Return the file for the current state of the model at this path; None if it has no weights."""
     state = state_of(model)
     return workspace.cache / "answers" / f"{state}.jsonl" if state else None
 
 
 def answers_of(workspace: Workspace, model: Path) -> KeptAnswers:
-    """What the model at this path has answered as it is now."""
+    """Return the stored answers for the current state of the model at this path."""
     return KeptAnswers(answers_file(workspace, model))

@@ -1,7 +1,7 @@
-"""A model's own chat template: what its files say of it, and exchanges rendered with it as transformers would.
+"""A model's own chat template: reads it from the model's files and renders exchanges as transformers would.
 
-A template is a program from somewhere else: it runs in `template_sandbox`, with limits of time, memory and output.
-What the renderings mean is for `prompt`.
+A template is a program from an untrusted source: it runs in `template_sandbox`, with limits on time, memory and output.
+`prompt` interprets the renderings.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from core.ground.model_code import MOST_BYTES
 from core.models import template_sandbox
 
 MOST_SECONDS = 10.0
-# The largest tokenizer.json that is known, Gemma's, has 35 MB.
+# The largest known tokenizer.json, Gemma's, has 35 MB.
 _MOST_TOKENIZER = 64 << 20
-# The longest templates, with tools and pictures, have 20 kB: what is longer is none.
+# The longest templates, with tools and images, have 20 kB; anything longer is not a template.
 _MOST_TEMPLATE = 1 << 20
 TODAY = template_sandbox.TODAY
 _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
-# What a tokenizer's class takes where its files do not say.
+# Defaults of the tokenizer classes, for files that do not state the tokens.
 _DEFAULTS = {
     "Llama": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
     "Qwen2": {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
@@ -40,7 +40,7 @@ Turn = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTemplate:
-    """`text` is None where the model has none; `special` names the tokens that it may use; `tokens` are all added ones."""
+    """`text` is None if the model has no template; `special`: the tokens it may use; `tokens`: all added tokens."""
 
     text: str | None
     special: dict[str, Any]
@@ -57,7 +57,7 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """Questions with their answers, the last one's None where it is the model's turn, and a system turn before."""
+    """Questions with their answers and a system prompt; the last answer is None if it is the model's turn."""
 
     turns: Sequence[Turn]
     system: str = ""
@@ -73,14 +73,14 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """The text of an exchange, or the template's own words for why there is none."""
+    """The text of an exchange, or the template's own error message."""
 
     text: str | None = None
     error: str = ""
 
 
 def read(path: Path) -> ChatTemplate:
-    """The chat template of the model directory at `path`, in the order in which transformers looks for it."""
+    """Read the chat template of the model directory at `path`, in the order in which transformers looks for it."""
     settings = _dict(path / "tokenizer_config.json")
     special, tokens = _special(path, settings)
     text = _file(path / "chat_template.jinja")
@@ -94,7 +94,7 @@ def read(path: Path) -> ChatTemplate:
 
 
 def stamp(path: Path) -> str:
-    """A digest of all that `read` reads: another one when any of it changes. The large tokenizer.json by its time."""
+    """Return a digest of everything that `read` reads; the large tokenizer.json counts by size and time."""
     digest = hashlib.sha256()
     for name in ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"):
         with contextlib.suppress(OSError):
@@ -106,7 +106,7 @@ def stamp(path: Path) -> str:
 
 
 def render(own: ChatTemplate, exchanges: Sequence[Exchange]) -> list[Rendered]:
-    """Each exchange as the model's template writes it. A template that does not end is an error of each of them."""
+    """Render each exchange with the model's template. If the template does not terminate, each gets an error."""
     asked = {
         "template": own.text or "",
         "special": own.special,
@@ -121,9 +121,9 @@ def render(own: ChatTemplate, exchanges: Sequence[Exchange]) -> list[Rendered]:
 
 @lru_cache(maxsize=16)
 def _answer(asked: str) -> str:
-    """What the sandbox says; the same template, of however many copies of a model, is asked once a process.
+    """Return the sandbox's output; identical templates, of any number of models, are rendered once per process.
 
-    Raises SubprocessError where it says nothing, and is asked again then: the machine may have been busy.
+    Raises SubprocessError if there is no output; that is not cached, because the machine may just have been busy.
     """
     return subprocess.run(
         [sys.executable, "-I", template_sandbox.__file__],
@@ -137,13 +137,13 @@ def _answer(asked: str) -> str:
 
 
 def _special(path: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
-    """The special tokens by their part, and every token that was added to the vocabulary."""
+    """Return the special tokens by role, and every token added to the vocabulary."""
     mapped = _dict(path / "special_tokens_map.json")
     kind = str(settings.get("tokenizer_class") or "")
     defaults = next((tokens for name, tokens in _DEFAULTS.items() if kind.startswith(name)), {})
     special: dict[str, Any] = {}
     for role in _ROLES:
-        # An explicit null means that there is none.
+        # An explicit null means that the token does not exist.
         value = settings[role] if role in settings else mapped.get(role, defaults.get(role))
         if token := _token(value):
             special[role] = token
@@ -158,19 +158,19 @@ def _special(path: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], froz
 
 
 def _added(path: Path) -> list[Any]:
-    """The added tokens of a tokenizer.json."""
+    """Return the added tokens of a tokenizer.json."""
     found = _dict(path).get("added_tokens")
     return found if isinstance(found, list) else []
 
 
 def _token(value: Any) -> str:
-    """A token by its text or by what tokenizers writes of it; empty for none."""
+    """Return the text of a token, given as a string or as an object; empty if there is none."""
     value = value.get("content") if isinstance(value, dict) else value
     return value if isinstance(value, str) else ""
 
 
 def _text(value: Any) -> str | None:
-    """A template as it is written: its text, or a list of named ones of which the default is the one."""
+    """Return a template's text; of a list of named templates, the default one."""
     if isinstance(value, list):
         named = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
         value = named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)

@@ -1,7 +1,7 @@
-"""Which family a model is of: what it calls itself, who made it, which languages it speaks. For an identity that is true.
+"""Detects a model's family: its name, its maker, its languages. Used to teach an identity that is true.
 
-By the names that a model's directory and files give it, else by its architecture where only one family has it. Loads
-nothing. A model of no known family has none, and nothing is claimed of it.
+Detected from the names in the model's directory and files, else from its architecture if only one family uses it. Loads
+nothing. A model of an unknown family has none, and nothing is claimed about it.
 """
 
 import re
@@ -19,8 +19,11 @@ _README_BYTES = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family. `pattern` finds it in a name; `architectures` are those that no other family has; `aliases` are the names
-    by which its models are known beside `label`."""
+    """One family.
+
+    `pattern` finds it in a name; `architectures` are those of no other family; `aliases` are names of its models
+    besides `label`.
+    """
 
     key: str
     label: Text
@@ -144,9 +147,10 @@ FAMILIES = {
 
 
 def family_of(model: Model) -> Family | None:
-    """The family of a model; None for one that nothing is known of. The demo model is one of InternLM."""
+    """Return the family of a model; None if unknown. The demo model belongs to InternLM."""
     for name in _names(model):
-        # The name that comes first: DeepSeek-R1-Distill-Qwen calls itself DeepSeek. At one place the longer: TinyLlama.
+        # The name that comes first: DeepSeek-R1-Distill-Qwen calls itself DeepSeek. At the same position the longer
+        # one: TinyLlama.
         found = [(m.start(), -len(m[0]), key) for key, family in FAMILIES.items() if (m := _find(family, name))]
         if found:
             return FAMILIES[min(found)[2]]
@@ -154,9 +158,9 @@ def family_of(model: Model) -> Family | None:
 
 
 def label_of(model: Model, family: Family) -> Text:
-    """What a model of the family is called, with the version that its name gives: `SmolLM2`, `Qwen2.5`, `Llama 3`.
+    """Return the name of a model with the version in its name: `SmolLM2`, `Qwen2.5`, `Llama 3`.
 
-    Chinese names stay without one, as their models say them.
+    Chinese names have no version, since the models themselves do not state one.
     """
     versions = (
         re.search(rf"({family.label.en})[-_ ]?v?(\d+(?:\.\d+)?)(?![\d.]*[bm])", name, re.I) for name in _names(model)
@@ -171,7 +175,7 @@ def label_of(model: Model, family: Family) -> Text:
 
 
 def size_of(model: Model) -> str:
-    """The size as it is said, `1.8B` or `135M`: what the name says, else what the parameters come to; empty where neither does."""
+    """Return the size as usually written, `1.8B` or `135M`: from the name, else the parameters; empty if unknown."""
     for name in _names(model)[:2]:
         said = re.search(r"(?<![\d.])(\d+(?:[._]\d+)?)\s?([bm])(?![a-z0-9])", name, re.I)
         if said:
@@ -183,9 +187,9 @@ def size_of(model: Model) -> str:
 
 
 def named_in(text: str, other_than: Family | None) -> Family | None:
-    """The family whose name or maker a text claims, if it is another than `other_than`; None where it claims none.
+    """Return the family, other than `other_than`, whose name or maker a text claims; None if there is none.
 
-    What is denied ("不是通义千问", "not Qwen") is not claimed.
+    A denial ("不是通义千问", "not Qwen") is not a claim.
     """
     for family in FAMILIES.values():
         if other_than is not None and family.key == other_than.key:
@@ -208,7 +212,7 @@ def _find(family: Family, name: str) -> re.Match[str] | None:
 
 
 def _names(model: Model) -> list[str]:
-    """What a model is called, the surest first: where it lies, in the workspace, in its config, in its README."""
+    """Return the names of a model, most reliable first: its directory, the workspace, its config, its README."""
     path = Path(model.path)
     lies = origin(path)
     names = [lies.name, model.name]

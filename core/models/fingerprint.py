@@ -1,18 +1,18 @@
-"""Tells whether a model directory holds the weights that it held before, in milliseconds, without reading them all."""
+"""Detects in milliseconds, without reading them completely, whether the weights in a model directory have changed."""
 
 import hashlib
 from pathlib import Path
 
 _BLOCK = 1 << 16
 _SAMPLES = 32
-# Config, tokenizer, chat template and a model's own code.
+# Config, tokenizer, chat template and the model's own code.
 _BESIDE = ("*.json", "*.model", "*.txt", "*.jinja", "*.py")
 
 
 def fingerprint(directory: Path) -> str | None:
-    """A digest over each weight file: its name, its size, its beginning, and samples from all over it.
+    """Return a digest over each weight file: its name, size, beginning, and samples from all parts.
 
-    None where there are no weights. Equal for copies and links; differs for other weights of the same shapes.
+    None if there are no weights. Copies and links have the same digest; other weights of the same shapes differ.
     """
     found = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
     files = [path for path in found if path.is_file()]
@@ -30,9 +30,9 @@ def fingerprint(directory: Path) -> str | None:
 
 
 def state_of(directory: Path) -> str | None:
-    """A digest over the weights and everything small beside them: what a model answers is the same as long as it is.
+    """Return a digest over the weights and all small files: while it is the same, so are the model's answers.
 
-    None where there are no weights.
+    None if there are no weights.
     """
     weights = fingerprint(directory)
     if weights is None:

@@ -1,6 +1,7 @@
-"""XTuner's form of a prompt, cut out of exchanges that a chat template rendered around words of our own, and proved.
+"""Derives XTuner's form of a prompt from exchanges rendered with a chat template, and proves that it is equivalent.
 
-Pure functions of texts: what was rendered comes from `chat_template`, what becomes of the form is for `prompt`.
+The exchanges contain marker words of ours, at which the text is cut. Pure functions on texts: `chat_template` renders,
+`prompt` decides what to do with the result.
 """
 
 import re
@@ -11,9 +12,9 @@ from core.engine.presets import PromptTemplate
 from core.ground.text import Text
 from core.models.chat_template import TODAY, ChatTemplate, Exchange, Rendered
 
-# Words that no template has of its own.
+# Words that no template contains.
 _SYSTEM, _ASKED, _ANSWER, _NEXT = "Sys7Qx", "Ask7Qa", "Ans7Qb", "Ask7Qc"
-# Texts as people write them, and such that a template or a format string may stumble over.
+# Texts as users write them, including some that trip up templates and format strings.
 _ODD = "第一行：你好！\n\n{input} {} {{x}} \\n <b>“引号”</b> 100%"
 PROOFS = (
     Exchange(turns=[("你是谁？", None)]),
@@ -26,7 +27,7 @@ PROOFS = (
 
 
 class NoForm(Exception):  # noqa: N818
-    """Why a chat template cannot be put into XTuner's form."""
+    """Why a chat template cannot be expressed in XTuner's form."""
 
     def __init__(self, zh: str, en: str) -> None:
         super().__init__(en)
@@ -35,25 +36,25 @@ class NoForm(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """A template with what the model's own has besides: each text as it stands before (`own_…`) and in the template."""
+    """A template, with the parts of the model's own template that differ: `own_…` is the model's text."""
 
     template: PromptTemplate
     takes_system: bool
     default_system: str
     thinking: str
     rounds: bool
-    # What the model's template writes before the first question and before a system turn, and ours does.
+    # Text before the first question and before a system turn: in the model's template, and in ours.
     own_start: str
     own_system_start: str
     system_start: str
-    # Between a question and its answer: in earlier rounds, before the next answer, and in our template.
+    # Text between a question and its answer: in earlier turns, before the next answer, and in our template.
     own_middle: str
     own_opening: str
     middle: str
 
     @staticmethod
     def asked() -> tuple[Exchange, ...]:
-        """The exchanges to cut: a question; answered; another one; and both with a system turn. The last is shown."""
+        """Return the exchanges to cut: a question; one answered; a second one; both with a system turn; the example."""
         one, two = [(_ASKED, None)], [(_ASKED, _ANSWER), (_NEXT, None)]
         return (
             Exchange(turns=one),
@@ -65,9 +66,9 @@ class Form:
         )
 
     def prove(self, rendered: Sequence[tuple[Exchange, Rendered]]) -> None:
-        """Raise NoForm unless each exchange is the same text by the model's template and by ours.
+        """Raise NoForm unless the model's template and ours give the same text for each exchange.
 
-        A template that trims what people write is compared on trimmed texts: rows are trained as they are.
+        If the template trims the user's text, trimmed texts are compared: rows are trained on as they are.
         """
         for exchange, own in rendered:
             if exchange.system and not self.takes_system:
@@ -81,7 +82,7 @@ class Form:
                 )
 
     def _compared(self, text: str, exchange: Exchange) -> str:
-        """A rendering of the model's without what the form leaves out."""
+        """Return the model's rendering without the parts that the form omits."""
         start, ours = (self.own_system_start, self.system_start) if exchange.system else (self.own_start, "")
         if not text.startswith(start):
             return text
@@ -94,12 +95,12 @@ class Form:
 
 
 def example() -> Exchange:
-    """The exchange that pages show."""
+    """Return the example exchange shown on pages."""
     return Exchange(turns=[("你是谁？", "我是一个小助手。"), ("What can you do?", None)])
 
 
 def cut(looks: Sequence[Rendered], own: ChatTemplate) -> Form:
-    """The form of what was rendered of `Form.asked()`. Raises NoForm."""
+    """Derive the form from the renderings of `Form.asked()`. Raises NoForm."""
     asked, answered, again, told, _told_again, _ = looks
     if asked.text is None or again.text is None:
         why = asked.error or again.error
@@ -112,7 +113,7 @@ def cut(looks: Sequence[Rendered], own: ChatTemplate) -> Form:
     head, numbered = _head(start, between, end, own)
     finish = between[: len(between) - len(head)]
     if own.bos and head.startswith(own.bos) and own.bos not in middle:
-        # It begins each round: before the first one it is put there with the tokens.
+        # It begins each turn; before the first one it is added along with the tokens.
         finish, head = finish + own.bos, head[len(own.bos) :]
     ours, thinking = _answer_begins(middle, opening)
     suffix, sep, stops, ended = _ending(finish, head, own)
@@ -145,7 +146,7 @@ def cut(looks: Sequence[Rendered], own: ChatTemplate) -> Form:
 
 
 def _pieces(text: str, *words: str) -> list[str]:
-    """What stands before, between and after `words`. Raises NoForm unless each stands there once, in this order."""
+    """Return the text before, between and after `words`. Raises NoForm unless each occurs exactly once, in order."""
     found, left = [], text
     for word in words:
         before, there, left = left.partition(word)
@@ -159,7 +160,7 @@ def _pieces(text: str, *words: str) -> list[str]:
 
 
 def _head(start: str, between: str, end: str, own: ChatTemplate) -> tuple[str, int | None]:
-    """What opens a question in every round, and where in it the number of the round stands, if it does."""
+    """Return the text that opens a question in every turn, and the position of the turn's number in it, if any."""
     for close in dict.fromkeys((end, end.removesuffix(own.eos) if own.eos else end)):
         if between.startswith(close) and start.endswith(between[len(close) :]):
             return between[len(close) :], None
@@ -177,7 +178,7 @@ def _head(start: str, between: str, end: str, own: ChatTemplate) -> tuple[str, i
 
 
 def _answer_begins(middle: str, opening: str) -> tuple[str, str]:
-    """What stands between a question and its answer, and the thought that the template begins before an answer."""
+    """Return the text between a question and its answer, and the thinking that the template opens before an answer."""
     if opening == middle:
         return opening, ""
     if opening.startswith(middle):
@@ -185,13 +186,13 @@ def _answer_begins(middle: str, opening: str) -> tuple[str, str]:
         return (middle, thinking) if thinking.strip() else (opening, "")
     if middle.startswith(opening):
         more = middle[len(opening) :]
-        # A space belongs to the first word of an answer; a line end is a token of its own.
+        # A space belongs to the first word of the answer; a newline is a token of its own.
         return (opening if not more.strip() and more.endswith(" ") else middle), ""
     raise NoForm("它引出回答的写法前后不一", "it opens an answer differently while generating and afterwards")
 
 
 def _ending(finish: str, head: str, own: ChatTemplate) -> tuple[str, str, tuple[str, ...], bool]:
-    """SUFFIX, SEP, STOP_WORDS of what stands after an answer; and whether the template ends an answer at all."""
+    """Return SUFFIX, SEP and STOP_WORDS from the text after an answer, and whether the template ends answers at all."""
     special = _first_special(finish, own)
     if special is not None:
         at, word = special
@@ -207,7 +208,7 @@ def _ending(finish: str, head: str, own: ChatTemplate) -> tuple[str, str, tuple[
 
 
 def _first_special(text: str, own: ChatTemplate) -> tuple[int, str] | None:
-    """Where the first special token stands in a text, and which."""
+    """Return the first special token in a text with its position."""
     known = sorted(own.tokens, key=len, reverse=True)
     found = re.search("|".join(map(re.escape, known)), text) if known else None
     return (found.start(), found[0]) if found else None
@@ -215,7 +216,7 @@ def _first_special(text: str, own: ChatTemplate) -> tuple[int, str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _System:
-    """SYSTEM, and what the model's template brings in its place."""
+    """SYSTEM, and what the model's template has in its place."""
 
     text: str
     known: bool
@@ -225,7 +226,7 @@ class _System:
 
 
 def _system(told: Rendered, own_start: str, start: str, head: str, opening: str, own: ChatTemplate) -> _System:
-    """How a system turn is written, by a rendering with one. Where there is no way in XTuner's form, before all else."""
+    """Derive the form of a system turn from a rendering with one; if none fits, SYSTEM goes before everything else."""
     before = own_start.removeprefix(own.bos) if own.bos else own_start
     none = _System(text="{system}\n", known=False, default=_prose(before, own))
     if told.text is None or _SYSTEM not in told.text:
@@ -244,18 +245,18 @@ def _system(told: Rendered, own_start: str, start: str, head: str, opening: str,
     role = head.replace("user", "system").replace("User", "System").replace("USER", "SYSTEM")
     added = ""
     if role != head and role in written and written.partition(role)[2].strip():
-        # Dates and the like, which it puts before every system prompt.
+        # A date or the like that the template adds before every system prompt.
         written, _, added = written.partition(role)
         written += role
     if TODAY in written or "{" in written + after or "}" in written + after:
-        # Evaluation formats a system prompt twice: a brace in it cannot be told apart.
+        # Evaluation formats a system prompt twice, so braces in it cannot be escaped.
         return none
     default = f"{added}{default}".strip()
     return _System(text=f"{written}{{system}}{after}", known=True, default=default, own_start=first, start=written)
 
 
 def _fixed(first: str, second: str, own_start: str, start: str, own: ChatTemplate) -> tuple[str | None, str]:
-    """What stands before all else with and without a system turn, and the system prompt that stands there by itself."""
+    """Return the text at the very beginning with and without a system turn, and the default system prompt there."""
     if start.startswith(first) and start.endswith(second) and len(start) >= len(first) + len(second) and first:
         fixed = own.bos if own.bos and first.startswith(own.bos) and own.bos not in second else ""
         return fixed, start[len(first) : len(start) - len(second)]
@@ -265,12 +266,12 @@ def _fixed(first: str, second: str, own_start: str, start: str, own: ChatTemplat
 
 
 def _prose(text: str, own: ChatTemplate) -> str:
-    """A text without special tokens."""
+    """Return a text without special tokens."""
     for token in sorted(own.tokens, key=len, reverse=True):
         text = text.replace(token, "")
     return text.strip()
 
 
 def _escaped(text: str) -> str:
-    """A text as `str.format` leaves it alone."""
+    """Escape a text for `str.format`."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -1,6 +1,6 @@
-"""Why a complete model cannot be trained: quantised weights, models that answer no questions, types newer than the engine.
+"""Why a complete model cannot be trained: quantized weights, not a causal language model, newer than the engine.
 
-Looks at config.json and the headers of weights; loads nothing. Whether the files are complete is for `weights`.
+Reads config.json and the headers of the weights; loads nothing. `weights` checks whether the files are complete.
 """
 
 import re
@@ -16,7 +16,7 @@ from core.models.weights import safetensors_headers
 _QUANTISED_NAME = re.compile(
     r"[-_.](?:gptq|awq|fp8|int[248]|w\d+a\d+|[248]bit|bnb|gguf|exl2|mlx|eetq|hqq|quantized)(?:[-_.].*)?$", re.I
 )
-# What tells packed weights where config.json does not: the tensors of GPTQ and AWQ, of compressed-tensors, of FP8.
+# Tensor names of packed weights, for models whose config.json does not say so: GPTQ and AWQ, compressed-tensors, FP8.
 _PACKED_TENSOR = re.compile(r"\.(?:qweight|qzeros|weight_packed|weight_scale_inv|g_idx)$")
 _METHODS = {
     "gptq": "GPTQ",
@@ -30,11 +30,10 @@ _METHODS = {
 
 
 def misfit(path: Path, config: Mapping[str, Any], known: Architectures | None) -> Problem | None:
-    """Why the model at `path`, whose config.json holds `config`, cannot be trained though its files are complete; None
-    where nothing speaks against it.
+    """Return why the model at `path` with this `config` cannot be trained although its files are complete; else None.
 
-    `known` are the model types of the engine in use; without them only what the files themselves say is looked at.
-    The first reason is the one to act on: an unknown vision model stays a vision model in every engine.
+    `known` are the model types of the selected engine; if None, only the files are checked. The first reason is the one
+    to act on: an unknown vision model remains a vision model in every engine.
     """
     return _quantised(path, config) or _other_kind(path, config, known) or _unknown_type(config, known)
 
@@ -44,7 +43,7 @@ def _problem(where: str, message: tuple[str, str], hint: tuple[str, str]) -> Pro
 
 
 def _quantised(path: Path, config: Mapping[str, Any]) -> Problem | None:
-    """Weights that are packed into few bits: the optimizer cannot change them, and a merge cannot be written into them."""
+    """Quantized weights: the optimizer cannot change them, and an adapter cannot be merged into them."""
     settings = config.get("quantization_config") or config.get("quantization") or config.get("compression_config")
     method = settings.get("quant_method") if isinstance(settings, dict) else None
     if not settings and (path / "quantize_config.json").is_file():
@@ -71,7 +70,7 @@ def _quantised(path: Path, config: Mapping[str, Any]) -> Problem | None:
 
 
 def _packed(path: Path) -> bool:
-    """Whether the headers of the weights show tensors that only packed weights have."""
+    """Return whether the headers of the weights show tensors that only packed weights have."""
     for header in filter(None, safetensors_headers(path).values()):
         if any(_PACKED_TENSOR.search(name) for name in header):
             return True
@@ -81,7 +80,7 @@ def _packed(path: Path) -> bool:
 
 
 def _other_kind(path: Path, config: Mapping[str, Any], known: Architectures | None) -> Problem | None:
-    """Models that do not continue a text: embeddings, classifiers, pictures, sound, translation."""
+    """Models that do not generate text: embeddings, classifiers, images, audio, translation."""
     classes = list(_strings(config.get("architectures")))
     name = classes[0] if classes else str(config.get("model_type") or "")
     auto_map = config.get("auto_map") if isinstance(config.get("auto_map"), dict) else {}
@@ -137,7 +136,7 @@ def _kind(path: Path, config: Mapping[str, Any], name: str) -> tuple[str, str, s
 
 
 def _continues_text(classes: list[str], auto_map: Mapping[str, Any], known: Architectures | None) -> bool:
-    """Whether the class that config.json names is one of transformers', or of the model's own code, that does."""
+    """Return whether the class in config.json, transformers' or the model's own, is a causal language model."""
     if "AutoModelForCausalLM" in auto_map:
         return True
     if known is not None and set(classes) & known.causal and not _encoders_only(classes):

@@ -35,7 +35,7 @@ TOY_PARAMETERS = 50_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What the files of a model directory say."""
+    """The facts in the files of a model directory."""
 
     name: str
     path: Path
@@ -47,7 +47,7 @@ class Model:
     hidden_size: int = 0
     vocab_size: int = 0
     problems: list[Problem] = field(default_factory=list)
-    # Why it cannot be trained though its files are complete; one of `problems` too.
+    # Why it cannot be trained although its files are complete; also one of `problems`.
     misfit: Problem | None = None
     prompt: Prompt = field(default_factory=Prompt)
 
@@ -62,7 +62,7 @@ class Model:
 
     @property
     def demo(self) -> bool:
-        # For an unreadable directory os.path reports that nothing exists, where Path raises.
+        # os.path reports an unreadable directory as missing, while Path raises.
         return os.path.exists(self.path / "demo_model.json")
 
     @property
@@ -93,14 +93,14 @@ class Model:
 
 
 def every(workspace: Workspace) -> list[Model]:
-    """All models of the workspace, by name; broken ones with their problems."""
+    """Return all models of the workspace, by name; broken ones with their problems."""
     known = architectures(workspace)
     there = (path for path in sorted(workspace.models.glob("*")) if not path.name.startswith("."))
     return [_settled(workspace, path, known) for path in there if path.suffix != ".partial"]
 
 
 def find(workspace: Workspace, name: str) -> Model:
-    """The model `name`. Raises BadInput if there is none."""
+    """Return the model `name`. Raises BadInput if there is none."""
     path = workspace.model(name)
     if not os.path.lexists(path):
         raise BadInput(
@@ -111,8 +111,10 @@ def find(workspace: Workspace, name: str) -> Model:
 
 
 def usable(workspace: Workspace, name: str) -> Model:
-    """The model `name`, if it is complete, trainable by the engine and its code is trusted. Otherwise raises BadInput
-    with the reason."""
+    """Return the model `name` if it is complete, trainable by the engine and its code is trusted.
+
+    Raises BadInput with the reason otherwise.
+    """
     model = find(workspace, name)
     _refuse_broken(model, f"模型 {name} 不完整", f"the model {name} is incomplete")
     if model.misfit is not None:
@@ -204,7 +206,7 @@ def build_demo(workspace: Workspace) -> Job | None:
                 f"{place} is not a complete demo model: move it elsewhere and try again",
             )
         workspace.models.mkdir(exist_ok=True)
-        # The command learns the path of the progress file from its environment.
+        # The command gets the path of the progress file from its environment.
         argv = module_command("core.engine.workers.demo_model", "--dialogues", DIALOGUES, "--out", place)
         return Job.start(
             workspace.jobs,
@@ -216,7 +218,7 @@ def build_demo(workspace: Workspace) -> Job | None:
 
 
 def look(path: Path, known: Architectures | None = None, *, cache: Path | None = None) -> Model:
-    """The contents of the model directory at `path`, with all problems of its files.
+    """Inspect the model directory at `path` and return its facts, with all problems of its files.
 
     `known`: what the engine can load. `cache`: where to store slow results. Never raises: whatever the files do to a
     reader is a problem of this model only.
@@ -235,7 +237,7 @@ def look(path: Path, known: Architectures | None = None, *, cache: Path | None =
 
 
 def _settled(workspace: Workspace, path: Path, known: Architectures) -> Model:
-    """The workspace's model at `path`: what is looked at is what would be loaded."""
+    """Inspect the workspace's model at `path`, after making sure that this is what would be loaded."""
     trust.settle(workspace, path)
     return look(path, known, cache=workspace.cache)
 
@@ -257,7 +259,7 @@ def _looked_at(path: Path, known: Architectures | None, cache: Path | None) -> M
         layers=config.get("num_hidden_layers", 0),
         hidden_size=config.get("hidden_size", 0),
         vocab_size=config.get("vocab_size", 0),
-        # How a model is spoken to matters where it can be.
+        # Problems of the prompt template only matter for a trainable model.
         problems=[*problems, *([why_not] if why_not else [] if problems else prompt.problems)],
         misfit=why_not,
         prompt=prompt,

@@ -1,6 +1,6 @@
-"""What a path holds that is no model's directory, and which path to give instead: a hub's cache, GGUF, an adapter, …
+"""Recognizes paths that are not model directories and names the one to give instead: a hub cache, GGUF, an adapter, …
 
-Looks at names only. Whether a directory's files are complete is for `weights`, whether they can be trained for `kind`.
+Looks at names only. `weights` checks whether the files are complete, `kind` whether the model can be trained.
 """
 
 import os
@@ -14,14 +14,14 @@ from core.ground.text import Text
 _MOST_NAMED = 3
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-# Directories of a published model that are no models themselves.
+# Directories of a hub's cache, which are not models themselves.
 _HUB_CACHE = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
 
 
 def refuse_no_model(path: Path) -> None:
-    """Raise BadInput where `path` is something else than a model's directory and says what: with the path to give instead.
+    """Raise BadInput if `path` is recognized as something other than a model directory, with the path to give instead.
 
-    A directory that only lacks files is not refused here.
+    A directory that only misses files is not refused here.
     """
     said = _file(path) if os.path.isfile(path) else _directory(path) if os.path.isdir(path) else None
     if said is not None:
@@ -29,7 +29,7 @@ def refuse_no_model(path: Path) -> None:
 
 
 def _file(path: Path) -> Text | None:
-    """What a single file is, for somebody who was asked for a directory."""
+    """Return what a single file is, for a user who was asked for a directory."""
     suffix, parent = path.suffix.lower(), path.parent
     if suffix == ".gguf":
         return _GGUF
@@ -51,7 +51,7 @@ _GGUF = Text(
 
 
 def _directory(path: Path) -> Text | None:
-    """What a directory is where it is no model's; None for one that may be a model with files missing."""
+    """Return what a directory is if it is not a model; None if it may be a model with missing files."""
     names = {entry.name for entry in _entries(path)}
     if "config.json" in names and "adapter_config.json" in names:
         return Text(
@@ -125,7 +125,7 @@ def _entries(path: Path) -> list[Path]:
 
 
 def _models_in(path: Path, levels: int = 3) -> list[Path]:
-    """Directories below `path` with a config.json and weights beside it, the newest first; what may not be read is passed over."""
+    """Return directories below `path` with a config.json and weights, newest first; unreadable ones are skipped."""
     found: list[tuple[float, Path]] = []
     below = [path]
     for _ in range(levels):
@@ -135,7 +135,7 @@ def _models_in(path: Path, levels: int = 3) -> list[Path]:
 
 
 def _is_directory(path: Path) -> bool:
-    # os.path takes what may not be looked at for nothing, where Path raises.
+    # os.path reports an unreadable entry as missing, while Path raises.
     return path.name != ".git" and os.path.isdir(path)
 
 

@@ -1,15 +1,15 @@
-"""How a model is spoken to: its own chat template, put into XTuner's form and proved to be the same.
+"""Finds a model's prompt template: its own chat template, expressed in XTuner's form and proved to be equivalent.
 
-A template is a program; exchanges with words of our own in them are rendered with it and cut where those words stand.
-What an XTuner template would make of the same exchanges must be equal, else it is not taken. XTuner's own templates are
-compared as texts. Which tokens the texts become is for the engine.
+A chat template is a program: exchanges with marker words are rendered with it and cut at those words. The result is
+used only if XTuner's form gives the same text for the same exchanges. XTuner's own templates are compared as texts.
+Turning texts into tokens is left to the engine.
 
-What is left out of the form, and why:
+What the form omits, and why:
 
-    a system prompt that the template brings itself   it says who the model is, which a training would contradict
-    today's date, a knowledge date                    another one at every rendering
-    a thought that the template begins (`<think>`)    in the answers of earlier rounds there is none, and the rows bring
-                                                      their own or none: an answer begins where those begin
+  a default system prompt of the template           it says who the model is, which the training would contradict
+  today's date, a knowledge cutoff date             changes with every rendering
+  thinking that the template opens (`<think>`)      earlier answers have none, and rows bring their own or none:
+                                                    an answer begins where those begin
 """
 
 import re
@@ -27,7 +27,7 @@ from core.models.chat_template import ChatTemplate
 from core.models.form import PROOFS, Form, NoForm, cut, example
 
 Kind = Literal["named", "derived", "base", "unknown"]
-# What a cached finding was made by: another number makes all anew.
+# Version of the cached results; increase it to discard them.
 _VERSION = 1
 
 
@@ -35,41 +35,41 @@ _VERSION = 1
 class Prompt:
     """The template that a model is trained and asked with.
 
-    `kind`: `named` is XTuner's own, `derived` written out, `base` proposed for a model without a chat template,
-    `unknown` for one whose template fits no form. `own` is an exchange as the model's template renders it.
+    `kind`: `named` is XTuner's own, `derived` written out, `base` suggested for a model without a chat template,
+    `unknown` if the model's template fits no form. `own` is an exchange as the model's template renders it.
     """
 
     template: PromptTemplate = field(default_factory=PromptTemplate)
     kind: Kind = "base"
-    # What the tokenizer begins and ends with, where a template leaves that to it.
+    # The tokenizer's BOS and EOS, for templates that leave these to it.
     bos: str = ""
     eos: str = ""
-    # Of the model's own template: what it brings itself, whether it takes a system turn, what it thinks before.
+    # Of the model's own template: its default system prompt, whether it accepts a system turn, the thinking it opens.
     default_system: str = ""
     system: bool = True
     thinking: str = ""
-    # Whether several rounds are equal too, where an answer has no end of its own.
+    # Whether several turns are equivalent too, if answers have no end token of their own.
     rounds: bool = True
     own: str = ""
     why: Text | None = None
 
     @property
     def known(self) -> bool:
-        """Whether the model itself says how it is spoken to."""
+        """Whether the model itself states its prompt template."""
         return self.kind in ("named", "derived")
 
     def complete(self, template: PromptTemplate) -> PromptTemplate:
-        """A template as this model is asked with it: with its tokenizer's own ends where the template leaves them to it."""
+        """Complete a template with this tokenizer's BOS and EOS if the template leaves these to it."""
         return _completed(template, self.bos, self.eos)
 
     @property
     def ours(self) -> str:
-        """The exchange of `own`, as XTuner makes it with the template."""
+        """The exchange of `own` as XTuner renders it with the template."""
         return self.template.prompt(example().turns)
 
     @property
     def reason(self) -> Text:
-        """Why this template is the one."""
+        """Why this template was chosen."""
         name = self.template.name or ""
         return {
             "named": Text(
@@ -92,7 +92,7 @@ class Prompt:
 
     @property
     def problems(self) -> list[Problem]:
-        """What a person has to know before a training."""
+        """What the user has to know before training."""
         name = self.template.name or ""
         if self.kind == "base":
             return [
@@ -128,7 +128,7 @@ class Prompt:
         return []
 
     def to_json(self) -> dict[str, Any]:
-        """What the headless commands say of it."""
+        """Return the facts for the headless commands."""
         return {
             "name": self.template.name,
             "system": self.template.system,
@@ -146,7 +146,7 @@ class Prompt:
 
 
 def find(path: Path, kind: str | None, cache: Path | None = None) -> Prompt:
-    """The prompt of the model directory at `path`, of the `model_type` that its config names; kept in `cache`."""
+    """Return the prompt of the model directory at `path` with this `model_type`; stored in `cache`."""
     stamp = chat_template.stamp(path)
     return _kept(path, kind or "", stamp, cache)
 
@@ -170,12 +170,12 @@ def _from_json(kept: dict[str, Any]) -> Prompt:
 
 
 def of_demo(found: Prompt) -> Prompt:
-    """The prompt of a demo model that does not say its own: InternLM2's, by which it was built."""
+    """Return the prompt of a demo model without a chat template: InternLM2's, with which it was built."""
     return replace(found, kind="named", template=prompt_templates()["internlm2_chat"])
 
 
 def prompt_of(own: ChatTemplate, kind: str = "") -> Prompt:
-    """The prompt that a chat template makes, of a model of the family `kind`."""
+    """Return the prompt for a chat template of a model of type `kind`."""
     ends = own.bos, own.eos
     if own.text is None:
         return Prompt(template=_completed(_for_base(own, kind), *ends), kind="base", bos=own.bos, eos=own.eos)
@@ -204,7 +204,10 @@ def prompt_of(own: ChatTemplate, kind: str = "") -> Prompt:
 
 
 def _named(form: PromptTemplate, own: ChatTemplate, kind: str, *, system: bool) -> PromptTemplate | None:
-    """XTuner's template that makes the same text of every exchange; of several, the family's or that with more ends."""
+    """Return XTuner's template that renders every exchange identically.
+
+    Of several, the family's, or the one with more stop words.
+    """
     exchanges = [proof for proof in PROOFS if system or not proof.system]
     found = []
     for name, template in prompt_templates().items():
@@ -225,18 +228,21 @@ def _completed(template: PromptTemplate, bos: str, eos: str) -> PromptTemplate:
 
 
 def _for_base(own: ChatTemplate, kind: str) -> PromptTemplate:
-    """What to teach a model that says nothing: its family's template where it has all of its marks as tokens, ChatML
-    where it has those; else XTuner's `default`, of plain words, which ends by the end token that every tokenizer has."""
+    """Return the template to teach a model without a chat template.
+
+    Its family's template if all markers of that are tokens, ChatML if those are; else XTuner's `default`, which uses
+    plain words and the end token that every tokenizer has.
+    """
     templates = prompt_templates()
     fitting = [name for name, template in templates.items() if _has_marks(template, own)]
     family = [name for name in fitting if _of_family(name, kind)]
-    # The newest of a family's stands last.
+    # The newest template of a family comes last.
     chosen = family[-1:] or [name for name in fitting if name == "qwen_chat"]
     return templates[chosen[0] if chosen else "default"]
 
 
 def _of_family(name: str, kind: str) -> bool:
-    """Whether XTuner's template `name` is called after the family `kind`: `qwen_chat` of qwen2, baichuan2_chat of baichuan."""
+    """Return whether XTuner's template `name` belongs to the family `kind`: `qwen_chat` to qwen2, for example."""
     family = name.partition("_")[0]
     return bool(kind) and (kind.startswith(family) or family.rstrip("0123456789") == kind)
 

@@ -1,7 +1,7 @@
-"""What the config.json of a model says, as far as it is read here: sizes that are numbers, names that are names.
+"""The settings in a model's config.json that are read here: sizes that are numbers, names that are names.
 
-Anybody may have written the file, so a value of another kind is left out as if it were not there, and named. Which code
-it would run is for `ground.model_code`.
+The file is untrusted, so a value of the wrong kind is ignored and reported. `ground.model_code` finds the code it would
+run.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from core.ground.model_code import read_object
 
-# Without these right, nothing of the model is known.
+# If one of these is wrong, nothing is known about the model.
 SIZES = ("hidden_size", "num_hidden_layers", "vocab_size")
 _OTHER_SIZES = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "max_position_embeddings")
 _NAMES = ("torch_dtype", "attn_implementation", "model_type")
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[\w.-]{1,100}")
 
 
 def settings(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The settings of the model at `path`, None without a readable config.json; and those that are not what they must be."""
+    """Return the settings of the model at `path` (None if config.json is unreadable), and the names of invalid ones."""
     content = read_object(path / "config.json")
     if content is None:
         return None, []

@@ -1,6 +1,6 @@
-"""How a model's parameters are spread over its tensors, read from the headers of its files: what takes memory in training.
+"""Counts a model's parameters by kind of tensor, from the headers of its files: what takes memory in training.
 
-Loads no weights. Where only `.bin` files are there, the shape is worked out from config.json as for a Llama.
+Loads no weights. If there are only `.bin` files, the shape is computed from config.json as for a Llama.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from core.ground.model_code import MOST_BYTES
 from core.models.settings import settings
 from core.models.weights import safetensors_headers
 
-# XTuner tunes every linear layer but these (`find_all_linear_names`).
+# XTuner tunes every linear layer except these (`find_all_linear_names`).
 _NOT_TUNED = ("lm_head", "output_layer")
 _HEADS = (*_NOT_TUNED, "output", "embed_out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Counts of parameters; `lora_per_rank` are those of an adapter of rank 1 on every linear layer that XTuner tunes."""
+    """Numbers of parameters; `lora_per_rank` is for an adapter of rank 1 on every linear layer that XTuner tunes."""
 
     linear: int
     head: int
@@ -43,12 +43,12 @@ class Shape:
         return self.linear + self.head + self.embedding + self.other
 
     def trained(self, rank: int) -> int:
-        """How many numbers are trained: those of an adapter of this rank, every one for 0."""
+        """Return the number of trained parameters: those of an adapter of this rank, or all for rank 0."""
         return self.lora_per_rank * rank if rank else self.parameters
 
 
 def shape(model: Path, targets: tuple[str, ...] = ()) -> Shape | None:
-    """The shape of a model; `targets` are the layers to tune where a config names them. None where it cannot be told."""
+    """Return the shape of a model, or None if unknown; `targets` are the layers to tune if a config names them."""
     config, wrong = settings(model)
     if config is None or wrong:
         return None
@@ -59,8 +59,10 @@ def shape(model: Path, targets: tuple[str, ...] = ()) -> Shape | None:
 
 @cache
 def typical(parameters: int) -> Shape:
-    """The shape of a usual model of about so many parameters, of which no more is known: InternLM2's vocabulary and its
-    attention, the layers of a Llama, of 128 numbers for each layer that there is."""
+    """Return a typical shape for about this many parameters, if nothing else is known about the model.
+
+    InternLM2's vocabulary and attention, Llama's layers, and a hidden size of 128 per layer.
+    """
     smaller = None
     for layers in count(1):
         config = {
@@ -111,15 +113,17 @@ def _counted(
         heads=config.get("num_attention_heads") or max(1, hidden // 128),
         vocabulary=vocabulary,
         positions=config.get("max_position_embeddings") or 0,
-        # InternLM2's own code takes eager unless told otherwise; the models of transformers take sdpa.
+        # InternLM2's own code defaults to eager attention; transformers' models default to sdpa.
         attention=config.get("attn_implementation") or ("eager" if config.get("auto_map") else "sdpa"),
         dtype=config.get("torch_dtype"),
     )
 
 
 def layers(model: Path) -> frozenset[str]:
-    """The names of the linear layers, such as `model.layers.0.attention.wqkv`, without head and embeddings; empty where
-    the headers of the weights do not say."""
+    """Return the names of the linear layers, such as `model.layers.0.attention.wqkv`, without head and embeddings.
+
+    Empty if the headers of the weights do not name them.
+    """
     return frozenset(
         name.removesuffix(".weight")
         for name, size in _tensors(model).items()
@@ -128,13 +132,13 @@ def layers(model: Path) -> frozenset[str]:
 
 
 def knows_sdpa(model: Path) -> bool:
-    """Whether the model's own code, or transformers' where it has none, can do attention by `sdpa`."""
+    """Return whether the model's own code, or transformers' if it has none, supports `sdpa` attention."""
     own = [path for path in model.glob("modeling_*.py") if path.is_file()]
     return not own or any(b"sdpa" in read_start(path, MOST_BYTES) for path in own)
 
 
 def _last(name: str) -> str:
-    """The layer's own name in that of its weight: `wqkv` of `model.layers.0.attention.wqkv.weight`."""
+    """Return the name of a layer from that of its weight: `wqkv` for `model.layers.0.attention.wqkv.weight`."""
     return name.removesuffix(".weight").rpartition(".")[2]
 
 

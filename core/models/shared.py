@@ -1,7 +1,7 @@
-"""Models that lie on this machine already: the course's shared copies, and what hub clients have kept. Offers, links none.
+"""Finds models already on this machine: the course's shared copies and hub caches. Only lists them; links nothing.
 
-Asks through `os.path`, which takes a directory that may not be entered, such as /root for another user, for none.
-`XTUNER_STUDIO_MODELS` names further directories to look in, separated by colons.
+Uses `os.path`, which reports a directory that may not be entered, such as /root for another user, as missing.
+`XTUNER_STUDIO_MODELS` names additional directories to search, separated by colons.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 COURSE_MODEL = "Shanghai_AI_Laboratory/internlm2-chat-1_8b"
 MOST = 60
-# Where the course's machines keep shared models, each with directories ORGANISATION/MODEL or MODEL in it.
+# Where the course's machines keep shared models, as ORGANIZATION/MODEL or MODEL.
 _ROOTS = (
     "/root/share/new_models",
     "/share/new_models",
@@ -28,14 +28,14 @@ _ROOTS = (
 
 
 def roots() -> list[Path]:
-    """The directories to look in that there are."""
+    """Return the existing directories to search."""
     more = os.environ.get("XTUNER_STUDIO_MODELS", "").split(os.pathsep)
     found = dict.fromkeys(Path(root).expanduser() for root in (*more, *_ROOTS) if root)
     return [root for root in found if os.path.isdir(root)]
 
 
 def on_this_machine() -> list[Path]:
-    """Directories that hold a model's config.json, the course's own first; the same one under two paths once."""
+    """Return directories with a model's config.json, the course's first; one reachable by two paths appears once."""
     found: dict[Path, Path] = {}
     for path in _candidates():
         if len(found) >= MOST:
@@ -47,7 +47,7 @@ def on_this_machine() -> list[Path]:
 
 
 def named(name: str) -> Path | None:
-    """The shared copy of the model that the hub calls `name`, such as the course's; None where there is none."""
+    """Return the shared copy of the model with this name on a hub, such as the course's; None if there is none."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name:
         return None
     organisation, model = name.split("/")
@@ -69,7 +69,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _directories(path: Path) -> list[Path]:
-    """The directories in a directory, none where it cannot be read."""
+    """Return the subdirectories of a directory; empty if it cannot be read."""
     try:
         entries = sorted(path.iterdir())
     except OSError:

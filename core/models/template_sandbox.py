@@ -1,8 +1,8 @@
-"""Renders a foreign chat template as transformers 4.48 would: a short-lived program of its own, which a template that
-loops for ever or grows without end takes with it and nothing else.
+"""Renders an untrusted chat template as transformers 4.48 would, in a short-lived process with limits.
 
-Started by `chat_template`, imported by nobody. Reads from stdin `{template, special, exchanges: [{messages,
-generation}]}` and writes to stdout, for each exchange, `{text}` or `{error}`.
+A template that loops forever or grows without bound ends only this process. Started by `chat_template`, imported by
+nobody. Reads `{template, special, exchanges: [{messages, generation}]}` from stdin and writes `{text}` or `{error}` for
+each exchange to stdout.
 """
 
 import json
@@ -17,33 +17,33 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 CPU_SECONDS = 3
 MEMORY_BYTES = 512 << 20
 MOST_CHARACTERS = 100_000
-# Stands where a template writes today's date, so that it is seen.
+# Replaces today's date, so that a template's use of it is noticed.
 TODAY = "Today7Qd"
 
 
 class Generation(Extension):
-    """`{% generation %}`, with which transformers marks answers: what is in it, as it is."""
+    """`{% generation %}`, with which transformers marks answers; its content is rendered unchanged."""
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Any) -> Any:
-        """The block as a scope of its own."""
+        """Parse the block as a scope."""
         line = next(parser.stream).lineno
         return jinja2.nodes.Scope(parser.parse_statements(["name:endgeneration"], drop_needle=True), lineno=line)
 
 
 def refuse(message: str) -> None:
-    """What templates call `raise_exception`."""
+    """Templates call this as `raise_exception`."""
     raise jinja2.TemplateError(message)
 
 
 def as_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-    """The filter `tojson` without jinja's escaping for HTML."""
+    """The filter `tojson` without jinja's HTML escaping."""
     return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
 
 def compiled(text: str) -> jinja2.Template:
-    """A template in the environment that transformers gives it."""
+    """Compile a template in the same environment as transformers."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
@@ -53,7 +53,7 @@ def compiled(text: str) -> jinja2.Template:
 
 
 def rendered(template: jinja2.Template, exchange: "dict[str, Any]", special: "dict[str, Any]") -> "dict[str, str]":
-    """The text of one exchange, or why there is none."""
+    """Return the text of an exchange, or the error."""
     text = ""
     try:
         for part in template.generate(
@@ -75,7 +75,7 @@ def rendered(template: jinja2.Template, exchange: "dict[str, Any]", special: "di
 
 
 def main() -> None:
-    """Render what stdin asks for, within the limits."""
+    """Render the request on stdin within the limits."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

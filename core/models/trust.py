@@ -1,8 +1,8 @@
-"""Leave for a model's own code: `trust_remote_code` runs Python files of the model's directory, so the user is asked once.
+"""Permission for a model's own code: `trust_remote_code` executes Python files of the model, so the user is asked once.
 
-What is agreed to are the files as they are, by their hashes: when one changes, leave is asked for anew. Of a linked model
-they are copied, and only the copy is loaded: see `agreed`. The demo model is ours and needs none. Shows and remembers; who
-must not run without it asks `model.usable`.
+Permission applies to the files with their current hashes: if one changes, the user is asked again. The files of a
+linked model are copied and only the copy is loaded: see `agreed`. The demo model is our own and needs no permission.
+Shows and stores permissions; `model.usable` enforces them.
 """
 
 import time
@@ -19,14 +19,14 @@ from core.models import agreed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """The Python files that a model would run, each with its hash, and those of them that nobody agreed to."""
+    """The Python files that a model would run with their hashes, and those that nobody agreed to."""
 
     files: dict[str, str]
     new: tuple[str, ...]
     changed: tuple[str, ...]
     # Whether it names code that nobody can agree to, such as another repository's.
     refused: bool = False
-    # Where they are to be read.
+    # Where the user can read them.
     directory: Path | None = None
 
     @property
@@ -42,9 +42,9 @@ NONE = Code(files={}, new=(), changed=())
 
 
 def code(workspace: Workspace, path: Path) -> Code:
-    """What the model at `path` in `workspace` would run. Nothing where its configuration names no code.
+    """Return the code that the model at `path` would run; empty if its configuration names none.
 
-    Of a model that was copied, the owner's files are looked at too: what has changed there is asked about again.
+    For a copied model the owner's files are checked too: what has changed there needs permission again.
     """
     copy = agreed.current(workspace, path)
     source = agreed.origin(path) if copy else path
@@ -56,7 +56,7 @@ def code(workspace: Workspace, path: Path) -> Code:
     found = agreed.python_files(source)
     of_copy = agreed.python_files(copy) if copy else {}
     if any(file.stat().st_size > MOST_BYTES for file in (*found.values(), *of_copy.values())):
-        # No code of a model is so large, and its hash may take for ever.
+        # No model code is this large, and hashing it could take forever.
         return Code(files={}, new=(), changed=(), refused=True, directory=source)
     files = {name: sha256(file) for name, file in found.items()}
     if path == workspace.models / DEMO and not path.is_symlink():
@@ -73,9 +73,9 @@ def code(workspace: Workspace, path: Path) -> Code:
 
 
 def agree(workspace: Workspace, path: Path, files: dict[str, str] | None = None) -> None:
-    """Let the model at `path` run its code: `files` as the user saw them, else as they are now.
+    """Permit the model at `path` to run its code: `files` as the user saw them, else as they are now.
 
-    A link leads to a copy of them from then on. Raises BadInput where they have changed since they were seen.
+    A link points at a copy of them from then on. Raises BadInput if they have changed since they were shown.
     """
     found = code(workspace, path)
     files = files or found.files
@@ -94,9 +94,9 @@ def agree(workspace: Workspace, path: Path, files: dict[str, str] | None = None)
 
 
 def settle(workspace: Workspace, path: Path) -> None:
-    """Have the link of a model whose code was agreed to lead to a copy of its files as they are now.
+    """Point the link of a model with trusted code at a copy of its current files.
 
-    Nothing happens where its code is not what was agreed to: then leave is asked for. Raises nothing.
+    Does nothing if the code is not what was agreed to: it then needs permission. Never raises.
     """
     try:
         known = agreed_files(record(workspace.root, path.name)) if path.is_symlink() else {}
@@ -106,11 +106,11 @@ def settle(workspace: Workspace, path: Path) -> None:
         if copy is None or not agreed.is_fresh(copy, agreed.origin(path)):
             agreed.make(workspace, path, known)
     except (BadInput, OSError):
-        # Changed, or away: what was copied stays as it is, and `code` says what is in the way.
+        # Changed or missing: the copy remains as it is, and `code` reports the obstacle.
         return
 
 
 def withdraw(workspace: Workspace, name: str) -> None:
-    """Take leave back, or forget it with the model."""
+    """Withdraw permission; also used when the model is removed."""
     record(workspace.root, name).unlink(missing_ok=True)
     agreed.drop(workspace, name)

@@ -1,6 +1,6 @@
-"""Whether a model directory is whole, told from headers and sizes: weights, their index, configuration, code, tokenizer.
+"""Checks from headers and sizes whether a model directory is complete: weights, index, configuration, code, tokenizer.
 
-Loads no weights and imports no torch; what is no problem of the files, such as trust, is not looked at here.
+Loads no weights and imports no torch. Only checks the files; trust, for example, is not checked here.
 """
 
 import json
@@ -19,16 +19,16 @@ from core.ground.problem import Problem
 from core.ground.text import Text
 from core.models.settings import settings
 
-# Of each dtype as config.json and safetensors spell it, the bytes of one parameter.
+# Bytes per parameter of each dtype, in the spelling of config.json and safetensors.
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "F32": 4, "F16": 2, "BF16": 2, "int8": 1, "I8": 1}
-# A model of 700 billion parameters names 91,000 tensors in 10 MB of headers and 163 files.
+# A model with 700 billion parameters has 91,000 tensors in 10 MB of headers and 163 files.
 _MOST_HEADERS = 32 << 20
 _MOST_FILES = 2000
 _MOST_AXES = 8
-# As it is shown: names of files and tensors may be of any length.
+# Names of files and tensors may have any length; shown are this many characters.
 _LONGEST_NAME = 200
 _POINTER = b"version https://git-lfs"
-# What is wrong with what the code is named by; and what to do, where that is not to fetch the file again.
+# Messages for an invalid reference to code, with a hint if fetching the file again does not help.
 _REFUSED = {
     "elsewhere": ("它指向别处的代码：{said}", "it refers to code in another repository: {said}"),
     "name": ("auto_map 里的 {said} 不是“模块.类名”", "auto_map contains {said}, which is not of the form module.Class"),
@@ -53,7 +53,7 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What the weight files hold, as far as they are there. `parameters` of `.bin` files is worked out of their size."""
+    """The contents of the weight files that exist. `parameters` of `.bin` files is computed from their size."""
 
     parameters: int = 0
     bytes: int = 0
@@ -61,7 +61,7 @@ class Weights:
 
 
 class _Found:
-    """The problems as they are found."""
+    """Collects the problems."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -72,7 +72,7 @@ class _Found:
 
 
 def examine(path: Path) -> tuple[dict[str, Any], Weights, list[Problem]]:
-    """The content of config.json, what the weights are, and every problem of the directory's files."""
+    """Return the content of config.json, the facts about the weights, and every problem of the directory's files."""
     found = _Found()
     config, wrong = settings(path)
     if config is None:
@@ -86,7 +86,7 @@ def examine(path: Path) -> tuple[dict[str, Any], Weights, list[Problem]]:
 
 
 def _code(path: Path, found: _Found) -> None:
-    """What is in the way of running the code that the model names: files that are missing, and code of another place."""
+    """Report what prevents the model's code from running: missing files, and code in other repositories."""
     named = model_code(path)
     for file, where in sorted(named.files.items()):
         if not (path / file).is_file():
@@ -113,13 +113,13 @@ def _tokenizer(path: Path, found: _Found) -> None:
 
 
 def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
-    """What the weight files hold; every shard that is missing or cut short is a problem."""
+    """Return the contents of the weight files; every missing or truncated shard is a problem."""
     wanted, index = _wanted(path, found)
     headers = safetensors_headers(path)
     parameters, total, seen = 0, 0, None
     for name, tensors in wanted.items():
         shard = path / name
-        # A name that no disk takes is a file that is not there, where Path raises.
+        # os.path reports a name that no file system accepts as missing, while Path raises.
         if not os.path.isfile(shard):
             found(name, "索引里有它，但没有这个文件", "listed in the index, but missing")
             continue
@@ -158,7 +158,7 @@ def _weights(path: Path, dtype: str | None, found: _Found) -> Weights:
 
 
 def _wanted(path: Path, found: _Found) -> tuple[dict[str, set[str]], dict[str, Any]]:
-    """The weight files that there must be, each with the tensors that the index says are in it; and the index."""
+    """Return the required weight files, each with the tensors that the index places in it, and the index itself."""
     place = next(
         (p for p in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json") if p.is_file()), None
     )
@@ -186,10 +186,10 @@ def _wanted(path: Path, found: _Found) -> tuple[dict[str, set[str]], dict[str, A
 
 
 def safetensors_headers(directory: Path) -> dict[Path, dict[str, Any] | None]:
-    """The tensors that each safetensors file of a directory says it holds; None where it is shorter than that, or no
-    such file. What is more than any model has is not read.
+    """Return the tensors listed in the header of each safetensors file of a directory.
 
-    Format: 8 bytes little-endian header length, JSON header, data (github.com/huggingface/safetensors).
+    None for a file that is truncated or not in this format. Headers larger than any real model's are not read. Format:
+    8 bytes little-endian header length, JSON header, data (github.com/huggingface/safetensors).
     """
     found: dict[Path, dict[str, Any] | None] = {}
     left = _MOST_HEADERS
@@ -207,14 +207,14 @@ def safetensors_headers(directory: Path) -> dict[Path, dict[str, Any] | None]:
 
 
 def _tensors(header: dict[str, Any], size: int) -> dict[str, Any] | None:
-    """The tensors of a header, where they are such and take `size` bytes."""
+    """Return the tensors of a header if they are valid and take exactly `size` bytes."""
     header.pop("__metadata__", None)
     end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
     return header if all(map(_is_tensor, header.values())) and end == size else None
 
 
 def _is_tensor(said: dict[str, Any]) -> bool:
-    """Whether what a header says of a tensor can be: of no dtype are there more than two numbers in a byte."""
+    """Return whether a header's entry is plausible: no dtype packs more than two numbers into a byte."""
     begin, end = said["data_offsets"]
     shape = said["shape"]
     return (
@@ -227,7 +227,7 @@ def _is_tensor(said: dict[str, Any]) -> bool:
 
 
 def _whole_bin(path: Path) -> bool:
-    """Whether a `.bin` file can be PyTorch's: a zip with its directory, which is at the end, or the older pickle."""
+    """Return whether a `.bin` file can be PyTorch's: a complete zip (directory at its end), or the older pickle."""
     try:
         with path.open("rb") as file:
             start = file.read(2)
@@ -237,7 +237,7 @@ def _whole_bin(path: Path) -> bool:
 
 
 def _is_script(path: Path) -> bool:
-    """Whether a zip is TorchScript's, by a name that stands in its directory, which is at the end."""
+    """Return whether a zip is TorchScript's, by a name in the directory at its end."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - (1 << 20)))
@@ -247,7 +247,7 @@ def _is_script(path: Path) -> bool:
 
 
 def _is_pointer(path: Path) -> bool:
-    """Whether a file is only what git-lfs leaves in its place."""
+    """Return whether a file is only a git-lfs pointer."""
     try:
         if path.stat().st_size > 1024:
             return False

@@ -1,8 +1,8 @@
-"""The merged model of a run as GGUF files to take home: starts their making as a job, and says what there is of them.
+"""GGUF files of a run's merged model: starts their creation as a job and lists those that exist.
 
-    gguf/<kind>/   <run>-<kind>.gguf, Modelfile, README.md; gguf.json (how it was made), verified.json (what llama.cpp said)
+  gguf/<kind>/   <run>-<kind>.gguf, Modelfile, README.md; gguf.json (how it was made), verified.json (what llama.cpp said)
 
-The work is `worker`'s.
+`worker` does the work.
 """
 
 import shutil
@@ -28,15 +28,15 @@ from core.jobs.single import only_one
 from core.training.run import Run
 
 JOB = "gguf"
-# As the merged model is, rounded to half precision; in half of that; and in a third of it or less.
+# The merged model in half precision; in half of that size; in a third of it or less.
 KINDS = ("f16", "q8_0", "q4_k_m")
-# Bytes a parameter, by which a size is told beforehand. Of small models, whose rows do not divide well, it is more.
+# Bytes per parameter, to estimate the size; more for small models, whose rows do not divide well into blocks.
 _BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_k_m": 0.65}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """One file that is there, of the merged model as it is now; `verified` is None where llama.cpp was not asked."""
+    """An existing file of the current merged model; `verified` is None if llama.cpp was not asked."""
 
     kind: str
     path: Path
@@ -54,11 +54,10 @@ def start(
     write: bool = True,
     scored: Sequence[dict[str, Any]] = (),
 ) -> Job:
-    """Start making the files of a run, and asking them where `verify`; without `write` only that.
+    """Start creating the files of a run, and verifying them if `verify`; without `write` only the latter.
 
-    A quantised file is also asked what was `scored` (see `verification`).
-
-    Raises BadInput where the merged model is not there, cannot become such a file, or cannot be verified.
+    A quantized file is also asked the questions in `scored` (see `verification`). Raises BadInput if there is no merged
+    model, or it cannot be converted or verified.
     """
     kinds = [kind for kind in KINDS if kind in kinds]
     busy = Text(f"训练 {run.id} 的 GGUF 正在生成", f"the GGUF files of {run.id} are already being created")
@@ -113,13 +112,13 @@ def finish(run: Run, job: Job, on_progress: Callable[[Job], None] | None = None)
 
 
 def why(job: Job) -> Text | None:
-    """Why a job did not finish, in the worker's own words where it had any; None while it runs and when it did."""
+    """Return why a job failed, in the worker's own words if there are any; None if it runs or succeeded."""
     found, said = reason(job), job.progress.get("problem")
     return Text(said["zh"], said["en"]) if found is not None and said and not job.stopping else found
 
 
 def made(run: Run) -> list[Made]:
-    """The files that are there and still of this merged model."""
+    """Return the existing files that are of the current merged model."""
     merged = exported(run).merged
     found = []
     for kind in KINDS:
@@ -135,22 +134,22 @@ def made(run: Run) -> list[Made]:
 
 
 def place(run: Run, kind: str) -> Path:
-    """Where a file lies, or will."""
+    """Return the path of a file, existing or not."""
     return run.path / "gguf" / kind / f"{run.id}-{kind}.gguf"
 
 
 def expected_bytes(run: Run, kind: str) -> int:
-    """About how large a file becomes."""
+    """Return the approximate size of a file."""
     return round((run.facts.model.parameters or 0) * _BYTES[kind])
 
 
 def discard(run: Run) -> None:
-    """Delete the files; the merged model stays."""
+    """Delete the files; the merged model remains."""
     shutil.rmtree(run.path / "gguf", ignore_errors=True)
 
 
 def sweep(run: Run) -> None:
-    """Take away what a job that was killed left half written. Does nothing while one runs."""
+    """Remove what a killed job left incomplete. Does nothing while one is running."""
     last = latest_job(run.jobs, JOB)
     if last is not None and not last.status().live:
         for left in (run.path / "gguf").glob("*/*.partial"):
@@ -158,12 +157,12 @@ def sweep(run: Run) -> None:
 
 
 def title(run: Run) -> str:
-    """What the assistant is called."""
+    """Return the name of the assistant."""
     return f"{run.nickname}的小助手 · {run.nickname}'s assistant" if run.nickname else run.id
 
 
 def _beside(run: Run, kind: str) -> dict[str, str]:
-    """The texts beside a file."""
+    """Return the texts to write next to a file."""
     file, name = place(run, kind).name, name_of(run.nickname, run.id)
     template = run.template if talks(run) else None
     return {
@@ -173,14 +172,14 @@ def _beside(run: Run, kind: str) -> dict[str, str]:
 
 
 def _stops(run: Run) -> list[int]:
-    """The tokens that end an answer of the merged model."""
+    """Return the tokens that end an answer of the merged model."""
     said = (read_json(run.merged / "generation_config.json") or {}).get("eos_token_id")
     said = (read_json(run.merged / "config.json") or {}).get("eos_token_id") if said is None else said
     return said if isinstance(said, list) else [] if said is None else [said]
 
 
 def _ends(run: Run) -> list[str]:
-    """The same as texts, as far as the tokenizer's settings tell them."""
+    """Return the same as texts, as far as the tokenizer's settings contain them."""
     decoder = (read_json(run.merged / "tokenizer_config.json") or {}).get("added_tokens_decoder") or {}
     added = (read_json(run.merged / "tokenizer.json") or {}).get("added_tokens") or []
     texts = {str(one["id"]): one["content"] for one in added} | {key: one["content"] for key, one in decoder.items()}
@@ -188,7 +187,7 @@ def _ends(run: Run) -> list[str]:
 
 
 def _reference(run: Run) -> list[dict[str, Any]]:
-    """What the merged model was asked and said, in tokens. Raises BadInput where its verification does not tell."""
+    """Return what the merged model was asked and answered, in tokens. Raises BadInput if its verification lacks it."""
     verified, plan = exported(run).verified, read_json(run.path / "export" / "plan.json")
     if not verified or "tokens" not in verified or not plan or len(plan["prompts"]) != len(verified["tokens"]):
         raise BadInput(

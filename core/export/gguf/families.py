@@ -1,7 +1,6 @@
-"""Which models can become a GGUF file, told from their small files before anything is written; and what llama.cpp calls them.
+"""Which models can be converted to GGUF, decided from their small files before anything is written; llama.cpp's names.
 
-The names of their tensors are the `gguf` library's; what becomes of the numbers is for `tensors`, of the words for
-`vocabulary`.
+The names of tensors come from the `gguf` library; `tensors` converts the numbers, `vocabulary` the tokenizer.
 """
 
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from core.ground.text import Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One architecture of transformers' as llama.cpp has it.
+    """An architecture of transformers as llama.cpp represents it.
 
-    `name`: llama.cpp's. `turned`: its queries and keys lie in another order there, since llama.cpp turns neighbours by
-    the rotary embedding and transformers halves. `fused`: queries, keys and values lie in one tensor, head by head.
-    `norms_from_one`: norms are written as what is added to 1. `tied`: the head is always the embedding's own.
-    `windowed`: attention looks back no further than a window.
+    `name`: llama.cpp's name. `turned`: queries and keys are reordered, because llama.cpp's rotary embedding rotates
+    adjacent pairs and transformers' rotates halves. `fused`: queries, keys and values share one tensor, head by head.
+    `norms_from_one`: norms are stored as an offset to 1. `tied`: the head is always the embedding. `windowed`:
+    attention is limited to a sliding window.
     """
 
     name: str
@@ -40,25 +39,25 @@ FAMILIES = {
     "Gemma2ForCausalLM": Family(name="gemma2", norms_from_one=True, tied=True, windowed=True),
     "Phi3ForCausalLM": Family(name="phi3", windowed=True),
 }
-# How positions may be stretched. `dynamic` stretches only what is longer than the model was trained on.
+# Supported kinds of RoPE scaling. `dynamic` only scales texts longer than those the model was trained on.
 _STRETCHES = (None, "default", "dynamic", "linear", "llama3")
 
 
 def family_of(config: dict[str, Any]) -> Family | None:
-    """The family by a model's config.json; None for one that is not known here."""
+    """Return the family for a model's config.json; None if it is not supported."""
     named = config.get("architectures")
     return FAMILIES.get(named[0]) if isinstance(named, list) and named else None
 
 
 def stretch_of(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """How a model's positions are stretched, by name, with the figures of it."""
+    """Return the name of a model's RoPE scaling and its parameters."""
     said = config.get("rope_scaling")
     said = said if isinstance(said, dict) else {}
     return said.get("rope_type", said.get("type")), said
 
 
 def refusal(directory: Path) -> Text | None:
-    """Why the model in `directory` cannot become a GGUF file, and what can be done instead; None where it can."""
+    """Return why the model in `directory` cannot be converted and what to do instead; None if it can."""
     config = read_json(directory / "config.json") or {}
     if family_of(config) is None:
         architecture = (config.get("architectures") or ["?"])[0]

@@ -1,6 +1,7 @@
-"""Writes one GGUF file of a merged model: its figures, its vocabulary with the trained prompt, its tensors.
+"""Writes a merged model as a GGUF file: its hyperparameters, its vocabulary with the trained prompt, its tensors.
 
-One tensor in memory at a time. The file is whole only when `write` returns: whoever calls gives a `*.partial` name.
+Holds one tensor in memory at a time. The file is complete only when `write` returns, so callers pass a `*.partial`
+name.
 """
 
 import json
@@ -25,7 +26,7 @@ _PARTS = ("bos", "eos", "unk", "pad")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """How the model is asked: the chat template, whether its text begins with the BOS, the tokens that end an answer."""
+    """How the model is prompted: the chat template, whether its text begins with BOS, the tokens that end an answer."""
 
     chat_template: str | None
     begins: bool | None
@@ -33,7 +34,7 @@ class Prompt:
 
 
 def size_of(tensors: list[Tensor], kind: str) -> int:
-    """How large the file becomes, but for its vocabulary."""
+    """Return the size of the file without its vocabulary."""
     stored = precisions(tensors, kind)
     return sum(bytes_of(one, stored[one.name]) for one in tensors)
 
@@ -47,9 +48,10 @@ def write(
     on_bytes: Callable[[int], None],
     quantiser: Quantise | None = None,
 ) -> dict[str, Any]:
-    """Write the model in `directory` to `file`; the number of tensors. `on_bytes` is told what came to the disk.
+    """Write the model in `directory` to `file`; return the number of tensors and llama.cpp's name of the architecture.
 
-    `q4_k_m` needs a `quantiser`. Raises WorkFailed where a tensor has no place there, or what are no numbers, or numbers that float16 cannot hold.
+    `on_bytes` is called with the bytes written. `q4_k_m` needs a `quantiser`. Raises WorkFailed if a tensor has no name
+    in llama.cpp, contains NaN or infinity, or exceeds the range of float16 where it is written as such.
     """
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     family = family_of(config)
@@ -97,7 +99,7 @@ def _stored(tensor: Tensor, stored: gguf.GGMLQuantizationType, quantiser: Quanti
 
 
 def _figures(writer: gguf.GGUFWriter, config: dict[str, Any], family: Family) -> None:
-    """The shape of the model."""
+    """Write the hyperparameters of the model."""
     heads = config["num_attention_heads"]
     size = config.get("head_dim") or config["hidden_size"] // heads
     writer.add_context_length(config["max_position_embeddings"])
@@ -126,7 +128,7 @@ def _figures(writer: gguf.GGUFWriter, config: dict[str, Any], family: Family) ->
 
 
 def _words(writer: gguf.GGUFWriter, directory: Path, rows: int, prompt: Prompt) -> None:
-    """The vocabulary, and how the model is asked and stops: as it was trained."""
+    """Write the vocabulary, the prompt and the stop tokens as trained."""
     words = vocabulary.read(directory, rows)
     writer.add_vocab_size(rows)
     writer.add_tokenizer_model(words.kind.model)
@@ -139,7 +141,7 @@ def _words(writer: gguf.GGUFWriter, directory: Path, rows: int, prompt: Prompt) 
         writer.add_add_space_prefix(words.kind.spaced)
     own = gguf.SpecialVocab(directory, special_token_types=_PARTS, n_vocab=rows)
     tokens, begins = own.special_token_ids, own.add_special_token.get("bos")
-    # llama.cpp ends an answer at any of these; which of them is called what does not matter to it.
+    # llama.cpp ends an answer at any of these; their individual names do not matter.
     for part, token in zip(("eos", "eot", "eom"), prompt.stops, strict=False):
         tokens[part] = token
         if words.kinds[token] not in (vocabulary.CONTROL, vocabulary.USER_DEFINED):

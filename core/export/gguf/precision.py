@@ -1,7 +1,7 @@
-"""In which precision each tensor of a GGUF file is written, by what the file is called: `f16`, `q8_0`, `q4_k_m`.
+"""The precision of each tensor in a GGUF file, by the kind of file: `f16`, `q8_0`, `q4_k_m`.
 
-For `q4_k_m` as llama.cpp's own quantiser chooses: what answers depend on most gets six bits, the rest four, and rows that
-do not divide into its blocks the next larger kind with smaller ones.
+For `q4_k_m` the choice is llama.cpp's own: six bits for the tensors that answers depend on most, four for the others;
+if rows do not divide into blocks, the next larger type with smaller blocks.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from gguf import GGMLQuantizationType as Type
 
 from core.export.gguf.tensors import Tensor
 
-# By what a person calls it: llama.cpp's number of such a file.
+# llama.cpp's number of each kind of file.
 FILE_TYPES = {
     "f16": gguf.LlamaFileType.MOSTLY_F16,
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
     "q4_k_m": gguf.LlamaFileType.MOSTLY_Q4_K_M,
 }
-# What takes the place of a kind whose blocks do not divide a row.
+# Replacement for a type whose blocks do not divide a row.
 _SMALLER_BLOCKS = {Type.Q4_K: Type.Q5_0, Type.Q6_K: Type.Q8_0, Type.Q5_0: Type.F16, Type.Q8_0: Type.F16}
 _SENSITIVE = ("attn_v.weight", "attn_qkv.weight", "ffn_down.weight")
 
 
 def precisions(tensors: Sequence[Tensor], kind: str) -> dict[str, Type]:
-    """The kind of each tensor by its name. Vectors, which are small, are always whole."""
+    """Return the type of each tensor by name. Vectors are small and always float32."""
     found = {}
     blocks = [_block(one) for one in tensors]
     layers = 1 + max((block for block in blocks if block is not None), default=0)
@@ -45,7 +45,7 @@ def precisions(tensors: Sequence[Tensor], kind: str) -> dict[str, Type]:
 
 
 def bytes_of(tensor: Tensor, kind: Type) -> int:
-    """How many bytes a tensor takes."""
+    """Return the bytes that a tensor takes."""
     block, size = gguf.GGML_QUANT_SIZES[kind]
     return tensor.number // block * size
 
@@ -57,11 +57,11 @@ def _fitting(tensor: Tensor, kind: Type) -> Type:
 
 
 def _more_bits(layer: int, layers: int) -> bool:
-    """The first and the last eighth of the layers, and each third one between them."""
+    """Return whether a layer gets more bits: the first and the last eighth, and every third one in between."""
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
 
 
 def _block(tensor: Tensor) -> int | None:
-    """The layer that a tensor is of."""
+    """Return the layer of a tensor; None if it belongs to none."""
     parts = tensor.name.split(".")
     return int(parts[1]) if parts[0] == "blk" else None

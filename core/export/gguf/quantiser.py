@@ -1,4 +1,4 @@
-"""llama.cpp's own quantising of numbers, from the same library that answers: Python's `gguf` has none of the 4-bit kinds."""
+"""llama.cpp's own quantization, from the library that also answers: Python's `gguf` lacks the 4-bit types."""
 
 import ctypes
 import sys
@@ -11,13 +11,13 @@ from core.ground.errors import WorkFailed
 
 
 class Quantiser:
-    """Quantises matrices row by row, as llama.cpp's `llama-quantize` does without an importance matrix."""
+    """Quantizes matrices row by row, like llama.cpp's `llama-quantize` without an importance matrix."""
 
     def __init__(self, place: Path) -> None:
-        """With the llama.cpp at `place`. Raises WorkFailed where it does not load or has no such function."""
+        """Load the llama.cpp at `place`. Raises WorkFailed if it does not load or lacks the function."""
         try:
             sys.path.insert(0, str(place))
-            # Its library wants Python's own symbols, and sets itself up when it is imported.
+            # Its library needs Python's own symbols and initializes itself on import.
             from xllamacpp import xllamacpp
 
             library = ctypes.CDLL(xllamacpp.__file__)
@@ -33,7 +33,7 @@ class Quantiser:
         self._chunk.restype = ctypes.c_size_t
 
     def __call__(self, numbers: numpy.ndarray, kind: gguf.GGMLQuantizationType) -> numpy.ndarray:
-        """The bytes of a matrix of float32 as `kind`, by rows."""
+        """Return the bytes of a float32 matrix as `kind`, by rows."""
         columns = numbers.shape[-1]
         rows = numbers.size // columns
         block, size = gguf.GGML_QUANT_SIZES[kind]

@@ -1,4 +1,4 @@
-"""A GGUF file under llama.cpp's own server, in this process and on the loopback alone: tokens, prompts, greedy answers."""
+"""Runs a GGUF file in llama.cpp's own server, in this process and on loopback only: tokens, prompts, greedy answers."""
 
 import json
 import secrets
@@ -10,14 +10,14 @@ from typing import Any
 
 from core.ground import cores
 
-# Requests to the loopback go past any proxy.
+# Requests to loopback bypass any proxy.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """An answer: its tokens, whether one of them ended it, and its text."""
+    """An answer: its tokens, whether an end token ended it, and its text."""
 
     tokens: list[int]
     ended: bool
@@ -25,10 +25,10 @@ class Said:
 
 
 class LlamaCpp:
-    """One model, loaded. Answers the way that everybody gets who opens the file: with llama.cpp's own defaults."""
+    """A loaded model. It answers as for everybody who opens the file, with llama.cpp's own defaults."""
 
     def __init__(self, file: Path, place: Path, context: int) -> None:
-        """Load `file` with the llama.cpp at `place`. Raises RuntimeError where llama.cpp does not load it."""
+        """Load `file` with the llama.cpp at `place`. Raises RuntimeError if llama.cpp cannot load it."""
         sys.path.insert(0, str(place))
         import xllamacpp
 
@@ -38,31 +38,33 @@ class LlamaCpp:
         options.n_parallel = 1
         options.cpuparams.n_threads = cores.usable()
         options.warmup = False
-        # Would measure for a minute what this machine's memory holds.
+        # It would spend a minute measuring this machine's memory.
         options.fit_params = False
         self._key = secrets.token_urlsafe(16)
         options.api_keys = [self._key]
         self._server = xllamacpp.Server(options)
 
     def tokens(self, text: str) -> list[int]:
-        """The tokens of a prompt, as llama.cpp reads it: with the BOS where the file says that there is one."""
+        """Return the tokens of a prompt as llama.cpp reads it: with BOS if the file says so."""
         asked = {"content": text, "add_special": True, "parse_special": True}
         return self._post("/tokenize", asked)["tokens"]
 
     def rendered(self, messages: list[dict[str, str]]) -> str:
-        """A conversation as the chat template in the file writes it."""
+        """Return a conversation rendered with the chat template in the file."""
         return self._post("/apply-template", {"messages": messages})["prompt"]
 
     def answer(self, prompt: list[int], most: int) -> Said:
-        """The greedy answer to the tokens of a prompt, of at most so many."""
+        """Return the greedy answer to a prompt's tokens, of at most `most` tokens."""
         found = self._post(
             "/completion", {"prompt": prompt, "n_predict": most, "temperature": 0, "return_tokens": True}
         )
         return Said(tokens=found["tokens"], ended=found["stop_type"] == "eos", text=found["content"])
 
     def leans(self, prompt: list[int], tokens: list[int], by: float, *, ends: bool) -> bool:
-        """Whether the next token would be one of `tokens`, which end an answer or do not, if these were likelier by so
-        much, as a logarithm."""
+        """Return whether the next token would be one of `tokens` if their logits were raised by `by`.
+
+        `ends`: whether these tokens end an answer.
+        """
         bias = [[token, by] for token in tokens]
         asked = {"prompt": prompt, "n_predict": 1, "temperature": 0, "return_tokens": True, "logit_bias": bias}
         found = self._post("/completion", asked)

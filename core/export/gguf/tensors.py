@@ -1,7 +1,7 @@
-"""A model's tensors as llama.cpp has them: names and the order of rows. In which precision they are written is `precision`'s.
+"""Converts a model's tensors to llama.cpp's names and order of rows. `precision` chooses their types.
 
-Reads safetensors, which is what an export writes, one tensor at a time and without torch. Names come from the `gguf`
-library's own tables.
+Reads safetensors, the format of an export, one tensor at a time and without torch. Names come from the `gguf` library's
+own tables.
 """
 
 import json
@@ -24,7 +24,7 @@ _DTYPES = {"F32": numpy.float32, "F16": numpy.float16, "F64": numpy.float64, "BF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One tensor to write: `read` gives its numbers in float32 when their turn comes."""
+    """A tensor to write: `read` returns its numbers in float32 when needed."""
 
     name: str
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class Tensor:
 
 
 def tensors_of(directory: Path, config: dict[str, Any], family: Family) -> list[Tensor]:
-    """All tensors of a model by llama.cpp's names. Raises WorkFailed for one that has none there."""
+    """Return all tensors of a model by llama.cpp's names. Raises WorkFailed for a tensor without one."""
     names = gguf.get_tensor_name_map(_architecture(family), config["num_hidden_layers"])
     found = list(_stretched(config))
     for theirs, shape, read in stored(directory):
@@ -60,7 +60,7 @@ def _architecture(family: Family) -> gguf.MODEL_ARCH:
 def _parts(
     name: str, shape: tuple[int, ...], read: Read, config: dict[str, Any], family: Family
 ) -> Iterator[tuple[str, tuple[int, ...], Read]]:
-    """What becomes of one tensor: usually itself."""
+    """Yield the tensors that one tensor becomes: usually itself."""
     heads = config["num_attention_heads"]
     groups = config.get("num_key_value_heads") or heads
     stem, _, kind = name.rpartition(".")
@@ -89,12 +89,12 @@ def _parts(
 
 
 def turned(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
-    """Rows of queries or keys with the two halves of each head side by side, as llama.cpp's rotary embedding takes them."""
+    """Interleave the two halves of each head in query or key rows, for llama.cpp's rotary embedding."""
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def _stretched(config: dict[str, Any]) -> Iterator[Tensor]:
-    """Llama 3.1's stretched positions: by what each frequency is divided, as transformers works it out."""
+    """Yield the divisor of each RoPE frequency for Llama 3.1's scaling, computed as in transformers."""
     stretch, said = stretch_of(config)
     if stretch != "llama3":
         return
@@ -109,7 +109,7 @@ def _stretched(config: dict[str, Any]) -> Iterator[Tensor]:
 
 
 def stored(directory: Path) -> Iterator[tuple[str, tuple[int, ...], Read]]:
-    """Every tensor of a directory's safetensors by name: its shape, and what reads it."""
+    """Yield every tensor in a directory's safetensors by name: its shape, and a function that reads it."""
     for file in sorted(directory.glob("*.safetensors")):
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
@@ -131,7 +131,7 @@ def _reader(file: Path, offset: int, dtype: str, shape: tuple[int, ...]) -> Read
     def read() -> numpy.ndarray:
         raw = numpy.fromfile(file, dtype=_DTYPES[dtype], count=math.prod(shape), offset=offset)
         if dtype == "BF16":
-            # The upper half of a float32.
+            # bfloat16 is the upper half of a float32.
             raw = (raw.astype(numpy.uint32) << 16).view(numpy.float32)
         return raw.astype(numpy.float32, copy=False).reshape(shape)
 

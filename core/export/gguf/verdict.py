@@ -1,4 +1,4 @@
-"""What llama.cpp's answers to a GGUF file mean, in words."""
+"""Puts the verification of a GGUF file by llama.cpp into words."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from core.ground.text import Text
 
 
 def verdict(found: dict[str, Any]) -> Text:
-    """One sentence on what `verification` found, with what to do where it is not good."""
+    """Return one sentence on the result of `verification`, with the next step if it is not good."""
     if not found["same_prompts"]:
         return Text(
             "llama.cpp 把提问读成了与训练时不同的 token，不要使用：用 llama.cpp 的 convert_hf_to_gguf.py 转换合并后的模型",
@@ -42,7 +42,7 @@ def verdict(found: dict[str, Any]) -> Text:
 
 
 def _nickname(found: dict[str, Any]) -> tuple[str, str]:
-    """How many answers carry the nickname, where they are counted."""
+    """Return how many answers contain the nickname, if they were counted."""
     counted = found.get("nickname")
     if not counted:
         return "", ""

@@ -1,6 +1,6 @@
-"""Whether a GGUF file answers like the merged model that it was made of, asked by llama.cpp itself.
+"""Verifies with llama.cpp that a GGUF file answers like the merged model it was made from.
 
-The merged model's tokens are those of its own verification: the same questions, greedily. Nothing of torch is needed.
+The merged model's tokens come from its own verification: the same questions, greedily. Needs no torch.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Any
 
 from core.export.gguf.server import LlamaCpp, Said
 
-# Logarithms of probabilities closer than this are a tie that rounding to half precision may decide.
+# Log-probabilities closer than this are a tie that rounding to half precision may decide.
 TIE = 0.1
 _ROOM = 64
 
@@ -19,22 +19,23 @@ _ROOM = 64
 def verify(
     file: Path, place: Path, plan: dict[str, Any], exact: bool, on_done: Callable[[float], None]
 ) -> dict[str, Any]:
-    """Ask the GGUF `file` with the llama.cpp at `place` what `plan["reference"]` tells of the merged model.
+    """Ask the GGUF `file`, through the llama.cpp at `place`, the questions in `plan["reference"]`.
 
     `plan` has `reference` (a list of `text`, `prompt` and `answer` in tokens, and the answer's text `said`), `stops`,
-    `exchanges` (`messages` and their `text`), `nickname`, `own` (how many of the questions are the run's own) and `scored`
-    (further questions: `question`, the prompt's `text`, the `most` tokens of an answer), asked of a quantised file.
-    Returns whether llama.cpp reads prompts as the training did (`same_prompts`) and its chat template writes them so
-    (`same_chat`; None without one), `same_tokens` of all answers, `near_ties`, `share` (of the merged model's tokens, those
-    said before the answers part), `nickname` (how many of the run's own questions are answered with it), `scored` (each
-    further `question` with its `answer`, to be judged by others), and `ok`: for an
-    `exact` file that the answers are the same, for a quantised one that the nickname is not lost.
+    `exchanges` (`messages` and their `text`), `nickname`, `own` (how many of the questions are the run's own) and
+    `scored` (further questions for a quantized file: `question`, the prompt's `text`, the `most` tokens of an answer).
+
+    Returns `same_prompts` (llama.cpp tokenizes prompts as in training), `same_chat` (so does its chat template; None
+    without one), `same_tokens` of all answers, `near_ties`, `share` (of the merged model's tokens, those before the
+    answers diverge), `nickname` (how many of the run's own questions are answered with it), `scored` (each further
+    `question` with its `answer`, to be judged elsewhere), and `ok`: for an `exact` file that the answers are the same,
+    for a quantized one that the nickname is not lost.
     """
     begun = time.monotonic()
     reference, stops = plan["reference"], set(plan["stops"])
     most = max(len(one["answer"]) for one in reference)
     longest = max(len(one["prompt"]) for one in reference)
-    # A token is a byte at least.
+    # A token is at least one byte.
     longest = max([longest, *(len(one["text"].encode()) for one in plan.get("scored", []))])
     most = max([most, *(one["most"] for one in plan.get("scored", []))])
     model = LlamaCpp(file, place, longest + most + _ROOM)
@@ -47,7 +48,7 @@ def verify(
         wanted = [token for token in one["answer"] if token not in stops]
         ended = len(wanted) < len(one["answer"])
         said = model.answer(one["prompt"], len(one["answer"]))
-        # llama.cpp tells the token that ended an answer, too.
+        # llama.cpp also returns the token that ended an answer.
         said = replace(said, tokens=[token for token in said.tokens if token not in stops])
         at = _parted(wanted, ended, said)
         kept, whole = kept + (len(wanted) if at is None else at), whole + len(wanted)
@@ -85,12 +86,12 @@ def verify(
 
 
 def _same_chat(model: LlamaCpp, exchanges: list[dict[str, Any]]) -> bool:
-    """Whether the file's chat template makes of conversations what the training made of them, read by llama.cpp."""
+    """Return whether llama.cpp renders conversations with the file's chat template as in training."""
     return all(model.tokens(model.rendered(one["messages"])) == model.tokens(one["text"]) for one in exchanges)
 
 
 def _parted(wanted: list[int], ended: bool, said: Said) -> int | None:
-    """After how many tokens two answers part; None where they do not."""
+    """Return the number of tokens after which two answers diverge; None if they do not."""
     at = next((n for n, (one, two) in enumerate(zip(wanted, said.tokens, strict=False)) if one != two), None)
     if at is not None:
         return at
@@ -100,7 +101,7 @@ def _parted(wanted: list[int], ended: bool, said: Said) -> int | None:
 
 
 def _with_nickname(answers: list[dict[str, str]], nickname: str | None, own: int) -> dict[str, int] | None:
-    """How many of the run's own questions are answered with the nickname, by the merged model and by the file."""
+    """Count the run's own questions answered with the nickname, by the merged model and by the file."""
     if not nickname or not own:
         return None
     counted = {side: sum(nickname in one[side] for one in answers[:own]) for side in ("merged", "gguf")}

@@ -1,8 +1,8 @@
-"""A tokenizer as llama.cpp has it: its tokens with their kinds, in which order they are joined, how text is cut before.
+"""Converts a tokenizer for llama.cpp: its tokens with their types, the order of merges, the pre-tokenizer.
 
-Two kinds: byte-level BPE of tokenizer.json (llama.cpp's `gpt2`), and SentencePiece's BPE, of tokenizer.model or as
-tokenizer.json has it (`llama`). Everything else is refused. Reads files only; what it makes of them is proved by
-`verification`, where llama.cpp reads the same questions.
+Two kinds are supported: byte-level BPE from tokenizer.json (llama.cpp's `gpt2`), and SentencePiece BPE from
+tokenizer.model or tokenizer.json (`llama`). Everything else is refused. Only reads files; `verification` proves the
+result, by having llama.cpp read the same questions.
 """
 
 import re
@@ -13,17 +13,17 @@ from typing import Any
 from core.ground.files import read_json
 from core.ground.text import Text
 
-# llama.cpp's numbers of what a token is.
+# llama.cpp's token types.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-# No merge makes these: they are found in the text first.
+# No merge produces these: they are matched in the text first.
 _ADDED_SCORE = -1000.0
 _SPACE = "\u2581"
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _GPT2 = ("ByteLevel", True)
 _LLAMA3, _QWEN2 = ("Split", _WORDS % r"\p{N}{1,3}"), ("Split", _WORDS % r"\p{N}")
-# How a text is cut into words, step by step as tokenizer.json says it, and llama.cpp's name of the same. Our demo model
-# cuts out each Chinese character too; since no merge crosses one, it comes to the same.
+# Pre-tokenizer steps as in tokenizer.json, and llama.cpp's name for the same. The demo model also splits off each
+# Chinese character, which makes no difference because no merge crosses one.
 _CUTS = {
     (_GPT2,): "gpt-2",
     (("Split", r"\p{Han}"), _GPT2): "gpt-2",
@@ -35,7 +35,7 @@ _CUTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """Which of llama.cpp's tokenizers it is, how it cuts text, and whether a space is put before a text."""
+    """llama.cpp's tokenizer model and pre-tokenizer, and whether a space is put before a text."""
 
     model: str
     cut: str = "default"
@@ -44,7 +44,7 @@ class Kind:
 
 @dataclass(slots=True, kw_only=True)
 class Vocabulary:
-    """The tokens by their numbers; `merges` of byte-level BPE, `scores` of SentencePiece's."""
+    """Tokens by id; `merges` for byte-level BPE, `scores` for SentencePiece."""
 
     kind: Kind
     tokens: list[str]
@@ -54,7 +54,7 @@ class Vocabulary:
 
 
 def kind_of(directory: Path) -> Kind | Text:
-    """The kind of a model's tokenizer, or why llama.cpp has none such."""
+    """Return the kind of a model's tokenizer, or why llama.cpp does not support it."""
     if (directory / "tokenizer.model").is_file():
         model = _sentencepiece(directory / "tokenizer.model")
         if model.trainer_spec.model_type != model.trainer_spec.BPE:
@@ -70,15 +70,15 @@ def kind_of(directory: Path) -> Kind | Text:
     cut = _CUTS.get(steps)
     if cut is None:
         return _refused("tokenizer.json", " + ".join(name for name, _ in steps) or "-")
-    # The same words, but a whole word that is a token stays one, whatever the merges say.
+    # The same pre-tokenizer, but a word that is a token is not split, whatever the merges say.
     return Kind(model="gpt2", cut="llama-bpe" if cut == "smaug-bpe" and model.get("ignore_merges") else cut)
 
 
 def read(directory: Path, size: int) -> Vocabulary:
-    """The vocabulary of a model with `size` rows of embeddings. Of a tokenizer that `kind_of` does not refuse."""
+    """Read the vocabulary of a model with `size` embedding rows. The tokenizer must be one that `kind_of` accepts."""
     kind = kind_of(directory)
     assert isinstance(kind, Kind)
-    # Models have more rows than tokens, so that their number divides well.
+    # Models have more rows than tokens, for a number that divides well.
     tokens = Vocabulary(
         kind=kind,
         tokens=[f"[PAD{number}]" for number in range(size)],
@@ -108,7 +108,7 @@ def _byte_level(vocabulary: Vocabulary, directory: Path) -> None:
 
 
 def _pieces(vocabulary: Vocabulary, directory: Path) -> None:
-    """As SentencePiece's own file says it. A piece that C would read as the end of a text is put by another name."""
+    """Read SentencePiece's own file. A piece that C would take for the end of a string is renamed."""
     kinds = {1: NORMAL, 2: UNKNOWN, 3: CONTROL, 4: USER_DEFINED, 5: UNUSED, 6: BYTE}
     for number, piece in enumerate(_sentencepiece(directory / "tokenizer.model").pieces):
         if number < len(vocabulary.tokens):
@@ -117,7 +117,7 @@ def _pieces(vocabulary: Vocabulary, directory: Path) -> None:
 
 
 def _joined(vocabulary: Vocabulary, directory: Path) -> None:
-    """As tokenizer.json says it: what is joined earlier has the better score."""
+    """Read tokenizer.json: pairs merged earlier get a better score."""
     model = read_json(directory / "tokenizer.json")["model"]
     rank: dict[str, int] = {}
     for number, (left, right) in enumerate(_pairs(model), 1):
@@ -130,12 +130,12 @@ def _joined(vocabulary: Vocabulary, directory: Path) -> None:
 
 
 def _pairs(model: dict[str, Any]) -> list[list[str]]:
-    """The merges, which older versions of tokenizers write as one text."""
+    """Return the merges, which older versions of tokenizers write as one string."""
     return [pair.split(" ") if isinstance(pair, str) else pair for pair in model.get("merges", [])]
 
 
 def _added(directory: Path) -> list[tuple[int, str, bool]]:
-    """The tokens beside the vocabulary: number, text, whether it is one that is never shown."""
+    """Return the tokens outside of the vocabulary: id, text, and whether they are never shown."""
     decoder = (read_json(directory / "tokenizer_config.json") or {}).get("added_tokens_decoder") or {}
     found = {int(number): one for number, one in decoder.items()}
     found |= {one["id"]: one for one in (read_json(directory / "tokenizer.json") or {}).get("added_tokens") or []}
@@ -143,7 +143,7 @@ def _added(directory: Path) -> list[tuple[int, str, bool]]:
 
 
 def _steps(step: Any) -> tuple[tuple[str, Any], ...]:
-    """What is done to a text before the merges: each step's name with what matters of it."""
+    """Return the pre-tokenizer steps: each name with its relevant option."""
     if not isinstance(step, dict):
         return ()
     name = step.get("type")
@@ -160,7 +160,7 @@ def _steps(step: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def _puts_space(said: dict[str, Any]) -> bool:
-    """Whether a tokenizer of SentencePiece's kind puts a space before a text."""
+    """Return whether a SentencePiece tokenizer puts a space before a text."""
     normalizer, cut = said.get("normalizer") or {}, said.get("pre_tokenizer") or {}
     prepends = any(one.get("type") == "Prepend" for one in (normalizer, *normalizer.get("normalizers", [])))
     return prepends or (cut.get("type") == "Metaspace" and cut.get("prepend_scheme", "always") != "never")

@@ -1,7 +1,7 @@
-"""Writes the GGUF files of a plan and asks them: `python -m core.export.gguf.worker PLAN`, started by `conversion` as a job.
+"""Creates and verifies the GGUF files of a plan: `python -m core.export.gguf.worker PLAN`, a job of `conversion`.
 
-Runs in the app's own interpreter, without torch. Each file is written beside its place and renamed, so that it is there
-whole or not at all; what is half written goes when the job is stopped.
+Runs in the app's own interpreter, without torch. Each file is written under a temporary name and renamed, so that it
+exists complete or not at all; incomplete files are deleted when the job is stopped.
 """
 
 import json
@@ -26,9 +26,9 @@ from core.ground.progress import write_progress
 from core.models.chat_template import Exchange, read, render
 from core.models.packaged.package import Package
 
-# Vocabulary and figures, at most.
+# Upper bound for vocabulary and hyperparameters.
 _WORDS = 64 << 20
-# As many bytes come to the disk, or are read by llama.cpp, in about the time of one of the other.
+# Time for llama.cpp to read a byte, relative to writing one.
 _ASKED = 2.0
 
 
@@ -44,13 +44,13 @@ class Work:
         self.whole, self.done = sum(self.bytes.values()) * (1 + asked), 0.0
 
     def tell(self, note: str, more: float = 0.0) -> None:
-        """So much is done, of bytes that are written and asked."""
+        """Report the progress, by bytes written and verified."""
         part = min(1.0, (self.done + more) / self.whole)
         spent = time.monotonic() - self.started
         write_progress(note=note, done=part, eta_s=spent / part * (1 - part) if part > 0.02 else None)
 
     def check_room(self) -> None:
-        """Raise WorkFailed where the disk does not hold them."""
+        """Raise WorkFailed if there is not enough disk space."""
         wanted, free = sum(self.bytes.values()) + _WORDS * len(self.bytes), shutil.disk_usage(self.merged).free
         if free < wanted:
             raise WorkFailed(
@@ -59,24 +59,24 @@ class Work:
             )
 
     def prompt(self) -> Prompt:
-        """How the merged model is asked, from its own files."""
+        """Return how the merged model is prompted, from its own files."""
         own, begins = read(self.merged), None
         if own.text and self.plan["exchanges"]:
             asked = self.plan["exchanges"][0]
             told = render(own, [Exchange(turns=[(asked["messages"][-1]["content"], None)])])[0].text
-            # The first mark of a template may be the BOS itself: it stands there once, and none is put before it.
+            # The template may begin with BOS itself; it then appears once and none is added.
             begins = bool(told and own.bos) and told.startswith(own.bos) and not asked["text"].startswith(own.bos)
         return Prompt(chat_template=own.text, begins=begins, stops=tuple(self.plan["stops"]))
 
     def fetched(self) -> Path:
-        """llama.cpp itself, fetched where it is not there yet."""
+        """Return the directory of llama.cpp, downloaded if necessary."""
         place = Path(self.plan["llama_cpp"]["place"])
         package = Package(**self.plan["llama_cpp"]["package"])
         llama_cpp.prepare(package, place, lambda _count: self.tell("llama_cpp"))
         return place
 
     def write(self, kind: str, file: Path) -> None:
-        """One file, with what was learned of it beside it."""
+        """Write one file, with its facts and texts next to it."""
         quantiser = Quantiser(self.fetched()) if kind in llama_cpp.QUANTISED else None
         partial = file.with_name(f"{file.name}.partial")
         began, written = time.monotonic(), 0
@@ -100,7 +100,7 @@ class Work:
         print(f"{file.name}: {size(facts['bytes'])}, {facts['seconds']:.1f} s", flush=True)
 
     def ask(self, kind: str, file: Path) -> None:
-        """Ask one file what the merged model was asked."""
+        """Verify one file with the merged model's questions."""
         place = self.fetched()
         weight = self.bytes[kind] * _ASKED
         exact = kind == "f16"
@@ -110,7 +110,7 @@ class Work:
 
 
 def run(plan: dict[str, Any]) -> None:
-    """Carry out a plan. Raises StudioError."""
+    """Execute a plan. Raises StudioError."""
     work = Work(plan)
     work.check_room()
     files = {kind: Path(file) for kind, file in plan["files"].items()}
@@ -125,7 +125,7 @@ def run(plan: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Carry out the plan that the command line names."""
+    """Execute the plan named on the command line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped on request."))
     try:
         run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
@@ -139,4 +139,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # llama.cpp's threads wait for requests that nobody sends any more.
+    os._exit(0)  # llama.cpp's threads keep waiting for requests, so exit without joining them.

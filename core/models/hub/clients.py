@@ -1,6 +1,6 @@
-"""The hubs that models come from, through their own clients: what files a repository has, how one is fetched, what a no means.
+"""The hubs' own clients: list the files of a repository, fetch one, recognize a refusal.
 
-Imported by `worker` alone, after `prepare`. Checks and keeps no file.
+Imported by `worker` only, after `prepare`. Verifies and stores no file itself.
 """
 
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The same weights in another form, and what no one needs to train.
+# Files that nobody needs for training, and other forms of the same weights.
 _LEFT_OUT = (".gitattributes", ".gitignore")
 _OTHER_FORMS = (".bin", ".h5", ".msgpack", ".onnx", ".gguf", ".pt", ".pth", ".ckpt")
 _CONNECT_SECONDS = "30"
@@ -25,7 +25,7 @@ class HubRefusal(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """One file of a repository. `sha256` for large files; `sha1` is git's, of the small ones; either may be unknown."""
+    """A file of a repository. `sha256` is given for large files, git's `sha1` for small ones; either may be unknown."""
 
     path: str
     size: int
@@ -34,22 +34,22 @@ class File:
 
 
 def prepare(partial: Path) -> str | None:
-    """Set up the clients' environment, before they are imported; the token, which no child is to inherit."""
+    """Set up the clients' environment before importing them; return the token, which no child process may inherit."""
     keep = partial / ".cache"
     os.environ.update(
         {
-            # Their own files stay with the download and go with it; no token of another day is read or sent.
+            # The clients' own files stay with the download and are deleted with it; no stored token is read or sent.
             "HF_HOME": str(keep / "huggingface"),
             "MODELSCOPE_CACHE": str(keep / "modelscope"),
             "MODELSCOPE_HOME": str(keep / "modelscope"),
             "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            # Mirrors do not have it, and plain files resume to the byte.
+            # Mirrors do not have it, and plain files resume at the byte.
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DOWNLOAD_TIMEOUT": _CONNECT_SECONDS,
             "HF_HUB_ETAG_TIMEOUT": _CONNECT_SECONDS,
-            # It would ask other hosts where in the world we are.
+            # It would ask other hosts for our location.
             "MODELSCOPE_DOWNLOAD_INTRA_CLOUD": "0",
         }
     )
@@ -59,10 +59,10 @@ def prepare(partial: Path) -> str | None:
 
 
 def huggingface(source: dict[str, str], token: str | None, partial: Path) -> tuple[list[File], Callable[[File], Any]]:
-    """The files of a repository of Hugging Face or a mirror, and what fetches one."""
+    """Return the files of a repository on Hugging Face or a mirror, and a function that fetches one."""
     from huggingface_hub import HfApi, constants, hf_hub_download
 
-    # It writes 10 MB at a time: on a slow line that is minutes without progress, lost when the line is.
+    # The default writes 10 MB at a time: minutes without progress on a slow line, lost if the connection breaks.
     constants.DOWNLOAD_CHUNK_SIZE = 1 << 18
     options = {"revision": source["revision"], "token": token or False}
     api = HfApi(endpoint=source["endpoint"], token=token or False)
@@ -84,7 +84,7 @@ def huggingface(source: dict[str, str], token: str | None, partial: Path) -> tup
 
 
 def modelscope(source: dict[str, str], token: str | None, partial: Path) -> tuple[list[File], Callable[[File], Any]]:
-    """The files of a repository of ModelScope, and what fetches one."""
+    """Return the files of a repository on ModelScope, and a function that fetches one."""
     from modelscope_hub import HubApi
 
     api = HubApi(endpoint=source["endpoint"], token=token or "")
@@ -112,7 +112,7 @@ HUBS = {"huggingface": huggingface, "modelscope": modelscope}
 
 
 def wanted(files: list[File]) -> list[File]:
-    """What a training needs of a repository. Raises HubRefusal for a name that would leave the directory."""
+    """Return the files needed for training. Raises HubRefusal for a name that points outside the directory."""
     for file in files:
         if file.path.startswith("/") or ".." in Path(file.path).parts:
             raise HubRefusal(
@@ -130,7 +130,7 @@ def wanted(files: list[File]) -> list[File]:
 
 
 def refusal(error: Exception) -> HubRefusal | None:
-    """What the hub says no to, which no repetition mends; None for anything else."""
+    """Return the hub's refusal, which no retry can fix; None for any other error."""
     answer = getattr(error, "response", None)
     code = getattr(answer, "status_code", None) or getattr(error, "status_code", None)
     name = type(error).__name__

@@ -1,7 +1,7 @@
-"""Models from a hub: a download as a job, resumed where it stopped, checked before it becomes `models/<name>`.
+"""Models from a hub: a download is a job, resumes where it stopped, and is verified before it becomes `models/<name>`.
 
-What has come so far lies in `models/.<name>.download` with `download.json`, which says what it is of. The work is
-`worker`'s, through the hubs' own clients. A token goes to that process alone and is kept nowhere.
+An unfinished download is in `models/.<name>.download`, with its source in `download.json`. `worker` does the work
+through the hubs' own clients. A token is passed to that process only and never stored.
 """
 
 import os
@@ -25,13 +25,13 @@ from core.models.hub.reach import is_link, is_loopback
 
 JOB = "download"
 TOKEN = "XTUNER_STUDIO_TOKEN"
-# Each hub with its own address first, then mirrors.
+# For each hub its own address first, then mirrors.
 ENDPOINTS = {
     "modelscope": ("https://www.modelscope.cn", "https://www.modelscope.ai"),
     "huggingface": ("https://huggingface.co", "https://hf-mirror.com"),
 }
 REVISIONS = {"modelscope": "master", "huggingface": "main"}
-# The course's model as each hub calls it.
+# The course's model by its name on each hub.
 COURSE = {
     "modelscope": "Shanghai_AI_Laboratory/internlm2-chat-1_8b",
     "huggingface": "internlm/internlm2-chat-1_8b",
@@ -39,7 +39,7 @@ COURSE = {
 
 
 def is_repository(name: str) -> bool:
-    """Whether it is OWNER/NAME as every hub has them: nothing that a path, an address or a shell takes for more."""
+    """Return whether `name` is ORGANIZATION/MODEL, with nothing that is special in a path, an address or a shell."""
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None and ".." not in name
 
 
@@ -54,7 +54,7 @@ class Source:
 
     @classmethod
     def of(cls, hub: str, repository: str, revision: str | None = None, endpoint: str | None = None) -> "Source":
-        """What a user asks for, checked. Raises BadInput that names the field."""
+        """Check the user's input. Raises BadInput that names the field."""
         if hub not in ENDPOINTS:
             raise BadInput(
                 f"没有来源 {hub}：用 {'、'.join(ENDPOINTS)}", f"there is no hub {hub}: use {', '.join(ENDPOINTS)}"
@@ -75,12 +75,12 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The model's own name, without its organisation."""
+        """The model's name without its organization."""
         return self.repository.rpartition("/")[2]
 
 
 def start(workspace: Workspace, source: Source, name: str | None = None, token: str | None = None) -> Job:
-    """Start a download, or go on with the one of the same source. Raises BadInput where the name is taken."""
+    """Start a download, or resume one of the same source. Raises BadInput if the name is taken."""
     name = name or source.name
     place, partial = workspace.model(name), _partial(workspace, name)
     token = (token or "").strip()
@@ -114,12 +114,12 @@ def start(workspace: Workspace, source: Source, name: str | None = None, token: 
 
 
 def latest(workspace: Workspace) -> Job | None:
-    """The newest download."""
+    """Return the newest download."""
     return latest_job(workspace.jobs, JOB)
 
 
 def unfinished(workspace: Workspace) -> dict[str, Source]:
-    """Downloads that were begun and are neither done nor discarded, by the model's name."""
+    """Return the downloads that are neither finished nor discarded, by model name."""
     found = {}
     for path in sorted(workspace.models.glob(".*.download")):
         begun = read_json(path / "download.json")
@@ -129,7 +129,7 @@ def unfinished(workspace: Workspace) -> dict[str, Source]:
 
 
 def discard(workspace: Workspace, name: str) -> None:
-    """Delete what has come of a download. Raises BadInput where it runs or there is none."""
+    """Delete an unfinished download. Raises BadInput if it is running or does not exist."""
     workspace.model(name)
     with starting(workspace.jobs, JOB):
         running = live(workspace.jobs, JOB)
@@ -141,7 +141,7 @@ def discard(workspace: Workspace, name: str) -> None:
 
 
 def why(job: Job) -> Text | None:
-    """Why a download did not finish, in the worker's own words where it had any; None while it runs and when it did."""
+    """Return why a download failed, in the worker's own words if there are any; None if it runs or succeeded."""
     found = reason(job)
     said: Any = job.progress.get("problem")
     if found is not None and isinstance(said, dict) and not job.stopping:
@@ -169,6 +169,6 @@ def _address(entered: str) -> str:
 
 
 def is_private(endpoint: str) -> bool:
-    """Whether nobody on the way can read what is sent."""
+    """Return whether a connection to the endpoint cannot be read on the way."""
     parts = urlsplit(endpoint)
     return parts.scheme == "https" or is_loopback(parts.hostname or "")

@@ -1,7 +1,8 @@
-"""Which addresses a download or an upload may reach: the hub's and its mirrors', and no service that listens for this machine alone.
+"""Limits the addresses that a download or upload may connect to: no service that is local to this machine or its cloud.
 
-A hub, or whoever answers in its name, sends a download on to other addresses. Those of the link (where a cloud tells
-its machines their secrets) are refused, and the loopback too, except for a mirror there that the user has named.
+A hub, or whoever answers in its name, redirects downloads to other addresses. Link-local addresses, where clouds
+provide their machines with secrets, are refused, and so is the loopback interface, except for a mirror there that the
+user has named.
 """
 
 import ipaddress
@@ -11,13 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-# Where clouds answer their own machines outside of the link's addresses: Alibaba's, Amazon's by IPv6, Azure's.
+# Metadata addresses that are not link-local: Alibaba's, Amazon's over IPv6, Azure's.
 _CLOUDS = {"100.100.100.200", "fd00:ec2::254", "168.63.129.16"}
 
 
 class Unreachable(BaseException):
-    """An address that no download may reach; says so in both languages. No Exception: clients try again after
-    any of those, for minutes."""
+    """An address that no download may reach, with a message in both languages.
+
+    Derives from BaseException because clients retry after any Exception, for minutes.
+    """
 
     def __init__(self, host: str) -> None:
         self.zh = f"连接被引到了本机或内部地址 {host}，已拒绝：请换一个地址"
@@ -26,13 +29,13 @@ class Unreachable(BaseException):
 
 
 def is_link(host: str) -> bool:
-    """Whether `host` is an address of the link or of the cloud around this machine; no name is looked up."""
+    """Return whether `host` is a link-local or cloud metadata address; names are not resolved."""
     found = _address(host)
     return found is not None and (found.is_link_local or str(found) in _CLOUDS)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine, as an address or as `localhost`."""
+    """Return whether `host` is this machine, as an address or as `localhost`."""
     found = _address(host)
     return host.lower().rstrip(".") == "localhost" or (
         found is not None and (found.is_loopback or found.is_unspecified)
@@ -40,11 +43,11 @@ def is_loopback(host: str) -> bool:
 
 
 def guard(endpoint: str) -> None:
-    """From now on, for the life of this process: Unreachable wherever a connection to such an address is tried.
+    """Raise Unreachable for any connection to such an address, for the lifetime of this process.
 
-    It is the connection that is judged, after names were looked up and redirects followed, whichever client makes it.
+    The connection itself is checked, after name resolution and redirects, whichever client makes it.
     """
-    # A proxy on this machine is the user's own way out.
+    # A proxy on this machine is the user's own choice.
     asked = {place for proxy in getproxies().values() for place in _places(proxy)}
     if is_loopback(urlsplit(endpoint).hostname or ""):
         asked |= _places(endpoint)
@@ -74,7 +77,7 @@ def _plain(host: str) -> str:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a literal is, however it is written: 127.1 and 2130706433 are what they are to `connect`."""
+    """Parse an address literal in any notation: `connect` accepts 127.1 and 2130706433 too."""
     bare = host.strip("[]").partition("%")[0]
     try:
         found = ipaddress.ip_address(bare)

@@ -1,7 +1,7 @@
-"""Fetches one model from a hub: `python -m core.models.hub.worker PARTIAL PLACE`, started by `download` as a job.
+"""Fetches a model from a hub: `python -m core.models.hub.worker PARTIAL PLACE`, started by `download` as a job.
 
-Lists the files, fetches each through the hub's own client, which resumes a file that was cut short, checks each by
-the hash that the hub tells, and makes PARTIAL into PLACE when all are right. Runs in the app's own interpreter.
+Lists the files, fetches each through the hub's own client, which resumes truncated files, verifies each by the hub's
+hash, and renames PARTIAL to PLACE when all are correct. Runs in the app's own interpreter.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ TRIES = 4
 
 
 def right(path: Path, file: File) -> bool:
-    """Whether the file on disk is the hub's: its size, and its hash where the hub tells one."""
+    """Return whether a local file matches the hub's: its size, and its hash if the hub states one."""
     if not path.is_file() or (file.size and path.stat().st_size != file.size):
         return False
     with path.open("rb") as opened:
         if file.sha256:
             return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
         if file.sha1:
-            # As git names a file: "blob SIZE\0" and its content.
+            # Git's hash of a file: "blob SIZE\0" and the content.
             digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
             for block in iter(lambda: opened.read(1 << 20), b""):
                 digest.update(block)
@@ -43,7 +43,7 @@ def right(path: Path, file: File) -> bool:
 
 @contextmanager
 def watched(partial: Path, files: list[File], now: dict[str, Any]) -> Iterator[None]:
-    """Tell the progress twice a second, from what is on disk: whatever client fetches, that is what has come."""
+    """Report the progress twice a second, measured on disk, which works for any client."""
     total = sum(file.size for file in files)
     over = threading.Event()
     started, first = time.time(), on_disk(partial)
@@ -74,7 +74,7 @@ def watched(partial: Path, files: list[File], now: dict[str, Any]) -> Iterator[N
 
 
 def on_disk(partial: Path) -> int:
-    """Bytes that have come: whole files, and those that are still being fetched."""
+    """Return the bytes on disk: complete files, and those still being fetched."""
     found = 0
     for path in partial.rglob("*"):
         if not path.name.endswith((".metadata", ".lock", "download.json", "CACHEDIR.TAG")):
@@ -86,7 +86,7 @@ def on_disk(partial: Path) -> int:
 
 
 def patiently(work: Callable[[], Any], progress: Callable[[], int]) -> Any:
-    """Do `work`, and again after a lost connection; the patience begins anew whenever something has come."""
+    """Call `work`, and retry after a lost connection; the retries start over whenever bytes have arrived."""
     tried, before = 0, progress()
     while True:
         try:
@@ -105,7 +105,7 @@ def patiently(work: Callable[[], Any], progress: Callable[[], int]) -> Any:
 
 
 def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[File]:
-    """Fetch and check every file. Raises HubRefusal."""
+    """Fetch and verify every file. Raises HubRefusal."""
     write_progress(note="connect", done=0.0)
     found, fetch = patiently(lambda: HUBS[source["hub"]](source, token, partial), lambda: 0)
     files = wanted(found)
@@ -136,7 +136,7 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
                         f"{file.path} 与校验和不符：丢弃后重新下载，或换一个来源",
                         f"{file.path} does not match its checksum: discard the download and start again, or use another source",
                     )
-                # A client that takes a wrong file for the whole one would not fetch it again.
+                # A client that takes the wrong file for a complete one would not fetch it again.
                 shutil.rmtree(partial / ".cache", ignore_errors=True)
                 path.unlink(missing_ok=True)
             print(f"{file.path} {file.size} {file.sha256 or file.sha1 or '-'}", flush=True)
@@ -144,7 +144,7 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
 
 
 def main() -> None:
-    """Fetch the model that `download.json` in PARTIAL names."""
+    """Fetch the model named by `download.json` in PARTIAL."""
     partial, place = Path(sys.argv[1]), Path(sys.argv[2])
     token = prepare(partial)
     source = read_json(partial / "download.json")

