@@ -1,3 +1,1 @@
-"""The configs of a workspace: created from a preset by a recipe, edited, undone, shared; how much memory training
-needs.
-"""
+"""The configs of a workspace: created from presets by recipes, edited, undone, shared, and their memory in training."""

@@ -1,6 +1,7 @@
-"""What would keep a config from training, seen without running it: its settings, the files and modules that it names.
+"""Problems that would keep a config from training, found without running it: its settings, files and modules.
 
-Tells all of it at once and raises nothing. What a training comes to, and what only its engine can tell, is for `forecast`.
+Returns all of them at once and raises nothing. What a run will take, and what only its engine can tell, is for
+`forecast`.
 """
 
 from collections.abc import Iterator
@@ -19,12 +20,12 @@ from core.ground.text import Text
 from core.ground.workspace import Workspace
 from core.models import model as models
 
-# Where a problem is that only the user's word mends.
+# The `where` of a problem that only the user's approval solves.
 AGREEMENT = "agreement"
 
 
 def check(workspace: Workspace, config: Config) -> list[Problem]:
-    """What would keep a config from training, seen without running it: the files that it names, its settings."""
+    """Return the problems that would keep a config from training, found without running it."""
     problems = []
 
     def problem(where: str, error: BadInput) -> None:
@@ -46,7 +47,7 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
     missing = missing_modules(workspace, file)
     problems += [*_missing_commas(file), *missing, *_unasked(workspace, config)]
     try:
-        # What lies beside it and is imported has been told already.
+        # Imports of neighboring files have been reported above.
         consent.alone(config.file, "" if missing else file.text)
     except BadInput as error:
         problem("config.py", error)
@@ -62,7 +63,7 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
 
 
 def missing_modules(workspace: Workspace, file: ConfigFile, beside: Path | None = None) -> list[Problem]:
-    """The modules that `file` imports and training would not find; `beside` is the directory that it came from."""
+    """Return the modules that `file` imports and training would not find; `beside` is the directory it came from."""
     return [
         Problem(
             severity="error",
@@ -81,7 +82,7 @@ def missing_modules(workspace: Workspace, file: ConfigFile, beside: Path | None 
 
 
 def _unasked(workspace: Workspace, config: Config) -> Iterator[Problem]:
-    """That nobody agreed to execute it yet."""
+    """Yield a problem if the user has not approved executing it yet."""
     if consent.agreed(workspace, config.text()):
         return
     try:
@@ -95,7 +96,7 @@ def _unasked(workspace: Workspace, config: Config) -> Iterator[Problem]:
 
 
 def _missing_commas(file: ConfigFile) -> Iterator[Problem]:
-    """Lists of texts in which two stand side by side: Python makes one text of them."""
+    """Yield lists in which two strings are adjacent: Python joins them into one."""
     for name, field in BY_NAME.items():
         place = field.place(file) if field.kind == "list" else None
         texts = file.joined(place) if place else []

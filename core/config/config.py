@@ -35,7 +35,7 @@ from core.ground.workspace import Workspace, directories_with, free_name
 from core.models import model as models
 from core.models.model import Model
 
-# Settings that name something in the workspace; in the file they are paths.
+# Settings that name a model or dataset of the workspace; in the file they are paths.
 NAMED = ("model", "dataset")
 
 
@@ -101,8 +101,9 @@ def make(
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Create a config from a preset for a model and a dataset of the workspace. If it raises BadInput, nothing is
-    written.
+    """Create a config from a preset for a model and a dataset of the workspace.
+
+    If it raises BadInput, nothing is written.
 
     `recipe` is one of XTuner Studio's or one of the user's own, which brings its own text and preset.
     """
@@ -151,8 +152,10 @@ def make(
 
 
 def questions_for(dataset: Dataset) -> list[str]:
-    """The evaluation questions, in the language of the data: the assignment's two questions as taught, or else the
-    first questions of the data."""
+    """Return the evaluation questions, in the language of the data.
+
+    The assignment's two questions as taught, or else the first questions of the data.
+    """
     if dataset.made["kind"] == "assistant":
         made = Assistant.of(dataset)
         return list(made.asked(made.languages[0]))
@@ -163,8 +166,10 @@ def questions_for(dataset: Dataset) -> list[str]:
 
 
 def change(workspace: Workspace, name: str, settings: Mapping[str, Any]) -> Config:
-    """Change settings of a config by name. Raises BadInput, and writes nothing, if a value is invalid or the editor
-    holds text that is not valid Python yet."""
+    """Change settings of a config by name.
+
+    Raises BadInput, and writes nothing, if a value is invalid or the editor holds text that is not valid Python yet.
+    """
     with _writing(workspace, name) as config:
         if config.versions.draft is not None:
             raise BadInput(
@@ -201,7 +206,7 @@ def save_as(workspace: Workspace, name: str, new_name: str) -> Config:
 
 
 def find(workspace: Workspace, name: str) -> Config:
-    """The config `name`. Raises BadInput if there is none."""
+    """Return the config `name`. Raises BadInput if there is none."""
     path = workspace.config(name)
     facts = read_json(path / "config.json")
     if facts is None:
@@ -212,19 +217,19 @@ def find(workspace: Workspace, name: str) -> Config:
 
 
 def every(workspace: Workspace) -> list[Config]:
-    """All configs, by name."""
+    """Return all configs, by name."""
     return [find(workspace, path.name) for path in directories_with(workspace.configs, "config.json")]
 
 
 def model_of(workspace: Workspace, config: Config) -> Model:
-    """The model that a config is for."""
+    """Return the model that a config is for."""
     return models.find(workspace, config.model)
 
 
 def store(
     workspace: Workspace, name: str, text: str, base: str, facts: dict[str, Any], *, agreed: bool = False
 ) -> Config:
-    """Write a new config. Raises BadInput if the name is taken. `agreed`: it was created here, from trusted parts."""
+    """Write a new config. Raises BadInput if the name is taken. `agreed`: created here, from trusted parts."""
     path = workspace.config(name)
     try:
         with new_directory(path) as partial:
@@ -241,8 +246,7 @@ def store(
 
 
 def _write(workspace: Workspace, config: Config, text: str, *, typed: bool = False) -> None:
-    """Set the config's text. An edit made here keeps a trusted text trusted, and does not make an untrusted one
-    trusted."""
+    """Set the config's text; an edit made here keeps a trusted text trusted, and an untrusted one untrusted."""
     known = consent.agreed(workspace, config.text())
     config.versions.write(text, typed=typed)
     if known:
@@ -251,21 +255,21 @@ def _write(workspace: Workspace, config: Config, text: str, *, typed: bool = Fal
 
 @contextmanager
 def _writing(workspace: Workspace, name: str) -> Iterator[Config]:
-    """The config `name`, locked against other writers."""
+    """Yield the config `name`, locked against other writers."""
     config = find(workspace, name)
     with locked(workspace.configs / f".{name}.lock"):
         yield config
 
 
 def _named_anew(workspace: Workspace, name: str) -> Config:
-    """The config after its text changed: model and dataset follow the text if it names ones of the workspace."""
+    """Return the config after a change of its text, with the model and dataset of the workspace that it now names."""
     config = find(workspace, name)
     file, facts = ConfigFile(config.text()), dict(config.facts)
     for what, look in (("model", model_named), ("dataset", dataset_named)):
         try:
             facts[what] = look(workspace, file) or facts[what]
         except BadInput:
-            # `check` says so; what it was made for stays until then.
+            # `check` reports it; until then the model or dataset stays the one it was created for.
             continue
     if facts != config.facts:
         write_json(config.path / "config.json", facts)

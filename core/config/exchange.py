@@ -1,6 +1,6 @@
-"""Configs that come from elsewhere and go elsewhere: files of XTuner, under the names that its `copy-cfg` gives.
+"""Import and export of configs, under the file names of XTuner's `copy-cfg`.
 
-What comes in is read as text and parsed, never executed.
+Imported files are read as text and parsed, never executed.
 """
 
 import time
@@ -23,25 +23,28 @@ from core.models import model as models
 
 
 def copy_name(preset: str) -> str:
-    """The file that `xtuner copy-cfg` makes of a preset: its name with `_copy`."""
+    """Return the file name that `xtuner copy-cfg` gives a preset: its name with `_copy`."""
     return f"{preset}_copy.py"
 
 
 def copy_preset(workspace: Workspace, preset: str, directory: Path) -> Path:
-    """`xtuner copy-cfg`: a preset as a file in `directory`. Raises BadInput where the file is there already."""
+    """Write a preset to a file in `directory`, like `xtuner copy-cfg`. Raises BadInput if the file exists."""
     text, place = preset_text(preset, interpreter.xtuner_directory(workspace)), directory / copy_name(preset)
     return _new_file(place, text)
 
 
 def export(workspace: Workspace, name: str, out: Path | None = None) -> Path:
-    """A config as a file, by default `<preset>_copy.py` here. Raises BadInput where the file is there already."""
+    """Write a config to a file, by default `<preset>_copy.py` in the current directory.
+
+    Raises BadInput if it exists.
+    """
     config = find(workspace, name)
     place = out or Path(file_name(config))
     return _new_file(place / file_name(config) if place.is_dir() else place, config.text())
 
 
 def file_name(config: Config) -> str:
-    """What a config is called as a file: as the course's, after its preset; else after itself."""
+    """Return a config's file name: after its preset, as in the course; else after itself."""
     preset = config.facts["preset"]
     return copy_name(preset) if preset in presets() else f"{config.name}.py"
 
@@ -56,10 +59,13 @@ def take(
     name: str | None = None,
     beside: Path | None = None,
 ) -> Config:
-    """Make a config of a file's text, as it is; with `model` and `dataset` (names of the workspace), adapted to them.
+    """Create a config from a file's text, unchanged.
 
-    `beside`: the directory that the file lies in, where it is known. The diff is against the preset that the file's name begins with, else against the file as it came.
-    Raises BadInput, where it is not Python with the line; then nothing is written.
+    With `model` and `dataset` (names of the workspace), adapted to them.
+
+    `beside`: the directory that the file is in, if known. The diff is against the preset that the file's name begins
+    with, else against the file as imported. Raises BadInput, with the line if it is not Python; then nothing is
+    written.
     """
     config = ConfigFile(text)
     for problem in missing_modules(workspace, config, beside):
@@ -89,7 +95,7 @@ def take(
         "dataset": known_data,
         "edits": [{"path": edit.path, "why": {"zh": edit.why.zh, "en": edit.why.en}} for edit in edits],
     }
-    # What left here, or is XTuner's own as it is, comes back as what it was.
+    # A text that was exported from here, or is an unchanged preset, is trusted.
     known = consent.agreed(workspace, text) or (base_name in presets() and text == base)
     stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(file).stem).strip("-_")
     return store(

@@ -1,6 +1,6 @@
-"""What to train a model with on the GPU that is here: method, precision, attention, batch size, checkpointing.
+"""How to train a model on this machine's GPU: method, precision, attention, batch size, checkpointing.
 
-The fastest of some ways that leaves room, by the formula of `memory`.
+Chooses the fastest option that fits into memory, by the formula in `memory`.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from core.ground.workspace import Workspace
 from core.models.model import Model
 from core.models.shape import Shape, knows_sdpa, shape
 
-# Of the free memory: the rest is for what the formula does not see.
+# The usable share of free memory: the rest is for what the formula does not include.
 ROOM = 0.88
-# A longer sequence is worth an attention whose memory does not grow with its square.
+# From this length on, use an attention whose memory does not grow quadratically.
 LONG = 512
 BATCHES = (16, 8, 4, 2, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """How to train, and why in words. `half` is `float16` or `bfloat16`; `sdpa` whether to ask for that attention."""
+    """How to train, with the reason. `half` is `float16` or `bfloat16`; `sdpa` whether to request that attention."""
 
     method: str
     half: str
@@ -43,10 +43,10 @@ def fit(
     rank: int,
     sdpa: bool,
 ) -> Fit:
-    """The fastest way that fits into the free memory of `machine` (`measure.machine`), for rows of `longest` tokens.
+    """Return the fastest option that fits into the free memory of `machine` (`measure.machine`), for `longest` tokens.
 
-    From the fastest: a plain adapter, one on 4-bit weights, that with activation checkpointing; each with the largest
-    batch first. Where nothing fits, or the model's shape is not known, the smallest.
+    From the fastest: LoRA, QLoRA, QLoRA with activation checkpointing; each with the largest batch first. If nothing
+    fits, or the model's shape is unknown, the smallest.
     """
     half = "bfloat16" if machine.get("bf16") else "float16"
     use_sdpa = sdpa and longest >= LONG
@@ -56,7 +56,7 @@ def fit(
         for batch in BATCHES if shape else ():
             facts = _facts(method, half, batch, checkpointing, use_sdpa, longest, rank)
             needed = memory(shape, facts, cuda=True).total_mb
-            # A small batch on a plain adapter is slower than a large one on 4-bit weights.
+            # A small batch with LoRA is slower than a large one with QLoRA.
             if needed <= ROOM * free and (batch >= BATCHES[0] // 2 or (method, checkpointing) == ways[-1]):
                 why = Text(
                     f"约需 {size_of_mb(needed)}，空闲 {size_of_mb(free)}",
@@ -70,12 +70,12 @@ def fit(
 
 
 def fit_here(workspace: Workspace, model: Model, dataset: Dataset, rank: int) -> Fit | None:
-    """The fit of a model and a dataset of the workspace to the GPU that is here; None where it cannot be asked."""
+    """Return the fit of a model and a dataset to this machine's GPU; None if it cannot be measured."""
     try:
         machine = measure.machine(workspace)
     except WorkFailed:
         return None
-    # A token is a character at most, nearly; the template adds some.
+    # A token has at least about one character; the template adds some.
     rows = [row["conversation"] for row in dataset.each()]
     longest = max(sum(len(turn["input"]) + len(turn["output"]) + 24 for turn in turns) for turns in rows)
     return fit(shape(model.path), machine, longest=min(longest, LONG), rank=rank, sdpa=knows_sdpa(model.path))
@@ -84,7 +84,7 @@ def fit_here(workspace: Workspace, model: Model, dataset: Dataset, rank: int) ->
 def _facts(
     method: str, half: str, batch: int, checkpointing: bool, sdpa: bool, longest: int, rank: int
 ) -> dict[str, Any]:
-    """These settings as `config_facts` would tell them."""
+    """Return these settings in the form of `config_facts`."""
     llm = {"torch_dtype": {"$name": f"torch.{half}"}, "attn_implementation": "sdpa" if sdpa else None}
     if method == "qlora":
         llm["quantization_config"] = {"load_in_4bit": True}

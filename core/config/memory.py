@@ -1,7 +1,7 @@
-"""What a training takes of memory, from a formula: weights, copies, adapter, optimizer, activations, logits.
+"""The memory of a run, by formula: weights, copies, adapter, optimizer, activations, logits.
 
-The bytes that one layer keeps for a token were counted on XTuner's InternLM2 with hooks on what autograd saves
-(mixed precision: 2 bytes a value, some 4; single precision: 4), and checked against runs on a GPU: `docs/preflight.md`.
+The bytes that a layer keeps per token were measured on XTuner's InternLM2 with hooks on what autograd saves (mixed
+precision: 2 bytes per value, some 4; single precision: 4), and checked against runs on a GPU: `docs/preflight.md`.
 """
 
 from dataclasses import dataclass, replace
@@ -14,26 +14,26 @@ from core.ground.figures import MB
 from core.ground.text import Text
 from core.models.shape import Shape
 
-# Kept for each token in a layer, as (times hidden size, times intermediate size): with an adapter and dropout, with an
-# adapter alone, training every weight.
+# Bytes kept per token and layer, as (times hidden size, times intermediate size): adapter with dropout, adapter
+# without, full fine-tuning.
 _MIXED = {"dropout": (38.5, 12.0), "adapter": (22.5, 8.0), "full": (30.2, 8.0)}
 _SINGLE = {"dropout": (53.0, 20.0), "adapter": (33.0, 16.0), "full": (40.4, 16.0)}
-# Kept for each pair of positions and head by eager attention.
+# Bytes kept per pair of positions and head by eager attention.
 _PAIR_MIXED, _PAIR_SINGLE = 6.0, 4.0
-# Of each logit at the peak: itself, shifted, its log-softmax, in single precision.
+# Bytes per logit at the peak: itself, shifted, and its log-softmax, in single precision.
 _LOGIT = 12.0
-# 4 bits and, quantised twice, a scale for each 64 weights.
+# 4 bits and, with double quantization, a scale per 64 weights.
 _NF4, _INT8 = 0.516, 1.03
 _ADAM = {"AdamW": 8.0, "Adam": 8.0, "SGD": 0.0, "PagedAdamW": 8.0, "PagedAdamW32bit": 8.0, "PagedAdamW8bit": 2.0}
-# What CUDA and its libraries take before anything is allocated.
+# Memory of CUDA and its libraries before any allocation.
 CUDA_MB = 550.0
-# torch, transformers and XTuner in a process without a GPU, before the model.
+# Memory of torch, transformers and XTuner in a process without a GPU, before the model.
 PROCESS_MB = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of the memory: what it is, how it is worked out, and how much that is in MB."""
+    """One part of the memory: its name, its formula, and the result in MB."""
 
     name: str
     label: Text
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The parts at the peak of a training step, and `base_mb`: what is taken without any model."""
+    """The parts at the peak of a training step, and `base_mb`: the memory without a model."""
 
     parts: tuple[Part, ...]
     base_mb: float
@@ -51,7 +51,7 @@ class Memory:
 
     @property
     def allocated_mb(self) -> float:
-        """What the training itself allocates: on a GPU, the `memory` of XTuner's log."""
+        """Memory allocated by the training itself: on a GPU, `memory` in XTuner's log."""
         return sum(part.mb for part in self.parts)
 
     @property
@@ -60,7 +60,7 @@ class Memory:
 
 
 def memory(shape: Shape, facts: dict[str, Any], *, cuda: bool) -> Memory:
-    """The memory of a training of a model of this shape. `facts` are `config_facts`."""
+    """Return the memory of training a model of this shape. `facts` are `config_facts`."""
     setup = Setup.of(facts, cuda=cuda)
     tokens = facts["batch_size"] * facts["data"]["longest"]
     parts = [*_weights(shape, setup), *_trained(shape, setup)]
@@ -71,15 +71,16 @@ def memory(shape: Shape, facts: dict[str, Any], *, cuda: bool) -> Memory:
         formula=f"{tokens:,} × {shape.vocabulary:,} × {_LOGIT:g} B",
         mb=tokens * shape.vocabulary * _LOGIT / MB,
     )
-    # With checkpointing a layer is worked out anew once the logits are gone: the larger of the two is the peak.
+    # With checkpointing a layer is recomputed after the logits are freed: the peak is the larger of the two.
     parts += [at_logits, logits] if at_logits.mb + logits.mb >= at_layers.mb else [at_layers]
     return Memory(parts=tuple(parts), base_mb=CUDA_MB if cuda else PROCESS_MB, cuda=cuda)
 
 
 def held(shape: Shape, setup: "Setup") -> tuple[float, float]:
-    """What a process holds throughout a training, in bytes on its GPU and of the host: weights, gradients, optimizer.
+    """Return what a process holds throughout training, in bytes on its GPU and on the host.
 
-    What comes and goes with each step, the activations, is in `memory` alone.
+    That is weights, gradients and optimizer states. Activations, which come and go with each step, are only in
+    `memory`.
     """
     everything = _held_bytes(shape, replace(setup, offloaded=(False, False, False)))
     on_gpu = _held_bytes(shape, setup)
@@ -92,7 +93,7 @@ def _held_bytes(shape: Shape, setup: "Setup") -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What of a config decides over the memory."""
+    """The values of a config that determine the memory."""
 
     rank: int
     dropout: float
@@ -100,9 +101,9 @@ class Setup:
     mixed: bool
     weight_bytes: float
     deepspeed: bool
-    # How much ZeRO leaves to a process of the optimizer's states, the gradients and the weights.
+    # The shares of the optimizer states, gradients and weights that ZeRO leaves to a process.
     divided: tuple[float, float, float]
-    # Which of these three it keeps in the host's memory rather than the GPU's.
+    # Which of these three are kept in the host's memory instead of the GPU's.
     offloaded: tuple[bool, bool, bool]
     checkpointing: bool
     attention: str | None
@@ -110,7 +111,7 @@ class Setup:
 
     @property
     def on_gpu(self) -> tuple[float, ...]:
-        """What is left of the three on the GPU of a process."""
+        """The shares of the three on a process's GPU."""
         return tuple(0.0 if away else share for share, away in zip(self.divided, self.offloaded, strict=True))
 
     @classmethod
@@ -121,7 +122,7 @@ class Setup:
         bits = 4 if quantised.get("load_in_4bit") else 8 if quantised.get("load_in_8bit") else None
         named = str((llm.get("torch_dtype") or {}).get("$name", "")) if isinstance(llm.get("torch_dtype"), dict) else ""
         half = named.endswith(("float16", "bfloat16"))
-        # It casts the whole model, and needs no autocast.
+        # DeepSpeed casts the complete model, and needs no autocast.
         deepspeed = cuda and bool(facts.get("deepspeed"))
         divided, offloaded = _divided(facts) if deepspeed else ((1.0, 1.0, 1.0), (False, False, False))
         return cls(
@@ -129,7 +130,7 @@ class Setup:
             dropout=float(lora.get("lora_dropout") or 0),
             bits=bits,
             mixed=cuda and (deepspeed or facts["wrapper"] != "OptimWrapper"),
-            # With an adapter XTuner keeps what is not quantised in single precision, whatever the dtype.
+            # With an adapter, XTuner keeps unquantized weights in single precision, whatever the dtype.
             weight_bytes=2 if deepspeed or (half and not lora) else 4,
             deepspeed=deepspeed,
             divided=divided,
@@ -141,7 +142,7 @@ class Setup:
 
     @classmethod
     def written(cls, config: ConfigFile, *, deepspeed: str | None = None, processes: int = 1) -> "Setup":
-        """For a training on GPUs, as the text of its config has it: at once, where `of` has the engine build the config."""
+        """Return the setup for training on GPUs from the text of a config, without building it as `of` requires."""
         dtype, rank = config.get(f"{LLM}.torch_dtype"), config.get("model.lora.r")
         bits = quantisation(config)
         return cls.of(
@@ -163,7 +164,7 @@ class Setup:
 
 
 def _divided(facts: dict[str, Any]) -> tuple[tuple[float, float, float], tuple[bool, bool, bool]]:
-    """What ZeRO leaves to a process as a share, and whether the host has it: optimizer's states, gradients, weights."""
+    """Return ZeRO's shares per process, and whether they are on the host: optimizer states, gradients, weights."""
     stage, offload_optimizer, offload_weights = zero_settings(facts["deepspeed"])
     optimizer, gradients, weights = (1 / divisor for divisor in zero_divisors(stage, facts.get("processes", 1)))
     return (optimizer, gradients, weights), (offload_optimizer, False, offload_weights)
@@ -183,7 +184,7 @@ def _weights(shape: Shape, setup: Setup) -> list[Part]:
     formula += f" × {share:g}" if share != 1 else ""
     parts = [Part(name="weights", label=Text("模型权重", "weights"), formula=formula, mb=size * share / MB)]
     if setup.mixed and setup.weight_bytes == 4:
-        # Autocast's half-precision copies live until the backward pass; with checkpointing a layer at a time.
+        # Autocast's half-precision copies live until the backward pass; with checkpointing, one layer at a time.
         kept = 0 if setup.bits else shape.linear
         if setup.checkpointing and setup.rank:
             kept //= shape.layers
@@ -202,7 +203,7 @@ def _trained(shape: Shape, setup: Setup) -> list[Part]:
         label = Text("适配器、梯度和优化器", "adapter, gradients, optimizer")
     else:
         count, each = shape.parameters, setup.weight_bytes
-        # DeepSpeed's optimizer works in single precision, on a copy of its own.
+        # DeepSpeed's optimizer works in single precision, on its own copy.
         states = states + 4 if setup.deepspeed else states * each / 4
         weights, what = "", f"{count:,}"
         label = Text("梯度和优化器", "gradients, optimizer")
@@ -213,7 +214,7 @@ def _trained(shape: Shape, setup: Setup) -> list[Part]:
 
 
 def _activations(shape: Shape, setup: Setup, tokens: int, longest: int) -> tuple[Part, Part]:
-    """The activations while the layers work, and while the logits do; without checkpointing they are the same."""
+    """Return the activations during the layers, and during the logits; the same without checkpointing."""
     kind = "full" if not setup.rank else "dropout" if setup.dropout else "adapter"
     hidden, intermediate = (_MIXED if setup.mixed else _SINGLE)[kind]
     eager = (setup.attention or shape.attention) == "eager"

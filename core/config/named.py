@@ -1,4 +1,4 @@
-"""Which model and dataset of the workspace a config's text names, and putting others there: in the file they are paths."""
+"""Find and replace the model and dataset of the workspace that a config's text names: in the file they are paths."""
 
 import os
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ _FILES = (f"{DATASET}.dataset.data_files.train", f"{DATASET}.dataset.data_files"
 
 
 def model_named(workspace: Workspace, config: ConfigFile) -> str | None:
-    """The workspace's name of the model that the file trains; None where the file works it out by code.
+    """Return the workspace's name of the model that the file trains; None if it is computed by code.
 
-    Raises BadInput where it is a path or a hub's name that is no model of the workspace.
+    Raises BadInput for a path or hub name that is not a model of the workspace.
     """
     value = config.get(_MODEL)
     if not isinstance(value, str):
@@ -32,7 +32,7 @@ def model_named(workspace: Workspace, config: ConfigFile) -> str | None:
     if path.parent == workspace.models:
         return path.name
     for place in sorted(workspace.models.glob("*")):
-        # Of what may not be looked at, os.path says that it is not there, where Path raises.
+        # For an inaccessible path, os.path reports that it does not exist, where Path raises.
         if path.is_absolute() and os.path.exists(place) and origin(place) == path.resolve():
             return place.name
     raise BadInput(
@@ -42,15 +42,15 @@ def model_named(workspace: Workspace, config: ConfigFile) -> str | None:
 
 
 def dataset_named(workspace: Workspace, config: ConfigFile) -> str | None:
-    """The workspace's name of the dataset that the file trains on; None where it is not one local file.
+    """Return the workspace's name of the dataset that the file trains on; None if it is not one local file.
 
-    Raises BadInput where it is a file that no dataset of the workspace is.
+    Raises BadInput for a file that is not a dataset of the workspace.
     """
     value = next((found for place in _FILES if isinstance(found := first(config.get(place)), str)), None)
     if value is None:
         return None
     path = Path(value)
-    # By where it really is: the datasets may be a link to another disk.
+    # By resolved path: the datasets directory may be a link to another disk.
     if path.name in ("data.json", "data.jsonl") and path.parent.parent.resolve() == workspace.datasets.resolve():
         return path.parent.name
     raise BadInput(
@@ -60,7 +60,7 @@ def dataset_named(workspace: Workspace, config: ConfigFile) -> str | None:
 
 
 def place_model(workspace: Workspace, config: ConfigFile, name: str) -> Iterator[Edit]:
-    """The edits that put the model `name` into a config, with its prompt template in place of another model's."""
+    """Yield the edits that put the model `name` into a config, with its prompt template instead of another model's."""
     model = models.usable(workspace, name)
     for edit in task_edits(config, model, Path(), []):
         if edit.value == str(model.path):
@@ -69,7 +69,7 @@ def place_model(workspace: Workspace, config: ConfigFile, name: str) -> Iterator
 
 
 def place_dataset(workspace: Workspace, config: ConfigFile, name: str) -> Iterator[Edit]:
-    """The edits that put the dataset `name` into a config. Raises BadInput where it has no place for one."""
+    """Yield the edits that put the dataset `name` into a config. Raises BadInput if there is no place for one."""
     data = datasets.find(workspace, name).data
     if not one_dataset(config):
         raise BadInput(
@@ -87,16 +87,16 @@ def place_dataset(workspace: Workspace, config: ConfigFile, name: str) -> Iterat
 
 
 def place_own_prompt(workspace: Workspace, config: ConfigFile, _: str) -> Iterator[Edit]:
-    """The edits that wrap questions and answers as the config's model itself does."""
+    """Yield the edits that make the config use its model's own prompt template."""
     name = model_named(workspace, config)
     if name is not None:
         yield from own_prompt(config, models.find(workspace, name))
 
 
-# The settings that are worked out from the workspace, by name.
+# The settings that depend on the workspace, by name.
 PLACES = {"model": place_model, "dataset": place_dataset, "prompt_template": place_own_prompt}
 
 
 def first(value: Any) -> Any:
-    """The only element of a list, anything else as it is."""
+    """Return the only element of a list, anything else as it is."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value

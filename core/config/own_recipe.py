@@ -1,6 +1,6 @@
-"""The user's own recipes: a config's text kept under a name, to be used for other models and data, and shared as a file.
+"""The user's own recipes: a config's text saved under a name, for other models and data, and to share as a file.
 
-`recipes/<name>.json`, the same file that is shared: nothing in it is executed, paths of this machine are taken out.
+`recipes/<name>.json` is also the file that is shared: nothing in it is executed, and paths of this machine are removed.
 """
 
 import json
@@ -34,9 +34,9 @@ class OwnRecipe:
 
 
 def save(workspace: Workspace, name: str, about: str = "", *, preset: str, text: str, base: str) -> OwnRecipe:
-    """Keep a config as a recipe: the name of its preset, its text, and the preset's (`base`).
+    """Save a config as a recipe: the name of its preset, its text, and the preset's (`base`).
 
-    Raises BadInput where the name is taken.
+    Raises BadInput if the name is taken.
     """
     known = consent.agreed(workspace, text)
     for path, said in ((str(workspace.models), "models"), (str(workspace.datasets), "datasets")):
@@ -56,7 +56,7 @@ def save(workspace: Workspace, name: str, about: str = "", *, preset: str, text:
 
 
 def take(workspace: Workspace, content: str, name: str | None = None) -> OwnRecipe:
-    """Take over a recipe file of somebody else. Raises BadInput where it is none, or the name is taken."""
+    """Import a recipe file from someone else. Raises BadInput if it is not one, or the name is taken."""
     try:
         told = json.loads(content)
         if told["format"] != FORMAT:
@@ -73,7 +73,7 @@ def take(workspace: Workspace, content: str, name: str | None = None) -> OwnReci
 
 
 def find(workspace: Workspace, name: str) -> OwnRecipe:
-    """The user's recipe `name`. Raises BadInput where there is none."""
+    """Return the user's recipe `name`. Raises BadInput if there is none."""
     found = {recipe.name: recipe for recipe in every(workspace)}
     if name not in found:
         known = [*RECIPES, *found]
@@ -84,7 +84,7 @@ def find(workspace: Workspace, name: str) -> OwnRecipe:
 
 
 def every(workspace: Workspace) -> list[OwnRecipe]:
-    """All of the user's recipes, by name; files that are none are left out."""
+    """Return all of the user's recipes, by name; other files are skipped."""
     found = []
     for path in sorted(workspace.recipes.glob("*.json")):
         try:
@@ -97,7 +97,7 @@ def every(workspace: Workspace) -> list[OwnRecipe]:
 
 
 def remove(workspace: Workspace, name: str) -> None:
-    """Delete one of the user's recipes. Configs made of it stay."""
+    """Delete one of the user's recipes. Configs created from it stay."""
     workspace.recipe(find(workspace, name).name).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""How long and how fast the recipe `fast` trains a model on a few rows: batch, passes, learning rate, rank. Makes no edits."""
+"""The pace of the recipe `fast`: batch, epochs, learning rate and rank for a model and a few rows. Makes no edits."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Self
 from core.config.fit import Fit
 from core.models.model import Model
 
-# What `benchmarks.sweep` found on two real models (docs/recipes.md): everything is learned by then, and with the usual loss
+# From `benchmarks.sweep` on two real models (docs/recipes.md): everything is learned by then, and with the default loss
 # the rest only gets worse; larger batches, ranks and rates cost more of what the model knew.
 UPDATES, TOY_UPDATES = 60, 200
 BATCH, TOY_BATCH = 8, 16
-# Of a card, so that the warm-up has some of them.
+# Per GPU, so that the warmup covers several iterations.
 FEWEST_ITERATIONS = 10
 SMALL_PARAMETERS = 300_000_000
-# The learning rate up to so many parameters. If what the base would say is kept (`core.config.keeping`), larger ones do no
-# harm and teach more: measured at 135 M and 0.5 B, the last is only their trend.
+# The learning rate by number of parameters. If the base model's answers are kept (`core.config.keeping`), larger rates
+# do no harm and teach more: measured at 135 M and 0.5 B, the last is only extrapolated.
 KEPT_RATES = ((SMALL_PARAMETERS, 1.5e-3), (1_000_000_000, 6e-4), (math.inf, 3e-4))
 RATES = ((SMALL_PARAMETERS, 6e-4), (math.inf, 2e-4))
 RANK = 16
@@ -23,7 +23,7 @@ RANK = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """`iterations` of all cards together, `each` of them per epoch on one card; `accumulate` iterations make an update."""
+    """`iterations` counts all GPUs together, `each` is per epoch on one GPU; `accumulate` iterations make an update."""
 
     batch: int
     accumulate: int
@@ -36,18 +36,18 @@ class Pace:
 
     @classmethod
     def of(cls, model: Model, rows: int, *, kept: bool, cards: int, fit: Fit | None) -> Self:
-        """For a dataset of `rows` rows on `cards` cards; `fit` bounds the batch by the memory."""
+        """Return the pace for a dataset of `rows` rows on `cards` GPUs; `fit` limits the batch by memory."""
         toy, cards = model.toy, max(1, cards)
         batch = TOY_BATCH if toy else min(BATCH, fit.batch_size) if fit else BATCH
         accumulate = per_update = 1
         if kept and not toy and 2 * rows > BATCH * UPDATES:
-            # Every row twice, in as many updates as there should be.
+            # Every row twice, in as many updates as intended.
             together = math.ceil(2 * rows / UPDATES)
             accumulate = math.ceil(together / batch / cards)
             per_update = accumulate * cards
             batch = math.ceil(together / per_update)
         per_epoch = math.ceil(rows / batch)
-        # Each of several cards takes its share of the iterations.
+        # Each GPU takes its share of the rows.
         each = math.ceil(math.ceil(rows / cards) / batch)
         wanted = round(TOY_UPDATES / per_epoch) if toy else UPDATES * per_update // per_epoch
         epochs = max(1, wanted, math.ceil(FEWEST_ITERATIONS / each))
@@ -64,5 +64,5 @@ class Pace:
         )
 
     def every(self, times: int) -> int:
-        """After how many iterations something happens that happens `times` times: whole updates, one at least."""
+        """Return the interval in iterations for something done `times` times: complete updates, at least one."""
         return self.accumulate * max(1, math.ceil(self.iterations / times / self.accumulate))

@@ -1,4 +1,4 @@
-"""The preset to begin from: proposed from a model's architecture and size, and whether others would do here."""
+"""The preset to start from, proposed by a model's architecture and size, and whether other presets fit the machine."""
 
 import re
 from functools import cache
@@ -10,14 +10,14 @@ from core.engine.presets import COURSE_PRESET
 from core.models.model import Model
 from core.models.shape import typical
 
-# For a model that XTuner has no preset of: the course's, whose edits fit any causal model.
+# For a model without an XTuner preset: the course's, whose edits fit any causal model.
 FALLBACK = {"course": COURSE_PRESET, "fast": COURSE_PRESET, "pretrain": "internlm2_1_8b_full_custom_pretrain_e1"}
-# What XTuner's presets have in common: a sequence of so many tokens in a batch, and an adapter's rank and dropout.
+# Common to XTuner's presets: the tokens of a sequence, and the adapter's rank and dropout.
 _LONGEST, _ADAPTER = 2048, {"r": 64, "lora_dropout": 0.1}
 
 
 def propose(model: Model, recipe: str, xtuner: Path | None = None) -> str:
-    """The preset for a model and a recipe: of its family, nearest to its size, on dialogues or on texts."""
+    """Return the preset for a model and a recipe: of its family, closest in size, for dialogues or for texts."""
     kind = "pretrain" if recipe == "pretrain" else "sft"
     wanted = [
         preset
@@ -44,9 +44,9 @@ def propose(model: Model, recipe: str, xtuner: Path | None = None) -> str:
 
 
 def fits_machine(preset: PresetName, model: Model | None, total_mb: float | None) -> bool | None:
-    """Whether training by a preset's method fits into a GPU of `total_mb`: of the chosen model where it is one for it.
+    """Return whether training with a preset's method fits on a GPU of `total_mb`, for the chosen model if it matches.
 
-    None where it cannot be said: no size in the name, or no GPU to ask.
+    None if unknown: no size in the name, or no GPU.
     """
     own = model is not None and preset.fits(model.architecture) and model.parameters
     billions = model.parameters / 1e9 if own and model else preset.billions
@@ -57,7 +57,7 @@ def fits_machine(preset: PresetName, model: Model | None, total_mb: float | None
 
 @cache
 def _needed_mb(method: str, parameters: int) -> float:
-    """The memory of a training by a preset's method on one GPU, of a usual model of this size."""
+    """Return the memory of training with a preset's method on one GPU, for a typical model of this size."""
     adapter = method in ("qlora", "lora")
     facts = {
         "batch_size": 1,
@@ -73,7 +73,7 @@ def _needed_mb(method: str, parameters: int) -> float:
 
 
 def _usual(preset: PresetName, kind: str) -> bool:
-    """Whether a recipe can start from it: an adapter on one dataset of dialogues, or a plain one on texts."""
+    """Return whether a recipe can start from it: an adapter on one dataset of dialogues, or a plain one on texts."""
     if kind == "pretrain":
         return "custom_pretrain" in preset.name
     return preset.method == "qlora" and re.search(r"_alpaca_e\d+$", preset.name) is not None
@@ -84,7 +84,7 @@ def _own_name(model: Model) -> str:
 
 
 def _family(model: Model) -> str:
-    """The family that a model's own name says, where its architecture is that of several."""
+    """Return the family given by a model's own name, if several share its architecture."""
     name = (
         re.sub(r"[^a-z0-9]+", "_", _own_name(model).lower()).replace("llama_3", "llama3").replace("llama_2", "llama2")
     )

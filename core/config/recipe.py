@@ -1,12 +1,12 @@
 """Recipes: from a preset to a config for one model, one dataset, one machine. Each edit carries its reason.
 
     course    exactly the course's edits of its preset, nothing else
-    fast      few unique rows learned in a fraction of the time, watched while they are
+    fast      few unique rows learned in a fraction of the time, with checkpoints and answers during training
     pretrain  continued pre-training on texts, with an adapter, so that it fits where full training does not
-    preset    any preset as it is (full tuning, DPO, a reward model …), with your model and data where it has places for
-              them; the rest is for the editor
+    preset    any preset unchanged (full fine-tuning, DPO, a reward model …), with your model and data where it has places
+              for them; the rest is for the editor
 
-On a machine without a GPU each gets what XTuner needs there, but for `preset`. Writes no file.
+On a machine without a GPU all but `preset` get what XTuner needs there. Writes no file.
 """
 
 import math
@@ -25,10 +25,10 @@ from core.models.model import Model
 
 RecipeName = Literal["course", "fast", "pretrain", "preset"]
 RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
-# Those whose trainings end by themselves once the identity is learned.
+# Recipes whose runs stop early once the identity is learned.
 ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
-# A corpus is seen again and again until so many updates are made; docs/corpus.md has what comes of it.
+# A corpus is repeated up to this many updates or epochs; see docs/corpus.md for the results.
 PRETRAIN_UPDATES, PRETRAIN_EPOCHS = 550, 10
 RANKS = {"course": 64, "fast": RANK, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
@@ -46,7 +46,7 @@ _WARM = Text(
 
 
 def check_preset(preset: ConfigFile, name: str, recipe: RecipeName) -> None:
-    """Raise BadInput where a preset is not one that `recipe` fits: one dataset, and LoRA unless it is for texts."""
+    """Raise BadInput if `recipe` does not support a preset: it needs one dataset, and LoRA unless it is for texts."""
     if recipe == "preset":
         return
     one = one_dataset(preset)
@@ -72,10 +72,10 @@ def edits(
     cards: int = 1,
     fit: Fit | None = None,
 ) -> Iterator[Edit]:
-    """All edits of `recipe` to `preset`, for a dataset file of `rows` rows and the questions to evaluate with.
+    """Yield all edits of `recipe` to `preset`, for a dataset file of `rows` rows and the evaluation questions.
 
-    `kept`: what the base model would say is kept as likely as it was. `fit` is what suits the GPU that is here; without
-    it the preset's own method and precision stay. `cards` is how many GPUs may share the rows.
+    `kept`: the base model's answers are kept as likely as they were. `fit` suits this machine's GPU; without it the
+    preset's own method and precision stay. `cards` is how many GPUs may share the rows.
     """
     if recipe == "preset":
         yield from task_edits(preset, model, data, questions)
@@ -101,7 +101,7 @@ def edits(
 
 
 def task_edits(config: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
-    """Those of `_task_edits` that a config of another make has places for: a preset that no recipe fits, one by hand."""
+    """Yield the edits of `_task_edits` that fit any config: a preset without a recipe, or one written by hand."""
     for path, value, why in (
         ("model.llm.pretrained_model_name_or_path", str(model.path), _MODEL),
         ("tokenizer.pretrained_model_name_or_path", str(model.path), _MODEL),
@@ -117,7 +117,7 @@ def task_edits(config: ConfigFile, model: Model, data: Path, questions: list[str
 
 
 def own_prompt(config: ConfigFile, model: Model) -> Iterator[Edit]:
-    """The edits that wrap questions and answers as the model itself does, where the config does it in another way."""
+    """Yield the edits that make the config use the model's own prompt template, if it uses another."""
     now = prompt_template(config)
     if now is None or now.same(model.prompt_template):
         return
@@ -126,7 +126,7 @@ def own_prompt(config: ConfigFile, model: Model) -> Iterator[Edit]:
 
 
 def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
-    """What the course changes: model, data file, evaluation questions, and a local file in place of the hub's."""
+    """Yield the course's changes: model, data file, evaluation questions, and a local file instead of the hub's."""
     yield Edit(path="pretrained_model_name_or_path", value=str(model.path), why=_MODEL)
     variable = preset.names(f"{DATASET}.dataset.path")
     if variable:
@@ -141,7 +141,7 @@ def _task_edits(preset: ConfigFile, model: Model, data: Path, questions: list[st
 
 
 def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit: Fit | None) -> Iterator[Edit]:
-    """Enough updates on short rows, and answers on the way."""
+    """Yield the edits for enough updates on short rows, and for answers during training."""
     tiny, pace = model.toy, Pace.of(model, rows, kept=kept, cards=cards, fit=fit)
     yield Edit(
         path="pack_to_max_length",
@@ -216,9 +216,9 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
 
 
 def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
-    """An adapter in place of full training, and updates enough for a small corpus."""
+    """Yield the edits for an adapter instead of full training, and for enough updates on a small corpus."""
     tiny, small = model.toy, model.parameters < SMALL_PARAMETERS
-    # About 4 bytes of JSON for a token, 512 tokens for a pack.
+    # About 4 bytes of JSON per token, 512 tokens per pack.
     packs = max(1, data.stat().st_size // 2048)
     epochs = min(PRETRAIN_EPOCHS, math.ceil(PRETRAIN_UPDATES / packs))
     total = packs * epochs
@@ -260,7 +260,7 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool) -> Iterator[Edit]:
 
 
 def _fitted_edits(fit: Fit) -> Iterator[Edit]:
-    """Method, precision, attention and checkpointing for the GPU that is here, each only where it is not so already."""
+    """Yield method, precision, attention and checkpointing for this machine's GPU."""
     if fit.method == "lora":
         yield Edit(
             path="model.llm.quantization_config", value=MISSING, why=_joined("不必压缩", "no need to save memory", fit)
@@ -286,7 +286,7 @@ def _joined(zh: str, en: str, fit: Fit) -> Text:
 
 
 def _plain_edits(why: Text) -> Iterator[Edit]:
-    """Single precision and nothing quantised: what XTuner needs on a machine without a GPU."""
+    """Yield single precision without quantization: what XTuner needs on a machine without a GPU."""
     yield Edit(path="model.llm.quantization_config", value=MISSING, why=why)
     yield Edit(path="model.llm.torch_dtype", value=Source("torch.float32"), why=why)
     yield Edit(path=f"{WRAPPER}.type", value=Source("OptimWrapper"), why=why)

@@ -1,6 +1,7 @@
-"""The earlier texts of a config, for undo and redo, and the draft: what was typed that is not Python yet.
+"""The earlier texts of a config, for undo and redo, and the draft: typed text that is not valid Python yet.
 
-`configs/<name>/versions/NNNN.py` with `at` (which of them config.py is) and `draft.py`. Knows nothing of what a text means.
+`configs/<name>/versions/NNNN.py`, `at.json` (the number of the current one) and `draft.py`. Does not interpret the
+texts.
 """
 
 import time
@@ -10,12 +11,12 @@ from core.engine.config_file import read as read_text
 from core.ground.files import read_json, write_json, write_text
 
 MOST = 200
-# Words typed one after the other are one step back, not one each.
+# Text typed in quick succession is one undo step.
 TYPING_SECONDS = 8.0
 
 
 class Versions:
-    """The texts that one config's directory has held. The caller holds the config's lock."""
+    """The texts of one config directory. The caller holds the config's lock."""
 
     def __init__(self, config: Path) -> None:
         self._config = config
@@ -31,19 +32,19 @@ class Versions:
 
     @property
     def draft(self) -> str | None:
-        """What was typed last and could not be taken; None where the editor and config.py agree."""
+        """The last typed text that could not be applied; None if the editor and config.py agree."""
         path = self._config / "draft.py"
         return read_text(path) if path.exists() else None
 
     def keep_draft(self, text: str) -> None:
-        """Keep a text that is not Python yet, so that it outlives the page."""
+        """Store a text that is not valid Python yet, so that it outlives the page."""
         write_text(self._config / "draft.py", text)
 
     def drop_draft(self) -> None:
         (self._config / "draft.py").unlink(missing_ok=True)
 
     def write(self, text: str, *, typed: bool = False) -> None:
-        """Make `text` the config's, with the one before kept. `typed` texts in quick succession are one step."""
+        """Set the config's text and keep the previous one. `typed` texts in quick succession are one step."""
         file = self._config / "config.py"
         before = read_text(file)
         self.drop_draft()
@@ -61,7 +62,7 @@ class Versions:
         write_text(file, text)
 
     def step(self, by: int) -> bool:
-        """Go back (-1) or forward (1) one text; whether there was one."""
+        """Go back (-1) or forward (1) one text; return whether there was one."""
         path = self._directory / f"{self._at + by:04}.py"
         if self._at + by < 0 or not path.exists():
             return False

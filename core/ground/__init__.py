@@ -1,3 +1,1 @@
-"""What every room builds on: texts in two languages, errors, atomic files, every path of the workspace, the machine,
-installation.
-"""
+"""The foundation of all rooms: bilingual texts, errors, atomic files, workspace paths, the machine, installation."""

@@ -1,9 +1,8 @@
-"""Sets up and starts: `python3 -m core.ground.bootstrap run|test|bench|setup [PORT]`, what `make run`, `make test`
-and `make bench` call.
+"""Install and start: `python3 -m core.ground.bootstrap run|test|bench|fuzz|setup [PORT]`, called by the Makefile.
 
-Runs on a machine where nothing is installed, under whatever Python 3 it has: standard library and old syntax
-only. Makes `.venv` from requirements.lock with uv, which takes no file that has another hash; does so again only when
-that has changed, or requirements.txt, of which it is made.
+Runs on a machine where nothing is installed, under any Python 3: standard library and old syntax only. Creates `.venv`
+from requirements.lock with uv, which rejects files with other hashes; again only when that file has changed, or
+requirements.txt, from which it is generated.
 """
 
 import hashlib
@@ -27,22 +26,22 @@ SUPPORTED = ((3, 11), (3, 12))
 # The environment takes 6.5 GB, most of it torch and CUDA libraries.
 INSTALL_GB = 9.0
 RUN_GB = 1.0
-# Of those who run the tests. Each takes half a gigabyte of memory, and a whole one more for a training.
+# Of the test runner. Each takes half a gigabyte of memory, and one more while a run trains.
 MOST_WORKERS = 4
-# What the app is told: the token of those whose connections say nothing of them, the names of web proxies.
+# Settings passed to the app: the token for connections whose user is unknown, the host names of web proxies.
 ACCESS_TOKEN = "XTUNER_STUDIO_ACCESS_TOKEN"
 PROXY = "XTUNER_STUDIO_PROXY"
 SHORTEST_TOKEN = 16
 
 
 def fail(zh: str, en: str) -> NoReturn:
-    """Say what is wrong in one line and stop."""
+    """Report the problem in one line and exit."""
     sys.stderr.write(f"{zh} / {en}\n")
     sys.exit(2)
 
 
 def requirements_digest() -> str:
-    """What the environment is made from."""
+    """Return the hash of the files that the environment is made from."""
     digest = hashlib.sha256()
     for path in (REQUIREMENTS, LOCK):
         with open(path, "rb") as file:
@@ -51,7 +50,7 @@ def requirements_digest() -> str:
 
 
 def installed() -> bool:
-    """Whether `.venv` is whole and made from the present requirements."""
+    """Return whether `.venv` is complete and matches the current requirements."""
     try:
         with open(STAMP) as file:
             return file.read().strip() == requirements_digest() and os.path.exists(PYTHON)
@@ -60,12 +59,12 @@ def installed() -> bool:
 
 
 def supported_python() -> str:
-    """A Python that will do: this one, or one found on PATH. Stops with one line where there is none."""
+    """Return a supported Python: this one, or one found on PATH. Exits with one line if there is none."""
     if sys.version_info[:2] in SUPPORTED:
         return sys.executable
     for version in reversed(SUPPORTED):
         path = shutil.which(f"python{version[0]}.{version[1]}")
-        # A version manager's stand-in may be there without the Python behind it.
+        # A version manager's shim may exist without the Python behind it.
         if path and subprocess.call([path, "-c", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
             return path
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -76,7 +75,7 @@ def supported_python() -> str:
 
 
 def check_disk(needed: float) -> None:
-    """Stop with one line where the project's disk has less than `needed` GB free."""
+    """Exit with one line if the project's disk has less than `needed` GB free."""
     free = shutil.disk_usage(PROJECT).free / 2**30
     if free < needed:
         fail(
@@ -86,7 +85,7 @@ def check_disk(needed: float) -> None:
 
 
 def check_port(port: int) -> None:
-    """Stop with one line where something else listens on the port."""
+    """Exit with one line if something else listens on the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -99,7 +98,7 @@ def check_port(port: int) -> None:
 
 
 def setup() -> None:
-    """Make `.venv` if it is not there or out of date."""
+    """Create `.venv` if it is missing or out of date."""
     if installed():
         check_disk(RUN_GB)
         return
@@ -113,7 +112,7 @@ def setup() -> None:
             file.write(uv_requirement())
         steps = [
             [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"] + with_hashes + ["-r", of_uv],
-            # Compiled now: half of XTuner's and pandas' imports is compiling, and some machines keep none of it.
+            # Compile now: compiling takes half of XTuner's and pandas' import time, and some machines cannot cache it.
             [PYTHON, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", PYTHON]
             + with_hashes
             + ["-r", LOCK],
@@ -128,13 +127,13 @@ def setup() -> None:
 
 
 def uv_requirement() -> str:
-    """The pinned uv of requirements.lock, with its hashes."""
+    """Return the pinned uv of requirements.lock, with its hashes."""
     with open(LOCK, encoding="utf-8") as file:
         return next(part for part in re.split(r"\n(?=\S)", file.read()) if part.startswith("uv=="))
 
 
 def access_token() -> str:
-    """The token of this start: the one that the environment asks for, else a new one. Stops where it is easily guessed."""
+    """Return the access token: the environment's, else a new one. Exits with one line if it is too weak."""
     chosen = os.environ.get(ACCESS_TOKEN, "")
     if chosen and (len(chosen) < SHORTEST_TOKEN or not re.match(r"[A-Za-z0-9_-]+$", chosen)):
         fail(
@@ -145,7 +144,7 @@ def access_token() -> str:
 
 
 def check_proxy() -> None:
-    """Stop with one line where the names of web proxies are none."""
+    """Exit with one line if a web proxy's host name is invalid."""
     for name in os.environ.get(PROXY, "").split(","):
         if not re.match(r"([A-Za-z0-9_.-]+(:[0-9]{1,5})?)?$", name.strip()):
             fail(
@@ -171,15 +170,15 @@ def run(port: int) -> NoReturn:
 
 
 def test() -> None:
-    """All checks: style, then every test."""
+    """Run all checks: style, then every test."""
     setup()
     os.chdir(PROJECT)
-    # Trainings side by side on few cores: one thread each, and none that waits while it works.
+    # Parallel runs on few cores: one thread each, without busy waiting.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # The tests start hundreds of processes: compiled once, the project is there in two thirds of the time.
+    # The tests start hundreds of processes: with cached bytecode, the project imports in two thirds of the time.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # Half of a test's time is waiting for processes and browsers, so twice as many workers as cores.
+    # Tests spend half of their time waiting for processes and browsers, so use twice as many workers as cores.
     workers = str(min(2 * (os.cpu_count() or 1), MOST_WORKERS))
     tests = ["pytest", "-rs", "-n", workers]
     for step in (["ruff", "check", "."], ["ruff", "format", "--check", "."], tests):
@@ -189,14 +188,14 @@ def test() -> None:
 
 
 def bench() -> None:
-    """All benchmarks, one after the other."""
+    """Run all benchmarks, one after another."""
     setup()
     os.chdir(PROJECT)
     sys.exit(subprocess.call([PYTHON, "-m", "benchmarks"]))
 
 
 def fuzz() -> None:
-    """Damaged files into the readers of foreign ones."""
+    """Feed damaged files to the readers of foreign files."""
     setup()
     os.chdir(PROJECT)
     sys.exit(subprocess.call([PYTHON, "-m", "tests.fuzz"]))

@@ -1,6 +1,6 @@
-"""Time that nobody can set: seconds since the machine was started, and which start that was.
+"""Monotonic time across processes: seconds since boot, and the id of that boot.
 
-A wall clock may be put back while a training runs; durations are measured by this one.
+The wall clock may be set back during a run; durations are measured by this clock.
 """
 
 import time
@@ -10,12 +10,12 @@ from typing import Any
 
 
 def since_boot() -> float:
-    """Seconds since the machine was started, sleep included; the clock of the start times in `/proc/PID/stat`."""
+    """Return seconds since boot, including sleep; the same clock as start times in `/proc/PID/stat`."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:
-    """Which start of the machine this is; empty where the kernel does not say."""
+    """Return the id of this boot; empty if the kernel does not provide it."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -24,7 +24,7 @@ def boot_id() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """A point in time: `at` seconds after the start `boot` of the machine."""
+    """A point in time: `at` seconds after the boot with id `boot`."""
 
     boot: str
     at: float
@@ -44,6 +44,6 @@ class Moment:
         return asdict(self)
 
     def age(self) -> float | None:
-        """Seconds since then; None where the machine was started anew in between."""
+        """Return the seconds since then; None if the machine has rebooted since."""
         now = Moment.now()
         return max(0.0, now.at - self.at) if now.boot == self.boot else None

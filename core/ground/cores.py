@@ -1,4 +1,4 @@
-"""How many processors this process may use, which on a rented machine are fewer than it has. Standard library alone."""
+"""The number of CPUs this process may use, which may be fewer than the machine has. Standard library only."""
 
 import math
 import os
@@ -9,12 +9,12 @@ _OWN = Path("/proc/self/cgroup")
 
 
 def usable() -> int:
-    """Those that its affinity names, or fewer where the time of its control group is less; 1 at least."""
+    """Return the CPUs allowed by the affinity mask and the control group's quota; at least 1."""
     return max(1, math.floor(min([len(os.sched_getaffinity(0)), *filter(None, map(_granted, _groups()))])))
 
 
 def _groups() -> list[Path]:
-    """Our control group and those around it, which all limit us. In a container the first is the root that it sees."""
+    """Return our control group and its parents, all of which limit us. In a container the first is the visible root."""
     found = [_CGROUPS, _CGROUPS / "cpu"]
     try:
         lines = _OWN.read_text().splitlines()
@@ -32,11 +32,11 @@ def _groups() -> list[Path]:
 
 
 def _granted(group: Path) -> float | None:
-    """The processors whose time a group may take, by version 2 or 1; None where it has no limit."""
+    """Return a group's CPU quota in CPUs, by version 2 or 1; None if it has no limit."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
             quota, period = " ".join((group / name).read_text() for name in names).split()
-            # "max", and -1, are no limit.
+            # "max" and -1 mean no limit.
             return int(quota) / int(period) if int(quota) > 0 else None
         except (OSError, ValueError, ZeroDivisionError):
             continue

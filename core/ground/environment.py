@@ -1,4 +1,7 @@
-"""The machine: Python, packages, disk, memory. Asks without importing torch or XTuner; its GPUs are asked by `gpu`."""
+"""Checks of the machine: Python, packages, disk, memory.
+
+Imports neither torch nor XTuner; GPUs are queried by `gpu`.
+"""
 
 import importlib.metadata
 import platform
@@ -29,7 +32,7 @@ PACKAGES = (
     "plotly",
     "psutil",
 )
-# Of those, what the engine brings where it runs in an environment of its own.
+# The packages that the engine provides if it has its own environment.
 ENGINE_PACKAGES = frozenset(PACKAGES) - {"streamlit", "plotly", "psutil"} | {
     "torchvision",
     "numpy",
@@ -37,7 +40,7 @@ ENGINE_PACKAGES = frozenset(PACKAGES) - {"streamlit", "plotly", "psutil"} | {
     "setuptools",
 }
 FREE_DISK = 2 * GB
-# A dataset, checkpoints, adapter and merged model of the 1.8B model.
+# Dataset, checkpoints, adapter and merged model for a 1.8B model.
 COURSE_DISK = 10 * GB
 # CUDA 12's minor versions run on any driver of its first: docs.nvidia.com/deploy/cuda-compatibility.
 OLDEST_DRIVER = 525
@@ -46,7 +49,7 @@ FREE_MEMORY = 3 * GB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One look at the machine: what was found, whether it will do, and what to do if not."""
+    """One check of the machine: what was found, whether it is sufficient, and what to do if not."""
 
     name: str
     ok: bool
@@ -55,7 +58,7 @@ class Check:
 
 
 def versions() -> dict[str, str | None]:
-    """The versions of Python and of the packages that the work stands on; None for one that is missing."""
+    """Return the versions of Python and of the packages we depend on; None for a missing one."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -72,10 +75,10 @@ def checks(
     torch_cuda: str | None = None,
     seen: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Check]:
-    """What a beginner should know of the machine before starting, for a workspace at `root`.
+    """Return what a beginner should know about the machine before starting, for a workspace at `root`.
 
-    `engine` are the versions where the engine runs (the app's own if not given), `torch_cuda` the CUDA of its torch,
-    `seen` the devices that a CUDA process of it saw: name, free and total bytes; None where none has looked.
+    `engine` are the package versions of the engine (default: the app's own), `torch_cuda` the CUDA of its torch, `seen`
+    the devices that a CUDA process of it saw: name, free and total bytes; None if none has checked.
     """
     own = versions()
     found = own | {package: version for package, version in (engine or {}).items() if package in ENGINE_PACKAGES}
@@ -139,7 +142,7 @@ def _memory() -> Check:
 
 
 def _gpu(seen: Sequence[Mapping[str, Any]] | None) -> Check:
-    """The cards, each with the memory that is really there for us: a slice's where it is one."""
+    """Check the GPUs, each with the memory that is really available: a slice's own if it is one."""
     cards, slices = gpus(), {found["index"]: found for found in vgpu_slices()}
     words, sliced = [], False
     for card in cards:
@@ -154,7 +157,7 @@ def _gpu(seen: Sequence[Mapping[str, Any]] | None) -> Check:
         words.append(f"{card['name']} {words_of}" + (f" ({kind.upper()})" if kind else ""))
     hint = None
     if not cards:
-        # Not a fault: everything works on the demo model without one.
+        # Not an error: everything works with the demo model without one.
         hint = Text(
             "没有 NVIDIA 显卡：示例模型可在 CPU 上走完全部流程，1.8B 模型需要显卡",
             "no NVIDIA GPU: the demo model runs the whole workflow on the CPU; the 1.8B model needs a GPU",
@@ -184,7 +187,7 @@ def _driver() -> Check:
 
 
 def _cuda(torch_cuda: str | None, seen: Sequence[Mapping[str, Any]] | None) -> Check:
-    """The CUDA that torch was built with beside the newest that the driver takes."""
+    """Compare torch's CUDA version with the newest that the driver supports."""
     of_driver = cuda_of_driver()
     value = " / ".join((torch_cuda or "-", of_driver or "-"))
     if of_driver is None:

@@ -21,7 +21,7 @@ class StudioError(Exception):
         return str(self.text)
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        """Lets one process raise an error from another."""
+        """Make the error picklable, so that it can be passed between processes."""
         return type(self), (self.text.zh, self.text.en)
 
 

@@ -1,10 +1,10 @@
-"""Quantities as a person reads them: bytes, seconds, counts, shares. The one place for pages, messages, commands, reports.
+"""Formatting of quantities: bytes, seconds, counts, shares. Used by all pages, messages, commands and reports.
 
-A kB is 1024 bytes, an MB 1024 kB and a GB 1024 MB, for memory and for disks alike: so count nvidia-smi, XTuner's log,
-`df -h` and `ls -lh`, and so are cards sold: the 8192 MiB of a course's machine are its 8 GB. Only what is handed to
-others as they write it (`--max-shard-size 2GB`) or comes in their words is in units of theirs, mostly powers of ten.
+A kB is 1024 bytes, an MB 1024 kB and a GB 1024 MB, for memory and disks alike. nvidia-smi, XTuner's log, `df -h` and
+`ls -lh` count the same way, and so are GPUs sold: 8192 MiB of the course's machine are its 8 GB. Only values passed to
+other programs as they write them (`--max-shard-size 2GB`), or quoted from them, keep their units, mostly powers of ten.
 
-Standard library only, for workers too. Knows no language: what needs words is a `Text`.
+Standard library only, for workers too. Knows no language: where words are needed it returns a `Text`.
 """
 
 import time
@@ -18,12 +18,12 @@ MB_OF_A_GB = GB // MB
 
 
 def size(count: float | None) -> str:
-    """Bytes with one decimal, none where it would be 0: `8 GB`, `7.9 GB`, `512 B`."""
+    """Return bytes with at most one decimal: `8 GB`, `7.9 GB`, `512 B`."""
     if count is None:
         return NONE
     value, unit = round(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
-        # What rounds to 1024 of a unit is one of the next.
+        # A value that rounds to 1024 takes the next unit.
         if round(value, 1) < 1024:
             break
         value, unit = value / 1024, larger
@@ -31,12 +31,12 @@ def size(count: float | None) -> str:
 
 
 def size_of_mb(count: float | None) -> str:
-    """Memory that is known in MB, as the driver, XTuner's log and the samples of a machine tell it: `6234` as 6.1 GB."""
+    """Return a memory size given in MB, the unit of the driver, XTuner's log and our samples: `6234` as 6.1 GB."""
     return NONE if count is None else size(count * MB)
 
 
 def duration(seconds: float | None) -> Text:
-    """`75` as 1 min 15 s."""
+    """Return seconds as text: `75` as 1 min 15 s."""
     if seconds is None:
         return Text(NONE, NONE)
     whole = max(0, round(seconds))
@@ -51,22 +51,22 @@ def duration(seconds: float | None) -> Text:
 
 
 def parameters(count: int) -> str:
-    """Parameters as model names give them, in powers of ten: 1.8B, 3.4M."""
+    """Return a parameter count as in model names, in powers of ten: 1.8B, 3.4M."""
     if not count:
         return NONE
     return f"{count / 1e9:.1f}B" if count >= 999.95e6 else f"{count / 1e6:.1f}M"
 
 
 def share(value: float | None) -> str:
-    """A share of 1 in percent: `0.29` as 29%."""
+    """Return a fraction in percent: `0.29` as 29%."""
     return NONE if value is None else f"{100 * value:.0f}%"
 
 
 def number(value: float | None, form: str = ",.4g") -> str:
-    """A number, or a dash where there is none."""
+    """Return a formatted number, or a dash for None."""
     return NONE if value is None else format(value, form)
 
 
 def moment(seconds: float) -> str:
-    """A time of the machine's clock: `2026-11-24 07:10`."""
+    """Return a local time: `2026-11-24 07:10`."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -40,8 +40,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_start(path: Path, most_bytes: int | None = None) -> bytes:
-    """The first bytes of a file; all of them without a limit. Raises OSError for anything but a file: reading a pipe
-    could block forever."""
+    """Return the first bytes of a file; all of them without a limit.
+
+    Raises OSError for anything but a regular file: reading a pipe could block forever.
+    """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a file", str(path))
@@ -109,7 +111,7 @@ def size_of(path: Path) -> int:
 
 @contextlib.contextmanager
 def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A directory to fill, renamed to `path` if the block succeeds and deleted if it fails.
+    """Yield a directory to fill; it is renamed to `path` if the block succeeds and deleted if it fails.
 
     Raises FileExistsError if `path` exists; with `replace`, replaces it.
     """

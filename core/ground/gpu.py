@@ -1,7 +1,7 @@
-"""The GPUs, as the driver (NVML) tells of them, and a slice of one as `vgpu-smi` does. Loads no torch.
+"""The GPUs as reported by the driver (NVML), and slices of them as reported by `vgpu-smi`. Does not load torch.
 
-NVML tells of whole cards and of MIG instances. On a card that is sliced by its provider (vGPU), only a CUDA process
-and, where there is one, `vgpu-smi` see the slice.
+NVML reports entire cards and MIG instances. On a card that its provider has sliced (vGPU), only a CUDA process and, if
+installed, `vgpu-smi` see the slice.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 from core.ground.inherited import inherited
 
-# One that gave no answer in 5 s is not asked again for this long.
+# After no answer within 5 s, it is not called again for this long.
 _SILENCE_SECONDS = 60.0
 _silent_until = 0.0
 _VGPU_GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
@@ -30,7 +30,7 @@ _VGPU_LINE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Device:
-    """A card, or a MIG instance of one: what it is asked by, and the card that it is on."""
+    """A card, or a MIG instance of one: the handle to query, and its card."""
 
     index: int
     instance: int | None
@@ -40,7 +40,7 @@ class _Device:
 
 @cache
 def _nvml() -> Any | None:
-    """The NVML binding, ready; None on a machine without an NVIDIA driver."""
+    """Return the initialized NVML binding; None on a machine without an NVIDIA driver."""
     import pynvml
 
     try:
@@ -51,7 +51,7 @@ def _nvml() -> Any | None:
 
 
 def _ask(question: str, *arguments: Any) -> Any | None:
-    """What NVML answers; None where it does not know."""
+    """Return NVML's answer; None if the query is not supported."""
     nvml = _nvml()
     try:
         return getattr(nvml, question)(*arguments)
@@ -60,10 +60,10 @@ def _ask(question: str, *arguments: Any) -> Any | None:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """What NVML says of each GPU that this process may use; a value it does not report is None, never 0.
+    """Return NVML's data on each GPU that this process may use; an unreported value is None, never 0.
 
-    `slice` is `mig` for a MIG instance (its memory is its own, temperature and power are the card's, utilisation is
-    not reported), `vgpu` for a guest's share of a card, else None.
+    `slice` is `mig` for a MIG instance (its memory is its own, temperature and power are the card's, utilization is not
+    reported), `vgpu` for a guest's share of a card, else None.
     """
     nvml = _nvml()
     if nvml is None:
@@ -92,9 +92,9 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def memory_by_process() -> list[dict[int, int]]:
-    """MB of GPU memory by pid, for each of `gpus()`.
+    """Return GPU memory in MB by pid, for each of `gpus()`.
 
-    Without those of which the driver does not say it (MIG), and with the host's pids: often none inside a container.
+    Processes whose memory the driver does not report (MIG) are missing. Pids are the host's: often none in a container.
     """
     if _nvml() is None:
         return []
@@ -109,8 +109,9 @@ def memory_by_process() -> list[dict[int, int]]:
 
 
 def vgpu_slices() -> list[dict[str, Any]]:
-    """What `vgpu-smi` says of the slices of this machine: `index`, `used_mb`, `total_mb`, `utilisation` and `share`
-    of the card's computing power in percent. Empty where there is no such program, or it says nothing that is known.
+    """Return what `vgpu-smi` reports about the slices of this machine; empty without the program or a known output.
+
+    Each has `index`, `used_mb`, `total_mb`, and in percent `utilisation` and the `share` of the card's computing power.
     """
     global _silent_until
     program = shutil.which("vgpu-smi")
@@ -121,7 +122,7 @@ def vgpu_slices() -> list[dict[str, Any]]:
             [program], env=inherited(), capture_output=True, text=True, errors="replace", timeout=5, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        # One that hangs must not hold up each page.
+        # A program that hangs must not delay every page.
         _silent_until = time.monotonic() + _SILENCE_SECONDS
         return []
 
@@ -141,21 +142,21 @@ def vgpu_slices() -> list[dict[str, Any]]:
 
 
 def driver() -> str | None:
-    """The NVIDIA driver's version; None without one."""
+    """Return the NVIDIA driver's version; None without one."""
     nvml = _nvml()
     return nvml.nvmlSystemGetDriverVersion() if nvml else None
 
 
 def cuda_of_driver() -> str | None:
-    """The newest CUDA that the driver takes, such as 12.4; None without a driver."""
+    """Return the newest CUDA version that the driver supports, such as 12.4; None without a driver."""
     number = _ask("nvmlSystemGetCudaDriverVersion") if _nvml() else None
     return f"{number // 1000}.{number % 1000 // 10}" if number else None
 
 
 def _devices() -> Iterator[_Device]:
-    """The cards and MIG instances that CUDA shows this process: all cards, or those of CUDA_VISIBLE_DEVICES.
+    """Yield the cards and MIG instances that CUDA shows this process: all cards, or those of CUDA_VISIBLE_DEVICES.
 
-    Of a card that is cut into MIG instances, CUDA shows the first alone unless an instance is named.
+    On a card split into MIG instances, CUDA shows only the first unless an instance is named.
     """
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     chosen = None if setting is None else [part.strip() for part in setting.split(",") if part.strip()]
@@ -175,7 +176,7 @@ def _devices() -> Iterator[_Device]:
 
 
 def _names(part: str, index: int, uuid: str) -> bool:
-    """Whether a part of CUDA_VISIBLE_DEVICES means the card: its number, or the beginning of its UUID."""
+    """Return whether an entry of CUDA_VISIBLE_DEVICES means the card: its number, or the beginning of its UUID."""
     return part == str(index) or (not part.isdigit() and uuid.startswith(part))
 
 
@@ -187,6 +188,6 @@ def _instances(card: Any) -> Iterator[Any]:
 
 
 def _old_name(card_uuid: str, handle: Any) -> str:
-    """The name of a MIG instance before driver 470: `MIG-GPU-<uuid of the card>/<gpu instance>/<compute instance>`."""
+    """Return a MIG instance's name before driver 470: `MIG-GPU-<card's uuid>/<gpu instance>/<compute instance>`."""
     gpu, compute = _ask("nvmlDeviceGetGpuInstanceId", handle), _ask("nvmlDeviceGetComputeInstanceId", handle)
     return f"MIG-{card_uuid}/{gpu}/{compute}"

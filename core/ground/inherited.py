@@ -1,15 +1,15 @@
-"""What a process that we start inherits of our environment: by a list of what may be of use to it, so no secret of the user's.
+"""The environment of the processes that we start: an allowlist of useful variables, so that no secret leaks.
 
-Engines, models' code and pip run in such processes; a shell's environment holds tokens of many services, none of which is
-their business. Whoever starts one takes its environment from here. A variable that an engine needs and that is not known
-here is named in `XTUNER_STUDIO_PASS`; a hub's token goes to the job alone that sends it, by `Job.start(secrets=…)`.
+Engines, models' code and pip run in such processes, while a shell's environment holds tokens of many services.
+Everything that starts a process takes its environment from here. Further variables that an engine needs are listed in
+`XTUNER_STUDIO_PASS`; a hub's token is passed only to the job that sends it, by `Job.start(secrets=…)`.
 """
 
 import os
 import re
 from collections.abc import Mapping
 
-# Names of further variables, separated by commas.
+# Names of additional variables, separated by commas.
 MORE = "XTUNER_STUDIO_PASS"
 _NAMES = frozenset(
     """
@@ -32,21 +32,21 @@ _KINDS = re.compile(
     | SLURM_ | SRUN_ | PMI | PMIX_ | OMPI_ | MPI | I_MPI_ | HYDRA_ | MV2_
     """
 )
-# Whatever its name begins with. TOKENIZERS_PARALLELISM is none of them.
+# Excluded whatever the prefix. TOKENIZERS_PARALLELISM does not match.
 _SECRET = re.compile(
     r"(?i)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|COOKIE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH)S?(_|$)"
 )
 
 
 def inherited(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a process that we start: what it inherits, and `more`."""
+    """Return the environment for a process that we start: what it inherits, and `more`."""
     named = {name.strip() for name in os.environ.get(MORE, "").split(",")}
     kept = {name: value for name, value in os.environ.items() if name in named or _is_harmless(name)}
     return {**kept, **(more or {})}
 
 
 def of_package_index() -> dict[str, str]:
-    """What pip and uv are told of an index, which may carry its password: for the job alone that asks one."""
+    """Return pip's and uv's variables, which may hold an index password: only for jobs that access an index."""
     return {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_")) or name == "NETRC"}
 
 

@@ -1,8 +1,8 @@
-"""What a base model answered, kept by a digest of its files, so that no run, dataset or score asks it the same again.
+"""A cache of a base model's answers, keyed by a digest of its files, so that the same question is asked only once.
 
-A file for each state of a model, `<digest>.jsonl`: other weights, another tokenizer or template have another. Lines are
-added and never changed, so that several processes may keep theirs at a time. Standard library and Python 3.10 only, so
-that the engine's workers may keep theirs too. Knows nothing of what is asked.
+Shared by runs, datasets and scores. One file per state of a model, `<digest>.jsonl`: other weights, another tokenizer
+or template use another. Append-only, so that several processes may write concurrently. Standard library and Python 3.10
+only, so that the engine's workers can use it too. Knows nothing about the questions.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Beyond this a model's file is begun again: somebody asks it ever new questions.
+# A larger file is started over: someone keeps asking new questions.
 MOST_BYTES = 64 << 20
 
 
 def key(*asked: Any) -> str:
-    """What stands for a question: the prompt, how an answer ends, how long it may be, the precision, all that matters."""
+    """Return a question's key, from everything that matters: prompt, end of the answer, its length, precision."""
     return hashlib.sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()[:32]
 
 
 class KeptAnswers:
-    """The answers of one state of a model; of none (`path` is None) nothing is known and nothing is kept."""
+    """The answers of one state of a model; without a `path` nothing is known and nothing is stored."""
 
     def __init__(self, path: "Path | None") -> None:
         self.path = path
@@ -31,17 +31,17 @@ class KeptAnswers:
         with contextlib.suppress(OSError):
             lines = path.read_bytes().splitlines() if path else []
             for line in lines:
-                # One that was broken off, or is no JSON, is asked again.
+                # A line that is truncated or not JSON is asked again.
                 with contextlib.suppress(ValueError, TypeError):
                     name, answer = json.loads(line)
                     self.known[str(name)] = answer
 
     def get(self, asked: str) -> Any:
-        """What is kept under a key; None where nothing is."""
+        """Return the answer stored under a key; None if there is none."""
         return self.known.get(asked)
 
     def keep(self, more: Mapping[str, Any]) -> None:
-        """Add answers. Where they cannot be written they are asked again some day."""
+        """Add answers. If they cannot be written, they will be asked again."""
         self.known.update(more)
         if self.path is None or not more:
             return
@@ -52,7 +52,8 @@ class KeptAnswers:
             flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if full else os.O_APPEND)
             descriptor = os.open(self.path, flags, 0o600)
             try:
-                # In one go, so that nobody else's stand in between. The line before may have been broken off.
+                # A single write, so that other writers' lines do not interleave. The leading newline ends a truncated
+                # last line.
                 os.write(descriptor, b"\n" + lines.encode())
             finally:
                 os.close(descriptor)

@@ -1,6 +1,7 @@
-"""Which versions are known to work together, which are known not to, and what to do: a table, each line with its reason.
+"""Package versions that are known to work together or to fail, and what to do: a table with a reason per line.
 
-What is neither is untested, which is said and stands in nobody's way. Asks no machine: it is given the versions.
+Other versions are reported as untested, without blocking anything. Does not inspect the machine: versions are passed
+in.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ REPAIR = 'pip install peft==0.11.1 accelerate==0.30.1 "setuptools<80" "numpy<2"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The versions of a package with which the whole workflow was run, and what it is for."""
+    """The versions of a package with which the complete workflow was run, and what it is for."""
 
     works: str
     why: Text
@@ -24,7 +25,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clash:
-    """Versions that fail: `package` as in `versions`, while `other` is as in `with_`; and what to do."""
+    """Versions that fail: `package` in `versions` together with `other` in `with_`; and what to do."""
 
     package: str
     versions: str
@@ -95,7 +96,7 @@ CLASHES = (
 
 
 def clash(package: str, versions: Mapping[str, str | None]) -> Text | None:
-    """What to do about the version of `package`, where it is known to fail with the others; None where it is not."""
+    """Return what to do about the version of `package` if it is known to fail with the others; else None."""
     for known in CLASHES:
         if (
             known.package == package
@@ -109,7 +110,7 @@ def clash(package: str, versions: Mapping[str, str | None]) -> Text | None:
 
 
 def untested(package: str, versions: Mapping[str, str | None]) -> Text | None:
-    """That the version of `package` was not tried, and which were; None for one that was."""
+    """Return a note that the version of `package` is untested, with the tested ones; None for a tested one."""
     known, version = KNOWN.get(package), versions.get(package)
     if known is None or version is None or any(_in(version, one) for one in known.works.split("|")):
         return None
@@ -121,7 +122,7 @@ def untested(package: str, versions: Mapping[str, str | None]) -> Text | None:
 
 
 def _torchvision(versions: Mapping[str, str | None]) -> Text | None:
-    """torch 2.N goes with torchvision 0.(N + 15): pytorch.org/get-started/previous-versions."""
+    """Check that torch 2.N has torchvision 0.(N + 15): pytorch.org/get-started/previous-versions."""
     torch, vision = _version(versions.get("torch")), _version(versions.get("torchvision"))
     if torch is None or vision is None or torch.major != 2 or vision.minor == torch.minor + 15:
         return None

@@ -1,6 +1,6 @@
-"""A lock that one process at a time holds, waited for so long and no longer; who holds it is told.
+"""An inter-process lock with a timeout; on failure, the holder is reported.
 
-The kernel frees it however its holder dies. Local disks only.
+The kernel releases it however its holder dies. Local disks only.
 """
 
 import contextlib
@@ -17,15 +17,14 @@ from core.ground.errors import WorkFailed
 from core.ground.figures import duration
 from core.ground.text import Text
 
-# What is done under a lock takes seconds, on a busy machine as well.
+# Work under a lock takes seconds, even on a busy machine.
 MOST_SECONDS = 60.0
 _BETWEEN_LOOKS = 0.02
 
 
 @contextlib.contextmanager
 def locked(path: Path, seconds: float = MOST_SECONDS) -> Iterator[None]:
-    """Hold the lock file `path` for the time of the block; others who want it wait. Raises WorkFailed after so many
-    seconds of waiting."""
+    """Hold the lock file `path` during the block. Raises WorkFailed after waiting `seconds`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         until = time.monotonic() + seconds
@@ -49,7 +48,7 @@ def _taken(file: IO[str]) -> bool:
 
 
 def holder_of(file: IO[str]) -> Text:
-    """Who holds the lock on an open file, as far as the kernel says."""
+    """Return who holds the lock on an open file, as far as the kernel tells."""
     try:
         lines = Path("/proc/locks").read_text(encoding="ascii")
         held = re.search(rf"FLOCK\s+ADVISORY\s+\w+ (\d+) [0-9a-f]+:[0-9a-f]+:{os.fstat(file.fileno()).st_ino} ", lines)

@@ -1,13 +1,13 @@
-"""Which Python files of a model's directory would run under `trust_remote_code`, as transformers itself reads it.
+"""The Python files of a model's directory that would run under `trust_remote_code`, as transformers resolves them.
 
     auto_map             in config.json, tokenizer_config.json, … and anywhere inside them: "module.Class" or a list
     custom_pipelines     in config.json: each task's `impl`
     configuration_files  in config.json: other files to read in its place
     adapter_config.json  names another model, which is loaded instead
 
-"repository--module.Class" is code of another place, which nobody has looked at here: such a name is refused, as is
-everything that is no plain name. Standard library and Python 3.10 only, so that the engine's workers may import it.
-Reads; what is in the way of whom is said by those who ask, and whose leave it takes is for `models.trust`.
+"repository--module.Class" is code from elsewhere, which nobody has reviewed here: such a name is refused, as is
+anything that is not a plain name. Standard library and Python 3.10 only, so that the engine's workers may import it.
+Only reads: callers report what is refused, and `models.trust` handles permission.
 """
 
 import re
@@ -18,19 +18,19 @@ from typing import Any, Literal
 
 from core.ground.files import read_json
 
-# A tokenizer's settings with a hundred thousand words of its own take less.
+# A tokenizer's settings with a hundred thousand added words are smaller.
 MOST_BYTES = 32 << 20
-# transformers' `module_file, class_name = reference.split(".")`, with names that stay in the directory.
+# transformers' `module_file, class_name = reference.split(".")`, limited to names within the directory.
 _REFERENCE = re.compile(r"[\w-]+\.[^\W\d]\w*")
 _ADAPTER = "adapter_config.json"
-# What transformers reads, whatever else lies there under a like name.
+# The files that transformers reads, whatever else has a similar name.
 _READ = re.compile(r"(tokenizer_|generation_|(video_)?(pre)?processor_|adapter_)?config(\..*)?\.json")
 Why = Literal["elsewhere", "name", "unreadable", "another model"]
 
 
 @dataclass(frozen=True)
 class Refused:
-    """What is in the way of running a model's code: the JSON file that says it, what it says, and what is wrong with it."""
+    """A reason not to run a model's code: the JSON file, its value, and what is wrong with it."""
 
     where: str
     said: str
@@ -39,17 +39,17 @@ class Refused:
 
 @dataclass(frozen=True)
 class ModelCode:
-    """The Python files that are named, in the directory or missing from it, each with the JSON file that names it first."""
+    """The Python files that are named, existing or missing, each with the JSON file that names it first."""
 
     files: "dict[str, str]"
     refused: "tuple[Refused, ...]"
 
 
 def model_code(directory: Path) -> ModelCode:
-    """What the model in `directory` would run. Raises nothing, whatever its files hold."""
+    """Return what the model in `directory` would run. Raises nothing, whatever its files contain."""
     files: dict[str, str] = {}
     refused: dict[Refused, None] = {}
-    # All of them, since config.json may name others of the pattern.
+    # All matching files, since config.json may name others.
     for path in sorted(directory.glob("*config*.json")):
         if not path.is_file():
             continue
@@ -73,13 +73,13 @@ def model_code(directory: Path) -> ModelCode:
 
 
 def read_object(path: Path) -> "dict[str, Any] | None":
-    """The object in a JSON file that nobody vouches for; None where there is none, it is too large or too deep."""
+    """Return the object in an untrusted JSON file; None if there is none, or it is too large or too deep."""
     content = read_json(path, MOST_BYTES)
     return content if isinstance(content, dict) else None
 
 
 def _references(content: Any) -> "Iterator[Any]":
-    """Every class that is named anywhere in it, and whatever stands in such a place. Without recursion."""
+    """Yield every value in a place where a class is named. Iterative, not recursive."""
     waiting = [content]
     while waiting:
         value = waiting.pop()
@@ -88,7 +88,7 @@ def _references(content: Any) -> "Iterator[Any]":
         elif isinstance(value, dict):
             for key, part in value.items():
                 if key == "auto_map":
-                    # A list is the older form of a tokenizer's: slow and fast, either of which may be None.
+                    # A list is a tokenizer's older form: slow and fast, either of which may be None.
                     for named in part.values() if isinstance(part, dict) else [part]:
                         yield from _listed(named)
                 elif key == "custom_pipelines" and isinstance(part, dict):
@@ -98,12 +98,12 @@ def _references(content: Any) -> "Iterator[Any]":
 
 
 def _listed(value: Any) -> "list[Any]":
-    """`value` as a list without what is None."""
+    """Return `value` as a list without None."""
     return [part for part in (value if isinstance(value, list) else [value]) if part is not None]
 
 
 def _short(value: Any) -> str:
-    """What stands there, in few printable characters."""
+    """Return the value as a short printable text."""
     text = value if isinstance(value, str) else type(value).__name__ if isinstance(value, (dict, list)) else str(value)
     text = "".join(letter if letter.isprintable() else "?" for letter in text[:80])
     return text or '""'

@@ -1,7 +1,7 @@
-"""Whether somebody else on this machine could change a file, or swap it: by its own permissions, or those of any directory
-on the way to it, links followed. What sshd's StrictModes does for keys, for what is to run as us.
+"""Whether another account could change or replace a file, by its permissions or those of any directory on its path.
 
-Looks at the names on the way only, not at all that lies below a directory. Whoever asks says what is refused.
+Symbolic links are followed. The same check as sshd's StrictModes for keys, applied to what is to run with our rights.
+Checks only the components of the path, not everything below a directory. What to refuse is up to the caller.
 """
 
 import grp
@@ -16,17 +16,17 @@ from pathlib import Path
 from core.ground.peer import is_own
 from core.ground.text import Text
 
-# As the kernel: more links in one path are a circle.
+# The kernel's limit: more links in a path are treated as a loop.
 _MOST_LINKS = 40
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
-# Groups of the system that have no members unless somebody adds some: Debian lets `staff` write to /usr/local.
+# System groups that have no members by default: Debian lets `staff` write to /usr/local.
 _EMPTY_GROUPS = ("root", "staff")
 _ACL = "system.posix_acl_access"
 
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """A file or directory that others can change: it is the user's `owner`, or (None) its permissions let them."""
+    """A file or directory that others can change: it belongs to `owner`, or (None) its permissions allow it."""
 
     path: Path
     owner: str | None
@@ -46,9 +46,9 @@ class Exposed:
 
 
 def exposed(path: Path) -> Exposed | None:
-    """The first place on the way to `path` that others could change; None where only the user and root can.
+    """Return the first component of `path` that others could change; None if only the user and root can.
 
-    What is not there, or may not be looked at, ends the way: nothing can be run from there either.
+    A component that is missing or unreadable ends the check: nothing can be run from there either.
     """
     try:
         return next((found for place in _way(path) if (found := _exposed(place))), None)
@@ -57,7 +57,7 @@ def exposed(path: Path) -> Exposed | None:
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """Every directory and link that the kernel passes on its way to `path`, and what lies there. Raises OSError."""
+    """Yield every directory and link that the kernel traverses to `path`, and the target. Raises OSError."""
     at, links = Path("/"), 0
     yield at
     left = list(reversed(Path.cwd().joinpath(path).parts[1:]))
@@ -80,13 +80,13 @@ def _way(path: Path) -> Iterator[Path]:
 
 def _exposed(path: Path) -> Exposed | None:
     found = os.lstat(path)
-    # Also of a link: in a directory with the sticky bit its owner may put another one there.
+    # Also for a link: in a directory with the sticky bit, its owner may replace it.
     if not is_own(found.st_uid):
         return Exposed(path, name_of(found.st_uid))
     if stat.S_ISLNK(found.st_mode) or not found.st_mode & _OTHERS:
         return None
     if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
-        # Such as /tmp: what lies in it only its owner can replace, and whose that is comes next on the way.
+        # Such as /tmp: only an entry's owner can replace it, and the owner of the entry is checked next.
         return None
     if not found.st_mode & stat.S_IWOTH and _alone_in(found.st_gid) and not _has_acl(path):
         return None
@@ -95,7 +95,7 @@ def _exposed(path: Path) -> Exposed | None:
 
 @cache
 def _alone_in(gid: int) -> bool:
-    """Whether a group is the user's private one, as many systems make, or an empty one of the system."""
+    """Return whether a group is the user's private group, or a system group without other members."""
     try:
         user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
     except KeyError:
@@ -105,7 +105,7 @@ def _alone_in(gid: int) -> bool:
 
 
 def _has_acl(path: Path) -> bool:
-    """Whether a list of further accounts stands behind the group's bits."""
+    """Return whether an ACL with further accounts is behind the group bits."""
     try:
         return _ACL in os.listxattr(path)
     except OSError:
@@ -113,7 +113,7 @@ def _has_acl(path: Path) -> bool:
 
 
 def name_of(uid: int) -> str:
-    """A user's name; their number where they have none here."""
+    """Return a user's name; the uid if it has none here."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

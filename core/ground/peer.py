@@ -1,8 +1,9 @@
-"""Whose a TCP connection from this machine is: the kernel knows the owner of each end, and tells it by `sock_diag`, as
-`ss` asks, or in `/proc/net/tcp` and `tcp6`, whose reading may take 50 ms on a large machine.
+"""Which user opened a TCP connection from this machine, as known to the kernel.
 
-What PostgreSQL calls peer authentication, for TCP. Of a connection from another machine, or from another container, it
-knows nothing, and says so. Keeps nothing: a port may be somebody else's as soon as its connection is closed.
+It is queried by `sock_diag`, as `ss` does, or read from `/proc/net/tcp` and `tcp6`, which may take 50 ms on a large
+machine. This is what PostgreSQL calls peer authentication, for TCP. The owner of a connection from another machine, or
+from another container, is unknown, and reported so. Caches nothing: a port may belong to someone else as soon as its
+connection is closed.
 """
 
 import ipaddress
@@ -19,26 +20,26 @@ _UNMAPPED = Path("/proc/sys/kernel/overflowuid")
 _ROOT = 0
 # linux/netlink.h, linux/sock_diag.h and linux/inet_diag.h.
 _SOCK_DIAG, _BY_FAMILY, _REQUEST, _ALL_STATES, _ANY = 4, 20, 1, 0xFFFFFFFF, 0xFFFFFFFF
-# Of a long table that changes meanwhile, the kernel may leave out a line.
+# The kernel may omit a line of a long table that changes meanwhile.
 _LOOKS = 2
 
 
 def is_own(uid: int | None) -> bool:
-    """Whether `uid` is the user whose process this is, or root, who may do anything anyway.
+    """Return whether `uid` is this process's user, or root, who may do anything anyway.
 
-    A user namespace shows all whom it does not know as one uid, which is nobody's for that reason.
+    A user namespace maps all unknown users to one uid, which therefore is never ours.
     """
     return uid is not None and uid in (os.geteuid(), _ROOT) and uid != _unmapped()
 
 
 def owner(client: Address, server: Address) -> int | None:
-    """The uid that opened the connection from `client` to `server`; None where that cannot be known."""
+    """Return the uid that opened the connection from `client` to `server`; None if unknown."""
     uid = asked(client, server)
     return read(client, server) if uid is None else uid
 
 
 def read(client: Address, server: Address) -> int | None:
-    """The owner by the tables: of every kernel, but slow."""
+    """Return the owner by the tables: works on every kernel, but slowly."""
     try:
         wanted = _rows(client, server)
     except ValueError:
@@ -51,7 +52,7 @@ def read(client: Address, server: Address) -> int | None:
 
 
 def asked(client: Address, server: Address) -> int | None:
-    """The owner by the kernel's answer for this one connection, at once; None where there is none, or no answer."""
+    """Return the owner by querying this one connection; None if there is none, or no answer."""
     try:
         ours, theirs = _address(client[0]), _address(server[0])
     except ValueError:
@@ -76,7 +77,7 @@ def asked(client: Address, server: Address) -> int | None:
         return None
     wide = answer[16] == socket.AF_INET6
     source, target = (ipaddress.ip_address(answer[at : at + (16 if wide else 4)]) for at in (24, 40))
-    # It may also find who listens at the client's port; and a socket of IPv6 may speak IPv4.
+    # The result may also be a listener on the client's port; and an IPv6 socket may carry IPv4.
     if (answer[20:24], _plain(source), _plain(target)) != (ports, ours, theirs):
         return None
     uid, inode = struct.unpack_from("=II", answer, 80)
@@ -84,13 +85,13 @@ def asked(client: Address, server: Address) -> int | None:
 
 
 def _rows(client: Address, server: Address) -> list[tuple[Path, bytes]]:
-    """How each table would write the two addresses of the client's end. Raises ValueError for what is no address."""
+    """Return how each table writes the addresses of the client's end. Raises ValueError for an invalid address."""
     ours, theirs = _address(client[0]), _address(server[0])
     ports = client[1], server[1]
     rows = []
     if ours.version == theirs.version == 4:
         rows.append((TABLES[0], _row(ours.packed, theirs.packed, ports)))
-        # A socket of IPv6 may speak IPv4.
+        # An IPv6 socket may carry IPv4.
         mapped = bytes(10) + b"\xff\xff"
         rows.append((TABLES[1], _row(mapped + ours.packed, mapped + theirs.packed, ports)))
     elif ours.version == theirs.version == 6:
@@ -107,7 +108,7 @@ def _plain(address: IP) -> IP:
 
 
 def _row(client: bytes, server: bytes, ports: tuple[int, int]) -> bytes:
-    # The kernel prints 32 bits at a time, as numbers of this processor.
+    # The kernel prints 32 bits at a time, in this CPU's byte order.
     ends = [
         "".join(f"{int.from_bytes(packed[at : at + 4], sys.byteorder):08X}" for at in range(0, len(packed), 4))
         + f":{port:04X}"
@@ -117,9 +118,9 @@ def _row(client: bytes, server: bytes, ports: tuple[int, int]) -> bytes:
 
 
 def _uid(table: Path, row: bytes) -> int | None:
-    """The owner that `table` names for the connection; None for one without a socket.
+    """Return the owner that `table` lists for the connection; None for one without a socket.
 
-    Who sends and closes at once leaves a connection that has no socket any more, and is shown as root's.
+    A client that sends and closes immediately leaves a connection without a socket, which is shown as root's.
     """
     try:
         text = table.read_bytes()

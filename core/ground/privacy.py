@@ -1,6 +1,6 @@
-"""Files that are their owner's alone, whatever the umask was: those to be made, and those that were made before.
+"""Restrict files to their owner, whatever the umask: new ones, and existing ones.
 
-Directories become 0700 and files 0600. Links are not followed: what they lead to is somebody else's to set.
+Directories become 0700 and files 0600. Links are not followed: their targets are not ours to change.
 """
 
 import contextlib
@@ -12,19 +12,19 @@ _OTHERS = 0o077
 
 
 def keep_private() -> None:
-    """From now on, for this process and every child of it."""
+    """Set the umask for this process and all its children."""
     os.umask(_OTHERS)
 
 
 def narrow(root: Path) -> bool:
-    """Take the directory `root` and all in it from everybody else. Whether there was anything that others could reach.
+    """Remove access for others from the directory `root` and all in it; return whether others could reach anything.
 
-    A disk that knows no owners, and a directory of another user's, stay as they are.
+    A file system without ownership, and another user's directory, are left unchanged.
     """
     with contextlib.suppress(OSError):
         if not root.stat().st_mode & _OTHERS:
             return False
-        # First: from here on nobody else gets in, neither to read nor to put a link where it would be followed.
+        # Done first: after this nobody else can get in, to read or to place a link that would be followed.
         root.chmod(stat.S_IMODE(root.stat().st_mode) & ~_OTHERS)
         anything = False
         for directory, directories, files in os.walk(root):

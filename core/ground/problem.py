@@ -1,4 +1,4 @@
-"""Something that a check found: a check returns all of them at once and raises nothing."""
+"""A finding of a check: checks return all of them at once and raise nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from core.ground.text import Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is wrong, where, how bad, and what to do about it. `fix`: the settings that would mend it, by name."""
+    """What is wrong, where, how severe, and what to do about it. `fix`: settings that would fix it, by name."""
 
     severity: Literal["error", "warning"]
     where: str

@@ -1,7 +1,6 @@
-"""What a long command says of itself while it works: the progress file that its job names to it.
+"""Progress reports of a long command, in the file that its job names.
 
-Standard library and Python 3.10 only, so that the engine's workers may import it. Reads nothing: who watches a job asks
-`Job.progress`.
+Standard library and Python 3.10 only, so that the engine's workers may import it. Does not read: see `Job.progress`.
 """
 
 import contextlib
@@ -12,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "XTUNER_STUDIO_PROGRESS"
-# What it is called in a job's directory.
+# Its name in a job's directory.
 FILE = "progress.json"
 
 
 def progress_file() -> "Path | None":
-    """The file that the supervisor of this command's job named; None for a command that is no job."""
+    """Return the file named by the supervisor of this command's job; None if the command is not a job."""
     path = os.environ.get(VARIABLE)
     return Path(path) if path else None
 
 
 def write_progress(**facts: Any) -> None:
-    """Replace what the progress file says: `done` from 0 to 1 and whatever the kind of job adds. Nothing without a file.
+    """Replace the progress file: `done` from 0 to 1 and whatever the kind of job adds. Does nothing without a file.
 
-    Whoever reads meanwhile sees the old content or the new, never half of one; processes and threads may write at once.
-    A file that cannot be written, as on a full disk, is no reason to stop working.
+    Atomic: readers see the old or the new content, never a partial one; processes and threads may write concurrently.
+    If it cannot be written, as on a full disk, work continues.
     """
     path = progress_file()
     if path is None:

@@ -1,6 +1,6 @@
 """A sentence in both languages, so that messages from core can be shown in the user's own.
 
-Does not know where it is shown: a page asks for its language, the command line asks the environment.
+Does not know where it is shown: a page uses its own language, the command line the environment's.
 """
 
 import os
@@ -19,7 +19,7 @@ class Text:
     en: str
 
     def in_(self, language: Language) -> str:
-        """The sentence in `language`."""
+        """Return the sentence in `language`."""
         return self.zh if language == "zh" else self.en
 
     def __str__(self) -> str:
@@ -27,11 +27,11 @@ class Text:
 
 
 def speaking(language: Language | None) -> dict[str, str]:
-    """The environment variables for a command that is to use `language`; None: unchanged."""
+    """Return the environment variables that make a command use `language`; none for None."""
     return {_LANGUAGE: language} if language else {}
 
 
 def environment_language() -> Language:
-    """The command line's language: `XTUNER_STUDIO_LANG`, else Chinese in a Chinese locale, else English."""
+    """Return the command line's language: `XTUNER_STUDIO_LANG`, else Chinese in a Chinese locale, else English."""
     chosen = os.environ.get(_LANGUAGE) or os.environ.get("LC_ALL") or os.environ.get("LANG")
     return "zh" if (chosen or "").lower().startswith("zh") else "en"

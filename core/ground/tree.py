@@ -1,4 +1,4 @@
-"""A directory drawn as the command `tree` draws it: links with what they point to, hidden files left out."""
+"""Draw a directory like the command `tree`: links with their targets, hidden files omitted."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from core.ground.figures import size
 def tree(
     root: Path, *, depth: int | None = None, sizes: bool = False, most: int | None = None, linked_to: Path | None = None
 ) -> str:
-    """The files below `root`, as deep as `depth` and no more than `most` lines of them; `sizes` go behind the names.
+    """Return the files below `root`, down to `depth`, at most `most` lines; `sizes` adds the size after each name.
 
-    `linked_to`: what `root` is a link to in the user's eyes, where that is not what it leads to.
+    `linked_to`: the path to show as the target of `root`, if it differs from the actual one.
     """
     lines: list[str] = []
     directories = files = 0

@@ -1,4 +1,4 @@
-"""The SSH tunnel between a learner's own computer and this machine: the command for it, and whether it is there already.
+"""The SSH tunnel from a learner's computer to this machine: its command, and whether it is already in use.
 
 Starts nothing: the command is run on the other computer.
 """
@@ -18,7 +18,7 @@ Reached = Literal["tunnel", "proxy", "here_or_tunnel"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
-    """Where the machine is reached by SSH, and the port of the app. Made by `of`, which checks each."""
+    """How to reach the machine by SSH, and the app's port. Created by `of`, which validates each field."""
 
     host: str
     port: int
@@ -28,9 +28,9 @@ class Tunnel:
 
     @classmethod
     def of(cls, host: str, port: object, user: str, app_port: int, *, shared: bool = False) -> "Tunnel":
-        """A tunnel from what a form holds. `host` may also be the whole `ssh` line that a provider gives.
+        """Create a tunnel from form input. `host` may also be the complete `ssh` command that a provider shows.
 
-        Raises BadInput that names the field. None of it can be an option of ssh, or anything but a name.
+        Raises BadInput that names the field. No value can be an ssh option, or anything but a name.
         """
         pasted = from_login(host)
         if pasted is not None:
@@ -55,9 +55,10 @@ class Tunnel:
         return cls(host=host.strip("[]"), port=int(number), user=user, app_port=app_port, shared=shared)
 
     def command(self, shell: Literal["terminal", "powershell"]) -> str:
-        """The command to copy. -C compresses, -N opens no shell; -g, which the course adds, lets others on the network in.
+        """Return the command to copy.
 
-        The words are safe in either shell; PowerShell is given the program's full name, which no alias of it hides.
+        -C compresses, -N opens no shell; -g, which the course adds, admits others on the network. The words are safe in
+        either shell; PowerShell gets the program's full name, which no alias hides.
         """
         program = "ssh.exe" if shell == "powershell" else "ssh"
         flags = "-CNg" if self.shared else "-CN"
@@ -66,12 +67,12 @@ class Tunnel:
 
     @property
     def address(self) -> str:
-        """Where the browser finds the app once the tunnel is there."""
+        """The app's address in the browser once the tunnel is open."""
         return f"http://127.0.0.1:{self.app_port}"
 
 
 def from_login(line: str) -> dict[str, str] | None:
-    """Host, port and user of an `ssh …` line, as a provider shows it to be copied; None for anything else."""
+    """Parse host, port and user of an `ssh …` command, as copied from a provider; None for anything else."""
     try:
         words = shlex.split(line.strip())
     except ValueError:
@@ -98,10 +99,10 @@ def from_login(line: str) -> dict[str, str] | None:
 
 
 def reached_by(headers: Mapping[str, str], address: str | None) -> Reached:
-    """How a page is reached, as far as its request shows. The app listens on 127.0.0.1 only.
+    """Return how a page is reached, as far as its request shows. The app listens on 127.0.0.1 only.
 
-    A browser of another system than Linux is on another computer, so a tunnel brought it here. One on Linux may be
-    either. A host that is not the loopback, or a forwarding header, is a web proxy's (JupyterLab, VS Code).
+    A browser on a system other than Linux is on another computer, so it uses a tunnel. One on Linux may be either. A
+    host other than the loopback, or a forwarding header, means a web proxy (JupyterLab, VS Code).
     """
     told = {name.lower(): value for name, value in headers.items()}
     host = told.get("host", "").rpartition(":")[0] or told.get("host", "")
@@ -113,7 +114,7 @@ def reached_by(headers: Mapping[str, str], address: str | None) -> Reached:
 
 
 def login_of_server() -> dict[str, str]:
-    """What this process knows of the SSH login that it was started from: `user`, `client` and `port` if there was one."""
+    """Return what this process knows of the SSH login it was started from: `user`, and `client` and `port` if any."""
     connection = os.environ.get("SSH_CONNECTION", "").split()
     found = {"user": os.environ.get("USER") or os.environ.get("LOGNAME") or "root"}
     if len(connection) == 4:
@@ -122,7 +123,7 @@ def login_of_server() -> dict[str, str]:
 
 
 def explanation(reached: Reached) -> Text:
-    """What can be said of how the page is reached, and no more."""
+    """Return what can be said about how the page is reached, and no more."""
     if reached == "tunnel":
         return Text(
             "隧道已经通了：这个页面正从另一台电脑打开，而程序只监听 127.0.0.1。",

@@ -19,7 +19,7 @@ from core.ground.text import Text
 
 PROJECT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
-# File systems take 255 bytes, of which a name in the making needs some more.
+# File systems allow 255 bytes, and temporary names need some more.
 _MOST_BYTES = 200
 _NARROWED = Text(
     "工作目录 {path} 里的文件原来别的账号也能访问，已改为只有你自己可以访问",
@@ -28,7 +28,7 @@ _NARROWED = Text(
 
 
 def check_name(name: str, what_zh: str, what_en: str) -> str:
-    """Return `name` if it may become a file name: 1 to 64 letters, digits, `-`, `_`, `.`; else raise BadInput."""
+    """Return `name` if it can be a file name: 1 to 64 letters, digits, `-`, `_`, `.`; else raise BadInput."""
     fits = _NAME.fullmatch(name) and len(name.encode()) <= _MOST_BYTES
     if not fits or ".." in name or name.endswith((".", ".partial")):
         shown = name if len(name) <= 40 else name[:40] + "…"
@@ -47,17 +47,19 @@ class Workspace:
 
     @classmethod
     def open(cls, root: str | Path | None = None) -> "Workspace":
-        """The workspace at `root`, else at `XTUNER_STUDIO_HOME`, else `workspace` in the project; made if missing.
+        """Open the workspace at `root`, else `XTUNER_STUDIO_HOME`, else `workspace` in the project.
 
-        Whatever this process and its children write from then on is their owner's alone, and so is what lies there.
-        Raises BadInput where the directory cannot be made or written to, or is another user's.
+        Create it if missing.
+
+        From then on, files written by this process and its children are accessible to their owner only, and so are
+        existing ones. Raises BadInput if the directory cannot be created or written to, or belongs to another user.
         """
         keep_private()
         path = Path(root or os.environ.get("XTUNER_STUDIO_HOME") or PROJECT / "workspace").expanduser().absolute()
         try:
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path) as made:
-                # Also where a disk knows its owners by other numbers, or none.
+                # Also works if the file system maps owners to other numbers, or has none.
                 ours, owner = os.fstat(made.fileno()).st_uid, path.stat().st_uid
         except OSError as error:
             raise BadInput(
@@ -66,7 +68,7 @@ class Workspace:
                 "--workspace or XTUNER_STUDIO_HOME",
             ) from error
         if owner != ours and not is_own(owner):
-            # Whoever made it may put there what counts as the user's word: whose code runs, by which engine.
+            # Its owner could place files there that count as the user's decisions: whose code runs, with which engine.
             raise BadInput(
                 f"工作目录 {path} 属于 {name_of(owner)}，对方可以在里面放上会以你的身份运行的东西：请换一个目录；"
                 f"如果里面的东西你都信得过，先运行 chown -R {name_of(os.geteuid())} {path}",
@@ -162,7 +164,7 @@ class Workspace:
 
 
 def free_name(directory: Path, stem: str) -> str:
-    """`stem`, or `stem-2`, `stem-3`, …: the first that is not taken in `directory`."""
+    """Return the first of `stem`, `stem-2`, `stem-3`, … that does not exist in `directory`."""
     number, name = 1, stem
     while (directory / name).exists():
         number += 1
@@ -171,8 +173,8 @@ def free_name(directory: Path, stem: str) -> str:
 
 
 def directories_with(directory: Path, file: str) -> list[Path]:
-    """The directories in `directory` that contain `file` and have a valid name, sorted by name.
+    """Return the directories in `directory` that contain `file` and have a valid name, sorted by name.
 
-    Leaves out directories that are still being written, and anything not created by the app.
+    Omits directories that are still being written, and anything not created by the app.
     """
     return sorted(path.parent for path in directory.glob(f"*/{file}") if _NAME.fullmatch(path.parent.name))

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: `work_dir/iter_N.pth`, a file, or a directory where DeepSpeed saved it.
+"""The checkpoints of a run: `work_dir/iter_N.pth`, a file, or a directory if DeepSpeed saved it.
 
 Finds them and tells complete from damaged ones without loading them: torch's files are zip archives written front to
 back, with a pickled outline that names every data block and its length.
@@ -18,7 +18,7 @@ from core.ground.files import size_of
 
 _NAME = re.compile(r"iter_(\d+)\.pth")
 _SHARD = re.compile(r"(bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_(optim|model)_states\.pt")
-# How many ranks there were, in the model's file of DeepSpeed.
+# The number of ranks, in DeepSpeed's model file.
 _WORLD = "dp_world_size"
 _BYTES = {
     "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
@@ -28,8 +28,7 @@ _BYTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One checkpoint: after which iteration, where, how large. `ranks`: whose shards this machine is to have, None
-    for those of all ranks."""
+    """One checkpoint: iteration, path and size. `ranks`: whose shards this machine should have, None for all."""
 
     iter: int
     path: Path
@@ -53,7 +52,7 @@ class Checkpoint:
 
 
 def checkpoints(work_dir: Path, ranks: Iterable[int] | None = None) -> list[Checkpoint]:
-    """The checkpoints in `work_dir`, by iteration."""
+    """Return the checkpoints in `work_dir`, by iteration."""
     found = []
     expected = None if ranks is None else tuple(ranks)
     for path in work_dir.glob("iter_*.pth"):
@@ -69,12 +68,12 @@ def checkpoints(work_dir: Path, ranks: Iterable[int] | None = None) -> list[Chec
 
 
 def last_whole(work_dir: Path, ranks: Iterable[int] | None = None) -> Checkpoint | None:
-    """The latest loadable checkpoint; None if there is none."""
+    """Return the latest loadable checkpoint; None if there is none."""
     return next((found for found in reversed(checkpoints(work_dir, ranks)) if found.whole), None)
 
 
 def _directory_is_whole(directory: Path, ranks: tuple[int, ...] | None) -> bool:
-    """Whether a checkpoint of DeepSpeed has the model and every rank's shard, as many as the model's file says."""
+    """Return whether a DeepSpeed checkpoint has the model and a shard of every rank that the model file counts."""
     files = sorted(directory.rglob("*.pt"))
     outlines = {file: _outline(file) for file in files}
     if not files or None in outlines.values():
@@ -91,12 +90,12 @@ def _directory_is_whole(directory: Path, ranks: tuple[int, ...] | None) -> bool:
         return False
     world = max((world for world in worlds if isinstance(world, int)), default=0)
     expected = set(range(world)) if ranks is None else set(ranks)
-    # A model that is split (ZeRO-3) has a file a rank; the optimizer is, wherever it was saved.
+    # With ZeRO-3 the model has a file per rank; the optimizer states always do.
     return all(not there or expected <= there for there in shards.values())
 
 
 def _outline(path: Path) -> dict[str, Any] | None:
-    """What is asked of what a file of torch says that it holds; None where not all of it is there. Remembered until it changes."""
+    """Return what we need from a torch file's outline; None if blocks are missing. Cached until the file changes."""
     stat = path.stat()
     return _read_outline(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
@@ -124,7 +123,7 @@ def _read_outline(path: Path, _inode: int, size: int, _changed: int) -> dict[str
     there = {key: entry.file_size for key, entry in entries.items()}
     if any(there.get(f"data/{key}", -1) < length for key, length in blocks.items()):
         return None
-    # The rest of it may be large, a history of all losses among it, and nobody asks for it.
+    # The rest may be large, with a history of all losses, and is not needed.
     return {_WORLD: outline.get(_WORLD)} if isinstance(outline, dict) else {}
 
 
@@ -157,7 +156,10 @@ class _Anything:
 
 
 class _Outline(pickle.Unpickler):
-    """Reads the outline of a torch file: plain values as they are, all else as `_Anything`; notes the blocks named."""
+    """Reads the outline of a torch file: plain values as they are, others as `_Anything`.
+
+    Records the blocks it names.
+    """
 
     def __init__(self, file: Any, blocks: dict[str, int]) -> None:
         super().__init__(file)

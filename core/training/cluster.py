@@ -1,4 +1,4 @@
-"""What has to hold before several processes or machines train together, and what they need to find each other."""
+"""The requirements for training with several processes or machines, and the settings they need to find each other."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ from core.engine.presets import check_deepspeed
 from core.ground.errors import BadInput
 from core.ground.gpu import gpus
 
-# What each library reads the name of a network interface from.
+# The variables that the libraries read a network interface's name from.
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
 def check_cluster(cluster: Cluster, deepspeed: str | None) -> None:
-    """Raise BadInput for DeepSpeed settings that XTuner does not have, and for processes that could not train here."""
+    """Raise BadInput for DeepSpeed settings that XTuner does not have, and for processes that cannot train here."""
     check_deepspeed(deepspeed)
     if cluster.launcher == "slurm":
         if shutil.which("srun") is None:
@@ -25,7 +25,7 @@ def check_cluster(cluster: Cluster, deepspeed: str | None) -> None:
                 "这台机器上没有 srun：在 Slurm 的登录节点上启动，或用 --launcher pytorch",
                 "there is no srun on this machine: start on a Slurm login node, or use --launcher pytorch",
             )
-        # The cards are on the nodes that Slurm chooses, not here.
+        # The GPUs are on the nodes that Slurm chooses, not here.
         return
     cards = len(gpus())
     if cards and cluster.nproc > cards:
@@ -36,8 +36,11 @@ def check_cluster(cluster: Cluster, deepspeed: str | None) -> None:
 
 
 def with_port(cluster: Cluster, *, alone: bool) -> Cluster:
-    """The cluster with a port to meet at. Raises BadInput where the chosen one is taken and nobody of ours
-    (`alone`) will have freed it when the training begins."""
+    """Return the cluster with a rendezvous port.
+
+    Raises BadInput if the chosen port is taken, unless one of our own runs (`alone` is False) may free it before
+    training begins.
+    """
     if not cluster.distributed or cluster.node_rank > 0 or cluster.launcher == "slurm":
         return cluster
     if cluster.port is None:
@@ -52,10 +55,10 @@ def with_port(cluster: Cluster, *, alone: bool) -> Cluster:
 
 
 def own_address() -> str:
-    """The address under which others most likely reach this machine."""
+    """Return the address by which others most likely reach this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # An address of documentation: nothing is sent, the kernel only looks up the route.
+            # An address reserved for documentation: nothing is sent, the kernel only looks up the route.
             probe.connect(("192.0.2.1", 9))
             return probe.getsockname()[0]
         except OSError:
@@ -63,18 +66,18 @@ def own_address() -> str:
 
 
 def cluster_environment(cluster: Cluster) -> dict[str, str]:
-    """The network interface over which the processes reach each other, where the user has not named one: the loopback on
-    one machine, else the one that leads to rank 0.
+    """Return the network interface for the processes to use, unless the user has set one.
 
-    Gloo and NCCL otherwise listen on the one that the machine's own name leads to, where others may reach them, or
-    which is the loopback where other machines should.
+    The loopback on one machine, else the interface that leads to rank 0. By default Gloo and NCCL listen on the
+    interface of the machine's own host name, where others may reach them, or which is the loopback when other machines
+    need to connect.
     """
     name = _interface_to(cluster.addr if cluster.nnodes > 1 else LOOPBACK)
     return {variable: name for variable in _INTERFACES if name and variable not in os.environ}
 
 
 def _interface_to(address: str) -> str | None:
-    """The interface over which `address` is reached; that which has it, where it is our own."""
+    """Return the interface over which `address` is reached; if the address is our own, the one that has it."""
     try:
         family, _, _, _, target = socket.getaddrinfo(address, DEFAULT_PORT, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -90,7 +93,7 @@ def _interface_to(address: str) -> str | None:
 
 
 def _free(port: int) -> bool:
-    """Whether a store for rendezvous could listen there."""
+    """Return whether a rendezvous store could listen on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

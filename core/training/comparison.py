@@ -1,4 +1,4 @@
-"""Two runs or more side by side: what each was and reached, which settings differ, and their configs as a diff."""
+"""Two or more runs side by side: what each was and reached, the settings that differ, and a diff of their configs."""
 
 import difflib
 from dataclasses import dataclass
@@ -13,14 +13,16 @@ from core.training.curves import Curves, average
 from core.training.run import Run
 from core.training.shelf import name_of
 
-# The weight of the average by which runs are compared: the last loss alone jumps.
+# The weight of the moving average used for comparison: single losses fluctuate.
 WEIGHT = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """`facts` of each run; the `settings` that are not the same, by name, in the order of the runs; for every run but
-    the first the unified `diffs` of its config against the first one's.
+    """The comparison of several runs.
+
+    `facts` of each run; the `settings` that differ, by name, in the order of the runs; for every run but the first the
+    unified `diffs` of its config against the first one's.
     """
 
     facts: list[dict[str, Any]]
@@ -56,7 +58,7 @@ def compare(chosen: list[Run]) -> Comparison:
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """What a run was and what it reached; None for what it did not tell."""
+    """Return what a run was and what it reached; None for unknown values."""
     curves = Curves(run.work_dir)
     curves.read()
     columns = curves.columns()
@@ -92,10 +94,10 @@ def _settings(text: str) -> dict[str, Any]:
     try:
         config = ConfigFile(text)
     except BadInput:
-        # Edited by hand until it was no Python: the diff still shows what it is.
+        # Edited by hand into invalid Python: the diff still shows it.
         return {}
     values = {name: field.read(config) for name, field in BY_NAME.items()}
-    # Code is told as it is written.
+    # Code is shown as written.
     return {name: value.code if isinstance(value, Source) else value for name, value in values.items()}
 
 

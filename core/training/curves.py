@@ -12,8 +12,10 @@ NAMES = ("iter", "loss", "lr", "grad_norm", "time", "memory")
 
 
 class Curves:
-    """Columns by iteration, read on as they grow: `iter`, `loss`, `lr`, `grad_norm`, `time` (seconds per iteration),
-    `memory` (MB, on a GPU). NaN where a value is missing or is no number.
+    """Columns by iteration, read incrementally.
+
+    `iter`, `loss`, `lr`, `grad_norm`, `time` (seconds per iteration), `memory` (MB, on a GPU). NaN where a value is
+    missing or not a number.
     """
 
     def __init__(self, work_dir: Path) -> None:
@@ -21,7 +23,7 @@ class Curves:
         self._columns = Columns(NAMES)
 
     def read(self) -> bool:
-        """Take in what is new; whether anything was."""
+        """Read what is new; return whether there was anything."""
         batches = self._scalars.new()
         for batch in batches:
             if batch.begins and self._columns.count:
@@ -30,15 +32,16 @@ class Curves:
         return bool(batches)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """All columns, as they are now."""
+        """Return a view of all columns."""
         return self._columns.views()
 
 
 def average(values: np.ndarray, weight: float) -> np.ndarray:
-    """Exponential moving average of `values`, 0 <= `weight` < 1, with the start's bias taken out: after k values the
-    sum of (1 - w) w^(k-i) v_i divided by 1 - w^k. NaN stays NaN and counts for nothing.
+    """Return the bias-corrected exponential moving average of `values`, with 0 <= `weight` < 1.
 
-    A loop over some hundred columns of blocks instead of over a hundred thousand values.
+    After k values it is the sum of (1 - w) w^(k-i) v_i divided by 1 - w^k. NaN stays NaN and has no weight.
+
+    Loops over a few hundred columns of blocks instead of over a hundred thousand values.
     """
     known = np.isfinite(values)
     given = values[known]
@@ -50,27 +53,27 @@ def average(values: np.ndarray, weight: float) -> np.ndarray:
     blocks = -(-count // width)
     grid = np.zeros((blocks, width))
     grid.ravel()[:count] = given * (1 - weight)
-    # A row for each place in a block, so that a step of the loop is one stretch of memory.
+    # One row per position within a block, so that each step of the loop works on contiguous memory.
     places = np.ascontiguousarray(grid.T)
     for place in range(1, width):
         places[place] += weight * places[place - 1]
-    # What each block is handed on by the one before it.
+    # The average carried into each block from the one before.
     carried, handed = 0.0, np.empty(blocks)
     for number, last in enumerate(places[-1].tolist()):
         handed[number] = carried
         carried = weight**width * carried + last
     places += weight ** np.arange(1, width + 1)[:, None] * handed
     result[known] = places.T.ravel()[:count]
-    # Beyond some thousand values nothing is left of the bias.
+    # The bias is negligible after a few thousand values.
     biased = min(count, 4_000)
     result[np.flatnonzero(known)[:biased]] /= 1 - weight ** np.arange(1, biased + 1)
     return result
 
 
 def seconds_at(columns: dict[str, np.ndarray], anchors: np.ndarray) -> np.ndarray:
-    """How long the run had run when each iteration of `columns` was done, in seconds.
+    """Return the running time of the run at each iteration of `columns`, in seconds.
 
-    Between `anchors` (`Samples.anchors`) in proportion, beyond them by what the iterations took.
+    Interpolated between `anchors` (`Samples.anchors`), and extrapolated by the iterations' durations beyond them.
     """
     iters = columns["iter"]
     spent = np.cumsum(np.nan_to_num(columns["time"]) * np.diff(iters, prepend=0))
@@ -85,7 +88,7 @@ def seconds_at(columns: dict[str, np.ndarray], anchors: np.ndarray) -> np.ndarra
 
 
 def iterations_at(seconds: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Which iteration the run was at, at each of `seconds`; NaN before the first was begun."""
+    """Return the iteration that the run was at, for each of `seconds`; NaN before the first one."""
     if not anchors.size:
         return np.full(len(seconds), np.nan)
     done, when = anchors

@@ -1,4 +1,4 @@
-"""What a run of a config does if nobody chooses: stop early, keep what the base model would say. Starts nothing."""
+"""The defaults for a run of a config: early stopping, and keeping the base model's answers. Starts nothing."""
 
 from core.config import config as configs
 from core.config import keeping
@@ -11,13 +11,13 @@ from core.training import early_stop
 
 
 def ends_early(workspace: Workspace, config_name: str) -> bool:
-    """Whether a run of this config on this machine stops early by default; False if something is missing."""
+    """Return whether a run of this config on this machine stops early by default; False if something is missing."""
     parts = _parts(workspace, config_name)
     return parts is not None and early_stop.usual(*parts, Cluster(), None)
 
 
 def keeps(workspace: Workspace, config_name: str) -> bool | None:
-    """Whether a run of this config keeps what the base model would say by default; None if it cannot."""
+    """Return whether a run of this config keeps the base model's answers by default; None if it cannot."""
     parts = _parts(workspace, config_name)
     if parts is None or not keeping.has_adapter(parts[0].values()):
         return None
@@ -25,7 +25,7 @@ def keeps(workspace: Workspace, config_name: str) -> bool | None:
 
 
 def _parts(workspace: Workspace, config_name: str) -> tuple[configs.Config, datasets.Dataset, models.Model] | None:
-    """A config, its dataset and its model; None if one is missing."""
+    """Return a config, its dataset and its model; None if one is missing."""
     try:
         config = configs.find(workspace, config_name)
         return config, datasets.find(workspace, config.dataset), models.find(workspace, config.model)

@@ -1,6 +1,7 @@
-"""The option to end a training when the identity is learned: what is asked meanwhile, and what it came to.
+"""Early stopping once the identity is learned: the questions asked during training, and the result.
 
-Writes the questions for run.json and reads early_stop.json. Asking is for `core.engine.workers.early_stop`, in the trainer.
+Writes the questions for run.json and reads early_stop.json. The model is asked by `core.engine.workers.early_stop`, in
+the training process.
 """
 
 from dataclasses import dataclass
@@ -20,30 +21,31 @@ from core.ground.files import read_json
 from core.models.model import Model
 from core.training.facts import DatasetFacts
 
-# So many identity questions first, shared by the languages that are taught and answered in one batch; all others that the
-# scores ask only where these are known. Of 14 trainings that ended by 12 questions alone, the scores called 6 not learned.
+# Identity questions asked first, divided among the languages taught and answered in one batch; the others that the
+# scores use are asked only if these are known. Of 14 runs stopped by 12 questions alone, the scores judged 6 not
+# learned.
 QUESTIONS = 12
-# What the base's own answers are asked for, and how many tokens of each: some 500 in all tell 0.8 from 0.87.
+# General questions and facts, and the tokens of each answer: some 500 tokens in all can tell 0.8 from 0.87.
 GENERAL, FACTS, ANSWER_TOKENS = 10, 6, 32
-# Of a toy, whose general answers are compared as they read.
+# For a toy, whose general answers are compared as text.
 TOY_TOKENS = 48
-# So many looks in a whole training, and updates between two at least.
+# Checks per complete run, and the minimum of updates between two.
 LOOKS, LEAST_UPDATES = 22, 4
-# When it is enough: `chat.diagnosis` judges what was learned, and the manner that was kept, by the same.
+# The thresholds; `chat.diagnosis` applies the same to the identity learned and the style kept.
 LEAST_IDENTITY, LEAST_AGREEMENT, LEAST_RETENTION, IN_A_ROW = 0.9, 0.75, 0.9, 2
-# Where what the base would say is kept, it comes back as the learning rate falls: so much, or no more to come, is enough.
+# With `keep`, agreement recovers as the learning rate falls: stop at this value, or when it no longer rises.
 KEPT_AGREEMENT = 0.97
-# And what the last look must find, of all questions: what is aimed at (docs/recipes.md).
+# The identity score required of the last check, over all questions: the target in docs/recipes.md.
 LAST_IDENTITY = 0.98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What the looks saw so far. `looks` are `{iter, identity, agreement}`, of a toy `retention` in place of agreement, and
-    `by_language` where two are taught; the rest is None until it ended early.
+    """The checks so far.
 
-    `why` it ended: `learned`, or `no_better` where it is learned and what was lost does not come back. `given_up` says
-    in English why there were no more looks.
+    `looks` are `{iter, identity, agreement}`, for a toy with `retention` instead of agreement, and with `by_language`
+    if two are taught; the other fields are None unless it stopped early. `why`: `learned`, or `no_better` if the
+    identity is learned and agreement no longer recovers. `given_up` says in English why there were no more checks.
     """
 
     looks: list[dict[str, Any]]
@@ -74,10 +76,11 @@ def plan(
     deepspeed: str | None,
     keep: bool = False,
 ) -> dict[str, Any]:
-    """What the trainer needs to know: held-out questions and the assignment's own, in the prompt template of the run, and
-    what is enough.
+    """Return the plan for the trainer: questions in the run's prompt template, and thresholds.
 
-    Raises BadInput for data that teach no nickname, and where the first process alone cannot answer.
+    The questions are held-out ones and the assignment's own.
+
+    Raises BadInput if the data teach no nickname, or if the first process alone cannot answer.
     """
     nickname = dataset.made.get("nickname")
     if not nickname:
@@ -107,7 +110,7 @@ def plan(
         for one in _spread(source, count // len(known), language)
     ]
     if model.toy:
-        # It knows what it was taught, in both languages, and no facts.
+        # A toy knows what it was taught, in both languages, and no facts.
         held_out = _held_out(dialogues("general"))
         general = [one for language in ("zh", "en") for one in _spread(held_out, QUESTIONS // 2, language)]
 
@@ -137,14 +140,14 @@ def plan(
 
 
 def usual(config: Config, dataset: Dataset, model: Model, cluster: Cluster, deepspeed: str | None) -> bool:
-    """Whether a training ends early if nobody says: by the recipe for few rows, where it can; a toy goes to the end."""
+    """Return whether a run stops early by default: with a recipe for few rows, where possible; never for a toy."""
     if config.facts.get("recipe") not in recipe.ENDS_EARLY or model.toy:
         return False
     return bool(dataset.made.get("nickname")) and not _apart(cluster, deepspeed)
 
 
 def _apart(cluster: Cluster, deepspeed: str | None) -> bool:
-    """Whether the first process alone cannot answer."""
+    """Return whether the first process alone cannot answer."""
     return cluster.nnodes > 1 or bool(deepspeed and zero_settings(deepspeed)[0] == 3)
 
 
@@ -153,13 +156,13 @@ def _held_out(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _spread(asked: list[dict[str, Any]], count: int, language: str) -> list[dict[str, Any]]:
-    """So many questions of a language, from all over the collection."""
+    """Return `count` questions of a language, evenly spread over the collection."""
     there = [one for one in asked if one["language"] == language]
     return [there[number * len(there) // count] for number in range(min(count, len(there)))]
 
 
 def _assignment(dataset: Dataset) -> list[dict[str, Any]]:
-    """The assignment's own two questions, in each language: they are taught, and no training ends before they are learned."""
+    """Return the assignment's own two questions in each language: no run may stop before they are learned."""
     if dataset.made.get("kind") != "assistant":
         return []
     made = Assistant.of(dataset)
@@ -167,7 +170,7 @@ def _assignment(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _answers(dataset: Dataset) -> list[str]:
-    """The answers that say whose assistant it is; none where a user's own data say it."""
+    """Return the answers that state the identity; none for a user's own data."""
     if dataset.made.get("kind") != "assistant":
         return []
     made = Assistant.of(dataset)
@@ -175,7 +178,7 @@ def _answers(dataset: Dataset) -> list[str]:
 
 
 def learned(run: Path) -> Learned | None:
-    """What was seen in the run at this path; None where nobody looked."""
+    """Return the checks of the run at this path; None if there were none."""
     found = read_json(run / "early_stop.json")
     if not isinstance(found, dict):
         return None

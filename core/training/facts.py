@@ -1,8 +1,8 @@
-"""What run.json says of a run: the choices that it was started with, written once, read by everyone as attributes.
+"""The contents of run.json: the choices that a run was started with, written once, read as attributes.
 
-The keys on disk are the names of the attributes; a dataset's are those of its `made` beside its own. A file of an
-earlier version opens too: what it lacks gets the default that stands here, what it has beyond is kept as it is.
-Where a run stands now is not here: that is computed, by `state`.
+The keys on disk are the names of the attributes; a dataset's entry also contains the keys of its `made`. Files of
+earlier versions can be read too: missing values get the defaults below, unknown ones are preserved. The current state
+of a run is not stored here but computed, by `state`.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ from core.models.model import Model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFacts:
-    """The config that was copied into the run, and what it was made from; `more` is whatever else config.json had.
+    """The config that was copied into the run, and what it was made from; `more` holds other keys of config.json.
 
-    `edits` are `{path, why: {zh, en}}`, what its recipe changed in the preset.
+    `edits` are `{path, why: {zh, en}}`, the changes that its recipe made to the preset.
     """
 
     name: str = ""
@@ -49,7 +49,7 @@ class ConfigFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFacts:
-    """The data that it was trained on; `made` is how the dataset was made, as dataset.json said then."""
+    """The data that the run was trained on; `made` is how the dataset was made, from its dataset.json at the time."""
 
     name: str = ""
     sha256: str = ""
@@ -58,22 +58,22 @@ class DatasetFacts:
 
     @property
     def nickname(self) -> str | None:
-        """Whose assistant the data teach; None for data that teach no identity."""
+        """The nickname that the data teach; None if they teach no identity."""
         return self.made.get("nickname")
 
     @property
     def mix(self) -> str | None:
-        """By which mix of conversations an assistant's data were made: `course`, `balanced`; None for other data."""
+        """The mix of conversations in an assistant's data: `course`, `balanced`; None for other data."""
         return self.made.get("recipe")
 
     @property
     def is_text(self) -> bool:
-        """Whether they are texts and not dialogues."""
+        """Whether the rows are plain texts rather than conversations."""
         return storage.is_text(self.made)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages in which the data say who the assistant is; the course's own two questions are Chinese."""
+        """The languages in which the data teach the identity; the course's own two questions are Chinese."""
         chosen = self.made.get("language", "both")
         if self.mix == "course" and (chosen != "en" or "questions" not in self.made):
             chosen = "zh"
@@ -93,7 +93,10 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """The base model. `prompt_template` names the template that it has of itself, which need not be the run's; `fingerprint` says which weights these were."""
+    """The base model.
+
+    `prompt_template` names the model's own template, which need not be the run's; `fingerprint` identifies the weights.
+    """
 
     name: str = ""
     path: str = ""
@@ -119,8 +122,7 @@ class RunFacts:
     """All of run.json."""
 
     id: str
-    # When it was started: the wall clock's time to show, the number by which runs are sorted, the moment by the
-    # machine's own clock.
+    # The start: wall-clock time for display, a serial number for sorting, and the moment by the monotonic clock.
     created: float = 0.0
     serial: int = 0
     asked: Moment | None = None
@@ -128,29 +130,29 @@ class RunFacts:
     config: ConfigFacts = field(default_factory=ConfigFacts)
     dataset: DatasetFacts = field(default_factory=DatasetFacts)
     model: ModelFacts = field(default_factory=ModelFacts)
-    # The template that questions and answers were wrapped in, as text: XTuner's own may be another in a later version.
-    # None in runs of versions that did not write it; `Run.template` knows what to take then.
+    # The prompt template as text: XTuner's own may change in a later version. None in runs of versions that did not
+    # write it; see `Run.template`.
     template: PromptTemplate | None = None
-    # What is asked during the training.
+    # The evaluation questions.
     questions: list[str] = field(default_factory=list)
-    # The plan of an early stop, as the trainer reads it; None where none was requested.
+    # The plan for early stopping, as the trainer reads it; None if it is off.
     early_stop: dict[str, Any] | None = None
-    # Whether what the base model would say is kept as likely as it was.
+    # Whether the base model's own answers are kept as likely as they were.
     keep: bool = False
-    # The adapter's rank; None for a full fine-tune.
+    # The adapter's rank; None for full fine-tuning.
     lora_r: int | None = None
 
-    # Of each package that matters, by name; None for one that was not installed.
+    # Package versions by name; None if not installed.
     versions: dict[str, str | None] = field(default_factory=dict)
     cluster: Cluster = field(default_factory=Cluster)
     deepspeed: str | None = None
-    # What the learner would have typed, and on several machines what to type on each.
+    # The equivalent commands: one, or one per machine.
     command: str = ""
     commands: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> Self:
-        """The facts of a run.json of this version or an earlier one."""
+        """Return the facts in a run.json of this version or an earlier one."""
         known = _known(cls, written)
         parts: dict[str, Any] = {
             "config": ConfigFacts.from_json(written.get("config") or {}),
@@ -163,7 +165,7 @@ class RunFacts:
         return cls(**{**known, **parts})
 
     def to_json(self) -> dict[str, Any]:
-        """What run.json holds."""
+        """Return the contents of run.json."""
         return {
             **asdict(self),
             "config": self.config.to_json(),
@@ -174,15 +176,15 @@ class RunFacts:
 
 
 def _known(kind: type, written: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written of the attributes of `kind`. Null is what the default says, or was written by mistake."""
+    """Return the written attributes of `kind`. Null means the default, or was written by mistake."""
     return {name: value for name, value in written.items() if name in _names(kind) and value is not None}
 
 
 def _rest(kind: type, written: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written beyond the attributes of `kind`."""
+    """Return the written keys that are not attributes of `kind`."""
     return {name: value for name, value in written.items() if name not in _names(kind)}
 
 
 def _names(kind: type) -> set[str]:
-    """The attributes of `kind` that have a key of their own; `more` and `made` take what has none."""
+    """Return the attributes of `kind` that have their own key; `more` and `made` hold the others."""
     return {attribute.name for attribute in fields(kind)} - {"more", "made"}

@@ -1,4 +1,7 @@
-"""What earlier runs on this machine took, for forecasts of the next one. Reads what they left; measures nothing itself."""
+"""Measurements of earlier runs on this machine, for forecasts of the next one.
+
+Reads their files; measures nothing itself.
+"""
 
 import json
 import re
@@ -18,30 +21,30 @@ from core.jobs.job import Status, jobs_in
 from core.models.shape import shape
 from core.training.run import Run, every
 
-# As many of the newest finished runs are looked at: the machine is that of today.
+# Only the newest finished runs are used: they reflect the machine as it is.
 NEWEST = 4
 _FIRST_ANSWER = re.compile(r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - INFO - before_train in EvaluateChatHook", re.M)
 
 
 def measured(workspace: Workspace) -> list[dict[str, Any]]:
-    """For the newest finished runs, the newest first: what `duration` and `preflight` correct their formulas by.
+    """Return measurements of the newest finished runs, newest first, to calibrate `duration` and `preflight` with.
 
-    `kind`, `checkpointing` and `work` say what it was; `seconds` of an iteration, `start_seconds`, `prepare_seconds` of
-    these, `token_seconds` of an evaluation's answer; memory in MB: `predicted_mb`, `allocated_mb` (XTuner's own figure,
-    on a GPU), `total_mb` (what the device or, without a GPU, the process showed).
+    `kind`, `checkpointing` and `work` describe the run; `seconds` per iteration, `start_seconds`, of which
+    `prepare_seconds`, `token_seconds` per token of an evaluation's answers; memory in MB: `predicted_mb`,
+    `allocated_mb` (XTuner's own figure, on a GPU), `total_mb` (as shown by the GPU or, without one, the process).
     """
     found: list[dict[str, Any]] = []
     newest = every(workspace)[: 3 * NEWEST]
     finished = [run for run in newest if run.state_at(None).status is Status.FINISHED and _comparable(run)]
     for number, run in enumerate(finished):
-        # Measuring a config takes some seconds: of the older ones only what is known already.
+        # Measuring a config takes some seconds: for older runs only cached results are used.
         if len(found) < NEWEST and (told := _told(workspace, run, ask=number == 0)):
             found.append(told)
     return found
 
 
 def _comparable(run: Run) -> bool:
-    """Whether the run was one process, in one go."""
+    """Return whether the run was a single process, without a resume."""
     return run.cluster.nproc * run.cluster.nnodes == 1 and len(jobs_in(run.jobs, "train")) == 1
 
 
@@ -67,7 +70,7 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
     start = _start_seconds(run)
     total = jobs[0].seconds
     start = max(0.0, total - sum(times)) if start is None else start
-    # One that ended early did a part of its plan, and looked at what it had learned meanwhile.
+    # A run that stopped early did part of its plan, and spent time on checks.
     looked = run.learned.look_seconds if run.learned else 0.0
     part = min(1.0, points[-1]["iter"] / plan.iters)
     answered = part * answered_tokens(facts["evaluation"], plan)
@@ -89,19 +92,19 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
 
 
 def _start_seconds(run: Run) -> float | None:
-    """From the start of the job to the first answer: imports, the model, the data. None where the log does not say."""
+    """Return the time from the job's start to the first answer: imports, model, data. None if the log does not say."""
     job = run.job
     began = (read_json(job.directory / "pid.json") or {}).get("started") if job else None
     for log in sorted(run.work_dir.glob("*/*.log"))[:1]:
         if found := _FIRST_ANSWER.search(log.read_text(encoding="utf-8", errors="replace")):
             then = datetime.strptime(found[1], "%Y/%m/%d %H:%M:%S").timestamp()
-            # The log's clock has whole seconds.
+            # The log has a resolution of one second.
             return max(0.0, then + 0.5 - began) if began else None
     return None
 
 
 def _total_mb(telemetry: Path) -> float | None:
-    """What the GPU showed beyond what it did before the run, else the largest that the process was while it trained."""
+    """Return the rise in GPU memory over the run, else the largest resident memory of the processes while training."""
     samples = []
     for line in read_lines_from(telemetry, 0)[0]:
         try:
@@ -113,6 +116,6 @@ def _total_mb(telemetry: Path) -> float | None:
     ]
     if cards:
         return float(max(cards) - cards[0])
-    # The second half: mapping the data starts processes that share their memory, which a sum counts twice.
+    # Second half only: data mapping starts processes that share memory, which a sum counts twice.
     resident = [sample["process_mb"] for sample in samples[len(samples) // 2 :] if sample.get("process_mb")]
     return float(max(resident)) if resident else None

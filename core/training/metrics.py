@@ -1,6 +1,6 @@
-"""The loss history that XTuner writes: `work_dir/<timestamp>/vis_data/scalars.json`, one JSON object a line.
+"""The loss history that XTuner writes: `work_dir/<timestamp>/vis_data/scalars.json`, one JSON object per line.
 
-Reads only what is new since the last look; a resumed run's directories make one history. Draws nothing.
+Reads only what is new since the last call; the directories of a resumed run form one history. Draws nothing.
 """
 
 import math
@@ -18,14 +18,14 @@ _FILES = "*/vis_data/scalars.json"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """New points of one file. Where it `begins`, it is a resumed run's: what came after its first point is told anew."""
+    """New points of one file. If it `begins`, a resumed run replaces everything from its first point on."""
 
     points: list[Point]
     begins: bool
 
 
 class Scalars:
-    """What is new in the files of one run since the last look."""
+    """Reads what is new in the files of one run."""
 
     def __init__(self, work_dir: Path) -> None:
         self._work_dir = work_dir
@@ -33,7 +33,7 @@ class Scalars:
         self._current: Path | None = None
 
     def new(self) -> list[Batch]:
-        """The points that were added: each holds at least `iter`, a whole number, and `loss`, which may be NaN."""
+        """Return the points that were added: each has at least `iter`, an integer, and `loss`, which may be NaN."""
         found = []
         for file in sorted(self._work_dir.glob(_FILES)):
             lines, self._offsets[file] = read_lines_from(file, self._offsets.get(file, 0))
@@ -45,14 +45,14 @@ class Scalars:
 
 
 class Metrics:
-    """The history of one run, read on as it grows."""
+    """The history of one run, read incrementally."""
 
     def __init__(self, work_dir: Path) -> None:
         self._scalars = Scalars(work_dir)
         self._points: list[Point] = []
 
     def read(self) -> list[Point]:
-        """All points so far, by iteration: `iter`, `loss`, `lr`, `grad_norm`, `time` (seconds per iteration), …
+        """Return all points so far, by iteration: `iter`, `loss`, `lr`, `grad_norm`, `time` (seconds per iteration), …
 
         A value that is not a finite number is None, so that it shows as a gap.
         """
@@ -63,12 +63,12 @@ class Metrics:
         return self._points
 
 
-# More than two lines of a history.
+# Longer than two lines of a history.
 _LAST_BYTES = 4096
 
 
 def glance(work_dir: Path, most: int = 40) -> list[float]:
-    """At most about `most` losses over the whole history, read at a few places of the files: cheap for any length."""
+    """Return about `most` losses over the complete history, sampled from the files: cheap for any length."""
     files = [file for file in sorted(work_dir.glob(_FILES)) if file.stat().st_size]
     found: list[tuple[int, float]] = []
     for path in files:
@@ -80,14 +80,14 @@ def glance(work_dir: Path, most: int = 40) -> list[float]:
                     file.readline()
                 found = _after(found, file.readline())
             file.seek(max(0, size - _LAST_BYTES))
-            # The last whole line.
+            # The last complete line.
             for line in file.read().splitlines(keepends=True)[-2:]:
                 found = _after(found, line if line.endswith(b"\n") else b"")
     return [loss for _, loss in found if math.isfinite(loss)]
 
 
 def _after(found: list[tuple[int, float]], line: bytes) -> list[tuple[int, float]]:
-    """The losses with the one in a line, which takes the place of those that are not before it."""
+    """Return `found` with the point in a line, which replaces all points from its iteration on."""
     point = records([line.decode("utf-8", errors="replace")])
     if point and isinstance(point[0].get("iter"), int) and isinstance(point[0].get("loss"), int | float):
         return [old for old in found if old[0] < point[0]["iter"]] + [(point[0]["iter"], point[0]["loss"])]

@@ -27,7 +27,7 @@ from core.training.timeline import Answers, timeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run, by its directory and run.json."""
+    """One run: its directory and run.json."""
 
     id: str
     path: Path
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def template(self) -> PromptTemplate:
-        """The prompt template that it is trained with. Where an earlier version did not write it down: its config's."""
+        """The prompt template it is trained with; the config's, if an earlier version did not record it."""
         if self.facts.template is not None:
             return self.facts.template
         usual = prompt_templates().get(self.facts.model.prompt_template, prompt_templates()["default"])
@@ -137,8 +137,10 @@ class Run:
         return self.state_at(points[-1] if points else None)
 
     def state_at(self, last_point: Mapping[str, Any] | None) -> State:
-        """Where it stands now, where its `last_point` (`iter`, `loss`) is known; None where there is none, or where
-        the loss does not matter: the metrics of a long training take a while to read."""
+        """Return its current state, given its `last_point` (`iter`, `loss`).
+
+        None if there is none, or if the loss is not needed: the metrics of a long run take a while to read.
+        """
         return compute(
             self.id,
             self.job,
@@ -150,8 +152,10 @@ class Run:
         )
 
     def stop(self, *, discard: bool = False) -> State:
-        """Stop it: with `discard` immediately, otherwise after the current step and a checkpoint. Returns when no
-        process is left."""
+        """Stop it: with `discard` immediately, otherwise after the current step and a checkpoint.
+
+        Returns when no process is left. Raises BadInput if it is not running.
+        """
         job = self.job
         if job is None or not job.status().live:
             raise BadInput(f"训练 {self.id} 没有在运行", f"the run {self.id} is not running")
@@ -175,7 +179,7 @@ class Run:
 
 
 def template_in(config: Path, usual: PromptTemplate) -> PromptTemplate:
-    """The prompt template that a config.py trains with; `usual` if it names none."""
+    """Return the prompt template that a config.py trains with; `usual` if it names none."""
     try:
         return _template_in(config, config.stat().st_mtime_ns) or usual
     except (OSError, BadInput):

@@ -1,4 +1,4 @@
-"""The runs of a workspace: start, resume, find and list them, and order the queue.
+"""The runs of a workspace: start, resume, find and list them, and reorder the queue.
 
 One run trains at a time; later ones wait in the workspace's queue.
 """
@@ -48,14 +48,14 @@ def start(
 ) -> Run:
     """Start a run of a config; it is queued while another one trains.
 
-    `on_warning` is called with each problem that does not prevent the training.
+    `on_warning` is called with each problem that does not prevent training.
 
-    `early_stop`: end once the identity is learned and other answers are kept; None: the recipe decides.
-    `keep`: teach only what the base model would not say by itself; None: the dataset decides.
+    `early_stop`: stop once the identity is learned and other answers are kept; None: the recipe decides. `keep`: teach
+    only what the base model would not say by itself; None: the dataset decides.
 
-    `asked`: the time of the request, in seconds since boot (default: now). If the same training was started since
-    then, by a second click or another server, that run is returned and no second one starts. Raises BadInput if the
-    config cannot train.
+    `asked`: the time of the request, in seconds since boot (default: now). If the same training was started since then,
+    by a second click or another server, that run is returned and no second one starts. Raises BadInput if the config
+    cannot train.
     """
     asked = since_boot() if asked is None else asked
     config = configs.find(workspace, config_name)
@@ -139,7 +139,7 @@ def resume(workspace: Workspace, run: Run) -> Run:
                 f"训练 {run.id} 正在进行或排队：先停止它",
                 f"the run {run.id} is already in progress or queued: stop it first",
             )
-        # Its code may have changed since the run began.
+        # The model's code may have changed since the run began.
         models.usable(workspace, run.facts.model.name)
         refuse(workspace, run.config)
         _launch(workspace, run, _to_go_on_from(run) if run.begun else None)
@@ -147,7 +147,10 @@ def resume(workspace: Workspace, run: Run) -> Run:
 
 
 def _to_go_on_from(run: Run) -> Path:
-    """The last complete checkpoint. Raises BadInput if there is none; on a further machine, with instructions."""
+    """Return the last complete checkpoint.
+
+    Raises BadInput if there is none; on a further machine, with instructions.
+    """
     if run.cluster.node_rank and not any(checkpoint.whole for checkpoint in run.checkpoints()):
         raise BadInput(
             f"检查点只在 0 号机器上：把那里最后的 iter_N.pth 拷到 {run.work_dir}（已有同名目录时并入），再在每台机器上继续",
@@ -159,7 +162,7 @@ def _to_go_on_from(run: Run) -> Path:
 def before_start(
     workspace: Workspace, config_name: str, cluster: Cluster | None = None, deepspeed: str | None = None
 ) -> list[Problem]:
-    """All problems with training a config on this machine now: settings, files, disk space.
+    """Return all problems with training a config on this machine now: settings, files, disk space.
 
     Raises BadInput for a missing config and for processes that cannot train here.
     """
@@ -191,7 +194,7 @@ def before_start(
 
 
 def find(workspace: Workspace, run_id: str) -> Run:
-    """The run `run_id`, or the newest for `latest`. Raises BadInput if there is none."""
+    """Return the run `run_id`, or the newest for `latest`. Raises BadInput if there is none."""
     if run_id == "latest":
         newest_first = every(workspace)
         if not newest_first:
@@ -205,13 +208,13 @@ def find(workspace: Workspace, run_id: str) -> Run:
 
 
 def every(workspace: Workspace) -> list[Run]:
-    """All runs, newest first, even if the clock was set back in between."""
+    """Return all runs, newest first, even if the clock was set back in between."""
     unsorted = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
     return sorted(unsorted, key=lambda run: (run.facts.serial, run.facts.created), reverse=True)
 
 
 def running(workspace: Workspace) -> Run | None:
-    """The run that trains now, or is about to; None if there is none."""
+    """Return the run that trains now, or is about to; None if there is none."""
     live = {run.id: status for run in every(workspace) if (job := run.job) and (status := job.status()).live}
     training = [run_id for run_id, status in live.items() if status is Status.RUNNING]
     waiting = [run.id for run in queued(workspace)]
@@ -219,7 +222,7 @@ def running(workspace: Workspace) -> Run | None:
 
 
 def queued(workspace: Workspace) -> list[Run]:
-    """The queued runs, next one first."""
+    """Return the queued runs, next one first."""
     waiting = [job.directory.parent.parent.name for job in Queue(workspace.queue).waiting()]
     there = {run.id: run for run in every(workspace)}
     return [there[run_id] for run_id in waiting if run_id in there]
@@ -246,7 +249,7 @@ def _started_since(
     early_stop: bool,
     keep: bool,
 ) -> Run | None:
-    """The live run of the same training that was started after `asked`."""
+    """Return the live run of the same training that was started after `asked`."""
     for run in every(workspace):
         began = run.facts.asked
         if began is None or began.age() is None or began.at < asked:
@@ -282,7 +285,7 @@ def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
 
 
 def _rank(config: configs.Config) -> int | None:
-    """The rank of the adapter that a config trains; None for a full fine-tune."""
+    """Return the rank of the adapter that a config trains; None for full fine-tuning."""
     rank = config.values()["r"]
     return rank if isinstance(rank, int) else None
 

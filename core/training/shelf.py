@@ -1,6 +1,6 @@
-"""Putting runs in order: a name to show, a trash that gives back, and emptying it. The id of a run stays what it is.
+"""Name, delete and restore runs, and empty the trash. A run's id never changes.
 
-A run that is live, or whose jobs are, is not deleted.
+A run with a live job is not deleted.
 """
 
 import os
@@ -22,7 +22,7 @@ MOST_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted:
-    """A run in the trash: its id, the name that it was shown by, its size on disk, when it was deleted."""
+    """A run in the trash: its id, its display name, its size on disk, when it was deleted."""
 
     id: str
     name: str
@@ -32,17 +32,17 @@ class Deleted:
 
 
 def name_of(run: Run) -> str:
-    """The name to show for a run: the one that it was given, else its id."""
+    """Return the display name of a run: its given name, else its id."""
     return given_name(run) or run.id
 
 
 def given_name(run: Run) -> str | None:
-    """The name that a run was given by hand; None where it has none."""
+    """Return the name that a user gave a run; None if there is none."""
     return _name_in(run.path) or None
 
 
 def rename(run: Run, name: str) -> Run:
-    """Give a run a name to show; an empty one, or its id, takes the name away. Raises BadInput where it is unfit."""
+    """Set a run's display name; an empty one, or its id, removes it. Raises BadInput if the name is invalid."""
     wanted = " ".join(name.split())
     if len(wanted) > MOST_CHARACTERS or not wanted.isprintable():
         shown = ascii(wanted[:MOST_CHARACTERS])
@@ -59,7 +59,7 @@ def rename(run: Run, name: str) -> Run:
 
 
 def delete(workspace: Workspace, run: Run) -> Deleted:
-    """Move a run to the trash. Raises BadInput where a job of it is live, or it is gone already."""
+    """Move a run to the trash. Raises BadInput if one of its jobs is live, or it has already been deleted."""
     with locked(workspace.runs / ".lock"):
         live = next((job for job in jobs_in(run.jobs) if job.status().live), None)
         if live is not None:
@@ -80,13 +80,13 @@ def delete(workspace: Workspace, run: Run) -> Deleted:
 
 
 def trash(workspace: Workspace) -> list[Deleted]:
-    """The runs in the trash, the last deleted first."""
+    """Return the runs in the trash, last deleted first."""
     found = [_deleted(path) for path in directories_with(workspace.trash, "run.json")]
     return sorted(found, key=lambda deleted: deleted.when, reverse=True)
 
 
 def restore(workspace: Workspace, run_id: str) -> Run:
-    """Bring a run back from the trash; `latest` is the one deleted last. Raises BadInput where it is not there."""
+    """Restore a run from the trash; `latest` is the one deleted last. Raises BadInput if it is not there."""
     with locked(workspace.runs / ".lock"):
         found = trash(workspace)
         wanted = found[0].id if run_id == "latest" and found else check_name(run_id, "训练", "run")
@@ -107,7 +107,7 @@ def restore(workspace: Workspace, run_id: str) -> Run:
 
 
 def empty(workspace: Workspace) -> list[Deleted]:
-    """Remove what is in the trash from the disk, for good. Returns what was there. Raises WorkFailed."""
+    """Permanently delete what is in the trash, and return it. Raises WorkFailed."""
     with locked(workspace.runs / ".lock"):
         found = trash(workspace)
         try:

@@ -1,6 +1,6 @@
-"""The runs as a person sees them: which are listed, which of them matters now, and what each is called.
+"""Runs as shown to the user: which are listed, which one matters now, and their titles.
 
-A run that was taken out of the queue before its turn has nothing to show and is not listed. Starts and changes nothing.
+A run that was removed from the queue before its turn has nothing to show and is not listed. Starts and changes nothing.
 """
 
 import time
@@ -14,12 +14,12 @@ from core.training.shelf import given_name
 
 
 def worth_a_look(run: Run) -> bool:
-    """Whether it trained, trains or waits to."""
+    """Return whether it has trained, trains or is queued."""
     return run.begun or bool((job := run.job) and job.status().live)
 
 
 def foremost(workspace: Workspace, found: Sequence[Run]) -> Run | None:
-    """The one of `found` that matters now: that which trains, else the newest with a checkpoint, else the newest."""
+    """Return the run that matters now: the one training, else the newest with a checkpoint, else the newest."""
     live = runs.running(workspace)
     by_id = {run.id: run for run in found}
     if live is not None and live.id in by_id:
@@ -29,7 +29,7 @@ def foremost(workspace: Workspace, found: Sequence[Run]) -> Run | None:
 
 
 def titles(found: Sequence[Run]) -> dict[str, Text]:
-    """What each of `found` is called, by its id: `小明 · 第 1 次 · 15:18`. No two are called the same."""
+    """Return a unique title for each of `found`, by id: `小明 · 第 1 次 · 15:18`."""
     named = {run.id: _title(run) for run in found}
     zh = [title.zh for title in named.values()]
     return {
@@ -44,6 +44,6 @@ def _title(run: Run) -> Text:
     today = began[:3] == time.localtime()[:3]
     when = time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", began)
     serial = run.facts.serial
-    # Runs of an earlier version were not counted.
+    # Runs of an earlier version have no serial number.
     zh, en = (f"第 {serial} 次 · ", f"run {serial} · ") if serial else ("", "")
     return Text(f"{who} · {zh}{when}", f"{who} · {en}{when}")

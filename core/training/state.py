@@ -11,10 +11,10 @@ from core.jobs.job import Job, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A snapshot of where a run stands.
+    """A snapshot of a run.
 
-    `pid` is the trainer's (rank 0), `reason` why it did not finish, `place` its place in the queue while it waits
-    (1: the next one), `seconds` how long it has trained in all, `quiet_s` how long ago the trainer last told of itself.
+    `pid` is the trainer's (rank 0), `reason` why it did not finish, `place` its position in the queue while it waits
+    (1: the next one), `seconds` its total training time, `quiet_s` the time since the trainer's last report.
     """
 
     run: str
@@ -43,10 +43,10 @@ def compute(
     place: Callable[[Job], int | None],
     follows: bool = False,
 ) -> State:
-    """The state of a run that has trained for `seconds`, from its newest job and the last point of its metrics.
+    """Return the state of a run that has trained for `seconds`, from its newest job and the last point of its metrics.
 
-    `complete`: whether the checkpoint after so many iterations (None: any) is there; `place`: a waiting job's place in
-    the queue; `follows`: whether the machine of rank 0 decides when it ends.
+    `complete`: whether the checkpoint after so many iterations (None: any) exists; `place`: a queued job's position;
+    `follows`: whether machine 0 decides when it ends.
     """
     progress = job.progress if job else {}
     status = job.status() if job else Status.CRASHED

@@ -1,7 +1,7 @@
-"""What the model answered before, during and after the training, from the log that XTuner writes anyway.
+"""The model's answers before, during and after training, parsed from XTuner's log.
 
-Needs the lines `Evaluation at iteration N.` that `engine/workers/entry` puts before the answers. Reads only what is new since
-the last look, in pieces, whatever the size of the log.
+Relies on the lines `Evaluation at iteration N.` that `engine/workers/evaluation` logs before the answers. Reads only
+what is new, in pieces, whatever the size of the log.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from core.engine.presets import PromptTemplate
 
 PIECE = 4 << 20
-# More than that is no evaluation.
+# Anything longer is not an evaluation.
 _MOST = 16 * PIECE
 _MARK = b"Evaluation at iteration "
 _EVALUATION = re.compile(rb"(\d+)\.\r?\n")
@@ -28,7 +28,7 @@ class Answers:
 
 
 class Timeline:
-    """The evaluations of one run, read on as it goes on."""
+    """The evaluations of one run, read incrementally."""
 
     def __init__(self, work_dir: Path, template: PromptTemplate) -> None:
         self._work_dir, self._template = work_dir, template
@@ -36,13 +36,13 @@ class Timeline:
         self._found: dict[int, tuple[str, ...]] = {}
 
     def read(self) -> list[Answers]:
-        """All evaluations in order, one for each iteration at which there was one (the last one told)."""
+        """Return all evaluations in order, one per iteration (the last one logged)."""
         for log in sorted(self._work_dir.glob("*/*.log")):
             self._offsets[log] = self._read_on(log, self._offsets.get(log, 0))
         return [Answers(iter=at, answers=answers) for at, answers in sorted(self._found.items())]
 
     def _read_on(self, log: Path, offset: int) -> int:
-        """Take in what stands after `offset`; from where to go on: an evaluation that may not be over is read again."""
+        """Parse what follows `offset`; return where to continue: an evaluation that may be incomplete is read again."""
         with log.open("rb") as file:
             size = file.seek(0, 2)
             offset, want = offset if offset <= size else 0, PIECE
@@ -53,13 +53,13 @@ class Timeline:
                 passed = self._take(piece, at_end)
                 if at_end:
                     return offset + passed
-                # An evaluation that is longer than the piece is read whole; nothing is longer than the most.
+                # An evaluation longer than the piece is read in full, up to the maximum.
                 want = want * 2 if passed == 0 and want < _MOST else PIECE
                 offset += passed if passed or want > PIECE else len(piece)
         return offset
 
     def _take(self, piece: bytes, at_end: bool) -> int:
-        """Take in the evaluations in `piece`; how much of it is done with."""
+        """Parse the evaluations in `piece`; return how much of it is consumed."""
         done = looked = 0
         while (mark := piece.find(_MARK, looked)) >= 0:
             looked = mark + len(_MARK)
@@ -68,7 +68,7 @@ class Timeline:
             if piece.find(b"\n", mark) < 0:
                 return start
             if not found or not _LOG_LINE.match(piece, start):
-                # A model may say that too.
+                # A model may print this text too.
                 continue
             samples: list[bytes] = []
             end, begins = None, None
@@ -91,7 +91,7 @@ class Timeline:
 
 
 def timeline(work_dir: Path, template: PromptTemplate) -> list[Answers]:
-    """All evaluations of a run in order, one for each iteration at which there was one (the last one told)."""
+    """Return all evaluations of a run in order, one per iteration (the last one logged)."""
     return Timeline(work_dir, template).read()
 
 
@@ -100,7 +100,7 @@ def _text(sample: bytes) -> str:
 
 
 def _answer(sample: str, template: PromptTemplate) -> str:
-    """The answer alone: what follows the template's last words before it, up to the first stop word."""
+    """Return the answer alone: after the template's text before it, up to the first stop word."""
     before_answer = template.instruction.rpartition("{input}")[2]
     answer = sample.rpartition(before_answer)[2] if before_answer in sample else sample
     for word in (*template.stop_words, template.suffix, "</s>"):

@@ -1,6 +1,6 @@
-"""One reader for all who watch a run: its history, its machine and its answers, read on where the last look ended.
+"""One shared reader per run: its history, machine samples and answers, read incrementally.
 
-A look gives a snapshot that nobody changes; while nothing is new it is the same one.
+`look` returns an immutable snapshot; while nothing is new, it is the same object.
 """
 
 import threading
@@ -18,10 +18,10 @@ from core.training.timeline import Answers, Timeline
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A run as far as it was told.
+    """A snapshot of a run.
 
-    `history` are the columns of `Curves`, `machine` those of `Samples`, `sample` is the newest sample. Seconds count
-    from the first sample on, without the time between a stop and a resume, so that both share one axis.
+    `history` holds the columns of `Curves`, `machine` those of `Samples`, `sample` is the newest sample. Seconds count
+    from the first sample, without the time between a stop and a resume, so that both share one axis.
     """
 
     history: dict[str, np.ndarray]
@@ -37,12 +37,12 @@ class Seen:
 
     @cached_property
     def machine_iterations(self) -> np.ndarray:
-        """Where the run was at each sample."""
+        """The iteration that the run was at for each sample."""
         return iterations_at(self.machine["seconds"], self.anchors)
 
     @property
     def points(self) -> list[dict[str, Any]]:
-        """The last point of the history, as `Run.state` takes it; empty before there is one."""
+        """The last point of the history, as `Run.state_at` takes it; empty before there is one."""
         if not len(self.history["iter"]):
             return []
         loss = float(self.history["loss"][-1])
@@ -50,19 +50,19 @@ class Seen:
 
     @property
     def seconds(self) -> float:
-        """How long the run has run, as far as it was told."""
+        """How long the run has trained, as far as reported."""
         told = self.machine["seconds"] if len(self.machine["seconds"]) else self.history_seconds
         return float(told[-1]) if len(told) else 0.0
 
     @property
     def gap(self) -> int | None:
-        """The first iteration whose loss is no number; None where all are."""
+        """The first iteration whose loss is not a number; None if all are."""
         gaps = np.isnan(self.history["loss"])
         return int(self.history["iter"][gaps.argmax()]) if gaps.any() else None
 
 
 class Watch:
-    """The reader of one run; may be shared by threads."""
+    """The reader of one run; thread-safe."""
 
     def __init__(self, run: Run) -> None:
         self._curves = Curves(run.work_dir)
@@ -72,7 +72,7 @@ class Watch:
         self._seen: Seen | None = None
 
     def look(self) -> Seen:
-        """What there is now."""
+        """Return the current snapshot."""
         with self._lock:
             before = self._samples.count
             news = self._curves.read()

@@ -1,4 +1,4 @@
-"""One change of a config and why it is made, and carrying such changes out, with the imports that they need."""
+"""A change of a config with its reason, and applying such changes with the imports they need."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from core.engine.config_file import MISSING, ConfigFile, Source
 from core.engine.presets import map_functions
 from core.ground.text import Text
 
-# Where XTuner's presets import what our edits write from.
+# The modules that XTuner's presets import these names from.
 IMPORTS = {
     "LoraConfig": "peft",
     "BitsAndBytesConfig": "transformers",
@@ -24,7 +24,7 @@ IMPORTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """One change of a preset and why it is made. `value` MISSING takes the setting out."""
+    """One change of a preset and its reason. `value` MISSING removes the setting."""
 
     path: str
     value: Any
@@ -32,13 +32,13 @@ class Edit:
 
 
 def apply(config: ConfigFile, changes: Iterable[Edit]) -> None:
-    """Carry out `changes` on `config`. Raises BadInput where one has no place there."""
+    """Apply `changes` to `config`. Raises BadInput if there is no place for one."""
     for edit in changes:
         put(config, edit.path, edit.value)
 
 
 def put(config: ConfigFile, path: str, value: Any) -> None:
-    """Set `path` to `value`, or take it out where that is MISSING; import what the value names."""
+    """Set `path` to `value`, or remove it if that is MISSING; import the names in the value."""
     if value is MISSING:
         config.delete(path)
         return

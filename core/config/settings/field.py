@@ -1,6 +1,6 @@
-"""What one setting of a config is: its name in XTuner, where it stands in the file, what it takes, its words.
+"""A setting of a config: XTuner's name, its place in the file, its valid values, its texts.
 
-A setting's value lives in the config file only. The settings themselves are listed in `fields`.
+A setting's value is stored only in the config file. The settings are listed in `fields`.
 """
 
 import ast
@@ -30,8 +30,8 @@ _KINDS = {
 class Field:
     """One setting.
 
-    `places` are paths in the config file, the one that training reads first; the first that is there is the one, and
-    where it takes its value from a variable, the variable. A setting that is more than one place has `look` and `edits`.
+    `places` are paths in the config file, the one that training reads first; the first that exists is used, and if its
+    value comes from a variable, the variable. A setting with more than one place has `look` and `edits`.
     """
 
     name: str
@@ -43,23 +43,23 @@ class Field:
     least: float | None = None
     most: float | None = None
     advanced: bool = False
-    # What XTuner takes where the file does not say.
+    # XTuner's default if the file does not set it.
     default: Any = None
-    # Whether it may be left open: the file then says None.
+    # Whether it may be empty: the file then says None.
     optional: bool = False
-    # Values that people use, to pick from.
+    # Common values to pick from.
     picks: tuple[Any, ...] = ()
-    # Other types that XTuner takes here too, which no form holds.
+    # Other types that XTuner accepts, which a form cannot edit.
     also: tuple[type, ...] = ()
-    # For a choice: what there is to choose from, by name.
+    # The options of a choice, by name.
     options: Callable[[], tuple[str, ...]] = field(default=tuple)
     look: Callable[[ConfigFile], Any] | None = None
     edits: Callable[[ConfigFile, Any], Changes] | None = None
-    # Whether a config of this kind has the setting at all.
+    # Whether this kind of config has the setting.
     applies: Callable[[ConfigFile], bool] = field(default=lambda _: True)
 
     def place(self, config: ConfigFile) -> str | None:
-        """The path of this setting in `config`; None where it has none."""
+        """Return the path of this setting in `config`; None if there is none."""
         if not self.applies(config):
             return None
         for path in self.places:
@@ -70,11 +70,11 @@ class Field:
         return next((path for path in self.places if config.holds(path)), None)
 
     def there(self, config: ConfigFile) -> bool:
-        """Whether this setting can be read and set in `config`."""
+        """Return whether this setting can be read and set in `config`."""
         return (self.look(config) if self.look and self.applies(config) else self.place(config)) is not None
 
     def read(self, config: ConfigFile) -> Any:
-        """Its value in `config`: a constant, a `Source` where it is code, the default where the file does not say."""
+        """Return its value in `config`: a constant, a `Source` if it is code, the default if it is not set."""
         if self.look is not None:
             return self.look(config) if self.applies(config) else self.default
         place = self.place(config)
@@ -84,7 +84,7 @@ class Field:
         return self.default if value is MISSING else value
 
     def write(self, config: ConfigFile, value: Any) -> None:
-        """Put `value`, checked, into `config`. Raises BadInput where it does not fit or has no place there."""
+        """Validate `value` and set it in `config`. Raises BadInput if it is invalid or there is no place for it."""
         value = self.check(value)
         if self.edits is not None:
             if not self.there(config):
@@ -98,7 +98,7 @@ class Field:
         put(config, place, value)
 
     def check(self, value: Any) -> Any:
-        """`value`, of the right type and within bounds; else raises BadInput."""
+        """Return `value` if it has the right type and is within bounds; else raise BadInput."""
         if (value is None and self.optional) or isinstance(value, self.also):
             return value
         if self.kind in ("int", "float") and isinstance(value, bool):
@@ -118,7 +118,7 @@ class Field:
         return value
 
     def editable(self, config: ConfigFile) -> bool:
-        """Whether a form can hold it: it is there, and neither code nor of another type."""
+        """Return whether a form can edit it: it exists, and is neither code nor of another type."""
         if not self.there(config):
             return False
         value = self.read(config)
@@ -146,13 +146,13 @@ class Field:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it, not longer than a line."""
+    """Return a value for a message, no longer than a line."""
     text = value.code if isinstance(value, Source) else repr(value)
     return text if len(text) <= 60 else text[:60] + "…"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`name=value` of the command line; the value is read as Python, else taken as text."""
+    """Parse `name=value` from the command line; the value is read as Python, else taken as text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise BadInput(f"{text!r} 不是 名称=值 的形式", f"{text!r} is not of the form name=value")

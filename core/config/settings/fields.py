@@ -1,6 +1,6 @@
-"""The settings of a config: those that matter for the task, then those that few need to change, in the order of the form.
+"""The settings of a config: those that matter for the task, then advanced ones, in the order of the form.
 
-The form, the command line and the check are drawn from here. A help text says what follows from a value.
+The form, the command line and the check are generated from here. Help texts say what a value changes.
 """
 
 from core.config.settings import method
@@ -12,7 +12,7 @@ from core.ground.text import Text
 
 
 def _system(config: ConfigFile) -> str | Source | None:
-    """The system prompt of the evaluation, one of XTuner's own as its text; None without a place for it."""
+    """Return the evaluation's system prompt, with XTuner's own as text; None if there is no place for it."""
     for place in (f"{HOOK}.system", "SYSTEM"):
         found = config.get(place)
         if isinstance(found, Source) and found.code.startswith("SYSTEM_TEMPLATE."):
@@ -329,7 +329,7 @@ ADVANCED = (
         places=("model.lora.target_modules", "lora.target_modules"),
         optional=True,
         advanced=True,
-        # A regular expression, or all-linear, as PEFT takes it.
+        # PEFT also accepts a regular expression, or all-linear.
         also=(str,),
         label=Text("适配的层", "Adapted layers"),
         help=Text(

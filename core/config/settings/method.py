@@ -1,6 +1,6 @@
-"""How a model is trained (every weight, an adapter, an adapter on 4-bit weights) and on what: read from a config, switched.
+"""The training method (full, LoRA, QLoRA) and the kind of data: read from a config, and switched.
 
-Each switch is a list of changes (path, value); values are as XTuner's own presets write them.
+Each switch is a list of changes (path, value); values are written as in XTuner's own presets.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ QUANTISATIONS = ("none", "nf4", "int8")
 PRECISIONS = ("fp16", "bf16", "fp32")
 LLM, DATASET, WRAPPER = "model.llm", "train_dataloader.dataset", "optim_wrapper"
 HOOK = "custom_hooks[EvaluateChatHook]"
-# Where a config may write its prompt template; the first is what the training data is wrapped in.
+# Where a config may specify its prompt template; the first is the one used for the training data.
 _TEMPLATES = (f"{DATASET}.template_map_fn.template", "prompt_template", f"{HOOK}.prompt_template")
-# The model's own template, which is written out where XTuner has none that is equal.
+# The model's own template, written out if XTuner has no equal one.
 OWN = "own"
 QUANTISATION = f"{LLM}.quantization_config"
 LORA_RANK = 64
@@ -30,7 +30,7 @@ Changes = Iterator[tuple[str, Any]]
 
 
 def method(config: ConfigFile) -> str | None:
-    """`qlora`, `lora` or `full`; None for a config that is not a supervised tuning of one model."""
+    """Return `qlora`, `lora` or `full`; None for a config that is not supervised fine-tuning of one model."""
     if config.get(LLM) is MISSING:
         return None
     if config.get("model.lora") in (MISSING, None):
@@ -39,7 +39,7 @@ def method(config: ConfigFile) -> str | None:
 
 
 def quantisation(config: ConfigFile) -> str | None:
-    """How the frozen weights are kept: `none`, `nf4` or `int8`."""
+    """Return how the frozen weights are stored: `none`, `nf4` or `int8`."""
     if config.get(LLM) is MISSING:
         return None
     if config.get(f"{QUANTISATION}.load_in_4bit") is True:
@@ -48,14 +48,14 @@ def quantisation(config: ConfigFile) -> str | None:
 
 
 def task(config: ConfigFile) -> str | None:
-    """`sft` for dialogues, `pretrain` for plain texts; None where the dataset is not of the usual kind."""
+    """Return `sft` for dialogues, `pretrain` for plain texts; None for another kind of dataset."""
     if not one_dataset(config):
         return None
     return "pretrain" if config.get(f"{DATASET}.template_map_fn") in (None, MISSING) else "sft"
 
 
 def precision(config: ConfigFile) -> str | None:
-    """What the arithmetic of the training is done in: `fp16`, `bf16` or `fp32`."""
+    """Return the precision that training computes in: `fp16`, `bf16` or `fp32`."""
     kind = config.get(f"{WRAPPER}.type")
     if kind == Source("OptimWrapper"):
         return "fp32"
@@ -66,7 +66,7 @@ def precision(config: ConfigFile) -> str | None:
 
 
 def one_dataset(config: ConfigFile) -> bool:
-    """Whether the training data is one `process_hf_dataset`, the kind whose settings we know."""
+    """Return whether the training data is one `process_hf_dataset`, the kind whose settings are supported."""
     kind = config.get(f"{DATASET}.type")
     return isinstance(kind, Source) and kind.code == "process_hf_dataset"
 
@@ -81,7 +81,7 @@ def to_method(config: ConfigFile, wanted: str) -> Changes:
 
 
 def to_quantisation(config: ConfigFile, wanted: str) -> Changes:
-    """Keep the frozen weights in 4 bits, in 8, or as they are."""
+    """Store the frozen weights in 4 bits, in 8, or unquantized."""
     if wanted == "none":
         yield QUANTISATION, MISSING
     elif wanted != quantisation(config):
@@ -94,7 +94,7 @@ def to_quantisation(config: ConfigFile, wanted: str) -> Changes:
 
 
 def quantised(half: str) -> Source:
-    """4-bit weights as XTuner's QLoRA presets have them, computing in `half` (`float16` or `bfloat16`)."""
+    """Return 4-bit weights as in XTuner's QLoRA presets, computing in `half` (`float16` or `bfloat16`)."""
     return Source(
         f"dict(type=BitsAndBytesConfig, load_in_4bit=True, bnb_4bit_compute_dtype=torch.{half}, "
         "bnb_4bit_use_double_quant=True, bnb_4bit_quant_type='nf4')"
@@ -120,7 +120,7 @@ def to_precision(config: ConfigFile, wanted: str) -> Changes:
 
 
 def to_task(config: ConfigFile, wanted: str) -> Changes:
-    """Train on dialogues, wrapped in the prompt template, or on plain texts."""
+    """Train on dialogues, with the prompt template, or on plain texts."""
     if wanted == "pretrain":
         yield f"{DATASET}.template_map_fn", None
         if config.get(f"{HOOK}.prompt_template") is not MISSING:
@@ -132,15 +132,15 @@ def to_task(config: ConfigFile, wanted: str) -> Changes:
 
 
 def to_template(config: ConfigFile, wanted: str) -> Changes:
-    """Wrap questions and answers as the template `wanted` of XTuner does, in training and evaluation."""
+    """Use XTuner's prompt template `wanted`, in training and evaluation."""
     if wanted == OWN:
-        # Written out already, or put there by who knows the model.
+        # Already written out, or set by the caller that knows the model.
         return
     yield from wrapped_in(config, prompt_templates()[wanted])
 
 
 def wrapped_in(config: ConfigFile, wanted: PromptTemplate) -> Changes:
-    """Wrap questions and answers as any template does, in training and evaluation."""
+    """Use any prompt template, in training and evaluation."""
     code = Source(wanted.code)
     places = [f"{DATASET}.template_map_fn.template", f"{HOOK}.prompt_template"]
     named = {config.names(place) for place in places}
@@ -153,25 +153,26 @@ def wrapped_in(config: ConfigFile, wanted: PromptTemplate) -> Changes:
 
 
 def to_map_function(_: ConfigFile, wanted: str | None) -> Changes:
-    """Convert rows by the function `wanted` of XTuner, or take them as they are."""
+    """Convert rows with XTuner's function `wanted`, or not at all."""
     yield f"{DATASET}.dataset_map_fn", None if wanted is None else Source(wanted)
 
 
 def template(config: ConfigFile) -> str | None:
-    """The name of XTuner's prompt template that the data is wrapped in, OWN for one that is written out; None where
-    neither."""
+    """Return the name of XTuner's prompt template for the data, OWN for one written out; None for neither."""
     name = next((name for place in _TEMPLATES[:2] if (name := name_at(config, place))), None)
     return name or (OWN if prompt_template(config) else None)
 
 
 def template_choices() -> tuple[str, ...]:
-    """What a config can be wrapped in: the model's own, or any of XTuner's by its name."""
+    """Return the available prompt templates: the model's own, and XTuner's by name."""
     return (OWN, *prompt_templates())
 
 
 def prompt_template(config: ConfigFile) -> PromptTemplate | None:
-    """The prompt template that the data is wrapped in, as text: XTuner's or the file's own. None for plain texts, and
-    where it is worked out by code."""
+    """Return the prompt template for the data, as text: XTuner's or the file's own.
+
+    None for plain texts, and if it is computed by code.
+    """
     if task(config) == "pretrain":
         return None
     place = next((place for place in _TEMPLATES if config.get(place) is not MISSING), None)
