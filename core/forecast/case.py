@@ -1,4 +1,4 @@
-"""All that is known of a training before it begins, and how a problem of it is told."""
+"""Everything known about a run before it starts, and how its problems are reported."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from core.models.shape import Shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """All that is known of a training before it begins. `free_mb` is what this machine has left for it."""
+    """Everything known about a run before it starts. `free_mb` is the memory available to it on this machine."""
 
     facts: dict[str, Any]
     schedule: Schedule
@@ -28,7 +28,7 @@ class Case:
     memory: Memory | None
     free_disk: int
     checkpoint_bytes: int
-    # The prompt template in tokens; None where there is none, or no tokenizer to ask.
+    # The prompt template in tokens; None without a template or tokenizer.
     proof: Proof | None = None
 
     @property
@@ -51,10 +51,10 @@ def problem(
     fix: dict[str, Any] | None = None,
     severity: Literal["error", "warning"] = "warning",
 ) -> Problem:
-    """A problem, its message and hint in Chinese and English; `fix` are the settings that mend it."""
+    """Return a problem with its message and hint in Chinese and English; `fix` are the settings that solve it."""
     return Problem(severity=severity, where=where, message=Text(*message), hint=Text(*hint), fix=fix)
 
 
 def said(fix: dict[str, Any] | None) -> str:
-    """Settings as they are written: `name=value, name=value`."""
+    """Return settings as they are written: `name=value, name=value`."""
     return ", ".join(f"{name}={value}" for name, value in (fix or {}).items())

@@ -1,6 +1,6 @@
-"""Every problem that a forecast shows, all at once: each with its place, what follows, what to do, and the settings that do it.
+"""All problems that a forecast reports: each with its place, the consequence, what to do, and the settings that do it.
 
-Looks at facts and numbers that others measured; measures nothing.
+Uses facts and numbers from elsewhere; measures nothing.
 """
 
 import math
@@ -18,13 +18,13 @@ from core.ground.problem import Problem
 from core.models.family import family_of
 from core.models.shape import knows_sdpa
 
-# Learning rates that people train with: least, most, and one to take instead.
+# Usual learning rates: minimum, maximum, and one to suggest.
 _RATES = {"adapter": (1e-5, 3e-3, 2e-4), "full": (1e-6, 1e-4, 2e-5)}
 _RATES_TINY = {"adapter": (1e-4, 2e-2, 2e-3), "full": (1e-4, 1e-2, 1e-3)}
 
 
 def findings(case: Case) -> list[Problem]:
-    """All problems of a case, errors first."""
+    """Return all problems of a case, errors first."""
     looks = (_schedule, _learning, prompt, _machine, _data, _space, _disk)
     found = [one for look in looks for one in look(case)]
     return sorted(found, key=lambda one: one.severity != "error")
@@ -185,9 +185,9 @@ def _data(case: Case) -> Iterator[Problem]:
 
 
 def _machine(case: Case) -> Iterator[Problem]:
-    """Settings that this machine or this installation cannot carry out."""
+    """Yield settings that this machine or installation does not support."""
     facts, model = case.facts, case.facts["model"]
-    # DeepSpeed takes the wrapper's place, in a precision that XTuner finds out.
+    # DeepSpeed replaces the wrapper, and XTuner chooses its precision.
     half = facts["wrapper"] != "OptimWrapper" and not facts.get("deepspeed")
     if not case.cuda and case.quantised:
         yield problem(
@@ -256,7 +256,7 @@ def _machine(case: Case) -> Iterator[Problem]:
 
 
 def _space(case: Case) -> Iterator[Problem]:
-    """More memory than is free."""
+    """Yield a problem if more memory is needed than is free."""
     if case.needed_mb is None or case.shape is None or case.needed_mb <= case.free_mb:
         return
     fix = _smaller(case)
@@ -278,7 +278,7 @@ def _space(case: Case) -> Iterator[Problem]:
 
 
 def _disk(case: Case) -> Iterator[Problem]:
-    """More checkpoints than the disk holds."""
+    """Yield a problem if the checkpoints do not fit on the disk."""
     wanted = case.checkpoint_bytes * (case.schedule.kept + 1)
     if wanted > case.free_disk:
         yield problem(
@@ -303,7 +303,7 @@ def _more_updates(case: Case) -> dict[str, Any]:
         fix["pack_to_max_length"] = False
         per_epoch = math.ceil((case.dataset.rows - facts["data"].get("dropped", 0)) / facts["batch_size"])
     if plan.iters < FEW_UPDATES and plan.warms:
-        # Enough of as many iterations as there are then.
+        # Enough for the resulting number of iterations.
         fix["warmup_ratio"] = 0.1
     if facts["max_iters"]:
         return fix | ({"max_iters": FEW_UPDATES} if plan.iters < FEW_UPDATES else {})
@@ -313,7 +313,7 @@ def _more_updates(case: Case) -> dict[str, Any]:
 
 
 def _smaller(case: Case) -> dict[str, Any] | None:
-    """The mildest settings with which the training fits, in the order of what they cost; None where none do."""
+    """Return the mildest settings with which training fits, cheapest first; None if none do."""
     fix: dict[str, Any] = {}
     facts = {**case.facts, "model": {**case.facts["model"], "llm": {**(case.facts["model"].get("llm") or {})}}}
     data = dict(facts["data"])

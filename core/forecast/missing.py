@@ -1,7 +1,6 @@
-"""What a config names and nobody has: layers that are not in the model, files that are not on this machine, and a
-conversion of rows that need none.
+"""What a config refers to but is missing or not applicable: layers, files on this machine, a conversion of rows.
 
-Looks at names, headers and paths; whether settings fit together is for `findings`.
+Checks names, headers and paths; whether settings fit together is for `findings`.
 """
 
 import re
@@ -20,12 +19,12 @@ _MOST_NAMED = 8
 
 
 def missing(facts: dict[str, Any], model: Model) -> list[Problem]:
-    """Every layer and path that the config of these `config_facts` names and that is not there."""
+    """Return problems for every layer and path that the config of these `config_facts` names but does not exist."""
     return [*_layers(facts, model), *_paths(facts)]
 
 
 def conversion(facts: dict[str, Any], dataset: Dataset) -> Problem | None:
-    """The problem of a `dataset_map_fn` that expects other rows than those of `dataset`, which are XTuner's; None without one."""
+    """Return the problem of a `dataset_map_fn`, as the rows of `dataset` are already XTuner's; None without one."""
     function = facts.get("map_fn")
     if not function:
         return None
@@ -43,8 +42,11 @@ def conversion(facts: dict[str, Any], dataset: Dataset) -> Problem | None:
 
 
 def _layers(facts: dict[str, Any], model: Model) -> Iterator[Problem]:
-    """Layers for LoRA that the model does not have. As PEFT matches them: a list by the ends of names, a text by the
-    whole of them (`peft.tuners.tuners_utils.check_target_module_exists`)."""
+    """Yield LoRA target layers that the model does not have.
+
+    Matched like PEFT: list entries by the end of a name, a string by the complete name
+    (`peft.tuners.tuners_utils.check_target_module_exists`).
+    """
     targets, names = (facts["model"].get("lora") or {}).get("target_modules"), layers(model.path)
     if not targets or not names or targets == "all-linear":
         return
@@ -72,7 +74,7 @@ def _layers(facts: dict[str, Any], model: Model) -> Iterator[Problem]:
             f"set target_modules={kept}, or leave it empty for all linear layers",
         ),
         {"target_modules": kept},
-        # One that matches nothing stops PEFT; beside others it is passed over in silence.
+        # If nothing matches, PEFT fails; an unknown name among others is silently ignored.
         severity="error" if none else "warning",
     )
 

@@ -1,7 +1,7 @@
-"""What a training will be, before it is one: counts, time, memory, disk, and every problem at once.
+"""The forecast of a run: counts, time, memory, disk space, and all problems at once.
 
-Counts (rows, packs, iterations, updates, evaluations, checkpoints) are exact for as many processes as are asked about.
-Time and memory come from formulas, corrected by what earlier runs on this machine measured. Trains nothing.
+Counts (rows, packs, iterations, updates, evaluations, checkpoints) are exact for the given number of processes. Time
+and memory come from formulas, calibrated by earlier runs on this machine. Trains nothing.
 """
 
 import shutil
@@ -38,19 +38,19 @@ from core.ground.workspace import Workspace
 from core.models.model import Model
 from core.models.shape import Shape, shape
 
-# What the process that looks at the GPU takes itself while it looks: CUDA's context and a matrix product. A training's
-# own is in what it needs. Rather less than the 690 MB that it was on an H100, for cards where it is less.
+# Memory of the measuring process itself: CUDA's context and a matrix product. A run's own is part of its need. Less
+# than the 690 MB measured on an H100, for GPUs where it is less.
 PROBE_MB = 500
-# Problems with these leave nothing to measure.
+# With a problem in one of these there is nothing to measure.
 _NEEDED = {"config.py", AGREEMENT, "model", "dataset"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """The forecast. `packs` are the sequences that one epoch goes through; times in seconds, memory in MB, disk in bytes.
+    """The forecast. `packs` are the sequences of one epoch; times in seconds, memory in MB, disk in bytes.
 
-    `estimated_memory_mb` is what the training allocates (on a GPU: the `memory` of XTuner's log; without one: the
-    process); `estimated_total_mb` what the device then shows as used by it.
+    `estimated_memory_mb` is what training allocates (on a GPU: `memory` in XTuner's log; without one: the process);
+    `estimated_total_mb` is the resulting usage shown by the device.
     """
 
     rows: int = 0
@@ -100,18 +100,18 @@ def preflight(
     processes: int = 1,
     deepspeed: str | None = None,
 ) -> Preflight:
-    """Forecast the training of `config` by `processes` processes, with one of XTuner's `deepspeed` settings.
+    """Forecast a run of `config` with `processes` processes and one of XTuner's `deepspeed` settings.
 
     `measured` are earlier runs: `history.measured`. Raises BadInput for settings that XTuner does not have.
     """
     check_deepspeed(deepspeed)
     problems = check_config(workspace, config)
-    # What is out of bounds is told with all the rest; without a model or data there is nothing to measure.
+    # Values out of bounds are reported with the rest; without a model or data there is nothing to measure.
     if any(problem.severity == "error" and problem.where in _NEEDED for problem in problems):
         return Preflight(problems=problems)
     dataset, model = datasets.find(workspace, config.dataset), configs.model_of(workspace, config)
     try:
-        # Two processes that mostly import, side by side.
+        # Two processes in parallel that mostly import.
         with ThreadPoolExecutor(1) as beside:
             asked = beside.submit(machine, workspace)
             proved = beside.submit(_proof, workspace, config, model)
@@ -197,7 +197,7 @@ def preflight(
 
 
 def _proof(workspace: Workspace, config: Config, model: Model) -> Proof | None:
-    """The config's prompt template in tokens; what only the training's own tokenizer would tell is left to it."""
+    """Return the config's prompt template in tokens; None if the model's tokenizer cannot be used."""
     template = prompt_template(ConfigFile(config.text()))
     try:
         return prove(workspace, model, template) if template else None
@@ -208,7 +208,7 @@ def _proof(workspace: Workspace, config: Config, model: Model) -> Proof | None:
 def _corrected(
     takes: Memory | None, facts: dict[str, Any], form: Shape | None, measured: Sequence[dict[str, Any]]
 ) -> tuple[float | None, float | None]:
-    """Allocated and total memory in MB, by how far the formula was off for the newest earlier run of the same kind."""
+    """Return allocated and total memory in MB, corrected by the formula's error for the newest similar run."""
     if takes is None or form is None:
         return None, None
     own = next((run for run in measured if run.get("kind") == kind(facts, form.parameters)), {})
@@ -217,8 +217,8 @@ def _corrected(
         allocated *= own["allocated_mb"] / own["predicted_mb"]
     base = takes.base_mb
     if own.get("total_mb") and own.get("predicted_mb"):
-        # What it took beside the training itself; on a GPU also what the allocator keeps for later, which a full card
-        # takes back: not counted as needed.
+        # Its memory besides the training itself; on a GPU this includes the allocator's cache, which is released when
+        # memory is short and so is not counted as needed.
         beside = own["total_mb"] - (own.get("allocated_mb") or own["predicted_mb"])
         base = min(beside, 2 * takes.base_mb) if takes.cuda else beside
     return allocated, allocated + max(base, 0.0)

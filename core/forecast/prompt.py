@@ -1,6 +1,6 @@
-"""What is wrong with how a training wraps its questions: against the model's own prompt, and its data against its evaluation.
+"""Problems with a run's prompts: compared with the model's own prompt, and the data's with the evaluation's.
 
-Which prompt is the model's own is found by `core.models.prompt`.
+The model's own prompt is determined by `core.models.prompt`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from core.ground.problem import Problem
 
 
 def prompt(case: Case) -> Iterator[Problem]:
-    """Another prompt than the model's own; a system prompt that rows and evaluation do not share."""
+    """Yield problems: a prompt template other than the model's own; different system prompts in rows and evaluation."""
     told, model = case.facts["data"].get("template"), case.model
     template = PromptTemplate.of(None, told) if isinstance(told, dict) else prompt_templates().get(told or "")
     if template and model.prompt.known and not template.same(model.prompt_template):
@@ -62,7 +62,7 @@ def prompt(case: Case) -> Iterator[Problem]:
 
 
 def _in_tokens(case: Case, template: PromptTemplate) -> Iterator[Problem]:
-    """What the model's tokenizer makes of the template."""
+    """Yield problems with how the model's tokenizer encodes the template."""
     proof, model = case.proof, case.model
     if proof is None:
         return
@@ -102,7 +102,7 @@ def _in_tokens(case: Case, template: PromptTemplate) -> Iterator[Problem]:
 
 
 def _first_rows(case: Case) -> list[Row]:
-    """Rows enough to see what the data are like; none where they are not there."""
+    """Return enough rows to judge the data; none if they are missing."""
     try:
         return case.dataset.page(0, 200)
     except OSError:

@@ -1,21 +1,22 @@
-"""What happens when in a training: iterations, optimizer updates, evaluations, checkpoints, as mmengine's loop has them.
+"""The schedule of a run: iterations, optimizer updates, evaluations and checkpoints, as in mmengine's loop.
 
-Arithmetic only. Exact for XTuner's `TrainLoop`, `CheckpointHook` and `EvaluateChatHook` with as many processes as given.
+Arithmetic only. Exact for XTuner's `TrainLoop`, `CheckpointHook` and `EvaluateChatHook` with the given number of
+processes.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-# With fewer updates a training hardly teaches anything.
+# With fewer updates hardly anything is learned.
 FEW_UPDATES = 30
-# A LinearLR that begins below this share of the learning rate is a warm-up.
+# A LinearLR that starts below this share of the learning rate is a warmup.
 LEAST_START = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """`per_epoch`: iterations of one epoch; `saves` and `answers`: after which iterations; `kept`: checkpoints left at the end."""
+    """`per_epoch`: iterations; `saves`, `answers`: after which iterations; `kept`: checkpoints left at the end."""
 
     per_epoch: int
     iters: int
@@ -24,12 +25,12 @@ class Schedule:
     answers: tuple[int, ...]
     kept: int
     epochs: float
-    # Of each learning rate scheduler: where it begins and ends, in iterations, and how many it must have.
+    # For each learning rate scheduler: its first and last iteration, and the minimum length.
     ramps: tuple[tuple[int, int, int], ...]
 
     @property
     def warms(self) -> bool:
-        """Whether there is a warm-up."""
+        """Whether there is a warmup."""
         return any(least > 1 for _, _, least in self.ramps)
 
     @property
@@ -38,7 +39,7 @@ class Schedule:
 
 
 def schedule(facts: dict[str, Any], samples: int, processes: int = 1) -> Schedule:
-    """The schedule of a config with `samples` sequences an epoch. `facts` are `config_facts`."""
+    """Return the schedule of a config with `samples` sequences per epoch. `facts` are `config_facts`."""
     each = math.ceil(samples / processes)
     batch = facts["batch_size"]
     per_epoch = max(1, each // batch if facts["drop_last"] else math.ceil(each / batch))
@@ -64,10 +65,10 @@ def _saves(hook: dict[str, Any], iters: int) -> tuple[int, ...]:
         return ()
     last = hook.get("save_last", True)
     if hook.get("by_epoch", True):
-        # The loop counts iterations and calls an epoch's end once, after the last one.
+        # The loop counts iterations and reports the end of an epoch only once, after the last iteration.
         return (iters,) if last or hook.get("interval", -1) == 1 else ()
     step, begin = hook.get("interval", -1), hook.get("save_begin", 0)
-    # From `save_begin` itself on, where there is one.
+    # Starts at `save_begin`, if set.
     found = set(range(begin or step, iters + 1, step)) if step > 0 else set()
     return tuple(sorted(found | ({iters} if last else set())))
 
@@ -75,7 +76,7 @@ def _saves(hook: dict[str, Any], iters: int) -> tuple[int, ...]:
 def _answers(
     hook: dict[str, Any] | None, checkpoint: dict[str, Any], saves: tuple[int, ...], iters: int
 ) -> tuple[int, ...]:
-    """After how many iterations the questions are asked: before the first, on the way, at saves, and once more at the end."""
+    """Return the iterations at which questions are asked: before the first, at intervals, at saves, and at the end."""
     if not hook or not hook.get("evaluation_inputs"):
         return ()
     every = hook.get("every_n_iters")
@@ -90,6 +91,6 @@ def _ramp(scheduler: dict[str, Any], per_epoch: int) -> tuple[int, int, int]:
     begin, end = scheduler.get("begin", 0), scheduler.get("end")
     by_epoch = scheduler.get("by_epoch", True)
     scale = per_epoch if by_epoch and scheduler.get("convert_to_iter_based") else 1
-    # A warm-up of one iteration never comes to its end: `optimization.check_warmup`.
+    # A warmup of one iteration never completes: `optimization.check_warmup`.
     warms = scheduler.get("type") == "LinearLR" and (scheduler.get("start_factor") or 1 / 3) < LEAST_START
     return int(begin * scale), 1 << 60 if end is None else int(end * scale), 2 if warms else 1

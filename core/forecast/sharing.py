@@ -1,8 +1,8 @@
-"""What each process of a training holds, by DeepSpeed setting: the figures behind the choice. Measures nothing.
+"""What each process of a run holds, by DeepSpeed setting: the figures for choosing one. Measures nothing.
 
-ZeRO (Rajbhandari et al. 2020, §3) splits over the processes: stage 1 the optimizer's states, 2 the gradients too,
-3 the weights too; offload puts them into the host's memory. How much that is `config.memory` says; activations, which
-come on top, are not split.
+ZeRO (Rajbhandari et al. 2020, §3) partitions over the processes: stage 1 the optimizer states, 2 also the gradients, 3
+also the weights; offload moves them to the host's memory. The sizes come from `config.memory`; activations come on top
+and are not partitioned.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from core.models.shape import Shape, shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What a process keeps with the setting `name` (None: plain data parallel): bytes on its GPU, and of the host."""
+    """What a process holds with the setting `name` (None: plain data parallel), in bytes on its GPU and on the host."""
 
     name: str | None
     stage: int
@@ -28,9 +28,9 @@ class Share:
 
 
 def shares(config: Config, model: Model, processes: int) -> list[Share]:
-    """The share of one process of `processes`, without DeepSpeed and with each of XTuner's settings.
+    """Return the share of one of `processes` processes, without DeepSpeed and with each of XTuner's settings.
 
-    Empty where the shape of the model cannot be told.
+    Empty if the model's shape is unknown.
     """
     form, file = shape(model.path), ConfigFile(config.text())
     if form is None:

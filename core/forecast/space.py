@@ -1,6 +1,6 @@
-"""Whether the disk has room for the checkpoints of a training, known before it starts.
+"""Whether the disk has space for a run's checkpoints, checked before it starts.
 
-Counts with what a checkpoint of the same kind took before, else with an estimate.
+Uses the size of an earlier checkpoint of the same kind, else an estimate.
 """
 
 from pathlib import Path
@@ -16,12 +16,12 @@ from core.jobs.evidence import free_bytes
 from core.models.model import Model
 from core.models.shape import Shape, shape
 
-# Logs, metrics, telemetry, and what writing a file takes beside it.
+# Logs, metrics, telemetry, and the overhead of writing a file.
 BESIDE_BYTES = 32 * MB
 
 
 def estimate(config: Config, model: Model, *, deepspeed: str | None = None, processes: int = 1) -> int:
-    """Bytes of one checkpoint of a config, by its text alone; `preflight` has the engine build it."""
+    """Return the bytes of one checkpoint of a config, from its text alone; `preflight` has the engine build it."""
     file = ConfigFile(config.text())
     targets = file.get("model.lora.target_modules")
     return checkpoint_bytes(
@@ -32,21 +32,21 @@ def estimate(config: Config, model: Model, *, deepspeed: str | None = None, proc
 
 
 def check_space(disk: Path, limit: Any, estimated: int, *, measured: int | None = None) -> list[Problem]:
-    """What is wrong with the room on `disk` for checkpoints of which `limit` are kept, the setting `save_total_limit`.
+    """Return a problem if `disk` lacks space for the checkpoints, of which `limit` (`save_total_limit`) are kept.
 
-    `estimated` are the bytes of one, `measured` those that one of the same kind took. An error where it is sure that
-    the disk will be full, a warning where that is only likely.
+    `estimated` are the bytes of one, `measured` those of an earlier one of the same kind. An error if the disk will
+    certainly be full, a warning if that is only likely.
     """
     free = free_bytes(disk)
     if free is None:
         return []
-    # At -1 all are kept, nobody knows how many: two at least.
+    # With -1 all are kept, an unknown number: at least two.
     kept = limit if isinstance(limit, int) and limit > 0 else 2
     each = measured or estimated
     needed = each * kept + BESIDE_BYTES
     if free >= needed:
         return []
-    # An estimate may be off by half, and one checkpoint is what a training cannot do without.
+    # An estimate may be off by half, and a run needs at least one checkpoint.
     sure = free < (needed if measured else each // 2 + BESIDE_BYTES)
     figures_zh = f"每个检查点约 {size(each)}，保留 {kept} 个，共需 {size(needed)}，磁盘只剩 {size(free)}"
     figures_en = f"a checkpoint needs about {size(each)}, {kept} are kept: {size(needed)} in total, {size(free)} free"
@@ -66,9 +66,9 @@ def check_space(disk: Path, limit: Any, estimated: int, *, measured: int | None 
 
 
 def checkpoint_bytes(shape: Shape | None, setup: Setup, *, optimizer: bool = True) -> int:
-    """Bytes of one checkpoint: what is trained and, unless it is left out, the optimizer's two averages of it."""
+    """Return the bytes of one checkpoint: the trained weights and, unless disabled, the optimizer's two averages."""
     if shape is None:
         return 0
-    # DeepSpeed trains in half precision, with a copy of the optimizer's own in single.
+    # DeepSpeed trains in half precision, with the optimizer's own copy in single precision.
     averages = 12 if setup.deepspeed else 2 * setup.weight_bytes
     return int(shape.trained(setup.rank) * (setup.weight_bytes + (averages if optimizer else 0)))

@@ -1,5 +1,7 @@
-"""A warm-up that is too short, found before the training: XTuner dies of one of zero iterations, and one of a single
-iteration leaves the learning rate where it begins (`optimization.check_warmup`). Looks at numbers; measures nothing.
+"""A warmup that is too short, detected before training.
+
+XTuner crashes with zero iterations, and with a single one the learning rate stays at its start value
+(`optimization.check_warmup`). Uses numbers only; measures nothing.
 """
 
 import math
@@ -18,7 +20,10 @@ _RAMP = ("begin", "end", "by_epoch", "convert_to_iter_based", "start_factor")
 
 
 def short_warmup(plan: Schedule, more: dict[str, Any] | None = None) -> Problem | None:
-    """The problem of a schedule with too short a warm-up. `more` are the settings for more iterations, where there are few."""
+    """Return the problem of a schedule whose warmup is too short.
+
+    `more` are the settings for more iterations, if few.
+    """
     short = [end - begin for begin, end, least in plan.ramps if end - begin < least]
     if not short:
         return None
@@ -39,9 +44,9 @@ def short_warmup(plan: Schedule, more: dict[str, Any] | None = None) -> Problem 
 
 
 def check_warmup(workspace: Workspace, config: Config, processes: int) -> list[Problem]:
-    """The same, of a config with a preset's kind of warm-up whose rows are not packed, without measuring the data.
+    """Return the same for a config with a preset's warmup and unpacked rows, without measuring the data.
 
-    Of any other one nothing is known before it is measured.
+    For any other config nothing is known before measuring.
     """
     values, file = config.values(), ConfigFile(config.text())
     scheduler = {key: file.get(f"param_scheduler[0].{key}") for key in _RAMP}
@@ -74,7 +79,7 @@ def check_warmup(workspace: Workspace, config: Config, processes: int) -> list[P
 
 
 def _least_share(plan: Schedule) -> float | None:
-    """The least share, to a thousandth, whose warm-up has two iterations; None where the run has no room for them."""
+    """Return the smallest warmup ratio, in steps of 0.001, that gives two iterations; None if the run is too short."""
     if plan.iters < 3:
         return None
     share = math.ceil(2000 / plan.iters) / 1000

@@ -1,4 +1,4 @@
-"""`datasets assistant` and `datasets replay`: the data that teach an identity, and the model's own answers that go into them."""
+"""`datasets assistant` and `datasets replay`: data that teach an identity, and the model's own answers used in them."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ def datasets_assistant(workspace: Workspace, options: Options) -> Answer:
 
 
 def _chosen(options: Options, model: Model | None) -> Assistant:
-    """The choices of the options, or those that a page wrote down."""
+    """Return the choices given by the options, or those passed by a page."""
     if options.choices:
         try:
             return Assistant.chosen({**json.loads(options.choices), "nickname": options.name})
@@ -48,7 +48,7 @@ def _chosen(options: Options, model: Model | None) -> Assistant:
             raise BadInput(f"--choices 不能用：{error}", f"--choices is invalid: {error}") from error
     course = options.recipe == "course"
     language = options.language or ("both" if course else origins.spoken(model))
-    # The course's own file is the same for any model; in English it is no longer that file.
+    # The course's own file is the same for any model; an English one is not that file.
     own = course and language != "en"
     return Assistant(
         nickname=options.name,
@@ -67,7 +67,7 @@ def _chosen(options: Options, model: Model | None) -> Assistant:
 
 
 def _told(workspace: Workspace, model: str) -> Answer:
-    """How many answers of a model there are, how many of them went on, and how many were left out, by why."""
+    """Return the number of a model's answers, how many were shortened, and how many were left out, by reason."""
     kept = replay.stored(workspace, model)
     return {"answers": len(kept.replies), "cut_off": kept.cut_off, "left_out": dict(kept.left_out)} if kept else {}
 

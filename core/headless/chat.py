@@ -1,4 +1,4 @@
-"""`chat …`: ask both sides, score."""
+"""`chat …`: ask base and fine-tuned model, score."""
 
 from typing import Any
 

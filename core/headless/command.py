@@ -1,4 +1,4 @@
-"""What all headless commands share: the shape of one, its options, and the progress line on stderr."""
+"""Shared by all headless commands: their type, common options, and the progress line on stderr."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from core.jobs.job import Job
 Options = argparse.Namespace
 Answer = dict[str, Any]
 Command = Callable[[Workspace, Options], Answer]
-# A command's name, what it does, and its arguments as argparse takes them.
+# Each command's name, its function, and its argparse arguments.
 Table = dict[str, tuple[Command, list[tuple[tuple[str, ...], dict[str, Any]]]]]
 
 RUN = (("run",), {"help": "a run id, or latest"})
@@ -21,7 +21,7 @@ WAIT = (("--wait",), {"action": "store_true"})
 
 
 class ProgressLine:
-    """One line on stderr, rewritten as a job goes on."""
+    """A line on stderr that is rewritten as a job progresses."""
 
     def __init__(self) -> None:
         self.shown = ""

@@ -1,4 +1,4 @@
-"""`configs …`: find presets, make configs, change them, see what they would do; files and recipes in and out."""
+"""`configs …`: find presets; create, change and check configs; import and export files and recipes."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ AGREE = (
 
 
 def agree_to(workspace: Workspace, file: Path, preset: str, agree: bool) -> None:
-    """With `agree`, let a config's text be executed, and say which of its lines are not settings."""
+    """With `agree`, allow a config to be executed, and print the lines that are not settings."""
     if not agree or consent.agreed(workspace, text := read(file)):
         return
     for line in consent.beyond_settings(text, preset):

@@ -1,4 +1,4 @@
-"""`datasets …`: make, check and measure datasets; `datasets import` is in `imports`, `datasets assistant` in `assistant`."""
+"""`datasets …`: create, check and measure datasets; `import` is in `imports`, `assistant` in `assistant`."""
 
 import sys
 import time
@@ -30,7 +30,7 @@ def dataset_answer(dataset: datasets.Dataset) -> Answer:
 
 
 def telling(what: str) -> Callable[[float, float], None]:
-    """Progress of what takes a while: into the job's file where we are a job, else a line on stderr after two seconds."""
+    """Return a progress callback: writes the job's file if we are a job, else a line on stderr after two seconds."""
     began, last = time.monotonic(), [0.0]
 
     def tell(done: float, eta: float) -> None:

@@ -1,4 +1,4 @@
-"""`engine …`: which Python the engine runs in, chosen and checked."""
+"""`engine …`: choose and check the Python that the engine runs in."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`export …`: convert, merge, verify, or all three by one process; and the merged model as GGUF files to take home."""
+"""`export …`: convert, merge, verify, or all three in one process; and the merged model as GGUF files."""
 
 from core.chat import gguf_score
 from core.chat.score import best, of_checkpoints
@@ -15,12 +15,12 @@ from core.training.run import Run
 
 
 def chosen(run: Run, named: str | None) -> str | None:
-    """The checkpoint to export: the one that is named, else the best of those scored, else (None) the last."""
+    """Return the checkpoint to export: the one given, else the best-scoring one, else None for the last."""
     return named or best(of_checkpoints(run))
 
 
 def export_step(step: export.Step) -> Command:
-    """The command for one step of the export."""
+    """Return the command for one step of the export."""
 
     def command(workspace: Workspace, options: Options) -> Answer:
         run = runs.find(workspace, options.run)
@@ -38,7 +38,7 @@ def export_step(step: export.Step) -> Command:
 
 
 def export_all(workspace: Workspace, options: Options) -> Answer:
-    """All steps that there are for the run, as one job."""
+    """Run all export steps of the run, as one job."""
     run = runs.find(workspace, options.run)
     form = export.Form.of(options.dtype, options.max_shard_size)
     job = export.start(workspace, run, None, chosen(run, options.checkpoint), form)
@@ -54,15 +54,15 @@ def export_all(workspace: Workspace, options: Options) -> Answer:
 
 
 def told(found: Answer) -> Answer:
-    """What a verification says, in figures and in words."""
+    """Return the result of a verification, in figures and words."""
     keys = ("max_abs_logit_diff", "same_tokens", "ok")
     words = {"verdict": str(verdict(found)), "causes": [str(cause) for cause in causes(found)]}
-    # Null for a verification of an earlier version, and where texts were trained.
+    # Null for verifications of earlier versions, and after training on texts.
     return {**{key: found[key] for key in keys}, "prompt": found.get("prompt"), **words}
 
 
 def export_gguf(workspace: Workspace, options: Options) -> Answer:
-    """The merged model as GGUF files, verified with llama.cpp where that is asked for."""
+    """Convert the merged model to GGUF files; with --verify, check them with llama.cpp."""
     run = runs.find(workspace, options.run)
     scored = gguf_score.questions(run) if options.verify else ()
     job = conversion.start(workspace, run, options.type, verify=options.verify, scored=scored)

@@ -1,4 +1,4 @@
-"""`datasets import`: a file of somebody else's, and all that can be chosen about it."""
+"""`datasets import`: a file from elsewhere, with all choices about it."""
 
 from argparse import BooleanOptionalAction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`doctor`, `tunnel`, `assignment` and `demo`: the machine, the way to it, how far the work is, all of it in one command."""
+"""`doctor`, `tunnel`, `assignment` and `demo`: the machine, access to it, assignment progress, the full workflow."""
 
 from dataclasses import asdict
 from typing import Any

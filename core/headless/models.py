@@ -1,4 +1,4 @@
-"""`models …`: the demo model, models that lie on the machine, leave to run a model's code."""
+"""`models …`: the demo model, models on this machine, downloads, permission to run a model's code."""
 
 import os
 
@@ -13,7 +13,7 @@ from core.models import small, trust
 from core.models.hub import download
 
 NAME = (("name",), {})
-# On the command line, to name a model is to choose it, and its code with it.
+# On the command line, naming a model means choosing it together with its code.
 NO_TRUST = (
     ("--no-trust",),
     {
@@ -51,7 +51,8 @@ def models_link(workspace: Workspace, options: Options) -> Answer:
 
 def models_download(workspace: Workspace, options: Options) -> Answer:
     source = download.Source.of(options.hub, options.repository, options.revision, options.endpoint)
-    # From the environment: a token on the command line would be seen by everyone on the machine, and kept in its history.
+    # From the environment: a token on the command line is visible to everyone on the machine and kept in the shell's
+    # history.
     job = download.start(workspace, source, options.name, os.environ.get(download.TOKEN))
     unfinished = Text("下载没有完成", "the download did not finish")
     finish_job(job, unfinished, on_progress=show_progress, why=download.why)

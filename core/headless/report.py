@@ -1,4 +1,4 @@
-"""`report …` and `publish …`: the writeup, and the package to publish."""
+"""`report …` and `publish …`: the assignment report, and the package to publish."""
 
 import os
 import sys
@@ -39,7 +39,7 @@ def report_build(workspace: Workspace, options: Options) -> Answer:
 
 
 def _take_wishes(run: Run, options: Options) -> None:
-    """Keep what the options say of the report's content, as the page does."""
+    """Store the options for the report's content, as the page does."""
     changes = {}
     if options.author is not None:
         changes["author"] = options.author or None
@@ -82,7 +82,7 @@ def publish_upload(workspace: Workspace, options: Options) -> Answer:
     answer = {"path": str(package.path), **plan.to_json(), "sent": False}
     if not options.send:
         return answer
-    # From the environment: on the command line everyone on the machine would see it.
+    # From the environment: the command line is visible to everyone on the machine.
     token = os.environ.get(TOKEN) or os.environ.get(upload.TOKEN_VARIABLES.get(options.target, ""), "")
     job = upload.start(run, package, plan, token)
     finish_job(

@@ -1,4 +1,4 @@
-"""`train timeline`, `train compare`, and putting runs in order: `train rename`, `train delete`, `train restore`, `train trash`."""
+"""`train timeline`, `train compare`, and managing runs: `train rename`, `delete`, `restore` and `trash`."""
 
 from core.chat.score import identity_share
 from core.ground.workspace import Workspace

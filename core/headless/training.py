@@ -1,4 +1,4 @@
-"""`train …`: start, watch, stop, resume and list runs; see and order those that wait."""
+"""`train …`: start, watch, stop, resume and list runs; show and reorder the queue."""
 
 import argparse
 import os
@@ -67,7 +67,7 @@ def state_answer(run: runs.Run) -> Answer:
 
 
 def followed(run: runs.Run, wait: bool) -> Answer:
-    """The state of a run; with `wait`, once it has ended. Raises WorkFailed if it did not finish."""
+    """Return the state of a run; with `wait`, once it has ended. Raises WorkFailed if it did not finish."""
     if wait and run.job:
         run.job.wait(on_progress=show_progress)
     answer = state_answer(run)
@@ -97,7 +97,7 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
     )
     config = configs.find(workspace, options.config)
     agree_to(workspace, config.file, config.facts["preset"], options.agree)
-    # Typed twice before the first answer, it is one request; typed again afterwards, a second.
+    # The same command issued twice before the first one's answer is one request; issued afterwards, a second.
     typed = Identity.of(os.getpid())
     run = runs.start(
         workspace,
