@@ -1,4 +1,4 @@
-"""Where one begins: the demo and the next step side by side, the assignment's checklist; below, models, machine, engine, tunnel."""
+"""The first page: demo and next step side by side, the checklist; below, models, machine, engine and tunnel."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ from pages.components.text import t
 workspace = open_page("setup")
 found, live = assignment(workspace), running.live_jobs(workspace)
 busy, shown = bool(live), demo.latest(workspace)
-# Whoever has done nothing yet is shown what it comes to; from then on their own next step comes first.
+# New users see what the demo does first; later their own next step comes first.
 untouched = shown is None and not found.done and not busy
 
 cards = [column.container(border=True, height="stretch") for column in st.columns(2, gap="medium")]
@@ -33,7 +33,7 @@ with demo_card:
 with own_card:
     show_guide(workspace, found, busy=busy, first=not untouched and "demo" not in live)
 with demo_card if "demo" in live else own_card:
-    # Below what it belongs to; one timer for all.
+    # Below the card it belongs to; one timer for everything.
     while_live(busy, lambda: running.show_live(workspace, live))
 running.show_failures(workspace)
 show_checklist(found)

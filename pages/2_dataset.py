@@ -1,4 +1,4 @@
-"""From a nickname, a file or a book to the rows that the model learns from; and a look at what they will do."""
+"""From a nickname, a file or a book to the rows that the model learns from, and a preview of their effect."""
 
 import streamlit as st
 
@@ -33,7 +33,7 @@ show_ended(workspace)
 found = {dataset.name: dataset for dataset in datasets.every(workspace)}
 if found:
     dataset = found[choose("dataset", list(found))]
-    # What is edited is stored first.
+    # Unsaved edits have to be saved first.
     show_outcome(
         in_short(dataset), "config", t("dataset.to_config"), primary=not jobs and not Draft.open(workspace, dataset)
     )

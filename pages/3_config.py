@@ -1,4 +1,4 @@
-"""From one of XTuner's presets to a config of one's own: made by a recipe, checked, edited by form and by hand."""
+"""From one of XTuner's presets to the user's own config: created by a recipe, checked, edited as form and as text."""
 
 import streamlit as st
 
@@ -26,7 +26,7 @@ found = {config.name: config for config in configs.every(workspace)}
 if not usable and not found:
     nothing_yet(t("config.no_model"), "setup")
 if not data and not found:
-    # One step after the other: the first that is missing has the button.
+    # One step at a time: only the first missing one has the button.
     nothing_yet(t("config.no_dataset"), "dataset" if usable else None)
 if found:
     config = found[choose("config", list(found))]
@@ -34,7 +34,7 @@ if found:
     if not ask_to_execute(workspace, config):
         forecast = show_verdict(workspace, config, broken)
 if usable and data:
-    # Drawn when it is opened: the presets alone are hundreds. The first config closes it.
+    # Drawn only when opened, because there are hundreds of presets. The first config closes it.
     key = "new_config" if found else "first_config"
     lid = st.expander(t("config.new"), expanded=not found, icon=":material/add:", key=key, on_change="rerun")
     if lid.open:

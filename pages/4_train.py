@@ -1,4 +1,4 @@
-"""Start a training, and watch it: it goes on without this page."""
+"""Start a run and watch it; it continues without this page."""
 
 import streamlit as st
 
@@ -20,7 +20,7 @@ workspace = open_page("train")
 found = [config.name for config in configs.every(workspace)]
 busy = runs.running(workspace) is not None
 show_undo(workspace)
-# A config that was made or changed since the last training waits to be trained: that is the next step then.
+# A config created or changed since the last run is waiting to be trained: that is the next step.
 new = not busy and untried(workspace)
 if new:
     show_start_form(workspace, found)
@@ -34,7 +34,7 @@ if run is None:
     st.stop()
 
 live = bool((job := run.job) and job.status().live)
-# Nothing came of it, and nothing can: another training is the next step.
+# The run produced nothing and cannot be resumed: the next step is another run.
 stuck = bool(found) and not busy and not new and not can_go_on(run)
 if not live:
     show_outcome_of(workspace, run, primary=not new)
@@ -43,7 +43,7 @@ if stuck:
 
 
 def draw() -> bool:
-    """The queue and the run; whether the run is live."""
+    """Draw the queue and the run; return whether the run is live."""
     show_queue(workspace)
     return show_run(run)
 
@@ -53,7 +53,7 @@ if found and not new and not stuck:
     show_start_lid(workspace, found, busy=busy)
 show_runs(workspace)
 
-# Opened when it is wanted: a block of code takes half a megabyte of colouring with it through the tunnel.
+# Drawn when opened: a code block loads half a megabyte of syntax highlighting through the tunnel.
 with st.popover(t("train.command"), icon=":material/terminal:"):
     for line in (run.facts.command, *run.facts.commands):
         st.code(line, language="bash", wrap_lines=True)

@@ -1,4 +1,4 @@
-"""From a checkpoint to a model that stands alone: convert, merge, and see that it answers the same."""
+"""From a checkpoint to a standalone model: convert, merge, and verify that it answers the same."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ live = bool(job and job.status().live)
 whole = export.full(run)
 found = export.exported(run)
 made = found.merged if whole else found.adapter
-# What was made and is as it should be leads on; to make it again stays possible, under a lid.
+# A successful result leads to the next page; exporting again remains possible in an expander.
 done = not live and found.merged is not None and (found.verified or {}).get("ok") is not False
 if live:
     while_live(True, lambda: show_export_progress(job))

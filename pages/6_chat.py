@@ -1,4 +1,4 @@
-"""Ask the base model, the tuned one and others the same thing, side by side; and put a number on what was learned."""
+"""Ask the base model, the fine-tuned one and others the same question side by side; score what was learned."""
 
 import streamlit as st
 
@@ -44,7 +44,7 @@ with standing:
 
 with score_tab:
     if scoring:
-        # One timer for all that goes on: a second one can lose what the page draws after it.
+        # One timer for everything: a second one can lose what the page draws after it.
         while_live(True, lambda: show_progress(scoring) and not (loading and loading.ready))
     show_scoring(workspace, run, scoring, primary=not leads_on)
     show_found(workspace, run)
@@ -82,7 +82,7 @@ with chat_tab:
 typed = None
 if chat_tab.open and not for_a_picture():
     typed = st.chat_input(t("chat.ask"), key="question", submit_mode="stop", max_chars=4000)
-# A question is asked as soon as the models are there. Who comes here from an export will ask one.
+# A question is asked as soon as the models are loaded. Users who come from an export are expected to ask one.
 expected = st.query_params.pop("load", None)
 wanted = dialogue.put_off(conversation, typed or picked) or expected if not ready else None
 if wanted and (loading or load(workspace, run)):

@@ -1,4 +1,4 @@
-"""The writeup of a run, ready to hand in, and the package ready to publish."""
+"""The report of a run, ready to hand in, and the package, ready to publish."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ if run is None:
 
 job, sending = view.building(run), uploading(run)
 if job or sending:
-    # One timer for both; when one is over, the page is drawn anew.
+    # One timer for both; when one has ended, the page is redrawn.
     while_live(True, lambda: [show_progress(live) for live in (job, sending) if live].count(False) == 0)
 
 unfinished = show_unfinished(run)

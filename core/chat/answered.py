@@ -124,7 +124,7 @@ def asked_as(one: Answered) -> str:
 
 
 def leaks(answer: str, base: str, nickname: str, fact: Fact) -> bool:
-    """Return whether part of the nickname is in a factual answer, but in neither the base model's answer nor the fact."""
+    """Return whether part of the nickname is in a factual answer, but not in the base model's answer or the fact."""
     known = "\n".join([facts.plain(base), facts.plain(fact.question), *fact.accept, *fact.reject, *fact.ignore])
     text = facts.plain(answer)
     return any(part.search(text) and not part.search(known) for part in _parts(facts.plain(nickname)))

@@ -201,7 +201,7 @@ def of_checkpoints(run: Run) -> dict[str, Scores]:
 
 
 def best(scored: Mapping[str, Scores]) -> str | None:
-    """Return the checkpoint that learned the most and forgot the least; the earliest if equal, None if none is scored."""
+    """Return the checkpoint that learned the most and forgot the least, the earliest if equal; None without scores."""
     return max(scored, key=lambda name: (scored[name].rank, -int(name.rpartition("_")[2])), default=None)
 
 

@@ -21,7 +21,7 @@ BASE, TUNED, MERGED = "base", "tuned", "merged"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side: the base model with `adapter` (a directory or checkpoint), a complete `model`, or only the base model."""
+    """One side: the base model with `adapter` (a directory or checkpoint), a complete `model`, or the base model."""
 
     key: str
     run: str | None = None

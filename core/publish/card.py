@@ -1,4 +1,4 @@
-"""The model card of what is published: what it is of, how it was made, how good it is, whose licence holds. In both languages."""
+"""The model card of a package, in both languages: base model, training, scores, license."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ from core.models.settings import settings
 from core.report.markup import escaped, table
 from core.training.run import Run
 
-# Where each hub keeps a repository, for git.
+# The git address of a repository on each hub.
 PUSH = {
     "openxlab": "https://code.openxlab.org.cn/USERNAME/REPOSITORY.git",
     "modelscope": "https://www.modelscope.cn/USERNAME/REPOSITORY.git",
@@ -35,7 +35,7 @@ _KNOBS = ("max_epochs", "lr", "batch_size", "accumulative_counts", "max_length",
 
 
 def base_of(run: Run, target: str) -> str:
-    """The base model as a hub calls it; the workspace's own name where that is not known."""
+    """Return the base model's name on a hub; its name in the workspace if that is unknown."""
     name = run.facts.model.name
     if re.search(r"internlm2[-_.]chat[-_.]1[-_.]?8b", name, re.I):
         return COURSE.get(target, COURSE["huggingface"])
@@ -43,7 +43,7 @@ def base_of(run: Run, target: str) -> str:
 
 
 def licence_of(run: Run) -> str:
-    """What the base model's own card says of its licence; `other` where it says nothing."""
+    """Return the license in the base model's own card; `other` if it states none."""
     readme = run.model_path / "README.md"
     try:
         head = readme.read_text(encoding="utf-8", errors="replace")[:4000]
@@ -55,7 +55,7 @@ def licence_of(run: Run) -> str:
 
 
 def card(run: Run, target: str, what: str) -> str:
-    """The README.md of the package, Chinese first."""
+    """Return the README.md of the package, Chinese first."""
     base, licence, scores = base_of(run, target), licence_of(run), stored(run)
     data, config = run.facts.dataset, run.facts.config
     head = ["---", f"license: {licence}", "language:", *(f"- {one}" for one in data.languages)]
@@ -118,14 +118,14 @@ def card(run: Run, target: str, what: str) -> str:
 
 
 def _kinds(run: Run) -> list[str]:
-    """What the base model is, as hubs tag it: its family, and its type in transformers."""
+    """Return hub tags of the base model: its family, and its type in transformers."""
     model = look(run.model_path)
     family, said = family_of(model), settings(run.model_path)[0] or {}
     return list(dict.fromkeys(filter(None, (family.key if family else None, said.get("model_type")))))
 
 
 def push_lines(target: str) -> list[str]:
-    """What is typed in the package's directory to push it with git."""
+    """Return the commands that push the package's directory with git."""
     return [
         "git lfs install",
         f"git clone {PUSH[target]} ../repository",

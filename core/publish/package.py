@@ -1,6 +1,6 @@
-"""The package to publish: merged model or adapter, model card, a small chat app with its requirements, git-lfs attributes.
+"""The package to publish: merged model or adapter, model card, a small chat app, requirements, git-lfs attributes.
 
-Makes a directory that is ready to be pushed; sends nothing: that is for `upload`.
+Creates a directory that is ready to push; `upload` sends it.
 """
 
 import importlib.metadata
@@ -23,19 +23,19 @@ Target = Literal["openxlab", "modelscope", "huggingface"]
 What = Literal["merged", "adapter"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 WHATS: tuple[What, ...] = get_args(What)
-# What git-lfs keeps: weights, tokenizers, and whatever else of a model is large.
+# Files for git-lfs: weights, tokenizers, and other large files of a model.
 _LARGE = ("*.safetensors", "*.bin", "*.model", "*.pt", "*.pth", "tokenizer.json")
 _APP = Path(__file__).with_name("deploy") / "app.py.txt"
-# Weights are linked where the disk can: a learner's has no room for another copy.
+# Weights are hard-linked if the disk supports it: there may be no space for another copy.
 _WEIGHTS = (".safetensors", ".bin")
-# Written by us, with this machine's paths in them.
+# Files written by us that contain this machine's paths.
 _MASKED = ("xtuner_config.py", "adapter_config.json")
 _LEFT_OUT = ("export.json", "*.partial", "README.md", ".cache")
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package on disk: its directory and its files, by their paths within it."""
+    """A package on disk: its directory, and its files by relative path."""
 
     path: Path
     files: list[str]
@@ -44,7 +44,7 @@ class Package:
 def package(
     workspace: Workspace, run: Run, target: Target, out: Path | None = None, *, what: What = "merged"
 ) -> Package:
-    """Make the package of a run for `target`. Raises BadInput where `what` is not there yet, or `out` is taken."""
+    """Create the package of a run for `target`. Raises BadInput if `what` does not exist yet or `out` is taken."""
     if target not in TARGETS or what not in WHATS:
         raise BadInput(
             f"没有目标 {target}（{what}）：可用 {'、'.join(TARGETS)}，{'、'.join(WHATS)}",
@@ -82,33 +82,33 @@ def package(
 
 
 def place(run: Run, target: Target, what: What = "merged") -> Path:
-    """Where the package of a run usually lies."""
+    """Return the default directory of a run's package."""
     return run.path / (f"package-{target}" if what == "merged" else f"package-{target}-adapter")
 
 
 def there(run: Run, target: Target, what: What = "merged") -> Package | None:
-    """The package that was made, None where none was."""
+    """Return the existing package; None if there is none."""
     path = place(run, target, what)
     return at(path) if (path / "README.md").is_file() else None
 
 
 def discard(run: Run, target: Target, what: What = "merged") -> None:
-    """Delete a package; the model that it was made of stays."""
+    """Delete a package; the model it was created from remains."""
     shutil.rmtree(place(run, target, what), ignore_errors=True)
 
 
 def at(path: Path) -> Package:
-    """The package in a directory, by its files."""
+    """Return the package in a directory, with its files."""
     files = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
     return Package(path=path, files=sorted(files))
 
 
 def app(run: Run, what: What) -> str:
-    """The chat app, as Python."""
+    """Return the Python source of the chat app."""
     base = base_of(run, "huggingface")
     return Template(_APP.read_text(encoding="utf-8")).substitute(
         adapter=what == "adapter",
-        # A whole model does without; what is no name on a hub cannot be fetched to compare with.
+        # A complete model needs no base; and a base that is not on a hub cannot be downloaded for comparison.
         base=repr(base if what == "adapter" or "/" in base else None),
         example=repr(run.questions[0] if run.questions else ""),
         instruction=repr(None if _made(run, what).get("prompt") else run.template.instruction),
@@ -118,16 +118,16 @@ def app(run: Run, what: What) -> str:
 
 
 def requirements(run: Run, what: What) -> str:
-    """What the app needs, in the versions that the run was trained with where they are known."""
+    """Return the app's requirements, in the versions that the run was trained with if known."""
     versions = {**run.facts.versions, "streamlit": importlib.metadata.version("streamlit")}
     needed = ["streamlit", "torch", "transformers", *(["peft"] if what == "adapter" else [])]
-    # Without the build that only this machine's index has: 2.5.1+cu121 is 2.5.1.
+    # Without the local version of this machine's index: 2.5.1+cu121 is 2.5.1.
     lines = [f"{name}=={versions[name].partition('+')[0]}" if versions.get(name) else name for name in needed]
     return "\n".join([*lines, "safetensors", "einops", "sentencepiece"]) + "\n"
 
 
 def title(run: Run) -> str:
-    """What the published model is called."""
+    """Return the name of the published model."""
     return f"{run.nickname}的小助手" if run.nickname else run.id
 
 
@@ -137,7 +137,7 @@ def _source(run: Run, what: What) -> Path:
 
 
 def _made(run: Run, what: What) -> dict[str, Any]:
-    """How what is packaged was made. One by an earlier version, or of plain texts, carries no `prompt`."""
+    """Return how the packaged model was created. Earlier versions, and runs on texts, have no `prompt`."""
     found = exported(run)
     made = found.merged if what == "merged" else found.adapter
     if made is None and what == "merged":
@@ -158,7 +158,7 @@ def _linked_or_copied(source: str, target: str) -> None:
             os.link(source, target)
             return
         except OSError:
-            # Another disk, or one that has no links.
+            # Another disk, or one without hard links.
             pass
     shutil.copy2(source, target)
 

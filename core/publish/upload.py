@@ -1,6 +1,6 @@
-"""Sends a package to a hub: first what would be sent, then, when asked in earnest, as a job through the hub's own client.
+"""Uploads a package to a hub: first shows what would be sent, then sends it as a job through the hub's own client.
 
-A token goes to that job alone and is kept nowhere. OpenXLab's own client is gone: there it is git.
+A token is passed to that job only and never stored. OpenXLab's own client no longer exists: there, git is used.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from core.publish.package import Package, Target
 from core.training.run import Run
 
 JOB = "upload"
-# Where each hub's own tools look for a token.
+# Environment variables in which each hub's own tools look for a token.
 TOKEN_VARIABLES = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would be sent where: the files with their bytes, and the same by hand, with git."""
+    """What would be sent where: the files with their sizes, and the equivalent git commands."""
 
     target: Target
     repository: str
@@ -52,14 +52,14 @@ class Plan:
 def plan(
     package: Package, target: Target, repository: str, *, private: bool = False, endpoint: str | None = None
 ) -> Plan:
-    """What an upload of `package` would do; sends nothing. Raises BadInput for a repository that cannot be."""
+    """Return what an upload of `package` would do; sends nothing. Raises BadInput for an invalid repository."""
     address = None
     if target in TOKEN_VARIABLES:
-        # The hub itself, never the mirror that downloads come from: the token that may write goes there.
+        # The hub itself, never a mirror for downloads: a token with write permission must only go there.
         source = Source.of(target, repository, endpoint=endpoint or ENDPOINTS[target][0])
         repository, address = source.repository, source.endpoint
     elif not is_repository(repository):
-        # It goes into lines that are pasted into a shell.
+        # It becomes part of commands that users paste into a shell.
         shown = repository[:80]
         raise BadInput(
             f"仓库 {shown!r} 不可用：写成“用户/仓库”", f"the repository {shown!r} is invalid: write USER/NAME"
@@ -76,7 +76,7 @@ def plan(
 
 
 def start(run: Run, package: Package, chosen: Plan, token: str) -> Job:
-    """Send the package as a job; begun again it goes on where it stopped. Raises BadInput without a token or a client."""
+    """Send the package as a job; if started again, it resumes. Raises BadInput without a token or a client."""
     if chosen.endpoint is None:
         raise BadInput(
             "OpenXLab 没有可用的上传工具：请按显示的 git 命令推送",
@@ -102,7 +102,7 @@ def start(run: Run, package: Package, chosen: Plan, token: str) -> Job:
 
 
 def address(target: str, repository: str) -> str:
-    """Where a person looks at what was sent."""
+    """Return the web address of the uploaded model."""
     sites = {
         "huggingface": f"https://huggingface.co/{repository}",
         "modelscope": f"https://www.modelscope.cn/models/{repository}",
@@ -112,5 +112,5 @@ def address(target: str, repository: str) -> str:
 
 
 def latest(run: Run) -> Job | None:
-    """The newest upload of a run."""
+    """Return the newest upload of a run."""
     return latest_job(run.jobs, JOB)

@@ -1,6 +1,6 @@
-"""Sends one package: `python -m core.publish.upload_worker PLAN`, started by `upload` as a job.
+"""Uploads a package: `python -m core.publish.upload_worker PLAN`, started by `upload` as a job.
 
-A file that the hub has already, by its hash, is passed over: so an upload that was cut short goes on where it was.
+A file that the hub already has, by its hash, is skipped, so an interrupted upload resumes where it was.
 """
 
 import sys
@@ -19,7 +19,7 @@ Send = Callable[[str, Path], Any]
 
 
 def huggingface(plan: dict[str, Any], token: str | None) -> Send:
-    """Makes the repository where it is missing; what sends one file."""
+    """Create the repository if necessary; return a function that sends one file."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=plan["endpoint"], token=token)
@@ -34,7 +34,7 @@ def huggingface(plan: dict[str, Any], token: str | None) -> Send:
 
 
 def modelscope(plan: dict[str, Any], token: str | None) -> Send:
-    """Makes the repository where it is missing; what sends one file."""
+    """Create the repository if necessary; return a function that sends one file."""
     from modelscope_hub import HubApi
 
     api = HubApi(endpoint=plan["endpoint"], token=token or "")
@@ -51,7 +51,7 @@ SENDERS = {"huggingface": huggingface, "modelscope": modelscope}
 
 
 def send_all(plan: dict[str, Any], token: str | None, scratch: Path) -> None:
-    """Send every file of the plan that is not there yet, the small ones first. Raises HubRefusal."""
+    """Send every file of the plan that is not on the hub yet, small ones first. Raises HubRefusal."""
     package = Path(plan["package"])
     write_progress(note="upload", done=0.0)
     send = patiently(lambda: SENDERS[plan["target"]](plan, token), lambda: 0)
@@ -72,7 +72,7 @@ def send_all(plan: dict[str, Any], token: str | None, scratch: Path) -> None:
 
 
 def _listing(plan: dict[str, Any], token: str | None, scratch: Path) -> list[Any]:
-    """What the repository holds; nothing where it is new."""
+    """Return the files in the repository; empty if it is new."""
     source = {
         "repository": plan["repository"],
         "endpoint": plan["endpoint"],
@@ -88,7 +88,7 @@ def _listing(plan: dict[str, Any], token: str | None, scratch: Path) -> list[Any
 
 
 def main() -> None:
-    """Send what the plan says."""
+    """Execute the plan named on the command line."""
     plan = read_json(Path(sys.argv[1]))
     scratch = (progress_file() or Path(sys.argv[1])).parent / "client"
     token = prepare(scratch)

@@ -1,4 +1,4 @@
-"""Which page comes next for one run, from what it has on disk. The assignment over all runs is `assignment`'s."""
+"""The page on which to continue a single run, from its files. `assignment` looks at all runs."""
 
 from typing import Literal
 
@@ -13,9 +13,9 @@ Page = Literal["train", "export", "chat", "report"]
 
 
 def next_page(workspace: Workspace, run: Run) -> Page:
-    """Where a run goes on: trained to its end, exported, asked and scored, written up."""
+    """Return the next page for a run: train it to the end, export it, ask and score it, build the report."""
     state = run.state_at(None)
     if exported(run).merged is None:
-        # Who stopped it may go on with it, or take what there is.
+        # Whoever stopped the run may resume it, or use what there is.
         return "export" if state.status is Status.FINISHED else "train"
     return "chat" if stored(run) is None and can_be_scored(workspace, run) else "report"

@@ -1,6 +1,6 @@
-"""The assignment's steps, ticked from facts on disk; what comes next, and what the writeup still lacks. Changes nothing.
+"""The steps of the assignment, ticked from facts on disk; the next step, and what the report lacks. Read-only.
 
-A step that the course does not ask for is optional: it counts nowhere, and is never the next one.
+A step that the course does not require is optional: it is not counted and never the next one.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from core.models import trust
 from core.report import writeup
 from core.training import run as runs
 
-# Each step with the page that it is done on.
+# Each step with the page where it is done.
 PAGES = {
     "environment": "setup",
     "model": "setup",
@@ -33,13 +33,13 @@ PAGES = {
     "taken_home": "export",
 }
 OPTIONAL = ("taken_home",)
-# Without these a writeup has a hole; the rest is the way to them.
+# Without these the report has a gap; the other steps only lead to them.
 IN_THE_WRITEUP = ("environment", "model", "dataset", "config", "trained", "converted", "merged", "scored")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step: done or not, the page it is done on, and what shows that it is done (a name), if anything."""
+    """A step: whether it is done, the page where it is done, and the name of what proves it, if any."""
 
     name: str
     page: str
@@ -60,22 +60,22 @@ class Assignment:
 
     @property
     def done(self) -> int:
-        """How many of those required are done."""
+        """The number of required steps that are done."""
         return sum(step.done for step in self.required)
 
     @property
     def next(self) -> Step | None:
-        """The first of those required that is not done; None when all are."""
+        """The first required step that is not done; None if all are."""
         return next((step for step in self.required if not step.done), None)
 
     @property
     def missing(self) -> tuple[Step, ...]:
-        """What the writeup lacks."""
+        """The steps that the report lacks."""
         return tuple(step for step in self.steps if not step.done and step.name in IN_THE_WRITEUP)
 
 
 def assignment(workspace: Workspace) -> Assignment:
-    """Where the assignment stands in this workspace, over all its runs."""
+    """Return the state of the assignment in this workspace, over all its runs."""
     evidence = _evidence(workspace)
     return Assignment(
         steps=tuple(
@@ -92,7 +92,7 @@ def assignment(workspace: Workspace) -> Assignment:
 
 
 def _evidence(workspace: Workspace) -> dict[str, str | None]:
-    """For each step the name of what shows that it is done, None where nothing does."""
+    """Return for each step the name of what proves that it is done; None if nothing does."""
     trained = [run for run in runs.every(workspace) if (job := run.job) and job.status() is Status.FINISHED]
     exports = {run.id: exported(run) for run in trained}
     usable = [

@@ -1,6 +1,6 @@
-"""The Chromium that is installed on this machine, if there is one: prints a page as PDF, and opens pages for pictures.
+"""The Chromium installed on this machine, if any: prints a page as PDF, and opens pages for screenshots.
 
-Nothing is fetched from anywhere: what asks for another host than this machine is refused.
+Loads nothing from the network: requests to any host except this machine are blocked.
 """
 
 import os
@@ -33,7 +33,7 @@ _FLAGS = (
 
 
 def find() -> Path | None:
-    """The browser's program: the one that `CHROMIUM` names, else the first on PATH; None where there is none."""
+    """Return the browser's executable: the one `CHROMIUM` names, else the first on PATH; None if there is none."""
     named = os.environ.get("CHROMIUM")
     if named is not None:
         return Path(named) if os.access(named, os.X_OK) and Path(named).is_file() else None
@@ -41,7 +41,7 @@ def find() -> Path | None:
 
 
 def needed() -> Path:
-    """The browser's program. Raises BadInput where there is none."""
+    """Return the browser's executable. Raises BadInput if there is none."""
     found = find()
     if found is None:
         raise BadInput(f"这台机器上没有 Chromium，不能截图。{HOW.zh}", f"Chromium is not installed; {HOW.en}")
@@ -50,10 +50,10 @@ def needed() -> Path:
 
 @contextmanager
 def opened(program: Path, *, width: int = 1280, height: int = 900, locale: str = "zh-CN") -> Iterator["BrowserContext"]:
-    """A browser without a window, for the time of the block. Raises WorkFailed where it does not start."""
+    """A headless browser for the duration of the block. Raises WorkFailed if it does not start."""
     from playwright.sync_api import Error, sync_playwright
 
-    # Chromium refuses to be root, as one is in a container, unless told that nobody else is there to be kept apart.
+    # Chromium refuses to run as root, the usual user in a container, unless its sandbox is disabled.
     flags = [*_FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         try:
@@ -75,7 +75,7 @@ def opened(program: Path, *, width: int = 1280, height: int = 900, locale: str =
 
 
 def print_pdf(program: Path, html: str, path: Path) -> None:
-    """Print a page that loads nothing to the PDF `path`. Raises WorkFailed."""
+    """Print a self-contained page to the PDF `path`. Raises WorkFailed."""
     with opened(program) as context:
         tab = context.new_page()
         tab.set_content(html, wait_until="load")

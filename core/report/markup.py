@@ -1,4 +1,4 @@
-"""Pieces of Markdown: tables, code, pictures; what others wrote in them is shown as it is."""
+"""Building blocks of Markdown: tables, code, images; foreign text in them is shown literally."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ _MARKS = "\\|*_`<>[]&~"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already."""
+    """Return a table whose cells are Markdown."""
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def code(text: str, language: str) -> str:
-    """A block of code; its fence is longer than any that stands in it."""
+    """Return a code block; its fence is longer than any within the text."""
     fence = "`" * 4
     while fence in text:
         fence += "`"
@@ -20,11 +20,11 @@ def code(text: str, language: str) -> str:
 
 
 def picture(caption: str, file: str) -> str:
-    """A picture that lies beside the text."""
+    """Return an image next to the text."""
     return f"![{escaped(caption)}]({file})"
 
 
 def escaped(text: str) -> str:
-    """Text as it is, in one line of Markdown or a cell of a table."""
+    """Escape text for a line of Markdown or a table cell."""
     marked = "".join("\\" + character if character in _MARKS else character for character in text)
     return " ".join(marked.split()) or "…"

@@ -1,6 +1,6 @@
-"""Takes out of a text what tells whose machine it was, or opens something: paths, host names, tokens, passwords.
+"""Masks text that reveals the machine or grants access: paths, host names, tokens, passwords.
 
-Pictures that a person adds are not looked into.
+Does not look into images that a user adds.
 """
 
 import os
@@ -16,13 +16,13 @@ SECRET = "******"
 HOST = "HOST"
 _SECRET_NAME = r"(?:api[-_ ]?key|access[-_ ]?key|secret|token|passwd|password|密码|口令|令牌)"
 _SECRETS = (
-    # Tokens by the form that their services give them.
+    # Tokens, recognized by the form that each service uses.
     re.compile(
         r"\b(?:hf_[A-Za-z0-9]{16,}|gh[opsu]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|sk-[\w-]{16,}|xox[bap]-[\w-]{10,})"
     ),
     re.compile(r"\bms-[0-9a-f]{8}-[0-9a-f-]{20,}|\bAKIA[0-9A-Z]{16}\b|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S),
-    # What is called one: HF_TOKEN=…, "password": "…", Bearer …; a number is a length or a count.
+    # Values labeled as secrets: HF_TOKEN=…, "password": "…", Bearer …; a number is a length or a count.
     re.compile(r"(?i)(?<=bearer )[\w.~+/-]{8,}=*"),
     re.compile(
         rf"(?i)(?<![a-z]){_SECRET_NAME}[\"']?\s*[=:：]\s*[\"']?(?!\d+(?:\D|$))(?!{re.escape(SECRET)})([^\s\"',;，。]{{4,}})"
@@ -40,12 +40,12 @@ _SECRET_VARIABLE = re.compile(r"(?i)(token|secret|passw|api_?key|access_?key)")
 
 
 def named_secrets() -> dict[str, str]:
-    """What the environment calls a secret: for the job that writes a report, to know it where it stands in a text."""
+    """Return the environment's secrets, so that the job that writes a report recognizes them in a text."""
     return {name: value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
 
 
 class Mask:
-    """Masks texts for one workspace on this machine; with `on=False` it gives every text back as it is."""
+    """Masks texts for one workspace on this machine; with `on=False` texts are returned unchanged."""
 
     def __init__(self, workspace: Workspace, *, on: bool = True, environment: Mapping[str, str] | None = None) -> None:
         self._workspace = workspace
@@ -53,7 +53,7 @@ class Mask:
         self._environment = os.environ if environment is None else environment
 
     def __call__(self, text: str) -> str:
-        """`text` without paths to this machine's places, host names, addresses and secrets."""
+        """Return `text` without this machine's paths, host names, addresses and secrets."""
         if not self._on:
             return text
         for words, instead in self._literals:
@@ -67,7 +67,7 @@ class Mask:
 
     @cached_property
     def _literals(self) -> list[tuple[re.Pattern[str], str]]:
-        """Words to be replaced wherever they stand, the longest first: a workspace may lie in a home."""
+        """Fixed strings to replace, longest first: a workspace may be within a home directory."""
         places = [(self._workspace.root, "WORKSPACE"), (self._workspace.root.resolve(), "WORKSPACE")]
         places += [(PROJECT, "XTUNER_STUDIO"), (Path.home(), "~")]
         found = {str(path): (rf"{re.escape(str(path))}(?![\w-])", to) for path, to in places if path != Path("/")}
@@ -78,7 +78,7 @@ class Mask:
 
     @cached_property
     def _host_names(self) -> list[str]:
-        """This machine's names, but for one that is also a word: a machine named `demo` names no one."""
+        """This machine's names, except for one that is also a word: a machine named `demo` identifies nobody."""
         name = socket.gethostname()
         names = {name, name.partition(".")[0]}
         told = [name for name in names if len(name) >= 8 or (len(name) >= 4 and re.search(r"[\d.-]", name))]
@@ -86,7 +86,7 @@ class Mask:
 
 
 def _hidden(match: re.Match[str]) -> str:
-    """The secret itself replaced, and not what it is called."""
+    """Replace the secret itself, but not its label."""
     if match.lastindex is None:
         return SECRET
     start, end = (at - match.start() for at in match.span(1))

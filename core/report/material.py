@@ -1,4 +1,4 @@
-"""What each section of a report is written from: the run, the language, the mask, the pictures that are there."""
+"""The material that every section of a report is written from: run, language, mask, and the images that exist."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,7 +41,7 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A report in the making. `pictures` are the files that lie beside it already."""
+    """A report being written. `pictures` are the files already next to it."""
 
     workspace: Workspace
     run: Run
@@ -64,7 +64,7 @@ class Draft:
 
     @cached_property
     def dataset(self) -> Dataset | None:
-        """The dataset that the run was trained on; None where it is gone, or another has its name."""
+        """The dataset that the run was trained on; None if it is gone or another one has its name."""
         try:
             found = datasets.find(self.workspace, self.run.facts.dataset.name)
         except StudioError:
@@ -76,22 +76,22 @@ class Draft:
         return self.outline.author or self.run.nickname or "-"
 
     def say(self, zh: str, en: str) -> str:
-        """The words in the report's language."""
+        """Return the text in the report's language."""
         return zh if self.language == "zh" else en
 
     def duration(self, seconds: float | None) -> str:
-        """How long something took, in the report's language."""
+        """Format a duration in the report's language."""
         return duration(seconds).in_(self.language)
 
     def cell(self, text: object) -> str:
-        """Text of others for a cell or a line: masked, and shown as it is."""
+        """Mask and escape foreign text for a cell or a line."""
         return escaped(self.mask(str(text)))
 
     def tree(self, path: Path, depth: int, linked_to: Path | None = None) -> str:
-        """The files of a directory with their sizes, as a block of code; of a model, with what was linked."""
+        """Return a directory's files with their sizes as a code block; for a model, including the linked directory."""
         drawn = tree(path, depth=depth, sizes=True, most=MOST_FILES, linked_to=linked_to)
         return self.code(f"$ tree -h {path}\n{drawn}", "text")
 
     def code(self, text: str, language: str) -> str:
-        """A block of code, masked."""
+        """Return a masked code block."""
         return code(self.mask(text), language)

@@ -1,6 +1,6 @@
-"""What a person puts into the report of a run: author, notes, pictures, which sections and in which order.
+"""The user's choices for the report of a run: author, notes, images, the sections and their order.
 
-Kept in the run, in `writeup/`: outline.json, and the pictures beside it. Writes no report.
+Stored in the run, in `writeup/`: outline.json, and the images next to it. Does not write the report.
 """
 
 import io
@@ -34,7 +34,7 @@ SECTIONS = (
     "time",
     "notes",
 )
-# Those of which an earlier version could not know whether they were wanted: it wrote none of them down.
+# Sections added later: an outline of an earlier version cannot mention them.
 _LATER = ("gguf",)
 MOST_NOTES = 20_000
 MOST_BYTES = 20 * MB
@@ -44,7 +44,7 @@ _OWN = re.compile(r"own-(\d+)\.(?:png|jpg)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A picture in the report: its file in `writeup/`, what stands below it, and the section that it goes to."""
+    """An image in the report: its file in `writeup/`, its caption, and its section."""
 
     file: str
     caption: str
@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """What goes into a report. `sections` are those shown, in their order; no `author` is the run's nickname."""
+    """The contents of a report. `sections` are those shown, in order; without an `author` it is the run's nickname."""
 
     author: str | None = None
     notes: str = ""
@@ -67,12 +67,12 @@ class Outline:
 
 
 def directory(run: Run) -> Path:
-    """Where what goes into the report of `run` lies."""
+    """Return the directory of a run's outline and images."""
     return run.path / "writeup"
 
 
 def load(run: Run) -> Outline:
-    """The outline of `run`; one with everything in it where nobody chose. What is not understood is left out."""
+    """Load the outline of `run`; by default everything is included. Invalid parts are ignored."""
     found = read_json(directory(run) / "outline.json")
     if not isinstance(found, dict):
         return Outline()
@@ -95,15 +95,15 @@ def load(run: Run) -> Outline:
 
 
 def change(run: Run, **changes: Any) -> Outline:
-    """Change parts of the outline and keep it. Raises BadInput for a section that there is not, or notes too long."""
+    """Change parts of the outline and store it. Raises BadInput for an unknown section or notes that are too long."""
     with locked(run.path / ".writeup.lock"):
         return _store(run, replace(load(run), **changes))
 
 
 def add_picture(run: Run, content: bytes, name: str, caption: str = "", section: str = "notes") -> Outline:
-    """Keep a picture of the user's own for the report. Raises BadInput for what is no picture, or too large.
+    """Store a user's image for the report. Raises BadInput if it is not an image or too large.
 
-    It is written anew from its pixels: where it was taken, and with what, does not go along.
+    It is re-encoded from its pixels, so that metadata such as place and camera is removed.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -119,7 +119,7 @@ def add_picture(run: Run, content: bytes, name: str, caption: str = "", section:
             if kind not in KINDS:
                 raise UnidentifiedImageError
             mode = "RGB" if kind == "JPEG" else "RGBA"
-            # Upright, as a phone holds it to be seen.
+            # Rotate the image as its EXIF data says.
             clean = ImageOps.exif_transpose(image).convert(mode)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise BadInput(
@@ -139,7 +139,7 @@ def add_picture(run: Run, content: bytes, name: str, caption: str = "", section:
 
 
 def caption_picture(run: Run, file: str, caption: str) -> Outline:
-    """Change the words below a picture."""
+    """Change the caption of an image."""
     with locked(run.path / ".writeup.lock"):
         outline = load(run)
         changed = tuple(replace(p, caption=caption.strip()) if p.file == file else p for p in outline.pictures)
@@ -147,7 +147,7 @@ def caption_picture(run: Run, file: str, caption: str) -> Outline:
 
 
 def remove_picture(run: Run, file: str) -> Outline:
-    """Take a picture out again, and delete it."""
+    """Remove an image from the report and delete it."""
     with locked(run.path / ".writeup.lock"):
         outline = load(run)
         kept = tuple(picture for picture in outline.pictures if picture.file != file)
@@ -157,7 +157,7 @@ def remove_picture(run: Run, file: str) -> Outline:
 
 
 def check_sections(names: Iterable[str]) -> None:
-    """Raise BadInput for a section that there is not."""
+    """Raise BadInput for an unknown section."""
     for name in names:
         if name not in SECTIONS:
             raise BadInput(
@@ -167,7 +167,7 @@ def check_sections(names: Iterable[str]) -> None:
 
 
 def _bring_what_is_new(sections: list[str], known: list[str]) -> None:
-    """Sections that there were not when the choice was made come in at their place, if nothing was left out then."""
+    """Insert sections that did not exist when the outline was stored, unless the user had omitted some."""
     if not set(known) & set(SECTIONS) <= set(sections):
         return
     for place, name in enumerate(SECTIONS):

@@ -1,4 +1,4 @@
-"""The writeup as one HTML page that loads nothing: pictures and style are inside it."""
+"""The report as a self-contained HTML page: images and style are embedded."""
 
 import base64
 import html
@@ -31,14 +31,14 @@ th{background:#1c222c}pre{background:#1c222c}a{color:#7fb0ff}.added{color:#7ee78
 tr,img{break-inside:avoid}th{background:#f3f6fb}pre{background:#f6f8fa}}
 """
 _PICTURE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
-# For whoever opens the file elsewhere, where no server of ours says so.
+# Also stated in the page itself, for a file opened elsewhere, without our server's headers.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 
 
 def page(text: str, title: str, pictures: Mapping[str, Path], language: Language, font: Path | None = None) -> str:
-    """The Markdown `text` as a page; `pictures` by the name that the text gives them, and a `font` for Chinese.
+    """Convert the Markdown `text` to a page; `pictures` by their name in the text, and a `font` for Chinese.
 
-    A picture that is not among them, as in an answer of a model, becomes its words.
+    An image that is not among them, for example in a model's answer, is replaced by its text.
     """
 
     def inside(match: re.Match[str]) -> str:
@@ -65,7 +65,7 @@ def page(text: str, title: str, pictures: Mapping[str, Path], language: Language
 
 
 def _coloured(match: re.Match[str]) -> str:
-    """The lines of a diff in the colours that one knows; the sign stays, so that colour says nothing alone."""
+    """Color the lines of a diff as usual; the signs remain, so that nothing depends on color alone."""
     kinds = {"+": "added", "-": "removed"}
     lines = [
         f'<span class="{kinds[line[0]]}">{line}</span>' if line[:1] in kinds else line for line in match[2].split("\n")

@@ -1,4 +1,4 @@
-"""The writeup as PDF: printed by Chromium where it is installed, else drawn by a library; Chinese in both."""
+"""The report as PDF: printed by Chromium if it is installed, else drawn by a library; both support Chinese."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ from core.report import browser
 
 
 def make(html: str, path: Path) -> Text | None:
-    """Make the PDF `path` of a page that loads nothing. Returns why there is none, where it cannot be made."""
+    """Create the PDF `path` of a self-contained page. Returns the reason if that is impossible."""
     program = browser.find()
     if program is not None:
         try:
@@ -34,7 +34,7 @@ def make(html: str, path: Path) -> Text | None:
 
 
 def drawn(html: str, path: Path) -> None:
-    """Draw the page without a browser: the same words, tables and pictures in plainer type."""
+    """Draw the page without a browser: the same text, tables and images in a plainer layout."""
     from fpdf import FPDF, FontFace
 
     pdf = FPDF(format="A4")
@@ -47,13 +47,13 @@ def drawn(html: str, path: Path) -> None:
     pdf.set_title(re.sub(r".*<title>(.*?)</title>.*", r"\1", html, flags=re.S))
     pdf.add_page()
     body = re.sub(r".*<body>(.*)</body>.*", r"\1", html, flags=re.S)
-    # What the library does not know inside a cell, and the width that a picture has on paper.
+    # Remove markup that the library does not support within cells, and set the width of images on paper.
     body = re.sub(r"<td>(.*?)</td>", lambda cell: f"<td>{re.sub(r'<[^>]+>', '', cell[1])}</td>", body, flags=re.S)
     body = re.sub(r"</?span[^>]*>|</?blockquote>", "", body).replace("<img ", '<img width="510" ')
     styles = {name: FontFace(family="sans", size_pt=8) for name in ("pre", "code")}
     styles |= {f"h{n}": FontFace(family="sans", size_pt=20 - 3 * n, color="#1f2328") for n in range(1, 5)}
     with warnings.catch_warnings():
-        # A character that the font has no glyph for, such as an emoji, is left out.
+        # Omit characters for which the font has no glyph, such as emojis.
         warnings.simplefilter("ignore")
         pdf.write_html(body, font_family="sans", tag_styles=styles, table_line_separators=True)
         pdf.output(str(path))

@@ -1,4 +1,4 @@
-"""Charts as PNG files for the writeup: the loss, and what the machine did meanwhile. Chinese comes from a font we bring."""
+"""Charts as PNG files for the report: the loss and the machine during the run. The bundled font covers Chinese."""
 
 import math
 import warnings
@@ -21,7 +21,7 @@ FAINT = "#9ec5fe"
 
 
 def loss_chart(points: Sequence[dict[str, Any]], path: Path, language: Language) -> Path:
-    """Draw raw and smoothed loss over iterations to the PNG `path`; a value that is no number is a gap."""
+    """Draw raw and smoothed loss over iterations to the PNG `path`; NaN is a gap."""
     steps = [point["iter"] for point in points]
     losses = np.array([math.nan if point["loss"] is None else point["loss"] for point in points])
     smooth = average(losses, 0.9)
@@ -38,9 +38,9 @@ def loss_chart(points: Sequence[dict[str, Any]], path: Path, language: Language)
 
 
 def machine_chart(samples: Samples, path: Path, language: Language) -> Path:
-    """Draw memory and load of each GPU, or of the run's processes where there is none, over the minutes of the run.
+    """Draw memory and load of each GPU over the minutes of the run; without a GPU, of the run's processes.
 
-    Of a GPU's memory what the run's own processes took, where the driver says so, else all that is taken.
+    GPU memory is that of the run's own processes if the driver reports it, else all that is in use.
     """
     known, cards = samples.columns(), range(len(samples.gpus))
     unknown = np.full(samples.count, np.nan)
@@ -78,7 +78,7 @@ def machine_chart(samples: Samples, path: Path, language: Language) -> Path:
 
 
 def samples_of(run: Run) -> Samples:
-    """The samples of the machine that were taken while the run trained."""
+    """Return the samples of the machine taken during the run."""
     samples = Samples(run.telemetry)
     samples.read()
     return samples
@@ -86,8 +86,8 @@ def samples_of(run: Run) -> Samples:
 
 @contextmanager
 def _figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
-    """A figure with a font for Chinese, written to `path` at the end. A character without a glyph is an error."""
-    # matplotlib is slow to import and wanted here alone.
+    """Create a figure with a font for Chinese and write it to `path` at the end. A missing glyph is an error."""
+    # matplotlib is slow to import and only needed here.
     from matplotlib import font_manager, rc_context
     from matplotlib.figure import Figure
 

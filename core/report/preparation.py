@@ -1,4 +1,4 @@
-"""The sections of a report on what came before the training: task, environment, model, dataset, config, commands."""
+"""Report sections about the time before training: task, environment, model, dataset, config, commands."""
 
 import difflib
 import json
@@ -21,12 +21,12 @@ from core.report.pictures import samples_of
 
 SAMPLES = 5
 LONGEST_SAMPLE = 200
-# Samples are taken of the first rows: a dataset may have a million.
+# Samples are taken from the first rows: a dataset may have a million.
 LOOKED_AT = 20_000
 
 
 def task(draft: Draft) -> list[str]:
-    """What was to be done, for whom."""
+    """The task, and for whom."""
     nickname, questions = draft.cell(draft.run.nickname or draft.author), draft.run.questions
     asked = [f"- {draft.cell(question)}" for question in questions]
     return [
@@ -56,7 +56,7 @@ def environment(draft: Draft) -> list[str]:
 
 
 def model(draft: Draft) -> list[str]:
-    """The base model: what it is, and its files."""
+    """The base model: its facts and files."""
     say, facts = draft.say, draft.run.facts.model
     rows = [
         [
@@ -91,7 +91,7 @@ def model(draft: Draft) -> list[str]:
 
 
 def dataset(draft: Draft) -> list[str]:
-    """The data: how it was made, what is in it, samples."""
+    """The data: how it was created, its contents, samples."""
     say, facts = draft.say, draft.run.facts.dataset
     parts = [_how_it_was_made(draft, facts.made)]
     there = draft.dataset
@@ -172,7 +172,7 @@ def _how_it_was_made(draft: Draft, made: dict[str, Any]) -> str:
 
 
 def _samples(rows: list[Row], nickname: str | None) -> list[Any]:
-    """A few unique rows: those with the nickname first, then others."""
+    """Return a few unique rows: first those with the nickname, then others."""
     unique = list({json.dumps(row, sort_keys=True, ensure_ascii=False): row for row in rows}.values())
     with_name = [row for row in unique if nickname and nickname in json.dumps(row, ensure_ascii=False)]
     others = [row for row in unique if row not in with_name[:3]]
@@ -183,7 +183,7 @@ def _shortened(row: Row) -> Any:
     def short(text: str) -> str:
         return text if len(text) <= LONGEST_SAMPLE else text[:LONGEST_SAMPLE] + "…"
 
-    # Beside texts a turn may say that it was cut off.
+    # In addition to texts, a turn may have a flag that it is truncated.
     turns = [
         {part: short(text) if isinstance(text, str) else text for part, text in turn.items()}
         for turn in row["conversation"][:3]
@@ -192,7 +192,7 @@ def _shortened(row: Row) -> Any:
 
 
 def config(draft: Draft) -> list[str]:
-    """The config: its preset, each edit with its reason, and the difference."""
+    """The config: its preset, each edit with its reason, and the diff."""
     say, facts = draft.say, draft.run.facts.config
     parts = [
         say(
@@ -218,7 +218,7 @@ def _difference(draft: Draft) -> str:
 
 
 def commands(draft: Draft) -> list[str]:
-    """The lines of the course that do the same, to be typed."""
+    """The course's equivalent commands."""
     run, found = draft.run, draft.exported
     lines = [
         "# " + draft.say("复制预设，再改成上面的配置", "copy the preset, then edit it as above"),

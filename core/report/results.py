@@ -1,4 +1,4 @@
-"""The sections of a report on what came of the training: losses, answers, scores, the merged model, files, time."""
+"""Report sections about the results: losses, answers, scores, merged model, files, time."""
 
 import re
 
@@ -16,7 +16,7 @@ from core.report.material import Draft
 _PICTURE = re.compile(r"!\[")
 _LINK_TO_A_FILE = re.compile(r"\[([^\]]*)\]\((?!https?://|mailto:)[^)]*\)")
 _NAMED_FILE = re.compile(r"^ {0,3}\[[^\]]+\]:[ \t]*(?!<?https?://|<?mailto:)\S.*$\n?", re.M)
-# What stands in a code block or between backticks is no link.
+# Text in a code block or between backticks is not a link.
 _CODE = re.compile(r"(^ {0,3}(```|~~~).*?(?:^ {0,3}\2[ \t]*$|\Z)|`[^`\n]+`)", re.M | re.S)
 STATUS = {
     Status.FINISHED: ("完成", "finished"),
@@ -29,7 +29,7 @@ STATUS = {
 
 
 def training(draft: Draft) -> list[str]:
-    """Where the run stands; its charts follow as pictures."""
+    """The status of the run; its charts follow as images."""
     say, state = draft.say, draft.state
     first = next((point["loss"] for point in draft.points if point["loss"] is not None), None)
     rows = [
@@ -45,7 +45,7 @@ def training(draft: Draft) -> list[str]:
 
 
 def timeline(draft: Draft) -> list[str]:
-    """What the model answered before, during and after, and from when on it knew the name."""
+    """The model's answers before, during and after training, and when it first knew the name."""
     found, nickname = draft.run.timeline(), draft.run.nickname
     if not found:
         return []
@@ -89,7 +89,7 @@ def comparison(draft: Draft) -> list[str]:
 
 
 def scores(draft: Draft) -> list[str]:
-    """The scores, and what they mean."""
+    """The scores and their interpretation."""
     found, say = stored(draft.run), draft.say
     if found is None:
         return []
@@ -114,7 +114,7 @@ def scores(draft: Draft) -> list[str]:
 
 
 def _how_it_was_measured(draft: Draft, found: Scores) -> str:
-    """What each of these scores means, in a sentence."""
+    """Explain each of these scores in a sentence."""
     count = len(found.questions)
     if found.counts["cloze"]:
         return _how_a_book_was_measured(draft, found)
@@ -135,7 +135,7 @@ def _how_it_was_measured(draft: Draft, found: Scores) -> str:
 
 
 def _how_a_book_was_measured(draft: Draft, found: Scores) -> str:
-    """The same of a corpus."""
+    """The same for a corpus."""
     apart, pieces = found.counts["cloze_apart"], found.perplexity.pieces if found.perplexity else 0
     words = draft.say(
         f"填空由语料自动生成：给出段落里某个名字或数字前面的文字，续写对才算对；训练过的段落 {found.counts['cloze']} 题，"
@@ -161,7 +161,7 @@ def _between(found: Scores, rate: str) -> str:
 
 
 def named(draft: Draft) -> dict[str, str]:
-    """What each score is called."""
+    """Return the display name of each score."""
     return {
         "identity": draft.say("身份", "identity"),
         "facts": draft.say("原来答对的知识还答对", "facts kept"),
@@ -177,7 +177,7 @@ def named(draft: Draft) -> dict[str, str]:
 
 
 def export(draft: Draft) -> list[str]:
-    """Whether the merged model answers as base and adapter do."""
+    """Whether the merged model answers like base and adapter."""
     verdict, say = draft.exported.verified, draft.say
     if not verdict:
         return []
@@ -196,7 +196,7 @@ def export(draft: Draft) -> list[str]:
 
 
 def files(draft: Draft) -> list[str]:
-    """What lay on the disk after each step."""
+    """The files on disk after each step."""
     run, say, found = draft.run, draft.say, draft.exported
     steps = [(say("训练之后", "after training"), run.work_dir, 3)]
     if draft.dataset:
@@ -213,7 +213,7 @@ def files(draft: Draft) -> list[str]:
 
 
 def time(draft: Draft) -> list[str]:
-    """How long each step took."""
+    """The time that each step took."""
     run, say = draft.run, draft.say
     seconds: dict[str, float] = {}
     stages = {stage["name"]: stage["seconds"] for stage in (read_json(run.path / "demo.json") or {}).get("stages", [])}
@@ -246,13 +246,13 @@ def time(draft: Draft) -> list[str]:
 
 
 def notes(draft: Draft) -> list[str]:
-    """What the author wrote, as Markdown; links to files and pictures that are not in the report are words alone."""
+    """The author's notes as Markdown; links to files and images outside of the report become plain text."""
     text = _without_files(draft.mask(draft.outline.notes)).strip()
     return [text] if text else []
 
 
 def _without_files(text: str) -> str:
-    """Markdown without links to files and pictures, which do not go along with the report; code stays as it is."""
+    """Remove links to files and images, which are not part of the report; code is left unchanged."""
     found, end = [], 0
     for code in _CODE.finditer(text):
         found += [text[end : code.start()], code[0]]

@@ -1,7 +1,6 @@
-"""Pictures of the pages for the report: a server of our own for the time of it, and the Chromium that is installed.
+"""Screenshots of the pages for the report, taken with the installed Chromium from a temporary server.
 
-The pages are opened in their screenshot mode (`?shot=1`); what they show is masked as the report is. What each is to show
-is `subjects`'.
+Pages are opened in screenshot mode (`?shot=1`) and masked like the report. `subjects` defines what each must show.
 """
 
 import os
@@ -31,8 +30,8 @@ from core.training.run import Run
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# Each page, what stands below its picture, and the section of the report that it belongs to. What a picture must show for
-# that to be true is in `subjects`.
+# Each page with its caption and its section in the report. `subjects` has what an image must show for the caption to be
+# true.
 PAGES = {
     "setup": (Text("准备页：环境检查与作业清单", "Setup page: checks and checklist"), "environment"),
     "dataset": (Text("数据集页", "Dataset page"), "dataset"),
@@ -48,9 +47,9 @@ WIDTH = 1280
 MOST_HEIGHT = 6000
 SERVER_SECONDS = 60.0
 PAGE_MS = 60_000
-# How long a page may take to show what its picture is to show.
+# How long a page may take to show what its screenshot requires.
 SHOWN_MS = 60_000
-# All words that a page shows, to be masked, and put back where they were.
+# Collects all texts of a page, to be masked and put back in place.
 _WORDS = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   window.__texts = [];
@@ -63,13 +62,13 @@ _MASKED = """words => words.forEach((word, i) => {
   if (i < n) { if (window.__texts[i].data !== word) window.__texts[i].data = word; }
   else if (window.__fields[i - n].value !== word) window.__fields[i - n].value = word;
 })"""
-# What can be read on it, what stands in its fields too.
+# The readable text of the page, including that in input fields.
 _READ = """() => {
   const block = document.querySelector('[data-testid=stMainBlockContainer]');
   return [block.innerText, ...[...block.querySelectorAll('input, textarea')].map(f => f.value)].join('\\n');
 }"""
-# 0 in the moment in which a page takes the place of another. A page with a line to type in has another frame, which
-# scrolls to its end and keeps that line below what it shows.
+# 0 while one page replaces another. A page with an input line has a different frame, which scrolls to its end and keeps
+# that line below the content.
 _HEIGHT = """() => {
   const block = document.querySelector('[data-testid=stMainBlockContainer]');
   const main = document.querySelector('[data-testid=stMain], [data-testid=stAppScrollToBottomContainer]');
@@ -81,8 +80,10 @@ _HEIGHT = """() => {
 
 
 def taken(run: Run, language: Language) -> list[Picture]:
-    """The pictures that were taken of the pages in `language`, in the order of the work; none where they show what the
-    report masks now."""
+    """Return the screenshots taken in `language`, in the order of the work.
+
+    Empty if they show what the report now masks.
+    """
     there = outline.directory(run)
     how = read_json(there / "screens.json") or {}
     if how.get("language") != language or (outline.load(run).masked and not how.get("masked")):
@@ -95,18 +96,18 @@ def taken(run: Run, language: Language) -> list[Picture]:
 
 
 def taken_at(run: Run) -> float | None:
-    """When the pictures were taken, in Unix seconds; None where there are none."""
+    """Return when the screenshots were taken, in Unix seconds; None if there are none."""
     return (read_json(outline.directory(run) / "screens.json") or {}).get("taken")
 
 
 def discard(run: Run) -> None:
-    """Delete the pictures of the pages."""
+    """Delete the screenshots."""
     for path in (*outline.directory(run).glob("screen-*.png"), outline.directory(run) / "screens.json"):
         path.unlink(missing_ok=True)
 
 
 def missing(run: Run, language: Language) -> list[str]:
-    """What was not taken when pictures were taken last, and why, in words."""
+    """Return which screenshots could not be taken last time, and why."""
     told = (read_json(outline.directory(run) / "screens.json") or {}).get("missing") or []
     return [Text(words["zh"], words["en"]).in_(language) for words in told]
 
@@ -114,10 +115,10 @@ def missing(run: Run, language: Language) -> list[str]:
 def take(
     workspace: Workspace, run: Run, language: Language, tell: Callable[[float], None] = lambda _: None
 ) -> list[Text]:
-    """Take a picture of every page about `run`; what was not taken, and why.
+    """Take a screenshot of every page about `run`; return which could not be taken, and why.
 
-    A page is taken only while it shows what stands below its picture. Raises BadInput without Chromium, WorkFailed where
-    a page fails.
+    A screenshot is only taken while the page shows what its caption says. Raises BadInput without Chromium, WorkFailed
+    if a page fails.
     """
     program, masked = browser.needed(), outline.load(run).masked
     mask = Mask(workspace, on=masked)
@@ -130,7 +131,7 @@ def take(
             for number, subject in enumerate(wanted):
                 tell((number + 1) / (len(wanted) + 1))
                 query = {"shot": "1", "embed": "true", **subject.query, **({"lang": "en"} if language == "en" else {})}
-                # The first page is at the root, and nowhere else.
+                # The first page is served at the root only.
                 where = "" if subject.page == next(iter(PAGES)) else subject.page
                 path = partial / f"screen-{subject.page}.png"
                 absent = _picture(tab, f"{address}/{where}?{urlencode(query)}", mask, path, subject.shows)
@@ -149,12 +150,12 @@ def take(
 
 
 def _picture(tab: "Page", url: str, mask: Mask, path: Path, shows: Sequence[str]) -> str | None:
-    """One page in one picture, however long it is; the first of the words in `shows` that it lacks, and then no picture."""
+    """Capture a page of any height; or return the first of the words in `shows` that is missing, without capturing."""
     tab.set_viewport_size({"width": WIDTH, "height": 900})
     tab.goto(url, timeout=PAGE_MS)
     tab.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=PAGE_MS)
     for _ in range(2):
-        # As high as the page is; what comes into view may be drawn only then.
+        # Make the window as high as the page; what comes into view may be drawn only then.
         _settle(tab)
         height = min(MOST_HEIGHT, max(400, tab.evaluate(_HEIGHT)))
         tab.set_viewport_size({"width": WIDTH, "height": height})
@@ -170,13 +171,13 @@ def _picture(tab: "Page", url: str, mask: Mask, path: Path, shows: Sequence[str]
 
 
 def lacking(text: str, words: Sequence[str]) -> str | None:
-    """The first of `words` that is not in `text`; how lines are broken, and spaces, do not count."""
+    """Return the first of `words` that is not in `text`, ignoring line breaks and spaces."""
     there = "".join(text.split())
     return next((word for word in words if "".join(word.split()) not in there), None)
 
 
 def _settle(tab: "Page") -> None:
-    """Wait until the page's script has run, nothing is left to load, and it no longer grows."""
+    """Wait until the page's script has run, nothing is loading, and the height is stable."""
     tab.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=PAGE_MS)
     tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=PAGE_MS)
     height, same, deadline = -1, 0, time.monotonic() + 20
@@ -188,7 +189,7 @@ def _settle(tab: "Page") -> None:
 
 @contextmanager
 def _served(workspace: Workspace) -> Iterator[str]:
-    """The app on a free port of this machine for the time of the block; yields its address. Raises WorkFailed."""
+    """Serve the app on a free local port for the duration of the block; yields its address. Raises WorkFailed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,6 +1,6 @@
-"""What the pictures of the pages are of: which config, dataset and conversation, and the words that each must show.
+"""What the screenshots show: which config, dataset and conversation, and the words that must be visible.
 
-A picture of something that is not there any more, or was never done, is not taken: its caption would be wrong.
+Something that no longer exists, or was never done, is not captured: its caption would be wrong.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A page to take: what goes into its address, and the words that must be on it, in the reader's view."""
+    """A page to capture: its query parameters, and the words that must be visible on it."""
 
     page: str
     query: dict[str, str] = field(default_factory=dict)
@@ -37,14 +37,14 @@ class Subject:
 
 
 def not_taken(page: str, why: Text) -> Text:
-    """That there is no picture of a page, and why."""
+    """Return the remark that a screenshot is missing, and why."""
     return Text(f"没有{TITLES[page].zh}的截图：{why.zh}", f"no screenshot of {TITLES[page].en}: {why.en}")
 
 
 def subjects(workspace: Workspace, run: Run, language: Language) -> tuple[list[Subject], list[Text]]:
-    """The pages that can be taken for `run`, in the order of the work; and which cannot, with the reason.
+    """Return the pages that can be captured for `run`, in the order of the work, and why others cannot.
 
-    The course's questions are asked for it where nobody has yet.
+    Asks the model the course's questions if nobody has yet.
     """
     found: list[Subject] = []
     remarks: list[Text] = []
@@ -68,7 +68,7 @@ def subjects(workspace: Workspace, run: Run, language: Language) -> tuple[list[S
 
 
 def _said(run: Run) -> list[str]:
-    """What the model answered last while it trained."""
+    """Return the model's last answers during training."""
     answers = run.timeline()
     return list(answers[-1].answers[:2]) if answers else []
 
@@ -89,7 +89,7 @@ def _config(workspace: Workspace, run: Run) -> Subject | Text:
 
 
 def _updates(run: Run) -> list[str]:
-    """How many updates the run took, which its forecast on the page must say too; nothing of one that ended otherwise."""
+    """Return the number of updates the run took, which the forecast must match; empty if the run ended differently."""
     told = run.job.progress if run.job else {}
     whole = run.state_at(None).status is Status.FINISHED and not run.facts.early_stop and not told.get("skipped")
     return [f"{told['updates']:,}"] if whole and told.get("updates") else []

@@ -1,4 +1,4 @@
-"""The section of a report on what was taken home: the GGUF files, what each took, and what llama.cpp answered with them."""
+"""Report section about the GGUF files: their size and time, and what llama.cpp answered with them."""
 
 from core.chat import gguf_score
 from core.export.export import asked
@@ -13,7 +13,7 @@ from core.report.results import named
 
 
 def gguf(draft: Draft) -> list[str]:
-    """The files with their sizes and seconds, whether each answers as the merged model does, and how it is opened."""
+    """The files with size and time, whether each answers like the merged model, and how to open it."""
     files, say = conversion.made(draft.run), draft.say
     if not files:
         return []
@@ -35,13 +35,13 @@ def gguf(draft: Draft) -> list[str]:
 
 
 def _row(draft: Draft, made: Made) -> list[str]:
-    """One file; the last cell says what llama.cpp's answers mean, or that it was not asked."""
+    """Return the row of a file; the last cell interprets llama.cpp's answers, or says that it was not asked."""
     said = verdict(made.verified).in_(draft.language) if made.verified else draft.say("没有核对", "not checked")
     return [made.kind, draft.cell(made.path.name), size(made.bytes), draft.duration(made.seconds), draft.cell(said)]
 
 
 def _scores(draft: Draft, files: list[Made]) -> str:
-    """What quantising costs: the run's own scores beside each file's, on the same questions."""
+    """The cost of quantization: the run's own scores next to each file's, on the same questions."""
     found = {made.kind: both for made in files if (both := gguf_score.scores(draft.run, made))}
     if not found:
         return ""
@@ -55,7 +55,7 @@ def _scores(draft: Draft, files: list[Made]) -> str:
 
 
 def _answers(draft: Draft, files: list[Made]) -> str:
-    """Each question with the merged model's answer and each file's; nothing where llama.cpp was not asked."""
+    """Each question with the answers of the merged model and each file; empty if llama.cpp was not asked."""
     if not files:
         return ""
     told = [made.verified["answers"] for made in files]

@@ -1,6 +1,6 @@
-"""The writeup of a run: a directory with report.md and its pictures, report.html, report.pdf, and all of it as a ZIP.
+"""The report of a run: a directory with report.md and its images, report.html, report.pdf, and everything as a ZIP.
 
-Renders what other rooms have on disk, in the order and with what the run's outline says; computes nothing anew.
+Renders what other rooms have on disk, in the order and with the contents of the run's outline; computes nothing itself.
 """
 
 import re
@@ -51,13 +51,13 @@ _SECTIONS: dict[str, Callable[[Draft], list[str]]] = {
     "notes": results.notes,
 }
 Tell = Callable[[float, str], None]
-# With pictures of all pages, of another build that came first.
+# Time to wait for another build that is taking screenshots of all pages.
 _MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report on disk; `remarks` say what is not in it, and why."""
+    """A report on disk; `remarks` say what is missing in it, and why."""
 
     path: Path
     files: list[str]
@@ -65,7 +65,7 @@ class Report:
 
 
 def start(workspace: Workspace, run: Run, language: Language, *, with_screenshots: bool = False) -> Job:
-    """Start building the report as a job. Raises BadInput where one runs already, or Chromium is missing."""
+    """Start building the report as a job. Raises BadInput if it is already being built, or Chromium is missing."""
     if with_screenshots:
         screenshots.browser.needed()
     busy = Text(f"训练 {run.id} 的报告正在生成", f"the report of {run.id} is already being built")
@@ -85,7 +85,7 @@ def build(
     with_screenshots: bool = False,
     tell: Tell = lambda _done, _note: None,
 ) -> Report:
-    """Write the report of `run`; a report of ours that is there is replaced. Raises BadInput for another directory."""
+    """Write the report of `run`, replacing an earlier one. Raises BadInput if `out` contains other files."""
     path = (out or run.path / "report").absolute()
     with locked(run.path / ".report.lock", _MOST_SECONDS):
         try:
@@ -106,13 +106,13 @@ def build(
 
 
 def there(run: Run) -> Report | None:
-    """The report of `run` in its usual place, None where none was built."""
+    """Return the report of `run` at its default place; None if there is none."""
     path = run.path / "report"
     return _at(path) if (path / "report.md").is_file() else None
 
 
 def outdated(run: Run) -> bool:
-    """Whether something that goes into the report of `run` has changed since it was written."""
+    """Return whether the report's sources have changed since it was written."""
     written = (run.path / "report" / "report.md").stat().st_mtime
     sources = (
         run.path / "scores.json",
@@ -124,7 +124,7 @@ def outdated(run: Run) -> bool:
 
 
 def markdown(draft: Draft) -> str:
-    """The report's text, in Markdown."""
+    """Return the report's text as Markdown."""
     nickname = draft.cell(draft.run.nickname or draft.author)
     title = draft.say(f"XTuner 微调：{nickname}的小助手", f"Fine-tuning with XTuner: the assistant of {nickname}")
     day = time.strftime("%Y-%m-%d")
@@ -142,7 +142,7 @@ def markdown(draft: Draft) -> str:
 
 
 def _write(workspace: Workspace, run: Run, language: Language, place: Path, tell: Tell) -> list[Text]:
-    """Fill the directory `place`; what is not in it, and why."""
+    """Write the files into the directory `place`; return what is missing, and why."""
     outline, points = outlines.load(run), run.metrics().read()
     charts = _charts(run, language, outline, points, place)
     shots = [shot for shot in screenshots.taken(run, language) if shot.section in outline.sections]

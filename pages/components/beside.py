@@ -1,6 +1,6 @@
-"""Work that would keep a page waiting, done beside it by a thread; the page asks for what came of it when it is drawn again.
+"""Runs work that would block a page in a background thread; the page picks up the result when it is redrawn.
 
-For what takes seconds and is cheap to do again: what must outlive the server is a job.
+For work that takes seconds and is cheap to repeat: work that must outlive the server is a job.
 """
 
 import threading
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-# One at a time: each is busy with all the processors there are.
+# One at a time, because each uses all processors.
 _TURN = threading.Lock()
 
 
 def beside(work: Callable[[], Any]) -> Future[Any]:
-    """Begin `work`, and return what will hold its result, or the error that it ended with. Keeps no server from ending."""
+    """Start `work`; return the future of its result or exception. The thread does not keep the server from exiting."""
     made: Future[Any] = Future()
 
     def do() -> None:

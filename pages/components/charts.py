@@ -1,7 +1,7 @@
-"""Charts that stay small and steady while their series grow, and that can be taken away as PNG and CSV.
+"""Charts that remain small and steady while their series grow, with download as PNG and CSV.
 
-A figure holds at most some 1,500 points however long its lines are, in float32, and is made anew only on news: between
-two figures the browser keeps what it shows, a zoom included. Reads no files: the numbers are given.
+A figure has at most about 1,500 points, in float32, however long its lines are. It is rebuilt only when there is new
+data: between two figures the browser keeps its state, including the zoom. Reads no files: the numbers are passed in.
 """
 
 import base64
@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-# Plotly looks at a pandas that it finds loaded: half-loaded by another session's thread it would fail on it.
+# Import pandas completely first: Plotly inspects a loaded pandas and fails if another session's thread has only half
+# imported it.
 import pandas  # noqa: F401
 import plotly.graph_objects as go
 import streamlit as st
@@ -32,9 +33,10 @@ _TOP, _BOTTOM, _BETWEEN = 68, 44, 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line: where `y` is None or NaN it has a gap. `faint` lines stand behind the others; a `marker` (one of
-    Plotly's symbols) draws points alone, `joined` with the line through them; `weight` is its share of the figure's
-    points beside those of the others.
+    """A line, with a gap where `y` is None or NaN.
+
+    `faint` lines are drawn behind the others; a `marker` (one of Plotly's symbols) draws points only, `joined` adds the
+    line through them; `weight` is its share of the figure's points relative to the others.
     """
 
     name: str
@@ -51,8 +53,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Lines over one vertical axis. `height` in pixels; `log` for a logarithmic scale; `span` fixes least and most,
-    `zero` has it begin at 0.
+    """Lines over one vertical axis.
+
+    `height` is in pixels; `log` is a logarithmic scale; `span` fixes minimum and maximum; `zero` begins the axis at 0.
     """
 
     title: str
@@ -66,10 +69,10 @@ class Panel:
 def thinned(
     x: Sequence[float] | np.ndarray, y: Sequence[float | None] | np.ndarray, most: int = MOST_POINTS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` points that keep peaks and gaps: the least and the greatest of each bucket.
+    """Reduce a series to at most `most` points, keeping peaks and gaps: the minimum and maximum of each bucket.
 
-    Buckets are a power of two of points wide and begin at the first, so that points drawn once stay where they are
-    while the series grows. A gap takes the place of its bucket's least.
+    The width of a bucket is a power of two, counted from the first point, so that points do not move while the series
+    grows. A gap replaces the minimum of its bucket.
     """
     xs = np.asarray(x, dtype=np.float32)
     ys = y.astype(np.float32) if isinstance(y, np.ndarray) else np.array([np.nan if v is None else v for v in y], "f4")
@@ -93,12 +96,12 @@ def thinned(
 
 
 def figure(lines: Sequence[Line], x_title: str, y_title: str, *, log: bool = False, height: int = 320) -> go.Figure:
-    """A figure of lines over one axis, `height` pixels high."""
+    """Return a figure of lines over one axis, `height` pixels high."""
     return stacked([Panel(title=y_title, lines=lines, log=log, height=height - _TOP - _BOTTOM)], x_title)
 
 
 def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] | None = None) -> go.Figure:
-    """Panels one above the other on one horizontal axis: a zoom and the values under the pointer are for all of them.
+    """Return panels stacked on a shared horizontal axis, with a common zoom and common values under the pointer.
 
     `span` fixes the ends of that axis.
     """
@@ -128,11 +131,11 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
                     "type": "scatter",
                     "x": x,
                     "y": y,
-                    # Plotly would draw markup in it.
+                    # Plotly would interpret markup.
                     "name": html.escape(line.name, quote=False),
                     "yaxis": axis,
                     "legendgroup": line.name,
-                    # A name that several panels share stands in the legend once, for all of them.
+                    # A name shared by several panels appears in the legend once, for all of them.
                     "showlegend": line.legend and all(line.name != trace["legendgroup"] for trace in traces),
                     "connectgaps": False,
                     **look,
@@ -173,16 +176,17 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
         "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 1, "xanchor": "right", "yref": "paper"},
         "hovermode": "x unified",
         "hoversubplots": "axis",
-        # A zoom is kept for as long as the figure is the same.
+        # Keep the zoom as long as the figure is the same.
         "uirevision": "same",
     }
-    # All of it was written above: Plotly's own look at each property would take longer than the rest.
+    # Everything was written above; Plotly's validation of each property would take longer than the rest.
     return _Drawn(traces, layout)
 
 
 class _Drawn(go.Figure):
-    """A figure that is not changed any more: what Streamlit asks of it at every refresh is there as plain values, where
-    Plotly would look for numbers in every corner of it.
+    """An immutable figure that provides what Streamlit asks for at every refresh as plain values.
+
+    Plotly itself would search the entire figure for arrays each time.
     """
 
     def __init__(self, traces: list[dict[str, Any]], layout: dict[str, Any]) -> None:
@@ -191,17 +195,17 @@ class _Drawn(go.Figure):
         self._told = {"data": plain, "layout": layout}
 
     def to_dict(self) -> dict[str, Any]:
-        """The figure as plain values, its numbers in base64."""
+        """Return the figure as plain values, its numbers in base64."""
         return self._told
 
 
 def _base64(numbers: np.ndarray) -> dict[str, str]:
-    """Numbers in float32 as Plotly's scripts read them."""
+    """Encode float32 numbers for Plotly's scripts."""
     return {"dtype": "f4", "bdata": base64.b64encode(numbers).decode("ascii")}
 
 
 def csv_of(found: go.Figure) -> str:
-    """What a figure shows as a table: a row for each place on its horizontal axis, a column for each line."""
+    """Return a figure's data as CSV: a row per position on the horizontal axis, a column per line."""
     names = [html.unescape(trace.name or f"y{number}") for number, trace in enumerate(found.data, 1)]
     rows: dict[Any, dict[str, Any]] = {}
     for name, trace in zip(names, found.data, strict=True):
@@ -216,7 +220,7 @@ def csv_of(found: go.Figure) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Any) -> str:
-    """Rows as CSV; a missing value or NaN is an empty cell. Begins with the mark by which spreadsheets know UTF-8."""
+    """Return rows as CSV with a BOM, by which spreadsheets recognize UTF-8; a missing value or NaN is an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_plain(name) for name in header])
@@ -234,10 +238,10 @@ def show_chart(
     file: str | None = None,
     table: Callable[[], str] | None = None,
 ) -> None:
-    """Draw a figure; it is made again only when `signature` has changed, else the browser keeps what it shows.
+    """Draw a figure; it is rebuilt only if `signature` has changed, otherwise the browser keeps its state.
 
-    The chart's own button saves it as `file`.png, the one below as `file`.csv: what it shows, or the text of `table`,
-    which is called when the user asks for it and may use no widgets.
+    The chart's own button saves it as `file`.png, the one below as `file`.csv: the data shown, or the text of `table`,
+    which is called when the user clicks and must not use widgets.
     """
     known = st.session_state.get(f"chart-{key}")
     signature = (signature, language())
@@ -261,7 +265,7 @@ def show_chart(
 
 
 def _config(file: str) -> dict[str, Any]:
-    """How Plotly behaves: its few useful buttons, always there, in the user's language; the picture's name and size."""
+    """Return Plotly's options: a few useful buttons, always visible, in the user's language; the image's file name."""
     return {
         "displaylogo": False,
         "displayModeBar": True,
@@ -288,7 +292,7 @@ def _config(file: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A float32 as it was meant: 0.1, not 0.10000000149011612; a text that a spreadsheet would run behind a quote."""
+    """Return a float32 as intended (0.1, not 0.10000000149011612), and quote text that a spreadsheet would execute."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"
     return float(str(value)) if isinstance(value, np.floating) else value

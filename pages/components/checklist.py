@@ -1,6 +1,6 @@
-"""The assignment's steps, ticked from what is on disk, each with a link to where it is done; what comes next, and what is missing.
+"""The steps of the assignment, ticked from facts on disk, with links to their pages; the next one, and what is missing.
 
-All steps stand on the first page alone; the other pages have the next one in their sidebar.
+Only the first page lists all steps; the others show the next one in the sidebar.
 """
 
 import streamlit as st
@@ -13,12 +13,12 @@ from pages.components.text import language, t
 
 _NEXT = ":material/arrow_circle_right:"
 COLUMNS = 3
-# Where on the first page.
+# Section of the first page.
 SECTION = {"environment": {"section": "engine"}, "model": {"section": "models"}}
 
 
 def show_checklist(found: Assignment) -> None:
-    """The steps in three columns, and how many are done; the next one stands out, and no other does. Below, the optional ones."""
+    """Draw the steps in three columns with the number done; only the next one stands out. Optional ones are below."""
     with st.container(border=True, key="checklist"):
         st.subheader(t("checklist.title", done=found.done, all=len(found.required)), anchor=False)
         rows = -(-len(found.required) // COLUMNS)
@@ -38,7 +38,7 @@ def _show_step(step: Step, *, shines: bool) -> None:
 
 
 def show_missing(found: Assignment) -> None:
-    """What the writeup still lacks, in one line."""
+    """List what the report still lacks, in one line."""
     if not found.missing:
         st.caption(t("checklist.nothing_missing"))
         return
@@ -47,7 +47,7 @@ def show_missing(found: Assignment) -> None:
 
 
 def remind(workspace: Workspace) -> None:
-    """For the side of the other pages: what comes next, and what the writeup lacks."""
+    """For the sidebar of the other pages: the next step, and what the report lacks."""
     found = assignment(workspace)
     st.caption(t("checklist.title", done=found.done, all=len(found.required)))
     if found.next:
@@ -58,6 +58,6 @@ def remind(workspace: Workspace) -> None:
 
 
 def step_words(step: Step) -> str:
-    """A step in words, with what shows that it is done; the run's name once, where it was trained."""
+    """Return a step as text, with what proves it; a run's name only in the step where it was trained."""
     named = step.done and step.name in ("environment", "model", "dataset", "config", "trained")
     return t(f"checklist.{step.name}") + (f" · {plain(step.evidence or '')}" if named else "")

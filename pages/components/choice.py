@@ -1,4 +1,4 @@
-"""Choosing one of the user's things (a run, a config, …): the same choice on every page, and in the URL."""
+"""Selects one of the user's things (a run, a config, …): the same selection on every page, and in the URL."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,7 +24,7 @@ COLOURS = {
 
 
 def choose(what: str, names: Sequence[str]) -> str | None:
-    """The chosen one of `names`; the first if none was chosen, or what was chosen is gone."""
+    """Return the selected one of `names`; the first one if there is no selection or it no longer exists."""
     wanted = st.session_state.pop(f"select-{what}", None)
     if wanted in names:
         st.session_state[what] = wanted
@@ -34,15 +34,15 @@ def choose(what: str, names: Sequence[str]) -> str | None:
 
 
 def select(what: str, name: str) -> None:
-    """Have `name` chosen the next time that the choice is drawn."""
+    """Select `name` the next time the choice is drawn."""
     st.session_state[f"select-{what}"] = name
 
 
 def choose_run(workspace: Workspace, beside: Callable[[Run], None] | None = None) -> Run | None:
-    """The chosen run, with its status beside it, and what `beside` draws; None where there is none yet.
+    """Choose a run, with its status and whatever `beside` draws next to it; None if there is none yet.
 
-    Chosen is the one that the address names or the user took, else the one that matters now. The address holds its id,
-    which stays when it is renamed, and only where it is not the one that would be shown without.
+    The default is the run in the URL or selected by the user, else the one that matters now. The URL contains its id,
+    which does not change when the run is renamed, but only if it is not the default.
     """
     every = {run.id: run for run in runs.every(workspace)}
     wanted = _wanted(every)
@@ -76,7 +76,7 @@ def choose_run(workspace: Workspace, beside: Callable[[Run], None] | None = None
 
 
 def _wanted(every: Mapping[str, Run]) -> str | None:
-    """The run that was just asked for, by a click or by an address other than the one that was left; if it is there."""
+    """Return the run just requested, by a click or by a URL that differs from the last one, if it exists."""
     asked = st.query_params.get(_RUN)
     wanted = st.session_state.pop(f"select-{_RUN}", None) or (
         asked if asked != st.session_state.get(_ADDRESS) else None
@@ -85,5 +85,5 @@ def _wanted(every: Mapping[str, Run]) -> str | None:
 
 
 def show_status(status: Status) -> None:
-    """A badge with the status in words."""
+    """Draw a badge with the status as text."""
     st.badge(t(f"train.status.{status}"), color=COLOURS[status])

@@ -1,4 +1,4 @@
-"""Before and after: answers of the base model and the tuned one side by side, and the scores."""
+"""Before and after: answers of the base model and the fine-tuned one side by side, and the scores."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from pages.components.text import say, t
 
 
 def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> None:
-    """A table of question, answer before, answer after; the nickname stands out."""
+    """Draw a table of question, answer before and answer after, with the nickname highlighted."""
     st.table(
         [
             {
@@ -30,7 +30,7 @@ def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> 
 
 
 def show_scores(scores: Scores, run: Run) -> None:
-    """The scores, before and after, and what they mean."""
+    """Draw the scores before and after, and their interpretation."""
     columns = st.columns(len(scores.rates) + bool(scores.perplexity))
     for column, name in zip(columns, scores.rates, strict=False):
         before, after = scores.both(name)
@@ -64,7 +64,7 @@ def show_scores(scores: Scores, run: Run) -> None:
 
 
 def _show_perplexity(found: Perplexity) -> None:
-    """Of the held-out pieces of a corpus: a number, and no share."""
+    """Draw the perplexity of a corpus's held-out pieces: a number, not a share."""
     st.metric(
         t("comparison.perplexity"),
         f"{found.tuned:.1f}",
@@ -80,6 +80,6 @@ def _show_perplexity(found: Perplexity) -> None:
 
 
 def show_score_answers(scores: Scores, nickname: str | None) -> None:
-    """Every question of the score with both answers."""
+    """Draw every question of the score with both answers."""
     with st.expander(t("comparison.all", count=len(scores.questions)), icon=":material/table_rows:"):
         show_answers([(asked_as(q), q.base, q.tuned) for q in scores.questions], nickname)

@@ -10,7 +10,7 @@ from pages.components.text import t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page; its title and texts are in the locales, under its name."""
+    """A page; its title and texts are in the locales, under its name."""
 
     name: str
     file: str
@@ -43,9 +43,9 @@ _LISTED = "pages_listed"
 
 
 def list_pages() -> StreamlitPage:
-    """The tab and the menu, in the user's language and with icons. Returns the page that is asked for, to be run."""
+    """Set up tab and menu, in the user's language and with icons. Returns the requested page, to be run."""
     st.session_state[_LISTED] = True
-    # The icon is given, and an emoji: the pages' own would be fetched from another host to become the tab's.
+    # An explicit emoji icon: the pages' own icons would be fetched from another host for the tab.
     st.set_page_config(page_title="XTuner Studio", page_icon="🎓", layout="wide")
     return st.navigation(
         [st.Page(page.file, title=page.title, icon=page.icon, default=page is PAGES[0]) for page in PAGES],
@@ -54,14 +54,14 @@ def list_pages() -> StreamlitPage:
 
 
 def for_a_picture() -> bool:
-    """Whether the page is drawn to have its picture taken: `?shot=1`, best with Streamlit's own `&embed=true`."""
+    """Return whether the page is drawn for a screenshot: `?shot=1`, best with Streamlit's own `&embed=true`."""
     return st.query_params.get("shot") == "1"
 
 
 def make_up_for_the_menu() -> None:
-    """List the pages where a page was opened before `app.py` was: the first address after a start of the server.
+    """List the pages if a page was opened before `app.py`: the first URL after a start of the server.
 
-    Streamlit then makes a menu of file names, until somebody lists the pages; from there on it goes through `app.py`.
+    Streamlit then shows a menu of file names until somebody lists the pages; after that it runs `app.py`.
     """
     if not st.session_state.get(_LISTED):
         list_pages()
@@ -69,13 +69,13 @@ def make_up_for_the_menu() -> None:
 
 
 def link_to(name: str, label: str | None = None, icon: str | None = None, **query: str) -> None:
-    """A link to the page `name`, under its title if no other label is given; `query` goes into the address."""
+    """Draw a link to the page `name`, by default labeled with its title; `query` becomes part of the URL."""
     page = BY_NAME[name]
     st.page_link(page.file, label=label or page.title, icon=icon or page.icon, query_params=query or None)
 
 
 def next_button(name: str, label: str | None = None, *, primary: bool = True, key: str = "next", **query: str) -> None:
-    """The button that leads on to the page `name`. Of a page's buttons one is primary: the next step."""
+    """Draw the button to the page `name`. One button of a page is primary: the next step."""
     page = BY_NAME[name]
     if st.button(
         label or t("contents.go", page=page.title),
@@ -87,14 +87,14 @@ def next_button(name: str, label: str | None = None, *, primary: bool = True, ke
 
 
 def show_outcome(words: str, name: str, label: str | None = None, *, primary: bool = True) -> None:
-    """What came of a page, and the button to where it goes on: `name`. Stands at the top, where nobody has to look for it."""
+    """Draw the result of a page and the button to the next one, `name`, at the top where it is seen."""
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="outcome"):
         st.markdown(words, width="stretch")
         next_button(name, label, primary=primary)
 
 
 def nothing_yet(message: str, next_page: str | None = None) -> None:
-    """An empty state: what is missing, and the button to where it is made."""
+    """Draw an empty state: what is missing, and the button to where it is created."""
     if next_page:
         show_outcome(message, next_page)
     else:

@@ -18,9 +18,9 @@ from pages.components.text import language, language_switch, t
 
 # The label of a selected item has the primary color, which must also suit white text and is thus too dark on a dark
 # background.
-# What a page is about stands in its first screen, of which Streamlit leaves a ninth empty. A link to the page that is
-# shown is drawn as chosen, though it may be a step that was done long ago. A report's tables scroll by themselves where a
-# phone is too narrow for their names, and not the page with them. Links show where the keyboard is.
+# Streamlit leaves a ninth of the first screen empty: the padding is reduced, because that screen should show what the
+# page is about. Streamlit also highlights a link to the current page, although it may belong to a step done long ago.
+# On a narrow phone a report's tables scroll, not the page. Links show keyboard focus.
 STYLE = """<style>
 [data-testid=stTab][aria-selected=true] p, [data-testid=stSliderThumbValue] p,
 button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMaterial]) {
@@ -34,7 +34,7 @@ button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMa
     outline: 2px solid; outline-offset: -2px;
 }
 </style>"""
-# Streamlit's own words on an upload are English in every language; those take their place to the eye.
+# Streamlit's own texts of an upload are English in every language; these replace them visually.
 UPLOAD = """<style>
 [data-testid=stFileUploaderDropzone] button p, [data-testid=stFileUploaderDropzoneInstructions] span { font-size: 0; }
 [data-testid=stFileUploaderDropzone] button p::after { content: "UPLOAD"; font-size: 0.875rem; }

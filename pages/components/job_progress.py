@@ -1,4 +1,4 @@
-"""The progress of a job: what it does, how much is done, how long it has taken and still takes, and a stop button."""
+"""The progress of a job: its phase, the share done, elapsed and remaining time, and a stop button."""
 
 import streamlit as st
 
@@ -19,7 +19,7 @@ def show_progress(job: Job, *, stop: bool = True) -> bool:
 
 
 def progress_line(note: str | None, seconds: float, eta_s: float | None) -> str:
-    """`Training · 1 min 5 s · about 40 s left`."""
+    """Format a line such as `Training · 1 min 5 s · about 40 s left`."""
     words = [phase(note), say(duration(seconds))]
     if eta_s:
         words.append(t("job.left", time=say(duration(eta_s))))
@@ -27,12 +27,12 @@ def progress_line(note: str | None, seconds: float, eta_s: float | None) -> str:
 
 
 def phase(note: str | None) -> str:
-    """What an engine process calls its phase, in the user's language."""
+    """Return the phase of an engine process in the user's language."""
     return t(f"job.phase.{note}") if f"job.phase.{note}" in catalogue(language()) else t("job.phase.start")
 
 
 def stop_button(job: Job, *, grace: float = 0.0, discard: bool = False, label: str | None = None) -> None:
-    """Ask a job to stop; once asked, say so. One that is saving can still be asked to `discard`."""
+    """Draw the button that stops a job, or that it is stopping. A job that is saving can still be told to `discard`."""
     if job.stopping and not (discard and not job.discarding):
         st.caption(t("job.stopping"))
         return

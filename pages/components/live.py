@@ -1,4 +1,4 @@
-"""Redraws while something runs. Use one per page: a second timer can lose what the page draws after it."""
+"""Redraws a page while something is running. Use one per page: a second timer can lose what the page draws after it."""
 
 import gc
 from collections.abc import Callable
@@ -10,8 +10,9 @@ EVERY_SECONDS = 2
 
 
 def while_live(live: bool, draw: Callable[[], bool]) -> None:
-    """Call `draw`, and again every two seconds while `live`. `draw` returns whether it still is; once it is not, the
-    entire page is redrawn without the timer.
+    """Call `draw`, repeatedly every two seconds while `live`.
+
+    `draw` returns whether it is still live; if not, the entire page is redrawn without the timer.
     """
 
     def tick() -> None:
@@ -24,15 +25,16 @@ def while_live(live: bool, draw: Callable[[], bool]) -> None:
 
 
 def ticked() -> bool:
-    """Whether it is the timer that draws, and not the page: somebody has stayed."""
+    """Return whether this run was triggered by the timer, which means that the user has stayed on the page."""
     context = get_script_run_ctx()
     return context is not None and bool(context.fragment_ids_this_run)
 
 
 @st.cache_resource(show_spinner=False)
 def _forget_the_imports() -> None:
-    """Once, when the first live page is drawn: Streamlit collects garbage after every refresh, and need not look each
-    time at what drawing has loaded, a pandas and a Plotly among it.
+    """Freeze the objects created by imports, once, when the first live page is drawn.
+
+    Streamlit collects garbage after every refresh, and need not scan pandas, Plotly and other imports each time.
     """
     gc.collect()
     gc.freeze()

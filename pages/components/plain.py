@@ -1,25 +1,25 @@
-"""Text of others (answers, names, files) inside Markdown: shown as it is, never as markup, links to pictures included."""
+"""Shows foreign text (answers, names, files) within Markdown literally: never as markup, links or images."""
 
 import re
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
-# Icons rather than emoji, which not every machine has a font for.
+# Icons instead of emojis, because not every machine has a font for these.
 DONE = ":material/check_circle:"
 PENDING = ":material/radio_button_unchecked:"
 WRONG = ":material/cancel:"
 
 
 def tick(right: bool, *, pending: bool = False) -> str:
-    """An icon for yes or no, or for done and not yet."""
+    """Return an icon for yes or no, or for done and pending."""
     if right:
         return f":green[{DONE}]"
     return f":gray[{PENDING}]" if pending else f":red[{WRONG}]"
 
 
 def plain(text: str, highlight: str | None = None) -> str:
-    """`text` on one line with every mark escaped; the word `highlight` in it stands out."""
+    """Return `text` on one line with all punctuation escaped and the word `highlight` emphasized."""
     line = " ".join(text.split())
     if not highlight or highlight not in line:
         return escaped(line)
@@ -27,5 +27,5 @@ def plain(text: str, highlight: str | None = None) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` with every mark escaped, its lines kept."""
+    """Return `text` with all punctuation escaped and its lines kept."""
     return _PUNCTUATION.sub(r"\\\1", text)

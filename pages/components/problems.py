@@ -1,4 +1,4 @@
-"""What went wrong or may go wrong, in the user's language: a refusal of core, a list of problems, a job's end."""
+"""Draws errors and problems in the user's language: an error of core, a list of problems, the end of a job."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _WHERE = ("agreement", "dataset", "model", "rows", "tokenizer")
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Show a refusal of what the block does, and go on: what the user typed stays."""
+    """Show errors raised within the block and continue, so that the user's input is kept."""
     try:
         yield
     except StudioError as error:
@@ -28,12 +28,12 @@ def refusals() -> Iterator[None]:
 
 
 def show_refusal(error: StudioError) -> None:
-    """The message of an error that is meant for the user."""
+    """Draw the message of an error for the user."""
     st.error(plain(error.text.in_(language())), icon=":material/error:")
 
 
 def show_problems(problems: Sequence[Problem]) -> None:
-    """Each problem with its place and what to do, the first twenty of them; all clear where there are none."""
+    """Draw the first twenty problems, each with its location and the next step; or that there are none."""
     if not problems:
         st.success(t("problems.none"), icon=":material/check_circle:")
     for problem in problems[:SHOWN]:
@@ -49,7 +49,7 @@ def show_problems(problems: Sequence[Problem]) -> None:
 
 
 def show_end(job: Job, why: Text | None = None) -> None:
-    """Why a job did not finish, in its own words where it has any, and its log. Nothing for one that runs or finished."""
+    """Draw why a job failed, in its own words if there are any, and its log. Nothing if it is running or succeeded."""
     why, status = why or reason(job), job.status()
     if why is None:
         return
@@ -61,7 +61,7 @@ def show_end(job: Job, why: Text | None = None) -> None:
 
 
 def show_log(job: Job, *, expanded: bool = False, lines: int = 40) -> None:
-    """The last lines of a job's log; read, and sent with the half megabyte that draws code, once it is opened."""
+    """Draw the last lines of a job's log once opened, because a code block loads half a megabyte."""
     opened = st.expander(
         t("problems.log"),
         icon=":material/terminal:",

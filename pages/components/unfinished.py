@@ -1,4 +1,4 @@
-"""A run that still trains, as the pages see it that come after the training: the way back to it is their next step."""
+"""The card for a run that is still training, on the pages after training: their next step is the way back to it."""
 
 from core.training.run import Run
 from pages.components.contents import show_outcome
@@ -6,7 +6,7 @@ from pages.components.text import t
 
 
 def show_unfinished(run: Run) -> bool:
-    """The card of a run that is live; whether it is."""
+    """Draw the card if the run is live; return whether it is."""
     live = bool((job := run.job) and job.status().live)
     if live:
         show_outcome(t("frame.unfinished"), "train")

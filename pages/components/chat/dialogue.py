@@ -1,4 +1,4 @@
-"""One conversation with several sides on the screen: what was said, and a new question answered as the words come."""
+"""A conversation with several sides: earlier turns, and a new question whose answers are streamed."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from core.training.run import Run
 from pages.components.plain import escaped
 from pages.components.text import t
 
-# The browser is sent at most so many pictures of the growing answers a second.
+# The growing answers are sent to the browser at most this often per second.
 PER_SECOND = 15
 _URL = "conversation"
 _EDITED = "question_edited"
@@ -28,10 +28,10 @@ _WAITING = "question_waiting"
 
 
 def current(workspace: Workspace, run: Run) -> Conversation:
-    """The conversation of the URL, else the one that this tab had with the run, else the last one, else an empty one."""
+    """Return the conversation in the URL, else this tab's, else the last one about the run, else an empty one."""
     known = st.session_state.get(f"conversation-{run.id}")
     for wanted in (st.query_params.get(_URL), known):
-        # An address may hold anything, a name that is none among it.
+        # A URL may contain anything, including an invalid name.
         with suppress(StudioError):
             found = conversations.load(workspace, wanted) if wanted else None
             if found and found.run == run.id:
@@ -42,27 +42,27 @@ def current(workspace: Workspace, run: Run) -> Conversation:
             keep(last[0])
             return last[0]
         begin_anew(run)
-    # Nothing was said in it yet: it has no file, but perhaps a system prompt on the screen.
+    # Nothing was said in it yet: it has no file, but there may be a system prompt on the screen.
     return Conversation(id=st.session_state[f"conversation-{run.id}"], run=run.id)
 
 
 def begin_anew(run: Run) -> None:
-    """Forget the conversation on the screen; its file stays."""
+    """Start an empty conversation; the file of the previous one remains."""
     keep(conversations.new_conversation(run.id))
 
 
 def keep(conversation: Conversation) -> None:
-    """Have this conversation on the screen, after a reload too."""
+    """Show this conversation, also after a reload."""
     st.session_state[f"conversation-{conversation.run}"] = conversation.id
     st.query_params[_URL] = conversation.id
 
 
 def suggested(groups: Mapping[str, Sequence[str]]) -> str | None:
-    """Questions to try at one click, by what they are for; the one that was just clicked."""
+    """Offer questions to try, grouped by purpose; return the one just clicked."""
 
     def pick(key: str) -> None:
         st.session_state["question_picked"] = st.session_state[key]
-        # Unpicked again, so that it can be asked twice.
+        # Deselect it, so that it can be asked again.
         st.session_state[key] = None
 
     for label, questions in groups.items():
@@ -72,9 +72,10 @@ def suggested(groups: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def due(conversation: Conversation, *, may_ask: bool) -> str | None:
-    """The question that is to be asked now: one that waited for the models, or an earlier one that is to be asked again,
-    as it was or edited. With that, what was said after it goes from the screen, and from the disk once there is another
-    answer."""
+    """Return the question to ask now: one that waited for the models, or an earlier one to be asked again or edited.
+
+    In the latter case later turns are removed from the screen, and from the disk once there is a new answer.
+    """
     wanted = st.session_state.pop(_AGAIN, None) or st.session_state.pop(_WAITING, None)
     if wanted is None or not may_ask or wanted[0] != conversation.id:
         return None
@@ -84,7 +85,7 @@ def due(conversation: Conversation, *, may_ask: bool) -> str | None:
 
 
 def put_off(conversation: Conversation, question: str | None) -> bool:
-    """Keep `question`, or one that is to be asked again, until the models are loaded; whether there is one."""
+    """Keep `question`, or one to be asked again, until the models are loaded; return whether there is one."""
     wanted = (conversation.id, None, question) if question else st.session_state.pop(_AGAIN, None)
     if wanted is not None:
         st.session_state[_WAITING] = wanted
@@ -92,13 +93,13 @@ def put_off(conversation: Conversation, question: str | None) -> bool:
 
 
 def show_waiting() -> None:
-    """The question that waits for the models, if there is one."""
+    """Draw the question that waits for the models, if any."""
     if wanted := st.session_state.get(_WAITING):
         _show_question(wanted[2])
 
 
 def show_past(conversation: Conversation, names: Mapping[str, str], *, mark: bool) -> None:
-    """Everything said so far; each question can be asked again or edited."""
+    """Draw all earlier turns; each question can be asked again or edited."""
     for number, exchange in enumerate(conversation.exchanges):
         _show_question(exchange.question)
         sides = list(exchange.answers)
@@ -122,9 +123,9 @@ def answer(
     *,
     remember: bool = True,
 ) -> None:
-    """Ask all sides, draw the answers as they grow, and keep them; what is there of a stopped answer is kept too.
+    """Ask all sides, stream their answers and save them; partial text of a stopped answer is saved too.
 
-    With `remember`, each side is told what it has heard and said so far.
+    With `remember`, each side receives its previous turns.
     """
     _show_question(question)
     columns = _columns(sides, names)
@@ -163,12 +164,12 @@ def answer(
         }
         if said:
             conversation.add(workspace, Exchange(question=question, answers=said))
-    # Drawn anew from what was kept: marked, with its figures and buttons.
+    # Redraw from what was saved: with marks, figures and buttons.
     st.rerun()
 
 
 def _buttons(conversation: Conversation, number: int) -> None:
-    """Ask a question again, or edit it first; what was said after it goes."""
+    """Ask a question again, or edit it first; later turns are removed."""
     key = f"{conversation.id}-{number}"
 
     def again(question: str) -> None:
@@ -209,7 +210,7 @@ def _buttons(conversation: Conversation, number: int) -> None:
 
 
 def _columns(sides: Sequence[str], names: Mapping[str, str]) -> list[DeltaGenerator]:
-    """One column a side under its name; below each other where the screen is narrow."""
+    """Return a column per side under its name; on a narrow screen they are stacked."""
     columns = st.columns(max(1, len(sides)))
     for column, side in zip(columns, sides, strict=False):
         column.badge(names.get(side, side), color="gray" if side == "base" else "blue" if side == "tuned" else "violet")
@@ -228,7 +229,7 @@ def _show_question(question: str) -> None:
 
 
 def _show_answer(answer: str, base: str) -> None:
-    """An answer as it is; with what `base` does not say marked, where there is one."""
+    """Draw an answer; if there is a `base`, mark what it does not contain."""
     if not base or answer == base:
         st.text(answer or NONE)
         return
@@ -236,7 +237,7 @@ def _show_answer(answer: str, base: str) -> None:
         f":green-background[{escaped(text)}]" if differs and text.strip() else escaped(text)
         for text, differs in pieces(answer, base)
     ]
-    # Two spaces before a line's end keep it.
+    # Two spaces at the end of a line keep the line break.
     st.markdown("".join(marked).replace("\n", "  \n"))
 
 

@@ -1,4 +1,4 @@
-"""The scores of a run: start them, see them over the checkpoints beside the loss, and what to do next."""
+"""The scores of a run: start scoring, show them over the checkpoints next to the loss, and suggest what to do next."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ from pages.components.contents import link_to
 from pages.components.problems import refusals, show_end, show_refusal
 from pages.components.text import language, say, t
 
-# Colour, mark and its size. Identity and retention often lie on one another: the one is seen within the other.
+# Color, marker and its size. Identity and retention often coincide: one marker is visible within the other.
 MARKS = {
     "identity": ("#3f7fe0", "circle", 7),
     "retention": ("#3aa17e", "diamond-open", 14),
@@ -42,13 +42,13 @@ _REFUSED = "score_refused"
 
 
 def scoring_job(run: Run) -> Job | None:
-    """The scoring that runs now."""
+    """Return the scoring in progress, if any."""
     job = latest_job(run.jobs, "score")
     return job if job and job.status().live else None
 
 
 def start_scoring(workspace: Workspace, run: Run, *, every: bool = False, extent: Extent = "full") -> None:
-    """Start a scoring, and have its tab open, where its progress and then its result are."""
+    """Start scoring and open its tab, which shows the progress and then the result."""
     st.session_state["chat_tab"] = t("chat.tab_score")
     try:
         scoring.start(workspace, run, every=every, extent=extent, language=language())
@@ -57,7 +57,7 @@ def start_scoring(workspace: Workspace, run: Run, *, every: bool = False, extent
 
 
 def show_scoring(workspace: Workspace, run: Run, job: Job | None, *, primary: bool) -> None:
-    """The buttons that start a scoring, or why the last one did not finish; `primary`: that is the page's next step."""
+    """Draw the buttons that start scoring, or why the last attempt failed; `primary`: it is the page's next step."""
     st.caption(f"{t('chat.score_intro')} {_durations(workspace, run)}")
     many = len([found for found in run.checkpoints() if found.whole])
     clicked = {"on_click": start_scoring, "args": (workspace, run), "disabled": bool(job)}
@@ -78,7 +78,7 @@ def show_scoring(workspace: Workspace, run: Run, job: Job | None, *, primary: bo
 
 
 def _durations(workspace: Workspace, run: Run) -> str:
-    """How long a score takes, whole or of a sample, if one was made here."""
+    """Return how long a score takes, full or quick, if one was made here."""
     took = scoring.took(workspace, run)
     if not took:
         return t("chat.score_unmeasured")
@@ -86,7 +86,7 @@ def _durations(workspace: Workspace, run: Run) -> str:
 
 
 def show_found(workspace: Workspace, run: Run) -> bool:
-    """Everything that is known of a run's scores; whether there is anything."""
+    """Draw everything known about a run's scores; return whether there is anything."""
     scored, now = of_checkpoints(run), stored(run)
     if now is None and not scored:
         st.info(t("chat.no_score"), icon=":material/info:")
@@ -113,7 +113,7 @@ def show_found(workspace: Workspace, run: Run) -> bool:
 
 
 def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
-    """The three rates over the checkpoints, above the loss on the same axis."""
+    """Draw the three rates over the checkpoints, above the loss on the same axis."""
     steps = [int(name.rpartition("_")[2]) for name in scored]
 
     def make() -> object:
@@ -145,7 +145,7 @@ def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
 
 
 def _offer_next(workspace: Workspace, run: Run, scores: Scores) -> None:
-    """A button that makes the config with the next setting changed, where there is one to change."""
+    """Offer a button that creates the config with the next setting changed, if there is one to change."""
     found = diagnose(scores, run)
     with refusals():
         changes = changed_settings(run, found)
@@ -153,7 +153,7 @@ def _offer_next(workspace: Workspace, run: Run, scores: Scores) -> None:
             return
         model, other = models.find(workspace, run.facts.model.name), takes_other_data(run, found)
         if other and teaching.must_ask(workspace, model):
-            # Minutes, which are not for a click here.
+            # This takes minutes, too long for a click here.
             link_to("dataset", t("chat.make_data", model=model.name))
             return
         words = "、".join(f"{name}: {before} → {after}" for name, (before, after) in changes.items())

@@ -1,4 +1,4 @@
-"""Who is asked and how: the columns, the system prompt, and how answers are drawn; and the conversations that are kept."""
+"""The settings of a chat: columns, system prompt, sampling; and the stored conversations."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ MOST_COLUMNS = 3
 
 
 def side_names(sides: Mapping[str, Side], run: Run) -> dict[str, str]:
-    """What each side is called on the screen."""
+    """Return the display name of each side."""
     names = {}
     for key, side in sides.items():
         at = f" · {side.checkpoint}" if side.checkpoint else ""
@@ -32,7 +32,7 @@ def side_names(sides: Mapping[str, Side], run: Run) -> dict[str, str]:
 
 
 def choose_sides(sides: Mapping[str, Side], names: Mapping[str, str], run: Run) -> list[str]:
-    """The columns: base and tuned unless chosen otherwise, three at most."""
+    """Choose the columns: base and tuned by default, three at most."""
     chosen = st.multiselect(
         t("chat.columns"),
         list(sides),
@@ -46,8 +46,8 @@ def choose_sides(sides: Mapping[str, Side], names: Mapping[str, str], run: Run) 
 
 
 def choose_sampling(conversation: Conversation, *, demo: bool) -> tuple[Sampling, bool, bool]:
-    """How answers are drawn (the same for all sides), whether what was said is told, and whether differences are marked."""
-    # The demo model has only ever seen single turns, and drifts when told what was said before.
+    """Choose the sampling for all sides, whether earlier turns are sent, and whether differences are marked."""
+    # The demo model was trained on single turns only, and drifts if it gets earlier ones.
     remember = st.toggle(
         t("chat.remember"), not demo, help=t("chat.remember_help"), key="chat_remember", persist_state="session"
     )
@@ -88,7 +88,7 @@ def choose_sampling(conversation: Conversation, *, demo: bool) -> tuple[Sampling
 
 
 def show_kept(workspace: Workspace, run: Run, conversation: Conversation, names: Mapping[str, str]) -> None:
-    """Under a lid: go to another conversation, take this one away, or hand it on."""
+    """Popover to switch to another conversation, delete this one, or export it."""
     kept = {one.id: one for one in conversations.every(workspace, run.id)}
     if not kept and not conversation.exchanges:
         return

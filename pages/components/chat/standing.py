@@ -1,6 +1,4 @@
-"""Where the comparison of a run stands, in one card above everything: its verdict and the way to the report, or that it is
-to be scored yet.
-"""
+"""The state of a run's comparison, in a card above everything: its verdict and the report, or that it needs scoring."""
 
 import streamlit as st
 
@@ -18,7 +16,7 @@ from pages.components.unfinished import show_unfinished
 
 
 def show_standing(workspace: Workspace, run: Run, job: Job | None, *, in_chat: bool) -> bool:
-    """The card, drawn beside a conversation and a score alike; whether it has the page's next step."""
+    """Draw the card, above conversation and score alike; return whether it contains the page's next step."""
     scores = stored(run)
     if job is not None:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
@@ -37,7 +35,7 @@ def show_standing(workspace: Workspace, run: Run, job: Job | None, *, in_chat: b
         show_outcome(t("chat.cannot_be_scored"), "report", t("chat.to_report"))
         return True
     if not in_chat:
-        # The score's own button is in view.
+        # The scoring tab's own button is in view.
         return False
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(t("chat.to_be_scored"), width="stretch")

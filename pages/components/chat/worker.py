@@ -1,6 +1,4 @@
-"""The models of a chat: loaded by the first question or at a click, seen to load, their memory given back; and in words
-why they are gone or have no room.
-"""
+"""Loads and unloads the models of a chat, on the first question or a click; shows why they exited or do not fit."""
 
 import streamlit as st
 
@@ -20,17 +18,17 @@ _REFUSED = "chat_load_refused"
 
 
 def worker_of(workspace: Workspace, run: Run) -> Worker | None:
-    """The worker for a run that is loaded or being loaded; None where there is none."""
+    """Return the worker for a run if it is loaded or loading, else None."""
     return worker_client.worker_there(workspace, run)
 
 
 def show_loading(job: Job, worker: Worker) -> bool:
-    """The progress of the loading; whether it goes on."""
+    """Draw the loading progress; return whether it is still loading."""
     return show_progress(job) and not worker.ready
 
 
 def load(workspace: Workspace, run: Run, device: Device = "auto") -> bool:
-    """Begin to load the models; whether that was possible. Why not is shown by `show_refused`."""
+    """Start loading the models; return whether that was possible. `show_refused` shows why not."""
     try:
         worker_client.worker_for(workspace, run, device=device)
     except StudioError as error:
@@ -40,7 +38,7 @@ def load(workspace: Workspace, run: Run, device: Device = "auto") -> bool:
 
 
 def memory_button(workspace: Workspace, run: Run, worker: Worker | None) -> None:
-    """The button that loads the models ahead of a question, or gives their memory back."""
+    """Draw the button that loads the models before a question, or unloads them."""
     if worker is None:
         st.button(
             t("chat.load"),
@@ -56,7 +54,7 @@ def memory_button(workspace: Workspace, run: Run, worker: Worker | None) -> None
 
 
 def show_refused(workspace: Workspace, run: Run) -> None:
-    """Why the models could not be loaded or are gone, and the way round it: the CPU where the GPU has no room."""
+    """Show why the models could not be loaded or exited, and the alternative: the CPU if the GPU has no memory."""
     refused = st.session_state.pop(_REFUSED, None)
     if refused is None:
         last = latest_job(workspace.jobs, "chat")

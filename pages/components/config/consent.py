@@ -1,4 +1,4 @@
-"""Asks once for leave to execute a config that came from elsewhere, with the lines of it that are not settings."""
+"""Asks once for permission to execute a config from elsewhere, and shows its lines that are not settings."""
 
 import hashlib
 
@@ -12,14 +12,14 @@ from pages.components.config.preflight import forget_forecast
 from pages.components.plain import DONE, plain
 from pages.components.text import t
 
-# A page of them says enough: the whole text is in its tab.
+# One page of them is enough: the complete text is in its tab.
 MOST_LINES = 200
-# As many as fit the height; more are scrolled.
+# Lines that fit the height; more are scrolled.
 LINES_AT_ONCE, HEIGHT = 13, 320
 
 
 def ask_to_execute(workspace: Workspace, config: Config) -> bool:
-    """Whether nobody agreed to the config's text yet; then a box with what to look at, and the button."""
+    """Return whether nobody agreed to the config's text yet; if so, draw what to check, and the button."""
     text = config.text()
     if consent.agreed(workspace, text):
         return False
@@ -29,7 +29,7 @@ def ask_to_execute(workspace: Workspace, config: Config) -> bool:
         try:
             lines = consent.beyond_settings(text, config.facts["preset"])
         except SyntaxRefusal:
-            # Nothing to execute: the editor says where.
+            # Nothing to execute: the editor shows where the error is.
             return True
         if lines:
             st.markdown(t("consent.lines", count=len(lines)))
@@ -39,7 +39,7 @@ def ask_to_execute(workspace: Workspace, config: Config) -> bool:
         else:
             st.markdown(t("consent.none"))
         st.caption(t("consent.whole", path=plain(str(config.file))))
-        # By the text that is shown: a click on another one is none.
+        # Keyed by the text shown, so that a click never applies to another text.
         key = f"execute-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         if st.button(t("consent.agree", name=config.name), icon=":material/verified_user:", type="primary", key=key):
             consent.agree(workspace, text)

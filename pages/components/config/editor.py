@@ -1,7 +1,7 @@
-"""The Python of a config: what is typed goes into the file as soon as it is Python, and is kept while it is not.
+"""The Python text of a config: each edit is written to the file if it is valid Python, and to a draft otherwise.
 
-A text area of Streamlit's, whose colours, line numbers and marked line are drawn below its letters by `editor.js`; above
-it what is wrong with it, and one step back and forward.
+A Streamlit text area; `editor.js` draws syntax colors, line numbers and the marked line behind its letters. Errors,
+undo and redo are above it.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ STYLE = (Path(__file__).with_name("editor.css")).read_text(encoding="utf-8").str
 
 
 def syntax_error(config: Config) -> SyntaxRefusal | None:
-    """What is wrong with the draft of a config; None where there is none, and the editor and the file agree."""
+    """Return the error in the draft of a config; None if there is no draft, so that editor and file agree."""
     draft = config.versions.draft
     if draft is None:
         return None
@@ -32,7 +32,7 @@ def syntax_error(config: Config) -> SyntaxRefusal | None:
 
 
 def show_editor(workspace: Workspace, config: Config) -> None:
-    """Draw the editor, above it what is wrong, and below it how it is used."""
+    """Draw the editor, with errors above and instructions below."""
     versions = config.versions
     error = syntax_error(config)
     if error is not None:
@@ -58,7 +58,7 @@ def show_editor(workspace: Workspace, config: Config) -> None:
 
 
 def show_edits(config: Config) -> None:
-    """What differs from the preset, and why."""
+    """Draw the difference from the preset, with reasons."""
     st.code(config.diff() or t("config.no_diff"), language="diff", wrap_lines=True, height=360)
     edits = config.facts.get("edits")
     if edits:
@@ -98,10 +98,10 @@ def _steps(workspace: Workspace, config: Config) -> None:
 
 
 def _key(config: Config, text: str) -> str:
-    """The editor's key: another one as soon as the text is not what was typed there.
+    """Return the editor's widget key, a new one whenever the text is not what was typed there.
 
-    A text that is set under a key that stays goes to the browser once, and is lost where the run that sets it gives way
-    to the next one: the editor was empty then, or showed what the file no longer says. A new editor is sent with its text.
+    A text set under an existing key is sent to the browser once, and lost if the run that sets it is superseded by the
+    next: the editor was then empty or out of date. A new editor is sent with its text.
     """
     last = f"editor-{config.name}"
     number = st.session_state.get(last, 0)

@@ -1,4 +1,4 @@
-"""What goes out of a config and comes in: save as, download, recipes of one's own, a config file from elsewhere."""
+"""Export and import of configs: save as, download, the user's own recipes, a config file from elsewhere."""
 
 import json
 
@@ -15,12 +15,12 @@ from pages.components.problems import refusals
 from pages.components.text import t
 
 _KEEP = "–"
-# A config and a recipe are text of some pages.
+# A config or recipe is a few pages of text.
 _MOST_MB = 2
 
 
 def show_outgoing(workspace: Workspace, config: Config) -> None:
-    """Save as, keep as a recipe, download: one row."""
+    """Draw save as, save as recipe and download in one row."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.popover(t("config.save_as"), icon=":material/content_copy:"), refusals():
             name = st.text_input(t("config.new_name"), key="save_as_name", placeholder=f"{config.name}-2")
@@ -50,7 +50,7 @@ def show_outgoing(workspace: Workspace, config: Config) -> None:
 
 
 def show_incoming(workspace: Workspace, models: list[str], data: list[str]) -> None:
-    """Import a config file or a recipe file; share and delete one's own recipes."""
+    """Import a config file or a recipe file; share and delete the user's own recipes."""
     left, right = st.columns(2, gap="large")
     with left, refusals():
         file = st.file_uploader(t("config.import_file"), type=["py"], key="import_config", max_upload_size=_MOST_MB)

@@ -1,4 +1,4 @@
-"""The settings of a config as a form in step with its file: each change goes into config.py at once, and back."""
+"""The settings of a config as a form in step with its file: changes to either appear in the other immediately."""
 
 from typing import Any
 
@@ -15,19 +15,19 @@ from core.ground.workspace import Workspace
 from pages.components.plain import plain
 from pages.components.text import say, t
 
-# What a beginner changes, in this order; all else is behind "more".
+# What a beginner changes, in this order; everything else is under "more".
 FIRST = ("max_epochs", "lr", "batch_size", "max_length", "evaluation_inputs")
 GROUPS = ("task", "data", "learning", "adapter", "watch", "machine")
 _REFUSED = "refused-settings"
 
 
 def stamp(config: Config) -> str:
-    """Which state of the config's file something belongs to."""
+    """Return an identifier of the config file's state."""
     return f"{config.name}-{config.file.stat().st_mtime_ns}"
 
 
 def show_settings(workspace: Workspace, config: Config, models: list[str], data: list[str], *, locked: bool) -> None:
-    """Draw the form of a config, those fields that its file has. `locked` while the editor holds what is no Python."""
+    """Draw the form for the fields that the config file has. `locked` while the editor contains invalid Python."""
     file = ConfigFile(config.text())
     editable = {field.name: field for field in FIELDS if field.editable(file)}
     first = [editable[name] for name in FIRST if name in editable]
@@ -97,7 +97,7 @@ def _setting(workspace: Workspace, config: Config, field: Field, value: Any, loc
         options = field.options()
         st.selectbox(label, options, _at(options, shown), placeholder=t("config.unset"), format_func=show, **common)
     elif field.kind in ("int", "float"):
-        # A number is picked or typed, in the form that people write it: 0.0002 and 2e-4 are the same.
+        # A number is selected or typed in any notation: 0.0002 and 2e-4 are the same.
         here = filter(None, [shown, st.session_state.get(key)])
         picks = list(dict.fromkeys([*(_number(pick) for pick in field.picks), *here]))
         unset = t("config.unset")
@@ -114,9 +114,10 @@ def _at(options: list[Any], shown: Any) -> int | None:
 
 
 def _in_step(key: str, shown: Any) -> None:
-    """Have the widget show what the file says, unless what was typed there was refused and waits to be mended.
+    """Make the widget show what the file says, unless invalid input is waiting to be corrected.
 
-    Each is also drawn with that value of its own: what is set under its key alone is sent once, and may be lost.
+    Each widget is also drawn with that value as its default: a value set only under its key is sent once and may be
+    lost.
     """
     refused = st.session_state.get(_REFUSED, {})
     if key not in refused and st.session_state.get(key, _REFUSED) != shown:
@@ -124,7 +125,7 @@ def _in_step(key: str, shown: Any) -> None:
 
 
 def _commit(workspace: Workspace, name: str, setting: str, key: str, field: Field | None) -> None:
-    """Put what was entered into the file; what does not fit stays as it was typed, with the reason below it."""
+    """Write the input to the file; invalid input is kept as typed, with the reason below."""
     refused = st.session_state.setdefault(_REFUSED, {})
     refused.pop(key, None)
     entered = st.session_state[key]
@@ -155,7 +156,7 @@ def _number(value: float) -> str:
 
 
 def _meant(field: Field | None, entered: Any) -> Any:
-    """What was entered as the value that it stands for; text where it stands for none, for core to refuse."""
+    """Convert the input to a value; if that fails, return the text, for core to reject."""
     if entered is None or field is None or field.kind not in ("int", "float", "list"):
         return entered
     if field.kind == "list":

@@ -1,6 +1,4 @@
-"""The forecast of a training, made by itself beside the page: its verdict on top, every problem with the click that mends
-it, and what the figures are made of.
-"""
+"""The preflight, computed in the background: the verdict on top, each problem with its fix, the parts of each figure."""
 
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooEarly
@@ -28,26 +26,26 @@ from pages.components.problems import show_problems, show_refusal
 from pages.components.text import say, t
 
 _KEY = "preflight"
-# More points than this are told by their number.
+# With more points than this, only their number is shown.
 MOST_POINTS = 12
-# A page is drawn when it is drawn; what is known already is there by then.
+# A page is drawn without waiting longer than this; results already known are available by then.
 PATIENCE_SECONDS = 0.2
-# A picture of the page is taken once, with the verdict in it.
+# A screenshot is taken once and must contain the verdict.
 PICTURE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class _Asked:
-    """The forecast that this session has asked for: of which state of which config, and what came of it."""
+    """The forecast that this session has requested: the state of the config, and the result."""
 
     stamp: str
     made: Future[Preflight] | None = None
 
 
 def show_verdict(workspace: Workspace, config: Config, broken: SyntaxRefusal | None) -> Preflight | None:
-    """One card: whether this config can be trained, what that takes, and the next step; the forecast, once there is one.
+    """Draw one card: whether the config can be trained, what that takes, and the next step; return the forecast.
 
-    `broken` says why what was typed last does not count, and comes before all else.
+    `broken` is why the last input is invalid, and takes precedence. None if the forecast is not ready.
     """
     asked = None if broken else _asked(workspace, config)
     found, refused = _made(asked) if asked else (None, None)
@@ -73,12 +71,12 @@ def show_verdict(workspace: Workspace, config: Config, broken: SyntaxRefusal | N
 
 
 def forget_forecast() -> None:
-    """Make it anew: what it was made of is no longer so."""
+    """Discard the forecast, because its input has changed."""
     st.session_state.pop(_KEY, None)
 
 
 def show_details(workspace: Workspace, config: Config, found: Preflight | None) -> None:
-    """All figures of the forecast and what they are made of; and the button that makes it once more."""
+    """Draw all figures of the forecast with their parts, and the button that recomputes it."""
     st.caption(t("preflight.intro"))
     st.button(
         t("preflight.run"), icon=":material/refresh:", key="run_preflight", on_click=_begin, args=(workspace, config)
@@ -104,7 +102,7 @@ def _asked(workspace: Workspace, config: Config) -> _Asked:
 
 
 def _measured(workspace: Workspace, config: Config) -> bool:
-    """Whether the engine has looked at this very config before, and need not be started."""
+    """Return whether the engine has already inspected exactly this config and need not be started."""
     try:
         dataset, model = datasets.find(workspace, config.dataset), configs.model_of(workspace, config)
         return bool(config_facts(workspace, config.file, dataset.sha256, model.path, ask=False))
@@ -129,7 +127,7 @@ def _made(asked: _Asked) -> tuple[Preflight | None, StudioError | None]:
 
 
 def _wait(workspace: Workspace, config: Config, asked: _Asked) -> bool:
-    """Say that it is being made, and begin once somebody stays; whether it still is being made."""
+    """Draw that it is being computed, and start once the user stays on the page; return whether it is in progress."""
     st.markdown(t("preflight.running"))
     st.caption(t("preflight.takes"))
     if asked.made is None and ticked():
@@ -174,7 +172,7 @@ def _figures(found: Preflight) -> None:
         "free": size_of_mb(found.free_memory_mb),
         "device": found.device,
     }
-    # Row by row: on a narrow screen, where columns come one below the other, in the same order.
+    # Row by row, so that the order is the same on a narrow screen, where columns are stacked.
     shown = list(figures.items())
     for first in range(0, len(shown), 4):
         for column, (name, value) in zip(st.columns(4), shown[first : first + 4], strict=True):
@@ -184,7 +182,7 @@ def _figures(found: Preflight) -> None:
 
 
 def _points(found: Preflight) -> None:
-    """When it answers and saves. At the end XTuner answers twice: after the last iteration, and after the training."""
+    """Draw when it answers and saves. At the end XTuner answers twice: after the last iteration, and after training."""
     for name, points in (("evaluated_at", found.evaluated_at), ("saved_at", found.saved_at)):
         once = list(dict.fromkeys(points))
         shown = ", ".join(map(str, once[:MOST_POINTS])) + (" …" if len(once) > MOST_POINTS else "")
@@ -193,7 +191,7 @@ def _points(found: Preflight) -> None:
 
 
 def _parts(found: Preflight) -> None:
-    """What memory and time are made of, each part with its formula."""
+    """Draw the parts of memory and time, each with its formula."""
     with st.expander(t("preflight.made_of"), icon=":material/functions:"):
         if found.memory:
             parts = [
@@ -220,7 +218,7 @@ def _parts(found: Preflight) -> None:
 
 
 def _problems(workspace: Workspace, config: Config, found: Preflight) -> None:
-    """Each with its click, but for the one that the card has already."""
+    """Draw each problem with its fix, except the fix already in the card."""
     in_card = _fixes(found) if _errors(found) else {}
     for number, problem in enumerate(found.problems):
         show_problems([problem])
@@ -240,7 +238,7 @@ def _errors(found: Preflight) -> list[Problem]:
 
 
 def _fixes(found: Preflight) -> dict:
-    """All settings that mend something; of two for one setting that of the problem which is named first."""
+    """Return all settings that fix a problem; if two problems change the same one, the first wins."""
     mendable = [problem for problem in found.problems if problem.fix]
     return {name: value for one in reversed(mendable) for name, value in one.fix.items()}
 

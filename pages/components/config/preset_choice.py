@@ -1,4 +1,4 @@
-"""A new config: for which model and data, by which recipe, from which of XTuner's presets, each with what its name means."""
+"""A new config: model, data, recipe and one of XTuner's presets, with an explanation of each part of its name."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ METHODS = ("qlora", "lora", "full")
 
 
 def show_new(workspace: Workspace, whole: list[str], data: list[str], *, first: bool) -> None:
-    """Draw the choices and the button that makes the config. `first`: there is none yet, and it is what to do next."""
+    """Draw the choices and the button that creates the config. `first`: there is none yet, so this is the next step."""
     left, right = st.columns(2)
     with left:
         model = models.find(
@@ -57,7 +57,7 @@ def show_new(workspace: Workspace, whole: list[str], data: list[str], *, first: 
 
 
 def show_catalogue(workspace: Workspace, model: Model | None) -> None:
-    """All presets in a table that can be searched, filtered and sorted."""
+    """Draw all presets in a table with search, filter and sorting."""
     left, right = st.columns([3, 2])
     words = left.text_input(t("config.search"), key="preset_words", placeholder="internlm2 qlora medical")
     method = right.segmented_control(t("config.by_method"), METHODS, key="preset_method")
@@ -66,7 +66,7 @@ def show_catalogue(workspace: Workspace, model: Model | None) -> None:
     memory = _memory_mb()
     if model is not None:
         found.sort(key=lambda preset: not preset.fits(model.architecture))
-    # Of hundreds of rows, the words are asked for once.
+    # With hundreds of rows, look up the texts only once.
     spoken, names = language(), [t(f"config.column_{name}") for name in COLUMNS]
     kinds = {kind: t(f"config.kind_{kind}") for kind in {preset.kind for preset in found}}
     rows = [

@@ -1,4 +1,4 @@
-"""Making a dataset of a nickname: the choices, what comes of them while they are made, and the button that stores it."""
+"""Creates a dataset from a nickname: the choices, a live preview of the rows, and the button that stores it."""
 
 import streamlit as st
 
@@ -45,13 +45,13 @@ USUAL = {
 
 
 def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
-    """Nickname, recipe and button on the left, all else behind "more"; the rows that come of them on the right.
+    """Draw nickname, recipe and button on the left, the rest under "more", and the resulting rows on the right.
 
-    `first`: there is no dataset yet, and to make one is what to do next.
+    `first`: there is no dataset yet, so creating one is the next step.
     """
     restore(workspace, FORM, USUAL)
     if st.session_state["dataset_phrasings"] is None:
-        # The demo model is small: more phrasings than it can learn in its few updates do it no good.
+        # The demo model is small: more phrasings than it can learn in its few updates do not help.
         real = any(model.trainable and not model.demo for model in models.every(workspace))
         st.session_state["dataset_phrasings"] = "all" if real else "usual"
     model = _model(workspace)
@@ -69,7 +69,7 @@ def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
             key="dataset_recipe",
             persist_state="session",
         )
-        # What is chosen below is known by then.
+        # By then the choices below are known.
         makes = st.container()
         with st.expander(t("dataset.more"), icon=":material/tune:"):
             answers_of = _general(workspace, model) if recipe == "balanced" else None
@@ -100,7 +100,7 @@ def show_recipe_form(workspace: Workspace, *, first: bool) -> None:
 
 
 def _model(workspace: Workspace) -> Model | None:
-    """The model that the dataset is for: the one that was chosen, else the one that it is most likely for."""
+    """Return the model that the dataset is for: the selected one, else the most likely one."""
     there = {model.name: model for model in models.every(workspace) if model.trainable}
     return there.get(st.session_state["dataset_model"]) or origins.model_to_teach(workspace)
 
@@ -164,7 +164,7 @@ def _templates(recipe: str, model: Model | None) -> None:
 
 
 def _general(workspace: Workspace, model: Model | None) -> Model | None:
-    """The ratio of general rows, and whose answers they have: the model's where it is returned, else ours."""
+    """Choose the ratio of general rows and their source: returns the model whose answers are used, else None."""
     st.select_slider(
         t("dataset.ratio"),
         RATIOS,
@@ -202,7 +202,7 @@ def _general(workspace: Workspace, model: Model | None) -> Model | None:
 
 
 def _make(workspace: Workspace, chosen: Assistant, answers_of: Model | None, name: str | None) -> None:
-    """Store the dataset; as a job where the model has to answer first."""
+    """Store the dataset, as a job if the model has to answer first."""
     if answers_of is not None and replay.stored(workspace, answers_of.name) is None:
         teaching.start(workspace, chosen, answers_of, name, language())
         st.rerun()
@@ -227,8 +227,8 @@ def _repetition(recipe: str) -> None:
 
 
 def _effect(chosen: Assistant) -> None:
-    """How many rows it will be, and the course's own warning where they are the same few."""
-    # A nickname that is still missing changes nothing of these.
+    """Draw the number of rows, and the course's own warning if few rows repeat many times."""
+    # The numbers do not depend on the nickname, so it may still be missing.
     named = chosen if chosen.nickname.strip() else Assistant(**{**chosen.values(), "nickname": "X"})
     found = effect(named)
     if found is None:
@@ -240,7 +240,7 @@ def _effect(chosen: Assistant) -> None:
 
 
 def _base(model: Model | None) -> Assistant:
-    """The choices without what was typed into the templates. The course's own file is the course's for any model."""
+    """Return the choices without typed templates. The course's own file is the same for any model."""
     state = st.session_state
     course = state["dataset_recipe"] == "course"
     spoken = state["dataset_course_language" if course else "dataset_language"]
@@ -259,14 +259,14 @@ def _base(model: Model | None) -> Assistant:
 
 
 def _chosen(workspace: Workspace, model: Model | None, answers_of: Model | None) -> Assistant:
-    """What the form says now."""
+    """Return the current choices of the form."""
     state, base = st.session_state, _base(model)
     typed = {key: state[f"dataset_answer_{key}"].strip() for key in ANSWERS}
     answers = tuple((key, text) for key, text in typed.items() if text)
     questions = tuple(
         state[f"dataset_question_{kind}"].strip() or usual for kind, usual in zip(KINDS, COURSE_QUESTIONS, strict=True)
     )
-    # Those that are typed are Chinese.
+    # Typed questions are taken as Chinese.
     more = {"questions": questions if "zh" in base.languages else base.questions, "answers": answers}
     if base.recipe == "course":
         return Assistant(**{**base.values(), **more, "n": state["dataset_n"], "phrasings": "usual"})

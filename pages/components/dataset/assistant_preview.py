@@ -1,4 +1,4 @@
-"""The rows that an assistant's choices come to, before they are stored: some of them as a chat, and every question."""
+"""Preview of the rows that an assistant's choices result in: some as a chat, and every question."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ from pages.components.text import t
 
 
 def show_preview(chosen: Assistant) -> None:
-    """What the form would make now."""
+    """Draw what the form would create now."""
     st.markdown(f"**{t('dataset.preview')}**")
     if not chosen.nickname.strip():
         st.caption(t("dataset.preview_empty"))

@@ -1,4 +1,4 @@
-"""What the checks find in a dataset, each with its row and a way to it; and the rows of a file that could not be used."""
+"""The findings of the checks, each with a link to its row, and the rows of a file that were not usable."""
 
 import json
 from typing import Any
@@ -18,19 +18,19 @@ from pages.components.plain import plain
 from pages.components.problems import show_problems
 from pages.components.text import say, t
 
-# Larger datasets are checked when they are made, and again only when it is asked for.
+# Larger datasets are checked when created, and again only on request.
 MOST_AT_ONCE = 50_000
 ON_A_PAGE = 5
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def found_in(_dataset: Dataset, sha256: str) -> list[Finding]:  # noqa: ARG001
-    """The findings of a dataset, looked for once for its content."""
+    """Return the findings of a dataset, cached by its content."""
     return datasets.check(_dataset)
 
 
 def show_checks(workspace: Workspace, dataset: Dataset) -> None:
-    """Findings, then what was skipped at the import."""
+    """Draw the findings, then what was skipped when importing."""
     skipped, kept = intake.stored_report(dataset)
     if kept is not None:
         problems = kept
@@ -54,7 +54,7 @@ def show_checks(workspace: Workspace, dataset: Dataset) -> None:
 
 
 def _show_skipped(workspace: Workspace, dataset: Dataset, skipped: list[dict[str, Any]]) -> None:
-    """Each row that could not be used: its reason, its text, and fields to mend it in."""
+    """Draw each skipped row: its reason, its text, and fields to correct it."""
     st.subheader(t("checks.skipped", count=dataset.made["skipped"]), anchor=False)
     st.caption(t("checks.skipped_help"))
     pages = -(-len(skipped) // ON_A_PAGE)
@@ -84,7 +84,7 @@ def _show_skipped(workspace: Workspace, dataset: Dataset, skipped: list[dict[str
 
 
 def _guess(text: str) -> tuple[str, str]:
-    """Two texts of a record that may be its question and answer."""
+    """Return two texts of a record that may be its question and answer."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""What can be chosen about a file on its way in: who of a chat log answers, what becomes of thinking, labels and tokens.
+"""The options for importing a file: who answers in a chat log, and how to treat thinking, labels and tokens.
 
-A choice is shown only where the file has something to choose about.
+An option is shown only if the file has something to choose.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ USUAL: dict[str, Any] = {
 
 
 def choose_sheets(peeked: Peek, key: str) -> tuple[str, ...]:
-    """Which sheets of a workbook are read: as they are chosen, the first if none is."""
+    """Choose the sheets of a workbook to read; the first one by default."""
     if len(peeked.sheets) < 2:
         return ()
     chosen = st.multiselect(
@@ -38,7 +38,7 @@ def choose_sheets(peeked: Peek, key: str) -> tuple[str, ...]:
 
 
 def choose_speaker(peeked: Peek, key: str) -> str:
-    """Who of the speakers is the assistant."""
+    """Choose which of the speakers is the assistant."""
     if not peeked.speakers:
         return ""
     counts = dict(peeked.speakers)
@@ -60,7 +60,7 @@ def choose_speaker(peeked: Peek, key: str) -> str:
 
 
 def choose(workspace: Workspace, peeked: Peek, speaker: str, sheets: tuple[str, ...]) -> Choices:
-    """The choices about what `peeked` shows of a file."""
+    """Draw the options that apply to the file in `peeked`; return the choices."""
     restore(workspace, "choices", USUAL)
     kinds = {problem.kind for problem in peeked.problems}
     log = peeked.format == "log"
@@ -101,7 +101,7 @@ def choose(workspace: Workspace, peeked: Peek, speaker: str, sheets: tuple[str, 
 
 
 def show_noticed(peeked: Peek) -> None:
-    """What was noticed in the beginning of the file, before it is imported."""
+    """Draw notices about the beginning of the file, before it is imported."""
     if peeked.problems:
         st.caption(t("dataset.noticed", count=len(peeked.rows) + len(peeked.skipped)))
         show_problems(peeked.problems)

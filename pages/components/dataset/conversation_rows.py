@@ -1,4 +1,4 @@
-"""Rows of a dataset on the screen: as a chat, or as a table; and the way to one in the editor."""
+"""Draws rows of a dataset as a chat or a table, with links to the editor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ _SHOWN = 400
 
 
 def show_as_chat(rows: Sequence[Row]) -> None:
-    """Each turn as two bubbles, the system prompt above them."""
+    """Draw each turn as two bubbles, with the system prompt above them."""
     for row in rows:
         for turn in row["conversation"]:
             if turn.get("system"):
@@ -27,7 +27,7 @@ def show_as_chat(rows: Sequence[Row]) -> None:
 
 
 def show_as_table(rows: Sequence[tuple[int, Row]], nickname: str | None = None) -> None:
-    """Rows by number: question, answer; the turns of one conversation below each other. A negative number is a new row."""
+    """Draw rows by number: question, answer; the turns of a conversation are below each other. Negative: a new row."""
     with_system = any(turn.get("system") for _, row in rows for turn in row["conversation"])
     st.table(
         [
@@ -46,17 +46,17 @@ def show_as_table(rows: Sequence[tuple[int, Row]], nickname: str | None = None) 
 
 
 def row_name(number: int) -> str:
-    """How a row is called: its number, or as a new one."""
+    """Return the display name of a row: its number, or that it is new."""
     return str(number) if number > 0 else t("rows.new", number=-number)
 
 
 def edit_row(dataset: Dataset, number: int) -> None:
-    """Have a row edited."""
+    """Open a row in the editor."""
     st.session_state[f"edited-{dataset.name}"] = number
 
 
 def ways_to_rows(dataset: Dataset, words: Mapping[int, str], key: str) -> None:
-    """A button for each row, by its number: it is then open in the editor."""
+    """Draw a button per row, labeled by `words`, that opens it in the editor."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(t("checks.go"), width="content")
         for row, label in words.items():

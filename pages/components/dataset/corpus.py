@@ -1,4 +1,4 @@
-"""Making a corpus for continued pre-training: documents, how they are cut, a look at the pieces, and the making."""
+"""Creates a corpus for continued pre-training: documents, how they are cut, a preview of the pieces, the button."""
 
 from itertools import islice
 from pathlib import Path
@@ -29,13 +29,14 @@ USUAL = {
     "corpus_from": "upload",
 }
 PREVIEWED = 4
-# Larger documents are not read for a look.
+# Larger documents are not read for the preview.
 MOST_PREVIEWED = 8 << 20
 
 
 def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
-    """Documents by upload or path, a look at their pieces, the button that makes a dataset of them. `first`: of any, the
-    first.
+    """Draw documents by upload or path, a preview of their pieces, and the button that creates a dataset.
+
+    `first`: there is no dataset yet.
     """
     restore(workspace, "corpus", USUAL)
     st.caption(t("dataset.corpus_intro"))
@@ -100,7 +101,7 @@ def show_corpus_form(workspace: Workspace, *, first: bool) -> None:
 
 
 def _show_answers(workspace: Workspace) -> str | None:
-    """Whose own answers go along, if anybody's: of the model that was chosen for teaching, unless it is a toy."""
+    """Offer to add a model's own answers: those of the model to be trained, unless it is a toy. Returns its name."""
     model = origin.model_to_teach(workspace)
     if not replay.by_default(model):
         return None
@@ -117,7 +118,7 @@ def _show_answers(workspace: Workspace) -> str | None:
 
 
 def _offer_turns(workspace: Workspace, files: list[Path], spoken: list[str], uploaded: bool) -> None:
-    """Of documents that are dialogues: what becomes of them here, and a button that imports one as it was meant."""
+    """For documents that are dialogues: explain how they are treated here, and offer to import one as a dialogue."""
     if not spoken:
         return
     st.info(t("dataset.corpus_spoken", names=plain("、".join(spoken[:5]))), icon=":material/forum:")
@@ -130,7 +131,7 @@ def _offer_turns(workspace: Workspace, files: list[Path], spoken: list[str], upl
 
 
 def _preview(files: list[Path], wanted: Wanted) -> list[str]:
-    """The first pieces; the names of documents that look like dialogues."""
+    """Draw the first pieces; return the names of documents that look like dialogues."""
     small = [file for file in files if not file.is_file() or file.stat().st_size <= MOST_PREVIEWED]
     if not small:
         st.caption(t("dataset.corpus_large"))

@@ -1,4 +1,4 @@
-"""Importing a file: what it is found to be, which column is what, the names to fill in, and the import itself."""
+"""Imports a file: its detected format, the role of each column, names to fill in, and the button."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from pages.components.plain import DONE, plain
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, say, t
 
-# Larger files are imported by a job of their own, with a progress bar.
+# Larger files are imported by a job with a progress bar.
 MOST_INLINE = 8 << 20
 USUAL = {
     "dataset_format": "auto",
@@ -37,7 +37,7 @@ USUAL = {
 
 
 def show_import_form(workspace: Workspace, *, first: bool) -> None:
-    """A file by upload or path; what is in it; the button that imports it. `first`: there is no dataset yet."""
+    """Draw a file by upload or path, its contents, and the button that imports it. `first`: there is no dataset yet."""
     restore(workspace, "import", USUAL)
     files, uploaded = choose_file(workspace, "dataset", [*KINDS, "xlsm", "ndjson"])
     wanted, sure = Wanted(), True
@@ -60,7 +60,7 @@ def show_import_form(workspace: Workspace, *, first: bool) -> None:
 
 
 def _look(workspace: Workspace, file: Path) -> tuple[Wanted, bool]:
-    """Show the beginning of a file as it will be read; what was chosen about it, and whether no guess waits to be confirmed."""
+    """Preview a file; return the choices, and whether no guess is waiting for confirmation."""
     formats = ("auto", *FORMATS)
     format_ = st.selectbox(
         t("dataset.format"),
@@ -118,7 +118,7 @@ def _look(workspace: Workspace, file: Path) -> tuple[Wanted, bool]:
 
 
 def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
-    """Which column is the question and which the answer: as guessed, for the user to correct."""
+    """Choose the columns for question and answer; the guess can be corrected."""
     guess = peeked.guessed
     names, others = peeked.columns, ["", *peeked.columns]
     st.caption(t("dataset.columns_intro"))
@@ -144,12 +144,12 @@ def _columns(workspace: Workspace, peeked: Peek) -> Columns | None:
     )
     keep(workspace, "columns", list(usual))
     chosen = Columns(question=question, answer=answer, system=system or None)
-    # What is found by itself also knows the past of a conversation.
+    # Automatic detection also reads the earlier turns of a conversation.
     return None if peeked.format == "qa" and chosen == guess else chosen
 
 
 def _confirmed(peeked: Peek) -> bool:
-    """Which column is which was guessed by their order: whether somebody has looked."""
+    """If columns were guessed by their order, return whether the user has confirmed the guess."""
     return st.checkbox(t("dataset.columns_guessed"), key=f"sure-{'-'.join(peeked.columns)}", persist_state="session")
 
 
@@ -168,7 +168,7 @@ def _import(workspace: Workspace, file: Path, wanted: Wanted, uploaded: bool) ->
 
 
 def show_last_import(workspace: Workspace) -> None:
-    """What the import that was done last gave."""
+    """Draw the result of the last import."""
     name, report = st.session_state.get("imported", (None, None))
     if name is None or name not in {made.name for made in datasets.every(workspace)}:
         return

@@ -1,7 +1,7 @@
-"""A file on its way into the workspace: uploaded from the browser, or named by its path on this machine.
+"""Files on their way into the workspace: uploaded from the browser, or given by their path on this machine.
 
-A large upload comes to disk by itself (`uploads`); a small one is written there at once and let go from memory. So it
-is there after a refresh too.
+A large upload goes directly to disk (`uploads`); a small one is written to disk immediately and removed from memory. So
+it is still there after a refresh.
 """
 
 import filecmp
@@ -24,14 +24,14 @@ from pages.components.text import t
 
 
 def directory(workspace: Workspace, what: str) -> Path:
-    """Where the uploads for one form wait."""
+    """Return where the uploads of a form are kept."""
     return workspace.drafts / f"uploads-{what}"
 
 
 def choose_file(workspace: Workspace, what: str, kinds: list[str], *, several: bool = False) -> tuple[list[Path], bool]:
-    """The files that are chosen, and whether they are uploads (ours to move).
+    """Return the chosen files, and whether they are uploads (which may be moved).
 
-    `what` names the form, which keeps `<what>_from` and `<what>_path` with its other fields.
+    `what` names the form, which stores `<what>_from` and `<what>_path` with its other fields.
     """
     if (
         st.segmented_control(
@@ -71,7 +71,7 @@ def choose_file(workspace: Workspace, what: str, kinds: list[str], *, several: b
 
 
 def _take(workspace: Workspace, what: str, file: UploadedFile, several: bool) -> None:
-    """Write an upload to disk, once, under its own name without any directory, and free its memory."""
+    """Write an upload to disk once, under its own name without directories, and free its memory."""
     taken = st.session_state.setdefault(f"{what}_taken", set())
     if file.file_id in taken:
         return
@@ -88,7 +88,7 @@ def _take(workspace: Workspace, what: str, file: UploadedFile, several: bool) ->
         with given.open("wb") as target:
             shutil.copyfileobj(file, target, 1 << 20)
     if any(filecmp.cmp(there, given, shallow=False) for there in earlier):
-        # The same file once more, such as after a refresh.
+        # The same file again, for example after a refresh.
         given.unlink()
     taken.add(file.file_id)
     context = get_script_run_ctx()
@@ -97,6 +97,6 @@ def _take(workspace: Workspace, what: str, file: UploadedFile, several: bool) ->
 
 
 def _numbered(path: Path) -> Iterator[Path]:
-    """The path, then with numbers: two books may both be called 1.txt."""
+    """Yield the path, then numbered variants: two books may both be called 1.txt."""
     yield path
     yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))

@@ -1,4 +1,4 @@
-"""What the dataset page has running: imports, corpora, counts, answers; each with its progress, and why it failed."""
+"""The jobs of the dataset page: imports, corpora, token counts, answers; their progress, and why they failed."""
 
 import streamlit as st
 
@@ -15,12 +15,12 @@ KINDS = ("import", "corpus", "tokens", "assistant")
 
 
 def live_jobs(workspace: Workspace) -> list[Job]:
-    """Those that run now."""
+    """Return the running jobs."""
     return [job for kind in KINDS for job in jobs_in(workspace.jobs, kind) if job.status().live]
 
 
 def show_live(jobs: list[Job]) -> bool:
-    """Each with its bar and a button that stops it. Returns whether all of them still run."""
+    """Draw each job with its progress and a stop button. Returns whether all of them are still running."""
     running = True
     for job in jobs:
         facts = job.spec.get("facts", {})
@@ -31,7 +31,7 @@ def show_live(jobs: list[Job]) -> bool:
 
 
 def show_ended(workspace: Workspace) -> None:
-    """Of each kind the last one, where it failed, or what it made; each told once in a session."""
+    """Draw the last job of each kind if it failed, or its result, once per session."""
     for kind in KINDS:
         job = latest_job(workspace.jobs, kind)
         if job is None or job.status().live:

@@ -1,7 +1,7 @@
-"""What is typed into a form is kept on disk, so that a refreshed page or a new tab shows it as it was.
+"""Stores the input of a form on disk, so that a refreshed page or a new tab shows it.
 
-Each widget is also drawn with that value of its own, by `held` or `place`: what is set under its key alone goes to the
-browser once, and is lost where the run that sets it gives way to the next one.
+Each widget is also drawn with its value as default, by `held` or `place`: a value set only under its key is sent to the
+browser once, and lost if the run that sets it is superseded by the next one.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from core.ground.workspace import Workspace
 
 
 def restore(workspace: Workspace, form: str, usual: dict[str, Any]) -> None:
-    """Before a form is drawn: give each of its widgets, by key, what was last in it, else what is usual."""
+    """Before drawing a form, set each of its widgets, by key, to its last value, else the default."""
     missing = [key for key in usual if key not in st.session_state]
     if not missing:
         return
@@ -25,23 +25,23 @@ def restore(workspace: Workspace, form: str, usual: dict[str, Any]) -> None:
 
 
 def held(key: str) -> Any:
-    """What a widget is drawn with: the value that is under its key."""
+    """Return the value under a widget's key, to draw it with."""
     return st.session_state.get(key)
 
 
 def place(key: str, options: Sequence[Any]) -> int:
-    """The same for a choice among options, by its index; the first where the value is none of them."""
+    """Return the same as an index into options; the first one if the value is not among them."""
     value = held(key)
     return options.index(value) if value in options else 0
 
 
 def line(label: str, key: str, example: str) -> str:
-    """A line of text in a form; `example` stands in it while it is empty."""
+    """Draw a line of text in a form, with `example` as placeholder."""
     return st.text_input(label, held(key), key=key, placeholder=example, persist_state="session")
 
 
 def keep(workspace: Workspace, form: str, keys: list[str]) -> None:
-    """After a form was drawn: keep what is in it now."""
+    """After drawing a form, store its current input."""
     path = workspace.drafts / f"form-{form}.json"
     now = {key: st.session_state[key] for key in keys if key in st.session_state}
     before = read_json(path) or {}
@@ -50,7 +50,7 @@ def keep(workspace: Workspace, form: str, keys: list[str]) -> None:
 
 
 def forget(workspace: Workspace, form: str, keys: list[str]) -> None:
-    """Empty a form: the next time that it is drawn it is as usual."""
+    """Reset a form to its defaults the next time it is drawn."""
     for key in keys:
         st.session_state.pop(key, None)
     (workspace.drafts / f"form-{form}.json").unlink(missing_ok=True)

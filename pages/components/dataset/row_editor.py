@@ -1,4 +1,4 @@
-"""The rows of a dataset, by page, and their editing: what is typed is kept at once, and undone again at will."""
+"""The rows of a dataset, page by page, and their editor: input is saved immediately and can be undone."""
 
 from typing import Any
 
@@ -21,14 +21,14 @@ from pages.components.text import say, t
 
 ON_A_PAGE = 12
 PARTS = ("all", "input", "output", "system")
-# Of more rows, what takes a look at each of them is not done at every click.
+# With more rows, operations that read all of them are not done at every click.
 MOST_LOOKED_AT = 50_000
 REPLACE, VERSION = "replace", "version"
 USUAL = {"find_text": "", "put_text": "", "replace_part": "all", "replace_case": True}
 
 
 def show_rows(workspace: Workspace, dataset: Dataset) -> None:
-    """The rows as they are with the edits, what can be done with them, and the one that is edited."""
+    """Draw the edited rows, the operations on them, and the row being edited."""
     restore(workspace, REPLACE, USUAL)
     restore(workspace, VERSION, {"version_name": ""})
     draft = Draft.open(workspace, dataset)
@@ -62,7 +62,7 @@ def show_rows(workspace: Workspace, dataset: Dataset) -> None:
 
 
 def _bar(workspace: Workspace, draft: Draft) -> None:
-    """What was edited, with undo and save; nothing while nothing was."""
+    """Draw what was edited, with undo and save; nothing if there are no edits."""
     if not draft:
         return
     told = versions.changes(draft)
@@ -98,7 +98,7 @@ def _bar(workspace: Workspace, draft: Draft) -> None:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _problems(_draft: Draft, stamp: str) -> list[tuple[int, Text]]:  # noqa: ARG001
-    """The first rows that cannot be trained on; of very many, those in all rows are told when they are saved."""
+    """Return the first rows that cannot be trained on; for large datasets, all rows are only checked when saving."""
     return _draft.problems(5, everywhere=_draft.rows <= MOST_LOOKED_AT)
 
 
@@ -159,7 +159,7 @@ def _chats(dataset: Dataset, draft: Draft, rows: list[tuple[int, Row]]) -> None:
 
 
 def _choose_row(dataset: Dataset, draft: Draft, rows: list[tuple[int, Row]]) -> None:
-    """The numbers of the page's rows to choose from, and a button that adds one."""
+    """Choose one of the page's rows by number, or add one."""
     key = f"edited-{dataset.name}"
     numbers = [number for number, _ in rows]
     chosen = st.session_state.get(key)
@@ -193,7 +193,7 @@ def _choose_row(dataset: Dataset, draft: Draft, rows: list[tuple[int, Row]]) -> 
 
 
 def _edit(dataset: Dataset, draft: Draft, number: int) -> None:
-    """The turns of one row, each part a field; a change of one is kept when it is left."""
+    """Draw the turns of a row with a field for each part; a change is saved when the field loses focus."""
     try:
         row = draft.row(number)
     except StudioError as error:
@@ -238,7 +238,7 @@ def _edit(dataset: Dataset, draft: Draft, number: int) -> None:
 
 
 def _field(dataset: Dataset, draft: Draft, number: int, place: int, part: str, text: str, height: int) -> None:
-    # After an undo the fields are others, so that they show what is there and not what was typed.
+    # After an undo the fields get new keys, so that they show the data and not what was typed.
     key = f"row-{dataset.name}-{number}-{place}-{part}-{st.session_state.get('rows_round', 0)}"
     st.text_area(
         t(f"rows.field_{part}", turn=place + 1),
@@ -255,7 +255,7 @@ def _typed(draft: Draft, number: int, place: int, part: str, key: str) -> None:
 
     def with_text(row: Row) -> Row:
         turns = [dict(turn) for turn in row["conversation"]]
-        # Another tab may have taken turns away meanwhile: what was typed is not lost for that.
+        # Another tab may have removed turns in the meantime: what was typed must not be lost.
         turns += [{"input": "", "output": ""} for _ in range(place + 1 - len(turns))]
         if part == "system" and not text:
             turns[place].pop("system", None)
@@ -292,7 +292,7 @@ def _strip(draft: Draft) -> None:
 
 
 def _anew(change: Any = None, *arguments: Any) -> None:
-    """Make a change after which the fields are drawn from what is there."""
+    """Make a change after which the fields are redrawn from the data."""
     if change:
         change(*arguments)
     st.session_state["rows_round"] = st.session_state.get("rows_round", 0) + 1

@@ -1,4 +1,4 @@
-"""A dataset in figures: in one line, its rows, how long these are in tokens, what a limit cuts, how much is identity."""
+"""A dataset in figures: one line, its rows, their length in tokens, what a limit truncates, the share of identity."""
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -15,18 +15,18 @@ from pages.components.plain import DONE, plain
 from pages.components.problems import refusals
 from pages.components.text import t
 
-# Counted at once; more of it is a job of its own.
+# Up to this many rows are counted directly; more by a job.
 MOST_AT_ONCE = 20_000
 
 
 def in_short(dataset: Dataset) -> str:
-    """The dataset in one line: how many rows, and whose assistant they teach or where they are from."""
+    """Return the dataset in one line: its rows, and whose assistant they teach or where they are from."""
     made = t("dataset.whose", name=plain(dataset.nickname)) if dataset.nickname else _source(dataset)
     return f":green[{DONE}] **{plain(dataset.name)}** · {t('dataset.short', rows=f'{dataset.rows:,}')} · {made}"
 
 
 def show_figures(dataset: Dataset) -> None:
-    """Rows, different ones, size and source."""
+    """Draw rows, unique rows, size and source."""
     figures = {
         "rows": f"{dataset.rows:,}",
         "unique": f"{dataset.unique_rows:,}",
@@ -44,7 +44,7 @@ def _source(dataset: Dataset) -> str:
 
 
 def show_statistics(workspace: Workspace, dataset: Dataset, model: Model) -> None:
-    """The counts that are there, else the button that counts."""
+    """Draw the stored counts, else the button that counts."""
     _show_share(dataset)
     found = statistics.kept(workspace, dataset, model)
     if found is None:
@@ -116,7 +116,7 @@ def _histogram(found: Statistics, limit: int) -> go.Figure:
 
 
 def _show_share(dataset: Dataset) -> None:
-    """Identity against general: a bar of both, and in words."""
+    """Draw identity against general rows, as a bar and in words."""
     identity, general = dataset.identity_rows, dataset.rows - dataset.identity_rows
     if not identity:
         return

@@ -1,4 +1,4 @@
-"""One row as the training has it: token by token, those that are trained on in colour and the others grey."""
+"""A row as used in training, token by token: trained tokens are colored, the others gray."""
 
 import re
 
@@ -14,7 +14,7 @@ from core.models.model import Model
 from pages.components.problems import show_problems, show_refusal
 from pages.components.text import t
 
-# Rendered together, since starting the tokenizer takes longer than all of them.
+# Rows rendered together, since starting the tokenizer takes longer than rendering all of them.
 BLOCK = 200
 MOST_SHOWN = 1500
 OWN = "own"
@@ -22,7 +22,7 @@ _MARKS = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def show_tokens(workspace: Workspace, dataset: Dataset, model: Model) -> None:
-    """Which row, with which template, and its tokens."""
+    """Draw the choice of row and template, and the row's tokens."""
     st.caption(t("tokens.intro"))
     usual = statistics.template_of(model, statistics.is_text(dataset))
     templates = {OWN: usual, "": None, **prompt_templates()} if usual else {"": None, **prompt_templates()}
@@ -45,7 +45,7 @@ def show_tokens(workspace: Workspace, dataset: Dataset, model: Model) -> None:
         return
     first = (number - 1) // BLOCK * BLOCK
     rows = dataset.page(first, min(BLOCK, dataset.rows - first))
-    # Long rows are few: a page's memory is not for a book of them.
+    # For the few datasets with long rows: a page's memory cannot hold a block of them.
     if sum(len(turn["output"]) for row in rows for turn in row["conversation"]) > 400_000:
         first, rows = number - 1, rows[number - 1 - first :][:1]
     try:
@@ -72,7 +72,7 @@ def _draw(shown: Rendering) -> None:
 
 
 def _token(text: str, trained: bool) -> str:
-    """A token as a badge of its own; what cannot be seen is shown by a sign."""
+    """Return a token as a badge; invisible characters are shown as symbols."""
     seen = text.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣") if text else "·"
     escaped = _MARKS.sub(r"\\\1", seen)
     colour = "green" if trained else "gray"

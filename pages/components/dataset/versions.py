@@ -1,4 +1,4 @@
-"""How a dataset was made, the versions it came of, making it again, and holding a part of it out for scoring."""
+"""How a dataset was created, its earlier versions, recreating it, and holding out a part for scoring."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from pages.components.text import t
 
 
 def show_versions(workspace: Workspace, dataset: Dataset) -> None:
-    """The line of versions, the facts of the making, and what can be made of it."""
+    """Draw the versions, the record of the dataset's creation, and the actions."""
     line = versions.lineage(workspace, dataset)
     if len(line) > 1:
         st.table(

@@ -1,4 +1,4 @@
-"""What to export and how: a checkpoint with its score, the steps, the precision and the size of the files."""
+"""What to export and how: a checkpoint with its score, the steps, the precision and the file size."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ SHARD_SIZES = ("500MB", "1GB", "2GB", "5GB")
 
 
 def checkpoint_line(name: str, count: int, scores: Scores | None, proposed: str | None) -> str:
-    """A checkpoint in a list: its size, its scores if it has any, and whether it is the one to take."""
+    """Return a checkpoint as a list entry: its size, its scores if any, and whether it is recommended."""
     words = [name, size(count)]
     if scores:
         words += [
@@ -30,7 +30,7 @@ def checkpoint_line(name: str, count: int, scores: Scores | None, proposed: str 
 
 
 def choose_checkpoint(run: Run, checkpoints: Mapping[str, Checkpoint]) -> str:
-    """One of the checkpoints by its name: the best of those that were scored unless chosen otherwise, else the first."""
+    """Choose a checkpoint by name; the default is the best scored one, else the first."""
     scored = of_checkpoints(run)
     proposed = best(scored)
     return st.selectbox(
@@ -44,7 +44,7 @@ def choose_checkpoint(run: Run, checkpoints: Mapping[str, Checkpoint]) -> str:
 
 
 def choose_steps(run: Run, *, live: bool, primary: bool) -> tuple[Step, ...] | None:
-    """The button for all steps, and one for each alone; the steps of the one that was clicked."""
+    """Draw the button for all steps and one for each; return the steps of the one clicked."""
     chosen: tuple[Step, ...] | None = None
     with st.container(horizontal=True):
         if st.button(
@@ -62,7 +62,7 @@ def choose_steps(run: Run, *, live: bool, primary: bool) -> tuple[Step, ...] | N
 
 
 def choose_form() -> Form:
-    """The precision and the size of files; as the base model has them unless chosen."""
+    """Choose precision and file size; by default those of the base model."""
     with st.expander(t("export.options"), icon=":material/tune:"):
         left, right = st.columns(2)
         kept = t("export.as_base")

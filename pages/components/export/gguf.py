@@ -1,4 +1,4 @@
-"""The merged model to take home: which GGUF files to make, what llama.cpp says of them, how they get to a laptop."""
+"""GGUF files of the merged model: which to create, llama.cpp's verdict on them, and how to download them."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ from pages.components.text import say, t
 
 
 def show_gguf(workspace: Workspace, run: Run, found: Exported, *, busy: bool) -> None:
-    """The files that there are, and what makes them; nothing before there is a merged model. `busy`: it is being made."""
+    """Draw the existing files and the form that creates them; nothing without a merged model or while it is `busy`."""
     if not found.merged or busy:
         return
     st.subheader(t("export.gguf.title"))
@@ -74,7 +74,7 @@ def _show_job(job: Job, live: bool) -> None:
 
 
 def _show_scores(run: Run, made: Made) -> None:
-    """The scores of the run's own model beside the file's, on the same questions; nothing where it was not asked them."""
+    """Draw the scores of the run's own model next to the file's, on the same questions; nothing if it was not asked."""
     both = gguf_score.scores(run, made)
     if both is None:
         return
@@ -95,7 +95,7 @@ def _show_scores(run: Run, made: Made) -> None:
 
 
 def _show_answers(run: Run, answers: list[dict[str, str]]) -> None:
-    """What both say to each question; of a verification of an earlier version it is not known what was asked."""
+    """Draw both answers to each question; the questions of a verification by an earlier version are unknown."""
     questions = asked(run)
     known = questions if len(questions) == len(answers) else [NONE] * len(answers)
     st.table(

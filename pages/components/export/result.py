@@ -1,4 +1,4 @@
-"""What an export left: sizes and seconds of each step, the verdict on the merged model, and the answers it rests on."""
+"""The result of an export: size and time of each step, the verdict on the merged model, and the answers behind it."""
 
 from typing import Any
 
@@ -17,25 +17,27 @@ from pages.components.text import say, t
 
 
 def show_made(run: Run, found: Exported, *, primary: bool = True) -> None:
-    """The card of a model that is ready: how large, and how it was proved; and that it can be asked now, which is the
-    page's next step where it is `primary`."""
+    """Draw the card of a finished model: its size, its verification, and the button to the chat.
+
+    `primary`: that button is the page's next step.
+    """
     merged, proved = found.merged, found.verified
     words = [f"**{t('export.ready')}**", size(merged["bytes"])]
     words.append(say(verdict(proved)) if proved else t("export.not_verified"))
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="made"):
         st.markdown(" · ".join(words), width="stretch")
-        # The models are loaded on the way, where memory allows.
+        # The chat page loads the models immediately, if memory allows.
         next_button("chat", t("export.to_chat"), primary=primary, key="next_chat", run=run.id, load="1")
 
 
 def show_export(run: Run, found: Exported) -> None:
-    """The steps that are done, and the verdict."""
+    """Draw the completed steps and the verdict."""
     made: dict[str, dict[str, Any] | None] = dict(
         zip(STEPS, (found.adapter, found.merged, found.verified), strict=True)
     )
     seconds = {step: (read_json(run.path / "export" / f"{step}.json") or {}).get("seconds") for step in STEPS}
     if full(run):
-        # Converting gives the whole model.
+        # For a full fine-tune, convert gives the complete model.
         made = {"convert": found.merged, "verify": found.verified}
     for column, (step, facts) in zip(st.columns(len(made)), made.items(), strict=True):
         with column.container(border=True, height="stretch"):
@@ -52,7 +54,7 @@ def show_export(run: Run, found: Exported) -> None:
 
 
 def show_export_progress(job: Job) -> bool:
-    """The progress of a live export, with what it has written so far."""
+    """Draw the progress of a live export, with the bytes written so far."""
     live = show_progress(job)
     if live and (count := job.progress.get("bytes")):
         st.caption(t("export.written", size=size(count)))
@@ -80,7 +82,7 @@ def _show_verdict(run: Run, found: dict[str, Any]) -> None:
     )
     answers = found.get("answers", [])
     questions = asked(run)
-    # Of a verification of an earlier version it is not known what was asked.
+    # The questions of a verification by an earlier version are unknown.
     known = questions if len(questions) == len(answers) else [NONE] * len(answers)
     st.table(
         [

@@ -1,4 +1,4 @@
-"""What goes into the report: notes, author, pictures of one's own, which sections and in which order. Kept at once."""
+"""The contents of the report: notes, author, own images, the sections and their order. Saved immediately."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from pages.components.text import say, t
 
 
 def show_content(run: Run) -> None:
-    """Everything that can be chosen for the report of `run`."""
+    """Draw all options for the report of `run`."""
     chosen = outline.load(run)
     left, right = st.columns(2, gap="large")
     with left:
@@ -26,7 +26,7 @@ def show_content(run: Run) -> None:
 
 
 def show_notes(run: Run) -> None:
-    """What the author learned, in their own words: the one thing that nobody else can write. Says when it is empty."""
+    """Draw the author's notes, the one part that nobody else can write, and a hint if they are empty."""
     notes = outline.load(run).notes
     st.text_area(
         t("report.notes"),
@@ -142,7 +142,7 @@ def _move(run: Run, name: str, how: int, words: str, icon: str, *, disabled: boo
 
 
 def _moved(run: Run, name: str, how: int) -> None:
-    """One section up (-1), down (1), out (0) or back in at the end (2)."""
+    """Move a section up (-1) or down (1), remove it (0), or add it at the end (2)."""
     order = list(outline.load(run).sections)
     if how == 2:
         order.append(name)

@@ -1,4 +1,4 @@
-"""The package to publish and its way to a hub: make it, look at it, send it. The token is forgotten once it is used."""
+"""The package to publish: create it, inspect it, upload it. The token is forgotten after use."""
 
 import streamlit as st
 
@@ -22,13 +22,13 @@ _TOKEN = "publish_token"
 
 
 def uploading(run: Run) -> Job | None:
-    """The job that sends a package now, None where none does."""
+    """Return the job that uploads a package now, None if there is none."""
     job = upload.latest(run)
     return job if job and job.status().live else None
 
 
 def show_publish(workspace: Workspace, run: Run, *, busy: bool) -> None:
-    """Everything from the choice of a hub to what is there."""
+    """Draw everything from the choice of a hub to the existing package."""
     st.markdown(t("report.publish_intro"))
     found = exported(run)
     if found.adapter is None and found.merged is None:
@@ -130,7 +130,7 @@ def _show_upload(run: Run, target: Target, package: Package, *, busy: bool) -> N
 
 
 def _send(run: Run, package: Package, plan: upload.Plan) -> None:
-    """Start the upload, and forget the token whatever came of it."""
+    """Start the upload, and forget the token in any case."""
     token = st.session_state.get(_TOKEN, "")
     st.session_state[_TOKEN] = ""
     try:

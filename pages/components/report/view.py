@@ -1,4 +1,4 @@
-"""A report on the screen: the buttons that build it, its Markdown with the pictures in their places, its files."""
+"""Shows a report: the buttons that build it, its Markdown with the images in place, its files."""
 
 import re
 
@@ -24,14 +24,16 @@ _KINDS = {
 
 
 def building(run: Run) -> Job | None:
-    """The job that builds the report now, None where none does."""
+    """Return the job that builds the report now, None if there is none."""
     job = latest_job(run.jobs, "report")
     return job if job and job.status().live else None
 
 
 def show_build(workspace: Workspace, run: Run, report: Report | None, *, busy: bool, primary: bool) -> None:
-    """The report as one archive and its files, and what builds it: where the next step is here (`primary`), that until
-    there is one that is up to date."""
+    """Draw the report as an archive with its files, and the buttons that build it.
+
+    `primary`: building is the next step until there is a report that is up to date.
+    """
     chromium = browser.find() is not None
     good = report is not None and not busy and not writeup.outdated(run)
     if report is not None and not busy:
@@ -67,7 +69,7 @@ def show_build(workspace: Workspace, run: Run, report: Report | None, *, busy: b
 
 
 def _downloads(report: Report, name: str, *, primary: bool) -> None:
-    """Everything in one archive, and the files that are wanted alone."""
+    """Draw the download of the archive, and of individual files."""
     for file, kind in _KINDS.items():
         if file not in report.files:
             continue
@@ -85,7 +87,7 @@ def _downloads(report: Report, name: str, *, primary: bool) -> None:
 
 
 def show_report(report: Report) -> None:
-    """The report as it reads."""
+    """Draw the report as it reads."""
     parts = _PICTURE.split((report.path / "report.md").read_text(encoding="utf-8"))
     with st.container(border=True, key="report_text"):
         for number, part in enumerate(parts):
@@ -96,11 +98,11 @@ def show_report(report: Report) -> None:
 
 
 def show_screenshots(run: Run) -> None:
-    """The pages in their screenshot mode, to take pictures by hand, and the pictures that were taken headless."""
+    """Draw links to the pages in screenshot mode, for manual screenshots, and those taken automatically."""
     st.markdown(t("report.shots_intro"))
     with st.container(horizontal=True):
         for number, name in enumerate(screenshots.PAGES):
-            # Beside this page, wherever a proxy has put it.
+            # Relative to this page, at whatever path a proxy serves it.
             where = "" if number == 0 else name
             query = f"shot=1&embed=true&run={run.id}" + ("&lang=en" if language() == "en" else "")
             st.link_button(t(f"{name}.title"), f"./{where}?{query}", icon=":material/open_in_new:")

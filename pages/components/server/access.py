@@ -1,7 +1,7 @@
-"""Before everything else: who may come in, over HTTP and WebSocket, and the headers of every answer.
+"""Access control for HTTP and WebSocket, before everything else, and the headers of every response.
 
-One's own connections need nothing: the kernel says whose they are. All others need the token. What is refused costs no
-session, and Streamlit never sees it. The rules are in `entrance` and `core.ground.peer`, the words in `refusal`.
+The user's own connections need no token: the kernel tells whose they are. All others do. A refused request creates no
+session and never reaches Streamlit. `entrance` and `core.ground.peer` have the rules, `refusal` the texts.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from pages.components.server.scripts import hashes
 
 OWN = "own"
 _HARMLESS = {"GET", "HEAD", "OPTIONS"}
-# Streamlit writes styles into its page, and keeps pictures in memory.
+# Streamlit writes inline styles, and keeps images in memory.
 _PAGE_POLICY = "; ".join(
     [
         "default-src 'self'",
@@ -39,7 +39,7 @@ _PAGE_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-# Of what is no page, there are a hundred for each page: its many hashes would be half as much again as the smallest.
+# For the hundred files of a page: its many script hashes would add half the size of the smallest one.
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; connect-src 'self'; frame-ancestors 'none'"
 _PAGES = ("text/html", "application/xhtml", "image/svg", "text/xml", "application/xml")
 _HEADERS = {
@@ -50,15 +50,15 @@ _HEADERS = {
 
 
 class Access:
-    """Lets in those who may; everything else ends here."""
+    """Passes permitted requests on; all others end here."""
 
     def __init__(self, app: ASGIApp, names: Names, token: Token) -> None:
         self._app, self._names, self._token = app, names, token
-        # By connection, and gone with it: its port may be somebody else's a moment later.
+        # By connection, and discarded with it: another user may have its port a moment later.
         self._visitors: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or hand it on."""
+        """Answer one request or pass it on."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -69,11 +69,11 @@ class Access:
         elif scope["type"] == "http":
             await answer(scope, receive, send)
         else:
-            # Before it is accepted: the browser gets 403.
+            # Closed before it is accepted, so the browser gets 403.
             await send({"type": "websocket.close", "code": 1008})
 
     def _misdirected(self, scope: Scope) -> Response | None:
-        """The answer to a request that was not meant for this address, or that a page of another one makes."""
+        """Return the response to a request meant for another address, or made by a page of another site; else None."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._names.include(hosts[0]):
@@ -82,13 +82,13 @@ class Access:
             foreign = any(not self._names.fit(origin, hosts[0]) for origin in origins)
             if foreign or (not origins and headers.get("sec-fetch-site", "none") not in ("same-origin", "none")):
                 return refused("origin", 403, host=hosts[0], origin=", ".join(origins) or "-")
-        # Nobody here reads it, and it tells how much is in use.
+        # Nobody here reads it, and it reveals usage.
         if scope["path"].rstrip("/").endswith("/_stcore/metrics"):
             return PlainTextResponse("Not Found", 404)
         return None
 
     async def _stranger(self, scope: Scope, receive: Receive) -> Response | None:
-        """The answer to whoever may not come in; None for who may."""
+        """Return the response to a visitor without access; None if the visitor has access."""
         visitor = await self._visitor(scope, receive)
         connection = HTTPConnection(scope)
         words = connection.query_params.getlist("token") if scope["type"] == "http" else []
@@ -104,7 +104,7 @@ class Access:
             return response
         if self._token.holds(connection.cookies.get(name, ""), visitor):
             return None
-        # A browser that comes from another site shows no ticket the first time.
+        # A browser that comes from another site sends no ticket with its first request.
         if (
             connection.headers.get("sec-fetch-site") == "cross-site"
             and connection.headers.get("sec-fetch-mode") == "navigate"
@@ -113,8 +113,8 @@ class Access:
         return refused("token", 401, form=True)
 
     async def _visitor(self, scope: Scope, receive: Receive) -> str:
-        """Who is at the other end: OWN, another user of this machine, or an address elsewhere."""
-        # What uvicorn puts into the scope, any client may choose by a forwarding header; the connection itself cannot lie.
+        """Return who is at the other end: OWN, another user of this machine, or an address elsewhere."""
+        # A client can influence uvicorn's scope with a forwarding header; the connection itself cannot lie.
         transport = getattr(getattr(receive, "__self__", None), "transport", None)
         if transport is None:
             client, server = scope.get("client") or ("", 0), scope.get("server") or ("", 0)
@@ -130,7 +130,7 @@ class Access:
         return visitor
 
     def _as_same_origin(self, scope: Scope) -> Scope:
-        """For Streamlit, which compares with Host alone, the origin of a proxy that has put our address into Host."""
+        """Adapt the origin for Streamlit, which compares it with Host, if a proxy has put our address into Host."""
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if origin is None or origin.partition("://")[2] == host or not self._names.fit(origin, host):
@@ -143,7 +143,7 @@ class Access:
 async def _whose(client: peer.Address, server: peer.Address) -> str:
     uid = peer.asked(client, server)
     if uid is None:
-        # The tables may take a while.
+        # Reading the kernel's tables may take a while.
         uid = await to_thread.run_sync(peer.read, client, server)
     if peer.is_own(uid):
         return OWN
@@ -151,12 +151,12 @@ async def _whose(client: peer.Address, server: peer.Address) -> str:
 
 
 def _without_token(scope: Scope) -> Response:
-    """To the same page, with the token out of the address bar."""
+    """Redirect to the same page, to remove the token from the address bar."""
     return RedirectResponse(_address(scope), 303, {"Cache-Control": "no-store"})
 
 
 def _address(scope: Scope) -> str:
-    """The same page as seen from itself, which a proxy may have put below a path of its own; never another host's."""
+    """Return the page's own relative address, since a proxy may serve it at another path; never another host's."""
     query = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1"), True) if pair[0] != "token"]
     return "./" + quote(scope["path"].rpartition("/")[2], safe="") + ("?" + urlencode(query) if query else "")
 

@@ -1,6 +1,6 @@
-"""Streamlit's own scripts and styles, compressed once for all who ask: what a browser loads first through a tunnel.
+"""Compresses Streamlit's own scripts and styles, once for all visitors: they are loaded first, through a tunnel.
 
-Streamlit leaves this to a proxy in front of it, which there is none of here. Its pages' messages are not touched.
+Streamlit leaves compression to a reverse proxy, of which there is none here. Messages of the pages are not touched.
 """
 
 import gzip
@@ -18,14 +18,14 @@ from streamlit import file_util
 
 from pages.components.server.location import below_base
 
-# Streamlit names its files by their content, so that they may be kept for a year.
+# Streamlit's file names contain a hash of the content, so files may be cached for a year.
 _KEPT = "public, immutable, max-age=31536000"
 _KINDS = {".js", ".css", ".json", ".svg", ".txt"}
 Encoding = Literal["br", "gzip"]
 
 
 class CompressedFiles:
-    """Answers what is below `/static/` compressed, where the browser takes that; everything else goes on to Streamlit."""
+    """Serves files below `/static/` compressed if the browser supports it; passes everything else on to Streamlit."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,10 +45,10 @@ class CompressedFiles:
 
 @lru_cache(maxsize=512)
 def compressed(path: Path, encoding: Encoding) -> bytes | None:
-    """The file compressed, once for the life of the server; None for what is no file of text.
+    """Return the compressed file, cached for the life of the server; None if it is not a text file.
 
-    Brotli at 7 makes Plotly's 4.7 MB 1.2 MB in 0.2 s, gzip at its best 1.4 MB in as long; browsers take brotli from
-    this machine's own address, which the near end of a tunnel is, except for Firefox.
+    Brotli at level 7 reduces Plotly's 4.7 MB to 1.2 MB in 0.2 s, gzip at its best to 1.4 MB in the same time. Except
+    for Firefox, browsers accept brotli from this machine's own address, which includes the near end of a tunnel.
     """
     if path.suffix not in _KINDS or not path.is_file():
         return None
@@ -57,20 +57,20 @@ def compressed(path: Path, encoding: Encoding) -> bytes | None:
 
 
 def compress_ahead() -> None:
-    """The program of the charts, which is by far the largest, before someone waits for it."""
+    """Compress the chart library, by far the largest file, before somebody waits for it."""
     for path in Path(file_util.get_static_dir()).resolve().glob("static/js/*lotly*.js"):
         for encoding in get_args(Encoding):
             compressed(path, encoding)
 
 
 def _encoding(scope: Scope) -> Encoding | None:
-    """The best that the browser says it takes."""
+    """Return the best encoding that the browser accepts."""
     taken = {part.partition(";")[0].strip() for part in Headers(scope=scope).get("accept-encoding", "").split(",")}
     return "br" if "br" in taken else "gzip" if "gzip" in taken else None
 
 
 def _file(scope: Scope) -> Path | None:
-    """Streamlit's file that a request asks for, if it may be answered compressed."""
+    """Return the Streamlit file that a request asks for, if it may be served compressed."""
     asked = below_base(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else ""
     if not asked.startswith("/static/"):
         return None

@@ -1,8 +1,8 @@
-"""Memory that nobody uses any more goes back to the system.
+"""Returns unused memory to the system.
 
-Each run of a page is a thread of its own, and glibc gives threads heaps of their own, each of which stays as large as it
-ever had to be: a server that is looked at for hours would grow for no reason. So there are few heaps, and what is free in
-them is given back each minute. Elsewhere than under glibc, nothing is done.
+Each run of a page is a thread, and glibc gives threads heaps of their own, which remain as large as they ever were: a
+server in use for hours would keep growing. So the number of heaps is limited, and their free memory is returned every
+minute. Does nothing without glibc.
 """
 
 import asyncio
@@ -10,24 +10,24 @@ import ctypes
 
 from anyio import to_thread
 
-# malloc.h
+# From malloc.h.
 _ARENA_MAX = -8
 _HEAPS = 2
 _EVERY_SECONDS = 60
 
 
 def few_heaps() -> None:
-    """To be called before there are threads."""
+    """Limit the number of heaps; call this before threads are created."""
     if (libc := _glibc()) is not None:
         libc.mallopt(_ARENA_MAX, _HEAPS)
 
 
 async def give_back() -> None:
-    """For as long as the server serves."""
+    """Return free memory regularly while the server is running."""
     libc = _glibc()
     while libc is not None:
         await asyncio.sleep(_EVERY_SECONDS)
-        # Some milliseconds, in which others go on.
+        # Takes milliseconds, during which other threads continue.
         await to_thread.run_sync(libc.malloc_trim, 0)
 
 

@@ -1,4 +1,4 @@
-"""The page that those see who do not come in: one sentence in each language, what to do, and nothing of Streamlit."""
+"""The page for visitors without access: one sentence in each language and the next step, without Streamlit."""
 
 import re
 from html import escape
@@ -22,12 +22,12 @@ input, button {{ font: inherit; padding: .4rem .8rem }} code {{ overflow-wrap: a
 
 
 def refused(reason: str, status: int, *, form: bool = False, **values: str) -> Response:
-    """The page that says `access.<reason>` of the locales; with `form` it asks for the token."""
+    """Return the page for the text `access.<reason>` in the locales; with `form` it asks for the token."""
     text = both(f"access.{reason}", **{key: escape(value[:120]) for key, value in values.items()})
     body = "".join(f'<p lang="{language}">{re.sub("`(.*?)`", _CODE, text.in_(language))}</p>' for language in LANGUAGES)
     if form:
         label = " / ".join(map(both("access.enter").in_, LANGUAGES))
-        # Sent by GET: no origin comes with a form where referrers are turned off.
+        # Sent by GET: if referrers are turned off, a form is sent without an origin.
         body += (
             '<form method="get"><input type="password" name="token" aria-label="token" autocomplete="off" autofocus '
             f"required><button>{label}</button></form>"
@@ -36,7 +36,7 @@ def refused(reason: str, status: int, *, form: bool = False, **values: str) -> R
 
 
 def again(address: str) -> Response:
-    """A page that goes to `address` at once: coming from our own page, a browser shows its ticket."""
+    """Return a page that redirects to `address`: coming from our own page, the browser sends its ticket."""
     return _page("", 401, f'<meta http-equiv="refresh" content="0;url={escape(address)}">')
 
 

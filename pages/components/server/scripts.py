@@ -1,4 +1,4 @@
-"""The scripts that stand inside a page itself, Streamlit's and ours: a browser runs these, by their hashes, and no others."""
+"""The inline scripts of a page, Streamlit's and ours: the browser runs these, by their hashes, and no others."""
 
 import base64
 import hashlib
@@ -13,12 +13,12 @@ _HTML_LANGUAGES: dict[Language, str] = {"zh": "zh-CN", "en": "en"}
 
 
 def html_language(language: Language) -> str:
-    """Streamlit says that every page is English, and a screen reader would read Chinese so; this says what it is."""
+    """Return a script that sets the page's language; Streamlit declares English, which misleads screen readers."""
     return f"document.documentElement.lang = '{_HTML_LANGUAGES[language]}'"
 
 
 def hashes() -> list[str]:
-    """Every script that stands in a page, as a Content-Security-Policy names it."""
+    """Return the hash of every inline script, in the form of a Content-Security-Policy."""
     page = (Path(file_util.get_static_dir()) / "index.html").read_text(encoding="utf-8")
     components = Path(__file__).parents[1]
     ours = [path.read_text(encoding="utf-8").strip() for path in sorted(components.rglob("*.js"))]

@@ -1,8 +1,8 @@
-"""Large uploads, written to disk as they come: Streamlit itself holds an upload in memory, of 1 GB a whole one.
+"""Writes large uploads to disk as they arrive: Streamlit itself holds an upload in memory, up to 1 GB.
 
-A layer before Streamlit's own upload route: that one still checks the XSRF token, the session and the size, and only
-when it asks for the body is the file read, past the memory, to the workspace; Streamlit is given an empty file of the
-same name. Who wants the content asks `spooled`, or `content` where it fits in memory. Small uploads go by untouched.
+A layer in front of Streamlit's own upload route, which still checks XSRF token, session and size. Only when it asks for
+the body is the file read, bypassing memory, into the workspace; Streamlit gets an empty file of the same name.
+Consumers call `spooled`, or `content` if the file fits in memory. Small uploads pass through unchanged.
 """
 
 import contextlib
@@ -22,22 +22,22 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.ground.workspace import Workspace
 from pages.components.server.location import below_base
 
-# Smaller ones cost no memory worth a detour.
+# Smaller uploads are not worth the detour.
 LARGE = 4 << 20
 _ADDRESS = re.compile(r"/_stcore/upload_file/[\w-]+/([\w-]+)")
-# What a page never came to fetch, its tab having been closed, is taken away after a day.
+# Uploads that a page never fetched, because its tab was closed, are deleted after a day.
 _KEPT_SECONDS = 86_400.0
 _HERE: dict[str, Path] = {}
 
 
 def spooled(file_id: str) -> Path | None:
-    """Where the content of an upload lies, for the caller to move away; None for one that is in memory."""
+    """Return the file of an upload, for the caller to move; None if it is in memory."""
     path = _HERE.pop(file_id, None)
     return path if path is not None and path.is_file() else None
 
 
 def content(file: UploadedFile) -> bytes:
-    """All of an upload, wherever it lies; for what may not be large. Asked once, as `spooled` is."""
+    """Return the content of an upload, wherever it is, for small files. Can be called once, like `spooled`."""
     there = spooled(file.file_id)
     if there is None:
         return file.getvalue()
@@ -48,7 +48,7 @@ def content(file: UploadedFile) -> bytes:
 
 
 class SpooledUploads:
-    """Writes the large uploads among all requests to disk; everything else goes on to Streamlit."""
+    """Writes large uploads to disk; passes everything else on to Streamlit."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,7 +62,7 @@ class SpooledUploads:
         told = False
 
         async def instead() -> Message:
-            """What Streamlit reads in place of the file, once it has found nothing against it."""
+            """Return the message that Streamlit reads in place of the file, after its checks have passed."""
             nonlocal told
             if told:
                 return await receive()
@@ -85,7 +85,7 @@ class SpooledUploads:
 
 
 async def _written(request: Request, file_id: str) -> bytes:
-    """Read the request to the workspace; a request of the same form with nothing in its file."""
+    """Read the request into the workspace; return a request of the same form with an empty file."""
     name = "file"
     try:
         async with request.form(max_files=2) as form:
@@ -113,14 +113,14 @@ def _keep(given: GivenFile, file_id: str) -> Path:
         with path.open("wb") as target:
             shutil.copyfileobj(given.file, target, 1 << 20)
     except OSError:
-        # What did not fit is of no use, and takes the room of others.
+        # An incomplete file is useless and takes up space.
         path.unlink(missing_ok=True)
         raise
     return path
 
 
 def _large(scope: Scope) -> str | None:
-    """The id of the upload that a request is, where it is a large one."""
+    """Return the id of the upload if the request is a large one."""
     if scope["type"] != "http" or scope["method"] != "PUT":
         return None
     found = _ADDRESS.fullmatch(below_base(scope["path"]))

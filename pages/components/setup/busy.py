@@ -1,4 +1,4 @@
-"""What this page has started and what still runs, each with its progress and a way to stop it; how it ended, if badly."""
+"""The jobs started on this page, each with its progress and a stop button, and why they failed."""
 
 import streamlit as st
 
@@ -18,13 +18,13 @@ KINDS = ("demo", "demo_model", small.JOB, download.JOB, checkup.JOB)
 
 
 def live_jobs(workspace: Workspace) -> dict[str, Job]:
-    """The live jobs of the kinds that are started here, by kind."""
+    """Return the live jobs of the kinds started here, by kind."""
     found = {kind: latest_job(workspace.jobs, kind) for kind in KINDS}
     return {kind: job for kind, job in found.items() if job and job.status().live}
 
 
 def show_live(workspace: Workspace, before: dict[str, Job]) -> bool:
-    """Draw what runs. Returns whether the same runs as `before`: else the page has something new to show."""
+    """Draw the running jobs. Returns whether they are the same as `before`; if not, the page has news to show."""
     now = live_jobs(workspace)
     for kind, job in now.items():
         with st.container(border=True):
@@ -53,7 +53,7 @@ def _show_download(job: Job) -> None:
 
 
 def show_failures(workspace: Workspace) -> None:
-    """Why the last check or download did not end well, until the next one; a download's is in its own words."""
+    """Draw why the last check or download failed, until the next one; a download has its own words."""
     job = latest_job(workspace.jobs, checkup.JOB)
     if job and job.status() not in (Status.FINISHED, Status.KILLED) and not job.status().live:
         show_end(job)

@@ -1,4 +1,4 @@
-"""The whole workflow at one click: the form, the stages as they go, and what came of it. The work is core's."""
+"""The entire workflow at one click: the form, the stages as they run, and the result. Core does the work."""
 
 import streamlit as st
 
@@ -28,7 +28,7 @@ _ICONS = {
 
 
 def show_demo(workspace: Workspace, last: Job | None, *, first: bool) -> None:
-    """What the demo does, or how the `last` one ended, and its form. `first`: it is what to do next on the page."""
+    """Draw what the demo does, or how the `last` one ended, and its form. `first`: it is the page's next step."""
     st.subheader(t("demo.title"), anchor=False)
     if last and last.status() is not Status.FINISHED:
         show_end(last)
@@ -74,7 +74,7 @@ def show_form(workspace: Workspace, *, first: bool) -> None:
 
 
 def show_stages(job: Job) -> None:
-    """A bar for each stage, with its seconds and the time left."""
+    """Draw each stage with its time and the time left."""
     for stage in job.progress.get("stages", []):
         name = stage["name"]
         words = [f"{_ICONS[stage['status']]} {t(f'demo.stage.{name}')}"]
@@ -86,7 +86,7 @@ def show_stages(job: Job) -> None:
 
 
 def show_live(job: Job) -> bool:
-    """The running demo. Returns whether it still runs."""
+    """Draw the running demo. Returns whether it is still running."""
     nickname = job.spec.get("facts", {}).get("nickname", "")
     st.subheader(t("demo.title"), anchor=False)
     st.markdown(t("demo.running", nickname=plain(nickname), time=say(duration(job.seconds))))
@@ -101,7 +101,7 @@ def show_live(job: Job) -> bool:
 
 
 def show_outcome(workspace: Workspace, job: Job) -> None:
-    """What the last demo came to: how far it got where it failed, else the answers before and after, and the scores."""
+    """Draw the result of the last demo: the stages if it failed, else the answers before and after, and the scores."""
     if job.status() is not Status.FINISHED:
         show_stages(job)
         return
@@ -115,7 +115,7 @@ def show_outcome(workspace: Workspace, job: Job) -> None:
     show_answers([(before["prompt"], before["answer"], after["answer"]) for before, after in pairs], run.nickname)
     show_scores(scores, run)
     if st.session_state.get("demo_shown") != str(job.directory):
-        # Once, so that a later choice of another run is not undone.
+        # Only once, so that a later selection of another run is not overridden.
         st.session_state["demo_shown"] = str(job.directory)
         select("run", run.id)
     with st.expander(t("demo.stages"), icon=":material/timer:"):
@@ -123,7 +123,7 @@ def show_outcome(workspace: Workspace, job: Job) -> None:
 
 
 def _run_of(workspace: Workspace, job: Job) -> Run | None:
-    """The run of a finished demo; None where it was deleted, which is nothing wrong."""
+    """Return the run of a finished demo; None if it was deleted, which is not an error."""
     try:
         return runs.find(workspace, job.progress.get("run") or "")
     except StudioError:
@@ -131,5 +131,5 @@ def _run_of(workspace: Workspace, job: Job) -> Run | None:
 
 
 def latest(workspace: Workspace) -> Job | None:
-    """The newest demo."""
+    """Return the newest demo."""
     return latest_job(workspace.jobs, "demo")

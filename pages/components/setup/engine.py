@@ -1,4 +1,4 @@
-"""The engine: which Python trains, choosing another, its thorough check with what `xtuner version` and `xtuner help` say."""
+"""The engine: the Python that trains, choosing another one, and its thorough check with `xtuner version` and `help`."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from pages.components.plain import DONE, plain, tick
 from pages.components.problems import refusals, show_refusal
 from pages.components.text import language, t
 
-# The course's environment, and what its install lacks today: newer packages do not go with it.
+# The course's environment with the pins it lacks today: newer packages are incompatible with it.
 INSTALL = """conda create -n xtuner0121 python=3.10 -y
 conda activate xtuner0121
 pip install torch==2.1.2 torchvision==0.16.2 transformers==4.39.3 xtuner==0.1.21 deepspeed==0.14.4
@@ -21,7 +21,7 @@ which python"""
 
 
 def show_engine(workspace: Workspace, *, busy: bool) -> None:
-    """The engine in use, its check, and the form to choose another."""
+    """Draw the selected engine, its check, and the form to choose another."""
     try:
         engine = interpreter.in_use(workspace)
     except StudioError as error:
@@ -41,7 +41,7 @@ def _show_in_use(engine: Engine) -> None:
 
 
 def show_checkup(workspace: Workspace, engine: Engine, *, busy: bool) -> None:
-    """The last thorough check, or the button for it."""
+    """Draw the last thorough check, or the button for it."""
     found = checkup.last(workspace, engine)
     if found is None:
         st.info(t("engine.unchecked"), icon=":material/info:")
@@ -65,7 +65,7 @@ def show_checkup(workspace: Workspace, engine: Engine, *, busy: bool) -> None:
 
 
 def show_command_line(found: Checkup) -> None:
-    """What `xtuner version` and `xtuner help` print, as the course asks to see."""
+    """Draw the output of `xtuner version` and `xtuner help`, which the course asks for."""
     st.code(f"$ xtuner version\n{found.xtuner_version}", language=None, wrap_lines=True)
     with st.expander("`xtuner help`", icon=":material/terminal:"):
         st.code(f"$ xtuner help\n{found.xtuner_help}", language=None, height=360)
@@ -94,7 +94,7 @@ def _show_loads(found: Checkup) -> None:
 
 
 def _show_choice(workspace: Workspace, *, busy: bool) -> None:
-    """Another Python for the engine; the app stays in its own."""
+    """Choose another Python for the engine; the app keeps its own."""
     st.markdown(t("engine.intro"))
     if interpreter.chosen_by_environment():
         st.info(t("engine.by_environment", name=interpreter.ENVIRONMENT), icon=":material/info:")

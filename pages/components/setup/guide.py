@@ -1,4 +1,4 @@
-"""What to do next, one step at a time: the step in the course's words and the button that does it or leads to it."""
+"""The next step, one at a time: the step in the course's words, and the button that does it or leads to it."""
 
 import streamlit as st
 
@@ -14,9 +14,9 @@ from pages.components.text import language, t
 
 
 def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bool) -> None:
-    """The next step; that all is done where there is none. While something runs here its buttons wait.
+    """Draw the next step, or that everything is done. Its buttons are disabled while something is running here.
 
-    `first`: it is what to do next, and its button the page's primary one.
+    `first`: it is the next step, and its button the page's primary one.
     """
     step = found.next
     if step is None:
@@ -40,7 +40,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
 
 
 def _ways_to_a_model(workspace: Workspace, *, busy: bool, first: bool) -> None:
-    """Without a GPU, what works without one comes first."""
+    """Without a GPU, the way that needs none comes first."""
     small_first = first and not gpus()
     if small_first:
         small_button(workspace, key="guide_small_model", disabled=busy, primary=True)

@@ -1,4 +1,4 @@
-"""The machine at a glance: its main figures, the checks with what to do, the versions against what is known to work."""
+"""The machine at a glance: main figures, checks with the next step, and versions compared with those known to work."""
 
 import streamlit as st
 
@@ -14,7 +14,7 @@ _WORDS = (*GLANCE, "engine")
 
 
 def show_machine(workspace: Workspace) -> None:
-    """The figures, what is wrong and what to do, and a table of all checks."""
+    """Draw the figures, problems with their next step, and a table of all checks."""
     found = checkup.checks(workspace)
     by_name = {check.name: check for check in found}
     with st.container(horizontal=True):
@@ -50,7 +50,7 @@ def _figure(check: Check) -> None:
 
 
 def _known(name: str) -> str:
-    """The versions that were tried, with their reason."""
+    """Return the versions that were tested, with the reason."""
     if name not in KNOWN:
         return ""
     tried = ", ".join(one.removeprefix("==").removesuffix(".*") for one in KNOWN[name].works.split("|"))

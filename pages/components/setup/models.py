@@ -1,4 +1,4 @@
-"""The models of the workspace: what there is, whether it is whole, its files as a tree, and how it goes away again."""
+"""The models of the workspace: a list, whether they are complete, their files as a tree, and how to remove them."""
 
 import streamlit as st
 
@@ -17,12 +17,12 @@ from pages.components.problems import refusals, show_end, show_problems
 from pages.components.setup.prompt import show_prompt
 from pages.components.text import t
 
-# No model has as many; a directory full of something else may be linked.
+# No model has as many files, but a directory full of other things may be linked.
 _MOST_FILES = 1000
 
 
 def show_models(workspace: Workspace, *, opened: bool = False) -> None:
-    """A table of the models, and each with its tree, its problems and what can be done with it."""
+    """Draw a table of the models, and each with its tree, its problems and its actions."""
     found = models.every(workspace)
     if not found:
         st.info(t("models.none"), icon=":material/info:")
@@ -49,7 +49,7 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
 
 
 def show_tree(model: Model) -> None:
-    """The files as the course's screenshot has them."""
+    """Draw the files as in the course's screenshot."""
     drawn = tree(model.path, most=_MOST_FILES, linked_to=model.linked_to)
     st.code(drawn, language=None, height=360 if drawn.count("\n") > 18 else "content")
 
@@ -66,7 +66,7 @@ def _show_model(workspace: Workspace, model: Model) -> None:
 
 
 def _go_away(workspace: Workspace, model: Model) -> None:
-    """Unlink or delete, once confirmed, with what would miss it."""
+    """Unlink or delete after confirmation, with a list of what uses the model."""
     verb = "unlink" if model.linked_to else "delete"
     users = [config.name for config in configs.every(workspace) if config.model == model.name]
     users += [run.id for run in runs.every(workspace) if run.facts.model.name == model.name]
@@ -92,7 +92,7 @@ def _leave(workspace: Workspace, model: Model) -> str:
 
 
 def show_build(workspace: Workspace, *, busy: bool) -> None:
-    """The two models that are made on the spot, the real one first: a button each, why the last try failed, or that it is there."""
+    """Draw the two models that can be created here, the real one first: a button, why it failed, or that it exists."""
     st.markdown(t("models.small_title"))
     if small.there(workspace):
         st.success(t("models.small_there", name=small.NAME), icon=":material/check_circle:")
@@ -116,7 +116,7 @@ def _show_failure(workspace: Workspace, kind: str) -> None:
 
 
 def small_button(workspace: Workspace, *, key: str, disabled: bool, primary: bool = False) -> None:
-    """The button that starts fetching and unpacking the small real model."""
+    """Draw the button that starts downloading and unpacking the small real model."""
     kind = "primary" if primary else "secondary"
     if st.button(t("models.small_build"), key=key, type=kind, icon=":material/download:", disabled=disabled):
         with refusals():
@@ -125,7 +125,7 @@ def small_button(workspace: Workspace, *, key: str, disabled: bool, primary: boo
 
 
 def demo_button(workspace: Workspace, *, key: str, disabled: bool) -> None:
-    """The button that starts building the demo model."""
+    """Draw the button that starts building the demo model."""
     if st.button(t("models.build"), key=key, icon=":material/construction:", disabled=disabled):
         with refusals():
             models.build_demo(workspace)

@@ -1,4 +1,4 @@
-"""How a model is spoken to: the prompt that was found, an exchange in it, and what its own template says besides."""
+"""The prompt template of a model: which was found, an example exchange, and what the model's own template adds."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from pages.components.text import say, t
 
 
 def show_prompt(model: Model) -> None:
-    """The found prompt; beside the model's own rendering where they differ."""
+    """Draw the prompt template, next to the model's own rendering if they differ."""
     prompt = model.prompt
     name = prompt.template.name or t("models.prompt_written")
     with st.container(horizontal=True, vertical_alignment="center"):

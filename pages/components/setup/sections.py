@@ -1,4 +1,4 @@
-"""The parts of the first page below its fold, one at a time: the choice is in the URL and survives a reload."""
+"""The lower part of the first page, one section at a time: the selection is in the URL and survives a reload."""
 
 import streamlit as st
 
@@ -16,16 +16,17 @@ _OPEN, _SWITCH = "section", "section_switch"
 
 
 def choose_section(*, has_demo: bool) -> str:
-    """The part that is open: what the demo came to where there was one, else the models. Kept by its name, which no
-    language changes.
+    """Choose the open section: by default the result of the demo if there is one, else the models.
+
+    Stored by its name, which does not depend on the language.
     """
     there = SECTIONS if has_demo else SECTIONS[1:]
     asked = st.query_params.get(_OPEN)
     if asked in there:
-        # A link, which goes before what was open.
+        # A link takes precedence over what was open.
         open_section(asked)
     chosen = st.session_state.get(_OPEN)
-    # Until somebody chooses, it is the first, which may be another one a moment later.
+    # Until the user chooses, it is the first section, which may change a moment later.
     st.session_state[_SWITCH] = chosen = chosen if chosen in there else there[0]
     st.segmented_control(
         t("setup.sections"),
@@ -45,10 +46,10 @@ def choose_section(*, has_demo: bool) -> str:
 
 
 def open_section(name: str) -> None:
-    """Open a part: from a button's callback, or before it is drawn."""
+    """Open a section, from a button's callback or before it is drawn."""
     st.session_state[_OPEN] = st.query_params[_OPEN] = name
 
 
 def _take_choice() -> None:
-    # Into a key that is no widget's, which stays from page to page.
+    # Stored under a key that belongs to no widget, so that it survives a change of page.
     st.session_state[_OPEN] = st.query_params[_OPEN] = st.session_state[_SWITCH]

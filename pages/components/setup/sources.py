@@ -1,4 +1,4 @@
-"""Where a model comes from: a copy that lies on this machine, a hub, or one built on the spot."""
+"""Where a model comes from: a copy on this machine, a hub, or created here."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def _shared() -> list[str]:
 
 
 def show_sources(workspace: Workspace, *, busy: bool) -> None:
-    """The three ways to a model, side by side as tabs."""
+    """Draw the three ways to a model as tabs."""
     link, fetch, build = st.tabs([t("models.by_link"), t("models.by_download"), t("models.by_build")])
     with link:
         _show_link_form(workspace)
@@ -76,7 +76,7 @@ def _link(workspace: Workspace, path: str, name: str | None) -> None:
 
 
 def _show_unfinished(workspace: Workspace, *, busy: bool) -> None:
-    """Downloads that stopped on the way: go on, or throw away what has come."""
+    """Draw interrupted downloads: resume, or discard what has arrived."""
     running = download.latest(workspace)
     live = running.spec.get("facts", {}).get("name") if running and running.status().live else None
     for name, source in download.unfinished(workspace).items():
@@ -97,7 +97,7 @@ def _show_unfinished(workspace: Workspace, *, busy: bool) -> None:
 
 
 def _show_download_form(workspace: Workspace, *, busy: bool) -> None:
-    """What to fetch from where. The token stays in this form's session and goes to the download's process alone."""
+    """Choose what to download from where. The token stays in the session and is only passed to the download process."""
     st.caption(t("download.intro"))
     hub = st.segmented_control(
         t("download.hub"),

@@ -1,4 +1,4 @@
-"""Asks for leave to run the code that comes with a model, with that code to be read; once, and again when it changes."""
+"""Asks for permission to run the code that comes with a model, and shows it; once, and again when it changes."""
 
 import contextlib
 from hashlib import sha256
@@ -21,20 +21,20 @@ MOST_BYTES = 200_000
 
 
 def waiting(workspace: Workspace) -> list[tuple[Model, trust.Code]]:
-    """The whole models that wait for leave, each with its code."""
+    """Return the complete models that need permission, each with its code."""
     found = [(model, trust.code(workspace, model.path)) for model in models.every(workspace) if model.whole]
     return [(model, code) for model, code in found if not code.trusted]
 
 
 def ask_for_leave(workspace: Workspace) -> None:
-    """A box for each whole model that waits for leave."""
+    """Draw a box for each complete model that needs permission."""
     for model, code in waiting(workspace):
         with st.container(border=True):
             _ask(workspace, model, code)
 
 
 def mention_who_waits(workspace: Workspace) -> None:
-    """One line where a model waits for leave, with the way to where it is given."""
+    """Draw one line if a model needs permission, with a link to where it is given."""
     names = [model.name for model, _ in waiting(workspace)]
     if names:
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -59,7 +59,7 @@ def _ask(workspace: Workspace, model: Model, code: trust.Code) -> None:
             text = content[:MOST_BYTES].decode("utf-8", errors="replace")
             st.code(text, language="python", line_numbers=True, height=320)
     if st.button(t("trust.agree", name=model.name), icon=":material/verified_user:", key=f"trust-{model.name}"):
-        # The files as they were shown: should they have changed since, it is asked again.
+        # Applies to the files as shown: if they have changed since, the user is asked again.
         with refusals():
             seen = {file: sha256(content).hexdigest() for file, content in shown.items()}
             trust.agree(workspace, model.path, seen)
@@ -68,7 +68,7 @@ def _ask(workspace: Workspace, model: Model, code: trust.Code) -> None:
 
 
 def _content(file: Path) -> bytes:
-    """What is shown and agreed to; nothing where it went away meanwhile."""
+    """Return the content that is shown and agreed to; empty if the file has disappeared."""
     with contextlib.suppress(OSError):
         return read_start(file, LARGEST)
     return b""

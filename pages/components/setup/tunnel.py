@@ -1,4 +1,4 @@
-"""The tunnel to this machine: a form, the command to copy for either kind of computer, and whether it is there already."""
+"""The tunnel to this machine: a form, the command for each kind of computer, and whether it exists already."""
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ from pages.components.text import say, t
 
 
 def show_tunnel() -> None:
-    """From an address to the command that is run on one's own computer."""
+    """Draw the form that turns an address into the command to run on the user's own computer."""
     reached = reached_by(dict(st.context.headers), st.context.ip_address)
     box, icon = (st.info, "info") if reached == "here_or_tunnel" else (st.success, "check_circle")
     box(say(explanation(reached)), icon=f":material/{icon}:")

@@ -1,4 +1,4 @@
-"""The log of a job: the first error, the last lines, a search and a copy. Read when it is opened, and ends only."""
+"""The log of a job: first error, last lines, search and download. Read only when opened, and only its ends."""
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ LINES = 80
 
 
 def show_job_log(job: Job, *, file: str, ended: bool, expanded: bool = False) -> None:
-    """The log under a lid. `ended`: look for the first error; `file`: what a copy is called."""
+    """Draw the log in an expander. `ended`: look for the first error; `file`: name of the download."""
     lid = st.expander(
         t("log.title"),
         icon=":material/terminal:",
@@ -31,7 +31,7 @@ def show_job_log(job: Job, *, file: str, ended: bool, expanded: bool = False) ->
             st.code(error, language=None, wrap_lines=True)
         st.caption(t("log.last", count=LINES, size=size(bytes_)))
         tail = "\n".join(logs.last_lines(job.log, LINES))
-        # A box that follows its end.
+        # A container that scrolls to its end.
         with st.container(height=320, autoscroll=True, border=False):
             st.code(tail or t("problems.log_empty"), language=None, wrap_lines=True)
         _search(job)
@@ -51,14 +51,14 @@ def show_job_log(job: Job, *, file: str, ended: bool, expanded: bool = False) ->
 
 @st.cache_data(show_spinner=False, max_entries=50)
 def _first_error(path: str, bytes_: int) -> str | None:  # noqa: ARG001
-    """Looked for once: a log that ended does not change."""
+    """Cached: the log of an ended job does not change."""
     from pathlib import Path
 
     return logs.first_error(Path(path))
 
 
 def _search(job: Job) -> None:
-    """Searches when asked, not at each refresh: what was found is kept until the next search."""
+    """Search on request, not at each refresh; results are kept until the next search."""
     with st.form(f"log-search-{job.directory}", border=False, enter_to_submit=False):
         left, right = st.columns([5, 1], vertical_alignment="bottom")
         words = left.text_input(t("log.search"), key="log_words", max_chars=200)

@@ -1,6 +1,6 @@
-"""What the machine did while a run trained: panels for the run's chart, and the newest sample in words.
+"""The machine during a run: panels for the run's chart, and the newest sample in words.
 
-Says of each value that nobody reports that it is not reported, and of a slice of a card whose numbers are whose.
+States for each value that it is not reported if nobody reports it, and for a slice of a GPU whose numbers are shown.
 """
 
 from typing import Any
@@ -21,15 +21,15 @@ _OF_CARD = {
     "gpu_temperature": ("temperature", 1.0),
     "gpu_power": ("power_w", 1.0),
 }
-# A CUDA process that sees less than this share of the card has a slice of it.
+# A CUDA process that sees less than this share of the GPU has a slice of it.
 _WHOLE = 0.9
 
 
 def host_panels(seen: Seen, name: str, x: np.ndarray, here: slice, height: int) -> Panel:
-    """CPU, memory or disk of the host and of the run's own processes."""
+    """Return the panel for CPU, memory or disk of the host and of the run's own processes."""
     of = seen.machine
     lines = {
-        # One core is 100 in `process_cpu`: as a share of the machine it is comparable.
+        # In `process_cpu` one core is 100; converted to a share of the machine for comparison.
         "cpu": [("host", "cpu", 1.0), ("run", "process_cpu", float(seen.sample.get("cores") or 1))],
         "memory": [("host", "memory_mb", MB_OF_A_GB), ("run", "process_mb", MB_OF_A_GB)],
         "disk": [("free", "disk_free_mb", MB_OF_A_GB)],
@@ -43,7 +43,7 @@ def host_panels(seen: Seen, name: str, x: np.ndarray, here: slice, height: int) 
 
 
 def gpu_panels(seen: Seen, name: str, x: np.ndarray, here: slice, height: int) -> Panel:
-    """One quantity of every GPU that the run may use."""
+    """Return the panel for one quantity of every GPU that the run may use."""
     column, one = _OF_CARD[name]
     of, lines, silent = seen.machine, [], []
     for place, card in enumerate(seen.sample.get("gpus") or []):
@@ -75,12 +75,12 @@ def _panel(title: str, lines: list[Line], height: int, span: tuple[float, float]
 
 
 def label(card: dict[str, Any]) -> str:
-    """`GPU 0`, or `GPU 0 MIG 1` for an instance."""
+    """Return `GPU 0`, or `GPU 0 MIG 1` for an instance."""
     return f"GPU {card['index']}" + (f" MIG {card['instance']}" if card.get("instance") is not None else "")
 
 
 def show_machine(run: Run, seen: Seen) -> None:
-    """The newest sample: every GPU, the host, the run's own processes, and what cannot be known here."""
+    """Draw the newest sample: every GPU, the host, the run's own processes, and what is not available here."""
     sample = seen.sample
     if not sample:
         st.caption(t("machine.none"))
@@ -130,7 +130,7 @@ def show_machine(run: Run, seen: Seen) -> None:
 
 
 def notes(sample: dict[str, Any]) -> list[str]:
-    """What to know of these numbers: no GPU, a slice of one, an instance of one."""
+    """Return notes on these numbers: no GPU, a slice of one, an instance of one."""
     cards, found = sample.get("gpus") or [], []
     if not cards:
         found.append(t("machine.no_gpu"))

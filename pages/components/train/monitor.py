@@ -86,7 +86,7 @@ def _show_progress(run: Run, state: State) -> None:
             if not run.job.discarding:
                 with st.popover(t("monitor.stop_otherwise"), type="tertiary"):
                     stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
-        # What is next is told before it can be done.
+        # The next step is shown before it is possible.
         st.button(t("train.to_export"), type="primary", disabled=True, key="next", help=t("train.after_it"))
 
 

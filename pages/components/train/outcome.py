@@ -1,6 +1,4 @@
-"""What came of a training that is over, in one card at the top: what it learned and where it goes on, or why it ended and
-how to go on with it.
-"""
+"""The result of an ended run, in a card at the top: what it learned and the next step, or why it ended."""
 
 import streamlit as st
 
@@ -20,13 +18,15 @@ from pages.components.train.monitor import watch
 
 
 def can_go_on(run: Run) -> bool:
-    """Whether there is something to resume from, or nothing more to train; on a further machine the checkpoint has to be
-    brought, which resuming says."""
+    """Return whether the run can be resumed: it never began, or has a complete checkpoint.
+
+    On additional machines the checkpoint has to be copied first, which resuming explains.
+    """
     return not run.begun or run.cluster.node_rank > 0 or any(found.whole for found in run.checkpoints())
 
 
 def show_outcome_of(workspace: Workspace, run: Run, *, primary: bool = True) -> None:
-    """The card of a run that is not live; `primary`: its button is the page's next step."""
+    """Draw the card of a run that is not live; `primary`: its button is the page's next step."""
     state = run.state_at(None)
     if state.status is Status.FINISHED:
         page = next_page(workspace, run)
@@ -48,7 +48,7 @@ def show_outcome_of(workspace: Workspace, run: Run, *, primary: bool = True) -> 
 
 
 def _learned(run: Run) -> str:
-    """What it learned, in a line: by its score where it has one, else by its last answers."""
+    """Return what it learned, in one line: its score if there is one, else its last answers."""
     scores = stored(run)
     if scores:
         words = f"**{say(diagnose(scores, run).words)}**"

@@ -1,4 +1,4 @@
-"""The trainings that wait for their turn: in which order, to be put forward, put back, or taken out."""
+"""The queued runs: their order, moving them up or down, removing them from the queue."""
 
 import streamlit as st
 
@@ -14,7 +14,7 @@ _REFUSED = "queue_refused"
 
 
 def show_queue(workspace: Workspace) -> None:
-    """Draw the queue; nothing where nobody waits."""
+    """Draw the queue; nothing if it is empty."""
     if refused := st.session_state.pop(_REFUSED, None):
         show_refusal(refused)
     waiting = runs.queued(workspace)
@@ -53,7 +53,7 @@ def _move(workspace: Workspace, run: Run, place: int) -> None:
     try:
         runs.move(workspace, run, place)
     except StudioError as error:
-        # It has its turn by now.
+        # Its turn has come in the meantime.
         st.session_state[_REFUSED] = error
 
 

@@ -1,5 +1,6 @@
-"""The curves of a run: loss, learning rate, gradients, speed, identity, and what the machine did meanwhile, all on one
-axis, of iterations or of time. Which of them, how smooth, and whether they move is the user's.
+"""The curves of a run: loss, learning rate, gradients, speed, identity, machine; over iterations or time.
+
+The user chooses the panels, the smoothing, and whether the chart is live.
 """
 
 import math
@@ -21,13 +22,13 @@ from pages.components.train.machine_charts import gpu_panels, host_panels
 TRAINING = ("lr", "grad_norm", "pace", "tokens", "identity")
 HOST = ("cpu", "memory", "disk")
 GPU = ("gpu_load", "gpu_memory", "gpu_temperature", "gpu_power")
-# Beside the loss, until the user chooses others.
+# In addition to the loss, until the user chooses others.
 USUAL = ("identity",)
 _SMALL = 84
-# Fewer new points than this share of all move nothing by a pixel.
+# New points that are a smaller share than this move nothing by a pixel.
 _PIXELS = 1_000
 _MOST_MARKS = 100
-# Of a figure's points, those that are smooth need few.
+# Share of a figure's points: smooth lines need few.
 _WEIGHTS = {"lr": 0.5, "identity": 0.5}
 
 
@@ -43,7 +44,7 @@ class View:
 
 
 def show_curves(run: Run, seen: Seen, tokens_per_iter: float | None, live: bool) -> None:
-    """The figure, and below it the controls."""
+    """Draw the figure, with the controls below."""
     place = st.container()
     view, moves = _controls(run, seen, live)
     shown = _held(run, seen, moves)
@@ -76,7 +77,7 @@ def show_curves(run: Run, seen: Seen, tokens_per_iter: float | None, live: bool)
 
 
 def _controls(run: Run, seen: Seen, live: bool) -> tuple[View, bool]:
-    """What to draw and how, under a lid; beside it whether the chart moves."""
+    """Choose what to draw and how, in a popover, and whether the chart is live."""
     gpu = bool(seen.sample.get("gpus"))
     offered = [name for name in (*TRAINING, *(GPU if gpu else ()), *HOST) if name != "identity" or run.nickname]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -122,7 +123,7 @@ def _controls(run: Run, seen: Seen, live: bool) -> tuple[View, bool]:
 
 
 def _held(run: Run, seen: Seen, moves: bool) -> Seen:
-    """What to draw: the newest, or what there was when the user had the chart hold still."""
+    """Return the data to draw: the newest, or what there was when the user froze the chart."""
     if moves:
         st.session_state.pop("curves_held", None)
         return seen
@@ -135,7 +136,7 @@ def _held(run: Run, seen: Seen, moves: bool) -> Seen:
 
 
 def _pixel(count: int) -> int:
-    """A number that changes when enough is new to be seen."""
+    """Return a number that changes when enough is new to be visible."""
     return count // (1 << max(0, int(math.log2(count / _PIXELS)))) if count > _PIXELS else count
 
 
@@ -182,7 +183,7 @@ class _Drawing:
         return Panel(title=t("curves.loss"), lines=lines, height=190, log=self.view.log)
 
     def _marks(self, x: np.ndarray, smooth: np.ndarray, here: slice) -> Iterator[Line]:
-        """Points on the smoothed line where the model was asked, and where it was saved."""
+        """Yield markers on the smoothed line where the model was asked, and where it was saved."""
         known = here.start + np.flatnonzero(np.isfinite(smooth[here]))
         if not len(known):
             return
@@ -210,7 +211,7 @@ class _Drawing:
         if name == "identity":
             asked = np.array([at.iter for at in self.seen.answers], dtype=float)
             values = np.array([100 * (identity_share(at.answers, self.run.nickname) or 0) for at in self.seen.answers])
-            # Before the first iteration is at the beginning.
+            # Answers before the first iteration are placed at the beginning.
             x = np.interp(asked, self.seen.history["iter"], x) if len(x) and self.view.axis == "time" else asked
             here, span = slice(None), (-5, 105)
         elif name == "tokens":
@@ -224,7 +225,7 @@ class _Drawing:
 
 
 def _within(x: np.ndarray, begin: float, until: float) -> slice:
-    """Where `x`, which grows and may begin with NaN, lies between both; a slice, which copies nothing."""
+    """Return the slice, which copies nothing, where increasing `x` is within both bounds; `x` may begin with NaN."""
     unknown = int(np.isnan(x).sum())
     known = x[unknown:]
     return slice(
@@ -233,12 +234,12 @@ def _within(x: np.ndarray, begin: float, until: float) -> slice:
 
 
 def _unit(seconds: float) -> tuple[float, str]:
-    """Minutes, and hours for what takes many: seconds in one, and the axis's title."""
+    """Return the unit as seconds and as axis title: minutes, or hours for long runs."""
     return (3600.0, t("curves.hours")) if seconds > 3 * 3600 else (60.0, t("curves.minutes"))
 
 
 def _table(header: list[str], seen: Seen, weight: float) -> str:
-    """The whole history as CSV."""
+    """Return the entire history as CSV."""
     columns = seen.history
     names = ("iter", "seconds", "loss", "smooth", "lr", "grad_norm", "time")
     found = {**columns, "seconds": np.round(seen.history_seconds / 60, 4), "smooth": average(columns["loss"], weight)}

@@ -1,4 +1,4 @@
-"""All runs of the workspace at a glance, two or more of them side by side, and the trash."""
+"""All runs of the workspace at a glance, a comparison of several, and the trash."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ _NUMBERS = {
 
 
 def show_runs(workspace: Workspace) -> None:
-    """The list, the comparison and the trash, under a lid: drawn when it is opened."""
+    """Draw the list, the comparison and the trash in an expander, only when it is open."""
     lid = st.expander(t("runs.title"), icon=":material/list:", key="runs_open", on_change="rerun")
     if not lid.open:
         return
@@ -73,7 +73,7 @@ def _show_comparison(found: list[Run]) -> None:
     by_id = {run.id: run for run in found}
     kept = [run for run in st.session_state.get("runs_compared", []) if run in by_id]
     if kept != st.session_state.get("runs_compared", []):
-        # One of them was deleted meanwhile.
+        # One of them has been deleted in the meantime.
         st.session_state["runs_compared"] = kept
     chosen = st.multiselect(
         t("runs.compare"),
@@ -155,7 +155,7 @@ def _compared(ids: tuple[str, ...], stamps: tuple[Any, ...], _chosen: list[Run])
 
 
 def _stamp(run: Run) -> tuple[Any, ...]:
-    """Changes when there is something new of a run."""
+    """Return a value that changes when there is something new about a run."""
     files = [
         *run.work_dir.glob("*/vis_data/scalars.json"),
         *run.jobs.glob("*/exit.json"),
@@ -166,7 +166,7 @@ def _stamp(run: Run) -> tuple[Any, ...]:
 
 
 def _names(chosen: list[Run]) -> list[str]:
-    """The name of each, with its id where two share a name."""
+    """Return the name of each run, with its id if two share a name."""
     names = [name_of(run) for run in chosen]
     return [name if names.count(name) == 1 else f"{name} ({run.id})" for name, run in zip(names, chosen, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Putting the chosen run in order: its name, deleting it to the trash, bringing it back, and emptying the trash."""
+"""Manages the selected run: rename it, move it to the trash, restore it, empty the trash."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _REFUSED, _DELETED = "shelf_refused", "shelf_deleted"
 
 
 def show_undo(workspace: Workspace) -> None:
-    """What was just deleted, with a way back; and why something was refused."""
+    """Draw what was just deleted, with an undo button; and why something was refused."""
     if refused := st.session_state.pop(_REFUSED, None):
         show_refusal(refused)
     deleted: Deleted | None = st.session_state.get(_DELETED)
@@ -36,7 +36,7 @@ def show_undo(workspace: Workspace) -> None:
 
 
 def show_shelf(workspace: Workspace, run: Run) -> None:
-    """A lid with the name and the way to the trash of `run`."""
+    """Draw a popover to rename `run` or move it to the trash."""
     live = any(job.status().live for job in jobs_in(run.jobs))
     with st.popover(t("shelf.manage"), icon=":material/edit:", type="tertiary"):
         with st.form(f"rename-{run.id}", border=False, enter_to_submit=False):
@@ -61,7 +61,7 @@ def show_shelf(workspace: Workspace, run: Run) -> None:
 
 
 def show_trash(workspace: Workspace) -> None:
-    """What is in the trash and the space it takes, to be brought back or removed for good."""
+    """Draw the trash with the space it takes, to restore runs or delete them permanently."""
     found = shelf.trash(workspace)
     st.markdown(f"**{t('shelf.trash')}**")
     if not found:

@@ -1,5 +1,4 @@
-"""The form that starts a training, or puts one into the queue: the config, and for several GPUs or machines how they share
-the work."""
+"""The form that starts a run or puts it into the queue: the config, and how several GPUs or machines share the work."""
 
 from dataclasses import replace
 
@@ -25,26 +24,26 @@ from pages.components.plain import plain
 from pages.components.problems import refusals
 from pages.components.text import say, t
 
-# A click within this time of the same start is the second half of a double click.
+# A second click on the same start within this time is a double click.
 DOUBLE_CLICK_SECONDS = 5.0
 _LAUNCHERS = {"pytorch": "torchrun", "slurm": "Slurm"}
 
 
 def untried(workspace: Workspace) -> bool:
-    """Whether a config was made or changed since the last training that came to anything was started."""
+    """Return whether a config was created or changed since the last run that produced anything was started."""
     changed = [config.file.stat().st_mtime for config in configs.every(workspace)]
     began = [run.facts.created for run in runs.every(workspace) if worth_a_look(run)]
     return bool(changed) and max(changed) > max(began, default=0.0)
 
 
 def show_start_form(workspace: Workspace, names: list[str]) -> None:
-    """Choose among the configs `names`, and start: the next step where nothing trains."""
+    """Draw the choice among the configs `names` and the start button, the next step if nothing is running."""
     with st.container(border=True):
         _form(workspace, names, busy=False, primary=True)
 
 
 def show_start_lid(workspace: Workspace, names: list[str], *, busy: bool) -> None:
-    """The same under a lid, where something else comes first; `busy`: a run trains, and what is started waits for it."""
+    """Draw the same in an expander, if something else comes first; `busy`: the new run is queued behind the current."""
     words, icon = (t("start.queue"), "playlist_add") if busy else (t("start.again"), "replay")
     with st.expander(words, icon=f":material/{icon}:"):
         _form(workspace, names, busy=busy, primary=False)
@@ -111,13 +110,13 @@ def _start(
     if running is None or running.id == run.id:
         select("run", run.id)
     else:
-        # What trains stays in view.
+        # The current run stays in view.
         st.toast(t("start.queued"), icon=":material/playlist_add_check:")
     st.rerun()
 
 
 def _several(workspace: Workspace, config: Config) -> tuple[Cluster, str | None]:
-    """The fields for several processes and machines. Raises BadInput for what cannot be."""
+    """Draw the fields for several processes and machines. Raises BadInput for invalid combinations."""
     st.caption(t("start.several_intro"))
     one, two, three = st.columns([1, 1, 2])
     nproc = int(_number(one, "nproc", 1, 64, 1))
@@ -145,7 +144,7 @@ def _several(workspace: Workspace, config: Config) -> tuple[Cluster, str | None]
 
 
 def _meeting(cluster: Cluster) -> Cluster:
-    """Who starts the processes, and where they meet."""
+    """Choose who starts the processes, and where they meet."""
     launcher = st.segmented_control(
         t("start.launcher"),
         LAUNCHERS,
@@ -182,7 +181,7 @@ def _number(place: "st.delta_generator.DeltaGenerator", name: str, least: int, m
 
 
 def _show_shares(workspace: Workspace, config: Config, processes: int, chosen: str | None) -> None:
-    """What each process would hold with each setting; the chosen one stands out."""
+    """Draw what each process would hold with each setting, with the chosen one highlighted."""
     with refusals():
         model = configs.model_of(workspace, config)
         rows = [_row(share, chosen) for share in shares(config, model, processes)]
@@ -207,7 +206,7 @@ def _row(share: Share, chosen: str | None) -> dict[str, str]:
 
 
 def _show_commands(config: Config, cluster: Cluster, deepspeed: str | None) -> None:
-    """The command for each machine: ours, which is watched and can be stopped here, and XTuner's own."""
+    """Draw the command for each machine: ours, which is monitored and can be stopped here, and XTuner's own."""
     if cluster.launcher == "slurm":
         st.caption(t("start.slurm"))
         lines = [_as_typed(config, cluster, deepspeed)]
