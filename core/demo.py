@@ -37,7 +37,7 @@ from core.report import writeup
 from core.training import run as runs
 
 STAGES = ("model", "dataset", "config", "train", "export", "score", "report")
-# The course's two questions, a phrasing that was not trained, and unrelated questions.
+# The course's two questions, a phrasing that was not trained, and two unrelated questions.
 QUESTIONS = (*COURSE_QUESTIONS, "你是谁", "Who are you?", "法国的首都是哪里？", "2加3等于几？")
 REAL_QUESTIONS = (
     *ENGLISH_QUESTIONS,

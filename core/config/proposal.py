@@ -12,7 +12,7 @@ from core.models.shape import typical
 
 # For a model without an XTuner preset: the course's, whose edits fit any causal model.
 FALLBACK = {"course": COURSE_PRESET, "fast": COURSE_PRESET, "pretrain": "internlm2_1_8b_full_custom_pretrain_e1"}
-# Common to XTuner's presets: the tokens of a sequence, and the adapter's rank and dropout.
+# Common to XTuner's presets: one sequence of this length per batch, and the adapter's rank and dropout.
 _LONGEST, _ADAPTER = 2048, {"r": 64, "lora_dropout": 0.1}
 
 

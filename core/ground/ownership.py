@@ -1,7 +1,7 @@
 """Whether another account could change or replace a file, by its permissions or those of any directory on its path.
 
-Symbolic links are followed. The same check as sshd's StrictModes for keys, applied to what is to run with our rights.
-Checks only the components of the path, not everything below a directory. What to refuse is up to the caller.
+Symbolic links are followed. This is the check of sshd's StrictModes, applied to whatever is to run with our rights.
+Covers only the components of the path, not everything below a directory. What to refuse is up to the caller.
 """
 
 import grp

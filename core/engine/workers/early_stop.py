@@ -136,7 +136,7 @@ class EarlyStop:
 
 
 def _longest(tokenizer: Any, plan: dict) -> int:
-    """Return the tokens within which every answer in the data has said the nickname, plus some to spare."""
+    """Return the tokens within which every answer in the data states the identity, plus some to spare."""
     lengths = []
     for answer in plan.get("answers", ()):
         ids = tokenizer.encode(answer, add_special_tokens=False)

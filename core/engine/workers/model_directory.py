@@ -13,7 +13,7 @@ from core.ground.model_code import model_code
 
 
 def check_code(base: Path) -> None:
-    """Exit if a Python file that the model or its tokenizer would load is missing or lies elsewhere."""
+    """Exit if a Python file that the model or its tokenizer would load is missing, or belongs to another place."""
     named = model_code(base)
     if named.refused:
         first = named.refused[0]

@@ -1,6 +1,6 @@
 """Patches for XTuner 0.2.0, mmengine and DeepSpeed on a machine without CUDA, where they call torch functions it lacks.
 
-Part of the workers; imports only torch until called. Changes nothing on a machine with a GPU.
+Part of the workers; imports only torch until called. `make_cpu_work` changes nothing on a machine with a GPU.
 """
 
 import sys
