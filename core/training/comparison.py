@@ -31,7 +31,7 @@ class Comparison:
 
 
 def compare(chosen: list[Run]) -> Comparison:
-    """Compare runs. Raises BadInput for fewer than two different ones."""
+    """Compare runs. Raises BadInput for fewer than two, or the same one twice."""
     if len({run.id for run in chosen}) < max(2, len(chosen)):
         raise BadInput("请选择至少两个不同的训练来比较", "select at least two different runs to compare")
     first, *others = chosen

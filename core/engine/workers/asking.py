@@ -55,7 +55,7 @@ class Asking:
         enough: "Callable[[str], bool] | None" = None,
         check: "Callable[[], None]" = lambda: None,
     ) -> "list[Said]":
-        """Return the answer to each prompt, of at most `most` tokens; an answer ends when `enough(text)` holds.
+        """Return the answer to each prompt; an answer ends after `most` tokens or when `enough(text)` holds.
 
         `base`: without what was learned, at the start of training or with the adapter disabled. `check` is called at
         each token and may raise.
