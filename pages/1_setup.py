@@ -36,7 +36,7 @@ with demo_card if "demo" in live else own_card:
     # Below the card it belongs to; one timer for everything.
     while_live(busy, lambda: running.show_live(workspace, live))
 running.show_failures(workspace)
-show_checklist(found)
+show_checklist(workspace, found)
 
 if for_a_picture():
     st.subheader(t("setup.section.models"), anchor=False)

@@ -26,9 +26,7 @@ if new:
     show_start_form(workspace, found)
 run = choose_run(workspace, lambda run: show_shelf(workspace, run))
 if run is None:
-    if found:
-        st.info(t("train.no_run"), icon=":material/info:")
-    else:
+    if not found:
         nothing_yet(t("train.no_config"), "config")
     show_runs(workspace)
     st.stop()

@@ -28,7 +28,8 @@ FEWEST_POINTS = 30
 # Legible on white and on black.
 COLOURS = ("#3f7fe0", "#e08a3c", "#3aa17e", "#a66bd4", "#d65f6f", "#2aa5b8", "#b3912c", "#8a8f98")
 FAINT = "#a9bfe3"
-_TOP, _BOTTOM, _BETWEEN = 68, 44, 30
+# Above a chart there is room for Plotly's buttons and a legend of two lines, which it has on a phone.
+_TOP, _BOTTOM, _BETWEEN = 82, 44, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,20 @@ from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.jobs.job import latest_job
 from core.training import run as runs
+from core.training.shown import titles
 from pages.components.checklist import remind
 from pages.components.contents import for_a_picture, link_to, make_up_for_the_menu
 from pages.components.plain import plain
 from pages.components.problems import show_refusal
 from pages.components.server.scripts import html_language
-from pages.components.text import language, language_switch, t
+from pages.components.text import language, language_switch, say, t
 
 # The label of a selected item has the primary color, which must also suit white text and is thus too dark on a dark
 # background.
 # Streamlit leaves a ninth of the first screen empty: the padding is reduced, because that screen should show what the
 # page is about. Streamlit also highlights a link to the current page, although it may belong to a step done long ago.
-# On a narrow phone a report's tables scroll, not the page. Links show keyboard focus.
+# On a narrow phone a report's tables scroll, not the page. Links show keyboard focus and wrap. Table
+# headers break between Chinese words only, and on a wide screen a cell may be wider than Streamlit's 400 pixels.
 STYLE = """<style>
 [data-testid=stTab][aria-selected=true] p, [data-testid=stSliderThumbValue] p,
 button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMaterial]) {
@@ -33,6 +35,9 @@ button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMa
 [data-testid=stSidebarNavLink]:focus-visible, [data-testid=stPageLink-NavLink]:focus-visible {
     outline: 2px solid; outline-offset: -2px;
 }
+[data-testid=stPageLink-NavLink] :is(span, div, p):not([data-testid=stIconMaterial]) { white-space: normal; }
+[data-testid=stTable] th { word-break: keep-all; }
+@media (min-width: 1000px) { [data-testid=stTable] [data-testid=stMarkdownContainer] { max-width: 44rem; } }
 </style>"""
 # Streamlit's own texts of an upload are English in every language; these replace them visually.
 UPLOAD = """<style>
@@ -94,7 +99,9 @@ def _what_runs(workspace: Workspace) -> None:
         if kind in live:
             link_to("setup", t(f"frame.runs_{kind}"), ":material/play_circle:")
     if training:
-        link_to("train", t("frame.runs_training", run=training.id), ":material/play_circle:")
+        # The name that it has where a run is chosen.
+        name = say(titles([training])[training.id])
+        link_to("train", t("frame.runs_training", run=plain(name)), ":material/play_circle:")
     if "chat" in live:
         link_to("chat", t("frame.runs_chat"), ":material/memory:")
     if not live and not training:

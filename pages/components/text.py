@@ -60,6 +60,11 @@ def both(key: str, **values: Any) -> Text:
     return Text(catalogue("zh")[key].format(**values), catalogue("en")[key].format(**values))
 
 
+def inside(words: str) -> str:
+    """Return text as it continues after a colon: in English without the initial capital."""
+    return words[:1].lower() + words[1:] if language() == "en" else words
+
+
 def say(text: Text | None) -> str:
     """A message from core in the user's language; empty for None."""
     return text.in_(language()) if text else ""

@@ -27,8 +27,13 @@ def test_an_empty_workspace_says_what_to_do():
 
 
 @pytest.mark.usefixtures("config")
-def test_a_config_without_a_run_says_what_to_do():
-    assert any("还没有训练" in info.value for info in open_page("train").info)
+def test_a_config_without_a_run_is_there_to_be_trained():
+    page = open_page("train")
+    assert primary(page) == ["开始训练"]
+    # Each switch says in a line what it does.
+    assert "其他回答保持原样" in texts(page)
+    # A list of no runs and an empty trash are nothing to open.
+    assert not any(lid.label == "全部训练" for lid in page.expander)
 
 
 def test_a_training_is_started_and_chosen(workspace, config, fake_engine):
@@ -354,7 +359,8 @@ def test_runs_side_by_side(workspace, config, finished_run, fake_engine):
     page.multiselect(key="runs_compared").set_value([finished_run.id, other.id]).run()
     assert not page.exception
     chart = json.loads(page.get("plotly_chart")[1].proto.spec)
-    assert [trace["name"] for trace in chart["data"]] == [finished_run.id, other.id]
+    names = page.selectbox(key="run").options[::-1]
+    assert [trace["name"] for trace in chart["data"]] == names == list(page.dataframe[0].value["名称"])[::-1]
     assert r"0\.001" in cells(page)
     assert any("+lr = 0.001" in code.value for code in page.code)
     page.button(key=f"delete-{other.id}").click().run()

@@ -10,7 +10,7 @@ from pages.components.contents import next_button
 from pages.components.problems import refusals
 from pages.components.setup.models import demo_button, small_button
 from pages.components.setup.sections import open_section
-from pages.components.text import language, t
+from pages.components.text import inside, language, t
 
 
 def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bool) -> None:
@@ -27,7 +27,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
             next_button("chat", primary=False, key="next_chat")
         return
     number = found.required.index(step) + 1
-    st.subheader(t("guide.title", step=t(f"checklist.{step.name}")), anchor=False)
+    st.subheader(t("guide.title", step=inside(t(f"checklist.{step.name}"))), anchor=False)
     st.caption(t("guide.step", number=number, all=len(found.required)))
     st.markdown(t(f"guide.{step.name}"))
     if step.name == "environment":

@@ -11,7 +11,8 @@ from core.training.comparison import Comparison, compare
 from core.training.curves import average
 from core.training.metrics import glance
 from core.training.run import Run
-from core.training.shelf import name_of
+from core.training.shelf import trash
+from core.training.shown import titles
 from pages.components.charts import Line, figure, show_chart
 from pages.components.plain import plain
 from pages.components.problems import refusals
@@ -30,7 +31,9 @@ _NUMBERS = {
 
 
 def show_runs(workspace: Workspace) -> None:
-    """Draw the list, the comparison and the trash in an expander, only when it is open."""
+    """Draw the list, the comparison and the trash in an expander, only when it is open; nothing if there are no runs."""
+    if not (st.session_state.get("runs_open") or runs.every(workspace) or trash(workspace)):
+        return
     lid = st.expander(t("runs.title"), icon=":material/list:", key="runs_open", on_change="rerun")
     if not lid.open:
         return
@@ -44,7 +47,7 @@ def show_runs(workspace: Workspace) -> None:
 
 def _show_list(found: list[Run]) -> None:
     st.dataframe(
-        [_row(run) for run in found],
+        [_row(run, name) for run, name in zip(found, _names(found), strict=True)],
         hide_index=True,
         column_config={t("runs.curve"): st.column_config.LineChartColumn(t("runs.curve"), color="blue")},
         key="runs_table",
@@ -52,11 +55,11 @@ def _show_list(found: list[Run]) -> None:
     )
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, name: str) -> dict[str, Any]:
     losses = glance(run.work_dir)
     state = run.state_at({"iter": 0, "loss": losses[-1] if losses else None})
     return {
-        t("runs.name"): name_of(run),
+        t("runs.name"): name,
         t("runs.status"): t(f"train.status.{state.status}"),
         t("runs.config"): run.facts.config.name,
         t("runs.loss"): number(losses[-1] if losses else None, ".4f"),
@@ -64,6 +67,7 @@ def _row(run: Run) -> dict[str, Any]:
         t("runs.iterations"): f"{state.iter} / {state.max_iters or '?'}",
         t("runs.duration"): say(duration(state.seconds)),
         t("runs.started"): moment(run.facts.created),
+        t("runs.id"): run.id,
     }
 
 
@@ -71,6 +75,7 @@ def _show_comparison(found: list[Run]) -> None:
     if len(found) < 2:
         return
     by_id = {run.id: run for run in found}
+    names = dict(zip(by_id, _names(found), strict=True))
     kept = [run for run in st.session_state.get("runs_compared", []) if run in by_id]
     if kept != st.session_state.get("runs_compared", []):
         # One of them has been deleted in the meantime.
@@ -80,7 +85,7 @@ def _show_comparison(found: list[Run]) -> None:
         list(by_id),
         key="runs_compared",
         max_selections=MOST_COMPARED,
-        format_func=lambda run: name_of(by_id[run]),
+        format_func=names.get,
         placeholder=t("runs.choose"),
         persist_state="session",
     )
@@ -89,12 +94,14 @@ def _show_comparison(found: list[Run]) -> None:
         return
     with refusals():
         together = [by_id[run] for run in chosen]
-        _draw(together, _compared(tuple(chosen), tuple(_stamp(run) for run in together), together))
+        _draw(
+            together,
+            [names[run] for run in chosen],
+            _compared(tuple(chosen), tuple(_stamp(run) for run in together), together),
+        )
 
 
-def _draw(chosen: list[Run], found: Comparison) -> None:
-    names = _names(chosen)
-
+def _draw(chosen: list[Run], names: list[str], found: Comparison) -> None:
     def overlaid() -> Any:
         lines = []
         for name, run in zip(names, chosen, strict=True):
@@ -144,8 +151,9 @@ def _draw(chosen: list[Run], found: Comparison) -> None:
         )
     else:
         st.caption(t("runs.same_settings"))
+    called = dict(zip((run.id for run in chosen), names, strict=True))
     for run, diff in found.diffs.items():
-        with st.expander(t("runs.diff", one=plain(chosen[0].id), other=plain(run)), icon=":material/difference:"):
+        with st.expander(t("runs.diff", one=plain(names[0]), other=plain(called[run])), icon=":material/difference:"):
             st.code(diff or t("runs.same_config"), language="diff")
 
 
@@ -166,9 +174,9 @@ def _stamp(run: Run) -> tuple[Any, ...]:
 
 
 def _names(chosen: list[Run]) -> list[str]:
-    """Return the name of each run, with its id if two share a name."""
-    names = [name_of(run) for run in chosen]
-    return [name if names.count(name) == 1 else f"{name} ({run.id})" for name, run in zip(names, chosen, strict=True)]
+    """Return the name that each run has where one is chosen."""
+    called = titles(chosen)
+    return [say(called[run.id]) for run in chosen]
 
 
 def _told(fact: str, value: Any) -> str:

@@ -66,26 +66,28 @@ def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) 
     if config.versions.draft is not None:
         st.warning(t("start.draft"), icon=":material/edit_note:")
         link_to("config", t("start.to_draft"), config=name)
-    early_stop = st.toggle(
-        t("start.early_stop"),
-        value=defaults.ends_early(workspace, name),
-        key=f"train_early_stop-{name}",
-        persist_state="session",
-        help=t("start.early_stop_help"),
-    )
+    early_stop = _switch("early_stop", name, defaults.ends_early(workspace, name))
     by_itself = defaults.keeps(workspace, name)
-    keep = by_itself is not None and st.toggle(
-        t("start.keep"),
-        value=by_itself,
-        key=f"train_keep-{name}",
-        persist_state="session",
-        help=t("start.keep_help"),
-    )
+    keep = by_itself is not None and _switch("keep", name, by_itself)
     with refusals(), st.expander(t("start.several"), icon=":material/hub:"):
         chosen = _several(workspace, config)
     if clicked and chosen:
         with refusals():
             _start(workspace, name, *chosen, early_stop, keep)
+
+
+def _switch(what: str, config: str, by_itself: bool) -> bool:
+    """Draw a switch with one line below it that says what it does; the details are in its help."""
+    with st.container(gap=None):
+        on = st.toggle(
+            t(f"start.{what}"),
+            value=by_itself,
+            key=f"train_{what}-{config}",
+            persist_state="session",
+            help=t(f"start.{what}_help"),
+        )
+        st.caption(t(f"start.{what}_caption"))
+    return on
 
 
 def _start(

@@ -23,7 +23,11 @@ def test_a_workspace_that_cannot_be_made_is_one_clear_line(name, tmp_path, monke
 
 def test_the_sidebar_says_what_runs(running_run):
     page = open_page("report")
-    assert any(running_run.id in link.proto.label for link in page.sidebar.get("page_link"))
+    # By the name under which it is chosen.
+    (name,) = page.selectbox(key="run").options
+    labels = [link.proto.label.replace("\\", "") for link in page.sidebar.get("page_link")]
+    assert f"训练 {name}" in labels
+    assert running_run.id not in "".join(labels)
 
 
 @pytest.mark.usefixtures("workspace")
