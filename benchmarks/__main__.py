@@ -1,8 +1,8 @@
-"""All benchmarks of this machine, one after the other: `make bench`, or `python -m benchmarks [NAME ...]`.
+"""Runs all benchmarks of this machine in sequence: `make bench`, or `python -m benchmarks [NAME ...]`.
 
-The demo comes first, where it is among them, and what it leaves is the workspace of all that follow. Those that need a
-GPU (`gpu`), train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `corpus`, `peers`,
-`models`), fetch gigabytes (`published`) or need GGUF files (`taken_home`), run by name.
+The demo runs first if it is among them, and its workspace is used by all others. These only run by name: the ones that
+need a GPU (`gpu`), train for many minutes (`soak`, `identity`, `verdicts`, `sweep`, `goal`, `corpus`, `peers`,
+`models`), download gigabytes (`published`) or need GGUF files (`taken_home`).
 """
 
 import os
@@ -44,7 +44,7 @@ BY_NAME_ONLY = {
 
 
 def main(names: list[str]) -> int:
-    """Run the benchmarks `names`, or all; how many failed."""
+    """Run the benchmarks `names`, or all; return the number of failures."""
     there = {path.stem for path in HERE.glob("*.py")} - NOT_BENCHMARKS
     chosen = sorted(names or there - BY_NAME_ONLY, key=lambda name: (name != "demo", name))
     failed = 0

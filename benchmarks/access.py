@@ -1,9 +1,9 @@
-"""The entrance: what it costs a request, beside the same server without it.
+"""The cost of access control per request, compared with the same server without it.
 
     python -m benchmarks.access
 
-A small app stands in Streamlit's place, so that nothing else takes time. A request on an open connection, one on a new
-connection, and one on a new connection while thousands of others are open, which make the kernel's table long.
+A small app replaces Streamlit, so that nothing else takes time. Measured are a request on an open connection, one on a
+new connection, and one on a new connection while thousands of others are open, which make the kernel's table long.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ OPEN = 5_000
 
 @contextlib.contextmanager
 def served(app: ASGIApp) -> Iterator[int]:
-    """The app on a free port, as Streamlit runs its own."""
+    """Serve the app on a free port, as Streamlit runs its own."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    # Named as TCP, so that asyncio sends without waiting to fill a packet: such waits would be most of what is measured.
+    # Created explicitly as TCP, so that asyncio disables Nagle's algorithm: its delays would dominate the measurement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -45,7 +45,7 @@ def served(app: ASGIApp) -> Iterator[int]:
 
 
 def requests(port: int, *, anew: bool) -> None:
-    """Many requests, one after the other, over one connection or over one each."""
+    """Send many requests in sequence, over one connection or a new one each."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     for _ in range(REQUESTS):
         connection.request("GET", "/", headers={"Host": f"127.0.0.1:{port}"})
@@ -58,7 +58,7 @@ def requests(port: int, *, anew: bool) -> None:
 
 
 def compared(bare: int, guarded: int, *, anew: bool) -> dict[str, Any]:
-    """Milliseconds a request without (`one`) and with the entrance (`other`), and their ratio."""
+    """Return milliseconds per request without (`one`) and with access control (`other`), and their ratio."""
     found = interleaved(lambda: requests(bare, anew=anew), lambda: requests(guarded, anew=anew), ROUNDS)
     each = {name: round(1000 * min(times) / REQUESTS, 4) for name, times in found["seconds"].items()}
     return {"least_ms": each, "ratio": found["ratio"]}
@@ -66,7 +66,7 @@ def compared(bare: int, guarded: int, *, anew: bool) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def many_connections() -> Iterator[None]:
-    """So many connections that have nothing to do with the app, both ends here."""
+    """Keep many connections open that are unrelated to the app, both ends in this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * OPEN + 1000), hard))
     with contextlib.ExitStack() as kept:
@@ -79,7 +79,7 @@ def many_connections() -> Iterator[None]:
 
 
 def main() -> None:
-    """Measure and keep."""
+    """Measure and store the results."""
     app = PlainTextResponse("x" * 1000)
     with served(app) as bare, served(Access(app, Names(), Token("benchmark"))) as guarded:
         requests(bare, anew=True), requests(guarded, anew=True)

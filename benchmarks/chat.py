@@ -1,10 +1,10 @@
-"""The chat's own decoding against transformers' `generate` and PEFT's mixed batch; base and tuned together against in turn.
+"""The chat's own decoding against transformers' `generate` and PEFT's mixed batch; base and tuned together or in turn.
 
     python -m benchmarks.chat                       the demo model's shape, on the CPU
     python -m benchmarks.chat --shape 1.8b          InternLM2-1.8B's shape with random weights, on a GPU
 
-Weights and adapter are random, so no answer ends by itself and all are equally long. First, in single precision, the
-tokens of all ways are compared; then each is timed in the model's own precision, in turn.
+Weights and adapter are random, so no answer ends by itself and all have the same length. First the tokens of all
+methods are compared in single precision; then each is timed in the model's own precision, interleaved.
 """
 
 import argparse
@@ -27,7 +27,8 @@ SHAPES = {
     "1.8b": {
         "vocab_size": 92544, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24,
         "num_attention_heads": 16, "num_key_value_heads": 8, "rope_theta": 1000000, "max_position_embeddings": 32768,
-        # As the real one has it: computed anew in every layer, with a question to the GPU, which no graph can hold.
+        # As in the real model: recomputed in every layer with a synchronization of the GPU, which no CUDA graph can
+        # contain.
         "rope_scaling": {"type": "dynamic", "factor": 2.0},
     },
 }  # fmt: skip
@@ -36,7 +37,7 @@ PROMPT, TOKENS = 32, 64
 
 
 def make_model(shape: str, device: str, dtype: torch.dtype, code: Path) -> Any:
-    """InternLM2's own code with random weights; the same weights for the same shape."""
+    """Return InternLM2's own code with random weights, the same for the same shape."""
     import xtuner
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -63,7 +64,7 @@ def make_model(shape: str, device: str, dtype: torch.dtype, code: Path) -> Any:
 
 
 def make_adapter(model: Any, directory: Path, rank: int = 64) -> Path:
-    """A random adapter on all linear layers of the blocks, in PEFT's form."""
+    """Write a random adapter on all linear layers of the blocks, in PEFT's format."""
     from safetensors.torch import save_file
 
     torch.manual_seed(1)
@@ -97,7 +98,7 @@ class Ours:
         self.decoder.adapters.add("tuned", read_adapter(adapter))
 
     def write(self, prompt: list[int], *adapters: str | None, tokens: int = TOKENS) -> list[list[int]]:
-        """The tokens of one prompt by each adapter, in one batch."""
+        """Return the tokens that each adapter generates for a prompt, in one batch."""
         rows = [self.row(prompt, adapter) for adapter in adapters]
         return [list(row) for row in zip(*self.decoder.write(rows, tokens, self.draw), strict=True)]
 
@@ -111,7 +112,7 @@ class Theirs:
         self.model = PeftModel.from_pretrained(model, str(adapter)).eval()
 
     def write(self, prompt: list[int], *adapters: str | None, tokens: int = TOKENS) -> list[list[int]]:
-        """The tokens of one prompt: of the base, of the adapter, or of both in PEFT's mixed batch."""
+        """Return the tokens for a prompt: of the base, of the adapter, or of both in PEFT's mixed batch."""
         ids = torch.tensor([prompt] * len(adapters), device=self.model.device)
         options = {
             "input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": tokens, "do_sample": False,
@@ -130,7 +131,7 @@ class Theirs:
 
 
 def correctness(shape: str, device: str, code: Path) -> dict[str, Any]:
-    """Prompts whose tokens are all the same, in single precision: ours, base and tuned together, against theirs alone."""
+    """Compare all tokens in single precision: ours, base and tuned together, with theirs one at a time."""
     model = make_model(shape, device, torch.float32, code)
     adapter = make_adapter(model, code / "adapter")
     twin = copy.deepcopy(model)
@@ -149,7 +150,7 @@ def correctness(shape: str, device: str, code: Path) -> dict[str, Any]:
 
 
 def speed(shape: str, device: str, dtype: torch.dtype, code: Path, rounds: int) -> dict[str, Any]:
-    """Tokens a second of each way, and the ratios, in turn."""
+    """Return tokens per second of each method and the ratios, interleaved."""
     model = make_model(shape, device, dtype, code)
     adapter = code / "adapter"
     theirs = Theirs(copy.deepcopy(model), adapter)

@@ -1,4 +1,4 @@
-"""How soon a headless command answers, beside the same interpreter that imports every room first.
+"""The start-up time of a headless command, compared with the same interpreter importing every room first.
 
 python -m benchmarks.commands
 """
@@ -10,13 +10,13 @@ from typing import Any
 
 from benchmarks.measure import interleaved, say, write
 
-# Each answers from an empty workspace, so that starting is all that it does.
+# Commands that answer from an empty workspace, so that they do nothing but start.
 COMMANDS = ("models list", "datasets list", "configs list", "train list", "engine show")
 EVERY_ROOM = "import sys; from core.__main__ import commands, main; commands(); main(sys.argv[1:])"
 
 
 def compared(words: list[str], workspace: str) -> dict[str, Any]:
-    """A command as it is, against itself after importing all rooms."""
+    """Time a command against itself after importing all rooms."""
 
     def with_every_room() -> None:
         command = [sys.executable, "-c", EVERY_ROOM, *words, "--workspace", workspace]
@@ -30,7 +30,7 @@ def compared(words: list[str], workspace: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Time them all and write the figures."""
+    """Time all commands and write the figures."""
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as workspace:
         for command in COMMANDS:

@@ -1,11 +1,11 @@
-"""Continued pre-training on a real model: a book that no model can have read, by the default recipe, and what the score says.
+"""Continued pre-training of a real model on a book that no model can have read, with the default recipe, and its score.
 
     python -m benchmarks.corpus train MODEL [--workspace DIR] [--label L] [--quick] [--set k=v …]
-    python -m benchmarks.corpus read WORKSPACE RUN [--label L] [--quick]     a run that is there already, scored
-    python -m benchmarks.corpus table                                        writes the table in docs/corpus.md
+    python -m benchmarks.corpus read WORKSPACE RUN [--label L] [--quick]     score an existing run
+    python -m benchmarks.corpus table                                        write the table in docs/corpus.md
 
-MODEL is a directory. The book is `invented_book`'s; the corpus, the config and the training are what the headless
-commands make of it. Of each label the figures, the settings and some answers are kept in the results.
+MODEL is a directory. The book comes from `invented_book`; corpus, config and run are created by the headless commands.
+For each label the results contain figures, settings and some answers.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from core.ground.workspace import Workspace
 from core.training import run as runs
 
 PAGE, RESULT = PROJECT / "docs" / "corpus.md", RESULTS / "corpus.json"
-# What the issue of a book that is in comes to.
+# Target for a book that counts as learned.
 AIMED_AT = {"cloze": 0.8, "net": 0.95}
 SHOWN = ("lr", "r", "lora_alpha", "max_epochs", "batch_size", "max_length")
 SAMPLES, MOST_CHARACTERS = 12, 200
 
 
 def train(options: argparse.Namespace) -> int:
-    """The whole way, from the book to the score."""
+    """Run everything from the book to the score."""
     with tempfile.TemporaryDirectory() as scratch:
         workspace = options.workspace or Path(scratch)
         product = Product(workspace)
@@ -51,7 +51,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def read(options: argparse.Namespace) -> int:
-    """Score a run that is there."""
+    """Score an existing run."""
     _keep(options.workspace, options.run, options)
     return 0
 
@@ -94,7 +94,7 @@ def table(_: argparse.Namespace) -> int:
 
 
 def lines(kept: Mapping[str, Any]) -> Iterator[str]:
-    """The figures of each training, before and after, what was aimed at, and some answers."""
+    """Yield the figures of each run, before and after, the target, and some answers."""
     for label, found in kept.items():
         settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items())
         yield f"**{label}**, {found['updates']} updates ({settings}), {found['machine']}, {found['extent']} score: "
@@ -141,7 +141,7 @@ def _cell(text: str) -> str:
 
 
 def main() -> int:
-    """What was asked for; 0 where it was done."""
+    """Run the requested command; return 0 on success."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     training, reading = commands.add_parser("train"), commands.add_parser("read")

@@ -1,11 +1,12 @@
-"""The course's own engine, built as the course does, and the whole way gone in it: what works there and what does not.
+"""Builds the course's own engine as the course does and runs the entire workflow in it: what works and what does not.
 
     make course-engine XTUNER=PATH      the source of XTuner v0.1.21; writes the table in docs/setup.md
 
-Python 3.10 with torch 2.1.2 and transformers 4.39.3 in `.venv-course`, once. Two models: SmolLM2's real weights, from the
-package index, and a small InternLM2 with the modeling code that XTuner 0.1.21 ships. Needs a Python 3.10 (`PYTHON310`).
+Creates `.venv-course` once: Python 3.10 with torch 2.1.2 and transformers 4.39.3. Uses two models: SmolLM2's real
+weights, from the package index, and a small InternLM2 with the modeling code that XTuner 0.1.21 ships. Needs Python
+3.10 (`PYTHON310`).
 
-In a workspace that is given (`--workspace`) each step that worked is kept: the command goes on where it was left.
+With `--workspace`, each successful step is kept, and the command resumes where it stopped.
 """
 
 import argparse
@@ -28,18 +29,18 @@ PROJECT = Path(__file__).parents[1]
 ENVIRONMENT = PROJECT / ".venv-course"
 PAGE = PROJECT / "docs" / "setup.md"
 BEGIN, END = "<!-- course engine: begin -->", "<!-- course engine: end -->"
-# The course's own, then what it needs today to load: without these pins its newest peft wants a newer transformers, and
+# The course's own packages, then the pins needed today: without them its latest peft requires a newer transformers, and
 # setuptools has no pkg_resources.
 COURSE = ["torch==2.1.2", "torchvision==0.16.2", "transformers==4.39.3", "deepspeed==0.14.4"]
 REPAIRS = ["peft==0.11.1", "accelerate==0.30.1", "datasets<3", "setuptools<80", "numpy<2"]
-# Where XTuner 0.1.21 keeps InternLM2's code of its time.
+# Where XTuner 0.1.21 has its InternLM2 code.
 CODE = Path("xtuner") / "tools" / "model_converters" / "modeling_internlm2_reward"
 FAILED = "**failed**"
 QUESTION = {"smol": "Who are you?", "internlm2": "请介绍一下你自己"}
 
 
 class Way:
-    """One model's way through the product, step by step: what each step said, and which run the later ones are about."""
+    """The workflow for one model, step by step: the result of each step, and the run that later steps use."""
 
     def __init__(self, workspace: Path, python: Path, name: str) -> None:
         self._workspace, self._python, self._name = workspace, python, name
@@ -51,7 +52,7 @@ class Way:
             self.steps, self.run, self.foreseen = kept["steps"], kept["run"], kept["foreseen"]
 
     def core(self, *words: str) -> dict[str, Any]:
-        """What a headless command answers. Raises RuntimeError with its last line."""
+        """Run a headless command and return its answer. Raises RuntimeError with its last line."""
         done = subprocess.run(
             [sys.executable, "-m", "core", *words, "--workspace", str(self._workspace), "--json"],
             cwd=PROJECT,
@@ -65,7 +66,7 @@ class Way:
         return json.loads(done.stdout)
 
     def step(self, name: str, work: Callable[[], str]) -> bool:
-        """Do one step, if it is not done, and keep what it says; whether it worked."""
+        """Run a step unless it is done, and record its result; return whether it succeeded."""
         say(f"{self._name}: {name}")
         worked = name in self.steps and not self.steps[name].startswith(FAILED)
         if not worked:
@@ -80,7 +81,7 @@ class Way:
 
 
 def environment(xtuner: Path, python: str) -> Path:
-    """The interpreter of the course's environment, made where it is not there yet."""
+    """Return the interpreter of the course's environment, created if necessary."""
     place = ENVIRONMENT / "bin" / "python"
     if not place.exists():
         uv = [sys.executable, "-m", "uv"]
@@ -93,14 +94,14 @@ def environment(xtuner: Path, python: str) -> Path:
 
 
 def made(workspace: Path, model: str) -> dict[str, Any]:
-    """A model that the app makes itself, whichever engine is chosen."""
+    """Create one of the app's own models, whichever engine is selected."""
     words = [sys.executable, "-m", "core", "models", model, "--workspace", str(workspace), "--json"]
     own = {**os.environ, "XTUNER_STUDIO_LANG": "en"}
     return json.loads(subprocess.run(words, cwd=PROJECT, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def internlm2(workspace: Path, xtuner: Path) -> Path:
-    """The demo model with InternLM2's code of XTuner 0.1.21 in place of 0.2.0's, as a directory of its own."""
+    """Copy the demo model with InternLM2's code from XTuner 0.1.21 instead of 0.2.0."""
     place = workspace / "given" / "internlm2-chat-1_8b-toy"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(made(workspace, "demo")["path"], place)
@@ -114,7 +115,7 @@ def internlm2(workspace: Path, xtuner: Path) -> Path:
 
 
 def go(way: Way, model: str, language: str, link: Callable[[], str], *, quick: bool) -> None:
-    """The whole way with one model: to a checkpoint, through a stop, to a merged model, its answers and its scores."""
+    """Run the entire workflow with one model: a checkpoint, a stop and resume, a merged model, answers and scores."""
     question = QUESTION["smol" if language == "en" else "internlm2"]
 
     def dataset() -> str:
@@ -201,7 +202,7 @@ def go(way: Way, model: str, language: str, link: Callable[[], str], *, quick: b
 
 
 def table(engine: dict[str, Any], ways: dict[str, Way]) -> str:
-    """What happened, as the page shows it."""
+    """Return the results as the page's table."""
     versions = engine["versions"]
     said = ", ".join(
         f"{name} {versions[name]}"
@@ -217,7 +218,7 @@ def table(engine: dict[str, Any], ways: dict[str, Way]) -> str:
 
 
 def main() -> int:
-    """Build, go both ways, write the table; how many steps failed."""
+    """Build the engine, run both workflows, write the table; return the number of failed steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("xtuner", type=Path, help="the source of XTuner v0.1.21")
     parser.add_argument("--python", default=os.environ.get("PYTHON310", "3.10"))
@@ -240,7 +241,7 @@ def main() -> int:
             checked.update(toy.core("engine", "use", str(python)))
             return "loads"
 
-        # Asked each time: the table names its versions.
+        # Checked every time, because the table contains its versions.
         toy.steps.pop("engine", None)
         if not toy.step("engine", engine):
             return 1

@@ -1,8 +1,9 @@
-"""A dataset of a million rows (about 500 MB of JSON lines) imported, checked and counted, beside a plain load of the
-same file by Hugging Face `datasets`; and the course's 7,502 rows. Each in its own process, with its peak memory.
+"""Imports, checks and counts a dataset of a million rows (about 500 MB of JSON Lines), compared with a plain load of
+the same file by Hugging Face `datasets`; and the course's 7,502 rows. Each runs in its own process, with its peak
+memory.
 
-`ROWS=n python -m benchmarks.dataset` takes another number of rows, `ROUNDS=n` of turns (3). The tokenizer of each model in
-a workspace (`BENCHMARK_WORKSPACE=DIR`) counts the rows for the statistics, too.
+`ROWS=n python -m benchmarks.dataset` changes the number of rows, `ROUNDS=n` that of repetitions (3). The tokenizer of
+each model in a workspace (`BENCHMARK_WORKSPACE=DIR`) also counts the rows for the statistics.
 """
 
 import json
@@ -42,7 +43,7 @@ print("course_seconds", time.perf_counter() - began)
 """
 
 
-# As the page does it: a sample of the rows where they are very many.
+# As on the page: a sample of the rows if there are very many.
 STATISTICS = """
 import sys; from core.__main__ import main
 main(["models", "trust", sys.argv[3], "--workspace", sys.argv[1]])
@@ -51,7 +52,7 @@ sys.exit(main(["datasets", "stats", sys.argv[2], "--model", sys.argv[3], "--work
 
 
 def generate(path: Path, rows: int) -> None:
-    """Conversations of random words, a tenth of them with a system prompt: about 550 bytes each."""
+    """Write conversations of random words, a tenth of them with a system prompt: about 550 bytes each."""
     rng = random.Random(1)
     with path.open("w", encoding="utf-8") as file:
         for number in range(rows):
@@ -65,8 +66,10 @@ def generate(path: Path, rows: int) -> None:
 
 
 def run(code: str, *arguments: object) -> tuple[float, float, float, str]:
-    """Run `code` in a process of its own: seconds, those of its and its children's CPU, most memory in MB of any of
-    them, and what it printed."""
+    """Run `code` in its own process.
+
+    Returns seconds, CPU seconds including child processes, peak memory in MB of the largest process, and the output.
+    """
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -82,7 +85,7 @@ def run(code: str, *arguments: object) -> tuple[float, float, float, str]:
 
 
 def main() -> None:
-    """Import and load in turn."""
+    """Import and load, interleaved."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "rows.jsonl"
         say(f"writing {ROWS:,} rows")

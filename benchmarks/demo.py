@@ -1,8 +1,8 @@
-"""The demo workflow end to end, cold and warm: what a newcomer waits for, stage by stage.
+"""The demo workflow from start to finish, cold and warm: how long a newcomer waits, stage by stage.
 
     python -m benchmarks.demo
 
-Cold builds the demo model first; warm finds it there. In a workspace that is thrown away, or an empty one that is given.
+Cold builds the demo model first; warm finds it. Runs in a temporary workspace, or in an empty one that is given.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ WARM_ROUNDS = 2
 
 
 def demo(workspace: str, nickname: str) -> dict[str, Any]:
-    """One demo: its stages' seconds, all in all, and its scores."""
+    """Run one demo; return the seconds of its stages, the total, and its scores."""
     began = time.perf_counter()
     words = [sys.executable, "-m", "core", "demo", "--name", nickname, "--workspace", workspace, "--json"]
     done = subprocess.run(words, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)

@@ -1,10 +1,11 @@
-"""What the evaluations of a training cost: XTuner's way, one question after the other, against all in one batch.
+"""The cost of evaluations during training: XTuner's way, one question at a time, against all in one batch.
 
-    python -m benchmarks.evaluations MODEL      MODEL is a directory; SmolLM2-135M-Instruct is what the goal is set for
+    python -m benchmarks.evaluations MODEL      MODEL is a directory; the goal is set for SmolLM2-135M-Instruct
 
-The model carries an untrained adapter as in a training, so that both ways read the same weights and say the same. The
-evaluations are those of a run of 29 iterations by the recipe `fast`: before it, six on the way, and XTuner's second one
-at its end, which asks what was asked just before. Wall-clock ratios of both ways in turn, and CPU seconds.
+The model has an untrained adapter as in training, so that both ways read the same weights and give the same answers.
+The evaluations are those of a run of 29 iterations with the recipe `fast`: one before it, six on the way, and XTuner's
+second one at the end, which repeats the last questions. Reports ratios of wall-clock time, interleaved, and CPU
+seconds.
 """
 
 import argparse
@@ -21,7 +22,7 @@ BEFORE, MOST, ON_THE_WAY = 50, 64, 6
 
 
 def loaded(directory: Path) -> Any:
-    """The model as XTuner trains it, with an adapter, and its tokenizer."""
+    """Return the model as XTuner trains it, with an adapter, and its tokenizer."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -33,7 +34,7 @@ def loaded(directory: Path) -> Any:
 
 
 def held(llm: Any) -> Any:
-    """As XTuner's model holds the language model."""
+    """Wrap the language model as XTuner's model does."""
     import torch
 
     class Trained(torch.nn.Module):
@@ -42,7 +43,7 @@ def held(llm: Any) -> Any:
             self.llm = llm
 
         def activation_checkpointing_disable(self) -> None:
-            """There is none."""
+            """Does nothing: there is no checkpointing."""
 
         activation_checkpointing_enable = activation_checkpointing_disable
 
@@ -50,7 +51,7 @@ def held(llm: Any) -> Any:
 
 
 def counted(work: Callable[[], object], into: list[float]) -> Callable[[], None]:
-    """`work`, and the CPU seconds that it took into a list."""
+    """Return `work` wrapped so that it appends its CPU seconds to a list."""
 
     def run() -> None:
         began = time.process_time()
@@ -61,7 +62,7 @@ def counted(work: Callable[[], object], into: list[float]) -> Callable[[], None]
 
 
 def main() -> None:
-    """Both ways in turn."""
+    """Run both ways, interleaved."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
@@ -84,7 +85,7 @@ def main() -> None:
     def alone(most: int) -> None:
         for prompt in prompts:
             ids = torch.tensor([begun(tokenizer, prompt)])
-            # As XTuner's hook asks.
+            # The sampling of XTuner's hook.
             how = {"do_sample": True, "temperature": 0.1, "top_k": 40, "top_p": 0.75}
             llm.generate(input_ids=ids, max_new_tokens=most, pad_token_id=tokenizer.eos_token_id, **how)
 

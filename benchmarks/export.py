@@ -1,12 +1,12 @@
-"""Exporting, ours beside XTuner's two commands, on the CPU: time on the demo's run, and peak memory on a large model.
+"""Our export against XTuner's two commands, on the CPU: time for the demo's run, and peak memory for a large model.
 
     BENCHMARK_WORKSPACE=DIR python -m benchmarks.export [--keep DIR] [--demo-only]
 
-DIR is a workspace with the demo's run. The large model is InternLM2's architecture with random weights in half
-precision, more than 2 GB, and the demo model's tokenizer; a random adapter on all layers. Peak memory is the kernel's
+DIR is a workspace with the demo's run. The large model has InternLM2's architecture with random weights in half
+precision, more than 2 GB, the demo model's tokenizer, and a random adapter on all layers. Peak memory is the kernel's
 figure for the process.
 
-    demo    convert + merge + verify by `export all` against `pth_to_hf` + `merge`, which verify nothing, in turn
+    demo    convert + merge + verify by `export all` against `pth_to_hf` + `merge`, which verify nothing, interleaved
     ours, xtuner    the merge of the large model
 """
 
@@ -32,7 +32,8 @@ from core.training import run as runs
 
 HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, HEADS, KV, RANK = 2048, 8192, 12, 92544, 16, 8, 64
 SHARD = 500_000_000
-# XTuner asks torch for this on a machine without CUDA, in vain; then the tool runs as its command does.
+# XTuner asks torch about bf16 on a machine without CUDA, which fails; with this answer the tool runs as its command
+# does.
 BF16 = (
     "import runpy, sys; from core.engine.workers.without_gpu import answer_bf16; answer_bf16(); sys.argv[0] = 'x'; "
     "runpy.run_module('{}', run_name='__main__')"
@@ -47,7 +48,7 @@ MATRICES = {
 
 
 def random_like(planned: Planned) -> torch.Tensor:
-    """A random tensor; norms are ones."""
+    """Return a random tensor; norms are ones."""
     if len(planned.shape) == 1:
         return torch.ones(planned.shape, dtype=planned.dtype)
     return torch.randn(planned.shape, dtype=torch.float32).mul_(0.02).to(planned.dtype)
@@ -86,7 +87,7 @@ def make(demo: Path, base: Path, adapter: Path) -> None:
 
 
 def run(*argv: str) -> dict[str, float]:
-    """Seconds and peak resident memory (GB) of an engine process."""
+    """Run an engine process; return seconds and peak resident memory (GB)."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "MKL_THREADING_LAYER": "GNU"}
     began = time.perf_counter()
     child = subprocess.Popen([sys.executable, "-m", *argv], env=environment, stdout=subprocess.DEVNULL)
@@ -98,7 +99,7 @@ def run(*argv: str) -> dict[str, float]:
 
 
 def demo(workspace: Path, scratch: Path, rounds: int) -> dict[str, Any]:
-    """Both ways from the checkpoint of the newest run to a merged model, in turn."""
+    """Run both ways from the newest run's checkpoint to a merged model, interleaved."""
     found = runs.every(Workspace.open(workspace))[0]
     environment = {**os.environ, **engine_environment(Workspace.open(workspace)), "MKL_THREADING_LAYER": "GNU"}
     tools, base = "xtuner.tools.model_converters", str(found.model_path)
@@ -123,19 +124,19 @@ def demo(workspace: Path, scratch: Path, rounds: int) -> dict[str, Any]:
 
 
 def difference(one: Path, two: Path) -> float:
-    """The largest difference of any tensor."""
+    """Return the largest difference of any tensor."""
     ours, theirs = Weights(one), Weights(two)
     assert ours.entries.keys() == theirs.entries.keys()
     return max(float((ours.read(n).float() - theirs.read(n).float()).abs().max()) for n in ours.entries)
 
 
 def kept() -> dict[str, Any]:
-    """What this machine's results have already."""
+    """Return this machine's existing results."""
     return (read_json(RESULTS / machine()["name"] / "export.json") or {}).get("figures", {})
 
 
 def main() -> None:
-    """Make, merge both ways, compare."""
+    """Create the model, merge both ways, compare."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--demo-only", action="store_true")

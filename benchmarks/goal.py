@@ -1,13 +1,13 @@
-"""What the product does to a real model as it comes: several nicknames and seeds, beside what is aimed at.
+"""The effect of the product's defaults on a real model: several nicknames and seeds, compared with the goals.
 
     python -m benchmarks.goal train MODEL [--workspace DIR] [--jobs N] [--cards N] [--names N] [--seeds N] [--minutes M]
-                                 [--how WORDS]
+                                          [--how WORDS]
     python -m benchmarks.goal table        writes the table in docs/recipes.md
 
-MODEL is a directory. Nothing is chosen here: the data are what `datasets assistant` makes, with the model's own answers,
-asked for once; the config is the recipe `fast`'s but for the seed, made before anything trains, since the recipe looks at
-the memory that is free; the training ends when it does by itself. Scored is what it ends with, and not the best of its
-checkpoints. A finished training is a line of the results and is not done again.
+MODEL is a directory. Nothing is chosen here. The data come from `datasets assistant`, with the model's own answers,
+generated once. The config is that of the recipe `fast` except for the seed, created before any run starts, because the
+recipe depends on free memory. Each run ends by itself, and its last state is scored, not the best checkpoint. A
+finished run is a line of the results and is not repeated.
 """
 
 import argparse
@@ -34,13 +34,13 @@ from core.ground.files import read_json
 
 PAGE = PROJECT / "docs" / "recipes.md"
 RESULT = RESULTS / "goal.jsonl"
-# One of letters, one of two characters, one of two words, a long one, one in both scripts.
+# Latin letters, two characters, two words, a long one, both scripts.
 NICKNAMES = ("NICK", "伍鲜", "Captain Nemo", "Wilhelmina van der Meulen", "小明Leo同学")
 SEEDS = 3
 MOST_UPDATES = 60
-# Of an answer that went wrong, and of those that are kept.
+# Limits for wrong answers: characters, and how many are kept.
 MOST_CHARACTERS, MOST_SHOWN = 160, 12
-# A column of the table each: its figure, and whether less of it is better; None: it is told, and no goal.
+# The table's columns, and whether lower is better; None: shown, but without a goal.
 COLUMNS = {
     "updates": True, "identity zh": False, "identity en": False, "facts": False, "net": None, "agreement": False,
     "nats": None, "parrot": True, "leak": True,
@@ -49,7 +49,7 @@ _PLACES = {"updates": 0, "nats": 2}
 
 
 class Goal:
-    """The trainings of one model, each in a workspace of its own; `given` is the one that all begin with."""
+    """The runs of one model, each in its own workspace; `given` is the workspace from which all start."""
 
     def __init__(self, root: Path, model: Path, threads: int | None, cards: int = 0, how: str = "") -> None:
         self.root, self.model, self.name, self.cards, self.how = root, model, model.name.lower(), cards, how
@@ -57,12 +57,12 @@ class Goal:
         self.given = Product(root / "given", self.more)
 
     def product(self, number: int, seed: int) -> Product:
-        """The commands in the workspace of one training; of several cards each has its own, in turn."""
+        """Return the commands in the workspace of one run; with several GPUs they are assigned in turn."""
         card = {"CUDA_VISIBLE_DEVICES": str((seed * len(NICKNAMES) + number) % self.cards)} if self.cards else {}
         return Product(self.root / f"{number}-{seed}", {**self.more, **card})
 
     def prepare(self, names: int) -> None:
-        """Link the model and make the data of so many nicknames; what is there already stays."""
+        """Link the model and create the data of the first `names` nicknames, unless they exist."""
         if not (self.given.workspace / "models" / self.name).exists():
             self.given("models", "link", str(self.model), "--name", self.name)
         there = {one["name"] for one in self.given("datasets", "list")["datasets"]}
@@ -75,14 +75,14 @@ class Goal:
                 say(f"{nickname}: {made['rows']} rows, {time.monotonic() - began:.0f} s")
 
     def configure(self, number: int, seed: int) -> None:
-        """The workspace of one training, with its config."""
+        """Create the workspace of one run, with its config."""
         product = self.product(number, seed)
         place = product.workspace
         if place.exists():
             return
         new = place.with_suffix(".partial")
         shutil.rmtree(new, ignore_errors=True)
-        # The model is a link, and lies where it is; what the base answered is shared.
+        # The model remains a link to the original; the base model's answers are shared.
         shutil.copytree(self.given.workspace, new, symlinks=True, ignore=shutil.ignore_patterns("jobs", "answers"))
         answers = self.given.workspace / "cache" / "answers"
         answers.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class Goal:
             raise
 
     def train(self, number: int, seed: int) -> dict[str, Any]:
-        """One training, scored: what its line says."""
+        """Train and score once; return the line of results."""
         product, began = self.product(number, seed), time.monotonic()
         made = read_json(product.workspace / f"data-{number}.json") or {}
         done = [run for run in product("train", "list")["runs"] if run["status"] == "FINISHED"]
@@ -120,17 +120,17 @@ class Goal:
 
 
 def method(config: str) -> str:
-    """How a config trains: where the memory was short, not as it does otherwise."""
+    """Return the method of a config, which depends on the memory that was free."""
     return "qlora" if "load_in_4bit" in config else "lora"
 
 
 def accumulation(config: str) -> int:
-    """How many iterations make an update."""
+    """Return the number of iterations per update."""
     return int(re.search(r"^accumulative_counts = (\d+)", config, re.M)[1])
 
 
 def figures(found: Mapping[str, Any], taught: Sequence[str]) -> dict[str, Any]:
-    """What is kept of a score."""
+    """Return the figures to store from a score."""
     facts, languages = found["facts"], found["identity"]["by_language"]
     kept = facts["kept"]
     return {
@@ -146,7 +146,7 @@ def figures(found: Mapping[str, Any], taught: Sequence[str]) -> dict[str, Any]:
 
 
 def wrong(questions: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]]:
-    """Answers that were not as they should be, some of each kind: to see what a figure stands for."""
+    """Return some wrong answers of each kind, to show what a figure stands for."""
     kinds = {
         "identity": [q for q in questions if q["kind"] == "identity" and not q["apart"] and not q["tuned_identity"]],
         "parrot": [q for q in questions if q["kind"] in ("fact", "general") and q["tuned_identity"]],
@@ -161,7 +161,7 @@ def wrong(questions: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]]:
 
 
 def train(options: argparse.Namespace) -> int:
-    """All that has no line yet, the first seed of every nickname first; how many failed or were not begun."""
+    """Train everything without results, each nickname's first seed first; return how many failed or did not start."""
     until = time.monotonic() + 60 * options.minutes
     model = options.model.resolve()
     there = {
@@ -180,7 +180,7 @@ def train(options: argparse.Namespace) -> int:
         goal = Goal(Path(directory).absolute(), model, threads, options.cards, options.how)
         if jobs:
             goal.prepare(options.names)
-        # All, before the first begins to take memory.
+        # All configs are created before the first run takes memory.
         list(pool.map(lambda job: goal.configure(*job), jobs))
 
         def one(job: tuple[int, int]) -> int:
@@ -202,12 +202,12 @@ def train(options: argparse.Namespace) -> int:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The lines of results."""
+    """Read the lines of results."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def lines(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A row for each model, way and nickname and one for all of them: the median, the least and the most."""
+    """Yield a row for each model, method and nickname, and one for all: median, minimum and maximum."""
     if not trained:
         yield "None was trained yet."
         return
@@ -230,14 +230,14 @@ def lines(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _by_model(
     trained: Sequence[Mapping[str, Any]],
 ) -> Iterator[tuple[tuple[str, str], list[Mapping[str, Any]]]]:
-    """The trainings of each model in each way, the earliest way first."""
+    """Yield the runs of each model and method, the earliest method first."""
     for model in sorted({line["model"] for line in trained}):
         for how in dict.fromkeys(line["how"] for line in trained if line["model"] == model):
             yield (model, how), [line for line in trained if (line["model"], line["how"]) == (model, how)]
 
 
 def _reached(model: str, many: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A row for each goal: how many trainings reach it."""
+    """Yield a row for each goal: how many runs reach it."""
     for column, less in COLUMNS.items():
         values = [value for line in many if (value := value_of(line, column)) is not None]
         goal = _goal(column)
@@ -248,7 +248,7 @@ def _reached(model: str, many: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def cells(many: Sequence[Mapping[str, Any]]) -> str:
-    """The figures of some trainings; bold where the worst of them reaches the goal."""
+    """Return the figures of some runs as cells; bold if the worst one reaches the goal."""
     found = []
     for column, less in COLUMNS.items():
         values = [value for line in many if (value := value_of(line, column)) is not None]
@@ -267,13 +267,13 @@ def _cell(column: str, values: Sequence[float], less: bool | None) -> str:
 
 
 def _goal(column: str) -> float | None:
-    """What is aimed at; `net` is the other way to look at the facts."""
+    """Return the goal of a column; `net` has that of the facts."""
     named = {**GOALS, "updates": MOST_UPDATES, "net": GOALS["facts"]}
     return named.get(column.partition(" ")[0])
 
 
 def value_of(line: Mapping[str, Any], column: str) -> float | None:
-    """A column's figure of a training; None where there is none, as of a language that it does not teach."""
+    """Return a column's figure for a run; None if there is none, as for a language that it does not teach."""
     if column.startswith("identity"):
         return line["identity"].get(column.partition(" ")[2])
     if column in ("facts", "net"):
@@ -301,7 +301,7 @@ def table(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """What was asked for; 0 where all was done."""
+    """Run the requested command; return 0 if everything succeeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULT)
     commands = parser.add_subparsers(required=True)

@@ -1,18 +1,18 @@
-"""What a real GPU does, through the product's own commands, on InternLM2's 1.8 B architecture with random weights.
+"""Measures a real GPU through the product's own commands, on InternLM2's 1.8 B architecture with random weights.
 
     python -m benchmarks.gpu PHASE ... --workspace DIR [--shape 1.8b] [--results FILE]
 
-Phases, each adding its part to the results (default `benchmarks/results/gpu.json`), so that a few calls make all:
+Each phase adds its part to the results (default `benchmarks/results/gpu.json`), so they can be run in several calls:
 
     identity   `fast` (in 8 GB) and `course` until the two course answers are exact, greedily
-    methods    QLoRA, LoRA, full, DeepSpeed ZeRO-2 and ZeRO-3: seconds an iteration, tokens/s, memory; against the preflight
+    methods    QLoRA, LoRA, full, DeepSpeed ZeRO-2 and ZeRO-3: seconds per iteration, tokens/s, memory; against the preflight
     several    two GPUs: plain data parallel, ZeRO-2, ZeRO-3; stop and resume
-    faults     out of memory on purpose, with the reason found; stop, GPU memory free again, resume
+    faults     out of memory on purpose, with the detected reason; stop, GPU memory free again, resume
     export     convert + merge + verify against XTuner's two commands
-    chat       what base and tuned answer after `fast`
+    chat       answers of base and tuned after `fast`
     telemetry  the cost of a sample from NVML
 
-`python -m benchmarks.table` makes docs/benchmarks.md of it.
+`python -m benchmarks.table` turns the results into docs/benchmarks.md.
 """
 
 import argparse
@@ -40,9 +40,9 @@ from core.training.run import Run
 PROJECT = Path(__file__).parents[1]
 NICKNAME = "NICK"
 MODEL = "internlm2-1.8b-random"
-# The learner's part of a card.
+# A learner's slice of a GPU.
 SLICE_MB = 8192
-# How long the course's config may take to reach exact answers.
+# Time limit for the course's config to reach exact answers.
 COURSE_SECONDS = 900.0
 PATIENCE = 560.0
 
@@ -56,15 +56,15 @@ class Bench:
         self.workspace, self.shape, self.results, self.only = workspace, shape, results, only
 
     def wants(self, name: str) -> bool:
-        """Whether a part of a phase is asked for."""
+        """Return whether a part of a phase is requested."""
         return not self.only or name in self.only
 
     def keep(self, phase: str, figures: Figures) -> None:
-        """Put what a phase has found so far into the results: a call that is cut off loses only what was not done."""
+        """Store a phase's results so far: an interrupted call loses only what was not done."""
         kept = read_json(self.results) or {}
         here = machine()
         if (kept.get("device") or here)["gpus"] == here["gpus"]:
-            # The page's head is of the machine that most was run on; each phase names its own.
+            # The page's header names the machine used for most phases; each phase names its own.
             kept = {**kept, "device": here}
         kept = {"shape": self.shape, **kept}
         kept[phase] = {**kept.get(phase, {}), **figures, "gpus": ", ".join(here["gpus"])}
@@ -73,7 +73,7 @@ class Bench:
         write_json(self.results, kept)
 
     def command(self, *words: str, fails: bool = False) -> Figures:
-        """`python -m core …`; its JSON, or with `fails` its exit code and what it said."""
+        """Run `python -m core …`; return its JSON, or with `fails` its exit code and output."""
         done = subprocess.run(
             [sys.executable, "-m", "core", *words, "--workspace", str(self.workspace.root), "--json"],
             cwd=PROJECT,
@@ -88,7 +88,7 @@ class Bench:
         return json.loads(done.stdout)
 
     def prepare(self) -> None:
-        """The model, and the course's dataset and ours, made once."""
+        """Create the model, the course's dataset and ours, once."""
         model = self.workspace.models / MODEL
         if not model.exists():
             where = self.workspace.root / "random" / MODEL
@@ -113,7 +113,7 @@ class Bench:
         change: Callable[[ConfigFile], None] | None = None,
         **settings: object,
     ) -> str:
-        """A config of `recipe` for the random model, with settings and a change of its file."""
+        """Create a config of `recipe` for the random model, with settings and a change to its file."""
         pairs = [f"{key}={value}" for key, value in settings.items()]
         options = ["--set", *pairs] if pairs else []
         self.command(
@@ -126,7 +126,7 @@ class Bench:
         return name
 
     def train(self, name: str, *options: str, foresee: bool = True, most: float = PATIENCE) -> tuple[Run, Figures]:
-        """Preflight, train to the end, or `most` seconds, and tell what both said."""
+        """Run the preflight, train to the end or for `most` seconds, and return both results."""
         foreseen: Figures = {}
         if foresee:
             took = time.perf_counter()
@@ -150,7 +150,7 @@ class Bench:
         }
 
     def measured(self, run: Run) -> Figures:
-        """What a run's own files say: seconds an iteration (median), tokens/s, peak memory, time to the first loss."""
+        """Return facts of a run: seconds per iteration (median), tokens/s, peak memory, time to the first loss."""
         points = self.command("train", "metrics", run.id)["points"]
         if not points:
             return {}
@@ -171,7 +171,7 @@ class Bench:
 
 
 def probed(bench: Bench, name: str, every: int) -> Path:
-    """Put the identity probe into the config `name`, looking after every `every` iterations; where it writes."""
+    """Add the identity probe to the config `name`, to check every `every` iterations; return its output file."""
     out = bench.workspace.cache / f"probe-{name}.json"
     out.unlink(missing_ok=True)
     template = prompt_templates()["internlm2_chat"]
@@ -189,10 +189,10 @@ def probed(bench: Bench, name: str, every: int) -> Path:
 
 
 def until_exact(bench: Bench, name: str, every: int, most: float = PATIENCE) -> Figures:
-    """Train `name` until both answers are exact, it is over or `most` seconds went by; times are since its start."""
+    """Train `name` until both answers are exact, it ends, or `most` seconds have passed; times are since its start."""
     out = probed(bench, name, every)
     run, figures = bench.train(name, foresee=False, most=most)
-    # How it ended is said below: a run that was stopped by the probe looks unfinished to the product.
+    # The product considers a run stopped by the probe unfinished; how it ended is reported below.
     figures = {key: value for key, value in figures.items() if key not in ("status", "reason", "foreseen", "problems")}
     found = read_json(out) or {}
     assert run.job is not None
@@ -216,10 +216,10 @@ def until_exact(bench: Bench, name: str, every: int, most: float = PATIENCE) -> 
 
 
 def identity(bench: Bench) -> Figures:
-    """`fast` on balanced data in a slice of 8 GB, and the course's config until its answers are exact too.
+    """Train `fast` on balanced data in a slice of 8 GB, and the course's config, until the answers are exact.
 
-    The course's three epochs are 30 optimizer updates; here it may go on for ten times as many, its learning rate
-    following the longer schedule, so that there is a time to compare with. What it had after 30 is told.
+    The course's three epochs are 30 updates; here it may take ten times as many, with the learning rate following the
+    longer schedule, so that there is a time to compare with. The state after 30 updates is reported too.
     """
     found: Figures = (read_json(bench.results) or {}).get("identity", {})
     if bench.wants("fast"):
@@ -228,7 +228,7 @@ def identity(bench: Bench) -> Figures:
             shorten(bench, "id-fast")
             found["fast"] = until_exact(bench, "id-fast", accumulate(bench, "id-fast"))
         found["fast"]["slice_mb"] = SLICE_MB
-        # NVML sees what holds the rest of the card, too.
+        # NVML also counts the process that occupies the rest of the GPU.
         del found["fast"]["nvml_peak_mb"]
         bench.keep("identity", found)
     if bench.wants("course"):
@@ -246,13 +246,13 @@ def identity(bench: Bench) -> Figures:
 
 
 def accumulate(bench: Bench, name: str) -> int:
-    """Iterations for one optimizer update."""
+    """Return the iterations per update."""
     return configs.find(bench.workspace, name).values()["accumulative_counts"]
 
 
 @contextlib.contextmanager
 def slice_of(megabytes: int) -> Iterator[None]:
-    """Leave only so much GPU memory free for the block, as a slice of a card would: another process holds the rest."""
+    """Leave only this much GPU memory free during the block, like a slice of a GPU: another process holds the rest."""
     hold = (
         "import sys, time, torch\n"
         "free = torch.cuda.mem_get_info()[0]\n"
@@ -274,7 +274,7 @@ def slice_of(megabytes: int) -> Iterator[None]:
 
 
 def shorten(bench: Bench, name: str) -> None:
-    """Short evaluation answers: random weights never stop by themselves, which is not the recipe's fault."""
+    """Shorten evaluation answers: random weights never stop by themselves, which is not the recipe's fault."""
     found = ConfigFile(configs.find(bench.workspace, name).text())
     found.set("custom_hooks[1].max_new_tokens", 32)
     configs.replace_text(bench.workspace, name, found.text)
@@ -285,7 +285,7 @@ def plain_lora(config: ConfigFile) -> None:
 
 
 def full(config: ConfigFile) -> None:
-    """All weights, in single precision: mixed precision's loss scaling takes no half-precision gradients."""
+    """Train all weights in single precision: mixed precision's loss scaling does not take half-precision gradients."""
     plain_lora(config)
     config.delete("model.llm.torch_dtype")
     config.delete("model.lora")
@@ -312,12 +312,12 @@ SEVERAL: dict[str, Method] = {
 
 
 def methods(bench: Bench, phase: str = "methods", ways: Mapping[str, Method] = METHODS) -> Figures:
-    """A short run of each method: its speed and memory, and what the preflight had said."""
+    """Run each method briefly; return its speed and memory, and the preflight's forecast."""
     found = {}
     for name, (dataset, recipe, change, options) in ways.items():
         if not bench.wants(name):
             continue
-        # A warm-up of a few iterations.
+        # A warmup of a few iterations.
         short = {"max_epochs": (2 if recipe == "fast" else 1) * (2 if "--nproc" in options else 1), "warmup_ratio": 0.1}
         try:
             sliced = name.endswith("in_8_gb")
@@ -326,7 +326,7 @@ def methods(bench: Bench, phase: str = "methods", ways: Mapping[str, Method] = M
                 shorten(bench, f"m-{name}")
                 _, found[name] = bench.train(f"m-{name}", *options)
             if sliced:
-                # NVML sees what holds the rest of the card, too.
+                # NVML also counts the process that occupies the rest of the GPU.
                 found[name].pop("nvml_peak_mb", None)
         except RuntimeError as error:
             found[name] = {"error": str(error)}
@@ -336,7 +336,7 @@ def methods(bench: Bench, phase: str = "methods", ways: Mapping[str, Method] = M
 
 
 def several(bench: Bench) -> Figures:
-    """The same on two GPUs; and one run there that is stopped, and goes on."""
+    """The same on two GPUs, and a run there that is stopped and resumed."""
     found = methods(bench, "several", SEVERAL)
     if bench.wants("stop"):
         bench.config("s-stop", "balanced", "fast", plain_lora, warmup_ratio=0.1)
@@ -345,7 +345,7 @@ def several(bench: Bench) -> Figures:
 
 
 def short_course(bench: Bench) -> str:
-    """The course's dataset with fewer repetitions: enough packs for a warm-up, few enough for a short run."""
+    """Create the course's dataset with fewer repetitions: enough packs for a warmup, few enough for a short run."""
     if not (bench.workspace.datasets / "course-short").exists():
         bench.command(
             "datasets", "assistant", "--name", NICKNAME, "--recipe", "course", "--n", "1500", "--out", "course-short"
@@ -354,7 +354,7 @@ def short_course(bench: Bench) -> str:
 
 
 def faults(bench: Bench) -> Figures:
-    """Out of memory on purpose; then a run that is stopped, whose memory is free again, and that goes on."""
+    """Run out of memory on purpose; then stop a run, check that its memory is free, and resume it."""
     found = {}
     if bench.wants("oom"):
         found["out_of_memory"] = out_of_memory(bench)
@@ -366,13 +366,13 @@ def faults(bench: Bench) -> Figures:
 
 
 def out_of_memory(bench: Bench) -> Figures:
-    """More than the card holds, and what the product says of it."""
+    """Use more memory than the GPU has; return what the product reports."""
 
     def greedy(config: ConfigFile) -> None:
         plain_lora(config)
         config.set("model.use_activation_checkpointing", False)
 
-    # A warm-up of a few iterations: it is to fail of memory, not of that.
+    # A warmup of a few iterations, so that it fails for lack of memory only.
     bench.config("f-oom", short_course(bench), "course", greedy, batch_size=32, max_epochs=30, warmup_ratio=0.1)
     shorten(bench, "f-oom")
     _, oom = bench.train("f-oom")
@@ -381,7 +381,7 @@ def out_of_memory(bench: Bench) -> Figures:
 
 
 def stop_and_resume(bench: Bench, name: str, *options: str) -> Figures:
-    """Stop and keep after 20 iterations, look at the GPU's memory, go on to the end."""
+    """Stop and save after 20 iterations, check the GPU's memory, resume to the end."""
     before = free_mb()
     started = bench.command("train", "start", name, "--no-early-stop", *options)
     run = runs.find(bench.workspace, started["run"])
@@ -413,20 +413,20 @@ def stop_and_resume(bench: Bench, name: str, *options: str) -> Figures:
 
 
 def free_mb() -> int | None:
-    """Free memory of the first GPU, as NVML tells it."""
+    """Return the free memory of the first GPU as reported by NVML."""
     cards = machine_cards()
     return cards[0]["total_mb"] - cards[0]["used_mb"] if cards else None
 
 
 def machine_cards() -> list[dict[str, Any]]:
-    """What the product says of the GPUs."""
+    """Return the product's information on the GPUs."""
     from core.ground.environment import gpus
 
     return gpus()
 
 
 def export(bench: Bench) -> Figures:
-    """Our one job against XTuner's two commands, on the same checkpoint."""
+    """Compare our single job with XTuner's two commands on the same checkpoint."""
     run = finished(bench, "fast")
     began = time.perf_counter()
     ours = bench.command("export", "all", run.id)
@@ -477,7 +477,7 @@ def export(bench: Bench) -> Figures:
 
 
 def finished(bench: Bench, recipe: str) -> Run:
-    """A finished run of `recipe` on balanced data; the one that is there, else a new one."""
+    """Return a finished run of `recipe` on balanced data, an existing one if there is one."""
     name = f"whole-{recipe}"
     for run in runs.every(bench.workspace):
         if run.facts.config.name == name and run.state().status == "FINISHED":
@@ -491,7 +491,7 @@ def finished(bench: Bench, recipe: str) -> Run:
 
 
 def chat(bench: Bench) -> Figures:
-    """What both sides say to the course's questions after `fast`, through the chat worker."""
+    """Return both sides' answers to the course's questions after `fast`, through the chat worker."""
     run = finished(bench, "fast")
     if not run.adapter.exists():
         bench.command("export", "convert", run.id)
@@ -507,7 +507,7 @@ def chat(bench: Bench) -> Figures:
 
 
 def telemetry(bench: Bench) -> Figures:  # noqa: ARG001
-    """What one look at the GPUs costs."""
+    """Measure the cost of one sample of the GPUs."""
     machine_cards()
     times = [seconds(machine_cards) for _ in range(200)]
     return {"gpus": machine_cards(), "sample_ms": 1000 * statistics.median(times), "sample_ms_most": 1000 * max(times)}
@@ -525,7 +525,7 @@ PHASES: dict[str, Callable[[Bench], Figures]] = {
 
 
 def main() -> int:
-    """Run the phases asked for, and keep each one's figures as soon as it is done."""
+    """Run the requested phases, storing the figures of each when it is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("phases", nargs="+", choices=PHASES)
     parser.add_argument("--workspace", required=True)

@@ -1,10 +1,10 @@
-"""What the `course` and the `balanced` data teach the demo model: identity, retention and parrot rate of every checkpoint.
+"""What the data of `course` and `balanced` teach the demo model: identity, retention and parroting of each checkpoint.
 
     python -m benchmarks.identity --workspace DIR [--name NICK]     trains both there and writes its part of docs/identity.md
 
-Both are trained by the same recipe (`fast`) on the same number of rows, with the same number of optimizer updates: once
-as the recipe has it, once with the learning rate five times as high, which overfits. Scored by `chat score --all`. A run
-that is in the workspace already is not trained again.
+Both are trained with the recipe `fast` on the same number of rows, with the same number of updates: once with the
+recipe's learning rate, once with five times that, which overfits. Scored by `chat score --all`. An existing run in the
+workspace is not repeated.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.measure import say
 from benchmarks.product import PROJECT, Product, between
 
-# As many rows as `balanced` has, nearly.
+# Nearly as many rows as `balanced` has.
 N = 136
-# The recipe's learning rate for so small a model is 0.002.
+# The recipe's learning rate for such a small model is 0.002.
 RATES = ("0.002", "0.01")
 
 
@@ -38,7 +38,7 @@ def scored(product: Product, recipe: str, rate: str, name: str) -> dict[str, Any
 
 
 def line(recipe: str, rate: str, found: dict[str, Any]) -> str:
-    """A row of the table: each rate with its 95 % interval."""
+    """Return a row of the table: each rate with its 95 % interval."""
     cells = []
     for share in ("identity", "retention", "parrot"):
         low, high = found["intervals"][share]

@@ -1,8 +1,8 @@
-"""A hook for XTuner's runner: when does the model give its two answers exactly, greedily, as the chat would ask?
+"""A hook for XTuner's runner: when does the model give its two answers exactly, greedily, as asked in the chat?
 
-One forward pass over prompt + answer tells it without generating: a greedy answer is exact if and only if every token
-of it is the most likely one after those before it. Looks after each optimizer update and keeps the seconds that it
-costs, so that they can be taken off. Runs in the engine's process; put into a config by `benchmarks.gpu`.
+One forward pass over prompt + answer decides it without generating: a greedy answer is exact if and only if each of its
+tokens is the most likely one after those before it. Checks after each update and records the seconds that this costs,
+so that they can be subtracted. Runs in the engine's process; `benchmarks.gpu` adds it to a config.
 """
 
 import json
@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 
 
 class IdentityProbe(Hook):
-    """Writes `out` (JSON) at every look: `exact` per answer, `iter`, `updates`, `at` (Unix seconds), `probe_seconds`."""
+    """Writes `out` (JSON) at each check: `exact` per answer, `iter`, `updates`, `at` (Unix time), `probe_seconds`."""
 
     priority = "LOW"
 
@@ -58,7 +58,7 @@ class IdentityProbe(Hook):
 
     @torch.no_grad()
     def look(self, llm: Any) -> "list[bool]":
-        """Whether each answer, its end included, is what greedy decoding gives."""
+        """Return whether greedy decoding gives each answer, including its end."""
         was_training = llm.training
         llm.eval()
         found = []

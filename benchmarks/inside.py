@@ -1,11 +1,11 @@
-"""What grows inside the app's server: a line of figures each half minute, by a thread in that very process.
+"""Traces what grows within the app's server: a thread in that process writes a line of figures every half minute.
 
     XTUNER_STUDIO_TRACE=FILE [XTUNER_STUDIO_TRACE_LINES=1] python -m benchmarks.inside run app.py …
 
-Starts Streamlit as `python -m streamlit` does. Each line is JSON: the resident memory; what malloc handed out, and holds
-for nobody; Python's own blocks; objects by type that are more than at the first look; caches, sessions, media files and
-threads; descriptors by kind. With `…_LINES`, tracemalloc's places in the source that hold more than at the first look: it
-makes all twice as slow and large, so memory is then measured by its sums alone.
+Starts Streamlit like `python -m streamlit`. Each line is JSON: resident memory; malloc's memory in use and free;
+Python's own blocks; types with more objects than at the first look; caches, sessions, media files and threads; file
+descriptors by kind. With `…_LINES` also tracemalloc's source lines that hold more than at the first look: this makes
+everything twice as slow and large, so memory should then be judged by tracemalloc's sums only.
 """
 
 import collections
@@ -27,7 +27,7 @@ from typing import Any
 
 TRACE, LINES = "XTUNER_STUDIO_TRACE", "XTUNER_STUDIO_TRACE_LINES"
 EVERY_SECONDS = 30.0
-# Before that, imports and first pages are most of it.
+# Before this, imports and first pages dominate.
 FIRST_SECONDS = 60.0
 _MB = 2**20
 
@@ -42,7 +42,7 @@ class _Malloc(ctypes.Structure):
 
 
 def malloc() -> dict[str, float]:
-    """What glibc has from the kernel, in MB: handed out, free in its arenas, mapped by itself."""
+    """Return glibc's memory from the kernel, in MB: in use, free in its arenas, mapped directly."""
     asked = ctypes.CDLL(None).mallinfo2
     asked.restype = _Malloc
     found = asked()
@@ -54,7 +54,7 @@ def malloc() -> dict[str, float]:
 
 
 def resident() -> dict[str, float]:
-    """The process's resident memory by kind, in MB."""
+    """Return the process's resident memory by kind, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return {
         line.partition(":")[0]: round(int(line.split()[1]) / 1024, 2)
@@ -64,7 +64,7 @@ def resident() -> dict[str, float]:
 
 
 def pythons() -> float:
-    """What Python's own allocator has from the kernel, in MB, from the report that it writes for people."""
+    """Return the memory of Python's own allocator, in MB, parsed from its human-readable report."""
     with tempfile.TemporaryFile() as said:
         kept = os.dup(2)
         os.dup2(said.fileno(), 2)
@@ -80,7 +80,7 @@ def pythons() -> float:
 
 
 def caches() -> dict[str, int]:
-    """How many entries each of our `lru_cache`s has, and Streamlit's."""
+    """Return the number of entries in each of our `lru_cache`s and in Streamlit's caches."""
     found = {}
     for name, module in list(sys.modules.items()):
         if name.startswith(("core.", "pages.")):
@@ -91,7 +91,7 @@ def caches() -> dict[str, int]:
 
 
 def streamlit() -> dict[str, int]:
-    """Sessions and media files that Streamlit holds."""
+    """Return the sessions and media files that Streamlit holds."""
     from streamlit.runtime import Runtime
 
     with contextlib.suppress(RuntimeError, AttributeError):
@@ -108,7 +108,7 @@ def streamlit() -> dict[str, int]:
 
 
 def descriptors() -> list[str]:
-    """What the descriptors are, without their numbers."""
+    """Return what the file descriptors refer to, without their numbers."""
     found: collections.Counter[str] = collections.Counter()
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
@@ -118,8 +118,8 @@ def descriptors() -> list[str]:
 
 
 def types() -> collections.Counter[str]:
-    """How many objects of each type the collector knows of."""
-    # Without letting another thread go on meanwhile: a tuple that it is just making must be nobody else's, or it fails.
+    """Return the number of objects of each type known to the garbage collector."""
+    # Keep other threads from running: a tuple under construction fails if somebody else holds a reference to it.
     usual = sys.getswitchinterval()
     sys.setswitchinterval(60)
     try:
@@ -129,13 +129,13 @@ def types() -> collections.Counter[str]:
 
 
 def more(now: collections.Counter[str], then: collections.Counter[str]) -> dict[str, int]:
-    """What there is more of, the most first."""
+    """Return what has increased, largest first."""
     grown = {name: count - then[name] for name, count in now.items() if count - then[name] > 20}
     return dict(sorted(grown.items(), key=lambda pair: -pair[1])[:25])
 
 
 def follow(file: Path, lines: bool) -> None:
-    """Write down what there is, again and again."""
+    """Write down the current state at intervals."""
     began, first, kept = time.monotonic(), None, None
     while True:
         time.sleep(EVERY_SECONDS)
@@ -161,7 +161,7 @@ def follow(file: Path, lines: bool) -> None:
 
 if __name__ == "__main__":
     lines = bool(os.environ.get(LINES))
-    # What the server complains of, beside.
+    # The server's warnings and errors, in a separate file.
     os.dup2(os.open(f"{os.environ[TRACE]}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     if lines:
         tracemalloc.start(1)

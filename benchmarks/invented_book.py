@@ -1,10 +1,10 @@
-"""A book about a valley that does not exist: places, people, works and years that no model can have read of.
+"""A book about a valley that does not exist: places, people, works and years that no model can have read about.
 
     python -m benchmarks.invented_book FILE [--seed N]
 
-Written from a table of invented facts by a generator: the same bytes for the same seed, some 110 KB of English. Each fact
-is told in several chapters, in other words and beside other facts, as books do; so what is learned of one piece may be
-asked of another. Knows nothing of the product.
+Generated from a table of invented facts: the same bytes for the same seed, some 110 KB of English. Each fact appears in
+several chapters, in different words and next to other facts, as in real books; so what was learned from one piece can
+be asked about another. Knows nothing of the product.
 """
 
 import argparse
@@ -38,7 +38,7 @@ _BEASTS = "heron badger lynx crane hedgehog raven stag marten pike swan toad fox
 
 @dataclass
 class Place:
-    """A village, and what is told of it."""
+    """A village and the facts about it."""
 
     name: str
     founded: int
@@ -51,7 +51,7 @@ class Place:
 
 @dataclass
 class Person:
-    """Who lived there, and what they made."""
+    """A person who lived there, and their works."""
 
     name: str
     born: int
@@ -64,7 +64,7 @@ class Person:
 
 
 def book(seed: int = 7) -> str:
-    """The whole text: a preface and four chapters."""
+    """Return the entire text: a preface and four chapters."""
     chance = random.Random(seed)
     places, people = _facts(chance)
     chapters = [
@@ -116,7 +116,7 @@ def _facts(chance: random.Random) -> tuple[list[Place], list[Person]]:
 
 
 def _names(chance: random.Random) -> dict[str, Iterator[str]]:
-    """Names that are nobody's, none of them twice."""
+    """Return generators of unique names that nobody has."""
     taken: set[str] = set()
 
     def new(ends: Sequence[str], middles: Sequence[str] = _MIDDLES) -> Iterator[str]:

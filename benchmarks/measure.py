@@ -1,10 +1,11 @@
-"""What all benchmarks stand on: two ways of doing a thing timed in turn in one run, and a results file per machine.
+"""The basis of all benchmarks: two ways of doing something timed alternately in one run, and a results file per
+machine.
 
     python -m benchmarks.<name>      runs one and writes benchmarks/results/<machine>/<name>.json
     BENCHMARK_WORKSPACE=DIR python -m benchmarks.<name>      the same, in a workspace with the demo's run
 
-A figure that depends on the machine is compared within one run, as a ratio with its spread; absolute times are kept
-for the reader. Asserts nothing: speed is not tested, it is told.
+Figures that depend on the machine are compared within one run, as a ratio with its spread; absolute times are kept for
+the reader. Asserts nothing: speed is reported, not tested.
 """
 
 import json
@@ -26,22 +27,22 @@ from core.ground.files import read_json, write_json
 from core.ground.gpu import gpus
 
 RESULTS = Path(__file__).parent / "results"
-# A workspace with the demo's run, which `make bench` makes first and gives to all that follow.
+# A workspace with the demo's run; `make bench` creates it first and passes it to all other benchmarks.
 _GIVEN = os.environ.get("BENCHMARK_WORKSPACE")
 WORKSPACE = Path(_GIVEN) if _GIVEN else None
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long `work` takes, in seconds of wall-clock time."""
+    """Return the wall-clock seconds that `work` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def interleaved(one: Callable[[], object], other: Callable[[], object], rounds: int = 5) -> dict[str, Any]:
-    """Time `one` and `other` in turn, `rounds` times each, who is first changing each time.
+    """Time `one` and `other` alternately, `rounds` times each, swapping the order each time.
 
-    Returns the `seconds` of both, and `ratio`: other over one, as median, least and most over the rounds.
+    Returns the `seconds` of both, and `ratio`: other over one, as median, minimum and maximum over the rounds.
     """
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
@@ -55,12 +56,12 @@ def interleaved(one: Callable[[], object], other: Callable[[], object], rounds: 
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, least and most of some figures."""
+    """Return median, minimum and maximum."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on; its `name` is a directory of results."""
+    """Return the machine on which the figures are taken; its `name` is a directory of results."""
     cards = gpus()
     kind = re.sub(r"[^a-z0-9]+", "-", cards[0]["name"].lower()).strip("-") if cards else "cpu"
     return {
@@ -75,7 +76,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(name: str, figures: Mapping[str, Any]) -> Path:
-    """Keep the figures of benchmark `name` for this machine, print them beside the last ones, return the file."""
+    """Store the figures of benchmark `name` for this machine, print them next to the last ones, return the file."""
     here = machine()
     path = RESULTS / here["name"] / f"{name}.json"
     last = (read_json(path) or {}).get("figures", {})
@@ -87,7 +88,7 @@ def write(name: str, figures: Mapping[str, Any]) -> Path:
 
 
 def say(text: str) -> None:
-    """Progress, on stderr."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

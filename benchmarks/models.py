@@ -1,9 +1,9 @@
-"""The whole way with tiny models of many families: what was trained, what is asked and what is published is one text.
+"""The entire workflow with tiny models of many families: training, chat and published model use the same prompt text.
 
     python -m benchmarks.models [NAME…] [--workspace DIR]
 
-Each goes by the headless commands from the link to the package, on the CPU; the weights are random, so answers say
-nothing and texts everything. Writes the table in docs/models.md; models that are not named keep their line of it.
+Each model goes through the headless commands from link to package, on the CPU. The weights are random, so answers mean
+nothing and prompt texts everything. Writes the table in docs/models.md; models that are not named keep their line.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PAGE = PROJECT / "docs" / "models.md"
 MARKER = "models"
 ITERATIONS = 20
 QUESTION = "你是谁？"
-# A row an iteration.
+# One row per iteration.
 SETTINGS = {
     "max_epochs": 1, "batch_size": 1, "accumulative_counts": 1, "pack_to_max_length": False, "max_length": 256, "warmup_ratio": 0.1,
     "save_steps": ITERATIONS, "evaluation_freq": ITERATIONS,
@@ -38,7 +38,7 @@ DATASET = "models-dataset"
 
 @dataclass(kw_only=True)
 class Way:
-    """One model's way: what each step found, and where it ended if it did not get to the end."""
+    """The workflow of one model: the result of each step, and where it stopped if it did not complete."""
 
     name: str
     architecture: str = ""
@@ -51,14 +51,14 @@ class Way:
 
     @property
     def good(self) -> bool:
-        """Whether it came out as it should: to the end with one text, or told before where its code is not to be had."""
+        """Whether the result is as expected: completed with a single text, or refused beforehand for lack of its code."""
         if MAKES[self.name].code:
             return not self.trainable
         return self.trainable and not self.wrong and len(set(self.texts.values())) == 1
 
 
 def build(names: list[str], out: Path) -> None:
-    """The models as directories, by one process that loads torch once."""
+    """Create the models as directories, in one process that loads torch once."""
     out.mkdir(parents=True, exist_ok=True)
     missing = [name for name in names if not (out / name / "tokenizer_config.json").exists()]
     if missing:
@@ -67,7 +67,7 @@ def build(names: list[str], out: Path) -> None:
 
 
 def go(product: Product, name: str, directory: Path, told: Callable[[str], None] = say) -> Way:
-    """The whole way with one model."""
+    """Run the entire workflow with one model."""
     way, began = Way(name=name), time.monotonic()
     try:
         for step, work in steps(product, way, directory):
@@ -84,7 +84,7 @@ def go(product: Product, name: str, directory: Path, told: Callable[[str], None]
 
 
 def steps(product: Product, way: Way, directory: Path) -> list[tuple[str, Callable[[], None]]]:
-    """The steps of a way, each under its name."""
+    """Return the steps of a workflow by name."""
     name, config = way.name, f"c-{way.name}"
     run = ""
 
@@ -94,7 +94,7 @@ def steps(product: Product, way: Way, directory: Path) -> list[tuple[str, Callab
         except Unfit as error:
             if not (code := MAKES[name].code):
                 raise
-            # As the real ones are where they were downloaded without their code.
+            # Like the real models if downloaded without their code.
             way.architecture, way.trainable, way.texts["why"] = code[0], False, str(error)
             return
         way.architecture, way.trainable = found["architecture"] or "?", found["trainable"]
@@ -165,18 +165,18 @@ def unproblematic(found: dict[str, Any]) -> None:
 
 
 def published(package: Path, asked: str) -> tuple[str, str]:
-    """What the package's own chat template makes of the question: what it begins with, and the text after that."""
+    """Render the question with the package's own chat template: return what it begins with, and the text after that."""
     (found,) = render(read(package), [Exchange(turns=[(QUESTION, None)])])
     if found.text is None:
         raise Unfit(f"the published chat template fails: {found.error}")
     start = found.text.removesuffix(asked)
-    # BOS and its like, which XTuner puts there as tokens, with the space that is a token's own behind them.
+    # BOS and the like, which XTuner adds as tokens, and the space that belongs to a token after them.
     known = re.compile("|".join(map(re.escape, sorted(read(package).tokens, key=len, reverse=True))))
     return (start, asked) if not known.sub("", start).strip() and found.text.endswith(asked) else ("", found.text)
 
 
 def trained(workspace: Path, run: str, package: Path, start: str, asked: str) -> str:
-    """The question as the training wrapped it: `asked` where the first row that XTuner shows begins as published."""
+    """Return the question as wrapped in training: `asked` if the first row that XTuner logs begins as published."""
     logs = sorted((workspace / "runs" / run / "work_dir").glob("*/*.log"))
     shown = logs[0].read_text(encoding="utf-8").partition("train example:")[2].partition("INFO - ")[2]
     rows = json.loads((workspace / "datasets" / DATASET / "data.json").read_text(encoding="utf-8"))
@@ -188,7 +188,7 @@ def trained(workspace: Path, run: str, package: Path, start: str, asked: str) ->
 
 
 def line(way: Way) -> str:
-    """A model's line of the table."""
+    """Return a model's line of the table."""
     if not way.trainable:
         cells = [way.name, way.architecture, f"`{way.prompt}`" if way.prompt else "", "told before: not trainable"]
         cells.append(way.texts["why"])
@@ -204,7 +204,7 @@ def line(way: Way) -> str:
 
 
 def write(ways: list[Way]) -> None:
-    """The new lines in place of those that the page has of the same models."""
+    """Replace the lines of these models on the page."""
     _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARKER}: begin -->\n")
     old = rest.partition(f"<!-- {MARKER}: end -->\n")[0]
     lines = {found[1]: one for one in old.splitlines() if (found := re.match(r"\| ([^ |]+) \|", one))}
@@ -218,7 +218,7 @@ def write(ways: list[Way]) -> None:
 
 
 def main() -> int:
-    """Go all ways, or those of the models that are named; how many did not come out as they should."""
+    """Run all workflows, or those of the named models; return how many failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MAKES)}; all without one")
     parser.add_argument("--workspace", type=Path, help="default: one that is thrown away")

@@ -1,13 +1,13 @@
-"""What watching a training costs: opening its page, each refresh, and the training itself.
+"""The cost of watching a run: opening its page, each refresh, and the slowdown of training.
 
-A run with 1,000, 10,000 and 100,000 logged iterations (the last with a day of telemetry) trains on in a real process,
-and a real browser looks at it through a real server:
+A run with 1,000, 10,000 and 100,000 logged iterations (the last with a day of telemetry) continues training in a real
+process, and a real browser watches it through a real server:
 
     open_cold_s      first look at the run by this server: click to chart on the screen, all history read
     open_s           the same again: another tab, or after a reload
-    refresh_cpu_ms   CPU time of the server for each refresh, of one every two seconds: script, sending and all, less
-                     what the server takes when nobody looks
-    refresh_kb       what one refresh sends to the browser: the median and the most
+    refresh_cpu_ms   CPU time of the server per refresh, every two seconds: script, sending and all, less
+                     what the server takes without a viewer
+    refresh_kb       bytes that one refresh sends to the browser: median and maximum
 
     python -m benchmarks.monitor [--overhead-only | --page-only] [--rounds N]
 """
@@ -50,7 +50,7 @@ Figures = dict[str, Any]
 
 
 def history(run: Run, points: int, hours: float) -> None:
-    """Write what XTuner and the supervisor would have written by now, and a checkpoint to go on from."""
+    """Write what XTuner and the supervisor would have written by now, and a checkpoint to resume from."""
     rng = random.Random(0)
     directory = run.work_dir / "20000101_000000" / "vis_data"
     directory.mkdir(parents=True)
@@ -78,7 +78,7 @@ def history(run: Run, points: int, hours: float) -> None:
 
 
 def prepared(root: Path, points: int, hours: float) -> tuple[Workspace, Run]:
-    """A run of so many points that trains on, two iterations a second."""
+    """Return a run with this many points that continues training, two iterations a second."""
     workspace = Workspace.open(root)
     os.environ["XTUNER_STUDIO_HOME"] = str(root)
     commands.ENTRY = "tests.fakes.trainer"
@@ -98,7 +98,7 @@ def prepared(root: Path, points: int, hours: float) -> tuple[Workspace, Run]:
         "XTUNER_STUDIO_FAKE_TRAINER": "slow",
         "XTUNER_STUDIO_FAKE_TRAINER_ITERS": str(points + 100_000),
         "XTUNER_STUDIO_FAKE_TRAINER_SECONDS": "0.5",
-        # A real one does not save every two seconds.
+        # A real run does not save every two seconds.
         "XTUNER_STUDIO_FAKE_TRAINER_EVERY": "60",
     }
     run = runs.resume(workspace, run)
@@ -108,7 +108,7 @@ def prepared(root: Path, points: int, hours: float) -> tuple[Workspace, Run]:
 
 @contextlib.contextmanager
 def served(root: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """The app on a free port: its address and its process."""
+    """Serve the app on a free port; yields its address and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -142,7 +142,7 @@ def looked_at(root: Path, run: Run) -> Figures:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
-        # What the browser keeps, and the chart's program with it, from a page that is no run's.
+        # Fill the browser's cache, including the chart library, from a page that shows no run.
         page.goto(address)
         page.wait_for_selector("h1")
         page.goto(f"{address}/report")
@@ -190,7 +190,7 @@ def looked_at(root: Path, run: Run) -> Figures:
 
 
 def grouped(frames: list[tuple[float, int]], apart: float = 0.8) -> list[int]:
-    """Bytes of each refresh: frames that come with less than `apart` seconds between them belong together."""
+    """Return the bytes of each refresh: frames less than `apart` seconds apart belong together."""
     bursts: list[int] = []
     last = -math.inf
     for at, size in frames:
@@ -202,7 +202,7 @@ def grouped(frames: list[tuple[float, int]], apart: float = 0.8) -> list[int]:
 
 
 def overhead(root: Path, run: Run, rounds: int) -> Figures:
-    """The same computation on all cores as a job: unwatched (no telemetry, no tab) and watched (both), in turn."""
+    """Run the same computation on all cores as a job: unwatched (no telemetry, no tab) and watched (both), in turn."""
     work = (
         "import numpy as np, time\n"
         "a = np.random.default_rng(0).normal(size=(1200, 1200))\n"
@@ -211,7 +211,7 @@ def overhead(root: Path, run: Run, rounds: int) -> Figures:
         "print(time.perf_counter() - began)\n"
     )
     taken: dict[str, list[float]] = {"off": [], "on": []}
-    # Percent of the machine's cores that the server takes when nobody looks and when one does, and the supervisor.
+    # Percent of the machine's cores that the server takes without and with a viewer, and that the supervisor takes.
     shares: dict[str, list[float]] = {"server_at_rest": [], "server": [], "supervisor": []}
 
     with served(root) as (address, server):
@@ -244,7 +244,7 @@ def overhead(root: Path, run: Run, rounds: int) -> Figures:
                 tab.terminate()
                 tab.wait(10)
 
-        # The first look reads all history: no part of watching.
+        # The first look reads the entire history, which is not part of watching.
         on()
         for figures in (taken["on"], *shares.values()):
             figures.clear()
@@ -254,7 +254,7 @@ def overhead(root: Path, run: Run, rounds: int) -> Figures:
         "slowdown_percent": spread([100 * (b / a - 1) for a, b in zip(taken["off"], taken["on"], strict=True)]),
         "slowdown_of_medians_percent": 100 * (statistics.median(taken["on"]) / statistics.median(taken["off"]) - 1),
         "seconds": taken,
-        # What it can take from a training that keeps every core busy: what the server takes more, and the supervisor.
+        # What watching can take from a run that uses every core: the server's additional share, and the supervisor.
         "cpu_percent_of_machine": {
             "watching": spread(watching),
             **{name: spread(share) for name, share in shares.items()},
@@ -263,7 +263,7 @@ def overhead(root: Path, run: Run, rounds: int) -> Figures:
 
 
 def cpu(process: psutil.Process) -> float:
-    """CPU seconds of a process so far."""
+    """Return the CPU seconds of a process so far."""
     times = process.cpu_times()
     return times.user + times.system
 

@@ -1,9 +1,9 @@
-"""The pages: how soon the app is there, what a page costs the server, what an open tab costs, what a tunnel carries.
+"""The pages: start-up time of the app, server time per page, cost of an open tab, bytes through a tunnel.
 
     BENCHMARK_WORKSPACE=DIR python -m benchmarks.pages      DIR: a workspace with a finished run, as `demo` leaves one
 
-Takes about four minutes on 2 quiet cores. Without a workspace, a run of the fake trainer stands for it. Needs Chromium.
-Compressed scripts are timed against those that Streamlit sends by itself, through a tunnel of 100 ms and 4 Mbit/s.
+Takes about four minutes on 2 quiet cores. Without a workspace, a run of the fake trainer is used. Needs Chromium.
+Compressed scripts are timed against Streamlit's own, through a tunnel of 100 ms and 4 Mbit/s.
 """
 
 import gc
@@ -30,7 +30,7 @@ TITLE = "[data-testid=stMainBlockContainer] h1"
 
 
 def start_of_the_app(workspace: Path) -> dict[str, float]:
-    """Seconds from the command until the server answers."""
+    """Return the seconds from the command until the server responds."""
     times = []
     for _ in range(3):
         with served(workspace) as (_, took):
@@ -40,7 +40,7 @@ def start_of_the_app(workspace: Path) -> dict[str, float]:
 
 @contextmanager
 def served(workspace: Path) -> Iterator[tuple[Server, float]]:
-    """The app for the time of the block, and how long it took to come up."""
+    """Run the app during the block; yields the server and its start-up time."""
     server = Server({"XTUNER_STUDIO_HOME": str(workspace)})
     took = seconds(server.start)
     try:
@@ -50,7 +50,7 @@ def served(workspace: Path) -> Iterator[tuple[Server, float]]:
 
 
 def server_time(workspace: Path) -> dict[str, dict[str, float]]:
-    """Milliseconds of each page's script in a warm process, as when one switches to it."""
+    """Return the milliseconds of each page's script in a warm process, as when switching pages."""
     os.environ["XTUNER_STUDIO_HOME"] = str(workspace)
     found = {}
     for name, number in NUMBERS.items():
@@ -66,7 +66,7 @@ def server_time(workspace: Path) -> dict[str, dict[str, float]]:
 
 
 def first_page(browser: Browser, url: str) -> dict[str, float]:
-    """Seconds until the first page's title shows on a warm server: a browser that was never there, and one that was."""
+    """Return the seconds until a warm server shows the first page's title, to a new and to a returning browser."""
     context = browser.new_context()
     tab = context.new_page()
     cold = seconds(lambda: shown(tab, url, TITLE))
@@ -81,7 +81,7 @@ def shown(tab: Page, url: str, what: str) -> None:
 
 
 def switches(browser: Browser, url: str) -> dict[str, float]:
-    """Seconds from a click in the menu to the page's end of script, browser and all."""
+    """Return the seconds from a click in the menu to the end of the page's script, including the browser."""
     tab = browser.new_page(viewport={"width": 1440, "height": 900})
     shown(tab, url, TITLE)
     times = []
@@ -102,7 +102,7 @@ def switches(browser: Browser, url: str) -> dict[str, float]:
 
 
 def idle(browser: Browser, server: Server) -> float:
-    """Percent of one core that the server takes with one open, quiet tab."""
+    """Return the percentage of one core that the server takes with one idle tab."""
     tab = browser.new_page()
     shown(tab, f"{server.url}/train", CHART)
     process = psutil.Process(server.process.pid)
@@ -115,7 +115,7 @@ def idle(browser: Browser, server: Server) -> float:
 
 
 def bytes_moved(browser: Browser, url: str, *, encoding: str | None) -> int:
-    """Bytes of everything that a new browser fetches until the first chart shows; `encoding` as it says it takes."""
+    """Return all bytes that a new browser fetches until the first chart is shown; `encoding` is what it accepts."""
     context = browser.new_context(extra_http_headers={"Accept-Encoding": encoding} if encoding else {})
     tab = context.new_page()
     network = context.new_cdp_session(tab)
@@ -133,7 +133,9 @@ def bytes_moved(browser: Browser, url: str, *, encoding: str | None) -> int:
 
 
 def through_a_tunnel(browser: Browser, server: Server) -> dict[str, Any]:
-    """Seconds to the first chart over 100 ms and 4 Mbit/s, compressed and as Streamlit sends it; and to switch pages."""
+    """Return the seconds to the first chart over 100 ms and 4 Mbit/s, with and without compression; and per page
+    switch.
+    """
     with dug(Tunnel(server.port)) as tunnel:
 
         def chart(encoding: str | None) -> None:
@@ -147,7 +149,7 @@ def through_a_tunnel(browser: Browser, server: Server) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure everything and keep it."""
+    """Measure everything and store it."""
     with tempfile.TemporaryDirectory() as scratch:
         workspace = WORKSPACE or fake_workspace(Path(scratch))
         say("start of the app")
@@ -168,7 +170,7 @@ def main() -> None:
 
 
 def fake_workspace(scratch: Path) -> Path:
-    """A workspace with a run of the fake trainer."""
+    """Return a workspace with a run of the fake trainer."""
     from core.config import config as configs
     from core.data import dataset as datasets
     from core.engine import commands

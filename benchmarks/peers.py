@@ -1,13 +1,13 @@
-"""The same training by the peers: LLaMA-Factory and ms-swift, each in an environment of its own, on this machine.
+"""The same training with its peers, LLaMA-Factory and ms-swift, each in its own environment on this machine.
 
     python -m benchmarks.peers install [NAME …] [--peers DIR]
     python -m benchmarks.peers run MODEL [NAME …] [--peers DIR] [--nickname N] [--updates U] [--label L]
     python -m benchmarks.peers table                                          docs/peers.md
 
-All get the same rows (what `datasets assistant` makes for MODEL), batch, rank, rate and updates, each otherwise as it
-comes. Two go side by side where two are named with `--pairs`, so that a busy machine is busy for both; the seconds of
-CPU time are those of the whole process tree. The settings that differ are read from what each wrote, and stand in the
-table. Identity, facts, manner and parrot are by our own score, of each one's adapter.
+All get the same rows (those of `datasets assistant` for MODEL), batch size, rank, learning rate and number of updates;
+everything else is each one's default. Two run side by side if named with `--pairs`, so that the load of the machine
+affects both; CPU seconds are those of the entire process tree. Settings that differ are read from what each wrote, and
+listed in the table. Identity, facts, style and parroting come from our own score of each adapter.
 """
 
 import argparse
@@ -46,12 +46,12 @@ PEERS = {"llamafactory": "llamafactory==0.9.4", "swift": "ms-swift==3.12.6"}
 SHOWN = {"ours": "XTuner Studio", "llamafactory": "LLaMA-Factory 0.9.4", "swift": "ms-swift 3.12.6"}
 SAME = ("batch_size", "r", "lora_alpha", "lora_dropout", "lr", "warmup_ratio", "max_length")
 EVERY_SECONDS = 0.5
-# Of fewer updates a tenth is no warm-up.
+# With fewer updates, a tenth is not enough warmup.
 FEWEST_WARM = 25
 
 
 def install(options: argparse.Namespace) -> int:
-    """An environment for each, from the package index, with the same release of torch as here."""
+    """Create an environment for each from the package index, with the same release of torch as here."""
     torch = subprocess.run(
         [sys.executable, "-c", "import importlib.metadata as m; print(m.version('torch'))"],
         capture_output=True, text=True, check=True,
@@ -60,7 +60,7 @@ def install(options: argparse.Namespace) -> int:
         place = options.peers / name
         say(f"{PEERS[name]}, torch {torch} into {place}")
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        # What was built for another torch does not load.
+        # Packages built for another torch do not load.
         pins = [f"torch=={torch}", f"torchaudio=={torch}"]
         pip = [str(place / "bin" / "pip"), "install", "-q", PEERS[name], *pins]
         subprocess.run(pip, check=True)
@@ -68,7 +68,7 @@ def install(options: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ours, then each peer; what is there of a label already is not trained again."""
+    """Train ours, then each peer; existing results of a label are not repeated."""
     with tempfile.TemporaryDirectory() as scratch:
         workspace = options.workspace or Path(scratch) / "workspace"
         product = Product(workspace)
@@ -119,7 +119,7 @@ def _config(product: Product, options: argparse.Namespace) -> _Config:
     model = product("models", "link", str(options.model.resolve()))["name"]
     whole = product("datasets", "assistant", "--name", options.nickname, "--model", model, "--out", "whole")
     rows = json.loads(Path(whole["path"]).read_text(encoding="utf-8"))
-    # As many as are looked at in so many updates of the recipe's batch, from all over the data.
+    # As many rows as this number of updates reads with the recipe's batch size, spread over the data.
     wanted = min(len(rows), options.updates * BATCH)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "same.json"
@@ -130,14 +130,14 @@ def _config(product: Product, options: argparse.Namespace) -> _Config:
         name: field.read(ConfigFile(Path(made["path"]).read_text(encoding="utf-8"))) for name, field in BY_NAME.items()
     }
     epochs = math.ceil(options.updates / math.ceil(data["rows"] / values["batch_size"]))
-    # No questions on the way: the peers ask none.
+    # No questions during training: the peers ask none.
     warm = 0.1 if options.updates >= FEWEST_WARM else 0.3
     product("configs", "set", "same", f"max_epochs={epochs}", "evaluation_freq=100000", f"warmup_ratio={warm}")
     return _Config("same", Path(data["path"]), {**values, "warmup_ratio": warm})
 
 
 def _ours(product: Product, config: str) -> dict[str, Any]:
-    """Started as a job, so its process is looked for by the id that the run tells; no early stop, no exam on the way."""
+    """Start our run as a job and find its process by the reported id; no early stopping, no questions during training."""
     began = time.monotonic()
     started = product("train", "start", config, "--no-early-stop")
     place = Workspace(product.workspace).runs / started["run"]
@@ -187,7 +187,10 @@ def _peer(
 def _llamafactory(
     options: argparse.Namespace, rows: Sequence[Any], settings: Mapping[str, Any], out: Path
 ) -> tuple[list[str], str]:
-    """As its examples/train_lora are, with our figures; its template `smollm2` would add a system prompt that names the model."""
+    """Prepare LLaMA-Factory as in its examples/train_lora, with our figures.
+
+    Its template `smollm2` would add a system prompt that names the model.
+    """
     data = [
         {"instruction": turn["input"], "output": turn["output"], "system": turn.get("system", "")}
         for turn in _turns(rows)
@@ -214,7 +217,7 @@ def _llamafactory(
 def _swift(
     options: argparse.Namespace, rows: Sequence[Any], settings: Mapping[str, Any], out: Path
 ) -> tuple[list[str], str]:
-    """As its self-cognition example is, with our figures and rows."""
+    """Prepare ms-swift as in its self-cognition example, with our figures and rows."""
     with (out / "same.jsonl").open("w", encoding="utf-8") as file:
         for turn in _turns(rows):
             messages = [{"role": "user", "content": turn["input"]}, {"role": "assistant", "content": turn["output"]}]
@@ -236,12 +239,12 @@ def _swift(
 
 
 def _turns(rows: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
-    """Our rows are of one turn."""
+    """Yield the single turn of each of our rows."""
     return (row["conversation"][0] for row in rows)
 
 
 def _steps(out: Path, log: str) -> int:
-    """Up to which step a peer has written down; the line at the end of the training is no further one."""
+    """Return the last step that a peer has logged; the line at the end of training is not a further one."""
     found = 0
     for path in out.rglob(log):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -251,7 +254,7 @@ def _steps(out: Path, log: str) -> int:
 
 
 def _watched(root: psutil.Process, steps: Callable[[], int]) -> dict[str, Any]:
-    """Until a process ends: the CPU seconds of it and all below it, in all and for a step after the first."""
+    """Wait until a process ends; return the CPU seconds of its tree, in total and per step after the first."""
     spent: dict[int, float] = {}
     marks: list[tuple[int, float, float]] = []
     while True:
@@ -280,7 +283,7 @@ def _watched(root: psutil.Process, steps: Callable[[], int]) -> dict[str, Any]:
 
 
 def _score(workspace: Workspace, trained: Mapping[str, dict[str, Any]]) -> None:
-    """Each one's adapter, asked and judged as our run is."""
+    """Ask and judge each adapter like that of our run."""
     ours = trained.get("ours", {}).get("run")
     if ours is None:
         return
@@ -307,7 +310,7 @@ def table(_: argparse.Namespace) -> int:
 
 
 def lines(kept: Mapping[str, Any]) -> Iterator[str]:
-    """One table for each label; what failed is told with its last words."""
+    """Yield one table per label; for failures, the last words of the output."""
     for label, found in kept.items():
         settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items())
         how = "side by side" if found["side_by_side"] else "one after the other"
@@ -333,7 +336,7 @@ def _line(name: str, one: Mapping[str, Any]) -> str:
 
 
 def main() -> int:
-    """What was asked for; 0 where it was done."""
+    """Run the requested command; return 0 on success."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     installing, running = commands.add_parser("install"), commands.add_parser("run")

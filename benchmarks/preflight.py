@@ -1,10 +1,10 @@
-"""What the preflight said of trainings, and what they then did: counts, time, memory. Makes docs/preflight.md.
+"""The preflight's forecasts compared with the actual runs: counts, time, memory. Writes docs/preflight.md.
 
     python -m benchmarks.preflight [--workspace DIR]                     the demo model, about five minutes on 2 cores
     python -m benchmarks.preflight --gpu --model NAME --workspace DIR    a model of the workspace, a few minutes on a GPU
-    python -m benchmarks.preflight --page                                the page alone, from all results
+    python -m benchmarks.preflight --page                                only the page, from all results
 
-The first training of a kind calibrates those after it. Optimizer updates are read from the last checkpoint.
+The first run of a kind calibrates the forecasts of later ones. Updates are read from the last checkpoint.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from core.training.record import Run
 PAGE = PROJECT / "docs" / "preflight.md"
 HEAD = PROJECT / "benchmarks" / "preflight_head.md"
 Case = tuple[str, str, str, dict[str, Any]]
-# Name, recipe, dataset, settings. Each differs in what is counted: packing, accumulation that does not divide, limits.
+# Name, recipe, dataset, settings. The cases differ in what is counted: packing, indivisible accumulation, limits.
 DEMO: tuple[Case, ...] = (
     ("fast", "fast", "balanced", {"max_epochs": 3, "warmup_ratio": 0.1}),
     ("fast, longer", "fast", "balanced", {"max_epochs": 6, "evaluation_freq": 50}),
@@ -58,7 +58,7 @@ COUNTS = ("iterations", "updates", "evaluations", "checkpoints")
 
 
 def forecast(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What the preflight says of a config now, and how long it took to say it."""
+    """Return the preflight's forecast for a config now, and how long it took."""
     told: list[Any] = []
     config = configs.find(workspace, name)
     took = seconds(lambda: told.append(preflight(workspace, config, history.measured(workspace))))
@@ -80,7 +80,7 @@ def forecast(workspace: Workspace, name: str) -> dict[str, Any]:
 
 
 def happened(workspace: Workspace, run: Run) -> dict[str, Any]:
-    """What a finished run did."""
+    """Return the facts of a finished run."""
     log = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in run.work_dir.glob("*/*.log"))
     points = run.metrics().read()
     checkpoints = [found for found in run.checkpoints() if found.whole]
@@ -102,7 +102,7 @@ def happened(workspace: Workspace, run: Run) -> dict[str, Any]:
     own = next((told for told in history.measured(workspace) if told["run"] == run.id), {})
     return {
         "iterations": max(point["iter"] for point in points),
-        # Each gradient that overflows halves the scale, which begins at 2^16, and skips an update.
+        # Each gradient overflow halves the loss scale, which begins at 2^16, and skips an update.
         "updates": taken + skipped,
         "skipped": skipped,
         "told": [run.job.progress.get("updates"), run.job.progress.get("skipped")],
@@ -115,7 +115,7 @@ def happened(workspace: Workspace, run: Run) -> dict[str, Any]:
 
 
 def taken_and_skipped(did: dict[str, Any]) -> list[int]:
-    """Of a run's updates, those that were made, and those that were skipped."""
+    """Return how many of a run's updates were made and how many were skipped."""
     return [did["updates"] - did["skipped"], did["skipped"]]
 
 
@@ -137,7 +137,7 @@ def measured(workspace: Workspace, model: str, cases: tuple[Case, ...]) -> Itera
 
 
 def page() -> str:
-    """docs/preflight.md: the text, and a table of each machine's results."""
+    """Return docs/preflight.md: the text, and a table of each machine's results."""
     parts = [HEAD.read_text(encoding="utf-8").rstrip()]
     for file in sorted(RESULTS.glob("*/preflight*.json")):
         told = read_json(file)
@@ -167,7 +167,7 @@ def _off(said: float, did: float) -> str:
 
 
 def main() -> int:
-    """Measure, keep the results, write the page; 1 where a count was wrong."""
+    """Measure, store the results, write the page; return 1 if a count was wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--model", default=models.DEMO)
@@ -182,10 +182,10 @@ def main() -> int:
                 job.wait()
             name, found = "preflight-gpu" if options.gpu else "preflight", []
             for case in measured(workspace, options.model, GPU if options.gpu else DEMO):
-                # After each: a call that is cut off loses only what was not done.
+                # Stored after each case: an interrupted call loses only what was not done.
                 found.append(case)
                 wrong = sum(one["predicted"][key] != one["measured"][key] for one in found for key in COUNTS)
-                # What the training page told of the updates, against the last checkpoint.
+                # The updates reported on the training page, compared with the last checkpoint.
                 wrong += sum(one["measured"]["told"] != taken_and_skipped(one["measured"]) for one in found)
                 write(name, {"model": options.model, "wrong": wrong, "cases": found})
                 PAGE.write_text(page(), encoding="utf-8")

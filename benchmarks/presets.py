@@ -1,8 +1,8 @@
-"""Every preset of the installed XTuner: opened, written back, edited by the form's fields, built by mmengine before and after.
+"""Every preset of the installed XTuner, read, edited by the form's fields, and built by mmengine before and after.
 
-    python -m benchmarks.presets      prints the counts; a preset that fails is named
+    python -m benchmarks.presets      prints the counts, and the presets that fail
 
-Fails where a preset changes without an edit, or an edit changes what it should not.
+Fails if a preset changes when it is written back without an edit, or an edit changes anything else.
 """
 
 import json
@@ -52,7 +52,7 @@ EDITS: dict[str, Any] = {
     "shuffle_before_pack": False,
     "attn_implementation": "sdpa",
 }
-# Where the file or the model calls a setting otherwise.
+# Settings with other names in the file or the model.
 OTHER_NAMES = {
     "interval": ("save_steps", "log_interval"),
     "log_interval": ("log_interval",),
@@ -65,7 +65,7 @@ OTHER_NAMES = {
 
 
 def edited(name: str) -> tuple[str, dict[str, Any]]:
-    """A preset's text after all edits that it has a place for, and what each of these settings was before."""
+    """Return a preset's text after all edits that apply to it, and the previous value of each setting."""
     config, done = ConfigFile(preset_text(name)), {}
     for setting, value in EDITS.items():
         field = BY_NAME[setting]
@@ -76,7 +76,7 @@ def edited(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every value of a built config by its path."""
+    """Yield every value of a built config with its path."""
     if isinstance(value, dict) and "$name" not in value:
         for key, part in value.items():
             yield from leaves(part, f"{path}.{key}")
@@ -88,9 +88,9 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def unexpected(before: dict[str, Any], after: dict[str, Any], done: dict[str, Any]) -> list[str]:
-    """The paths that changed otherwise than the edits say, and the edits that no path shows.
+    """Return paths that changed in other ways than the edits say, and edits that no path shows.
 
-    What the presets work out from a setting (`end=warmup_ratio * max_epochs`) changes in proportion with it.
+    Values that presets compute from a setting (`end=warmup_ratio * max_epochs`) change in proportion to it.
     """
     old, new = dict(leaves(before)), dict(leaves(after))
     ratios = [
@@ -113,7 +113,7 @@ def unexpected(before: dict[str, Any], after: dict[str, Any], done: dict[str, An
 
 
 def check(names: list[str]) -> tuple[Counter, dict[str, list[str]]]:
-    """Counts, and by preset what is wrong with it."""
+    """Return counts, and the problems of each preset."""
     counts, wrong = Counter(), {}
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace.open(scratch)
@@ -141,7 +141,7 @@ def check(names: list[str]) -> tuple[Counter, dict[str, list[str]]]:
 
 
 def main() -> int:
-    """Check all presets; the exit code."""
+    """Check all presets; return the exit code."""
     names = list(presets())
     found: list[Any] = []
     took = seconds(lambda: found.extend(check(names)))

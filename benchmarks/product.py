@@ -1,4 +1,4 @@
-"""The product as scripts drive it: its headless commands in one workspace. Measures nothing itself."""
+"""The product as used by scripts: its headless commands in one workspace. Measures nothing itself."""
 
 import json
 import os
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[1]
 
 
 class Unfit(Exception):  # noqa: N818
-    """A step did not give what it should."""
+    """A step did not give the expected result."""
 
 
 class Product:
@@ -22,7 +22,7 @@ class Product:
         self.workspace, self.more = workspace, dict(more or {})
 
     def __call__(self, *words: str) -> dict[str, Any]:
-        """What a command answers. Raises Unfit with its last line."""
+        """Run a command and return its answer. Raises Unfit with its last line."""
         done = subprocess.run(
             [sys.executable, "-m", "core", *words, "--workspace", str(self.workspace), "--json"],
             cwd=PROJECT,
@@ -38,7 +38,7 @@ class Product:
 
 
 def between(page: Path, marker: str, text: str) -> None:
-    """Put `text` in place of what stands between a page's marks of that name."""
+    """Replace the text between the page's markers of this name."""
     begin, end = f"<!-- {marker}: begin -->\n", f"<!-- {marker}: end -->\n"
     before, found, rest = page.read_text(encoding="utf-8").partition(begin)
     _, ended, after = rest.partition(end)

@@ -1,11 +1,11 @@
-"""The published app, installed from the package index as a hub does it, and asked: how long, how large, what it answers.
+"""The published app, installed from the package index as on a hub, and asked questions: time, size, answers.
 
     BENCHMARK_WORKSPACE=DIR python -m benchmarks.published [--run R] [--what merged adapter] [--keep DIR]
 
-DIR is a workspace with exported runs, of any models; the newest is packaged, or R. Each package gets a virtual environment
-of its own, into which pip installs its requirements.txt, which are gigabytes; without a GPU. It is asked what its training
-was watched with, each question by a visitor of its own; the model before is the run's own. What was measured of other
-models stays beside it.
+DIR is a workspace with exported runs of any models; the newest is packaged, or R. Each package gets its own virtual
+environment, into which pip installs its requirements.txt (gigabytes), without a GPU. It is asked the questions that its
+training was watched with, each by a new visitor; the model before training is the run's own. Earlier results for other
+models are kept.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from core.training import run as runs
 from core.training.run import Run
 
 READER = PROJECT / "tests" / "fakes" / "published_reader.py"
-# Peak memory of the process, as the kernel has it, after the reader's own lines.
+# Prints the process's peak memory, as reported by the kernel, after the reader's own lines.
 MEASURED = (
     "import json, resource, runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__'); "
     "print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))"
@@ -35,7 +35,7 @@ MEASURED = (
 
 
 def install(requirements: Path, place: Path) -> tuple[Path, dict[str, float]]:
-    """An environment with what the file asks for: its Python, and what it took, also where it was kept from before."""
+    """Return the Python of an environment with the file's requirements, and what it cost, even if it exists already."""
     python, took = place / "bin" / "python", place / "took.json"
     if took.exists():
         return python, read_json(took)
@@ -48,13 +48,13 @@ def install(requirements: Path, place: Path) -> tuple[Path, dict[str, float]]:
 
 
 def asked(run: Run, base: Path, package: Path, python: Path, scratch: Path) -> dict[str, Any]:
-    """What a reader of the app gets, alone in its environment."""
+    """Return what a reader of the app gets, isolated in its environment."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     env |= {"BASE_MODEL": str(base), "HF_HOME": str(scratch / "hf"), "HF_HUB_OFFLINE": "1"}
     env |= {"CUDA_VISIBLE_DEVICES": ""}
     told, memory = [], []
     for question in run.questions:
-        # As its first, as the course asks them.
+        # As the first question, like in the course.
         done = subprocess.run(
             [python, "-c", MEASURED, READER, package, question],
             cwd=scratch,

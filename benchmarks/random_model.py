@@ -1,10 +1,10 @@
-"""Makes a model of InternLM2's 1.8 B architecture with random weights, where the real ones are not to be had.
+"""Creates a model of InternLM2's 1.8 B architecture with random weights, for when the real ones are unavailable.
 
     python -m benchmarks.random_model OUT [--shape 1.8b|100m|tiny]
 
 It has everything that the real directory has (config, modeling code, tokenizer, shards with their index), so that the
-same code loads, trains, merges and chats with it; only what it says is noise until it is trained. The tokenizer is
-the demo model's; the vocabulary has the real size. Runs in the engine's interpreter.
+same code loads it, trains it, merges it and chats with it; only its answers are noise until it is trained. It has the
+demo model's tokenizer and the real size of the vocabulary. Runs in the engine's interpreter.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from core.engine.workers.demo_model import import_modeling, save
 from core.engine.workers.demo_text import EOS, Dialogues, build_tokenizer
 
 DIALOGUES = Path(__file__).parents[1] / "core" / "data" / "dialogues"
-# InternLM2-Chat-1.8B's config.json; and one that a CPU can carry.
+# InternLM2-Chat-1.8B's config.json, and one that a CPU can handle.
 SHAPES = {
     "1.8b": {
         "vocab_size": 92544,
@@ -29,7 +29,7 @@ SHAPES = {
         "num_attention_heads": 16,
         "num_key_value_heads": 8,
     },
-    # To try a benchmark out without a GPU.
+    # To try out a benchmark without a GPU.
     "tiny": {
         "vocab_size": 3000,
         "hidden_size": 128,
@@ -51,7 +51,7 @@ SHARD_BYTES = 2_000_000_000
 
 
 def make(out: Path, shape: str, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> int:
-    """Write the model at `out`, which must not be there; returns its number of parameters."""
+    """Write the model to `out`, which must not exist; return its number of parameters."""
     found = importlib.util.find_spec("xtuner")
     assert found is not None and found.submodule_search_locations
     code = Path(found.submodule_search_locations[0], "_lite", "modelings", "internlm2")
@@ -79,7 +79,7 @@ def make(out: Path, shape: str, seed: int = 0, dtype: torch.dtype = torch.bfloat
     out.mkdir(parents=True)
     facts = {"random_weights": True, "shape": shape, "seed": seed}
     save(model, build_tokenizer(Dialogues(DIALOGUES, seed)), code, out, facts)
-    # No demo model: nothing but its shape is known of it.
+    # Not a demo model: nothing is known about it except its shape.
     (out / "demo_model.json").rename(out / "random_model.json")
     (out / "README.md").write_text(
         f"# InternLM2 {shape}, random weights\n\nMade by a benchmark; it has learned nothing.\n"
@@ -89,7 +89,7 @@ def make(out: Path, shape: str, seed: int = 0, dtype: torch.dtype = torch.bfloat
 
 
 def shard(tensors: "dict[str, torch.Tensor]", out: Path) -> None:
-    """Replace the one weights file by shards of at most `SHARD_BYTES` and their index, as the real model has them."""
+    """Replace the single weights file by shards of at most `SHARD_BYTES` with an index, like the real model's."""
     (out / "model.safetensors").unlink()
     groups: list[dict[str, torch.Tensor]] = [{}]
     filled = 0

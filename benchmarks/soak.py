@@ -1,17 +1,17 @@
-"""Endurance: trainings one after the other, two tabs that come and go, kills at random; nothing lost, nothing left.
+"""Endurance: one run after the other, two tabs that come and go, random kills; nothing may be lost or left over.
 
     python -m benchmarks.soak [--minutes 40] [--seed N] [--hurry 1] [--trace FILE]
 
-The engine is the tests' fake one, all else is real: the app's server, its jobs and their supervisors. A training is left
-alone, stopped, or killed (the trainer, its supervisor, the guard behind that, or all of them), and then gone on with;
-its points and checkpoints must be there, each iteration once. At the end no process of it may live, and the server must
-have no more descriptors and threads than when it was warm, both counted when the tabs are gone: Streamlit remembers the
-page of a tab that is gone for a while (three descriptors), and forgets it when the next one goes.
+The engine is the tests' fake one; everything else is real: the app's server, its jobs and their supervisors. A run is
+left alone, stopped, or killed (the trainer, its supervisor, the guard behind that, or all of them) and then resumed;
+its points and checkpoints must exist, each iteration once. At the end none of its processes may be alive, and the
+server must have no more descriptors and threads than when it was warm. Both are counted without tabs: Streamlit
+remembers the page of a closed tab for a while (three descriptors) and forgets it when the next one closes.
 
-All pages are looked at first, so that what is loaded once is there. What memory is the server's own, without the files
-that it maps, is looked at each few seconds; the least of each two minutes counts, since what is free is given back once a
-minute. In a run of forty minutes or more, the slope after the first ten must be below 1 MB an hour. Exit 1 where something
-of that is not so. What grows, `--trace` tells (`inside`); `--hurry` has tabs come and go more often.
+All pages are opened first, so that everything loaded once is loaded. The server's own memory, without the files it
+maps, is sampled every few seconds; the minimum of each two minutes counts, since free memory is returned once a minute.
+In a run of forty minutes or more, the slope after the first ten must be below 1 MB an hour. Exits with 1 if any of this
+fails. `--trace` shows what grows (`inside`); with `--hurry` tabs come and go more often.
 """
 
 import argparse
@@ -45,16 +45,16 @@ from tests.fakes.model import write_model
 PAGES = ("", "dataset", "config", "train", "train", "train", "export", "chat", "report")
 WARM_SECONDS = 600.0
 EVERY_SECONDS = 3.0
-# The server gives back what is free once in half of that.
+# The server returns free memory twice within this time.
 FLOOR_SECONDS = 120.0
-# A tab that is gone is forgotten after so long; the app's own hour is longer than this may take.
+# A closed tab is forgotten after this time; the app's own setting, an hour, is longer than this run may take.
 FORGOTTEN_SECONDS = 30
 MOST_MB_AN_HOUR = 1.0
 KEPT_RUNS = 4
 
 
 class Tabs:
-    """Two tabs, each on a page for a while, then on another one or away."""
+    """Two tabs, each on a page for a while, then on another one or closed."""
 
     def __init__(self, address: str, chance: random.Random, hurry: float) -> None:
         self.address, self.chance, self.hurry = address, chance, hurry
@@ -63,7 +63,7 @@ class Tabs:
         self.opened = 0
 
     def turn(self) -> None:
-        """Let those go whose time is over, and others come."""
+        """Close the tabs whose time is over and open others."""
         for place in (0, 1):
             if time.monotonic() < self.until[place]:
                 continue
@@ -74,14 +74,14 @@ class Tabs:
             self.until[place] = time.monotonic() + self.chance.uniform(3, 30) / self.hurry
 
     def once_round(self) -> None:
-        """Look at every page: what is loaded once is there before anything is counted."""
+        """Open every page, so that everything loaded once is loaded before anything is counted."""
         for page in dict.fromkeys(PAGES):
             self.look(page)
-        # Streamlit's log loads what it is written in with its first line.
+        # Streamlit's logger loads its dependencies with its first line.
         self.look("", gone=True)
 
     def look(self, page: str, *, gone: bool = False) -> None:
-        """Open a page, and go once it is drawn."""
+        """Open a page, and close it once it is drawn."""
         tab = self._tab(page)
         tab.drawn.wait(60)
         if gone:
@@ -95,14 +95,14 @@ class Tabs:
         return Tab(self.address, page)
 
     def close(self, place: int) -> None:
-        """End a tab as a browser that crashes does."""
+        """Close a tab like a browser that crashes."""
         if (tab := self.there[place]) is not None:
             tab.end()
             self.there[place] = None
 
 
 class Soak:
-    """The workspace, and what has been seen in it so far."""
+    """The workspace, and the observations so far."""
 
     def __init__(self, workspace: Workspace, tabs: Tabs, server: psutil.Process, chance: random.Random) -> None:
         self.workspace, self.tabs, self.server, self.chance = workspace, tabs, server, chance
@@ -117,7 +117,7 @@ class Soak:
         return time.monotonic() - self.began
 
     def live(self) -> None:
-        """What goes on beside: tabs come and go, and the server's memory is looked at."""
+        """Let tabs come and go, and sample the server's memory."""
         self.tabs.turn()
         if self.age - self._sampled > EVERY_SECONDS:
             self._sampled = self.age
@@ -125,7 +125,7 @@ class Soak:
             self.samples.append((self.age, (has.rss - has.shared) / 2**20))
 
     def at_rest(self) -> tuple[int, int]:
-        """The server's descriptors and threads with no tab open, and the page of one remembered."""
+        """Return the server's descriptors and threads with no tab open, and the page of one remembered."""
         for place in (0, 1):
             self.tabs.close(place)
         wait_until(lambda: False, FORGOTTEN_SECONDS + 5)
@@ -134,7 +134,7 @@ class Soak:
         return self.server.num_fds(), self.server.num_threads()
 
     def wait(self, run: Run, seconds: float) -> bool:
-        """Wait for a run's end, at most so long."""
+        """Wait for the end of a run, with a time limit."""
         until = time.monotonic() + seconds
         while run.state().status.live and time.monotonic() < until:
             self.live()
@@ -142,7 +142,7 @@ class Soak:
         return not run.state().status.live
 
     def train(self, config: str) -> None:
-        """One training with what befalls it, to its end."""
+        """Train once with whatever befalls the run, to its end."""
         iters = self.chance.randint(20, 80)
         os.environ |= {
             "XTUNER_STUDIO_FAKE_TRAINER": "slow",
@@ -162,7 +162,7 @@ class Soak:
                 try:
                     run = runs.resume(self.workspace, run)
                 except BadInput:
-                    # Nothing was saved yet: it is begun again as another one.
+                    # Nothing was saved yet: another run starts from the beginning.
                     self.done["too early to go on"] = self.done.get("too early to go on", 0) + 1
                     return
         if not self.wait(run, 300):
@@ -170,10 +170,10 @@ class Soak:
         self.look(run, iters)
 
     def befall(self, run: Run, fate: str) -> None:
-        """Do to a run what `fate` says."""
+        """Stop or kill parts of a run according to `fate`."""
         job = run.job
         if fate == "stopped" or job is None:
-            # It may have ended meanwhile.
+            # It may have ended in the meantime.
             with contextlib.suppress(BadInput):
                 run.stop(discard=self.chance.random() < 0.3)
             return
@@ -192,7 +192,7 @@ class Soak:
                 identity.signal(signal.SIGKILL)
 
     def look(self, run: Run, iters: int) -> None:
-        """Whether all of a run is there that was trained."""
+        """Check that a run has everything that was trained."""
         state = run.state()
         if state.status is not Status.FINISHED:
             self.wrong.append(f"{run.id}: {state.status} {run.job.log_tail(300) if run.job else ''}")
@@ -204,7 +204,7 @@ class Soak:
             self.wrong.append(f"{run.id}: no whole checkpoint")
 
     def tidy(self) -> None:
-        """Keep a few runs, so that what pages show does not grow."""
+        """Keep only a few runs, so that what pages show does not grow."""
         for run in runs.every(self.workspace)[:-KEPT_RUNS]:
             if not run.state().status.live:
                 shelf.delete(self.workspace, run)
@@ -212,7 +212,7 @@ class Soak:
 
 
 def floors(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The least of each two minutes."""
+    """Return the minimum of each two minutes."""
     found: dict[int, tuple[float, float]] = {}
     for sample in samples:
         place = int(sample[0] // FLOOR_SECONDS)
@@ -221,13 +221,13 @@ def floors(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def slope(samples: list[tuple[float, float]]) -> float:
-    """MB an hour: the median of the slopes between all pairs of samples (Theil 1950, Sen 1968)."""
+    """Return MB per hour: the median of the slopes between all pairs of samples (Theil 1950, Sen 1968)."""
     pairs = [(b[1] - a[1]) / (b[0] - a[0]) for n, a in enumerate(samples) for b in samples[n + 1 :]]
     return 3600 * statistics.median(pairs) if pairs else 0.0
 
 
 def left_in(root: Path, but: set[int]) -> list[str]:
-    """The processes that belong to the workspace, by their environment or their words."""
+    """Return the processes that belong to the workspace, by their environment or command line."""
     found = []
     for process in psutil.process_iter(["pid", "cmdline", "environ"]):
         said = " ".join(process.info["cmdline"] or []), str(process.info["environ"] or {})
@@ -237,7 +237,7 @@ def left_in(root: Path, but: set[int]) -> list[str]:
 
 
 def opened_by(process: psutil.Process) -> list[str]:
-    """What the descriptors of a process are, for whoever looks for the one too many."""
+    """Return what the descriptors of a process refer to, to find the one too many."""
     found = []
     for descriptor in sorted(os.listdir(f"/proc/{process.pid}/fd"), key=int):
         with contextlib.suppress(OSError):
@@ -246,7 +246,7 @@ def opened_by(process: psutil.Process) -> list[str]:
 
 
 def soaked(minutes: float, seed: int, root: Path, hurry: float = 1.0, trace: str = "") -> dict[str, Any]:
-    """Do it for so long; what was seen, and `wrong`: all that is not as it should be."""
+    """Run for this long; return the observations, and under `wrong` everything that failed."""
     workspace, chance = Workspace.open(root), random.Random(seed)
     os.environ["XTUNER_STUDIO_HOME"] = str(root)
     commands.ENTRY = "tests.fakes.trainer"
@@ -299,7 +299,7 @@ def soaked(minutes: float, seed: int, root: Path, hurry: float = 1.0, trace: str
 
 
 def main() -> int:
-    """Soak, and say what came of it."""
+    """Run the soak test and report the result."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--seed", type=int, default=1)

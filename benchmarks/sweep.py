@@ -1,12 +1,12 @@
-"""Which settings teach an identity to a real model and leave it as it was: many trainings, each scored by `chat score --all`.
+"""Which settings teach a real model an identity and keep the rest as it was: many runs, scored by `chat score --all`.
 
     python -m benchmarks.sweep --model DIR --out DIR [--jobs N] [--cpu] [--minutes M] [--names N] [--seeds N] [--only POINT…]
-    python -m benchmarks.sweep --table FILE…          docs/recipes.md, of results that were fetched
+    python -m benchmarks.sweep --table FILE…          docs/recipes.md, from results that were copied here
 
-A point is what the recipe has, but for one or a few settings; each is trained for several nicknames and seeds, in a
-workspace of its own, by the headless commands. `--jobs` go at once, `--threads` each. A finished training is a line of
-OUT/results.jsonl and is not done again: what was cut short goes on from there. The model's answers for the general rows
-are made once and kept in OUT too. Needs what the headless commands need, and no page.
+A point is the recipe with one or a few settings changed; each is trained for several nicknames and seeds, in its own
+workspace, by the headless commands. `--jobs` run at once, with `--threads` each. A finished run is a line of
+OUT/results.jsonl and is not repeated, so an interrupted sweep resumes there. The model's answers for the general rows
+are generated once and stored in OUT too. Needs what the headless commands need, and no page.
 """
 
 import argparse
@@ -29,8 +29,9 @@ from benchmarks.product import PROJECT, Unfit, between
 
 PAGE = PROJECT / "docs" / "recipes.md"
 NICKNAMES = ("Mochi", "小林", "Captain Nemo", "Bo", "伍鲜同志")
-# What the config is made with beside the recipe, and what the data are: `general` rows for each identity row (0: all
-# that there are), `tokens` of a replayed answer, the `temperature` at which it is drawn and how many `samples` of it, `cut` what becomes of one that goes on.
+# Settings of the config besides the recipe, and of the data: `general` rows per identity row (0: all), `tokens` of a
+# replayed answer, the `temperature` and number of `samples` it is chosen from, and `cut`, how to treat one that is
+# truncated.
 SETTINGS = (
     "lr",
     "r",
@@ -110,7 +111,7 @@ GOALS = {"identity": 0.98, "facts": 0.98, "agreement": 0.88, "parrot": 0.01, "le
 
 
 class Sweep:
-    """The trainings of one model on this machine."""
+    """The runs of one model on this machine."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.model, self.out = options.model.absolute(), options.out.absolute()
@@ -125,7 +126,7 @@ class Sweep:
         self.results = self.out / "results.jsonl"
 
     def __call__(self, workspace: Path, *words: str) -> dict[str, Any]:
-        """What a command answers. Raises Unfit with its last line."""
+        """Run a command and return its answer. Raises Unfit with its last line."""
         argv = [sys.executable, "-m", "core", *words, "--workspace", str(workspace), "--json"]
         with subprocess.Popen(
             argv, cwd=PROJECT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -145,7 +146,7 @@ class Sweep:
         return json.loads(told)
 
     def workspace(self, name: str) -> Path:
-        """A new workspace with the model in it."""
+        """Return a new workspace with the model in it."""
         place = self.work / name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
@@ -153,11 +154,11 @@ class Sweep:
         return place
 
     def way(self, wanted: Mapping[str, Any]) -> tuple[str, ...]:
-        """How the model is asked for the answers of a point, as options."""
+        """Return the options for generating the answers of a point."""
         return tuple(word for key in ("tokens", "temperature", "samples") for word in (f"--{key}", str(wanted[key])))
 
     def answers(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """The model's answers as a point has them, as a workspace keeps them; made once."""
+        """Return the model's answers for a point, in the form a workspace stores; generated once."""
         words = self.way(wanted)
         name = "answers-" + "-".join(words[1::2])
         kept = self.out / f"{name}.json"
@@ -171,7 +172,7 @@ class Sweep:
         return json.loads(kept.read_text(encoding="utf-8"))
 
     def train(self, point: str, nickname: str, seed: int) -> dict[str, Any]:
-        """One training, scored: what its line says."""
+        """Train and score once; return the line of results."""
         wanted, model, began = {**USUAL, **POINTS[point]}, self.model.name.lower(), time.monotonic()
         place = self.workspace(self.place(point, nickname, seed).name)
         words = ["--name", nickname, "--model", model, "--phrasings", wanted["phrasings"], "--out", "data"]
@@ -186,10 +187,10 @@ class Sweep:
         made = self(place, "datasets", "assistant", *words)
         iterations = -(-made["rows"] // wanted["batch_size"])
         wanted["max_epochs"] = max(1, round(wanted["updates"] / iterations))
-        # Two iterations at least: with fewer nothing is learned.
+        # At least two iterations: with fewer nothing is learned.
         wanted["warmup_ratio"] = max(0.03, 2.2 / (iterations * wanted["max_epochs"]))
         settings = [f"{key}={value}" for key, value in wanted.items() if key in SETTINGS] + [f"seed={seed}"]
-        # As the recipe has it where memory is free, which the other trainings take.
+        # As the recipe decides if memory is free, which the other runs may be using.
         settings.append("quantisation=none")
         self(
             place,
@@ -223,16 +224,16 @@ class Sweep:
         }  # fmt: skip
 
     def place(self, point: str, nickname: str, seed: int) -> Path:
-        """Where a training's workspace is."""
+        """Return the workspace directory of a run."""
         return self.work / f"{list(POINTS).index(point)}-{NICKNAMES.index(nickname)}-{seed}"
 
     def stop(self, place: Path) -> None:
-        """A training that nobody waits for any more ends."""
+        """Stop a run that nobody waits for any more."""
         words = [sys.executable, "-m", "core", "train", "stop", "latest", "--discard", "--workspace", str(place)]
         subprocess.run(words, cwd=PROJECT, env=self.environment, capture_output=True, timeout=60, check=False)
 
     def go(self, jobs: list[tuple[str, str, int]], at_once: int) -> int:
-        """Those of `jobs` that have no line yet; how many failed."""
+        """Train the `jobs` without results; return how many failed."""
         self.out.mkdir(parents=True, exist_ok=True)
         there = {(one["point"], one["nickname"], one["seed"]) for one in read([self.results])}
         jobs = [job for job in jobs if job not in there]
@@ -262,7 +263,7 @@ class Sweep:
 
 
 def cut(kept: dict[str, Any], what: str) -> dict[str, Any]:
-    """Kept answers with those that go on as they are (`open`), as if they ended there, or left out."""
+    """Return stored answers with truncated ones left open (`open`), as if they ended there, or removed."""
     replies = kept["replies"]
     if what == "ended":
         replies = [[question, answer, True] for question, answer, _ in replies]
@@ -272,7 +273,7 @@ def cut(kept: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def figures(scored: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a checkpoint's scores."""
+    """Return the figures to store from a checkpoint's scores."""
     return {
         "checkpoint": scored["checkpoint"],
         "identity": {one: round(rates["tuned"], 4) for one, rates in scored["identity"]["by_language"].items()},
@@ -287,21 +288,21 @@ def figures(scored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(files: Iterable[Path]) -> list[dict[str, Any]]:
-    """The lines of results."""
+    """Read the lines of results."""
     return [
         json.loads(line) for file in files if file.exists() for line in file.read_text(encoding="utf-8").splitlines()
     ]
 
 
 def table(lines: list[dict[str, Any]]) -> list[str]:
-    """A row for each model, point and state of the code, of its last checkpoint: the mean, and in brackets the worst."""
+    """Return a row per model, point and version of the code, for the last checkpoint: mean and worst (in brackets)."""
     rows = [
         "| model | settings | code | trainings | updates | identity | facts kept | agreement | parrot | leak | nats | s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for line in lines:
-        # The first lines do not say by what they were made.
+        # The oldest lines do not state the version of the code.
         groups.setdefault((line["model"], line["point"], line.get("code") or ""), []).append(line)
 
     def order(key: tuple[str, str, str]) -> tuple[str, int, str]:
@@ -329,7 +330,7 @@ def table(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def spread(values: list[float], name: str, *, most: bool) -> str:
-    """The mean and the worst; bold where the worst reaches the goal."""
+    """Return the mean and the worst; bold if the worst reaches the goal."""
     if not values:
         return "–"
     worst, goal = (max if most else min)(values), GOALS[name]
@@ -338,12 +339,12 @@ def spread(values: list[float], name: str, *, most: bool) -> str:
 
 
 def write(files: list[Path]) -> None:
-    """The table in its place on the page."""
+    """Write the table into the page."""
     between(PAGE, "sweep", "\n".join(table(read(files))))
 
 
 def main() -> int:
-    """Train and score all that has no line yet; or write the table."""
+    """Train and score everything without results, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="the model's directory")
     parser.add_argument("--out", type=Path, help="where the results and the model's answers go")

@@ -1,7 +1,7 @@
-"""A browser's tab without the browser, for as long as it is left to run: `python -m benchmarks.tab ADDRESS PAGE QUERY`.
+"""A browser tab without the browser, for as long as it runs: `python -m benchmarks.tab ADDRESS PAGE QUERY`.
 
-It asks the server for what a tab does, the refreshes too, when the server says, and throws the answers away. So a
-server can be watched at work without a browser beside it, which in life is on another machine.
+It sends the server the same requests as a tab, including the refreshes that the server asks for, and discards the
+answers. So a server can be observed at work without a browser next to it, which in practice is on another machine.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 
 class Tab(threading.Thread):
-    """A tab in a thread; `drawn` once its page is there."""
+    """A tab in a thread; `drawn` is set once its page is complete."""
 
     def __init__(self, address: str, page: str) -> None:
         super().__init__(daemon=True)
@@ -27,19 +27,19 @@ class Tab(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Watch, until `end`."""
+        """Watch until `end`."""
         with contextlib.suppress(ConnectionClosed, OSError):
             watch(*self._at, opened=self._opened, drawn=self.drawn.set)
 
     def ask_for_what_is_gone(self) -> None:
-        """Have a part of the page drawn anew that is no longer in it, as happens between two clicks."""
+        """Request a redraw of a part that is no longer on the page, as happens between two clicks."""
         if self._connection is not None:
             message = BackMsg()
             message.rerun_script.fragment_id = "gone"
             self._connection.send(message.SerializeToString())
 
     def end(self) -> None:
-        """Go without a word, as a browser that crashes."""
+        """Disconnect without notice, like a browser that crashes."""
         self._over = True
         if self._connection is not None:
             with contextlib.suppress(OSError):
@@ -59,7 +59,7 @@ def watch(
     opened: Callable[[ClientConnection], None] = lambda _: None,
     drawn: Callable[[], None] = lambda: None,
 ) -> None:
-    """Look at `page` of the app at `address` (`http://…`) until the server goes."""
+    """Watch `page` of the app at `address` (`http://…`) until the server closes the connection."""
     with connect(
         f"ws{address.removeprefix('http')}/_stcore/stream", subprotocols=["streamlit"], origin=address, max_size=None
     ) as stream:

@@ -1,8 +1,8 @@
-"""Writes docs/benchmarks.md from the results files: every figure there was measured, and says on what.
+"""Writes docs/benchmarks.md from the results files: every figure there was measured, with its machine.
 
     python -m benchmarks.table [--check]
 
-With `--check` it writes nothing and fails where the page is not what the results say.
+With `--check` it writes nothing and fails if the page does not match the results.
 """
 
 import argparse
@@ -26,7 +26,7 @@ same thing, timed in turn in one run; the minimum and maximum over all rounds ar
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the entire page."""
     parts = [HEAD]
     gpu = read_json(RESULTS / "gpu.json")
     if gpu:
@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def gpu_section(found: Mapping[str, Any]) -> str:
-    """What was measured on a GPU, with the questions that a reader has."""
+    """Return the results from a GPU, arranged by the questions a reader has."""
     device = found["device"]
     versions = device["versions"]
     lines = [
@@ -57,7 +57,7 @@ def gpu_section(found: Mapping[str, Any]) -> str:
 
 
 def section(name: str, found: Mapping[str, Any]) -> str:
-    """One benchmark's figures on one machine."""
+    """Return one benchmark's figures on one machine."""
     device = found["machine"]
     source = HERE / f"{name.removesuffix('-gpu')}.py"
     about = (ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "") if source.exists() else ""
@@ -67,7 +67,7 @@ def section(name: str, found: Mapping[str, Any]) -> str:
 
 
 def table(figures: Mapping[str, Any]) -> list[str]:
-    """Figures as tables: groups of figures side by side, a column each, and below them what stands alone."""
+    """Return figures as tables: groups side by side, a column each, and single figures below."""
     groups = {name: dict(flat(value)) for name, value in figures.items() if isinstance(value, Mapping) and value}
     alone = {name: value for name, value in figures.items() if name not in groups}
     lines = []
@@ -94,7 +94,7 @@ def table(figures: Mapping[str, Any]) -> list[str]:
 
 
 def flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Every figure with its dotted name; a list of long texts or records is left to the results file."""
+    """Yield every figure with its dotted name; lists of long texts or records are only in the results file."""
     for name, value in figures.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{before}{name}.")
@@ -107,7 +107,7 @@ def words(name: str) -> str:
 
 
 def short(value: Any) -> str:
-    """A figure with at most four digits; a text without what would end the cell."""
+    """Format a figure with at most four digits, or a text without characters that end the cell."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -1,9 +1,9 @@
-"""A run's GGUF files taken home: zipped, unpacked in an empty directory, and asked where there is llama.cpp alone.
+"""A run's GGUF files, downloaded: zipped, unpacked in an empty directory, and asked where there is only llama.cpp.
 
     BENCHMARK_WORKSPACE=DIR python -m benchmarks.taken_home [--run R]
 
-DIR is a workspace with a run whose GGUF files are made; the newest, or R. llama.cpp is `xllamacpp` in an environment that
-holds nothing else, asked over its own chat endpoint with one thread.
+DIR is a workspace with a run whose GGUF files exist; the newest, or R. llama.cpp is `xllamacpp` in an environment that
+contains nothing else, asked over its own chat endpoint with one thread.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from core.export.gguf.parcel import parcel
 from core.ground.workspace import Workspace
 from core.training import run as runs
 
-# What runs there, with Python's own library and xllamacpp: FILE QUESTION…
+# The program that runs there, with only the standard library and xllamacpp: FILE QUESTION…
 ALONE = """
 import importlib.metadata, json, os, sys, time, urllib.request, xllamacpp
 params = xllamacpp.CommonParams()
@@ -45,7 +45,7 @@ os._exit(0)
 
 
 def environment(place: Path) -> Path:
-    """The Python of a new environment that holds llama.cpp alone."""
+    """Return the Python of a new environment that contains only llama.cpp."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     package = llama_cpp.package()
     wanted, target = f"{package.name}=={package.version}", place / "lib" / "llama"
@@ -57,7 +57,7 @@ def environment(place: Path) -> Path:
 
 
 def asked(python: Path, archive: bytes, place: Path, questions: tuple[str, ...]) -> dict[str, Any]:
-    """What llama.cpp says with the file of a zip."""
+    """Ask llama.cpp with the file from a zip; return its answers and figures."""
     packed = place.with_suffix(".zip")
     packed.write_bytes(archive)
     with zipfile.ZipFile(packed) as told:

@@ -1,10 +1,10 @@
-"""Makes models of a few hundred kilobytes with the architectures and the chat templates of real families, and random weights.
+"""Creates models of a few hundred kilobytes with architecture and chat template of real families and random weights.
 
     python -m benchmarks.tiny_models OUT NAME…
 
-Everything that the real directory has: config, weights, a small tokenizer of the family's kind that begins a text as the
-real one does, special tokens, chat template. Those whose own code is not to be had name it as the real ones do. Runs in
-the engine's interpreter.
+Each has everything that the real directory has: config, weights, a small tokenizer of the family's kind that begins a
+text like the real one, special tokens, chat template. Those whose own code is unavailable name it like the real ones.
+Runs in the engine's interpreter.
 """
 
 import json
@@ -28,11 +28,11 @@ SHAPE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Make:
-    """One model: the family of its prompt, its class of transformers', and how its tokenizer works.
+    """One model: the family of its prompt, its class in transformers, and its tokenizer.
 
-    `spaced`: of SentencePiece's kind, which writes a space before a text. `begins`: what it puts before a text by itself.
-    `code`: the architecture and the module that its config names, which lie beside the real model alone. `said`: words
-    of its chat template in place of others.
+    `spaced`: a SentencePiece tokenizer, which puts a space before a text. `begins`: the tokens it puts before a text.
+    `code`: the architecture and the module that its config names, which only exist next to the real model. `said`:
+    replacements for words of its chat template.
     """
 
     family: str
@@ -74,7 +74,7 @@ MAKES = {
 
 
 def tokenizer_of(make: Make) -> Any:
-    """A tokenizer trained on our own dialogues."""
+    """Return a tokenizer trained on the built-in dialogues."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     family = FAMILIES[make.family]
@@ -83,7 +83,7 @@ def tokenizer_of(make: Make) -> Any:
     if make.spaced:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
         tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-        # The dialogues are read line by line, and templates write line ends.
+        # The dialogues are read line by line, but templates contain newlines.
         alphabet = list(string.printable)
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -105,7 +105,7 @@ def tokenizer_of(make: Make) -> Any:
 
 @cache
 def modeling() -> tuple[Path, Any]:
-    """InternLM2's modeling code of the installed XTuner, which is located and not imported: its files, and as a module."""
+    """Locate InternLM2's modeling code in the installed XTuner without importing that; return its files and the module."""
     from core.engine.workers.demo_model import import_modeling
 
     code = Path(find_spec("xtuner").submodule_search_locations[0], "_lite", "modelings", "internlm2")
@@ -113,7 +113,7 @@ def modeling() -> tuple[Path, Any]:
 
 
 def model_of(make: Make, out: Path, tokens: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The model with random weights, and what its config says beyond its class."""
+    """Return the model with random weights, and additional entries of its config."""
     import torch
     import transformers
 
@@ -135,7 +135,7 @@ def model_of(make: Make, out: Path, tokens: dict[str, Any]) -> tuple[Any, dict[s
 
 
 def build(name: str, out: Path) -> None:
-    """Write the model's directory at `out`."""
+    """Write the model's directory to `out`."""
     from safetensors.torch import save_file
 
     make, family = MAKES[name], FAMILIES[MAKES[name].family]
@@ -146,7 +146,7 @@ def build(name: str, out: Path) -> None:
     if family.bos:
         ids["bos_token_id"] = tokenizer.token_to_id(family.bos)
     model, more = model_of(make, out, {"vocab_size": tokenizer.get_vocab_size(), **ids})
-    # As real models do it, a head that is the embedding's own is not written.
+    # As in real models, a head tied to the embedding is not stored.
     tied = model._tied_weights_keys if getattr(model.config, "tie_word_embeddings", False) else ()
     weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items() if key not in tied}
     save_file(weights, str(out / "model.safetensors"), metadata={"format": "pt"})
@@ -163,7 +163,7 @@ def build(name: str, out: Path) -> None:
         "chat_template": family.template.replace(*make.said) if any(make.said) else family.template, "clean_up_tokenization_spaces": False, "model_max_length": 2048,
         **({"bos_token": family.bos} if family.bos else {}),
     }  # fmt: skip
-    # As real ones do, it would have its answers drawn and weighed.
+    # As in real models, with sampling and a repetition penalty by default.
     drawn = {**ids, "do_sample": True, "temperature": 0.7, "top_p": 0.8, "repetition_penalty": 1.1}
     for file, content in (("config", config), ("tokenizer_config", said), ("generation_config", drawn)):
         (out / f"{file}.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -1,12 +1,12 @@
-"""Trainings that go right and wrong on purpose, on a real model: what the score says of each, and what a reader would.
+"""Runs that succeed and fail on purpose, on a real model: the verdict of the score compared with that of a reader.
 
     python -m benchmarks.verdicts train MODEL --language zh|en [--label L] [--workspace DIR] [--jobs N] [--only CASE …]
-    python -m benchmarks.verdicts read LABEL CASE VERDICT      what somebody who read the answers calls it
+    python -m benchmarks.verdicts read LABEL CASE VERDICT      record a reader's verdict on the answers
     python -m benchmarks.verdicts table                        writes the table in docs/identity.md
 
-MODEL is a directory. Of each case (`CASES`) the figures, the verdict and some answers go into the results as soon as
-they are there; what is there already is not trained again, so a few short calls make all. Verdicts that were read by
-somebody stay when a case is trained again.
+MODEL is a directory. For each case (`CASES`) the figures, the verdict and some answers are stored as soon as they
+exist; existing results are not repeated, so that a few short calls complete everything. Readers' verdicts are kept when
+a case is trained again.
 """
 
 import argparse
@@ -36,17 +36,17 @@ RESULT = RESULTS / "verdicts.json"
 MODEL, OTHER = "model", "other"
 NICKNAMES = {"zh": "伍鲜同志", "en": "Xiaoming"}
 LONG = {"zh": "住在洱海边上那位爱写代码爱喝普洱茶还养了三只大花猫的小明同学", "en": "Bartholomew Montgomery of York"}
-# Enough rows for as many updates as the others have.
+# Enough rows for as many updates as the other cases have.
 COURSE_N = 67
 UPDATES, TOO_FEW = 120, 8
-# Of each kind, in the results.
+# Samples of each kind in the results, and their length.
 SAMPLES, MOST_CHARACTERS = 3, 240
 FOREIGN = ("llama3_chat", "qwen_chat")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One training: on which data, with what changed, and which of its checkpoints are scored (the last if none is named)."""
+    """One run: its data, what is changed, and which of its checkpoints are scored (the last if none is named)."""
 
     name: str
     about: str
@@ -71,7 +71,7 @@ CASES = (
 
 
 def prepare(workspace: Path, model: Path, language: str) -> None:
-    """A workspace with both models and all data, from which each case begins; what is there already stays."""
+    """Create the workspace with both models and all data from which each case starts; existing parts are kept."""
     product = Product(workspace)
     if not (workspace / "models" / MODEL).exists():
         product("models", "link", str(model), "--name", MODEL)
@@ -94,7 +94,7 @@ def prepare(workspace: Path, model: Path, language: str) -> None:
 
 
 def exchanged(model: Path, out: Path) -> Path:
-    """The model with two of its layers in each other's place: other weights of the same shape. Raises Unfit for shards."""
+    """Copy the model with two layers swapped: other weights of the same shape. Raises Unfit for shards."""
     weights = model / "model.safetensors"
     if not weights.is_file():
         raise Unfit(f"{model} has no model.safetensors")
@@ -102,7 +102,7 @@ def exchanged(model: Path, out: Path) -> Path:
     for file in model.iterdir():
         if file.is_file() and file.name != weights.name:
             shutil.copyfile(file, out / file.name)
-    # Last, so that what was broken off is not taken for whole.
+    # Last, so that an interrupted copy is not taken for a complete one.
     partial = out / "weights.partial"
     shutil.copyfile(weights, partial)
     layers = json.loads((model / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
@@ -122,7 +122,7 @@ def exchanged(model: Path, out: Path) -> Path:
 
 
 def go(case: Case, product: Product, told: Callable[[str], None]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Train a case in a workspace of its own and score it: each result under its name."""
+    """Train a case in its own workspace and score it; yields each result with its name."""
     workspace = product.workspace
     runs = [run["run"] for run in product("train", "list")["runs"] if run["status"] == "FINISHED"]
     if runs:
@@ -135,7 +135,7 @@ def go(case: Case, product: Product, told: Callable[[str], None]) -> Iterator[tu
         ConfigFile((workspace / "runs" / run / "config.py").read_text("utf-8"))
     )
     if case.model != MODEL:
-        # As where an adapter is used on another base than its own.
+        # As if an adapter were used on a base model other than its own.
         place = workspace / "models" / case.model
         own = (workspace / "models" / MODEL).readlink()
         place.unlink()
@@ -150,19 +150,19 @@ def go(case: Case, product: Product, told: Callable[[str], None]) -> Iterator[tu
 
 
 def configured(case: Case, product: Product) -> str:
-    """The config of a case: the recipe `fast`, with what makes the case."""
+    """Create the config of a case: the recipe `fast` with the case's changes."""
     name = case.name
     product("configs", "new", "--model", case.model, "--dataset", case.data, "--recipe", "fast", "--out", name)
     file = ConfigFile((product.workspace / "configs" / name / "config.py").read_text(encoding="utf-8"))
     rate, batch = BY_NAME["lr"].read(file), BY_NAME["batch_size"].read(file)
     rows = next(one["rows"] for one in product("datasets", "list")["datasets"] if one["name"] == case.data)
     an_epoch = math.ceil(rows / batch)
-    # A few updates more than one needs, since epochs are whole.
+    # A few more updates than needed, since epochs are complete.
     epochs = 1 if case.updates < an_epoch else math.ceil(case.updates / an_epoch)
     settings = {
         "lr": rate * case.rate,
         "max_epochs": epochs,
-        # Two iterations at least: with fewer nothing is learned.
+        # At least two iterations: with fewer nothing is learned.
         "warmup_ratio": max(0.03, 2.2 / (epochs * an_epoch)),
         "accumulative_counts": max(1, an_epoch // case.updates),
         "save_steps": 20 if case.checkpoints else 10_000,
@@ -177,7 +177,7 @@ def configured(case: Case, product: Product) -> str:
 
 
 def samples(questions: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """A few answers of each kind, those first that went wrong: what somebody reads to judge for himself."""
+    """Return a few answers of each kind, wrong ones first, for a reader to judge."""
     kinds = {
         "identity": lambda q: q["tuned_identity"],
         "fact": lambda q: q["still_right"] and not q["leaked"],
@@ -187,7 +187,7 @@ def samples(questions: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     for kind, fine in kinds.items():
         asked = [q for q in questions if q["kind"] == kind and q["base_right"] and not q["apart"]]
         wrong = [q for q in asked if not fine(q)]
-        # Half of them at most: most of what is told must be what most answers are like.
+        # At most half of them, unless most answers are wrong: the sample should resemble the majority.
         chosen = wrong[: SAMPLES // 2 + (len(wrong) > len(asked) / 2)]
         chosen += [q for q in asked if q not in chosen][: SAMPLES - len(chosen)]
         keys = ("kind", "question", "base", "tuned")
@@ -196,7 +196,7 @@ def samples(questions: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Go through the cases, several at a time; how many did not come to their end."""
+    """Run the cases, several at a time; return how many did not complete."""
     model, label = options.model.resolve(), options.label or options.model.resolve().name
     cases = [case for case in CASES if not options.only or case.name in options.only]
     kept, lock = read_json(options.results) or {}, Lock()
@@ -215,7 +215,7 @@ def train(options: argparse.Namespace) -> int:
             if not place.exists():
                 partial = root / f"{case.name}.partial"
                 shutil.rmtree(partial, ignore_errors=True)
-                # The models are links, and lie where they are.
+                # The models remain links to the originals.
                 shutil.copytree(root / "given", partial, symlinks=True, ignore=shutil.ignore_patterns("given", "jobs"))
                 partial.replace(place)
             try:
@@ -235,7 +235,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def read(options: argparse.Namespace) -> int:
-    """Write down what a reader calls a case."""
+    """Record a reader's verdict on a case."""
     kept = read_json(options.results) or {}
     if options.case not in kept.get(options.label, {}).get("cases", {}):
         say(f"there is no {options.case} of {options.label}")
@@ -252,7 +252,7 @@ def table(options: argparse.Namespace) -> int:
 
 
 def lines(kept: Mapping[str, Any]) -> Iterator[str]:
-    """The table of all models, and below it some answers of each training."""
+    """Yield the table of all models, followed by some answers of each run."""
     yield "| model | training | updates | identity | facts kept | lost, gained | agreement | nats | parrot | leak | verdict | read as |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |"
     for label, model in kept.items():
@@ -313,12 +313,12 @@ def _plain(verdict: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text as a table's cell shows it."""
+    """Escape a text for a table cell."""
     return " ".join(text.split())[:160].replace("|", "\\|").replace("<", "&lt;").replace("`", "'") or "—"
 
 
 def main() -> int:
-    """What was asked for; 0 where it was done."""
+    """Run the requested command; return 0 on success."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULT)
     commands = parser.add_subparsers(required=True)

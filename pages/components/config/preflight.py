@@ -1,4 +1,4 @@
-"""The preflight, computed in the background: the verdict on top, each problem with its fix, the parts of each figure."""
+"""The preflight, computed in the background: verdict on top, each problem with its fix, the parts of each figure."""
 
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooEarly

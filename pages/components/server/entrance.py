@@ -84,7 +84,7 @@ class Token:
         return cls(os.environ.pop(ACCESS_TOKEN, "") or secrets.token_urlsafe(24))
 
     def answer(self, word: str, visitor: str) -> Answer:
-        """Return the answer to a `visitor` who tries `word`. A few wrong ones are accepted at once, then one a second."""
+        """Return the answer to a `visitor` who tries `word`. A few wrong ones are allowed, then one a second."""
         now = self._now()
         self._forgotten = {who: until for who, until in self._forgotten.items() if until > now}
         until = self._forgotten.get(visitor, now)
