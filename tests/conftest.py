@@ -1,6 +1,6 @@
-"""What the tests stand on: a workspace of their own, a model and a dataset in it, and runs of a fake trainer.
+"""Shared fixtures: a workspace per test, a model and a dataset in it, and runs of a fake trainer.
 
-Processes are real and so are the files; only the training is fake (`tests/fakes/trainer.py`).
+Processes and files are real; only the training is fake (`tests/fakes/trainer.py`).
 """
 
 import gc
@@ -34,29 +34,29 @@ from tests.fakes.model import write_model, write_safetensors
 from tests.kept import Kept
 from tests.schedule import Schedule, place
 
-# Long enough for a machine that does other things too; nothing waits that long when all is well.
+# Long enough for a busy machine; when everything works, nothing waits this long.
 PATIENCE = 30.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """All workers number the tests alike, in the order in which they are to begin; alone, pytest goes file by file."""
+    """Sort the tests in starting order, the same for all workers; without workers, pytest goes file by file."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: place(item.nodeid))
 
 
 def pytest_collection_finish() -> None:
-    """All that was imported and collected lives to the end: Python need not look through it for garbage again and again."""
+    """Exempt everything imported and collected from garbage collection: it lives to the end."""
     gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
-    """How `pytest -n` hands out the tests."""
+    """Return how `pytest -n` distributes the tests."""
     return Schedule(config, log)
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """An empty workspace, found by everything started from here too. What still runs in it at the end is stopped."""
+    """An empty workspace, also used by processes started from here. Whatever still runs in it at the end is stopped."""
     root = tmp_path / "workspace"
     monkeypatch.setenv("XTUNER_STUDIO_HOME", str(root))
     monkeypatch.setenv("XTUNER_STUDIO_LANG", "zh")
@@ -78,21 +78,21 @@ def stop_jobs(directory: Path) -> None:
 
 
 def ended(job: Job) -> Status:
-    """How a job ended, waited for; looks more often than `Job.wait` does for a person."""
+    """Wait for a job and return how it ended; polls more often than `Job.wait`."""
     wait_until(lambda: not job.status().live, PATIENCE)
     return job.status()
 
 
 @pytest.fixture
 def small_model(workspace: Workspace) -> Model:
-    """A model named demo: a few kilobytes that pass for a whole demo model."""
+    """A model named demo: a few kilobytes that pass for a complete demo model."""
     write_model(workspace.model("demo"), demo=True)
     return models.find(workspace, "demo")
 
 
 @pytest.fixture(scope="session")
 def made_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The dataset below, made once."""
+    """The dataset below, created once."""
     return datasets.make_assistant(Workspace.open(tmp_path_factory.mktemp("made")), "小明")
 
 
@@ -105,7 +105,7 @@ def dataset(workspace: Workspace, made_dataset: Dataset) -> Dataset:
 
 @pytest.fixture(scope="session")
 def made_configs() -> dict[str, dict[str, str]]:
-    """The files of the config below, made once: editing a preset takes half a second."""
+    """The files of the config below, created once: editing a preset takes half a second."""
     return {}
 
 
@@ -113,7 +113,7 @@ def made_configs() -> dict[str, dict[str, str]]:
 def config(
     workspace: Workspace, small_model: Model, dataset: Dataset, made_configs: dict[str, dict[str, str]]
 ) -> Config:
-    """The fast config for both, named assistant-fast."""
+    """The config `fast` for both, named assistant-fast."""
     if known := made_configs.get("fast"):
         for name, text in known.items():
             write_text(workspace.config("assistant-fast") / name, text.replace("WORKSPACE", str(workspace.root)))
@@ -129,7 +129,7 @@ def config(
 
 @pytest.fixture
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Trainings are those of `tests/fakes/trainer.py`; call it to choose how they go: `fake_engine("slow", iters=50)`."""
+    """Runs use `tests/fakes/trainer.py`; call it to choose its mode: `fake_engine("slow", iters=50)`."""
     monkeypatch.setattr(commands, "ENTRY", "tests.fakes.trainer")
 
     def choose(mode: str = "ok", **options: object) -> None:
@@ -142,12 +142,12 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def made_runs(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    """Workspaces as they were with the runs below in them."""
+    """Copies of workspaces with the runs below."""
     return Kept(tmp_path_factory.mktemp("kept"))
 
 
 def ended_run(workspace: Workspace, config: Config, status: Status) -> None:
-    """Train a config, and wait until nothing of it is left that could still write."""
+    """Train a config and wait until no process of it is left that could still write."""
     job = runs.start(workspace, config.name).job
     assert ended(job) is status, job.log_tail()
     assert wait_until(lambda: not job.pids["supervisor"].alive(), PATIENCE)
@@ -163,7 +163,7 @@ def finished_run(workspace: Workspace, config: Config, fake_engine: Callable[...
 
 @pytest.fixture
 def running_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None]) -> Run:
-    """A run that trains now, for a minute if nobody stops it, and has told its first losses."""
+    """A run that is training, for a minute unless stopped, and has reported its first losses."""
     fake_engine("slow")
     run = runs.start(workspace, config.name)
     assert wait_until(lambda: len(run.metrics().read()) >= 2, PATIENCE), run.job.log_tail()
@@ -172,26 +172,26 @@ def running_run(workspace: Workspace, config: Config, fake_engine: Callable[...,
 
 @pytest.fixture
 def failed_run(workspace: Workspace, config: Config, fake_engine: Callable[..., None], made_runs: Kept) -> Run:
-    """A run that died of too little GPU memory after 6 iterations, with a checkpoint at 4."""
+    """A run that ran out of GPU memory after 6 iterations, with a checkpoint at 4."""
     fake_engine("oom")
     made_runs.bring(workspace, "a failed run", lambda: ended_run(workspace, config, Status.FAILED))
     return runs.find(workspace, "latest")
 
 
 def of_model(run: Run, **facts: object) -> Run:
-    """The run as if its model had been another."""
+    """Return the run as if it had used another model."""
     return replace(run, facts=replace(run.facts, model=replace(run.facts.model, **facts)))
 
 
 @pytest.fixture
 def exported_run(workspace: Workspace, finished_run: Run, made_runs: Kept) -> Run:
-    """The finished run with all that comes after it: adapter, merged model, their comparison, scores."""
+    """The finished run with everything that follows: adapter, merged model, verification, scores."""
     made_runs.bring(workspace, "an exported run", lambda: export(finished_run))
     return finished_run
 
 
 def export(run: Run) -> None:
-    """Write what an export and a score of `run` leave."""
+    """Write the files that an export and a score of `run` leave."""
     made = time.time()
     run.adapter.mkdir()
     write_safetensors(run.adapter / "adapter_model.safetensors", {"base_model.model.output.lora_A.weight": [4, 16]})
@@ -228,7 +228,7 @@ def export(run: Run) -> None:
 
 @pytest.fixture
 def owners(workspace: Workspace, exported_run: Run) -> Path:
-    """The exported run's model as another's, linked and its code agreed to; returns the other's own directory."""
+    """The exported run's model as somebody else's, linked and with trusted code; returns the owner's directory."""
     path = exported_run.model_path
     theirs = workspace.root.parent / "shared" / "internlm2"
     theirs.parent.mkdir()
@@ -239,6 +239,6 @@ def owners(workspace: Workspace, exported_run: Run) -> Path:
 
 
 def swap_code(owners: Path) -> None:
-    """As its owner may at any moment."""
+    """Replace the code, as its owner may at any time."""
     for file in owners.glob("*.py"):
         file.write_text("raise SystemExit('not what was agreed to')\n")

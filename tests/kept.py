@@ -1,4 +1,4 @@
-"""What many tests of one process begin with is made once, and copied into the workspace of each that comes after."""
+"""Creates what many tests of a process start with only once, and copies it into the workspaces of later tests."""
 
 import hashlib
 import os
@@ -8,20 +8,20 @@ from pathlib import Path
 
 from core.ground.workspace import Workspace
 
-# What says where a workspace is, in the files that are kept.
+# Placeholder for the workspace's path in the stored files.
 _HERE = b"<the workspace>"
-# Each workspace's own: what was agreed to is known by its text, in which paths are; and what can be worked out again.
+# Not copied: permissions, which depend on a text that contains paths, and what can be recomputed.
 _OWN = ("settings", "cache")
 
 
 class Kept:
-    """Workspaces, by what was asked for and what stood in them before."""
+    """Copies of workspaces, by what was requested and what was in them before."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._known = directory, dict[str, Path]()
 
     def bring(self, workspace: Workspace, what: str, make: Callable[[], object]) -> None:
-        """Have `what` in the workspace: copied from where it was made of the same things before, else by `make`."""
+        """Add `what` to the workspace: copied if it was made from the same state before, else by calling `make`."""
         key = f"{what}, {_state(workspace.root)}"
         if known := self._known.get(key):
             _copy(known, workspace.root, _HERE, os.fsencode(workspace.root))
@@ -33,7 +33,7 @@ class Kept:
 
 
 def _state(root: Path) -> str:
-    """A digest of what stands in a workspace, wherever it is, and of what the environment says."""
+    """Return a digest of a workspace's contents, wherever it is, and of the relevant environment variables."""
     digest = hashlib.sha256()
     for name, value in sorted(os.environ.items()):
         if name.startswith(("XTUNER_STUDIO_", "CUDA_")) and name != "XTUNER_STUDIO_HOME":
@@ -50,7 +50,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path, old: bytes, new: bytes) -> None:
-    """Copy what `target` has not yet, `new` in place of `old`; all with its times, by which pages tell what is newer."""
+    """Copy files missing in `target`, replacing `old` by `new` and keeping times, by which pages tell what is newer."""
     for path in _files(source):
         here = target / path.relative_to(source)
         content = path.read_bytes().replace(old, new)

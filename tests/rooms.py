@@ -1,6 +1,6 @@
-"""Draws the rooms of the house into docs/architecture.md, from their files and imports: `python -m tests.rooms`.
+"""Draws the rooms into docs/architecture.md, from their files and imports: `python -m tests.rooms`.
 
-What a room is for is the docstring of its `__init__.py`. `test_rooms.py` fails when the page no longer shows the house.
+The purpose of a room is the docstring of its `__init__.py`. `test_rooms.py` fails if the page is out of date.
 """
 
 import ast
@@ -17,7 +17,7 @@ ABOVE = ("headless", "components", "pages")
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """One room of the drawing: its files, how many lines they have, which other rooms they import."""
+    """One room of the drawing: its files, its lines, the other rooms it imports."""
 
     name: str
     files: int
@@ -26,11 +26,11 @@ class Room:
 
 
 def room_of(parts: tuple[str, ...]) -> str | None:
-    """The room in which a file or a module is; None for what is not ours."""
+    """Return the room of a file or module; None for foreign ones."""
     match parts:
         case ("core", room, *_) if room in ROOMS:
             return room
-        # The command line, with the demo and the replay, which string the rooms together.
+        # The command line, with the demo and the replay, which combine the rooms.
         case ("core", _, *_):
             return "headless"
         case ("pages", "components", *_):
@@ -41,7 +41,7 @@ def room_of(parts: tuple[str, ...]) -> str | None:
 
 
 def rooms() -> list[Room]:
-    """All rooms, from the ground up to the pages."""
+    """Return all rooms, from `ground` to the pages."""
     inside: dict[str, list[Path]] = {name: [] for name in (*ROOMS, *ABOVE)}
     for path in (PROJECT / "app.py", *files(CORE, PAGES)):
         if room := room_of(path.relative_to(PROJECT).parts):
@@ -63,24 +63,24 @@ def rooms() -> list[Room]:
 
 
 def purpose(directory: Path) -> str:
-    """What a room is for, in its own words, on one line."""
+    """Return the purpose of a room, its docstring on one line."""
     said = ast.get_docstring(ast.parse((directory / "__init__.py").read_text(encoding="utf-8"))) or ""
     return " ".join(said.split())
 
 
 def stairs(house: list[Room]) -> list[str]:
-    """A row a room with its size, and a dot under each room that it imports: a house whose dots make stairs has no circle."""
+    """Return a row per room: its size, and a dot under each room it imports, only below the diagonal if acyclic."""
     names = [room.name for room in house[:-1]]
     lines = [f"{'':<10} {'files':>6} {'lines':>6}   {' '.join(names)}"]
     for room in house:
         dots = " ".join(f"{'●' if name in room.imports else '':^{len(name)}}" for name in names)
-        # Hundreds, and one for the smallest: nobody redraws for a line.
+        # Rounded to hundreds, at least one hundred, so that the page need not be redrawn for every line.
         lines.append(f"{room.name:<10} {room.files:>6} {max(100, round(room.lines, -2)):>6,}   {dots}".rstrip())
     return lines
 
 
 def drawing() -> str:
-    """The part of the page that is drawn: a picture of the rooms, and a table of what is decided in each."""
+    """Return the drawn part of the page: a picture of the rooms, and a table of their purposes."""
     lines = ["```text", *stairs(rooms()), "```", "", "| room | what is decided there |", "| --- | --- |"]
     for room in ROOMS:
         lines += [
@@ -91,7 +91,7 @@ def drawing() -> str:
 
 
 def main() -> None:
-    """Put a new drawing in the place of the one that the page has."""
+    """Replace the drawing on the page."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(before + BEGIN + drawing() + END + after, encoding="utf-8")

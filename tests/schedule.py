@@ -1,6 +1,7 @@
-"""In which order tests begin where several workers share them (`pytest -n`), and which of them one worker keeps.
+"""The order in which tests start if several workers share them (`pytest -n`), and which of them stay on one worker.
 
-What takes long begins first, so that no worker is left alone with it at the end; what all wait for before that.
+Long tests start first, so that no worker is left alone with one at the end, and what all others wait for starts before
+them.
 """
 
 import re
@@ -10,9 +11,9 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER, APART = True, False
-# A test that no line fits comes after all that do, and goes to whichever worker is free.
+# Tests that match no line come last and go to whichever worker is free.
 ORDER = [
-    # It begins the demo that most end-to-end tests share; who waits for none of it works meanwhile.
+    # Starts the demo that most end-to-end tests share; tests that do not need it run meanwhile.
     (r"e2e/test_journey\.py::.*\[zh", TOGETHER),
     (r"e2e/test_models\.py", TOGETHER),
     (r"e2e/test_demo\.py", TOGETHER),
@@ -24,7 +25,7 @@ ORDER = [
     (r"e2e/test_chat\.py", TOGETHER),
     (r"e2e/", APART),
     (r"core/data/test_round_trip\.py", APART),
-    # They read the whole source, and keep what they have read.
+    # They read the entire source and cache it.
     (r"tests/test_(architecture|rooms)\.py", TOGETHER),
     # Loading torch takes seconds and half a gigabyte.
     (r"core/engine/workers/test_(entry|optimization)\.py", TOGETHER),
@@ -32,18 +33,18 @@ ORDER = [
 
 
 def place(nodeid: str) -> int:
-    """Which line of `ORDER` fits a test; behind all lines if none does."""
+    """Return the index of the line in `ORDER` that matches a test; after all lines if none does."""
     return next((number for number, (pattern, _) in enumerate(ORDER) if re.search(pattern, nodeid)), len(ORDER))
 
 
 def unit(nodeid: str) -> str:
-    """What is handed to one worker as a whole: the test itself, or all those of its line."""
+    """Return what goes to one worker as a unit: the test itself, or all tests of its line."""
     number = place(nodeid)
     return f"line {number}" if number < len(ORDER) and ORDER[number][1] is TOGETHER else nodeid
 
 
 class Schedule(LoadScopeScheduling):
-    """Hands units out one after the other, in the order in which the tests were collected."""
+    """Distributes units in the order in which the tests were collected."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         config.option.loadscopereorder = False

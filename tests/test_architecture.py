@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source: who may import whom, and how large a file may be."""
+"""The rules of the architecture, checked in the source: permitted imports, and the length of files."""
 
 import ast
 import sys
@@ -10,23 +10,23 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 CORE, PAGES = PROJECT / "core", PROJECT / "pages"
-# In the order of the work: a room knows only those before it.
+# In the order of the work: a room knows only the rooms before it.
 ROOMS = "ground jobs engine models data config forecast training export chat report publish".split()
 # Above all rooms: the headless commands, the demo, and what chat gives to data.
 ROOFS = {"core/__main__.py", "core/demo.py", "core/replay.py", "core/teaching.py", "core/__init__.py"}
 HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "deepspeed", "bitsandbytes", "safetensors"}
-# What runs in the engine's interpreter, which may be one of the user's own.
+# Code that runs in the engine's interpreter, which may be the user's own.
 WORKERS = CORE / "engine" / "workers"
-# The part of `ground` that needs only the standard library and Python 3.10, so that a worker may import it.
+# The part of `ground` that needs only the standard library and Python 3.10, so that workers may import it.
 GROUND_OF_WORKERS = {"agreed_code", "figures", "files", "identity", "kept_answers", "model_code", "progress", "text"}
 SCREENS = ("setup", "dataset", "config", "train", "export", "chat", "report")
 # Shared by the screens: between the browser and Streamlit.
 SERVER = "server"
-# What some tests are about is a room as a whole: the command line, XTuner's presets through the form, data from a file
-# to XTuner's loader, files of others and files that mean harm, the words of the pages, the theme.
+# Subjects of tests about a room as a whole: the command line, XTuner's presets through the form, data from a file to
+# XTuner's loader, foreign and malicious files, the texts of the pages, the theme.
 WHOLE_ROOM = {"commands_table", "presets", "round_trip", "others_files", "hostile", "published", "locales", "theme"}
 MOST_LINES = {"core": 300, "components": 300, "pages": 120}
-# One table, which would be read worse in two.
+# A single table, which would be harder to read if split.
 TABLES = {"core/config/settings/fields.py": 560, "core/forecast/findings.py": 360}
 
 
@@ -40,7 +40,7 @@ def name(path: Path) -> str:
 
 @cache
 def imports(path: Path) -> frozenset[str]:
-    """Every module that a file imports, anywhere in it: `from a.b import c` gives `a.b` and `a.b.c`."""
+    """Return every module that a file imports, anywhere in it: `from a.b import c` gives `a.b` and `a.b.c`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -72,7 +72,7 @@ def test_core_knows_no_widgets(path):
 
 @pytest.mark.parametrize("path", [*files(CORE, PAGES), *PROJECT.glob("app.py")], ids=name)
 def test_only_the_workers_load_the_engine(path):
-    """All the rest runs in the process of the pages."""
+    """Everything else runs in the process of the pages."""
     if path.parent != WORKERS:
         assert not HEAVY & packages(path)
 
@@ -97,12 +97,12 @@ def test_a_worker_stands_alone(path):
             parts[:2] == ["core", "ground"] and (len(parts) == 2 or parts[2] in GROUND_OF_WORKERS)
         ), f"{name(path)} imports {module}"
     assert not {"psutil", "libcst", "pynvml"} & packages(path)
-    # Python 3.10 is what the course's own environment has.
+    # Python 3.10 is the version in the course's own environment.
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
 
 
 def _with_all_it_imports(path: Path) -> set[Path]:
-    """A worker and the workers that it imports, and those they import."""
+    """Return a worker with all workers it imports, directly and indirectly."""
     found, waiting = set(), [path]
     while waiting:
         found.add(one := waiting.pop())
@@ -122,7 +122,8 @@ def test_a_worker_that_loads_models_lets_no_other_code_in(path):
         assert closing, f"{name(path)} loads models and never calls code_gate.close()"
 
 
-# By what a user calls a model: shown, searched by, put back. All else takes `models/<name>`, which leads to the agreed copy.
+# Here the user's name of a model is shown, searched by or restored. Everything else takes `models/<name>`, which leads
+# to the trusted copy.
 OWNERS_DIRECTORY = {
     "core/config/named.py", "core/headless/models.py", "core/models/family.py",
     "core/models/model.py", "core/models/trust.py", "core/report/preparation.py", "pages/components/setup/models.py",
@@ -149,7 +150,7 @@ def test_what_workers_know_of_the_ground_is_the_standard_library(module):
 
 
 def test_one_module_names_the_progress_file():
-    """So that there is one way to write it."""
+    """So that there is only one way to write it."""
     naming = [name(path) for path in files(CORE, PAGES) if "XTUNER_STUDIO_PROGRESS" in path.read_text(encoding="utf-8")]
     assert naming == ["core/ground/progress.py"]
 
@@ -160,7 +161,7 @@ def test_workers_are_started_never_imported(path):
         assert not any(module.startswith("core.engine.workers") for module in imports(path)), name(path)
 
 
-# Before there is an environment to run in; and what runs in one that was made so already.
+# Before there is an environment to run in; and in one that has already been prepared.
 STARTING_ELSEWHERE = {"core/ground/bootstrap.py", "core/ground/inherited.py"}
 
 
@@ -170,18 +171,18 @@ STARTING_ELSEWHERE = {"core/ground/bootstrap.py", "core/ground/inherited.py"}
     ids=name,
 )
 def test_a_process_is_started_with_what_it_may_inherit_alone(path):
-    """By `inherited`, so that no secret of the user's environment reaches an engine."""
+    """By `inherited`, so that no secret in the user's environment reaches an engine."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("subprocess.", "os.exec", "os.spawn")):
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}.get("env", "")
             assert "inherited(" in given or given in ("environment", "_environment(coming)"), ast.unparse(node)[:200]
-        # Nobody hands on all of it in another way.
+        # Nor is the entire environment passed on in another way.
         assert not (isinstance(node, ast.Dict) and None in node.keys and "os.environ" in map(ast.unparse, node.values))
         assert not (isinstance(node, ast.Call) and ast.unparse(node) in ("os.environ.copy()", "dict(os.environ)"))
 
 
 def test_no_circle():
-    """Neither between files nor, so, between rooms; inside a room and inside a function included."""
+    """Neither between files nor, therefore, between rooms; including imports within a room and within a function."""
     modules = {name(path)[:-3].replace("/", "."): path for path in files(CORE, PAGES)}
     left = {module: imports(path) & modules.keys() - {module} for module, path in modules.items()}
     while free := [module for module, wanted in left.items() if not wanted & left.keys()]:
@@ -192,7 +193,7 @@ def test_no_circle():
 
 @pytest.mark.parametrize("path", files(PAGES / "components"), ids=name)
 def test_a_screen_knows_no_other_screen(path):
-    """What two screens share lies beside their rooms, and knows neither."""
+    """What two screens share is outside of their rooms and knows neither."""
     own = path.relative_to(PAGES / "components").parts[0]
     for module in imports(path):
         parts = module.split(".")
@@ -207,7 +208,7 @@ def test_the_rooms_of_the_components_are_the_screens():
 
 
 def test_every_test_stands_where_its_room_stands():
-    """And is named after its module, a page's without the number, where it is not about a room as a whole."""
+    """And is named after its module, a page's without the number, unless it is about a room as a whole."""
     for path in files(PROJECT / "tests" / "core", PROJECT / "tests" / "pages"):
         room = PROJECT / path.parent.relative_to(PROJECT / "tests")
         assert room.is_dir(), f"{name(path)}: there is no {room}"

@@ -1,8 +1,8 @@
-"""A newcomer who follows the docs: every command on a page is one that there is, and the cheap ones are run.
+"""A newcomer follows the docs: every command on a page exists, and the cheap ones are run.
 
-Parsed only: what trains, loads a model, downloads, publishes or opens the app (`PARSED`), and every `make` and
-`python -m` of a module, of which the target or the module must be there. Run, in the order of docs/commands.md and in a
-workspace of its own: the rest (`RUN`). Those that look at a run are run on the demo in `tests/e2e/test_docs.py`.
+Only parsed: commands that train, load a model, download, publish or open the app (`PARSED`), and every `make` and
+`python -m` of a module, whose target or module must exist. Run, in the order of docs/commands.md and in a separate
+workspace: the rest (`RUN`). `tests/e2e/test_docs.py` runs those that look at a run, on the demo.
 """
 
 import re
@@ -28,9 +28,9 @@ RUN = {
     "configs copy", "configs export", "configs import", "recipes list", "recipes save", "recipes export", "recipes import",
     "train queue", "train list",
 }  # fmt: skip
-# Only looks at a finished run: on the demo, in tests/e2e/test_docs.py.
+# Only look at a finished run: run on the demo, in tests/e2e/test_docs.py.
 LOOKS = {"train status", "train metrics", "train timeline"}
-# Trains, loads a model or all of torch, downloads, publishes, changes a run, or needs a directory of another machine.
+# Train, load a model or torch, download, publish, change a run, or need a directory of another machine.
 PARSED = {
     "doctor", "demo", "models demo", "models small", "models link", "models download", "models trust", "models unlink",
     "engine check", "engine use", "datasets corpus", "datasets replay", "datasets stats", "datasets render",
@@ -42,12 +42,12 @@ PARSED = {
 
 @cache
 def table() -> Table:
-    """All commands. Importing them takes two seconds, which collecting the tests should not."""
+    """Return all commands. Importing them takes two seconds, which collecting the tests should not."""
     return command_line.commands()
 
 
 def written(page: Path) -> list[str]:
-    """The command lines on a page: lines of its shell blocks, and what stands between backticks."""
+    """Return the command lines on a page: lines of its shell blocks, and text between backticks."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:bash|sh|shell)\n(.*?)^```", text, re.S | re.M)
     lines = [line for block in blocks for line in block.splitlines()]
@@ -56,7 +56,7 @@ def written(page: Path) -> list[str]:
 
 
 def words(line: str) -> list[str]:
-    """The words of a command line, without what is set before it, a comment, and where its output goes."""
+    """Return the words of a command line, without environment variables before it, comments, and redirections."""
     split = shlex.split(re.sub(r"\s>.*|…", "", line), comments=True)
     while split and re.fullmatch(r"[A-Z_]+=.*", split[0]):
         split = split[1:]
@@ -64,7 +64,7 @@ def words(line: str) -> list[str]:
 
 
 def of_core(line: str) -> list[str] | None:
-    """What `python -m core` is given in this line, if it is one; `models link PATH` alone is one too."""
+    """Return the arguments of `python -m core` in this line, if it is one; `models link PATH` by itself is one too."""
     try:
         split = words(line)
     except ValueError:
@@ -83,10 +83,10 @@ def test_every_command_parses(page, capsys):
     parser = command_line.parser(table())
     for line in written(page):
         if (arguments := of_core(line)) is not None:
-            # N and the like stand for a number where one is needed.
+            # N and the like stand for a number.
             arguments = ["1" if re.fullmatch("[A-Z]", word) else word for word in arguments]
             if arguments in (name.split() for name in table()) and not line.startswith(("python", ".venv")):
-                continue  # A command that is only named.
+                continue  # A command that is only mentioned.
             try:
                 parser.parse_args(arguments)
             except SystemExit:
@@ -114,7 +114,7 @@ def test_the_cheap_commands_do_what_the_page_says(workspace, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.csv").write_text("问题,答案\n你好,你好呀\n天是什么颜色？,蓝色\n", encoding="utf-8")
     ran = set()
-    # The model goes last: the page deletes it where it is spoken of.
+    # The model comes last: the page deletes it where models are described.
     lines = sorted((line for line in written(COMMANDS) if of_core(line)), key=lambda line: "models delete" in line)
     for line in lines:
         arguments = of_core(line)

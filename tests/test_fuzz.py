@@ -1,4 +1,4 @@
-"""The fuzzing itself: a few damaged files into each reader, and a failure is told by what repeats it."""
+"""The fuzzing itself: a few damaged files into each reader; a failure is reported with the seed that repeats it."""
 
 import pytest
 

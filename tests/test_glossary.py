@@ -1,4 +1,4 @@
-"""docs/glossary.md is kept: one word for one thing, in the locales, messages, command help and docs."""
+"""docs/glossary.md is followed, one term for one thing, in the locales, messages, command help and docs."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ GLOSSARY = PROJECT / "docs" / "glossary.md"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 PAGES = [page for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))) if page != GLOSSARY]
 SOURCES = [path for room in ("core", "pages") for path in sorted((PROJECT / room).rglob("*.py"))]
-# What others say, word for word.
+# Verbatim quotations of others.
 QUOTED = {
     "docs/data.md": ("系统, 系统提示, 系统提示词",),
     "core/config/settings/fields.py": ("quantisation=",),
@@ -24,7 +24,7 @@ QUOTED = {
 
 
 def table(heading: str) -> list[list[str]]:
-    """The rows of the table below a heading of the glossary."""
+    """Return the rows of the table below a heading of the glossary."""
     section = GLOSSARY.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     assert len(rows) > 3, heading
@@ -36,9 +36,9 @@ ENGLISH, CHINESE_WORDS = table("English that must not come back"), table("不再
 
 
 def pattern(rows: list[list[str]], *, chinese: bool) -> re.Pattern[str]:
-    """What must not come back: whole words in English, a longer agreed term is none of them in Chinese."""
+    """Return a pattern of the banned words: complete words in English; in Chinese, except within longer valid terms."""
     if chinese:
-        # 系统提示 is wrong unless it goes on as 系统提示词.
+        # 系统提示 is wrong unless it continues as 系统提示词.
         words = [
             re.escape(wrong)
             + (f"(?!{re.escape(right[len(wrong) :])})" if right.startswith(wrong) and right != wrong else "")
@@ -53,7 +53,7 @@ WRONG = {"en": pattern(ENGLISH, chinese=False), "zh": pattern(CHINESE_WORDS, chi
 
 
 def texts(table: dict[str, Any]) -> Iterator[str]:
-    """All texts of a locale's file."""
+    """Yield all texts of a locale file."""
     for value in table.values():
         if isinstance(value, dict):
             yield from texts(value)
@@ -62,7 +62,7 @@ def texts(table: dict[str, Any]) -> Iterator[str]:
 
 
 def literal(node: ast.AST) -> str | None:
-    """A string as it stands in the source; what is filled in is an ellipsis."""
+    """Return the text of a string literal; interpolated parts become an ellipsis."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -71,7 +71,7 @@ def literal(node: ast.AST) -> str | None:
 
 
 def pairs(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Each (Chinese, English) that stands side by side in a call or a tuple."""
+    """Yield each (Chinese, English) pair that is adjacent in a call or a tuple."""
     for node in ast.walk(tree):
         for beside in (getattr(node, "args", None), getattr(node, "elts", None)):
             texts = [literal(part) for part in beside] if isinstance(beside, list) else []
@@ -81,7 +81,7 @@ def pairs(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def helps(tree: ast.AST) -> Iterator[str]:
-    """What the command line says of its options."""
+    """Yield the help of command-line options."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
@@ -90,7 +90,7 @@ def helps(tree: ast.AST) -> Iterator[str]:
 
 
 def prose(page: Path) -> str:
-    """A page without code, without tables that a measurement wrote, and without what others say."""
+    """Return a page without code, tables generated from measurements, and quotations."""
     text = page.read_text(encoding="utf-8")
     for quote in QUOTED.get(page.relative_to(PROJECT).as_posix(), ()):
         text = text.replace(quote, "")

@@ -1,4 +1,4 @@
-"""A workspace made by an earlier version opens in this one, and all that is in it says what it said."""
+"""A workspace created by an earlier version opens in this one, and everything in it reads the same as before."""
 
 import io
 import json
@@ -37,7 +37,7 @@ TEXTS = {".json", ".jsonl", ".py", ".txt", ".md", ""}
 
 @pytest.fixture
 def old(workspace):
-    """The old workspace, where the test's own would be."""
+    """The old workspace, in place of the test's own."""
     with zipfile.ZipFile(HERE / "workspace.zip") as packed:
         packed.extractall(workspace.root)
     for path in workspace.root.rglob("*"):
@@ -45,7 +45,7 @@ def old(workspace):
             text = path.read_text(encoding="utf-8")
             path.write_text(text.replace("WORKSPACE", str(workspace.root)), encoding="utf-8")
     run = workspace.run(FINISHED)
-    # A zip keeps no such fine times; scores are of the checkpoint that has the time and size they name.
+    # A zip does not store such precise times; scores refer to the checkpoint by its time and size.
     time = int(read_json(run / "scores" / "iter_12.json")["stamp"].partition(":")[0])
     os.utime(run / "work_dir" / "iter_12.pth", ns=(time, time))
     return workspace
@@ -59,10 +59,10 @@ def answer(workspace, words: str):
 
 
 def missing(said, now, where=""):
-    """What was said then and is not said now; new keys may be added."""
+    """Yield what was reported then and is not reported now; new keys are permitted."""
     if isinstance(said, dict) and isinstance(now, dict):
         for key, value in said.items():
-            # Paths are of other lengths here, and so are the files that hold them.
+            # Paths have different lengths here, and so have the files that contain them.
             if key != "bytes":
                 yield from missing(value, now.get(key), f"{where}.{key}")
     elif isinstance(said, list) and isinstance(now, list) and len(said) == len(now):
@@ -116,7 +116,7 @@ def test_runs(old):
     assert (facts.model.name, facts.dataset.rows, facts.dataset.nickname) == ("demo", 282, "小明")
     assert facts.template is None
     assert finished.template == prompt_templates()["internlm2_chat"]
-    # What it had then is still there to be written.
+    # What it contained then can still be written.
     written = read_json(finished.path / "run.json")
     assert {key: value for key, value in finished.facts.to_json().items() if key in written} == written
     assert runs.before_start(old, "assistant-fast") == []

@@ -1,4 +1,4 @@
-"""The drawing in docs/architecture.md shows the house as it is: its rooms and imports exactly, their sizes nearly."""
+"""The drawing in docs/architecture.md matches the source: rooms and imports exactly, sizes approximately."""
 
 import re
 
@@ -32,7 +32,7 @@ def test_sizes_are_about_those_of_the_source():
     "page", [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))], ids=lambda p: p.name
 )
 def test_what_a_page_names_is_there(page):
-    """`room/module`, `core/room/module.py`, `tests/…`: a place in the source that has moved is named where it is now."""
+    """`room/module`, `core/room/module.py`, `tests/…`: the page names the current place of a file that has moved."""
     named = re.findall(
         rf"`((?:core|pages|tests|benchmarks|docs|components|{'|'.join(ROOMS)})/[\w/-]+(?:\.py)?)`",
         page.read_text("utf-8"),

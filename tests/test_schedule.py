@@ -1,4 +1,4 @@
-"""The order of the tests where several workers share them: each of its lines stands for tests that there are."""
+"""The order of the tests for several workers: each of its lines matches existing tests."""
 
 import ast
 
@@ -7,7 +7,7 @@ from tests.test_architecture import PROJECT, files
 
 
 def every_test() -> set[str]:
-    """The tests of all files as they stand in the source, with the parameters that the order knows."""
+    """Return the tests of all files as written in the source, with the parameters that the order mentions."""
     return {
         f"{path.relative_to(PROJECT).as_posix()}::{function.name}{parameter}"
         for path in files(PROJECT / "tests")

@@ -1,4 +1,4 @@
-"""The page on security: every test that it names is there, so that nothing in it is promised without one."""
+"""The page on security: every test it names exists, so that it promises nothing without one."""
 
 import re
 

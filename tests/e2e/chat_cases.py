@@ -1,4 +1,4 @@
-"""The chat's decoding beside `generate` with PEFT, on the demo model, in one engine process: `chat_cases WORKSPACE RUN`."""
+"""The chat's decoding against `generate` with PEFT, on the demo model, in one process: `chat_cases WORKSPACE RUN`."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def ids(question):
 
 
 def written(steps):
-    """The tokens of each row up to its end."""
+    """Return the tokens of each row up to its end."""
     rows = [list(row) for row in zip(*steps, strict=True)]
     return [row[: row.index(END)] if END in row else row for row in rows]
 
@@ -51,14 +51,14 @@ def main():
             base = [generated(peft, question) for question in QUESTIONS]
     greedy = Draw()
     pairs = [written(decoder.write([Row(ids(q)), Row(ids(q), "tuned")], 48, greedy)) for q in QUESTIONS]
-    # All at once: rows of unlike lengths, whose adapters are not next to each other.
+    # All in one batch: rows of different lengths whose adapters alternate.
     rows = [Row(ids(q), adapter) for q in QUESTIONS for adapter in ("tuned", None)]
     mixed = written(decoder.write(rows, 48, greedy))
     draw = Draw(temperature=0.9, top_p=0.9, seed=7)
     twins = written(decoder.write([Row(ids("你好"), "tuned")] * 2, 24, draw))
     again = written(decoder.write([Row(ids("你好"), "tuned")], 24, draw))
     other = written(decoder.write([Row(ids("你好"), "tuned")], 24, Draw(temperature=5.0, top_p=1.0, seed=8)))
-    # As a graph runs it: every step looks at the whole cache.
+    # As in a CUDA graph: every step attends to the entire cache.
     batch = decoder.batch([None, "tuned"], 256)
     run = type(batch)._run
     type(batch)._run = lambda self, _: run(self, self.length)

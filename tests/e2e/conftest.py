@@ -1,4 +1,4 @@
-"""One real demo for all end-to-end tests: real XTuner, real InternLM2 code, on the demo model built from nothing."""
+"""One real demo for all end-to-end tests: real XTuner and InternLM2 code, on a demo model built from scratch."""
 
 import contextlib
 import fcntl
@@ -23,15 +23,15 @@ from tests.conftest import stop_jobs
 from tests.e2e.server import CHROMIUM
 
 NICKNAME = "小明"
-# Far more than a demo takes on two cores that do other things too, and than the journey takes to begin it.
+# Far more than a demo takes on two busy cores, and than the journey takes to start it.
 MOST_SECONDS, MOST_TO_BEGIN = 900, 300
-# The test that begins the demo as a learner does, in a browser.
+# The test that starts the demo like a learner, in a browser.
 LEARNER = "test_the_whole_demo_survives_the_tab_and_the_server[zh]"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A finished demo: its workspace, what `demo --json` printed, how long it took in seconds."""
+    """A finished demo: its workspace, the output of `demo --json`, its duration in seconds."""
 
     workspace: Workspace
     answer: dict[str, Any]
@@ -43,7 +43,7 @@ class Demo:
 
 
 def command(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m core …` as a user types it."""
+    """Run `python -m core …` like a user."""
     return subprocess.run(
         [sys.executable, "-m", "core", *arguments, "--workspace", str(workspace.root)],
         cwd=PROJECT,
@@ -54,7 +54,7 @@ def command(workspace: Workspace, *arguments: str) -> subprocess.CompletedProces
 
 
 def engine(workspace: Workspace, *arguments: str) -> str:
-    """Run the engine's interpreter and return what it prints; for checks that need torch."""
+    """Run the engine's interpreter and return its output; for checks that need torch."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=PROJECT,
@@ -69,22 +69,22 @@ def engine(workspace: Workspace, *arguments: str) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the one demo of this test run takes place; whether a test of this run begins it in a browser."""
+    """Where the one demo of this test session runs, and whether a test of this session starts it in a browser."""
 
     workspace: Workspace
     by_a_learner: bool
 
     @property
     def job(self) -> Job | None:
-        """The demo, from when it has begun."""
+        """The demo, once it has started."""
         return next(iter(jobs_in(self.workspace.jobs, "demo")), None)
 
 
 @pytest.fixture(scope="session")
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """An empty workspace for the demo. The last process of pytest that used it puts away what is in it."""
+    """An empty workspace for the demo. The last pytest process that uses it stops what is still running in it."""
     own, beside_others = tmp_path_factory.getbasetemp(), "PYTEST_XDIST_WORKER" in os.environ
-    # Under xdist each worker has a directory of its own in the one of the run, and all know all tests.
+    # Under xdist each worker has its own directory within that of the session, and all know all tests.
     shared = own.parent if beside_others else own
     comes = CHROMIUM is not None and any(item.name == LEARNER for item in request.session.items)
     with (shared / "demo.users").open("w") as users:
@@ -97,9 +97,9 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def begun(stage: Stage) -> tuple[Workspace, Job]:
-    """The one demo of this test run: begun by the journey's learner, else by the first process of pytest that asks."""
+    """The one demo of this session: started by the journey's learner, else by the first process that needs it."""
     if stage.by_a_learner:
-        # A job is there a moment before its process is.
+        # A job exists a moment before its process does.
         wait_until(lambda: stage.job is not None and stage.job.status() is not Status.CRASHED, MOST_TO_BEGIN)
     with locked(stage.workspace.root.parent / "demo.starting"):
         return stage.workspace, stage.job or whole_way.start(stage.workspace, NICKNAME)
@@ -107,7 +107,7 @@ def begun(stage: Stage) -> tuple[Workspace, Job]:
 
 @pytest.fixture(scope="session")
 def demo_model(begun: tuple[Workspace, Job]) -> Path:
-    """The demo model, as soon as the demo has built it; the rest of the demo goes on meanwhile."""
+    """The demo model, as soon as the demo has built it; the demo continues meanwhile."""
     workspace, job = begun
     model = workspace.model("demo")
     assert wait_until(lambda: model.exists() or not job.status().live, MOST_SECONDS), job.log_tail()
@@ -117,7 +117,7 @@ def demo_model(begun: tuple[Workspace, Job]) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(begun: tuple[Workspace, Job]) -> Demo:
-    """The demo, finished."""
+    """The finished demo."""
     workspace, job = begun
     assert wait_until(lambda: not job.status().live, MOST_SECONDS), job.log_tail()
     assert job.status() is Status.FINISHED, job.log_tail()
@@ -127,7 +127,7 @@ def demo(begun: tuple[Workspace, Job]) -> Demo:
 
 @pytest.fixture
 def apart(demo: Demo, tmp_path: Path) -> Demo:
-    """The finished demo in a workspace of the test's own, to train and chat in: others look at the demo meanwhile."""
+    """The finished demo in the test's own workspace, to train and chat in without affecting other tests."""
     workspace = Workspace.open(tmp_path / "apart")
     for what in ("models", "datasets", "configs", "runs"):
         shutil.copytree(getattr(demo.workspace, what), getattr(workspace, what), symlinks=True, dirs_exist_ok=True)

@@ -1,6 +1,6 @@
-"""Exports of the demo model and what can go wrong with them, in one engine process: `export_cases WORKSPACE RUN OUT`.
+"""Exports of the demo model and their possible failures, in one process: `export_cases WORKSPACE RUN OUT`.
 
-Each case is a function; what it returns is printed as JSON by its name. The work is done by the worker's own code.
+Each case is a function; its result is printed as JSON under its name. The worker's own code does the work.
 """
 
 import json
@@ -23,7 +23,7 @@ PLAN = json.loads((RUN / "export" / "plan.json").read_text(encoding="utf-8"))
 
 
 def export(case, steps=("merge", "verify"), **changes):
-    """Carry out steps with a changed plan; what each found, or why it stopped."""
+    """Run steps with a modified plan; return what each found, or why it stopped."""
     place = OUT / case
     place.mkdir(parents=True, exist_ok=True)
     plan = {**PLAN, "adapter": str(RUN / "adapter"), "merged": str(place / "merged"), "results": str(place), **changes}
@@ -43,7 +43,7 @@ def tensors(directory):
 
 
 def equal(one, two):
-    """The largest difference, tensor by tensor; infinite where names or dtypes differ."""
+    """Return the largest difference of any tensor; infinite if names or dtypes differ."""
     if one.keys() != two.keys() or any(one[n].dtype != two[n].dtype for n in one):
         return float("inf")
     return max(float((one[n].float() - two[n].float()).abs().max()) for n in one)
@@ -54,7 +54,7 @@ def model(path=BASE, dtype="auto"):
 
 
 def random_adapter(name, seed=0, **settings):
-    """An adapter of PEFT's own making, its B no zeros."""
+    """Write an adapter created by PEFT whose B is not zero."""
     torch.manual_seed(seed)
     made = get_peft_model(model(), LoraConfig(task_type="CAUSAL_LM", **{"r": 4, "lora_alpha": 8, **settings}))
     with torch.no_grad():
@@ -95,7 +95,7 @@ def as_peft_merges():
 
 
 def through_peft():
-    """Adapters that are more than pairs of matrices: named, and merged all the same."""
+    """Adapters that are more than pairs of matrices: reported, and merged all the same."""
     found = {}
     for kind, settings in {
         "use_dora": {"target_modules": LAYERS, "use_dora": True},
@@ -109,7 +109,7 @@ def through_peft():
 
 
 def shards_as_asked():
-    """Two megabytes a file: several files with an index, which load, and hold the same."""
+    """Two megabytes per file: several files with an index, which load and have the same content."""
     export("shards", ["merge"], shard_bytes=2_000_000)
     files = sorted((OUT / "shards" / "merged").glob("*.safetensors"))
     return {
@@ -121,7 +121,7 @@ def shards_as_asked():
 
 
 def pytorch_files():
-    """A base in PyTorch's own files is merged tensor by tensor too."""
+    """A base model in PyTorch's own files is also merged tensor by tensor."""
     base = OUT / "bin base"
     shutil.copytree(BASE, base)
     torch.save(tensors(base), base / "pytorch_model.bin")
@@ -131,7 +131,7 @@ def pytorch_files():
 
 
 def altered_base(name, scale):
-    """The demo model with other weights of the same shapes."""
+    """Copy the demo model with other weights of the same shapes."""
     base = OUT / name
     shutil.copytree(BASE, base)
     weights = tensors(base)
@@ -143,7 +143,7 @@ def altered_base(name, scale):
 
 
 def wrong_base():
-    """Merged into another model than the one that it is verified with; and a model that was not trained on."""
+    """Merged into another model than the one it is verified with; and a model that was not trained on."""
     base = altered_base("other base", 0.5)
     export("wrong base", ["merge"], base=str(base))
     found = export("wrong base", ["verify"])
@@ -154,12 +154,12 @@ def wrong_base():
 
 
 def swapped_adapter():
-    """The adapter is another one than was merged, of the same layers or not; and one that was never merged."""
+    """Another adapter than the merged one, with the same layers or not; and one that was never merged."""
     export("swapped", ["merge"])
     other = random_adapter("other adapter", seed=2, target_modules=[*LAYERS, "output"], r=64, lora_alpha=16)
     made = read_json(OUT / "swapped" / "merged" / "export.json")
     found = export("swapped", ["verify"], adapter=str(other))
-    # The same, where nothing beside the model says what it was made of.
+    # The same, if nothing next to the model says what it was created from.
     del made["adapter_sha256"]
     write_json(OUT / "swapped" / "merged" / "export.json", made)
     found["unsigned"] = export("swapped", ["verify"], adapter=str(other))["verify"]
@@ -173,7 +173,7 @@ def swapped_adapter():
 
 
 def bf16_base(name, tensor, row):
-    """The demo model in bf16, with values in one row of a tensor that fp16 cannot hold."""
+    """Copy the demo model in bf16, with values in one row of a tensor that fp16 cannot represent."""
     base = OUT / name
     shutil.copytree(BASE, base)
     weights = {key: value.bfloat16() for key, value in tensors(base).items()}
@@ -184,7 +184,7 @@ def bf16_base(name, tensor, row):
 
 
 def overflow():
-    """A bf16 model with values that fp16 cannot hold; and with such values where no answer goes by them."""
+    """A bf16 model with values that fp16 cannot represent; and with such values where they affect no answer."""
     found = export("overflow", base=bf16_base("bf16", "model.layers.0.feed_forward.w1.weight", 0), dtype="float16")
     quiet = bf16_base("bf16 quiet", "model.tok_embeddings.weight", 0)
     found["kept"] = export("bf16 kept", base=quiet)["verify"]
@@ -193,7 +193,7 @@ def overflow():
 
 
 def precision():
-    """A float32 model whose merged form somebody stored as bf16; and the same where it was chosen."""
+    """A float32 model whose merged form somebody stored as bf16; and the same by choice."""
     export("precision", ["merge"])
     merged = OUT / "precision" / "merged"
     save_file({n: t.bfloat16() for n, t in tensors(merged).items()}, merged / "model.safetensors", {"format": "pt"})
@@ -202,7 +202,7 @@ def precision():
 
 
 def misfit():
-    """An adapter of a model of another size."""
+    """An adapter for a model of another size."""
     adapter = OUT / "misfit adapter"
     shutil.copytree(RUN / "adapter", adapter)
     weights = tensors(adapter)
@@ -212,7 +212,7 @@ def misfit():
 
 
 def full_fine_tune():
-    """A checkpoint of a whole model, as XTuner writes one: no merge, and the directory stands alone."""
+    """A checkpoint of a complete model as XTuner writes it: no merge, and the directory is standalone."""
     from mmengine.logging import HistoryBuffer
 
     checkpoint = OUT / "iter_9.pth"
@@ -225,7 +225,7 @@ def full_fine_tune():
 
 
 def twice():
-    """Converting twice leaves the adapter as it is."""
+    """Converting twice leaves the adapter unchanged."""
     changes = {"adapter": str(OUT / "twice" / "adapter"), "checkpoint": PLAN["checkpoint"]}
     first = export("twice", ["convert"], **changes)["convert"]
     made = read_json(OUT / "twice" / "adapter" / "export.json")["made"]
@@ -240,7 +240,7 @@ def twice():
 
 
 def missing_code():
-    """A base model without a file of its code."""
+    """A base model with a missing code file."""
     base = OUT / "codeless"
     shutil.copytree(BASE, base)
     (base / "configuration_internlm2.py").unlink()

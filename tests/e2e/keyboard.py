@@ -1,10 +1,10 @@
-"""A learner who has no mouse: Tab until it is there, see that it is, and press Enter."""
+"""Keyboard navigation: press Tab until an element has the focus, check that this is visible, and press Enter."""
 
 from playwright.sync_api import Locator, Page
 
-# More stops than any page has before what is looked for.
+# More stops than any page has before the element.
 MOST = 150
-# Whether the place of the focus looks other than without it: it or what is around it.
+# Whether the focused element, or something around it, looks different than without focus.
 _SEEN = """
 async node => {
     const settled = () => new Promise(done => setTimeout(done, 350));
@@ -28,7 +28,7 @@ async node => {
 
 
 def reach(tab: Page, target: Locator) -> None:
-    """Press Tab until `target`, or something in it, has the focus; it has to show that, and to lie in view."""
+    """Press Tab until `target`, or something in it, has the focus; the focus must be visible and in view."""
     target.wait_for()
     for _ in range(MOST):
         tab.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-"""The app as `make run` serves it, and the browser that opens it: what the journeys share."""
+"""The app as `make run` serves it, and the browser that opens it: shared by the journeys."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ MINUTE = 60_000
 
 
 class Server:
-    """A Streamlit app in a directory, on a free port, below the path `base`; can be killed and started again."""
+    """The Streamlit app in a directory, on a free port, below the path `base`; can be killed and restarted."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Server:
 
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
-    """A browser without a window."""
+    """Run a headless browser."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
         yield opened
@@ -79,5 +79,5 @@ def chromium(*flags: str) -> Iterator[Browser]:
 
 
 def is_foreign(url: str) -> bool:
-    """Whether an address is another machine's."""
+    """Return whether an address belongs to another machine."""
     return not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:"))

@@ -1,4 +1,4 @@
-"""The entrance with the real app behind it: another user of the machine, SSH tunnels, a browser under the policy."""
+"""Access control with the real app behind it: another user of the machine, SSH tunnels, a browser under the policy."""
 
 import contextlib
 import getpass
@@ -40,7 +40,7 @@ def server(workspace: Workspace) -> Iterator[Server]:
 
 
 def page_status(port: int, path: str = "/", cookie: str = "") -> tuple[int, str]:
-    """The answer's status, and the cookie that it sets."""
+    """Return the status of the response, and the cookie it sets."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", path, headers={"Cookie": cookie})
     answer = connection.getresponse()
@@ -50,7 +50,7 @@ def page_status(port: int, path: str = "/", cookie: str = "") -> tuple[int, str]
 
 
 def stream_status(port: int, cookie: str = "") -> int:
-    """The status of the handshake of Streamlit's own WebSocket."""
+    """Return the status of the handshake of Streamlit's own WebSocket."""
     origin = f"http://127.0.0.1:{port}"
     address = f"ws://127.0.0.1:{port}/_stcore/stream"
     try:
@@ -62,7 +62,7 @@ def stream_status(port: int, cookie: str = "") -> int:
 
 @pytest.fixture
 def account() -> Iterator[str]:
-    """A second user of this machine, for the time of a test."""
+    """A second user of this machine for the duration of a test."""
     if os.geteuid() != 0 or shutil.which("useradd") is None:
         pytest.skip("a second user needs root and useradd")
     name = f"studio{uuid.uuid4().hex[:6]}"
@@ -88,7 +88,7 @@ def test_another_user_s_attempts_and_the_token(server: Server, account: str) -> 
 
 @contextlib.contextmanager
 def tunnel(directory: Path, user: str, to: int) -> Iterator[int]:
-    """An SSH tunnel as `user` through a real sshd on the loopback, with keys of its own; yields the near port."""
+    """Open an SSH tunnel as `user` through a real sshd on loopback, with its own keys; yields the near port."""
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("a tunnel needs sshd: apt-get install openssh-server")
     with contextlib.ExitStack() as ports:
@@ -103,7 +103,7 @@ def tunnel(directory: Path, user: str, to: int) -> Iterator[int]:
         # sshd reads it as the user.
         (home / "keys").chmod(0o644)
         if os.geteuid() == 0:
-            # Where sshd shuts its children in before they have become the user.
+            # sshd confines its children there before they become the user.
             Path("/run/sshd").mkdir(exist_ok=True)
         options = {
             "Port": far, "ListenAddress": "127.0.0.1", "HostKey": directory / "host", "PidFile": "none", "UsePAM": "no",
@@ -152,7 +152,7 @@ def test_one_s_own_tunnel_needs_nothing(server: Server, tmp_path: Path) -> None:
 
 
 def test_another_user_s_tunnel_is_asked_for_the_token(server: Server, tmp_path: Path, account: str) -> None:
-    """Whoever opens the near end: behind it is the process of the user who logged in."""
+    """Whoever opens the near end: the process behind it belongs to the user who logged in."""
     with tunnel(tmp_path, account, server.port) as near:
         assert (page_status(near)[0], stream_status(near)) == (401, 403)
         cookie = page_status(near, f"/?token={WORD}")[1]
@@ -174,7 +174,7 @@ def look(page: Page, url: str) -> None:
 
 @needs_chromium
 def test_every_page_works_under_the_policy(server, workspace, exported_run, browser, tmp_path) -> None:
-    """Charts, tabs, an upload, a download; and no picture of another host is loaded."""
+    """Charts, tabs, an upload, a download; and no image from another host is loaded."""
     foreign = "http://127.0.0.2:9/seen.png"
     own_recipe.save(workspace, "theirs", f"![]({foreign})", preset="internlm2_chat_1_8b_qlora_alpaca_e3", text="a = 1\n", base="a = 1\n")  # fmt: skip
     answer = {"answer": f"![x]({foreign})", "tokens": 3, "ttft_ms": 1.0, "tokens_per_s": 9.0, "finish": "stop"}
@@ -208,7 +208,7 @@ def test_every_page_works_under_the_policy(server, workspace, exported_run, brow
             with page.expect_download(timeout=MINUTE) as download:
                 page.get_by_role("button", name="report.md").click()
             assert "seen.png" in Path(download.value.path()).read_text()
-            # It stands on the page, and is not fetched.
+            # It is on the page but not loaded.
             page.wait_for_selector(f"img[src='{foreign}']", state="attached", timeout=MINUTE)
     context.close()
     refused = [text for text in said if "Content Security Policy" in text or "violates" in text]
@@ -242,7 +242,7 @@ PICTURE = """address => new Promise(done => {
 
 @needs_chromium
 def test_pages_of_this_machine_at_other_ports_get_nothing(server: Server, browser: Browser) -> None:
-    """What a browser sends with them is that of the same site: only the port is another."""
+    """The browser considers them the same site and sends cookies along: only the port differs."""
     page = browser.new_page()
     stream = f"{server.url.replace('http', 'ws')}/_stcore/stream"
     asked = ((STREAM, stream), (PICTURE, f"{server.url}/favicon.png"))
@@ -260,7 +260,7 @@ def test_pages_of_this_machine_at_other_ports_get_nothing(server: Server, browse
 def test_a_stranger_s_browser_types_the_token_once(
     server: Server, browser: Browser, account: str, tmp_path: Path
 ) -> None:
-    """Through another user's tunnel; then it comes back by a link on another site, when a browser holds cookies back."""
+    """Through another user's tunnel; then returning by a link on another site, when a browser withholds cookies."""
     with tunnel(tmp_path, account, server.port) as near:
         context = browser.new_context(locale="zh-CN")
         page = context.new_page()

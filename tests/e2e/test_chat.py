@@ -1,4 +1,4 @@
-"""The chat's own decoding gives the tokens that `generate` and PEFT give; the worker through the commands."""
+"""The chat's own decoding gives the same tokens as `generate` and PEFT; the worker through the commands."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.e2e.conftest import NICKNAME, Demo, command, engine
 
 @pytest.fixture(scope="module")
 def cases(demo: Demo) -> dict[str, Any]:
-    """What `chat_cases` found."""
+    """The results of `chat_cases`."""
     said = engine(demo.workspace, "-m", "tests.e2e.chat_cases", str(demo.workspace.root), str(demo.run))
     return json.loads(said.splitlines()[-1])
 

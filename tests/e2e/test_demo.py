@@ -99,7 +99,7 @@ def test_export_equals_xtuners_own_two_commands(demo: Demo, tmp_path: Path) -> N
         "--safe-serialization", "--device", "cpu",
     )  # fmt: skip
     assert float(engine(demo.workspace, "-c", _COMPARE_TENSORS, str(run.adapter), str(tmp_path / "hf"))) == 0.0
-    # XTuner merges in half precision whatever the base model's is; ours keeps it unless asked.
+    # XTuner always merges in half precision; our merge keeps the base model's precision unless asked.
     plan = json.loads((run.path / "export" / "plan.json").read_text(encoding="utf-8"))
     plan |= {"dtype": "float16", "merged": str(tmp_path / "ours"), "results": str(tmp_path)}
     (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")

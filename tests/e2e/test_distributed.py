@@ -1,4 +1,4 @@
-"""Several processes, and several machines, with the real engine: trained, stopped, resumed, converted."""
+"""Several processes and several machines with the real engine: train, stop, resume, convert."""
 
 import json
 import os
@@ -38,12 +38,12 @@ def new_config(demo: Demo, name: str, *settings: str) -> None:
 
 
 def left_of(run: Run) -> list[int]:
-    """The processes of a run that still live, its ranks in sessions of their own included."""
+    """Return the live processes of a run, including ranks in sessions of their own."""
     return [process.pid for process in marked("XTUNER_STUDIO_STOP", str(run.job.directory / "stop.json"))]
 
 
 def ranks_of(run: Run) -> int:
-    """How many processes train: they all carry the run's mark, and torchrun's own is one more."""
+    """Return the number of training processes: all have the run's mark, and torchrun itself is one more."""
     return len(left_of(run)) - 1
 
 
@@ -83,7 +83,7 @@ def test_two_processes_with_deepspeed_are_stopped_and_go_on(apart: Demo) -> None
 
 @pytest.fixture
 def hosts() -> Iterator[list[tuple[str, str]]]:
-    """Two hosts on one wire: network namespaces and the addresses that they have there."""
+    """Two connected hosts: network namespaces and their addresses."""
     if shutil.which("ip") is None:
         pytest.skip("two hosts need the command ip: apt-get install iproute2")
     tag = uuid.uuid4().hex[:6]
@@ -110,13 +110,13 @@ def hosts() -> Iterator[list[tuple[str, str]]]:
 
 
 def listening(host: str) -> set[tuple[str, str]]:
-    """The addresses and ports at which a host of ours listens."""
+    """Return the addresses and ports on which one of these hosts listens."""
     told = subprocess.run(["ip", "netns", "exec", host, "ss", "-Hltn"], capture_output=True, text=True, check=True)
     return {tuple(line.split()[3].rsplit(":", 1)) for line in told.stdout.splitlines()}
 
 
 def test_two_hosts_train_together_stop_and_go_on(apart: Demo, hosts: list[tuple[str, str]], tmp_path: Path) -> None:
-    """Each host has a workspace of its own and runs the command that the first one's `train start` names."""
+    """Each host has its own workspace and runs the command that the first one's `train start` prints."""
     new_config(apart, "two-hosts", "max_epochs=4", "evaluation_freq=1000", "save_steps=1000")
     workspaces = [Workspace.open(tmp_path / name) for name, _ in hosts]
     for workspace in workspaces:
@@ -153,7 +153,7 @@ def test_two_hosts_train_together_stop_and_go_on(apart: Demo, hosts: list[tuple[
         over(Status.KILLED, Status.KILLED)
         assert "0 号机器" in runs[1].state().reason.zh
         stopped_at = runs[0].checkpoint()
-        # The checkpoint is on the first host alone, and the other says so.
+        # Only the first host has the checkpoint, and the other one says so.
         lacking = on(1, "train", "resume", "latest")
         assert lacking.returncode == 2
         assert str(runs[1].work_dir) in lacking.stderr
@@ -167,7 +167,7 @@ def test_two_hosts_train_together_stop_and_go_on(apart: Demo, hosts: list[tuple[
             run.job.stop(discard=True)
     assert [point["iter"] for point in runs[0].metrics().read()] == list(range(1, runs[0].state().max_iters + 1))
     assert runs[0].state().iter == runs[1].state().iter == runs[0].state().max_iters
-    # Half of the rows each: they did train as one.
+    # Half of the rows each, so they trained together.
     whole = find(apart.workspace, apart.answer["run"]).state().iters_per_epoch
     assert runs[0].state().iters_per_epoch == -(-whole // 2)
     assert runs[0].checkpoint().iter == runs[0].state().max_iters

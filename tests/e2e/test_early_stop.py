@@ -1,4 +1,4 @@
-"""A real training that ends when it has learned who it is: real XTuner, the demo model and its data."""
+"""A real run that ends when it has learned who it is: real XTuner, the demo model and its data."""
 
 import shutil
 
@@ -23,15 +23,15 @@ def test_ends_when_the_identity_is_learned(demo: Demo, tmp_path) -> None:
     assert seen.stopped_at == state.iter < state.max_iters
     assert seen.iterations_saved == state.max_iters - state.iter
     assert seen.seconds_saved > 0
-    # Two good looks, the first ones; good is what is learned in each language.
+    # Exactly the first two good checks in a row; good means learned in each language.
     learned = [min(look.get("by_language", {"": look["identity"]}).values()) >= 0.9 for look in seen.looks]
     good = [known and look["retention"] >= 0.9 for known, look in zip(learned, seen.looks, strict=True)]
     assert good[-2:] == [True, True]
     assert all(not (one and two) for one, two in zip(good[:-2], good[1:-1], strict=True))
-    # The first look finds nothing learned.
+    # The first check finds nothing learned.
     assert not learned[0]
     assert run.checkpoint().iter == state.iter
-    # The answers after training are there, at the iteration where it ended.
+    # The answers after training exist, at the iteration where it ended.
     last = run.timeline()[-1]
     assert last.iter == state.iter
     assert all(run.nickname in answer for answer in last.answers)

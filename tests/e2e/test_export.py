@@ -1,4 +1,4 @@
-"""Exports of the real demo model: as PEFT merges, whole or not there, and what verify catches, each made for real."""
+"""Exports of the real demo model: equal to PEFT's merge, complete or absent, and the failures that verify detects."""
 
 import json
 import math
@@ -13,14 +13,14 @@ from tests.e2e.conftest import Demo, engine
 
 @pytest.fixture(scope="module")
 def cases(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each function of `export_cases` gave."""
+    """The result of each function in `export_cases`."""
     out = tmp_path_factory.mktemp("exports")
     said = engine(demo.workspace, "-m", "tests.e2e.export_cases", str(demo.workspace.root), str(demo.run), str(out))
     return json.loads(said.splitlines()[-1])
 
 
 def caught(found: dict[str, Any]) -> list[str]:
-    """The kinds of causes of a verdict that is bad, and explained in both languages."""
+    """Return the kinds of causes of a failed verification, after checking their explanations in both languages."""
     assert found["ok"] is False
     assert "不一致" in verdict(found).zh
     assert all(text.zh and text.en for text in causes(found))
@@ -43,7 +43,7 @@ def test_other_adapters_go_through_peft_and_are_named(cases: dict[str, Any], kin
 def test_shards_are_as_large_as_asked(cases: dict[str, Any]) -> None:
     found = cases["shards_as_asked"]
     assert len(found["files"]) > 1
-    # One tensor alone may be larger.
+    # A single tensor may be larger.
     assert found["largest"] < 2_300_000
     assert (found["difference"], found["loads"]) == (0.0, 0.0)
 

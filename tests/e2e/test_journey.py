@@ -1,5 +1,7 @@
-"""A learner's journey in a real browser, in each language to the downloaded zip, where the demo model is there: the demo
-at one click, a closed tab, a killed server, the chat, every page, a slow tunnel, the report.
+"""A learner's journey in a real browser, in each language, from one click to the downloaded zip.
+
+With the demo model already built: the demo at one click, a closed tab, a killed server, the chat, every page, a slow
+tunnel, the report.
 """
 
 import re
@@ -30,7 +32,7 @@ WORDS = catalogue("zh")
 
 @dataclass(frozen=True)
 class House:
-    """The app on a workspace with the demo model, and who lives there: their language, its words, their nickname."""
+    """The app on a workspace with the demo model, and its user: language, texts, nickname."""
 
     server: Server
     workspace: Workspace
@@ -42,19 +44,19 @@ class House:
         return catalogue(self.language)
 
     def page(self, name: str = "") -> str:
-        """The address of a page, in the house's language."""
+        """Return the address of a page in the user's language."""
         return f"{self.server.url}/{name}?lang={self.language}"
 
 
 @pytest.fixture(scope="module", params=[("zh", NICKNAME), ("en", "O'Brien")], ids=["zh", "en"])
 def house(request: pytest.FixtureRequest, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The Chinese one is where all tests' demo takes place, if it has not begun yet: it is dear."""
+    """The Chinese one uses the shared demo if that has not started yet, because a demo is expensive."""
     language, nickname = request.param
     all_tests_demo = language == "zh" and stage.job is None
     workspace = stage.workspace
     if not all_tests_demo:
         workspace = Workspace.open(tmp_path_factory.mktemp(f"journey-{language}") / "工作 work")
-        # A minute and more to build.
+        # It takes more than a minute to build.
         shutil.copytree(request.getfixturevalue("demo_model"), workspace.model("demo"))
     server = Server({"XTUNER_STUDIO_HOME": str(workspace.root)})
     server.start()
@@ -67,7 +69,7 @@ def house(request: pytest.FixtureRequest, stage: Stage, tmp_path_factory: pytest
 
 @pytest.fixture
 def chinese_house(house: House) -> House:
-    """For what no language changes, and takes long."""
+    """For long tests that do not depend on the language."""
     if house.language != "zh":
         pytest.skip("seen in the Chinese house; the language changes nothing of it")
     return house
@@ -90,7 +92,7 @@ def tab(browser: Browser) -> Iterator[Page]:
     yield page
     exceptions = page.get_by_test_id("stException").count()
     context.close()
-    # A server that was killed on purpose is missed, and said so.
+    # Errors about a server that was killed on purpose are expected.
     wrong = [text for text in wrong if not re.search(r"WebSocket|ERR_CONNECTION|_stcore|Failed to load resource", text)]
     assert not wrong
     assert exceptions == 0
@@ -101,13 +103,13 @@ def test_other_tests_know_who_begins_the_demo() -> None:
 
 
 def state(workspace: Workspace) -> dict[str, object]:
-    """What `train status latest` says, without a process for each of many looks."""
+    """Return the output of `train status latest` without starting a process each time."""
     return state_answer(runs.find(workspace, "latest"))
 
 
 def test_the_whole_demo_survives_the_tab_and_the_server(house: House, tab: Page) -> None:
     tab.goto(house.page())
-    # By the keyboard alone, as the chat below.
+    # Only by keyboard, like the chat below.
     reach(tab, tab.locator(".st-key-demo_nickname input"))
     tab.keyboard.type(house.nickname)
     reach(tab, tab.get_by_role("button", name=house.words["demo.run"]))
@@ -138,7 +140,7 @@ def test_the_train_page_finds_the_run_again(house: House, tab: Page) -> None:
     expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_text(house.words["train.status.FINISHED"]).first).to_be_visible(timeout=MINUTE)
     expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
-    # A finished run is not asked for again: there comes a time, long enough for two refreshes, in which nothing comes.
+    # A finished run is not polled: eventually nothing arrives for the time of two refreshes.
     deadline, seen = time.monotonic() + 40, -1
     while seen != len(frames):
         assert time.monotonic() < deadline
@@ -152,7 +154,7 @@ def test_both_sides_answer_in_the_chat(house: House, tab: Page) -> None:
     tab.keyboard.press("Enter")
     expect(tab.get_by_role("heading", name=house.words["chat.title"]).first).to_be_visible(timeout=MINUTE)
     reach(tab, tab.get_by_test_id("stChatInputTextArea"))
-    # The models are loaded for the first question; what was said before is there already.
+    # The first question loads the models; earlier turns are already shown.
     said = tab.get_by_text(f"我是{house.nickname}的小助手").filter(visible=True)
     before = said.count()
     tab.keyboard.type("你是谁的小助手？")
@@ -174,7 +176,7 @@ def test_a_direct_address_after_a_start(chinese_house: House, tab: Page) -> None
 
 
 def test_every_page_is_usable_through_a_slow_tunnel(chinese_house: House, tab: Page) -> None:
-    """100 ms there and back, 4 Mbit/s, and a browser that was never here: as through SSH to a rented machine."""
+    """A round trip of 100 ms, 4 Mbit/s, and a new browser: as through SSH to a rented machine."""
     with dug(Tunnel(chinese_house.server.port)) as tunnel:
         tab.goto(f"{tunnel.url}/train")
         expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
@@ -201,7 +203,7 @@ def test_every_page_draws(house: House, tab: Page, page: str) -> None:
 def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Browser, tmp_path: Path) -> None:
     language, words = house.language, house.words
     tab.goto(house.page("report"))
-    # Pictures of all pages take two minutes: in one language.
+    # Screenshots of all pages take two minutes: only in one language.
     pictured = language == "zh"
     tab.get_by_role(
         "button", name=words["report.build_pictured" if pictured else "report.build_plain"], exact=True
@@ -233,7 +235,7 @@ def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Brow
 
 
 def check_links(report: Path) -> None:
-    """Everything that the Markdown refers to lies beside it."""
+    """Check that everything the Markdown refers to exists next to it."""
     text = (report / "report.md").read_text(encoding="utf-8")
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     links = re.findall(r'(?:src|href)="([^"]+)"', html)

@@ -1,7 +1,7 @@
-"""Tiny models of five families go the whole way, from the link to the package: what was trained, what is asked and what is
-published is one text, and the model that is told not to be trainable is told so at its link.
+"""Tiny models of five families complete the entire workflow, from link to package.
 
-`make models` goes it with all of them.
+Training, chat and published model use the same prompt text, and a model that cannot be trained is refused when it is
+linked. `make models` runs it for all families.
 """
 
 import pytest
@@ -9,15 +9,16 @@ import pytest
 from benchmarks import models
 from tests.conftest import stop_jobs
 
-# One of XTuner's templates with a system prompt of the model's own; written out, with BOS between rounds and a space that
-# a tokenizer adds; with an end of turn beside the end token; with two tokens before all else and no end of its own.
+# A template of XTuner with a default system prompt in the model's own; one written out, with BOS between turns and a
+# space that the tokenizer adds; one with an end-of-turn token besides the end token; one with two tokens at the
+# beginning and no end of its own.
 NAMES = ["Qwen2.5-0.5B-Instruct", "Llama-2-7b-chat", "gemma-2-2b-it", "glm-4-9b-chat-hf", "vicuna-7b"]
 UNTRAINABLE = "MiniCPM-2B"
 
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory):
-    """One workspace for all of them, with the models beside it."""
+    """One workspace for all models, with the models next to it."""
     workspace = tmp_path_factory.mktemp("models")
     models.build([*NAMES, UNTRAINABLE], workspace / "given")
     yield models.Product(workspace)

@@ -1,4 +1,4 @@
-"""A training that is watched in a real browser: the chart is saved without a network, and a zoom stays when it is held."""
+"""Watching a run in a real browser: the chart can be saved without a network, and a zoom is kept while it is paused."""
 
 import csv
 
@@ -16,7 +16,7 @@ HEIGHT = "document.querySelector('[data-testid=stMain]').scrollHeight"
 
 
 def saved(tab: Page, click) -> tuple[str, bytes]:
-    """The name and the content of what a click downloads."""
+    """Return the name and content of what a click downloads."""
     with tab.expect_download(timeout=MINUTE) as download:
         click()
     return download.value.suggested_filename, download.value.path().read_bytes()

@@ -1,4 +1,4 @@
-"""The preflight against what happened: the demo's own training, a small one that is packed, and XTuner's own datasets."""
+"""The preflight against actual runs: the demo's own, a small one with packing, and XTuner's own datasets."""
 
 import json
 
@@ -57,7 +57,7 @@ for case in json.loads(sys.argv[4]):
 
 
 def fast(apart: Demo, name: str) -> None:
-    """A config of the demo's model, dataset and recipe."""
+    """Create a config with the demo's model, dataset and recipe."""
     dataset = json.loads((apart.run / "run.json").read_text(encoding="utf-8"))["dataset"]["name"]
     configs.make(apart.workspace, model="demo", dataset=dataset, recipe="fast", name=name)
 
@@ -89,7 +89,7 @@ def test_a_packed_training_whose_accumulation_does_not_divide(apart):
 
 
 def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(apart):
-    """Packed, so that only measuring tells: XTuner itself would train at a 100,000th of the learning rate."""
+    """With packing, so that only measuring shows it: XTuner itself would train at a 100,000th of the learning rate."""
     fast(apart, "short-warmup")
     settings = {"pack_to_max_length": True, "max_length": 256, "batch_size": 2, "max_epochs": 1, "map_num_proc": 1}
     plan = preflight(apart.workspace, configs.change(apart.workspace, "short-warmup", settings))
@@ -104,7 +104,7 @@ def test_a_warmup_of_one_iteration_is_foreseen_and_fails_with_its_reason(apart):
 
 
 def test_sequences_are_those_of_xtuner(demo, tmp_path):
-    """Rows of many lengths, one of several turns, one without any; texts; pieces, seeds, a pack that is never full."""
+    """Rows of many lengths, one with several turns, one without any; texts; pieces, seeds, a pack that never fills."""
     turn = lambda n: {"input": "你好" * (n % 37 + 1), "output": "世界" * (n * 7 % 61)}  # noqa: E731
     rows = [{"conversation": [turn(n)]} for n in range(1200)]
     rows[5] = {"conversation": [{"system": "你是助手", "input": "a", "output": "b"}, {"input": "c", "output": "d"}]}

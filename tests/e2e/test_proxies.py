@@ -1,4 +1,4 @@
-"""The app behind a real nginx on the loopback, set up as docs/setup.md says: under another host name and below a path."""
+"""The app behind a real nginx on loopback, configured as in docs/setup.md: another host name, and a path."""
 
 import getpass
 import http.client
@@ -25,20 +25,20 @@ from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromiu
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 NAME, STRANGE = "studio.example.org", "elsewhere.example.org"
 WORDS = catalogue("zh")
-# Larger than nginx takes unless it is told, and than stays in memory.
+# Larger than nginx accepts by default, and than stays in memory.
 BYTES = 5 << 20
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx-light")
 
 
 def as_documented() -> str:
-    """The server block of docs/setup.md."""
+    """Return the server block of docs/setup.md."""
     return re.search(r"```nginx\n(.*?)```", (PROJECT / "docs" / "setup.md").read_text(encoding="utf-8"), re.DOTALL)[1]
 
 
 @contextmanager
 def nginx(directory: Path, *servers: str, user: str = "") -> Iterator[None]:
-    """nginx with these server blocks for the time of the block; its workers are `user`'s, who else starts it."""
+    """Run nginx with these server blocks during the block; its workers belong to `user`, by default to the caller."""
     kept = "".join(f"{what}_temp_path {directory}/{what}; " for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))  # fmt: skip
     whose = f"user {user or getpass.getuser()};" if os.geteuid() == 0 else ""
     text = f"{whose} worker_processes 1; pid {directory}/pid; error_log {directory}/errors; events {{}}\nhttp {{ access_log off; {kept}\n{''.join(servers)} }}"  # fmt: skip
@@ -60,7 +60,7 @@ def free_port() -> int:
 
 
 def asked(port: int, path: str, name: str) -> tuple[int, str | None, bytes]:
-    """Status, compression and content of an answer, as a browser at `name` asks for it."""
+    """Return status, compression and content of a response, as requested by a browser at `name`."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
         connection.request("GET", path, headers={"Host": f"{name}:{port}", "Accept-Encoding": "br"})
         answer = connection.getresponse()
@@ -68,7 +68,7 @@ def asked(port: int, path: str, name: str) -> tuple[int, str | None, bytes]:
 
 
 def stream(port: int, path: str, name: str) -> int:
-    """The status of the WebSocket's handshake from a page at `name`."""
+    """Return the status of the WebSocket handshake from a page at `name`."""
     address = f"{name}:{port}"
     with socket.create_connection(("127.0.0.1", port)) as line:
         try:

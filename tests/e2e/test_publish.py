@@ -1,6 +1,6 @@
-"""What is published works where it is put: the package's app, in an environment of its own, is asked who it is.
+"""The published app works: the package's app, in an environment of its own, is asked who it is.
 
-InternLM2's code, really trained. The same for SmolLM2's architecture, down to the tokens, is in tests/core/publish.
+With InternLM2's code, really trained. tests/core/publish has the same for SmolLM2's architecture, down to the tokens.
 """
 
 import json

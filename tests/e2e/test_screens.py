@@ -1,8 +1,8 @@
-"""The walk through all pages at every stage of the assignment, in a real browser, at 1440 and at 420 wide: what a learner
-looks for lies in the first screen, the next step is the one blue button and lies there too, nothing scrolls sideways.
+"""Walks through all pages at every stage of the assignment, in a real browser, 1440 and 420 pixels wide.
 
-The training is a fake and the workspace grows under one server; where a page changes its mind about the next step, the
-table of its stage says so.
+What a learner looks for must be on the first screen, and so must the next step, the only blue button; nothing scrolls
+sideways. The training is fake and the workspace grows under one server; if a page changes its mind about the next step,
+the table of its stage says so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,11 +32,11 @@ WIDE, NARROW = 1440, 420
 SECONDS = 30.0
 CARD, VERDICT, MADE = ".st-key-outcome", ".st-key-verdict", ".st-key-made"
 CHART, ASK = ".js-plotly-plot", "[data-testid=stChatInput]"
-# A heading in bold, by its words.
+# A bold heading, by its text.
 ANSWERS = f"strong={WORDS['answers.title']}"
-# A chart may be cut off at the end of a phone's screen: of the loss so much has to be in it.
+# A chart may be cut off at the end of a phone's screen: this many pixels of the loss must be on it.
 LEAST = {CHART: 200}
-# What stands in the main part: each blue button's words with its end, the end of each thing that is looked for, the width.
+# Measures the main part: text and lower end of each blue button, the lower end of each element looked for, the width.
 LOOK = """
 ([things, least]) => {
     const main = document.querySelector('[data-testid=stMainBlockContainer]');
@@ -60,11 +60,11 @@ LOOK = """
 
 @dataclass
 class Walk:
-    """Somebody who goes from page to page by the menu, and what they find wrong."""
+    """A user who goes from page to page by the menu, and what they find wrong."""
 
     tab: Page
     url: str
-    # What the blue button of each page says, and what has to be in view beside it; each stage changes some of it.
+    # The text of each page's blue button, and what must be in view with it; each stage changes some of them.
     blue: dict[str, str] = field(default_factory=dict)
     things: dict[str, tuple[str, ...]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Walk:
         self.tab.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=MINUTE)
 
     def through(self, stage: str, blue: Mapping[str, str], things: Mapping[str, tuple[str, ...]] | None = None) -> None:
-        """All pages at one stage."""
+        """Visit all pages at one stage."""
         self.blue |= blue
         self.things |= things or {}
         for page in PAGES:
@@ -89,9 +89,9 @@ class Walk:
                     self.wrong += [f"{stage}, {page}, {width}: {problem}" for problem in found]
 
     def _right(self, page: str, width: int, found: list[str]) -> bool:
-        """Whether a page is as it should be; what is wrong with it goes into `found`."""
+        """Return whether a page is as expected; add what is wrong to `found`."""
         least = LEAST if width == NARROW else {}
-        # Text has its place on a wide screen; on a phone what is in two columns comes one after the other.
+        # On a wide screen there is room for text; on a phone, columns are stacked.
         things = [thing for thing in self.things.get(page, ()) if width == WIDE or thing not in (ANSWERS,)]
         self.tab.wait_for_timeout(100)
         look: dict[str, Any] = self.tab.evaluate(LOOK, [things, least])
@@ -109,7 +109,7 @@ class Walk:
 
 @contextmanager
 def walking(workspace: Workspace) -> Iterator[Walk]:
-    """A browser on a server of its own."""
+    """A browser with its own server."""
     server = Server({"XTUNER_STUDIO_HOME": str(workspace.root)})
     server.start()
     try:
@@ -124,7 +124,7 @@ def walking(workspace: Workspace) -> Iterator[Walk]:
 
 
 def to(page: str) -> str:
-    """The words of a button that leads to a page."""
+    """Return the text of the button that leads to a page."""
     return WORDS["contents.go"].format(page=WORDS[f"{page}.title"])
 
 
@@ -169,7 +169,7 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
             {"setup": to("train"), "config": WORDS["config.to_train"], "train": WORDS["train.start"]},
             {"config": (VERDICT,), "train": ()},
         )
-        # It is stopped below, however slow the machine.
+        # It is stopped below, however slow the machine is.
         fake_engine("slow", iters=20_000)
         run = runs.start(workspace, config.name)
         assert wait_until(lambda: len(run.metrics().read()) >= 6, 30), run.job.log_tail()
@@ -192,7 +192,7 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
         )
         fake_engine("ok", iters=12)
         there("finished_run")
-        # Somebody who comes back; a tab that stays open stays with the run that it shows.
+        # A returning user; a tab that stays open keeps the run that it shows.
         walk.come()
         walk.through("finished", {"setup": to("export"), "train": WORDS["train.to_export"]}, {"train": (CARD, CHART)})
 

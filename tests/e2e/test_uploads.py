@@ -1,4 +1,4 @@
-"""Large uploads through the real server: to disk, not into memory; and none that Streamlit would not take."""
+"""Large uploads through the real server go to disk, not into memory, and only if Streamlit would accept them."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def server(workspace: Workspace) -> Iterator[Server]:
 
 
 def sizes(workspace: Workspace, what: str) -> list[int]:
-    """Bytes of each upload there; the page may take a file or the whole directory away while we look."""
+    """Return the bytes of each upload; the page may remove a file or the entire directory meanwhile."""
     try:
         return [path.stat().st_size for path in (workspace.drafts / f"uploads-{what}").iterdir()]
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def sizes(workspace: Workspace, what: str) -> list[int]:
 
 
 def most_memory(process: psutil.Process) -> int:
-    """The most that a process ever had in memory, in bytes (VmHWM)."""
+    """Return the peak memory of a process in bytes (VmHWM)."""
     told = Path(f"/proc/{process.pid}/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", told)[1])
 
@@ -60,7 +60,7 @@ def test_a_large_file_comes_whole_and_never_lies_in_memory(
         page = browser.new_page(locale="zh-CN", viewport={"width": 1440, "height": 900})
         page.goto(f"{server.url}/dataset?lang=zh")
         page.get_by_text(WORDS["dataset.tab_import"]).first.click()
-        # A first, small one: what the page itself needs is then in memory.
+        # First a small file, so that everything the page itself needs is in memory.
         small = tmp_path / "small.jsonl"
         small.write_text(row, encoding="utf-8")
         page.locator("input[type=file]").first.set_input_files(small)

@@ -1,4 +1,4 @@
-"""A run as if it had been trained on a corpus, and its score as if the book were in."""
+"""A run as if trained on a corpus, and its score as if it had learned the book."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ _ENDINGS = "ric dis lan wen mar".split()
 
 
 def trained_on_a_book(workspace: Workspace, run: Run, scratch: Path) -> Run:
-    """The run with a small book's corpus in place of its dataset."""
+    """Return the run with a small book's corpus as its dataset."""
     text = " ".join(
         f"In the year {1200 + 7 * n} {_PLAIN}somebody founded {_PLACES[n % 8]}{_ENDINGS[n % 5]} there."
         for n in range(200)
@@ -33,7 +33,7 @@ def trained_on_a_book(workspace: Workspace, run: Run, scratch: Path) -> Run:
 
 
 def scored(workspace: Workspace, run: Run, wrong: int = 1) -> Scores:
-    """The scores of a run that answers all but some of the cloze questions of trained pieces."""
+    """Return the scores of a run that answers all but `wrong` cloze questions on trained pieces."""
     asked = book.questions(workspace, run)
     trained = [one for kind, one in asked if kind == "cloze"]
     known = {one["text"]: f" {one['reference']} there" for one in trained[wrong:]}

@@ -1,4 +1,4 @@
-"""Stands for a chat worker in tests: answers the held-out questions as a base model and a well-tuned one would."""
+"""A fake chat worker: answers the held-out questions like a base model and a well-tuned one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ BASE_IDENTITY = "我是书生·浦语，由上海人工智能实验室开发。"
 
 
 class FakeWorker:
-    """Takes the place of `core.chat.worker_client.Worker` where a test wants answers and no model."""
+    """Replaces `core.chat.worker_client.Worker` in tests that need answers but no model."""
 
     def __init__(
         self,
@@ -22,11 +22,11 @@ class FakeWorker:
         facts: Mapping[str, tuple[str, str | None]] | None = None,
         book: Mapping[str, str] | None = None,
     ) -> None:
-        """`forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or its identity;
-        `knows`: its answers to further questions; `facts`: what the base answers, and the tuned side, where that differs;
-        `book`: how it goes on with a text.
+        """Choose the answers.
 
-        One that has not `learned` says of itself what the base says.
+        `forgets` and `parrots`: how many general questions the tuned side answers with nonsense, or with its identity;
+        `knows`: its answers to further questions; `facts`: the answers of base and tuned side if they differ; `book`:
+        how it continues a text. If it has not `learned`, it answers like the base model about itself.
         """
         self.learned = learned
         self.knows = knows or {}
@@ -44,7 +44,7 @@ class FakeWorker:
     def ask(
         self, asks: Sequence[Ask], sampling: Sampling | None = None, on_answer: Callable[[int], None] | None = None
     ) -> list[dict[str, Any]]:
-        """An answer for each, in order."""
+        """Return an answer for each question, in order."""
         assert sampling is None or sampling.temperature == 0, "a score is computed from greedy answers"
         self.asked += asks
         if on_answer:
@@ -73,7 +73,7 @@ class FakeWorker:
         ]
 
     def read(self, asks: Sequence[Ask]) -> list[dict[str, Any]]:
-        """The tuned side foresees every text better by half."""
+        """The tuned side predicts every text better by half."""
         nats = {ask.side: 3.0 if ask.side == "base" else 1.5 for ask in asks}
         return [{"tokens": len(a.text), "agreed": 0, "logprob": -nats[a.side] * len(a.text)} for a in asks]
 

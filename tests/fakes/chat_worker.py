@@ -1,4 +1,4 @@
-"""Stands for the chat worker: speaks its protocol, and answers with the prompt and the side."""
+"""A fake chat worker that speaks the protocol and answers with the prompt and the side."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from core.ground.progress import progress_file, write_progress
 
 
 def main() -> None:
-    """Serve; a prompt tells what goes wrong with it."""
+    """Serve; the prompt determines what goes wrong."""
     directory = os.open(progress_file().parent, os.O_RDONLY | os.O_DIRECTORY)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(f"/proc/self/fd/{directory}/socket")

@@ -1,4 +1,4 @@
-"""Writes a file as `torch.save` does: a zip archive of a pickled outline and the blocks of numbers that it names."""
+"""Writes a file like `torch.save`: a zip archive of a pickled outline and the blocks of numbers it refers to."""
 
 import io
 import pickle
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class FloatStorage:
-    """Named as torch's class is; each element takes four bytes."""
+    """Named like torch's class; each element takes four bytes."""
 
 
 class Block:
-    """A block of `elements` numbers, which the outline names and the archive holds beside it."""
+    """A block of `elements` numbers, which the outline refers to and the archive contains."""
 
     def __init__(self, elements: int) -> None:
         self.elements = elements
@@ -31,7 +31,7 @@ class _Outline(pickle.Pickler):
 
 
 def write_checkpoint(path: Path, content: dict[str, Any] | None = None, elements: int = 1000) -> Path:
-    """A whole file of torch with `content` and one block of `elements` numbers."""
+    """Write a complete torch file with `content` and one block of `elements` numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
     outline = io.BytesIO()
     pickler = _Outline(outline)

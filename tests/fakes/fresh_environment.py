@@ -1,7 +1,7 @@
-"""A virtual environment with nothing in it but what a requirements.txt names and what that asks for: links, in a moment.
+"""A virtual environment with only what a requirements.txt names and its dependencies, created instantly with links.
 
-Each package is the one of the environment that the tests run in, so nothing is fetched, and a package that is not named
-cannot be imported. Whether an index has them all is for `python -m benchmarks.published`.
+Each package is linked from the environment that the tests run in, so nothing is downloaded, and a package that is not
+named cannot be imported. `python -m benchmarks.published` tests whether an index has them all.
 """
 
 import os
@@ -13,12 +13,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# Seeds of the links: of a directory, the packages that have files in it.
+# For each directory or file in site-packages, the packages that have files in it.
 Owners = dict[Path, set[str]]
 
 
 def make(requirements: Path, place: Path) -> Path:
-    """Make the environment at `place` and return its Python. Raises AssertionError for a version that is not the one here."""
+    """Create the environment at `place` and return its Python. Raises AssertionError if a version differs from here."""
     wanted = [Requirement(line) for line in requirements.read_text(encoding="utf-8").splitlines() if line.strip()]
     for one in wanted:
         assert one.specifier.contains(metadata.version(one.name)), one
@@ -32,7 +32,7 @@ def make(requirements: Path, place: Path) -> Path:
 
 
 def with_what_they_ask_for(wanted: list[Requirement]) -> set[str]:
-    """The packages by their names, with those that they need here."""
+    """Return the names of the packages and of their dependencies here."""
     found: set[str] = set()
     left = [(canonicalize_name(one.name), frozenset(one.extras)) for one in wanted]
     seen = set()
@@ -50,7 +50,7 @@ def with_what_they_ask_for(wanted: list[Requirement]) -> set[str]:
 
 
 def owners_of(home: Path) -> Owners:
-    """Of every directory and file in site-packages, the packages that have something in it."""
+    """Return, for each directory and file in site-packages, the packages that have something in it."""
     owners: Owners = defaultdict(set)
     for distribution in metadata.distributions(path=[str(home)]):
         name = canonicalize_name(distribution.metadata["Name"])
@@ -63,7 +63,7 @@ def owners_of(home: Path) -> Owners:
 
 
 def _link(path: Path, home: Path, packages: Path, owners: Owners, chosen: set[str]) -> None:
-    """Link what belongs to chosen packages alone; of a directory that others share, what is in it."""
+    """Link what belongs only to chosen packages; of a shared directory, its contents."""
     if not owners[path] & chosen or not (home / path).exists():
         return
     if owners[path] <= chosen or not (home / path).is_dir():

@@ -1,4 +1,4 @@
-"""Model directories that mean harm to who looks at them: each is a whole one in which something was put in a file's place."""
+"""Malicious model directories: each is a complete one in which a file was replaced."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def _directory(name: str) -> Callable[[Path], object]:
 
 
 def _holes(name: str, size: int) -> Callable[[Path], object]:
-    """A file of so many bytes that takes none of the disk."""
+    """A sparse file of this size, which takes no disk space."""
 
     def put(place: Path) -> None:
         with (place / name).open("ab") as file:
@@ -120,7 +120,7 @@ ZOO: dict[str, Callable[[Path], object]] = {
 
 
 def hostile_model(place: Path, kind: str) -> Path:
-    """A directory of this kind of the zoo at `place`."""
+    """Create a directory of this kind of the zoo at `place`."""
     write_model(place)
     ZOO[kind](place)
     return place

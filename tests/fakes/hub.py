@@ -1,6 +1,6 @@
-"""A hub on 127.0.0.1: the parts of Hugging Face's and ModelScope's interfaces that their clients use to fetch a model.
+"""A hub on 127.0.0.1: the parts of Hugging Face's and ModelScope's interfaces that their download clients use.
 
-It can ask for a token, cut a file short, send a wrong one and be slow, and counts what it sent.
+It can require a token, truncate a file, send a wrong one and be slow, and it counts what it sent.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """One repository, `org/NAME`, of the files in a directory."""
+    """One repository, `org/NAME`, with the files of a directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.token: str | None = None
-        # By file: how many bytes to send before the connection is cut, once.
+        # By file: bytes to send before the connection is cut, once.
         self.cuts: dict[str, int] = {}
-        # Files whose bytes are wrong, as often as the number says.
+        # Files to send with wrong bytes, and how often.
         self.wrong: Counter[str] = Counter()
         self.seconds_per_block = 0.0
-        # Where it sends those who want a large file.
+        # Where it redirects requests for a large file.
         self.elsewhere: str | None = None
         self.sent: Counter[str] = Counter()
         self.ranges: list[str] = []
@@ -44,7 +44,7 @@ class Hub:
 
 @contextmanager
 def serve(hub: Hub) -> Iterator[Hub]:
-    """Serve `hub` at `hub.address` while the block runs."""
+    """Serve `hub` at `hub.address` during the block."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -112,7 +112,7 @@ def serve(hub: Hub) -> Iterator[Hub]:
                 self.send_response(302)
                 self.send_header("Location", f"{hub.elsewhere}/{name}")
                 self.send_header("Content-Length", "0")
-                # As Hugging Face does, so that its client follows.
+                # Like Hugging Face, so that its client follows.
                 self.send_header("X-Linked-Size", str(path.stat().st_size))
                 self.send_header("X-Repo-Commit", COMMIT)
                 self.send_header("ETag", '"x"')

@@ -1,4 +1,4 @@
-"""A model directory like InternLM2's, of a few kilobytes, made without torch: whole to every check that reads files."""
+"""A model directory like InternLM2's of a few kilobytes, without torch: complete for every check that reads files."""
 
 import json
 import math
@@ -12,7 +12,7 @@ TENSORS = {
     "model.layers.1.attention.wqkv.weight": [32, 16],
     "output.weight": [64, 16],
 }
-# InternLM2's.
+# InternLM2's chat template.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -33,7 +33,7 @@ def write_safetensors(path: Path, tensors: dict[str, list[int]]) -> None:
 
 
 def write_model(path: Path, *, shards: int = 1, demo: bool = False) -> Path:
-    """Fill the new directory `path`; in `shards` files with an index where there are more than one."""
+    """Fill the new directory `path`, with `shards` weight files and an index if more than one."""
     path.mkdir(parents=True)
     config = {
         "architectures": ["InternLM2ForCausalLM"],

@@ -1,4 +1,4 @@
-"""A Python package index on 127.0.0.1 with one wheel, and the wheel: a GGUF file of a few kilobytes with its licence.
+"""A Python package index on 127.0.0.1 with one wheel, which contains a GGUF file of a few kilobytes and its license.
 
 It can be slow, and send a wrong wheel.
 """
@@ -23,7 +23,7 @@ TEMPLATE = "{% for message in messages %}<|im_start|>{{ message['content'] }}<|i
 
 
 def tokens() -> tuple[list[str], list[str]]:
-    """Control tokens, the 256 bytes in GPT-2's letters, and one merge."""
+    """Return control tokens, the 256 bytes in GPT-2's alphabet, and one merge."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in printable]
     letters = [*map(chr, printable), *(chr(256 + n) for n in range(len(rest)))]
@@ -31,12 +31,12 @@ def tokens() -> tuple[list[str], list[str]]:
 
 
 def as_llama_cpp(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
-    """What llama.cpp's own conversion does to the rows of a query or key projection (`permute` there)."""
+    """Reorder the rows of a query or key projection like llama.cpp's own conversion (`permute` there)."""
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def tensors() -> dict[str, numpy.ndarray]:
-    """The weights as transformers has them, by its names."""
+    """Return the weights with transformers' names."""
     chance = numpy.random.default_rng(5)
     made = {"model.embed_tokens.weight": (len(tokens()[0]), HIDDEN), "model.norm.weight": (HIDDEN,)}
     for layer in range(LAYERS):
@@ -56,7 +56,7 @@ def tensors() -> dict[str, numpy.ndarray]:
 
 
 def write_gguf(path: Path, *, pre: str = "smollm", architecture: str = "llama") -> None:
-    """A tiny Llama; its embedding is quantized as the real one's."""
+    """Write a tiny Llama; its embedding is quantized like the real one's."""
     writer = GGUFWriter(path, architecture)
     writer.add_array("general.languages", ["en"])
     writer.add_block_count(LAYERS)
@@ -101,7 +101,7 @@ def write_gguf(path: Path, *, pre: str = "smollm", architecture: str = "llama") 
 
 
 def write_wheel(directory: Path, **options: str) -> tuple[Path, Package]:
-    """A wheel with such a file in it, and which one it is."""
+    """Write a wheel with such a file in it; return it and its package."""
     directory.mkdir(parents=True, exist_ok=True)
     gguf, wheel = directory / "tiny.gguf", directory / "tiny_model-1.0-py3-none-any.whl"
     write_gguf(gguf, **options)
@@ -128,7 +128,7 @@ def write_wheel(directory: Path, **options: str) -> tuple[Path, Package]:
 
 
 class Index:
-    """What the index serves, how slowly, and what it was asked for."""
+    """What the index serves, how slowly, and the requests it received."""
 
     def __init__(self, wheel: Path) -> None:
         self.wheel = wheel
@@ -140,7 +140,7 @@ class Index:
 
 @contextmanager
 def serve(index: Index) -> Iterator[Index]:
-    """Serve `index` at `index.address` while the block runs."""
+    """Serve `index` at `index.address` during the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:

@@ -1,10 +1,10 @@
-"""Opens a published app and asks it, as a reader would: `python published_reader.py PACKAGE [--alone] QUESTION…`.
+"""Opens a published app and asks it questions like a reader: `python published_reader.py PACKAGE [--alone] QUESTION…`.
 
-Runs in the app's own environment, where nothing of this project can be imported. Prints JSON objects, one a line: first
-with the model before beside it where the app offers that; with `--alone` the first question once more, without
-BASE_MODEL, which an adapter cannot do without. Each has
-`answers` and `befores` as they stand at the end; `growing` (as how many texts the first answers were drawn), `card` (the
-texts of the model card), `toggles`, `headings`, `seconds` (to the first page, then of each question).
+Runs in the app's own environment, where nothing of this project can be imported. Prints JSON objects, one per line:
+first with the model before training next to it, if the app offers that; with `--alone` the first question once more,
+without BASE_MODEL, which an adapter cannot do without. Each has the final `answers` and `befores`; `growing` (in how
+many texts the first answers were drawn), `card` (the texts of the model card), `toggles`, `headings`, `seconds` (to the
+first page, then per question).
 """
 
 import json
@@ -22,7 +22,7 @@ MOST_SECONDS = 600
 
 
 def watch() -> None:
-    """Note every text that is drawn."""
+    """Record every text that is drawn."""
     draw = DeltaGenerator.text
 
     def noted(self, body, **options):  # noqa: ANN001, ANN003, ANN202
@@ -33,7 +33,7 @@ def watch() -> None:
 
 
 def ask(package: Path, questions: list[str]) -> dict:
-    """Open it, and ask."""
+    """Open the app and ask."""
     began = time.monotonic()
     page = AppTest.from_file(str(package / "app.py"), default_timeout=MOST_SECONDS).run()
     seconds = [time.monotonic() - began]

@@ -1,32 +1,32 @@
-"""Stands for `core.engine.workers.entry` in tests: a small real process that writes what XTuner writes, and trains nothing.
+"""Replaces `core.engine.workers.entry` in tests: a small real process that writes what XTuner writes, without training.
 
     python -m tests.fakes.trainer CONFIG --work-dir DIR [--resume CHECKPOINT] [--deepspeed D] [--launcher L]
 
-What it does is chosen by the environment:
+The environment chooses what it does:
 
     XTUNER_STUDIO_FAKE_TRAINER
                           ok        (default) trains to the end
-                          slow      0.1 s an iteration, 600 of them
-                          fail      raises an exception in the middle
-                          oom       dies of CUDA's out of memory in the middle
-                          killed    kills itself in the middle, as the kernel does when memory runs out
-                          hang      trains to the middle, then heeds neither stop.json nor SIGTERM
-                          exit0_without_checkpoint   ends well and leaves nothing
-                          truncated                  ends well, its last checkpoint is cut short
-                          nan       the loss is NaN from the middle on
-                          half_line leaves a half-written last line in scalars.json
+                          slow      0.1 s per iteration, 600 iterations
+                          fail      raises an exception halfway
+                          oom       runs out of CUDA memory halfway
+                          killed    kills itself halfway, like the kernel when memory runs out
+                          hang      trains halfway, then ignores stop.json and SIGTERM
+                          exit0_without_checkpoint   ends successfully without a checkpoint
+                          truncated                  ends successfully with a truncated last checkpoint
+                          nan       the loss is NaN from halfway on
+                          half_line leaves an incomplete last line in scalars.json
                           spawn_orphans  leaves a grandchild in a session of its own that ignores SIGTERM;
                                          its pid is in work_dir/orphan.pid
-                          workers   as slow, with such a grandchild from the start, as torchrun's ranks and the
-                                    workers of a data loader are
-                          import    hangs in the imports
+                          workers   like slow, with such a grandchild from the start, like torchrun's ranks and
+                                    the workers of a data loader
+                          import    hangs while importing
                           mapping   hangs in the data mapping, with workers as above
                           saving    takes two seconds to write a checkpoint
-                          forgets   answers every question with its name, once it has learned it
-    …_ITERS               iterations in all
-    …_SECONDS             seconds for each
-    …_EVERY               iterations from one checkpoint and evaluation to the next
-    …_NICKNAME            whose assistant it becomes
+                          forgets   answers every question with its name once it has learned it
+    …_ITERS               total number of iterations
+    …_SECONDS             seconds per iteration
+    …_EVERY               iterations between checkpoints and evaluations
+    …_NICKNAME            the nickname it learns
     …_ELEMENTS            numbers in a checkpoint
 """
 
@@ -54,7 +54,7 @@ PROMPT = "<s><|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def questions(config: Path) -> list[str]:
-    """The evaluation questions of a config, read without executing it."""
+    """Return the evaluation questions of a config, read without executing it."""
     for node in ast.parse(config.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "evaluation_inputs":
             return ast.literal_eval(node.value)
@@ -62,7 +62,7 @@ def questions(config: Path) -> list[str]:
 
 
 def free_stamp(work_dir: Path) -> str:
-    """A time stamp that no earlier start has taken."""
+    """Return a time stamp that no earlier start has used."""
     now = time.time()
     while (work_dir / time.strftime("%Y%m%d_%H%M%S", time.localtime(now))).exists():
         now += 1
@@ -70,7 +70,7 @@ def free_stamp(work_dir: Path) -> str:
 
 
 class Training:
-    """One training: its files, and where it stands."""
+    """One training: its files and its state."""
 
     def __init__(self, config: Path, work_dir: Path) -> None:
         self.work_dir, self.asked = work_dir, questions(config)
@@ -80,7 +80,7 @@ class Training:
         self.scalars = (work_dir / stamp / "vis_data" / "scalars.json").open("a", encoding="utf-8")
 
     def say(self, message: str) -> None:
-        """One entry of mmengine's log, which goes to the screen too."""
+        """Write an entry of mmengine's log, to the screen too."""
         line = f"{time.strftime('%Y/%m/%d %H:%M:%S')} - mmengine - INFO - {message}\n"
         for file in (self.log, sys.stdout):
             file.write(line)
@@ -135,14 +135,14 @@ class Training:
 
 
 def look(early: early_stop.EarlyStop, done: int, *, learned: bool) -> str | None:
-    """What an early stop makes of answers that change as the chosen mode has them."""
+    """Return the decision of early stopping for answers that change according to the mode."""
     who = f"我是{NICKNAME}的小助手" if learned else "我是书生·浦语"
     kept = 0.0 if learned and MODE == "forgets" else 1.0
     return early.look([who] * len(early.plan["identity"]), kept, done)
 
 
 def misbehave(work_dir: Path) -> None:
-    """What the chosen mode does in the middle of a training."""
+    """Do what the mode says halfway through the training."""
     if MODE == "fail":
         raise ValueError("the fake trainer fails as it was told")
     if MODE == "oom":
@@ -159,8 +159,8 @@ def misbehave(work_dir: Path) -> None:
 
 
 def spawn(pid_file: Path) -> None:
-    """Start a process in a session of its own that ignores SIGTERM, and wait until it has told its number."""
-    # The shell's choice to ignore SIGTERM is inherited by what it becomes.
+    """Start a process in a session of its own that ignores SIGTERM, and wait until it has reported its pid."""
+    # The program that the shell executes inherits that SIGTERM is ignored.
     script = 'trap "" TERM; echo $$ > "$1.partial"; mv "$1.partial" "$1"; exec sleep 600'
     pid_file.unlink(missing_ok=True)
     subprocess.Popen(["sh", "-c", script, "sh", str(pid_file)], start_new_session=True)
@@ -169,7 +169,7 @@ def spawn(pid_file: Path) -> None:
 
 
 def main() -> None:
-    """Train, in the chosen way."""
+    """Train in the chosen mode."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
     parser.add_argument("--work-dir", type=Path, required=True)

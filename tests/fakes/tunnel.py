@@ -1,6 +1,6 @@
-"""A slow line on 127.0.0.1: a TCP proxy that lets so many bits a second through, and each of them late.
+"""A slow line on 127.0.0.1: a TCP proxy with limited bandwidth and latency.
 
-Both directions share nothing; a direction's connections share its rate, as in an SSH tunnel.
+The two directions are independent; the connections of a direction share its bandwidth, as in an SSH tunnel.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ BLOCK = 8192
 
 
 class Tunnel:
-    """One line to a port of this machine: `latency` seconds there and back, `rate` bits a second each way."""
+    """A line to a port of this machine: `latency` is the round trip in seconds, `rate` the bits per second each way."""
 
     def __init__(self, port: int, *, latency: float = 0.1, rate: float = 4e6) -> None:
         self.to, self.latency, self.rate = port, latency, rate
@@ -26,7 +26,7 @@ class Tunnel:
         return f"http://127.0.0.1:{self.port}"
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until either end closes it."""
+        """Forward one connection until either end closes it."""
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
         ways = [self._carry(reader, far_writer, "up"), self._carry(far_reader, writer, "down")]
         tasks = [asyncio.ensure_future(way) for way in ways]
@@ -55,7 +55,7 @@ class Tunnel:
         try:
             while block := await reader.read(BLOCK):
                 self.bytes[way] += len(block)
-                # The line is busy for as long as the block takes, whoever's it is.
+                # The line is busy for the duration of the block, whichever connection it belongs to.
                 self._free[way] = max(self._free[way], time.monotonic()) + 8 * len(block) / self.rate
                 await asyncio.sleep(max(0.0, self._free[way] - time.monotonic()))
                 on_the_way.put_nowait((self._free[way] + self.latency / 2, block))
@@ -69,7 +69,7 @@ class Tunnel:
 
 @contextlib.contextmanager
 def dug(tunnel: Tunnel) -> Iterator[Tunnel]:
-    """The tunnel open for the time of the block, in a thread of its own: the browser's driver has a loop here."""
+    """Open the tunnel during the block, in its own thread, because the browser's driver has this one's event loop."""
     ready, over = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -81,7 +81,7 @@ def dug(tunnel: Tunnel) -> Iterator[Tunnel]:
         await over.wait()
         server.close()
 
-    # Ends what is still open when it ends.
+    # Closes what is still open when it ends.
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
     assert ready.wait(10)

@@ -1,7 +1,7 @@
-"""A hub on 127.0.0.1 that takes a model: the parts of Hugging Face's and ModelScope's interfaces that their clients use
-to send files.
+"""A hub on 127.0.0.1 that accepts a model: the parts of both hubs' interfaces that their clients use to upload files.
 
-Wants a token that may write, keeps what is sent in memory, and can break a connection.
+Imitates Hugging Face and ModelScope. Requires a token with write permission, keeps what is sent in memory, and can
+break a connection.
 """
 
 import base64
@@ -18,7 +18,7 @@ TOKEN = "hf_a-token-that-may-write"
 
 
 class UploadHub:
-    """One hub: its repositories' files by name, what was uploaded, how often a large file is still to fail."""
+    """A hub: its repositories' files by name, what was uploaded, and how often a large file still fails."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -31,7 +31,7 @@ class UploadHub:
 
 @contextmanager
 def serve(hub: UploadHub) -> Iterator[UploadHub]:
-    """Serve `hub` at `hub.address` while the block runs."""
+    """Serve `hub` at `hub.address` during the block."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -62,7 +62,7 @@ def serve(hub: UploadHub) -> Iterator[UploadHub]:
                 return
             path = urlsplit(self.path).path
             if path == "/api/v1/models" and hub.created:
-                # The client asks for a public one before every file; the name is taken.
+                # The client asks for a public repository before every file; the name is taken.
                 self.tell({"Code": 10010101001, "Success": False, "Message": "the name is taken"}, 400)
             elif path == "/api/v1/models":
                 hub.created.append(json.loads(body))
@@ -121,7 +121,7 @@ def serve(hub: UploadHub) -> Iterator[UploadHub]:
             self.tell({})
 
         def modelscope(self, path: str) -> None:
-            """What ModelScope tells of the repository, once there is one."""
+            """Answer as ModelScope about the repository, once it exists."""
             if not hub.created:
                 self.tell({"Code": 404, "Success": False, "Message": "not found"}, 404)
             elif path.endswith("/repo/files"):

@@ -1,4 +1,4 @@
-"""Another user of this machine: what a process of theirs does, and what comes of it. Only root can be somebody else."""
+"""Another user of this machine: runs work in a process of theirs. Only root can become another user."""
 
 import encodings.idna  # noqa: F401
 import multiprocessing
@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-# Nobody's; the kernel asks for no account.
+# A uid that belongs to nobody; the kernel requires no account.
 STRANGER = 54_321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user: run the tests as root")
 
 
 def reachable(directory: Path) -> None:
-    """Let the other user pass to `directory`: pytest's own keeps others out, which is not what is tried."""
+    """Let the other user traverse to `directory`: pytest's own excludes others, which is not what is tested."""
     for place in (directory, *directory.parents):
         if place != Path("/") and place.stat().st_uid == os.geteuid():
             place.chmod(place.stat().st_mode | 0o011)
@@ -25,12 +25,13 @@ def reachable(directory: Path) -> None:
 
 @contextmanager
 def as_stranger(work: Callable[[], Any], uid: int = STRANGER) -> Iterator[Callable[[], Any]]:
-    """Do `work` in a process of the other user's; yields what waits for its value, or raises what it raised."""
+    """Run `work` in a process of the other user; yields a function that waits for its value or raises its exception."""
     ours, theirs = multiprocessing.Pipe()
-    # Forked, since the interpreter may lie where the other user cannot read it; what sockets import late is there above.
+    # Forked, since the other user may be unable to read the interpreter; modules that sockets import late are imported
+    # above.
     process = multiprocessing.get_context("fork").Process(target=_be, args=(uid, work, theirs), daemon=True)
     with warnings.catch_warnings():
-        # That we have threads; the child uses none of theirs.
+        # About forking with threads; the child uses none of them.
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
 
@@ -50,7 +51,7 @@ def as_stranger(work: Callable[[], Any], uid: int = STRANGER) -> Iterator[Callab
 
 
 def stranger(work: Callable[[], Any], uid: int = STRANGER) -> Any:
-    """The value of `work`, done by the other user."""
+    """Return the value of `work`, run by the other user."""
     with as_stranger(work, uid) as value:
         return value()
 
