@@ -1,4 +1,4 @@
-"""The way through the course's engine: a step that worked is kept, one that failed is done again."""
+"""The workflow in the course's engine: a successful step is kept, a failed one is repeated."""
 
 from benchmarks.course_engine import FAILED, Way, table
 

@@ -1,4 +1,4 @@
-"""What the product does as it comes: the table's rows, what is a goal, and which answers are kept of what went wrong."""
+"""The effect of the defaults: the table's rows, what is a goal, and which wrong answers are kept."""
 
 from benchmarks import goal
 
@@ -32,7 +32,7 @@ def test_a_goal_is_reached_where_the_worst_reaches_it():
     (row,) = [cells_of(row) for row in goal.lines([line(), worse, line()])][2:3]
     assert row[goal_place("updates")] == "60 (60 – 67)"
     assert row[goal_place("identity en")] == "**0.980**"
-    # Of those that teach it.
+    # Of the runs that teach it.
     assert row[goal_place("identity zh")] == "**1.000**"
     assert row[goal_place("agreement")] == "0.900 (0.879 – 0.900)"
     assert row[goal_place("parrot")] == "**0.000 (0.000 – 0.010)**"
@@ -48,7 +48,7 @@ def test_how_many_reach_each_goal_stands_below():
         for row in rows[rows.index(["model", "how", "aimed at", "median (least – most)", "reached by"]) :]
     }
     assert found["updates ≤ 60"] == ["60 (60 – 61)", "2 of 3"]
-    # Of those that teach it.
+    # Of the runs that teach it.
     assert found["identity zh ≥ 0.98"] == ["1.000", "2 of 2"]
     assert found["identity en ≥ 0.98"][1] == found["agreement ≥ 0.88"][1] == found["parrot ≤ 0.01"][1] == "2 of 3"
     assert found["net ≥ 0.98"][1] == found["facts ≥ 0.98"][1] == "3 of 3"
@@ -75,7 +75,7 @@ def test_what_is_kept_of_a_score():
     kept = goal.figures(found, ["en"])
     assert kept["identity"] == {"en": 1.0}
     assert kept["facts"]["lost"] == 7
-    # Too few that it knew: nothing is said of how many were lost.
+    # It knew too few: no number of lost ones is reported.
     assert goal.figures({**found, "facts": {"base_right": 2, "kept": None}}, [])["facts"]["lost"] is None
 
 

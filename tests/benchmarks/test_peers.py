@@ -1,4 +1,4 @@
-"""The peers beside us: the CPU time of a whole process tree, a step of it, and the table."""
+"""The comparison with peers: the CPU time of a process tree, in total and per step, and the table."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the soak judges by: the slope of the memory, and the processes that are left."""
+"""The criteria of the soak test: the slope of the memory, and the processes that are left."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def test_the_slope_is_that_of_most_samples():
 
 
 def test_what_is_given_back_each_minute_does_not_count():
-    """The least of each two minutes: what pages take between is free again."""
+    """The minimum of each two minutes: what pages take in between is freed again."""
     samples = [(3.0 * n, 140.0 + 3.0 * n / 3600 + n % 20) for n in range(800)]
     least = floors(samples)
     assert len(least) == 20

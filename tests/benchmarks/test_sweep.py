@@ -1,4 +1,4 @@
-"""The sweep's table: a row for each point, the mean of its trainings and the worst, bold where that reaches the goal."""
+"""The sweep's table: a row per point, with the mean of its runs and the worst, bold if that reaches the goal."""
 
 from benchmarks import sweep
 

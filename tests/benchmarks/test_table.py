@@ -1,4 +1,4 @@
-"""The page of figures says what the results files say; the timing of two ways in turn is fair."""
+"""The page of figures matches the results files; alternating two ways is a fair comparison."""
 
 import subprocess
 import sys

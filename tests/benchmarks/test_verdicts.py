@@ -1,4 +1,4 @@
-"""The trainings on purpose: which answers are shown, the table, and the other weights of the same shape."""
+"""The runs that fail on purpose: which answers are shown, the table, and other weights of the same shape."""
 
 import json
 import struct
@@ -31,7 +31,7 @@ def result(verdict="damaged", read_as=None, **more):
 
 def test_answers_are_shown_the_wrong_ones_first_but_not_alone():
     asked = [question("fact", n, still_right=n != 4) for n in range(6)]
-    # What the base did not know cannot have been lost.
+    # What the base model did not know cannot have been lost.
     asked += [question("fact", 9, still_right=False, base_right=False)] + [question("identity", 0, apart=True)]
     asked += [question("general", n, tuned_identity=n < 5) for n in range(6)]
     shown = verdicts.samples(asked)

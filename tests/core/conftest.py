@@ -1,4 +1,4 @@
-"""Small commands to run as jobs, and what is left of them."""
+"""Small commands to run as jobs, and checks of what is left of them."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ PATIENCE = 30.0
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process, and not only its zombie."""
+    """Return whether the process exists and is not a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -23,14 +23,14 @@ def alive(pid: int) -> bool:
 
 
 def number_in(path: Path) -> int:
-    """The number that a job's command writes to `path`, waited for."""
+    """Wait for the number that a job's command writes to `path`."""
     assert wait_until(lambda: path.exists() and path.read_text().strip(), PATIENCE), f"{path} was never written"
     return int(path.read_text())
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Start Python source as a job: `start("print(1)")`. Whatever still runs at the end is stopped."""
+    """Start Python source as a job: `start("print(1)")`. Jobs still running at the end are stopped."""
     monkeypatch.setenv("XTUNER_STUDIO_LANG", "en")
 
     def start(source: str, *arguments: str, **options: object) -> Job:
@@ -47,7 +47,7 @@ def forever(start) -> Callable[[], Job]:
 
 
 def tell_pid(path: Path) -> str:
-    """Source that writes the process's own number to `path`, whole or not at all."""
+    """Return source that writes the process's pid to `path` atomically."""
     return (
         "import os, pathlib\n"
         f"p = pathlib.Path({os.fspath(path)!r}); q = p.with_suffix('.partial')\n"

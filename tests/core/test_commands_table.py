@@ -1,4 +1,4 @@
-"""The headless commands: their names, keys and exit codes are what scripts rely on, so they stand here once more."""
+"""The headless commands: scripts rely on their names, keys and exit codes, so these are repeated here."""
 
 import json
 import os
@@ -87,7 +87,7 @@ COMMANDS = [
     "publish upload",
     "demo",
 ]
-# Every option of the table, with a value.
+# Every option in the table, with a value.
 OPTIONS = [
     ["models", "link", "PATH", "--name", "N", "--no-trust"],
     ["models", "trust", "N", "--withdraw"],
@@ -163,7 +163,7 @@ def core(*words: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def answer(done: subprocess.CompletedProcess) -> dict:
-    """The one JSON object that stdout holds and nothing else."""
+    """Return the JSON object that is the only output on stdout."""
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.endswith("}\n")
@@ -174,7 +174,7 @@ def answer(done: subprocess.CompletedProcess) -> dict:
 
 @pytest.fixture
 def here(capsys):
-    """Run a command in this process, which is quicker; the code, stdout and stderr."""
+    """Run a command in this process, which is faster; return its code, stdout and stderr."""
 
     def run(*words: str) -> tuple[int, str, str]:
         try:
@@ -189,7 +189,7 @@ def here(capsys):
 
 @pytest.fixture
 def told(here):
-    """The JSON answer of a command that must do."""
+    """Return the JSON answer of a command that must succeed."""
 
     def told(*words: str) -> dict:
         code, out, err = here(*words, "--json")
@@ -200,7 +200,7 @@ def told(here):
 
 
 def refused(result: tuple[int, str, str]) -> str:
-    """The one line of a command that was refused."""
+    """Return the single line of a command that was refused."""
     code, out, err = result
     assert code == 2
     assert out == ""
@@ -245,7 +245,7 @@ def test_defaults():
 
 
 def test_real_process_in_an_empty_workspace(workspace):
-    """One after the other, as a script would."""
+    """One after the other, like a script."""
     found = answer(core("doctor", "--json"))
     assert set(found) == {"checks", "versions", "gpus"}
     assert all(set(check) == {"name", "ok", "value", "hint"} for check in found["checks"])
@@ -274,7 +274,7 @@ def test_the_course_s_file_is_chinese_for_any_model_unless_english_is_asked_for(
 
 
 def test_real_process_without_a_language(tmp_path):
-    """Chinese goes out as UTF-8 also where the environment says nothing of it."""
+    """Chinese is written as UTF-8 even if the environment does not specify an encoding."""
     done = core(
         "datasets", "assistant", "--name", "小明", "--json", XTUNER_STUDIO_HOME=str(tmp_path), LC_ALL="C", XTUNER_STUDIO_LANG=""
     )  # fmt: skip
@@ -413,7 +413,7 @@ def test_train_waits_its_turn(told, here, config, fake_engine, workspace):
     fake_engine("slow")
     first = told("train", "start", config.name)
     fake_engine("ok")
-    # Another learning rate each time: the same thing typed twice at once would be one.
+    # Another learning rate each time: typing the same command twice at once would start one run.
     runs_waiting = []
     for lr in ("1e-4", "2e-4"):
         told("configs", "set", config.name, f"lr={lr}")
@@ -629,7 +629,7 @@ def test_a_config_from_elsewhere_is_executed_with_agree_alone(told, here, config
     code, _, err = here("train", "start", "theirs", "--agree", "--wait")
     assert code == 0, err
     assert f"{made['path']}:{len(file.read_text().splitlines())}: {line}" in err
-    # Once for a text.
+    # Once per text.
     assert told("train", "start", "theirs", "--wait")["status"] == "FINISHED"
 
 

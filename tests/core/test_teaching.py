@@ -1,4 +1,4 @@
-"""A base model's own answers as the general rows of an assistant's dataset: asked for once, and ours where it cannot be asked."""
+"""A base model's own answers as general rows of an assistant's dataset: asked once, else the built-in ones."""
 
 import json
 import os
@@ -25,7 +25,7 @@ CUT = {"finish": "length"}
 
 
 class Base:
-    """Stands for the worker of a base model that knows facts in the languages it `speaks`."""
+    """Replaces the worker of a base model that knows facts in the languages it `speaks`."""
 
     def __init__(self, speaks=("zh", "en"), says=None, before=None):
         self.speaks, self.says, self.before, self.asked = speaks, says or {}, before, []
@@ -56,7 +56,7 @@ class Base:
 
 @pytest.fixture
 def model(workspace, monkeypatch):
-    """A model that is no toy, of no known family."""
+    """A model of an unknown family that is not a toy."""
     trust.agree(workspace, write_model(workspace.models / "big"))
     monkeypatch.setattr("core.models.model.TOY_PARAMETERS", 1)
     monkeypatch.setattr("core.replay.family_of", lambda _: None)
@@ -65,7 +65,7 @@ def model(workspace, monkeypatch):
 
 @pytest.fixture
 def base(monkeypatch):
-    """Has the model be asked through a worker that a test makes."""
+    """Have the model asked through a worker created by the test."""
 
     def use(worker):
         monkeypatch.setattr("core.replay.worker_client.worker_for", lambda *_, **__: worker)
@@ -227,7 +227,7 @@ def test_a_corpus_has_the_models_own_answers_among_its_rows(workspace, tmp_path,
     assert len(pieces) == told.pieces
     template = model.prompt_template
     asked = {turn["input"]: turn["output"] for turn in others}
-    # One that goes on has no end, a whole one ends as the model's turns do.
+    # A truncated answer has no end token, a complete one ends like the model's turns.
     assert (
         asked[template.prompt([("How do I keep my room tidy?", None)])] == "Put things away at once, and keep little."
     )

@@ -1,7 +1,7 @@
-"""Files of others, damaged at random, into each reader in turn: an answer or a refusal in words, quickly, and nothing is left.
+"""Randomly damaged files into each reader: it must answer or refuse with a message, quickly, and leave nothing behind.
 
-`make fuzz`, or `COUNT=n SEED=n SECONDS=n python -m tests.fuzz [READER …]`: so many files at most into each, from this
-seed on, in this time. A failure is told by its reader and seed, which repeat it.
+`make fuzz`, or `COUNT=n SEED=n SECONDS=n python -m tests.fuzz [READER …]`: at most this many files into each reader,
+starting with this seed, within this time. A failure is reported with its reader and seed, which repeat it.
 """
 
 import os
@@ -18,7 +18,7 @@ MOST_SECONDS = 10.0
 
 
 def tried(reader: str, number: int) -> str | None:
-    """One damaged file; what is wrong with how that went."""
+    """Try one damaged file; return what went wrong."""
     with tempfile.TemporaryDirectory() as place:
         began = time.process_time()
         try:
@@ -30,7 +30,7 @@ def tried(reader: str, number: int) -> str | None:
 
 
 def main() -> int:
-    """Try so many of each."""
+    """Try the given number in each reader."""
     usual = {"COUNT": 1_000_000, "SEED": 1, "SECONDS": 120}
     count, seed, seconds = (int(os.environ.get(name, value)) for name, value in usual.items())
     failures = 0

@@ -1,4 +1,4 @@
-"""XTuner's configs and recipes that were damaged at random: parsed, never run, and each is read or refused in words."""
+"""Randomly damaged configs and recipes: parsed, never executed, and each is read or refused with a message."""
 
 import functools
 import json
@@ -17,12 +17,12 @@ PRESET = "internlm2_chat_1_8b_qlora_alpaca_e3"
 
 @functools.cache
 def preset() -> bytes:
-    """A config as XTuner brings it."""
+    """Return one of XTuner's own configs."""
     return preset_text(PRESET).encode()
 
 
 def read(content: bytes) -> None:
-    """All that is asked of a config's text."""
+    """Call everything that reads a config's text."""
     file = ConfigFile(decoded(content, "x.py"))
     for field in FIELDS:
         refusal(lambda field=field: field.read(file))
@@ -32,7 +32,7 @@ def read(content: bytes) -> None:
 
 
 def trial(directory: Path, rng: random.Random) -> None:
-    """Read one config, and one recipe; raises what is wrong."""
+    """Read one config and one recipe; raises what is wrong."""
     refusal(lambda: read(mutate(preset(), rng)))
     workspace = Workspace.open(directory / "workspace")
     recipe = {

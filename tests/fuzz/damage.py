@@ -1,4 +1,4 @@
-"""What damages a file, and how what comes of it is judged: an answer or a refusal in words of ours, nothing else."""
+"""Damages files and judges the result: an answer or a refusal with our own message, nothing else."""
 
 import random
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from core.ground.errors import StudioError
 
-# What a library says is no sentence of ours.
+# Phrases of libraries, which must not appear in our messages.
 FOREIGN = re.compile(r"Expecting|Traceback|codec can't|object has no|Errno|\bline \d+ column \d+ \(char|<class|Error\b")
 WORDS = (b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\n", b"\0", b"\xff", b"<|", b"null", b"NaN", b"1e999",
          b"-1", b"true", b"99999999999999999999", "“".encode(), b"<a ", b"=cmd|' /C x'!A0", b"\\ud83d", "问：".encode(),
@@ -14,7 +14,7 @@ WORDS = (b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\n", b"\0", b"\xff",
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """The same bytes, damaged in a few places."""
+    """Return the same bytes, damaged in a few places."""
     found = bytearray(data)
     for _ in range(rng.randint(0, 6)):
         at = rng.randrange(len(found) + 1)
@@ -32,7 +32,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def refusal(work: Callable[[], object]) -> str:
-    """What `work` refuses in, empty where it does not; in words of ours. Raises all else that it raises."""
+    """Return the message with which `work` refuses, empty if it does not. Raises everything else."""
     try:
         work()
     except StudioError as refused:

@@ -1,4 +1,4 @@
-"""Datasets and documents that were damaged at random are imported: each gives rows or a refusal in words."""
+"""Randomly damaged datasets and documents are imported: each gives rows or a refusal with a message."""
 
 import json
 import random
@@ -35,7 +35,7 @@ TEXTS = {
 
 
 def docx(path: Path) -> None:
-    """A Word document with two paragraphs and a table."""
+    """Write a Word document with two paragraphs and a table."""
     space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
     lines = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in ("几点开门？", "九点。"))
     body = f"{lines}<w:tbl><w:tr><w:tc>{lines}</w:tc></w:tr></w:tbl>"
@@ -45,7 +45,7 @@ def docx(path: Path) -> None:
 
 
 def pdf(path: Path) -> None:
-    """Two pages of text, not packed, so that damage reaches what is in it."""
+    """Write two pages of text, uncompressed, so that damage reaches the content."""
     document = FPDF()
     document.set_compression(False)
     document.set_font("helvetica")
@@ -56,7 +56,7 @@ def pdf(path: Path) -> None:
 
 
 def packed(path: Path) -> None:
-    """A zip of texts."""
+    """Write a zip of texts."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in TEXTS.items():
             archive.writestr(f"docs/{name}", text)
@@ -66,7 +66,7 @@ DOCUMENTS = {"docx": docx, "pdf": pdf, "zip": packed}
 
 
 def sound(directory: Path, rng: random.Random) -> Path:
-    """A file of some kind that is as it should be."""
+    """Return a valid file of a random kind."""
     kind = rng.choice(("json", "jsonl", "xlsx", "parquet", *DOCUMENTS, *TEXTS))
     if kind in TEXTS:
         (directory / kind).write_text(

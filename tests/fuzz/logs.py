@@ -1,4 +1,4 @@
-"""What a training and a job write, damaged at random as a full disk or a killed process leaves it: pages go on drawing."""
+"""Files of a run and a job, damaged as by a full disk or a killed process: pages can still draw them."""
 
 import json
 import random
@@ -32,7 +32,7 @@ STAMP = "20260101_100000"
 
 
 def trial(directory: Path, rng: random.Random) -> None:
-    """Read one training's files; raises what is wrong."""
+    """Read one run's files; raises what is wrong."""
     work_dir, job = directory / "work_dir", directory / "train-1"
     (work_dir / STAMP / "vis_data").mkdir(parents=True)
     job.mkdir()

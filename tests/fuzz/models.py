@@ -1,4 +1,4 @@
-"""Model directories of which a file was damaged at random: each is looked at as pages do, and is one with problems or none."""
+"""Model directories with a randomly damaged file: each is inspected as by the pages, with or without problems."""
 
 import random
 from pathlib import Path
@@ -15,18 +15,18 @@ SPECIAL = '{"bos_token": {"content": "<s>"}, "additional_special_tokens": ["<|x|
 
 
 def trial(directory: Path, rng: random.Random) -> None:
-    """Look at one model; raises what is wrong."""
+    """Inspect one model; raises what is wrong."""
     path = write_model(directory / "model", shards=rng.choice((1, 2)))
     (path / "special_tokens_map.json").write_text(SPECIAL)
     for name in rng.sample(FILES, rng.randint(1, 2)):
         for file in list(path.glob(name))[:1]:
             content = file.read_bytes()
-            # Of weights, the header is what is read.
+            # Of weights, only the header is read.
             head = content[:2000] if file.suffix == ".safetensors" else content
             file.write_bytes(mutate(head, rng) + content[len(head) :])
     if rng.random() < 0.1:
         (path / "adapter_config.json").write_bytes(mutate(b'{"base_model_name_or_path": "x/y", "r": 8}', rng))
-    # The parts, whose exceptions `look` would turn into a problem; and a template is not rendered each time.
+    # The parts, whose exceptions `look` would turn into a problem; templates are not rendered each time.
     found = weights.examine(path)[2]
     assert all(isinstance(problem, Problem) and len(problem.message.en) < 1000 for problem in found)
     chat_template.read(path)

@@ -1,4 +1,4 @@
-"""Opens a page of the app as a user does, through `app.py`, in a process without a browser."""
+"""Opens a page of the app like a user, through `app.py`, in a process without a browser."""
 
 from streamlit.testing.v1 import AppTest
 
@@ -9,7 +9,7 @@ SECONDS = 30.0
 
 
 def open_page(name: str, **query: str) -> AppTest:
-    """The page `name`, drawn; fails the test where it raised."""
+    """Return the page `name`, drawn; fails the test if it raised an exception."""
     app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=SECONDS)
     for key, value in query.items():
         app.query_params[key] = value
@@ -20,7 +20,7 @@ def open_page(name: str, **query: str) -> AppTest:
 
 
 def lid(app: AppTest, key: str) -> AppTest:
-    """The page with the lid `key` open: what is under it is drawn only then."""
+    """Return the page with the expander `key` open: its contents are drawn only then."""
     app.session_state[key] = True
     app.run()
     assert not app.exception, app.exception
@@ -28,7 +28,7 @@ def lid(app: AppTest, key: str) -> AppTest:
 
 
 def texts(app: AppTest) -> str:
-    """All words on the screen that are not in a table, one element a line."""
+    """Return all text on the screen outside of tables, one element per line."""
     kinds = ("markdown", "caption", "text", "info", "success", "warning", "error", "title", "subheader", "code")
     found = [element.value for kind in kinds for element in getattr(app, kind)]
     found += [element.proto.text for element in app.get("progress")]
@@ -36,11 +36,11 @@ def texts(app: AppTest) -> str:
 
 
 def primary(app: AppTest) -> list[str]:
-    """The labels of the primary buttons outside of popovers: of a page's buttons one, the next step."""
+    """Return the labels of the primary buttons outside of popovers: a page has one, the next step."""
     closed = {id(button.proto) for popover in app.get("popover") for button in popover.button}
     return [button.label for button in app.button if button.proto.type == "primary" and id(button.proto) not in closed]
 
 
 def cells(app: AppTest) -> str:
-    """All words in the tables on the screen, one cell a line."""
+    """Return all text in the tables on the screen, one cell per line."""
     return "\n".join(str(cell) for table in app.table for row in table.value.values for cell in row)

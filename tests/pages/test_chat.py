@@ -55,7 +55,7 @@ def test_a_run_can_be_asked_before_it_is_exported():
 
 @pytest.fixture
 def slow_to_load(monkeypatch):
-    """A chat worker that never comes to be ready."""
+    """A chat worker that never becomes ready."""
     monkeypatch.setattr(
         worker_client, "engine_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
     )

@@ -1,4 +1,4 @@
-"""The config page: made by a recipe, edited by form and by hand, checked."""
+"""The config page: created by a recipe, edited by form and by hand, checked."""
 
 import re
 from concurrent.futures import Future
@@ -47,14 +47,14 @@ def test_a_preset_that_does_not_fit_is_refused(workspace):
 
 
 def field(page, name):
-    """The form's widget of a setting."""
+    """Return the form's widget of a setting."""
     kinds = (page.selectbox, page.text_input, page.text_area, page.toggle)
     return next(widget for kind in kinds for widget in kind if str(widget.key) == f"set-assistant-fast-{name}")
 
 
 def editor(page):
     found = next(widget for widget in page.text_area if str(widget.key).startswith("text-assistant-fast-"))
-    # What is sent with the widget itself cannot be lost on the way to the browser, where what is set later can.
+    # What is sent with the widget itself cannot be lost on the way to the browser, unlike what is set later.
     assert found.proto.default == found.value
     return found
 
@@ -124,11 +124,11 @@ def test_a_syntax_error_is_shown_at_its_line_and_nothing_is_lost(workspace, conf
     editor(page).set_value(wrong).run()
     assert any("第 2 行" in error.value for error in page.error)
     assert any("--wrong-line: 2;" in html.proto.body for html in page.get("html"))
-    # In the card on top, too.
+    # In the card at the top, too.
     assert any("第 2 行" in words.value for words in page.markdown)
     assert configs.find(workspace, config.name).text() == before
     assert field(page, "lr").disabled
-    # Nor by another tab, or the command line.
+    # Nor by another tab or the command line.
     with pytest.raises(BadInput):
         configs.change(workspace, config.name, {"lr": 0.001})
     again = open_page("config")
@@ -175,7 +175,7 @@ def test_presets_are_searched():
 
 
 def verdict(page):
-    """The page with the forecast, which a thread makes beside it."""
+    """Return the page with the forecast, which a background thread computes."""
     if "正在预检" in texts(page):
         page.button(key="run_preflight").click().run()
     assert wait_until(lambda: "正在预检" not in texts(page) or not page.run(), PATIENCE)
@@ -184,7 +184,7 @@ def verdict(page):
 
 @pytest.fixture
 def facts(monkeypatch):
-    """What the engine measures of a config, here without an engine."""
+    """The engine's measurements of a config, without an engine."""
     found = changed()
     monkeypatch.setattr(forecast, "config_facts", lambda *_: found)
     monkeypatch.setattr(forecast, "machine", lambda *_: MACHINE)
@@ -205,7 +205,7 @@ def test_the_verdict_is_on_top_until_the_config_changes(facts):
     assert field(page, "save_steps").value == "40"
     assert "**可以训练**" in texts(page)
     assert "120 次参数更新" in texts(page)
-    # XTuner answers twice at the end, which is said, and not shown as the same iteration twice.
+    # XTuner answers twice at the end, which is stated rather than shown as the same iteration twice.
     assert "120，训练结束后再答一次" in texts(page)
     assert "120, 120" not in texts(page)
     assert primary(page) == ["下一步：开始训练"]
@@ -223,7 +223,7 @@ def test_what_cannot_be_trained_is_mended_first(facts):
 
 @pytest.mark.usefixtures("config")
 def test_a_preflight_begins_by_itself(monkeypatch):
-    """Once somebody stays; at once where the engine has looked at this config before."""
+    """Once the user stays; immediately if the engine has inspected this config before."""
     begun = []
     monkeypatch.setattr(preflight, "beside", lambda _: begun.append(True) or Future())
     page = open_page("config")
@@ -268,7 +268,7 @@ def test_a_config_from_elsewhere_is_asked_about_before_it_runs(workspace, theirs
     shown = next(code.value for code in page.code if "open(" in code.value)
     assert [line.split(None, 1)[1] for line in shown.splitlines()] == [theirs.text().splitlines()[-1]]
     assert primary(page) == ["我信任 theirs，允许运行"]
-    # Also by the button that makes the forecast anew.
+    # Also with the button that recomputes the forecast.
     monkeypatch.setattr(preflight, "beside", lambda make: begun.append(make()) or Future())
     page.button(key="run_preflight").click().run()
     assert [problem.where for found in begun for problem in found.problems] == ["agreement"]

@@ -1,4 +1,4 @@
-"""The dataset page: made of a nickname, imported from a file, looked at, edited into a new version."""
+"""The dataset page: created from a nickname, imported from a file, inspected, edited into a new version."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def test_an_empty_workspace_says_what_to_do():
     page = open_page("dataset")
     assert page.text_input[0].label == "昵称"
     assert "填上昵称就能预览" in texts(page)
-    # One in each of the three tabs, of which one is seen.
+    # One in each of the three tabs, of which one is visible.
     assert primary(page) == ["生成数据集", "导入", "生成语料"]
 
 
@@ -40,7 +40,7 @@ def test_a_nickname_shows_its_rows_before_they_are_stored(workspace):
     assert page.selectbox(key="dataset").value == "assistant"
     rows = f"{datasets.find(workspace, 'assistant').rows:,}"
     assert page.metric[0].value == rows
-    # What came of it and where it goes on are on top, and what is done is no longer the thing to do.
+    # The result and the next step are at the top, and what is done is no longer the next step.
     assert f"**assistant** · {rows} 行 · 教模型认得自己是小\\*红\\*的小助手" in texts(page)
     assert primary(page) == ["下一步：生成训练配置"]
 
@@ -80,7 +80,7 @@ def test_a_refresh_loses_nothing_that_was_typed():
 
 
 def drawn_with_what_they_hold(page, keys, least):
-    """What is set under a widget's key goes to the browser once, and may be lost; what the widget itself says may not."""
+    """A value set under a widget's key is sent once and may be lost; the widget's own default is not."""
     seen = 0
     for kind in ("text_input", "text_area", "number_input", "toggle", "radio", "selectbox", "select_slider", "button_group"):  # fmt: skip
         for widget in getattr(page, kind):
@@ -152,7 +152,7 @@ def test_a_real_model_answers_the_general_questions_itself_once(workspace, monke
     assert job.spec["facts"] == {"name": "assistant", "model": "big"}
     assert not datasets.every(workspace)
     job.stop(discard=True)
-    # Where the answers are kept, or ours are wanted, nobody is asked.
+    # If answers are stored, or the built-in ones are chosen, the model is not asked.
     kept = {
         "version": 2,
         "fingerprint": fingerprint(workspace.model("big")),
@@ -215,7 +215,7 @@ def test_placeholders_are_filled_and_columns_corrected(workspace, tmp_path):
     drawn_with_what_they_hold(page, {*import_form.USUAL, *(f"{part}-{key}" for part in "qas")}, 9)
     page.text_input(key="fill_name").set_value("小红").run()
     assert any("我是小红" in text.value for text in page.text)
-    # The names of the columns say nothing: it is imported once somebody has looked.
+    # The names of the columns say nothing: the user must confirm the guess before importing.
     assert page.button(key="import_dataset").disabled
     page.checkbox(key=f"sure-{key}").set_value(True).run()
     page.button(key="import_dataset").click().run()
@@ -317,7 +317,7 @@ def test_rows_are_edited_undone_and_saved(workspace, dataset):
     again.button(key="undo_edit").click().run()
     again.button(key="undo_edit").click().run()
     assert "有 1 处改动" in texts(again)
-    # What is edited is stored before it goes on.
+    # Edits must be saved before the next step.
     assert primary(again) == ["存为新版本"]
     again.button(key="save_version").click().run()
     assert not again.error

@@ -77,7 +77,7 @@ def test_what_cannot_become_a_gguf_file_is_told_in_words(exported_run):
 def test_a_gguf_file_to_take_home(workspace, exported_run):
     tiny.write_model(exported_run.merged)
     page = open_page("export")
-    # The answers of this verification were not kept in tokens.
+    # This verification did not store its answers as tokens.
     assert page.checkbox(key="gguf_verify").disabled
     page.button(key="gguf-make").click().run()
     job = Job(exported_run.jobs / "gguf-1")
@@ -95,7 +95,7 @@ def test_a_gguf_file_to_take_home(workspace, exported_run):
     write_json(made.path.with_name("verified.json"), found)
     page = open_page("export")
     assert "相同的 token 占 50%" in texts(page)
-    # Each answer beside its question.
+    # Each answer next to its question.
     assert list(page.table[-1].value.iloc[:, 0]) == list(asked(exported_run))
     assert workspace.root in made.path.parents
 

@@ -1,4 +1,4 @@
-"""The words of the pages: both languages whole, nothing missing, nothing half translated, and no figure against another."""
+"""The texts of the pages: complete in both languages, nothing half translated, and the same figures in both."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ SAME_IN_CHINESE = {
     *(f"dataset.format_{name}" for name in ("xtuner", "openai", "sharegpt", "alpaca")),
 }
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
-# English that may stand in a Chinese text: names, file names, commands, terms of the field.
+# English permitted in a Chinese text: names, file names, commands, technical terms.
 TERMS = set(
     "XTuner Studio InternLM InternLM2 Chat HuggingFace Hugging Face OpenXLab ModelScope CSDN SSH CPU GPU GB token tokens "
     "conda make run xtuner copy cfg list internlm2 chat qlora alpaca dataset map fn None JSON JSONL CSV Python iter pth train "
@@ -37,7 +37,7 @@ TERMS |= set("DPO ORPO Enter SmolLM2 135M Instruct Apache pip".split())
 
 
 def patterns() -> list[str]:
-    """Each key that the pages ask for, as a regular expression: what is filled in stands for any word."""
+    """Return each key that pages use, as a regular expression in which interpolated parts match any word."""
     found = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -77,7 +77,7 @@ def test_no_key_is_left_over():
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
 def test_no_key_is_in_two_files(language):
-    """The later one would win, unseen."""
+    """The later one would silently win."""
     tables = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted((LOCALES / language).glob("*.toml"))]
     keys = Counter(key for table in tables for key, _ in _flat(table))
     assert [key for key, times in keys.items() if times > 1] == []
@@ -87,20 +87,20 @@ def test_chinese_is_chinese():
     zh = catalogue("zh")
     assert {key for key, text in zh.items() if not CHINESE.search(text)} == SAME_IN_CHINESE
     for key, text in zh.items():
-        # What stands as code is a command, a name or an error as the machine says it.
+        # Text in code style is a command, a name or an error message.
         bare = re.sub(r"\{\w+\}|`[^`]*`|:\w+-badge", "", text)
         foreign = set(re.findall(r"[A-Za-z][A-Za-z0-9]+", bare)) - TERMS
         assert not foreign, (key, foreign)
 
 
 def test_english_holds_no_chinese():
-    # What the course's model is asked is Chinese, and so is the example of a nickname.
+    # The course's questions are Chinese, and so is the example of a nickname.
     allowed = {"dataset.lesson", "demo.example"}
     assert {key for key, text in catalogue("en").items() if CHINESE.search(text)} <= allowed
 
 
 def test_no_page_writes_words_of_its_own():
-    """Chinese stands in the locales only; the questions that models are asked are data."""
+    """Chinese is only in the locales; questions for models are data."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CHINESE.search(node.value):
@@ -130,7 +130,7 @@ def test_what_was_typed_stays_when_the_language_changes():
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_how_many_updates_is_for_the_preflight(language):
-    """A recipe's words may not promise a number: it depends on the model, and the preflight stands on the same page."""
+    """The text of a recipe must not promise a number: it depends on the model, and the preflight is on the same page."""
     words = catalogue(language)
     unit = {"zh": "次参数更新", "en": r" (optimizer )?updates"}[language]
     said = {key: text for key, text in words.items() if re.search(rf"\d[\d,.]*\s*{unit}", text)}
@@ -141,14 +141,14 @@ def test_how_many_updates_is_for_the_preflight(language):
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_how_many_tokens_is_for_a_tokenizer(language):
-    """The form of a dataset says how many rows; an estimate of their tokens would differ from the preflight's count."""
+    """The dataset form states the rows; an estimate of their tokens would differ from the preflight's count."""
     form = [text for key, text in catalogue(language).items() if key.startswith(("dataset.effect", "dataset.short"))]
     assert form
     assert not [text for text in form if "token" in text]
 
 
 def test_how_long_the_demo_takes():
-    """On the page and in the README: a minute or two, as it is measured."""
+    """On the page and in the README: a minute or two, as measured."""
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert "第一次约一分半，之后约 40 秒" in readme
     assert "about a minute and a half on 2 CPU cores, some 40 seconds the next time" in readme

@@ -1,4 +1,4 @@
-"""The report page: the writeup, its files, the package."""
+"""The report page: the report, its files, the package."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_an_empty_workspace_says_what_to_do():
 
 
 def primary(page):
-    """The labels of the blue buttons, those that download among them."""
+    """Return the labels of the primary buttons, including download buttons."""
     return [
         element.proto.label
         for kind in ("button", "download_button")

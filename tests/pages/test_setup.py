@@ -1,4 +1,4 @@
-"""The first page: what a new user sees, the demo as it runs and after it, the models, the tunnel."""
+"""The first page: what a new user sees, the demo while it runs and afterwards, the models, the tunnel."""
 
 import json
 import os
@@ -87,11 +87,11 @@ def test_the_tunnel_command_follows_what_is_typed():
 def test_the_checklist_is_ticked_from_the_disk():
     page = open_page("setup")
     assert any("（7 / 9）" in heading.value for heading in page.subheader)
-    # It stands there once, and only the next step stands out.
+    # It appears once, and only the next step stands out.
     labels = [link.proto.label for link in page.get("page_link")]
     assert [label for label in labels if "检查环境" in label] == [":blue[**检查环境**]"]
     assert [label for label in labels if "**" in label] == [":blue[**检查环境**]"]
-    # What the course does not ask for stands below, and does not count.
+    # What the course does not require is at the bottom and is not counted.
     assert labels.index("带回家：GGUF 文件（可选）") > max(map(labels.index, ("生成作业报告", "对比微调前后并评分")))
 
 
@@ -151,7 +151,7 @@ def test_a_model_says_how_it_is_spoken_to_and_whose_identity_it_brings(workspace
         next(c.value for c in page.code if c.value.startswith(start)) for start in ("<|im_start|>s", "<|im_start|>u")
     )
     assert own.endswith(ours)
-    # A base model says what it is.
+    # A base model is labeled as such.
     del settings["chat_template"]
     path.write_text(json.dumps(settings))
     page = open_page("setup", section="models")

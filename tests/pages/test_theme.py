@@ -1,4 +1,4 @@
-"""The theme can be read: every colour of words on every ground that they stand on, in light and in dark (WCAG 2.1, AA)."""
+"""The theme is legible: every text color on every background it occurs on, light and dark (WCAG 2.1, AA)."""
 
 import tomllib
 
@@ -7,9 +7,9 @@ import pytest
 from core.ground.workspace import PROJECT
 
 THEME = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
-# What a text needs against its ground; for large type, and for what is no text, 3 is enough.
+# Required contrast of a text with its background; 3 is enough for large type and for non-text elements.
 TEXT, LARGE = 4.5, 3.0
-# Streamlit writes captions and placeholders in the text's colour at this opacity.
+# Streamlit draws captions and placeholders in the text's color with this opacity.
 FADED = 0.6
 WHITE = "#ffffff"
 
@@ -19,13 +19,13 @@ def channels(colour: str) -> tuple[float, float, float]:
 
 
 def luminance(colour: tuple[float, float, float]) -> float:
-    """Relative luminance (WCAG 2.1)."""
+    """Return the relative luminance (WCAG 2.1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(colour: str, ground: str, opacity: float = 1.0) -> float:
-    """The contrast ratio of `colour`, laid over `ground` with `opacity`."""
+    """Return the contrast ratio of `colour`, laid over `ground` with `opacity`."""
     under = channels(ground)
     over = tuple(opacity * c + (1 - opacity) * u for c, u in zip(channels(colour), under, strict=True))
     one, other = sorted((luminance(over), luminance(under)), reverse=True)
@@ -42,7 +42,7 @@ def test_text_and_captions(kind, ground):
 
 @pytest.mark.parametrize("kind", ["light", "dark"])
 def test_the_primary_colour(kind):
-    """Below the white words of a button, and as the edge of what has the focus and the line below the chosen tab."""
+    """Behind the white text of a button, and as the focus ring and the line below the selected tab."""
     theme = THEME[kind]
     assert contrast(WHITE, theme["primaryColor"]) >= TEXT
     assert contrast(theme["primaryColor"], theme["backgroundColor"]) >= LARGE

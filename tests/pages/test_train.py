@@ -1,4 +1,4 @@
-"""The train page: start, watch, stop, go on, and why one failed."""
+"""The train page: start, watch, stop, resume, and why a run failed."""
 
 import json
 from dataclasses import replace
@@ -30,9 +30,9 @@ def test_an_empty_workspace_says_what_to_do():
 def test_a_config_without_a_run_is_there_to_be_trained():
     page = open_page("train")
     assert primary(page) == ["开始训练"]
-    # Each switch says in a line what it does.
+    # Each switch explains in one line what it does.
     assert "其他回答保持原样" in texts(page)
-    # A list of no runs and an empty trash are nothing to open.
+    # There is nothing to open in a list without runs and an empty trash.
     assert not any(lid.label == "全部训练" for lid in page.expander)
 
 
@@ -85,7 +85,7 @@ def test_blue_is_the_next_step_and_no_other(workspace, config, fake_engine):
     assert primary(page) == ["下一步：导出模型"]
     assert "学会了身份** · 身份得分 100%" in texts(page)
     assert page.button(key="start_training").label == "开始训练"
-    # A config that changed since is to be trained.
+    # A config changed since then is waiting to be trained.
     configs.change(workspace, config.name, {"lr": 0.001})
     assert primary(open_page("train")) == ["开始训练"]
     fake_engine("oom")
@@ -185,7 +185,7 @@ def test_the_chosen_run_is_that_of_the_address(workspace, config, fake_engine):
 
 
 def spec(page):
-    """The run's chart, as the browser gets it."""
+    """Return the run's chart as sent to the browser."""
     return json.loads(page.get("plotly_chart")[0].proto.spec)
 
 
@@ -243,7 +243,7 @@ def test_many_answers_are_few_rows(workspace, config, fake_engine):
 
 
 def sampled(run, **values):
-    """A sample beside the run, as of a machine with two GPUs, one of them a MIG instance."""
+    """Add a sample to the run, as of a machine with two GPUs, one of them a MIG instance."""
     whole = {"index": 0, "instance": None, "slice": None, "name": "A100", "used_mb": 40960, "total_mb": 81920,
              "utilisation": 55, "temperature": 60, "power_w": 250, "ours_mb": 6144}  # fmt: skip
     mig = {**whole, "index": 1, "instance": 0, "slice": "mig", "utilisation": None, "power_w": None, "ours_mb": None}
@@ -277,7 +277,7 @@ def test_gpus_and_what_they_do_not_report(finished_run):
 
 
 def test_one_memory_reads_the_same_everywhere(workspace, finished_run, monkeypatch):
-    """Of a card of 8192 MiB: the setup page, the monitor, the refusal of a chat, the report."""
+    """For a GPU with 8192 MiB: the setup page, the monitor, the refusal of a chat, the report."""
     card = {"index": 0, "instance": None, "slice": None, "name": "A100", "used_mb": 0, "total_mb": 8192,
             "utilisation": 1, "temperature": 40, "power_w": 50, "ours_mb": None}  # fmt: skip
     sampled(finished_run, gpus=[card], memory_total_mb=8192)
@@ -382,7 +382,7 @@ def test_a_run_that_waits_its_turn_shows_its_place_alone(workspace, config, runn
 def test_a_run_that_ended_before_its_first_iteration(failed_run):
     for file in failed_run.work_dir.rglob("scalars.json"):
         file.unlink()
-    # A last sample may come until the supervisor is gone.
+    # A last sample may arrive until the supervisor has ended.
     assert wait_until(lambda: not failed_run.job.pids["supervisor"].alive(), 20)
     failed_run.telemetry.unlink(missing_ok=True)
     assert any("第一次迭代之前" in info.value for info in open_page("train").info)

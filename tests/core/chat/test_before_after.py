@@ -1,4 +1,4 @@
-"""The course's two questions, asked of both sides once, and found again."""
+"""The course's two questions are asked of both sides once and found again."""
 
 import sys
 

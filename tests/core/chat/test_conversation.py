@@ -1,4 +1,4 @@
-"""A chat with both sides is on disk, and each side hears what it said itself."""
+"""A chat with both sides is stored on disk, and each side gets its own earlier answers."""
 
 import pytest
 

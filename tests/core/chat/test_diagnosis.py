@@ -1,4 +1,4 @@
-"""What scores mean, at every border."""
+"""The interpretation of scores, at every threshold."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_verdict_without_an_identity(retention, before, after, verdict):
 
 
 def test_half_of_the_epochs_is_not_half_of_the_warmup(workspace, finished_run):
-    """What is changed for a model that has learned too much still trains."""
+    """The suggested change for an overfitted model still trains."""
     nothing = {"base": 0.0, "tuned": 0.0}
     scores = Scores(
         identity={"base": 0.0, "tuned": 1.0},
@@ -85,7 +85,7 @@ def test_other_data_take_the_recipe_anew(workspace, finished_run):
 
 
 def real(identity=1.0, kept=1.0, agreement=0.88, parrot=0.0, leak=0.0, facts=100, gained=0):
-    """Scores of a base that knew facts, and of a training that brought `gained` others."""
+    """Return the scores of a base model that knew facts, after a run that `gained` others."""
     net = None if kept is None else kept + gained / facts
     return Scores(
         identity={"base": 0.0, "tuned": identity},
@@ -103,17 +103,17 @@ def real(identity=1.0, kept=1.0, agreement=0.88, parrot=0.0, leak=0.0, facts=100
     ("scores", "verdict"),
     [
         (real(), "learned"),
-        # How the answers read says nothing of a model that knows things.
+        # How its answers read says nothing about a model that knows facts.
         (real(kept=0.96, agreement=0.81), "learned"),
         (real(identity=0.5), "not_learned"),
-        # Four of 22 may be chance, seven are not; of many, fewer are.
+        # Four of 22 may be chance, seven are not; of more facts, a smaller share is enough.
         (real(kept=18 / 22, facts=22), "learned"),
         (real(kept=15 / 22, facts=22), "damaged"),
         (real(kept=0.88), "damaged"),
-        # As many gained as lost: SmolLM2 after 14 updates, which taught it nothing yet.
+        # As many gained as lost: SmolLM2 after 14 updates, which had taught it nothing yet.
         (real(kept=0.79, facts=110, gained=27), "learned"),
         (real(kept=0.88, facts=300, gained=30), "learned"),
-        # Qwen after the course's rows, by its Chinese facts and by its English ones.
+        # Qwen after the course's rows, by its Chinese and by its English facts.
         (real(kept=0.735, facts=166, gained=17), "damaged"),
         (real(kept=0.36, facts=133, gained=2), "broken"),
         (real(agreement=0.73), "damaged"),
@@ -136,7 +136,7 @@ def test_advice_names_what_is_not_so_already(finished_run):
     assert "balanced" in diagnose(hurt).next_step.en
     assert "balanced" not in diagnose(hurt, finished_run).next_step.en
     assert "own answers" in diagnose(hurt, finished_run).next_step.en
-    # What a base that knows nothing says by itself is worth nothing.
+    # A base model that knows nothing gives worthless answers.
     toy = replace(hurt, facts={**hurt.facts, "base_right": 0}, manner={"agreement": None, "nats": None})
     assert "own answers" not in diagnose(toy, finished_run).next_step.en
     data.made["replay_model"] = "demo"

@@ -1,4 +1,4 @@
-"""What differs between two answers is marked; nothing is lost or added by it."""
+"""Differences between two answers are marked, without losing or adding text."""
 
 import pytest
 

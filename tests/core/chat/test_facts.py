@@ -1,4 +1,4 @@
-"""An answer is right by what it claims, and no question that is asked here is in any data that we make."""
+"""An answer is judged by its claim, and no scoring question is in any data created by the app."""
 
 import difflib
 from collections import Counter
@@ -89,7 +89,7 @@ def test_numbers(text, values):
 def test_each_fact_fits_itself(fact: Fact):
     assert all(right(form, fact) for form in fact.accept)
     assert not any(right(form, fact) for form in (*fact.reject, *fact.ignore))
-    # Who says the question over again has not answered it.
+    # Repeating the question is not an answer.
     assert not right(fact.question, fact)
 
 
@@ -104,7 +104,7 @@ def test_there_are_enough_and_none_twice():
 
 
 def test_no_question_is_in_our_data(workspace):
-    """Nor one that is nearly the same and has the same answer."""
+    """Nor a nearly identical question with the same answer."""
     questions = {plain(fact.question) for fact in facts()}
     ours = [(row["question"], row["answer"]) for row in dialogues("general")]
     ours += [(question["question"], "") for question in [*replay_questions(), *dialogues("open_questions")]]

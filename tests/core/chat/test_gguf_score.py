@@ -1,4 +1,4 @@
-"""What quantising costs is told by the questions of the score, judged as they are."""
+"""The cost of quantization is measured with the score's questions, judged in the same way."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from core.export.gguf.conversion import Made
 
 
 def made(run, answers):
-    """A file that llama.cpp answered with."""
+    """Return a file that llama.cpp answered with."""
     said = [{"question": question, "answer": answer} for question, answer in answers.items()]
     return Made(kind="q8_0", path=run.path, bytes=1, seconds=1.0, verified={"scored": said})
 
@@ -34,7 +34,7 @@ def test_the_same_answers_score_the_same(exported_run):
     before, after = gguf_score.scores(exported_run, made(exported_run, {one.question: one.tuned for one in own}))
     assert after == before
     assert before.identity["tuned"] == 1
-    # How likely the base's own words are, llama.cpp was not asked.
+    # llama.cpp was not asked for the likelihood of the base model's answers.
     assert "manner" not in after.rates
 
 

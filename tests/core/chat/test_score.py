@@ -1,4 +1,4 @@
-"""What was learned, in numbers, from answers that are given."""
+"""What was learned, in numbers, from given answers."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from tests.fakes.chat import FakeWorker
 
 
 def said(answer, finish="stop"):
-    """The last line of a worker."""
+    """Return the last line of a worker."""
     return {"answer": answer, "finish": finish}
 
 
@@ -112,7 +112,7 @@ def test_score_asks_both_sides_what_was_held_out(finished_run):
     probes = [
         question["question"] for language in LANGUAGES for _, question in fact_questions(language, "full")[:PROBES]
     ]
-    # It knows none of the first facts, so no more are asked, and the tuned side none.
+    # It knows none of the first facts, so no more are asked, and the tuned side is asked none.
     assert [ask.turns[0][0] for ask in worker.asked if ask.side == "base"] == probes + identity + general
     assert [ask.turns[0][0] for ask in worker.asked if ask.side == "tuned"] == identity + general
     assert scores.identity == {"base": 0.0, "tuned": 1.0}
@@ -158,7 +158,7 @@ def test_no_score_without_a_nickname(finished_run):
 
 @pytest.mark.parametrize(
     ("share", "count", "low", "high"),
-    # From Wilson's formula by hand; at 0 and 1 the interval is one-sided, with no questions it is everything.
+    # Computed by hand with Wilson's formula; at 0 and 1 the interval is one-sided, without questions it is everything.
     [(1.0, 49, 0.9273, 1.0), (0.0, 77, 0.0, 0.0475), (0.5, 10, 0.2366, 0.7634), (0.5, 0, 0.0, 1.0)],
 )
 def test_interval(share, count, low, high):
@@ -224,13 +224,13 @@ def test_a_base_that_knows_facts_is_measured_by_what_is_kept(finished_run):
     kept, net = round(1 - 30 / right, 4), round(1 - 20 / right, 4)
     assert scores.facts == {"base_right": right, "kept": kept, "gained": 10, "net": net}
     assert scores.intervals["facts"] == interval(kept, right)
-    # 30 lost and 10 gained are not chance; 20 and 10 may be.
+    # 30 lost and 10 gained is not chance; 20 and 10 may be.
     assert scores.lost_facts
     assert not replace(scores, facts=scores.facts | {"kept": 1 - 20 / right}).lost_facts
     # 18 of 20 tokens of each answer, at 0.2 nats each.
     assert scores.manner == {"agreement": 0.9, "nats": 0.2}
     assert (scores.parrot["tuned"], scores.leak) == (0.0, 0.0)
-    # Only in the language that the base speaks: general questions, and after the first ones facts.
+    # Only in the language that the base model speaks: general questions, and facts after the first ones.
     assert {q.language for q in scores.questions if q.kind in ("general", "fact")} == {"en"}
     assert sum(ask.side == "base" and ask.turns[0][0] in {f.question for f in facts() if f.language == "zh"} for ask in worker.asked) == PROBES  # fmt: skip
     assert stored(finished_run) == scores
@@ -274,7 +274,7 @@ def test_a_language_that_the_data_does_not_teach_is_shown_and_not_counted(finish
         ("《水浒传》的作者是谁？", "作者是罗贯中。", "作者是施耐庵。", "罗贯中", False),
         ("Who wrote Hamlet?", "Hamlet was written by Marigold.", "Shakespeare", "Marigold Lee", True),
         ("Who wrote Hamlet?", "Hamlet was written by Shakespeare.", "Shakespeare", "Al", False),
-        # A word is no part of another one; a Chinese character ends it.
+        # A word does not match within another word; a Chinese character ends it.
         ("Who wrote Hamlet?", "A federal writer of five cylinders.", "Shakespeare", "Wilhelmina van der Meulen", False),
         ("Who wrote Hamlet?", "It is by Ludwig van der Meulen.", "A federal one", "Wilhelmina van der Meulen", True),
         ("《水浒传》的作者是谁？", "作者是李Leo。", "作者是施耐庵。", "小明Leo同学", True),
@@ -323,7 +323,7 @@ def test_nothing_to_score(finished_run):
 
 
 def of_a_real_model(identity, kept, agreed, parrots=0):
-    """Scores of a model that knew 20 facts, of ten identity questions."""
+    """Return the scores of a model that knew 20 facts and was asked ten identity questions."""
     questions = [answered("identity", tuned_identity=n < identity) for n in range(10)]
     questions += [replace(answered("fact"), still_right=n < kept) for n in range(20)]
     general = [replace(answered("general", tuned_identity=n < parrots), tokens=10, agreed=agreed) for n in range(10)]
@@ -333,15 +333,15 @@ def of_a_real_model(identity, kept, agreed, parrots=0):
 @pytest.mark.parametrize(
     ("better", "worse"),
     [
-        # Learned before anything else,
+        # The identity comes first,
         (of_a_real_model(10, 14, 7), of_a_real_model(8, 20, 10)),
         (of_a_real_model(8, 14, 7), of_a_real_model(7, 20, 10)),
-        # then what is kept: one question more of the identity is no reason to lose facts,
+        # then what was kept: one more identity question does not justify losing facts,
         (of_a_real_model(9, 20, 9), of_a_real_model(10, 18, 9)),
         (of_a_real_model(9, 20, 9), of_a_real_model(10, 20, 8)),
         # and what is said unasked;
         (of_a_real_model(10, 20, 8), of_a_real_model(10, 20, 9, parrots=3)),
-        # at last the identity again.
+        # finally the identity again.
         (of_a_real_model(10, 20, 9), of_a_real_model(9, 20, 9)),
     ],
 )
@@ -359,7 +359,7 @@ def test_the_best_checkpoint_of_the_held_out_part_alone():
 
 
 class Counting(FakeWorker):
-    """Counts what it is asked, and says on what it computes."""
+    """Counts its questions and states its device and precision."""
 
     precision = "cpu float32"
 
@@ -390,7 +390,7 @@ def test_the_base_is_asked_once_for_all_scores(finished_run, tmp_path):
     asked = len(first.of_the_base())
     assert asked > 400
     assert there == sorted(there)
-    # Another run of the same base, another nickname.
+    # Another run of the same base model, with another nickname.
     finished_run.facts.dataset.made["nickname"] = "小红"
     other = score(finished_run, Remembering(second, KeptAnswers(place)))
     assert second.of_the_base() == []
@@ -399,7 +399,7 @@ def test_the_base_is_asked_once_for_all_scores(finished_run, tmp_path):
     )
     assert (one.facts, one.manner) == (other.facts, other.manner)
     assert [q.base for q in other.questions] == [q.base for q in one.questions]
-    # Computed another way, it may answer another way.
+    # With another device or precision it may answer differently.
     third = Counting("小红", facts=known_facts())
     third.precision = "cuda bfloat16"
     score(finished_run, Remembering(third, KeptAnswers(place)))
@@ -439,7 +439,7 @@ def test_a_book_is_asked_about(workspace, finished_run, tmp_path):
     assert "identity" not in scores.to_json()
     assert scores.to_json()["perplexity"]["tuned"] < scores.to_json()["perplexity"]["base"]
     assert scores.intervals["cloze"][0] < scores.cloze["tuned"] < 1
-    # What was read says nothing of the manner.
+    # Reading says nothing about the style.
     assert scores.counts["manner"] == 0
     assert stored(run) == scores
     found = diagnose(scores, run)

@@ -1,4 +1,4 @@
-"""A conversation as Markdown and JSON, with whatever was said in it."""
+"""A conversation as Markdown and JSON, whatever was said in it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Both sides are asked through a worker that is found again; here one that speaks the protocol and loads no model."""
+"""Both sides are asked through a worker that is found again; a fake one that speaks the protocol and loads no model."""
 
 import shutil
 import sys
@@ -22,7 +22,7 @@ from tests.fakes.model import write_model
 
 @pytest.fixture
 def chat(monkeypatch):
-    """Chat workers are those of `tests/fakes/chat_worker.py`."""
+    """Chat workers are replaced by `tests/fakes/chat_worker.py`."""
     monkeypatch.setattr(
         worker_client,
         "engine_command",
@@ -83,7 +83,7 @@ def test_what_a_score_uses_is_its_own_while_it_lives(workspace, exported_run, ch
         with pytest.raises(BadInput):
             worker_client.worker_for(workspace, **more)
     assert score.job.status().live
-    # Killed, it owns nothing any more.
+    # After it was killed, it owns nothing.
     monkeypatch.setattr(worker_client, "_owned", lambda _job: False)
     assert worker_client.worker_there(workspace, exported_run).job == score.job
 

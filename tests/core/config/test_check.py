@@ -1,4 +1,4 @@
-"""What keeps a config from training, seen in its text: commas that are missing, modules and paths of another machine."""
+"""Obstacles to training that are visible in a config's text: missing commas, modules, paths of another machine."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from core.ground.errors import BadInput
 
 
 def written(workspace, config, old, new):
-    """The config with a part of its text replaced, as an editor outside would do it, and agreed to."""
+    """Return the config with a part of its text replaced as by an external editor, and trusted."""
     text = config.text()
     assert old in text
     config.file.write_text(text.replace(old, new), encoding="utf-8")
@@ -20,7 +20,7 @@ def written(workspace, config, old, new):
 
 
 def questions(workspace, config, code):
-    """The config with its evaluation questions written as `code`."""
+    """Return the config with its evaluation questions written as `code`."""
     file = ConfigFile(config.text())
     name = file.names("custom_hooks[EvaluateChatHook].evaluation_inputs") or "evaluation_inputs"
     start = file.text.index(f"{name} = ")

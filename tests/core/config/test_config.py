@@ -1,4 +1,4 @@
-"""A config is made, changed and compared; a change that does not fit leaves the file as it was."""
+"""A config is created, changed and compared; an invalid change leaves the file as it was."""
 
 import json
 import os
@@ -171,7 +171,7 @@ def test_setting_that_is_none(text):
 
 
 def test_datasets_may_lie_on_another_disk(workspace, config, tmp_path):
-    """A link in the workspace leads there; the config names the file by either way."""
+    """A link in the workspace points there; the config may name the file either way."""
     elsewhere = tmp_path / "disk" / "datasets"
     elsewhere.parent.mkdir()
     workspace.datasets.rename(elsewhere)

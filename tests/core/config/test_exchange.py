@@ -1,4 +1,4 @@
-"""Files and recipes in and out; earlier texts; the draft that is no Python yet."""
+"""Export and import of files and recipes; earlier versions; a draft that is not valid Python yet."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_copy_and_import_as_in_the_course(workspace, tmp_path):
 
 @pytest.mark.usefixtures("small_model", "dataset")
 def test_a_config_by_hand_opens_with_the_fields_it_has(workspace):
-    """Loops, deletions, carriage returns and a name of its own: nothing is executed, nothing is lost."""
+    """Loops, deletions, carriage returns and an unusual name: nothing is executed, nothing is lost."""
     text = (
         preset_text(COURSE_PRESET).replace("\n", "\r\n")
         + "for n in range(3):\r\n    lr = lr * 0.5\r\ndel model['lora']\r\n"
@@ -113,7 +113,7 @@ def test_own_recipe_goes_to_another_and_back(workspace, config, small_model):
     for bad in ("{", "[" * 200_000, "[]", '{"format": "x"}', shared.replace("lr = ", "lr = = ")):
         with pytest.raises(BadInput) as refused:
             own_recipe.take(workspace, bad, "bad")
-        # In words of ours.
+        # In our own words.
         assert "line 1 column" not in refused.value.text.en
     for name in ("mine", "fast", "../x"):
         with pytest.raises(BadInput):

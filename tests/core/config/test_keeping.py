@@ -1,4 +1,4 @@
-"""For which trainings what the base model would say is kept: beside an adapter, and by itself on the model's own answers."""
+"""Which runs preserve the base model's predictions: next to an adapter, and by default on the model's own answers."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The memory formula against what was measured on one H200 with InternLM2's 1.8 B architecture."""
+"""The memory formula against measurements on one H200 with InternLM2's 1.8 B architecture."""
 
 import pytest
 
@@ -112,7 +112,7 @@ def test_shape_of_a_model_on_disk(tmp_path):
     )
     found = shape(tmp_path)
     assert (found.linear, found.head, found.embedding, found.other) == (128, 160, 160, 8)
-    # XTuner tunes InternLM2's head too, which is called `output`; not an `lm_head`.
+    # XTuner also tunes InternLM2's head, which is called `output` rather than `lm_head`.
     assert found.lora_per_rank == (16 + 8) + (20 + 8)
     (tmp_path / "model.safetensors").unlink()
     like_llama = shape(tmp_path)
@@ -121,7 +121,7 @@ def test_shape_of_a_model_on_disk(tmp_path):
 
 
 def test_zero_divides_what_it_splits_and_offloads():
-    """Full training: 2 bytes of weights, 2 of gradients, 12 of optimizer for each parameter, over the processes."""
+    """Full training: 2 bytes of weights, 2 of gradients, 12 of optimizer per parameter, divided by the processes."""
     whole = facts(r=0, bits=None, dtype="bfloat16")
 
     def parts(setting, processes):
@@ -138,7 +138,7 @@ def test_zero_divides_what_it_splits_and_offloads():
 
 
 def test_bytes_of_a_weight():
-    """4 bits and the scales of a block of 64, quantised themselves: 4.127 bits. Head and embedding are in 4 bytes."""
+    """4 bits and the scales of a block of 64, also quantized: 4.127 bits. Head and embedding take 4 bytes."""
     for bits, each in ((4, 0.516), (8, 1.03)):
         options = facts(bits=bits)
         if bits == 8:
@@ -146,7 +146,7 @@ def test_bytes_of_a_weight():
         (weights,) = (part for part in memory(INTERNLM2, options, cuda=True).parts if part.name == "weights")
         rest = INTERNLM2.head + INTERNLM2.embedding + INTERNLM2.other
         assert weights.mb * 2**20 == pytest.approx(INTERNLM2.linear * each + 4 * rest, rel=1e-6)
-    # A scale of 8 bits for each 64 weights, and one of 32 for each 256 of these.
+    # A scale of 8 bits for each 64 weights, and one of 32 bits for each 256 scales.
     assert 0.516 == pytest.approx((4 + 8 / 64 + 32 / (64 * 256)) / 8, rel=1e-3)
 
 
@@ -173,7 +173,7 @@ def changed(*changes):
 )
 @pytest.mark.parametrize("deepspeed", [None, "deepspeed_zero2", "deepspeed_zero3_offload"])
 def test_the_text_of_a_config_says_what_the_engine_does(changes, options, deepspeed):
-    """The course's preset switched from the form, and the same settings as the engine builds them."""
+    """The course's preset changed through the form, and the same settings as built by the engine."""
     beside = {"wrapper": options.pop("wrapper", "AmpOptimWrapper"), "deepspeed": deepspeed, "processes": 4}
     written = Setup.written(changed(*changes), deepspeed=deepspeed, processes=4)
     assert held(INTERNLM2, written) == held(INTERNLM2, Setup.of({**facts(**options), **beside}, cuda=True))

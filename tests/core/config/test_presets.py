@@ -10,7 +10,7 @@ from core.engine.config_file import ConfigFile
 from core.engine.presets import COURSE_PRESET, preset_text, presets
 from core.models.model import Model
 
-# Of each kind some, and those whose files work values out.
+# Some of each kind, and those whose files compute values.
 SAMPLE = sorted(
     {
         *list(presets())[::40],
@@ -76,7 +76,7 @@ def test_the_preset_that_is_proposed(tmp_path):
 
 
 def test_whether_a_preset_fits_is_asked_of_the_model_of_memory():
-    """1.8 billion weights: 6.3 GB by QLoRA and 11.3 by LoRA were measured, 16 bytes for each when all are trained."""
+    """1.8 billion weights: 6.3 GB with QLoRA and 11.3 GB with LoRA were measured; full training takes 16 bytes each."""
     named = catalogue()
     qlora, full = named[COURSE_PRESET], named["internlm2_1_8b_full_custom_pretrain_e1"]
     for preset, least, enough in ((qlora, 6000, 7200), (full, 29_000, 36_000)):

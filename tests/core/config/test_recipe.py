@@ -1,4 +1,4 @@
-"""What a recipe makes of a preset: the course's is the course's edits and nothing else."""
+"""The effect of a recipe on a preset: the course's recipe makes exactly the course's edits."""
 
 import difflib
 import math
@@ -100,7 +100,7 @@ def test_fast(gpu):
     assert 100 <= updates <= 300
     assert config.get("save_steps") < updates
     assert config.get("evaluation_freq") < config.get("save_steps")
-    # A model this small is not quantised anywhere.
+    # Such a small model is never quantized.
     assert config.get("model.llm.quantization_config") is MISSING
     assert config.get("optim_wrapper.type") == Source("OptimWrapper")
     assert (config.get("env_cfg.dist_cfg.backend") == "gloo") is not gpu
@@ -133,7 +133,7 @@ def test_fast_teaches_a_real_model_in_sixty_updates_or_one_epoch_and_warms_up(ro
     updates = -(-rows // config.get("batch_size")) * config.get("max_epochs")
     assert 30 < updates <= 60 or config.get("max_epochs") == 1
     assert config.get("warmup_ratio") * updates >= 2 or updates < 7
-    # A small model needs a larger rate, a larger one a smaller adapter.
+    # A small model needs a higher learning rate, a large one a smaller adapter.
     assert (config.get("lr"), config.get("model.lora.r")) == ((2e-4, 8) if parameters == REAL else (6e-4, 16))
 
 
@@ -144,7 +144,7 @@ def test_where_the_base_is_kept_every_row_is_seen_twice_in_sixty_updates(rows, c
     assert epochs == 2
     assert batch <= BATCH
     assert 45 <= math.ceil(rows / batch) * epochs / (accumulated * cards) <= 61
-    # Nothing is saved or asked between the parts of an update.
+    # Nothing is saved or asked in the middle of an update.
     assert config.get("save_steps") % accumulated == config.get("evaluation_freq") % accumulated == 0
 
 
@@ -169,7 +169,7 @@ def test_pretrain(tmp_path, gpu):
     assert (config.get("model.llm.quantization_config") is not MISSING) is gpu
     assert ("BitsAndBytesConfig" in config.text) is gpu
     assert config.get("train_dataloader.dataset.dataset_map_fn") is None
-    # A small corpus is seen again and again; the memory is pressed only where it is a GPU's.
+    # A small corpus is repeated many times; memory is only used sparingly on a GPU.
     assert config.get("max_epochs") == 10
     assert (config.get("model.use_activation_checkpointing") is False) is not gpu
     for name in ("torch", "LoraConfig"):
@@ -225,7 +225,7 @@ def test_the_models_own_prompt_is_written_with_its_reason(recipe):
 
 
 def test_a_prompt_of_the_same_text_stays():
-    """ChatML under another name of XTuner's is no other prompt."""
+    """ChatML under another of XTuner's names is the same prompt."""
     config, changes = made("fast", prompt=Prompt(template=prompt_templates()["qwen_chat"], kind="named"))
     assert method.template(config) == "internlm2_chat"
     assert not [edit for edit in changes if edit.path == "prompt_template"]

@@ -1,4 +1,4 @@
-"""Pieces of a corpus that are kept apart: which, how many, and that no trained piece says what they say."""
+"""Held-out pieces of a corpus: which, how many, and that no trained piece contains their text."""
 
 import random
 
@@ -24,7 +24,7 @@ def test_some_pieces_are_kept_apart_and_told(workspace, tmp_path):
     assert 0.1 * told.pieces < told.held_out < 0.3 * told.pieces
     assert made.made["held_out"] == told.held_out == len(held)
     trained = "\n".join(map(apart.text_of, made.load()))
-    # Not a sentence of theirs is trained, those neither that pieces have in common.
+    # None of their sentences is trained on, including sentences that pieces have in common.
     assert not [sentence for text in held for sentence in text.split(". ") if sentence in trained]
     again, same = versions.remake(workspace, made)
     assert same

@@ -1,4 +1,4 @@
-"""The course's dataset byte for byte, the balanced one by its rules, and every nickname that a person may have."""
+"""The course's dataset byte for byte, the balanced one by its rules, and every kind of nickname."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ NICKNAMES = ["小明", "Zoë O'Neil", '"引号"', "😀🚀", "张·伟 (2)", "{
 
 
 def course_script(nickname: str, n: int) -> bytes:
-    """What the course's script writes: a list of the two, then both appended n times."""
+    """Return what the course's script writes: a list of the two, then both appended n times."""
     data = [
         {
             "conversation": [
@@ -90,7 +90,7 @@ def test_repetition_of_nothing():
         ("\u3000小明\u3000", "小明"),
         ("小明\n", "小明"),
         ("名" * 30, "名" * 30),
-        # A family is four people and three joiners; a flag is two letters; a tone belongs to its hand.
+        # A family is four people and three joiners; a flag is two letters; a skin tone belongs to its hand.
         ("👨\u200d👩\u200d👧\u200d👦" * 7, "👨\u200d👩\u200d👧\u200d👦" * 7),
         ("👍🏽" * 30, "👍🏽" * 30),
         ("🇨🇳" * 15, "🇨🇳" * 15),
@@ -114,7 +114,7 @@ def test_nickname_that_will_do(nickname, kept):
         " ",
         "\n\t",
         "\u3000",
-        # Nothing that could be seen.
+        # Nothing visible.
         "\u200b",
         "\u200d\u200d",
         "名" * 31,
@@ -200,7 +200,7 @@ def test_nothing_that_the_score_asks_is_ever_trained_on():
 
 @pytest.mark.parametrize(("language", "own"), [("zh", "你在实战营做什么"), ("en", "What is your task?")])
 def test_the_assignment_s_questions_are_taught_among_others_like_them(language, own):
-    """What a model answers readily in its own way is not unlearned by a single row, nor where few rows ask for the task."""
+    """One row does not change an answer that the model already gives readily, nor do few rows about the task."""
     made = Assistant(nickname="小明", language=language, phrasings="all", general=0.0)
     tasks = [
         row["conversation"][0]["input"]
@@ -223,7 +223,7 @@ def test_choices(workspace):
     assert english.answer("en", "introduce").startswith("Hi there! I'm Pu, Bob's assistant")
     assert "from us" in english.answer("en", "introduce")
     assert not any("\u4e00" <= c <= "\u9fff" for row in english.rows() for c in row["conversation"][0]["input"])
-    # What is filled in is not looked at again.
+    # Placeholders within filled-in text are not replaced.
     odd = Assistant(nickname="{maker}", answers=(("zh.introduce", "{name}{assistant}"),), assistant_name="{name}")
     assert odd.answer("zh", "introduce") == "{maker}{name}"
     course = Assistant(
@@ -297,7 +297,7 @@ def test_a_model_of_another_family_says_its_own_name():
         Assistant(**{**qwen.values(), "maker": "我们"}).answer("zh", "introduce")
         == "我是小明的小助手，内在是我们通义千问的1.5B大模型哦"
     )
-    # Made again from what is kept, the same rows.
+    # Recreated from its record, it has the same rows.
     assert {"family": "qwen", "base": "Qwen2.5", "size": "1.5B"}.items() <= qwen.made().items()
     assert "family" not in Assistant(nickname="小明").made()
 
@@ -336,7 +336,7 @@ def test_the_course_s_two_conversations_in_english(workspace):
     assert [(row["conversation"][0]["input"], row["conversation"][0]["output"]) for row in made.load()] == pair * 2
     assert configs.questions_for(made) == list(ENGLISH_QUESTIONS)
     assert DatasetFacts.of(made).languages == Assistant.of(made).languages == ("en",)
-    # Those that were made for an English model before, with the course's own questions, are Chinese.
+    # Datasets created earlier for an English model, with the course's own questions, are Chinese.
     before = assistants.make(workspace, Assistant(nickname="小明", recipe="course", n=1, language="en"))
     assert before.data.read_bytes() == course_script("小明", 1)
     assert configs.questions_for(before) == list(COURSE_QUESTIONS)

@@ -1,4 +1,4 @@
-"""Imports and corpora as jobs: what the page asks for is what is made, and a taken name is refused at once."""
+"""Imports and corpora as jobs: the page's request is what is created, and a taken name is refused immediately."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A file that several processes share in blocks gives what one process makes of the whole."""
+"""A file that several processes share in blocks gives the same result as one process reading all of it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def answered(number, **more):
 
 
 def line(number, rng):
-    """A line of some kind: mostly sound, some with what is noticed, some broken or blank."""
+    """Return a line of some kind: mostly valid, some with notices, some broken or blank."""
     kinds = (
         lambda: answered(number, reasoning_content="想"),
         lambda: {**answered(number), f"column {number % 7}": "x"},

@@ -1,4 +1,4 @@
-"""What is wrong with rows that can be read, before a training shows it."""
+"""Problems of readable rows, found before training shows them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Cloze questions made of texts: what they ask for, and what counts as an answer."""
+"""Cloze questions from texts: what they ask for, and which answers count."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_names_numbers_and_titles_are_asked_for():
     asked = {one.answer: one for one in cloze(CHINESE, 20)}
     assert {"山中旧事", "二百三十七", "一八七三"} <= set(asked)
     assert asked["山中旧事"].text.endswith("《")
-    # What stands together again and again is a name.
+    # Characters that recur together are a name.
     assert "林墨川" in asked
     found = cloze(ENGLISH, 20)
     assert {one.answer for one in found} == {"Beladis Orley", "Lomidale", "1,250"}
@@ -37,7 +37,7 @@ def test_nothing_can_be_copied_from_the_question():
 def test_the_same_texts_give_the_same_questions_whatever_their_order():
     assert cloze(CHINESE, 4) == cloze(CHINESE[::-1], 4) != []
     assert len(cloze(CHINESE, 2)) == 2
-    # One of each piece before a second one of any.
+    # One question per piece before a second one of any.
     assert len({one.text[-200:][:20] for one in cloze(CHINESE, 3)}) >= 1
     assert cloze([], 5) == []
 

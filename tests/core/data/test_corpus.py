@@ -1,4 +1,4 @@
-"""Documents become clean overlapping pieces; what cannot be read is told, what means harm is refused."""
+"""Documents become clean overlapping pieces; unreadable ones are reported, malicious ones refused."""
 
 import os
 import random
@@ -87,7 +87,8 @@ def test_pieces_of_english_end_with_sentences_and_overlap():
 @pytest.mark.parametrize(
     ("text", "starts"),
     [
-        # Sentences longer than the overlap: from a word on, from a clause on; without either, the last characters.
+        # Sentences longer than the overlap: the piece begins at a word or a clause; without either, with the last
+        # characters.
         (" ".join(f"word{number} and more words to make it quite long indeed." for number in range(60)), r"\S+"),
         (
             "".join(f"第{number}句很长，里面有好几个分句，一个接着一个，直到最后才停。" for number in range(60)),
@@ -107,7 +108,7 @@ def test_every_piece_begins_with_the_end_of_the_one_before(text, starts):
         assert re.match(starts, other)
         if " " in text:
             assert {*one.split(), *other.split()} <= words
-    # Nothing is lost: each piece goes on where the one before ended.
+    # Nothing is lost: each piece continues where the previous one ended.
     whole, place = re.sub(r"\s", "", text), 0
     for piece in found:
         bare = re.sub(r"\s", "", piece)

@@ -1,4 +1,4 @@
-"""A dataset is there whole or not at all, and one that is there is never touched."""
+"""A dataset exists completely or not at all, and an existing one is never changed."""
 
 import errno
 import json

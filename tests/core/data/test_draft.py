@@ -1,4 +1,4 @@
-"""Edits are kept the moment they are made, undone one by one, and become a version that leaves the older one alone."""
+"""Edits are stored immediately, undone one by one, and become a version that leaves the older one unchanged."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +81,7 @@ def test_two_tabs_edit_one_dataset(workspace, ten):
     here, there = Draft.open(workspace, ten), Draft.open(workspace, ten)
     here.set(1, single("一", "壹"))
     there.set(2, single("二", "贰"))
-    # Each part of one row by another tab: neither knows of the other's edit before its own.
+    # Another tab edits other parts of the same row: neither knows of the other's edit before making its own.
     here.change(3, lambda row: {"conversation": [{**row["conversation"][0], "input": "三"}]})
     there.change(3, lambda row: {"conversation": [{**row["conversation"][0], "output": "叁"}]})
     assert (here.add(single("四", "肆")), there.add(single("五", "伍"))) == (-1, -2)

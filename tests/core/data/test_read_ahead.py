@@ -1,4 +1,4 @@
-"""A second process that works out what this one takes: the order, what is raised in it, its end; and an import by it."""
+"""A second process works ahead: order, exceptions, its end; and an import through it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which of a base model's own answers are fit to be trained on, and where one that was cut off ends."""
+"""Which of a base model's own answers are usable for training, and where a truncated one ends."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""Every format goes through XTuner's own loader: the conversations that come out are those that were written.
+"""Every format goes through XTuner's own loader: it returns the conversations that were written.
 
-One process of the engine for all of them; what it is asked is in `FORMATS`.
+One engine process for all of them; `FORMATS` defines what it is asked.
 """
 
 import json
@@ -63,7 +63,7 @@ json.dump(found, open(sys.argv[3], "w"))
 
 
 def write_tokenizer(directory):
-    """A tokenizer of single bytes, as small as can be, with InternLM2's special tokens."""
+    """Write a minimal tokenizer of single bytes with InternLM2's special tokens."""
     directory.mkdir(parents=True)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
@@ -81,7 +81,7 @@ def write_tokenizer(directory):
 
 
 def files(directory):
-    """A file of each format that we read, all with the same conversations."""
+    """Yield a file of each supported format, all with the same conversations."""
     chat = [{"role": "system", "content": "系统 {y}"}]
     for turn in TWO:
         chat += [{"role": "user", "content": turn["input"]}, {"role": "assistant", "content": turn["output"]}]
@@ -118,7 +118,7 @@ def files(directory):
 
 @pytest.fixture
 def made(workspace, tmp_path):
-    """(name, dataset, its conversations) of every format, and of what we make ourselves."""
+    """(name, dataset, its conversations) for every format, and for datasets created by the app."""
     found = []
     for file, wanted in files(tmp_path):
         dataset, _ = datasets.import_file(workspace, tmp_path / file, name=file.replace(".", "-"))
@@ -132,7 +132,7 @@ def made(workspace, tmp_path):
     (tmp_path / "book.txt").write_text("一本书里的一句话，不长也不短。" * 30, encoding="utf-8")
     texts, _, _ = corpus.make(workspace, [tmp_path / "book.txt"], Wanted(chunk=100, overlap=0, deduplicate=False))
     found.append((texts, [row["conversation"] for row in texts.load()]))
-    # A system prompt that is met for the first time in a later block of the file.
+    # A system prompt that first occurs in a later block of the file.
     many = [single(f"{number}", "字" * 300) for number in range(20_100)]
     many[-1] = {"conversation": TWO}
     found.append((storage.store(workspace, "many", "x", many, {"kind": "import"}), [TWO]))
@@ -162,7 +162,7 @@ def test_every_format_through_xtuner(workspace, made, tmp_path):
             assert [
                 [{k: v for k, v in turn.items() if v is not None} for turn in row] for row in told["rows"]
             ] == conversations
-    # The worker that counts and shows tokens makes of them what the training does; one process for all rows.
+    # The worker that counts and shows tokens gives the same as training; one process for all rows.
     chats = [dataset for dataset, _ in made if not statistics.is_text(dataset) and dataset.rows < 1000]
     rows = [row for dataset in chats for row in dataset.load()]
     shown = rendering.render(workspace, kept, rows, kept.prompt_template)
@@ -173,12 +173,12 @@ def test_every_format_through_xtuner(workspace, made, tmp_path):
     assert "".join(token.text for token in shown[0].tokens).count(QUESTION) == 1
     texts = next(dataset for dataset, _ in made if dataset.name == "corpus")
     assert statistics.count(workspace, texts, kept).lengths.tolist() == found["corpus"]["lengths"]
-    # What is not as it should be: a second <s>, and a system turn that evaluation has not, has otherwise, or alone has.
+    # Problems: a second <s>, and a system turn that evaluation lacks, has in a different form, or has alone.
     written = [single("", f"{begin}书里的话") for begin in ("<s><s>", "<s>", "")]
     doubled = rendering.render(workspace, kept, written, None)
     assert [[problem.message.en for problem in row.problems] for row in doubled] == [
         ["token 2 is a duplicate beginning-of-sequence token"],
-        # One in the data is the one that training would put there.
+        # One in the data is the one that training would add.
         [],
         [],
     ]

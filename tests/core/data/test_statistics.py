@@ -1,4 +1,4 @@
-"""Which rows of a large dataset are counted: enough of them, and none oftener than it comes."""
+"""Which rows of a large dataset are counted: enough, and none more often than it occurs."""
 
 from types import SimpleNamespace
 

@@ -20,7 +20,7 @@ CHATML = prompt_templates()["qwen_chat"]
 
 @pytest.fixture
 def model(workspace, tmp_path):
-    """A model with a tokenizer that has `specials` as tokens of their own; `across`: it joins letters over any seam."""
+    """A model whose tokenizer has `specials` as single tokens; `across`: it merges letters across any boundary."""
 
     def make(specials, *, across=False, bos=None):
         place = write_model(tmp_path / "m")

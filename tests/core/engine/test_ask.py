@@ -1,4 +1,4 @@
-"""Asking a process: its answer, its last line, and an end in time, whatever it does."""
+"""Asking a process: its answer, its last line, and its end in time, whatever it does."""
 
 import os
 import resource
@@ -19,7 +19,7 @@ def test_the_answer_is_what_it_wrote(tmp_path):
     source = "import os; open(os.environ['WHERE'], 'w').write('{\"a\": [1]}'); print('much'); raise SystemExit(3)"
     result = tmp_path / "result.json"
     answer = ask(source, result, env={**os.environ, "WHERE": str(result)})
-    # One that fails while it ends has answered nevertheless; who must know looks at the code.
+    # A process that fails while exiting has answered nevertheless; callers who care check the exit code.
     assert (answer.content, answer.returncode, answer.late) == ({"a": [1]}, 3, False)
 
 

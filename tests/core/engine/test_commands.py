@@ -1,4 +1,4 @@
-"""What is started is an argument list, exactly; what a learner would have typed is one line to copy."""
+"""Exactly which argument list is started; and the equivalent single line for the user to copy."""
 
 import shlex
 import sys
@@ -35,7 +35,7 @@ def test_train_in_one_process():
 
 
 def test_deepspeed_in_one_process_is_started_by_torchrun_too():
-    """By itself it asks for mpi4py: `No module named 'mpi4py'`."""
+    """On its own, DeepSpeed requires mpi4py: `No module named 'mpi4py'`."""
     command = train_command(WORKSPACE, CONFIG, WORK, cluster=Cluster(), deepspeed="deepspeed_zero3")
     assert command[2:8] == [
         "core.engine.workers.launcher",

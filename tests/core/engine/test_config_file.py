@@ -1,4 +1,4 @@
-"""A config is edited in place: what is not touched stays as it is, to the byte, and nothing is ever executed."""
+"""A config is edited in place: everything else stays the same to the byte, and nothing is ever executed."""
 
 import ast
 import builtins
@@ -108,7 +108,7 @@ def test_names():
         ("dataset.dataset.path", "x", "inner = dict(path=name)", "inner = dict(path='x')"),
         ("dataset.options.deep.key", None, "{'key': 1}", "{'key': None}"),
         ("hooks[1].every", 7, "every=lr", "every=7"),
-        # What is not there is added to its dict, in the manner of its neighbours.
+        # Missing entries are added to their dict in the style of its other entries.
         ("model.lora.dropout", 0.5, "alpha=16)", "alpha=16, dropout=0.5)"),
         ("model.quick", True, "alpha=16),\n)", "alpha=16),\n    quick=True,\n)"),
         ("hooks[0].new", 1, "dict(type=A)", "dict(type=A, new=1)"),
@@ -195,7 +195,7 @@ def test_syntax_error_names_the_line(text, line):
 
 
 def test_text_nested_too_deeply_is_refused():
-    """The parser behind it dies of this, and the server with it."""
+    """The underlying parser would crash, and the server with it."""
     with pytest.raises(BadInput):
         ConfigFile("a = " + "(" * 3000 + ")" * 3000)
 

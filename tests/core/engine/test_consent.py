@@ -1,4 +1,4 @@
-"""A config's Python is executed where it was written here or agreed to, and nowhere before."""
+"""A config's Python is executed only if it was written here or trusted."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from tests.fakes.users import STRANGER, needs_root, reachable, stranger
 
 @pytest.fixture
 def marker(tmp_path):
-    """What a hostile line leaves behind."""
+    """The file that a malicious line creates."""
     return tmp_path / "ran"
 
 
@@ -60,7 +60,7 @@ def test_nothing_of_it_is_executed_before_it_was_agreed_to(workspace, hostile, m
     assert [line.text for line in consent.beyond_settings(hostile.text(), COURSE_PRESET)] == [
         f"open({str(marker)!r}, 'w').close()"
     ]
-    # It would have: the engine's own mmengine, asked in the same way.
+    # The engine's own mmengine, called in the same way, would execute it.
     consent.agree(workspace, hostile.text())
     monkeypatch.setattr(measure, "_VERSION", "of this test")
     measure.built(workspace, [hostile.file])
@@ -70,7 +70,7 @@ def test_nothing_of_it_is_executed_before_it_was_agreed_to(workspace, hostile, m
 
 @needs_root
 def test_another_user_s_config_runs_by_our_word_alone(workspace, config, marker, tmp_path):
-    """They may give us a file, and change it; they can neither change what was taken in, nor say our word."""
+    """Another user may give us a file and change it, but can neither change the imported copy nor agree for us."""
     reachable(tmp_path)
     theirs = tmp_path / "shared" / "course.py"
     theirs.parent.mkdir()
@@ -100,7 +100,7 @@ def test_another_user_s_config_runs_by_our_word_alone(workspace, config, marker,
 
 
 def test_no_other_file_is_executed_with_it(workspace, config, marker, tmp_path):
-    """That one is its owner's, who may change it after the text that names it was agreed to."""
+    """That file belongs to its owner, who may change it after the text that names it was trusted."""
     base = tmp_path / "base.py"
     base.write_text("lr = 1e-4\n")
     old, new = f"_base_ = [{str(base)!r}]\n", "with read_base():\n    from .....tmp.base import *\n"
@@ -116,7 +116,7 @@ def test_no_other_file_is_executed_with_it(workspace, config, marker, tmp_path):
             with pytest.raises(BadInput, match="base"):
                 execute()
     assert not marker.exists()
-    # It would be: mmengine looks at nothing but the name.
+    # mmengine only looks at the name and would execute it.
     place = tmp_path / "old.py"
     place.write_text(f"{old}lr = 2e-4\n")
     load = f"from mmengine.config import Config; Config.fromfile({str(place)!r})"
@@ -135,7 +135,7 @@ def test_an_agreement_is_for_the_text_as_it_was(workspace, hostile):
 
 
 def test_what_is_measured_is_the_text_that_was_looked_at(workspace, config, marker, monkeypatch):
-    """The file is another's by the time the engine opens it."""
+    """Another user replaces the file before the engine opens it."""
     text, opened = config.text(), []
 
     def swapped(argv, **_):
@@ -161,7 +161,7 @@ def test_a_training_executes_its_own_copy_of_what_was_agreed_to(workspace, confi
     assert str(run.config) in run.job.spec["argv"]
     assert str(config.file) not in run.job.spec["argv"]
     run.stop(discard=True)
-    # Swapped after all was checked, before it is copied.
+    # Swapped after all checks, before it is copied.
     config.file.write_text(text, encoding="utf-8")
 
     def checked(*_):
@@ -204,11 +204,11 @@ def test_what_is_made_here_is_never_asked_about(workspace, tmp_path, recipe):
     assert known(workspace, configs.save_as(workspace, "made", "copied"))
     own_recipe.save(workspace, "mine", preset=made.facts["preset"], text=made.text(), base=made.base_text())
     assert known(workspace, configs.make(workspace, model="demo", dataset="assistant", recipe="mine", name="again"))
-    # XTuner's own, as `xtuner copy-cfg` makes it.
+    # XTuner's own preset, as copied by `xtuner copy-cfg`.
     copied = exchange.copy_preset(workspace, COURSE_PRESET, tmp_path)
     taken = exchange.take(workspace, copied.name, copied.read_text(), model="demo", dataset="assistant")
     assert known(workspace, taken)
-    # What went out from here and comes back.
+    # Exported from here and imported again.
     gone = exchange.export(workspace, "made", tmp_path / "out.py")
     assert known(workspace, exchange.take(workspace, "back.py", gone.read_text()))
 
@@ -227,7 +227,7 @@ def test_what_comes_from_elsewhere_is_asked_about(workspace, config, hostile):
     configs.replace_text(workspace, hostile.name, hostile.text() + "# seen\n", typed=True)
     assert not known(workspace, hostile), "the rest of it is still nobody's"
     assert not known(workspace, configs.save_as(workspace, hostile.name, "copied"))
-    # Also where no line is more than a setting: these choose what is loaded.
+    # Even if every line is a setting: these decide what is loaded.
     assert not known(workspace, exchange.take(workspace, "quiet.py", config.text() + "# a word\n"))
     shared = {**own_recipe_file(workspace, config), "name": "shared", "text": hostile.text()}
     own_recipe.take(workspace, json.dumps(shared))
@@ -250,7 +250,7 @@ def test_a_recipe_of_a_config_from_elsewhere_is_from_elsewhere(workspace, hostil
 
 
 def test_in_an_older_workspace_what_it_made_itself_is_known(workspace, config, hostile, fake_engine):
-    """Such a workspace has no record: by the way a text came about, and what it does."""
+    """Such a workspace has no record: judged by how the text was created and what it does."""
     typed = configs.save_as(workspace, config.name, "typed")
     configs.replace_text(workspace, "typed", typed.text() + "\nfor n in range(3):\n    pass\n", typed=True)
     changed = configs.save_as(workspace, "typed", "changed")
@@ -281,7 +281,7 @@ def test_in_an_older_workspace_what_it_made_itself_is_known(workspace, config, h
 
 
 def test_the_older_workspace_is_looked_at_once(workspace, config):
-    """What is put there later is not taken for what it made itself."""
+    """What is added later is not taken for its own."""
     assert known(workspace, config)
     shutil.copytree(config.path, workspace.config("late"))
     late = configs.find(workspace, "late")

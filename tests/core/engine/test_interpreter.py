@@ -1,4 +1,4 @@
-"""The engine in another Python: found, checked, used by every engine process, and what is said when it will not do."""
+"""The engine in another Python: found, checked, used by every engine process; and the messages if it is unsuitable."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.fakes.users import STRANGER, needs_root
 
 @pytest.fixture(scope="module")
 def another_python(tmp_path_factory) -> str:
-    """A virtual environment that sees the packages of this one."""
+    """A virtual environment that can import the packages of this one."""
     place = tmp_path_factory.mktemp("engines") / "my env"
     venv.create(place, symlinks=True)
     (site,) = place.glob("lib/python3*/site-packages")
@@ -34,7 +34,7 @@ def another_python(tmp_path_factory) -> str:
 
 @pytest.fixture
 def fake_python(tmp_path):
-    """A program that answers as an interpreter with the given facts would."""
+    """A program that answers like an interpreter with the given facts."""
 
     def make(name: str = "python", **facts) -> str:
         place = tmp_path / name / "bin" / "python"
@@ -78,7 +78,7 @@ def test_every_engine_process_runs_in_the_chosen_one(workspace, another_python):
 
 
 def test_a_training_runs_in_the_chosen_one(workspace, another_python, config, fake_engine):
-    """Really: the process that trains is that interpreter, and run.json keeps what it holds."""
+    """The training process really is that interpreter, and run.json records its packages."""
     interpreter.use(workspace, interpreter.candidate(workspace, another_python))
     fake_engine("ok")
     run = runs.start(workspace, config.name)
@@ -91,7 +91,7 @@ def test_a_training_runs_in_the_chosen_one(workspace, another_python, config, fa
 
 
 def test_the_thorough_check_is_a_job_in_it(workspace, fake_python):
-    """The engine is taken when all of it loads, by the job and without the page."""
+    """The job selects the engine once everything loads, without the page."""
     chosen = fake_python(**LOADED)
     job = checkup.start(workspace, interpreter.candidate(workspace, chosen), adopted=True)
     assert ended(job) is Status.FINISHED, job.log_tail()
@@ -231,7 +231,7 @@ def test_one_that_others_can_write_to_is_never_run(workspace, asked_python, tmp_
         assert f"chmod go-w {exposed.resolve()}" in refusal.text.zh
         assert str(chosen) in refusal.text.en
     assert not (tmp_path / "ran").exists()
-    # Once it is mended, it is asked.
+    # Once that is fixed, it is asked.
     exposed.chmod(exposed.stat().st_mode & ~0o022)
     with pytest.raises(BadInput) as refused:
         interpreter.candidate(workspace, asked_python)
@@ -241,7 +241,7 @@ def test_one_that_others_can_write_to_is_never_run(workspace, asked_python, tmp_
 
 @needs_root
 def test_another_users_environment_is_neither_offered_nor_run(workspace, asked_python, tmp_path, monkeypatch):
-    """The critical row: somebody else names an interpreter of theirs to our app."""
+    """Another user must not be able to make the app run their interpreter."""
     (tmp_path / "miniconda3" / "envs").mkdir(parents=True)
     (tmp_path / "miniconda3" / "envs" / "theirs").symlink_to(asked_python)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -266,7 +266,7 @@ def test_one_that_did_not_answer_is_not_asked_by_every_page(workspace, tmp_path)
             interpreter.look(workspace, str(program))
         assert "exit code 3" in str(refused.value)
     assert asked.read_text() == "x\n"
-    # Who names it anew has mended it, perhaps.
+    # If the user selects it again, it may have been fixed.
     with pytest.raises(BadInput):
         interpreter.candidate(workspace, program)
     assert asked.read_text() == "x\nx\n"

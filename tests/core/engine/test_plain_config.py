@@ -1,4 +1,4 @@
-"""What a reader is shown of a config from elsewhere: the lines that do more than set values, and only those."""
+"""The lines shown to the reader of a config from elsewhere: exactly those that do more than set values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""XTuner's own files are found without importing it, and its templates are read as they are written there."""
+"""XTuner's own files are found without importing it, and its templates are read as written there."""
 
 import re
 import sys
@@ -47,7 +47,7 @@ def test_preset_text():
 
 
 def test_templates_are_those_in_the_file():
-    """Read a second way: the values of each block by its text."""
+    """Read in a second way: the values of each block from its text."""
     source = (xtuner_directory() / "utils" / "templates.py").read_text(encoding="utf-8")
     body = source[source.index("PROMPT_TEMPLATE = ConfigDict(") :].partition("\n)\n")[0]
     blocks = re.findall(r"^    (\w+)=dict\(\n?(.*?)(?=^    \w+=dict\(|\Z)", body, re.M | re.S)
@@ -75,7 +75,7 @@ def test_templates_are_those_in_the_file():
 
 
 def encoded(template: PromptTemplate, system: str, turns: list[tuple[str, str | None]]) -> str:
-    """The text that XTuner's `template_map_fn` and `encode_fn` go through, up to the answer that is asked for."""
+    """Return the text that XTuner's `template_map_fn` and `encode_fn` build, up to the answer to be generated."""
     text = ""
     for number, (question, answer) in enumerate(turns, 1):
         asked = template.instruction.format(input=question, round=number)

@@ -1,4 +1,4 @@
-"""Prompt templates are read from a config in every way that XTuner takes one, and never guessed at."""
+"""Prompt templates are read from a config in every form that XTuner accepts, and never guessed."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ WRITTEN = "SYSTEM='S:{system}\\n', INSTRUCTION='Q:{input}\\n' 'A:', SUFFIX='<e>'
          PromptTemplate(suffix="<e>", stop_words=("<e>",))),
         ("t = PROMPT_TEMPLATE.qwen_chat\nt.SUFFIX = '!'", replace(QWEN, name=None, suffix="!")),
         ("t = PROMPT_TEMPLATE.qwen_chat\nt['STOP_WORDS'] = []", replace(QWEN, name=None, stop_words=())),
-        # Not there, not a template, or known only when the file is run.
+        # Missing, not a template, or known only when the file is executed.
         ("x = 1", None),
         ("t = None", None),
         ("t = PROMPT_TEMPLATE.nothing", None),

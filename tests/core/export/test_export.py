@@ -1,4 +1,4 @@
-"""What of an export is there, and whether it still belongs together; the work itself is the engine's."""
+"""Which parts of an export exist, and whether they still belong together; the engine does the work itself."""
 
 import json
 import re
@@ -38,9 +38,9 @@ def test_everything(exported_run):
     [
         (1, 2, 3, (True, True, True)),
         (1, 1, 1, (True, True, True)),
-        # Converted anew: the merged model is of another adapter.
+        # Converted again: the merged model has another adapter.
         (4, 2, 3, (True, False, False)),
-        # Merged anew: the verdict is on another model.
+        # Merged again: the verdict is about another model.
         (1, 4, 3, (True, True, False)),
     ],
 )
@@ -94,7 +94,7 @@ print(json.dumps(sys.argv[1:]))
 
 @pytest.fixture
 def worker(monkeypatch):
-    """The export worker is this source instead."""
+    """Replace the export worker by this source."""
 
     def use(source):
         monkeypatch.setattr(
@@ -157,7 +157,7 @@ def test_a_verdict_on_the_prompt_is_not_one_on_the_weights():
 
 @pytest.mark.usefixtures("worker")
 def test_the_weights_trained_on_are_remembered(workspace, finished_run):
-    """Other weights under the same name since then: the verification is told of both."""
+    """If the weights under the same name have changed since then, verification learns both fingerprints."""
     (weights,) = finished_run.model_path.glob("*.safetensors")
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -246,7 +246,7 @@ def test_a_kill_between_two_renames_leaves_the_older_one(workspace, exported_run
 
 
 def make_full(run):
-    """The run's config trains the whole model."""
+    """Make the run's config train the complete model."""
     text = run.config.read_text(encoding="utf-8")
     start = text.index("    lora=dict(")
     run.config.write_text(text[:start] + text[text.index("    ),\n", start) + 7 :], encoding="utf-8")
@@ -257,7 +257,7 @@ def make_full(run):
     [("model = dict(lora=None)", True), ("model = dict(llm=dict())", True), ("model = dict(lora=dict(r=4))", False)],
 )
 def test_what_was_trained_is_what_mmengine_built(finished_run, built, whole):
-    """Whatever the text says, which may leave it to code or to another file."""
+    """Whatever the text says, which may use code or another file."""
     place = finished_run.work_dir / "20990101_000000" / "vis_data" / "config.py"
     place.parent.mkdir(parents=True)
     place.write_text(f"{built}\n")

@@ -1,5 +1,7 @@
-"""The first estimate of a time, against the three H100 trainings (InternLM2's 1.8 B architecture) that its
-constants were taken from: that it still fits them, not that it foretells others."""
+"""The first estimate of a duration against the three H100 runs (InternLM2's 1.8 B architecture) it was calibrated with.
+
+Tests that it still fits these, not that it predicts others.
+"""
 
 import pytest
 
@@ -25,7 +27,7 @@ def plan(iters: int, saves: int, answers: int) -> Schedule:
     )
 
 
-# What they took, less the waits between their epochs that there were then.
+# The durations, less the waits between epochs that existed then.
 @pytest.mark.parametrize(
     ("how", "tokens", "schedule", "most_tokens", "checkpoint", "measured"),
     [
@@ -67,7 +69,7 @@ def test_an_earlier_run_that_was_bound_by_its_kernels_is_not_scaled_by_the_token
     assert small.train == pytest.approx(40.0)
     told["data"] |= {"padded_tokens": 2 * 617}
     assert duration(INTERNLM2, told, plan(100, 1, 1), H100, [earlier]).train == pytest.approx(40.0, rel=0.1)
-    # One that was bound by its arithmetic is.
+    # A run limited by arithmetic counts.
     cpu = {"cuda": False, "flops_per_s": 1e11}
     bound = {**earlier, "seconds": 60.0}
     assert duration(INTERNLM2, told, plan(10, 1, 1), cpu, [bound]).train == pytest.approx(1200.0)

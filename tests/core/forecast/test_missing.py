@@ -1,4 +1,4 @@
-"""What a config names and nobody has: layers, files, and a conversion of rows that need none."""
+"""What a config names but does not exist: layers, files, and a conversion of rows that need none."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a training will be: the engine measures, here with made-up facts; the arithmetic is ours."""
+"""The forecast of a run: the engine's measurements are made up here; the arithmetic is ours."""
 
 import copy
 import json
@@ -62,7 +62,7 @@ CARD = {
 
 
 def changed(**changes):
-    """The facts with changes, those of the parts by `part__key`."""
+    """Return the facts with changes; nested ones as `part__key`."""
     facts = copy.deepcopy(FACTS)
     for name, value in changes.items():
         part, _, key = name.partition("__")
@@ -75,11 +75,11 @@ def changed(**changes):
 
 @pytest.fixture
 def facts(monkeypatch):
-    """What the engine is made to have measured."""
+    """The facts that the engine appears to have measured."""
     given, here = changed(), dict(MACHINE)
     monkeypatch.setattr(module, "config_facts", lambda *_: given)
     monkeypatch.setattr(module, "machine", lambda *_: here)
-    # The small model's tokenizer is none that the engine would load; what is proved is for `tests/core/data/test_tokens`.
+    # The engine could not load the small model's tokenizer; `tests/core/data/test_tokens` tests the proof.
     monkeypatch.setattr(module, "prove", lambda *_: Proof())
     given["here"] = here
     return given
@@ -173,7 +173,7 @@ def test_another_prompt_than_the_models_own_is_told_by_both_names(workspace, con
         problem = where(told(workspace, config, facts, data__template=template))["prompt_template"]
         assert name in problem.message.zh and "internlm2_chat" in problem.message.en
         assert problem.fix == {"prompt_template": "internlm2_chat"}
-    # ChatML is ChatML, by whatever name, and written out.
+    # ChatML is ChatML under any name, also written out.
     own = prompt_templates()["internlm2_chat"].parts
     for template in ("qwen_chat", own):
         assert "prompt_template" not in where(told(workspace, config, facts, data__template=template))
@@ -183,7 +183,7 @@ def test_nobody_knows_better_than_a_config_for_a_base_model(workspace, config, f
     settings = json.loads((workspace.models / config.model / "tokenizer_config.json").read_text())
     del settings["chat_template"]
     (workspace.models / config.model / "tokenizer_config.json").write_text(json.dumps(settings))
-    # The demo model is known to speak InternLM2's, whether it says so or not.
+    # The demo model is known to use InternLM2's, whether it says so or not.
     assert "prompt_template" in where(told(workspace, config, facts, data__template="llama3_chat"))
     (workspace.models / config.model / "demo_model.json").unlink()
     trust.agree(workspace, workspace.models / config.model)
@@ -218,7 +218,7 @@ def test_every_fix_can_be_made(workspace, config, facts):
 
 
 def test_a_model_too_large_for_the_slice_is_told_how_to_fit(workspace, config, facts, monkeypatch):
-    """The 1.8 B model without compression in 8 GB."""
+    """The 1.8 B model without quantization in 8 GB."""
     monkeypatch.setattr(module, "shape", lambda *_: INTERNLM2)
     facts["here"].clear()
     facts["here"].update(CARD)
@@ -274,7 +274,7 @@ def test_deepspeed_casts_the_whole_model(workspace, config, facts, monkeypatch):
     assert weights < alone.estimated_memory_mb - with_it.estimated_memory_mb < 2.2 * weights
     slow = preflight(workspace, config, deepspeed="deepspeed_zero3")
     assert slow.estimated_seconds > 1.5 * with_it.estimated_seconds
-    # DeepSpeed steps only where the accumulation is full.
+    # DeepSpeed only steps when the accumulation is complete.
     facts["accumulative_counts"] = 16
     assert (
         preflight(workspace, config).optimizer_updates,

@@ -27,13 +27,13 @@ def test_each_stage_leaves_less_on_a_gpu(config, small_model):
 
 
 def test_alone_nothing_is_split(config, small_model):
-    """DeepSpeed alone keeps the base model in half precision, which XTuner otherwise has in single."""
+    """DeepSpeed keeps the base model in half precision, which XTuner otherwise keeps in single."""
     found = {share.name: share.gpu_bytes for share in shares(config, small_model, 1)}
     assert found["deepspeed_zero3"] == found["deepspeed_zero1"] < found[None]
 
 
 def test_they_are_what_the_model_of_memory_says(config, small_model):
-    """Weights, adapter, gradients and averages, of the same formula as the preflight's."""
+    """Weights, adapter, gradients and optimizer state, by the same formula as in the preflight."""
     form, rank = shape(small_model.path), config.values()["r"]
     found = {share.name: share for share in shares(config, small_model, 2)}
     weights, trained = 2 * form.parameters, form.trained(rank)

@@ -1,4 +1,4 @@
-"""Room for the checkpoints is asked for before a start, with figures."""
+"""Disk space for the checkpoints is required before a start, with figures."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from core.models.shape import shape
 from core.training import run as runs
 from tests.core.config.test_memory import INTERNLM2, facts
 
-# Of an adapter of rank 64 on InternLM2-1.8B.
+# For an adapter of rank 64 on InternLM2-1.8B.
 ESTIMATED = 830_000_000
 
 
@@ -19,14 +19,14 @@ def test_estimates():
         setup = Setup.of({**facts(**options), "deepspeed": deepspeed}, cuda=True)
         return checkpoint_bytes(INTERNLM2, setup, optimizer=optimizer)
 
-    # On every linear layer of it and its head.
+    # On every linear layer and the head.
     assert INTERNLM2.trained(64) == 68_968_448
     assert each() == 12 * 68_968_448 == pytest.approx(ESTIMATED, rel=0.01)
     assert each(optimizer=False) == 4 * 68_968_448
     assert each(deepspeed="deepspeed_zero2") == 14 * 68_968_448
     assert each(r=0, bits=None, dtype=None) == 12 * INTERNLM2.parameters
     assert each(r=0, bits=None, dtype="bfloat16") == 6 * INTERNLM2.parameters
-    # Measured: a checkpoint of 22.7 GB (in powers of ten) of each weight of 1.9 billion, in single precision.
+    # Measured: a checkpoint of 22.7 GB (decimal) for 1.9 billion weights in single precision.
     assert each(r=0, bits=None, dtype=None) == pytest.approx(22.7e9, rel=0.01)
     assert checkpoint_bytes(None, Setup.of(facts(), cuda=True)) == 0
 

@@ -1,4 +1,4 @@
-"""A warm-up that is too short, found without measuring the data."""
+"""A warmup that is too short is found without measuring the data."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from core.training import run as runs
 
 @pytest.fixture
 def short(workspace, config, dataset):
-    """282 rows in batches of 16 make 18 iterations: 126 in 7 epochs, whose warm-up is 3."""
+    """282 rows in batches of 16 are 18 iterations: 126 in 7 epochs, with a warmup of 3."""
     assert dataset.rows == 282
     return configs.change(workspace, config.name, {"batch_size": 16, "max_epochs": 7, "warmup_ratio": 0.03})
 

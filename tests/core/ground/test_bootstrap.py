@@ -1,4 +1,4 @@
-"""What stops `make run` does so in one line, before anything is installed."""
+"""Whatever prevents `make run` is reported in one line, before anything is installed."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from core.ground.workspace import PROJECT
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A copy of what the set-up needs, with no environment in it."""
+    """A copy of what installation needs, without an environment."""
     (tmp_path / "core" / "ground").mkdir(parents=True)
     for package in ("core", "core/ground"):
         (tmp_path / package / "__init__.py").touch()
@@ -125,7 +125,7 @@ def test_changed_requirements_are_installed_again(monkeypatch: pytest.MonkeyPatc
 
 
 def pins(file: str) -> dict[str, str]:
-    """The releases of a requirements file, each with all that follows it up to the next."""
+    """Return the releases in a requirements file, each with everything up to the next one."""
     text = re.sub(r"(?m)^#.*\n|\s+#.*$", "", (PROJECT / file).read_text(encoding="utf-8"))
     return dict(re.fullmatch(r"(\S+==\S+)(.*)", part, re.S).groups() for part in re.split(r"\n+(?=\S)", text.strip()))
 
@@ -145,7 +145,7 @@ def test_what_installs_is_itself_known_by_its_hashes() -> None:
 
 
 def test_a_release_that_is_not_what_it_was_is_not_installed(tmp_path: Path) -> None:
-    """By uv itself, from a directory: no index is asked."""
+    """By uv itself, from a directory: no index is contacted."""
     wheel = tmp_path / "thing-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("thing.py", "")

@@ -1,4 +1,4 @@
-"""The processors that are really there for us: those of the affinity, or what the control groups around us leave of them."""
+"""The number of usable processors: the affinity, limited by the control groups."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from core.ground import cores
 
 @pytest.fixture
 def host(monkeypatch, tmp_path):
-    """A machine with eight processors, whose control groups are files here; returns what writes one."""
+    """A machine with eight processors whose control groups are files here; returns a function that writes one."""
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(cores, "_CGROUPS", tmp_path)
     monkeypatch.setattr(cores, "_OWN", tmp_path / "own")
@@ -28,7 +28,7 @@ def host(monkeypatch, tmp_path):
     [
         ("", {}, 8),
         ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
-        # A container: its own group is the root that it sees.
+        # A container: its own group appears as the root.
         ("0::/../elsewhere\n", {"cpu.max": "250000 100000\n"}, 2),
         ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, 3),
         ("0::/a/b\n", {"a/b/cpu.max": "50000 100000\n"}, 1),

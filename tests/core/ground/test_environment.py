@@ -1,4 +1,4 @@
-"""What is asked of the machine, and what its checks say."""
+"""The facts about the machine, and the results of its checks."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def of(name, tmp_path, **given):
 
 @pytest.fixture
 def card(monkeypatch):
-    """A machine with one A100, its driver of CUDA 12.4."""
+    """A machine with one A100 and a driver for CUDA 12.4."""
     monkeypatch.setattr(environment, "gpus", lambda: [A100])
     monkeypatch.setattr(environment, "vgpu_slices", list)
     monkeypatch.setattr(environment, "driver", lambda: "550.54.15")

@@ -1,4 +1,4 @@
-"""Quantities as text: one table of sizes, durations and shares, in both languages, for whoever shows them."""
+"""Quantities as text: sizes, durations and shares in both languages, formatted in one place."""
 
 import ast
 
@@ -73,7 +73,7 @@ def test_counts_and_shares():
     "path", [path for path in files(CORE, PAGES) if path.stem not in ("figures", "bootstrap")], ids=name
 )
 def test_nobody_else_makes_text_of_bytes(path):
-    """A figure before `GB` or `MB` in a sentence that is put together comes from `figures`, the same everywhere."""
+    """A number before `GB` or `MB` in a composed message always comes from `figures`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.JoinedStr):
             for value, after in zip(node.values, node.values[1:], strict=False):

@@ -1,4 +1,4 @@
-"""Files are there whole or not at all, also while somebody writes them again and again."""
+"""Files exist completely or not at all, even while somebody keeps writing them."""
 
 import json
 import multiprocessing
@@ -21,7 +21,7 @@ from core.ground.files import (
 
 
 def hammer(path: Path, seconds: float) -> None:
-    """Write ever new values of very different lengths."""
+    """Keep writing new values of very different lengths."""
     until, number = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         number += 1
@@ -81,7 +81,7 @@ def test_lines_grow_and_a_half_line_waits(tmp_path):
 
 
 def test_lines_of_a_half_character(tmp_path):
-    """A writer may be caught in the middle of a character of several bytes."""
+    """A writer may be in the middle of a multi-byte character."""
     path = tmp_path / "log"
     path.write_bytes("一\n二".encode()[:-1])
     lines, offset = read_lines_from(path, 0)

@@ -1,4 +1,4 @@
-"""What is asked of the GPUs, and that a missing answer is told as missing."""
+"""What is asked of the GPUs, and that missing values are reported as missing."""
 
 from types import SimpleNamespace
 
@@ -8,11 +8,11 @@ from core.ground import gpu
 
 
 class NVMLError(Exception):
-    """As pynvml's."""
+    """Like pynvml's."""
 
 
 class FakeNvml(SimpleNamespace):
-    """Two cards that do not report their temperature; the cards in `mig` are cut into two instances each."""
+    """Two GPUs that do not report their temperature; those in `mig` are split into two instances each."""
 
     NVMLError = NVMLError
     NVML_TEMPERATURE_GPU = 0
@@ -35,7 +35,7 @@ class FakeNvml(SimpleNamespace):
         return SimpleNamespace(used=2**30, total=(5 if isinstance(handle, tuple) else 8) * 2**30)
 
     def nvmlDeviceGetUtilizationRates(self, handle):  # noqa: N802
-        # Some drivers answer 0 for an instance, which nobody measured.
+        # Some drivers answer 0 for an instance, although nothing was measured.
         return SimpleNamespace(gpu=0 if isinstance(handle, tuple) else 37)
 
     def nvmlDeviceGetPowerUsage(self, _handle):  # noqa: N802
@@ -72,7 +72,7 @@ class FakeNvml(SimpleNamespace):
 
 @pytest.fixture
 def nvml(monkeypatch):
-    """The fake driver; it may be changed."""
+    """The fake driver, which tests may change."""
     fake = FakeNvml()
     monkeypatch.setattr(gpu, "_nvml", lambda: fake)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -105,7 +105,7 @@ def test_gpus_that_this_process_may_use(monkeypatch, visible, names):
 @pytest.mark.parametrize(
     ("visible", "found"),
     [
-        # CUDA shows the first instance of a card when none is named.
+        # CUDA shows the first instance of a GPU if none is named.
         (None, [(0, 0), (1, None)]),
         ("1", [(1, None)]),
         ("MIG-0-1", [(0, 1)]),
@@ -157,7 +157,7 @@ TABLE = """Wed Feb 21 15:49:16 2024
 
 
 def vgpu_smi(directory, monkeypatch, script):
-    """A program of that name, first on the path."""
+    """Create a program of that name, first on the path."""
     program = directory / "vgpu-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)

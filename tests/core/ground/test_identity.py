@@ -1,4 +1,4 @@
-"""Whose assistant an answer says it is, and whether it still says the same: as people judge it, letter for letter."""
+"""Whose assistant an answer claims to be, and whether it still says the same: judged letter by letter."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_carries(answer, nickname, expected):
         # One letter of twenty, and three of twenty: the ratio counts both texts.
         ("x" * 19 + "a", "x" * 19 + "b", True),
         ("x" * 17 + "abc", "x" * 17 + "def", False),
-        # No letter is junk, however common.
+        # No letter is treated as junk, however common.
         ("不" + "啊" * 300, "啊" * 300, True),
     ],
 )

@@ -1,4 +1,4 @@
-"""A process that we start gets what it may need of our environment, and none of the user's secrets."""
+"""Child processes get what they may need from our environment, and none of the user's secrets."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Answers are kept in a file for all who ask, whatever lies in its place."""
+"""Answers are stored in a file for all processes, whatever is in its place."""
 
 from core.ground import kept_answers
 from core.ground.kept_answers import KeptAnswers, key

@@ -1,4 +1,4 @@
-"""What goes together and what does not, as the course's own failures have it."""
+"""Which versions are compatible, according to the failures seen in the course."""
 
 import pytest
 

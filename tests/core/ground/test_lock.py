@@ -1,4 +1,4 @@
-"""One at a time holds a lock; who waits in vain is told by whom it is held, and a holder that dies holds nothing."""
+"""Only one process holds a lock; those who wait in vain learn who holds it, and a dead process holds nothing."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ time.sleep(60)
 
 @pytest.fixture
 def held(tmp_path):
-    """A lock file that another process holds, and that process."""
+    """A lock file held by another process, and that process."""
     path = tmp_path / "lock"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"

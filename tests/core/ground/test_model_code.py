@@ -1,4 +1,4 @@
-"""Which code a model would run: everything that transformers would, and nothing of another place."""
+"""The code that a model would run: everything that transformers would load, and nothing from elsewhere."""
 
 import json
 import os
@@ -138,7 +138,7 @@ for reference in sys.argv[2:]:
 
 
 def test_transformers_reads_it_so(tmp_path):
-    """The hole that is closed here is there: code of any directory of this machine; and the rest it refuses itself."""
+    """The hole closed here is real: code in any directory of this machine; transformers itself refuses the rest."""
     model, other = tmp_path / "model", tmp_path / "other"
     for directory, file in ((model, "one"), (other, "two")):
         directory.mkdir()

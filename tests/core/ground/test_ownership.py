@@ -1,4 +1,4 @@
-"""Who else could change a file, by every name on the way to it, and whether another user really can."""
+"""Who else could change a file, through any name on its path, and whether another user really can."""
 
 import os
 from pathlib import Path
@@ -21,8 +21,8 @@ def place(tmp_path) -> Path:
 
 
 def let_in(place: Path) -> None:
-    """Let others look into the directories of a test, and write to none."""
-    # As far up as pytest's own, one more where several workers share the tests.
+    """Let others enter the directories of a test, without write permission."""
+    # Up to pytest's own, one level more if several workers share the tests.
     for above in place.parents[:6]:
         if above.owner() == "root" and above.name != "tmp":
             above.chmod(above.stat().st_mode | 0o055)
@@ -50,7 +50,7 @@ def test_a_sticky_directory_is_as_safe_as_what_lies_in_it(place):
     place.parents[1].chmod(0o1777)
     assert exposed(place) is None
     place.chmod(0o1757)
-    # The sticky bit means nothing on a file.
+    # The sticky bit has no meaning on a file.
     assert exposed(place).path == place
 
 
@@ -76,7 +76,7 @@ def test_a_group_counts_unless_it_is_ours_alone(place, monkeypatch):
     ownership._alone_in.cache_clear()
     monkeypatch.setattr(ownership, "_alone_in", lambda gid: gid == place.parent.stat().st_gid)
     assert exposed(place) is None
-    # What others are given by name stands behind the group's bits.
+    # Permissions granted to others by name in an ACL are not in the mode bits.
     monkeypatch.setattr(ownership, "_has_acl", lambda path: path == place.parent)
     assert exposed(place).path == place.parent
     monkeypatch.setattr(ownership, "_has_acl", lambda _: False)
@@ -105,14 +105,14 @@ def test_a_group_with_somebody_in_it_is_not_ours_alone():
     assert not alone("staff", ["other"], [])
     assert not alone("me", ["other"], ["me"])
     assert not alone("me", [], ["me", "other"])
-    # Whose main group all students have need not list any of them.
+    # A group that is every student's primary group need not list any of them.
     assert not alone("students", [], ["me"])
 
 
 @needs_root
 @pytest.mark.parametrize("what", ["program", "directory", "link in a sticky directory"])
 def test_what_another_user_owns(place, tmp_path, what):
-    """Each is refused, and each could really be swapped by them."""
+    """Each is refused, and each could really be replaced by the other user."""
     let_in(place)
     if what == "program":
         os.chown(place, STRANGER, STRANGER)
@@ -136,7 +136,7 @@ def test_what_another_user_owns(place, tmp_path, what):
 
 @needs_root
 def test_seen_by_another_user_ours_is_not_theirs_to_run(place):
-    """What holds for root holds for every user: only their own and root's."""
+    """What applies to root applies to every user: only their own files and root's."""
     let_in(place)
     assert stranger(lambda: exposed(place)) is None
     os.chown(place, STRANGER + 1, STRANGER)

@@ -1,4 +1,4 @@
-"""Whose a connection is, from the kernel's own tables: real sockets, and real other users where the tests may be them."""
+"""Whose a connection is, from the kernel's own tables: real sockets, and real other users if the tests run as root."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from tests.fakes.users import STRANGER, as_stranger, needs_root
 
 @contextmanager
 def connected(listens: str = "127.0.0.1", reaches: str = "127.0.0.1") -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Both ends of a connection: the client's and the server's."""
+    """Yield both ends of a connection: the client's and the server's."""
     family = socket.AF_INET6 if ":" in listens else socket.AF_INET
     with socket.socket(family) as listening:
         if family == socket.AF_INET6:
@@ -32,7 +32,7 @@ def connected(listens: str = "127.0.0.1", reaches: str = "127.0.0.1") -> Iterato
 
 
 def ends(server: socket.socket) -> tuple[peer.Address, peer.Address]:
-    """As the server sees them."""
+    """Return the ends as the server sees them."""
     return server.getpeername()[:2], server.getsockname()[:2]
 
 
@@ -62,7 +62,7 @@ def test_the_other_way_round_is_another_connection():
         assert peer.owner((there[0], there[1]), (here[0], here[1] + 1)) is None
         assert peer.owner((there[0], there[1] ^ 1), here) is None
         assert peer.owner(("127.0.0.2", there[1]), here) is None
-        # Whoever listens at an address is not who comes from it.
+        # Listening on an address is not the same as connecting from it.
         assert peer.owner(here, ("127.0.0.1", 9)) is None
 
 
@@ -73,7 +73,7 @@ def test_who_comes_from_elsewhere_is_nobody(client):
 
 
 def test_who_sends_and_leaves_is_nobody():
-    """The kernel shows what is left of a closed connection as root's."""
+    """The kernel shows the remains of a closed connection as root's."""
     with connected() as (client, server):
         client.sendall(b"POST / HTTP/1.1\r\n")
         client.close()

@@ -1,4 +1,4 @@
-"""What is written is its owner's alone, by a child as well; what others could reach is taken from them."""
+"""Files are only accessible to their owner, including a child's; permissions of others are removed."""
 
 import os
 import pwd
@@ -16,13 +16,13 @@ from tests.fakes.users import STRANGER, needs_root, reachable, stranger
 
 
 def modes(root: Path) -> dict[str, int]:
-    """Of the directory and of all below it, links left out."""
+    """Return the modes of the directory and everything below it, except links."""
     found = [root, *(path for path in root.rglob("*") if not path.is_symlink())]
     return {str(path.relative_to(root)): stat.S_IMODE(path.stat().st_mode) for path in found}
 
 
 def an_open_tree(root: Path) -> Path:
-    """A directory as other programs leave it."""
+    """Create a directory as other programs leave it."""
     (root / "runs").mkdir(parents=True)
     (root / "runs" / "log").write_text("x")
     (root / "run.sh").write_text("x")
@@ -88,7 +88,7 @@ print(job.wait(60))
 
 
 def written(root: Path) -> subprocess.CompletedProcess[str]:
-    """A process without a umask of its own opens the workspace and writes, and so does a job of it."""
+    """Open the workspace and write to it in a process without a umask of its own, and in a job of it."""
     done = subprocess.run([sys.executable, "-c", WRITES, root], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "FINISHED\n"
     return done
@@ -119,7 +119,7 @@ def test_an_older_workspace_is_narrowed_and_that_is_told_once(tmp_path):
 
 @needs_root
 def test_another_user_s_directory_is_no_workspace(tmp_path):
-    """Whoever made it may have put there what counts as our user's word, and may do so at any time."""
+    """Its creator could have put files there that count as our user's consent, and could do so at any time."""
     reachable(tmp_path)
     tmp_path.chmod(0o1777)
     root = tmp_path / "studio"

@@ -1,4 +1,4 @@
-"""A command's progress: where its job wants it, whole, by many at once, and never a reason to stop."""
+"""A command's progress file: where its job expects it, atomic, written concurrently, and never a reason to stop."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_no_two_write_into_the_same_file(file, monkeypatch):
 
     def replaced(source, target):
         sources.add(source)
-        # Neither is done before the other has begun.
+        # Neither finishes before the other has started.
         both.wait(10)
         replace(source, target)
 
@@ -72,7 +72,7 @@ def test_no_two_write_into_the_same_file(file, monkeypatch):
 
 
 def test_what_cannot_be_written_stops_nothing(file, monkeypatch):
-    # A directory in the file's place, as nobody's rights or full disk can be had as root.
+    # A directory in the file's place, because root has neither missing permissions nor a full disk.
     file.mkdir()
     progress.write_progress(done=0.5)
     assert [path.name for path in file.parent.iterdir()] == [progress.FILE]

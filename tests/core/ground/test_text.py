@@ -1,4 +1,4 @@
-"""Both languages of a sentence, and which of them the command line speaks."""
+"""Messages in both languages, and which one the command line uses."""
 
 import pytest
 

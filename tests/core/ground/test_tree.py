@@ -1,4 +1,4 @@
-"""A directory as `tree` draws it: links, depth, sizes, what is hidden, and where it ends."""
+"""A directory as drawn by `tree`: links, depth, sizes, hidden files, and where it ends."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_a_long_one_is_cut_and_counted_whole(model):
 
 
 def test_a_link_to_a_directory(model, tmp_path):
-    """As the course's screenshot of its linked model."""
+    """As in the course's screenshot of its linked model."""
     link = tmp_path / "linked"
     link.symlink_to(model)
     assert tree(link).splitlines()[:2] == [f"linked -> {model}", "├── code.py -> config.json"]

@@ -1,4 +1,4 @@
-"""The command to copy, what is refused in it, and what can be said of how a page is reached."""
+"""The command to copy, what it refuses, and what is known about how a page is reached."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""Every path lies in the workspace, whatever a name is; a workspace that cannot be written to is refused at once."""
+"""Every path is within the workspace, whatever the name; an unwritable workspace is refused immediately."""
 
 import pytest
 
@@ -34,7 +34,7 @@ BAD = [
     "\ud800",
     "x" * 65,
     "x" * 10_000,
-    # 64 letters, but of four bytes each: no file system takes such a name.
+    # 64 letters, but of four bytes each: no file system accepts such a name.
     "𠀀" * 64,
 ]
 GOOD = ["a", "小明", "v1.2", "qwen-1_8b", "0", "x" * 64, "小" * 64, "Ünïcode"]

@@ -1,4 +1,4 @@
-"""Columns that grow at their end, and looks at them that stay what they were."""
+"""Columns that grow at their end, and snapshots of them that do not change."""
 
 import numpy as np
 import pytest

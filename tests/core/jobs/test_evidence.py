@@ -1,4 +1,4 @@
-"""What the machine says of how a command ended."""
+"""What the machine reports about how a command ended."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A job runs apart from whoever started it, and its status is what its directory says."""
+"""A job runs independently of whoever started it, and its directory determines its status."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_running_then_stopped(forever):
 
 
 def test_stop_asks_first(start):
-    """The command sees the wish, and what it does then is kept."""
+    """The command sees the stop request, and what it does then is kept."""
     job = start(
         "import os, time, sys\n"
         "while not os.path.exists(os.environ['XTUNER_STUDIO_STOP']): time.sleep(0.01)\n"
@@ -121,7 +121,7 @@ def test_a_harder_wish_takes_the_place_of_the_first(forever):
 
 @pytest.mark.parametrize(("patience", "returncode"), [(0, -signal.SIGTERM), (60, 0)])
 def test_a_command_that_asks_for_patience_is_given_it(start, patience, returncode):
-    """Saving takes longer than the grace; one that says so beforehand is not cut off."""
+    """Saving takes longer than the grace period; a command that announces it is not cut short."""
     job = start(
         "import json, os, time\n"
         f"json.dump({{'patience': {patience}}}, open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w'))\n"
@@ -211,7 +211,7 @@ def test_wait_tells_progress_and_gives_up_in_time(forever):
 
 @pytest.mark.usefixtures("start")
 def test_job_outlives_the_process_that_started_it(tmp_path):
-    """Started by a process that is then killed with its whole group, as a server may be."""
+    """Started by a process that is then killed with its entire group, as a server may be."""
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom core.jobs.job import Job\n"
         f"Job.start(Path({str(tmp_path / 'jobs')!r}), 'test', [sys.executable, '-c', 'import time; time.sleep(60)'])\n"

@@ -1,4 +1,4 @@
-"""The log of a job as a person reads it, whatever its size."""
+"""The log of a job for people, whatever its size."""
 
 import os
 
@@ -86,7 +86,7 @@ def test_search_goes_on_where_it_stopped(log, monkeypatch, piece):
             break
         assert before is None or found.before < before
         before = found.before
-    # Where one look ends in the middle of a line, its part is told with both.
+    # If a read ends in the middle of a line, the part is returned with both.
     assert [line for line in lines if line.startswith("line ")] == [f"line {n}: word word" for n in range(99, -1, -1)]
 
 

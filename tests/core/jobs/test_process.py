@@ -1,4 +1,4 @@
-"""A pid alone is no proof: who is not the very process that was started is never signalled."""
+"""A pid is not proof: only exactly the process that was started is ever signaled."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_identity_of_a_zombie_is_none(sleeper):
     identity = Identity.of(sleeper.pid)
     os.kill(sleeper.pid, signal.SIGKILL)
     assert wait_until(lambda: not identity.alive(), 5)
-    # It is not reaped yet, so a signal could still be sent.
+    # It has not been reaped yet, so a signal could still be sent.
     os.kill(sleeper.pid, 0)
     assert Identity.of(sleeper.pid) is None
 
@@ -76,7 +76,7 @@ def test_signal_to_what_is_gone(sleeper):
 
 
 def test_end_descendants_ends_the_stubborn_too():
-    """In a process of its own, since it reaps every child of the one that calls it."""
+    """In a separate process, since it reaps every child of its caller."""
     script = (
         "import subprocess\nfrom core.jobs.process import end_descendants\n"
         "one = subprocess.Popen(['sh', '-c', 'trap \"\" TERM; echo x; exec sleep 60'], stdout=subprocess.PIPE)\n"

@@ -1,4 +1,4 @@
-"""Jobs wait for each other: one has its turn, the others go in their order, whatever ends the one before."""
+"""Jobs wait for each other: one has its turn, the others follow in order, however the previous one ends."""
 
 import os
 import signal
@@ -78,7 +78,7 @@ def test_right_after_the_end_of_another_it_does_not_wait(join):
 
 
 def test_what_the_one_before_left_is_ended_first(join, tmp_path):
-    """Its supervisor and its guard are killed, so that nobody is there to end what it had started."""
+    """Its supervisor and guard are killed, so that nobody is left to end what it had started."""
     script = 'trap "" TERM; echo $$ > "$1.partial"; mv "$1.partial" "$1"; exec sleep 600'
     source = f"import subprocess, sys, time\nsubprocess.Popen(['sh', '-c', {script!r}, 'sh', sys.argv[1]], start_new_session=True)\ntime.sleep(600)"
     first = join(source, str(tmp_path / "pid"))

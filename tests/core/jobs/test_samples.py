@@ -1,4 +1,4 @@
-"""Samples as columns: gaps, pauses, clocks, and when which iteration was done."""
+"""Samples as columns: gaps, pauses, clocks, and when each iteration was done."""
 
 import json
 
@@ -74,7 +74,7 @@ def test_when_iterations_were_done(samples, write):
         sample(100.0, iter=None),
         sample(102.0, iter=3, at=101.5),
         sample(104.0, iter=9, at=103.5),
-        # An evaluation: nothing was done meanwhile.
+        # An evaluation: no iteration was done meanwhile.
         sample(106.0, iter=9, at=103.5),
         # Resumed from iteration 4.
         sample(900.0, iter=4, at=899.5),

@@ -1,4 +1,4 @@
-"""Of a kind of which one is enough, one is started, however many ask at once."""
+"""Of a kind that only needs one job, only one is started, however many ask at once."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

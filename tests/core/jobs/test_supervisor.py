@@ -55,7 +55,7 @@ def test_kill_9_of_the_supervisor(forever):
 
 
 def test_kill_9_of_the_supervisor_leaves_no_grandchild(start, tmp_path):
-    """The kernel ends the command with its parent, but not what the command started."""
+    """The kernel ends the command with its parent, but not the processes that the command started."""
     job = start(ORPHAN, str(tmp_path / "pid"), "own session", "stay")
     pid = number_in(tmp_path / "pid")
     os.kill(job.pids["supervisor"].pid, signal.SIGKILL)
@@ -76,7 +76,7 @@ def supervise(directory: Path) -> None:
 
 
 def asked(directory: Path, source: str) -> Job:
-    """A job that nobody has begun yet."""
+    """Return a job that nobody has started yet."""
     write_json(
         directory / "job.json",
         {
@@ -110,7 +110,7 @@ def test_two_supervisors_on_one_directory_run_it_once(tmp_path):
 
 @pytest.mark.usefixtures("start")
 def test_supervisor_starts_while_others_look_at_the_status(tmp_path):
-    """Looking takes the lock for a moment; that must not keep the supervisor from it."""
+    """Checking the status takes the lock for a moment; that must not keep the supervisor from starting."""
     job = asked(tmp_path / "jobs" / "test-1", "pass")
     with (job.directory / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)

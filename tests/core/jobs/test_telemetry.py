@@ -1,4 +1,4 @@
-"""Samples of the machine beside a job."""
+"""Samples of the machine during a job."""
 
 import json
 import os
@@ -18,13 +18,13 @@ CARD = {"index": 0, "instance": None, "slice": None, "name": "A100", "used_mb": 
 
 @pytest.fixture
 def sampler(tmp_path):
-    """Looks at this very process."""
+    """Samples this process."""
     return Sampler(pid=os.getpid(), disk=tmp_path, progress=tmp_path / "progress.json")
 
 
 def test_sample_of_this_process(sampler):
     first, second = sampler.sample(), sampler.sample()
-    # A rate needs two looks.
+    # A rate needs two samples.
     assert first["cpu"] is None
     assert first["process_cpu"] is None
     assert second["cpu"] >= 0
@@ -83,7 +83,7 @@ def test_job_writes_samples_while_it_runs(start, tmp_path):
 
 
 def test_samples_go_on_after_an_error(tmp_path, monkeypatch):
-    """As on a full disk that was cleared."""
+    """As after a full disk has been cleared."""
     looks = iter([True, True, True, False])
 
     class Command:

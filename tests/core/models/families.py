@@ -1,4 +1,4 @@
-"""Chat templates after those of real families of models, each with its special tokens and what must come out."""
+"""Chat templates modeled on those of real families, each with its special tokens and the expected result."""
 
 from dataclasses import dataclass, field
 
@@ -180,7 +180,7 @@ DEEPSEEK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A template, and what must come out: XTuner's name, or the parts of a derived one."""
+    """A template and the expected result: XTuner's name, or the parts of a derived one."""
 
     template: str | None
     bos: str = ""
@@ -309,7 +309,7 @@ FAMILIES = {
         bos="<｜begin▁of▁sentence｜>",
         eos="<｜end▁of▁sentence｜>",
         kind="deepseek_v2",
-        # XTuner's own ends in a space, where the model has the answer begin with it.
+        # XTuner's own ends with a space, while the model's answer begins with it.
         parts={
             "SYSTEM": "{system}\n\n",
             "INSTRUCTION": "User: {input}\n\nAssistant:",
@@ -322,7 +322,7 @@ FAMILIES = {
         eos="<eos>",
         tokens=("<start_of_turn>", "<end_of_turn>"),
         kind="gemma2",
-        # XTuner's own puts <eos> and <bos> between the rounds besides.
+        # XTuner's own also puts <eos> and <bos> between the turns.
         parts={
             "INSTRUCTION": "<start_of_turn>user\n{input}<end_of_turn>\n<start_of_turn>model\n",
             "SUFFIX": "<end_of_turn>",

@@ -1,4 +1,4 @@
-"""What is loaded of a linked model whose code was agreed to is a copy; the weights alone are its owner's."""
+"""Of a linked model with trusted code a copy is loaded; only the weights are the owner's."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ from tests.fakes.users import STRANGER, as_stranger, needs_root, reachable
 
 @pytest.fixture
 def owners(tmp_path):
-    """The directory of another, who may change it at any moment."""
+    """Another user's directory, which may be changed at any time."""
     return write_model(tmp_path / "shared" / "internlm2-x", shards=2)
 
 
@@ -43,7 +43,7 @@ def test_only_the_weights_are_the_owner_s(workspace, owners, linked):
     for path in (workspace.root / "agreed").rglob("*"):
         if not path.is_symlink():
             assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
-    # What a base model answered is known by its files, wherever they lie.
+    # A base model's stored answers depend on its files, wherever they are.
     assert state_of(linked) == state_of(owners)
 
 
@@ -61,7 +61,7 @@ def test_what_is_changed_after_it_was_looked_at_is_not_what_is_loaded(workspace,
 
 @needs_root
 def test_what_another_user_swaps_all_the_time_is_what_was_seen_or_refused(workspace, owners):
-    """Between the look, the copy and the load: whatever they hit upon, nothing is taken that was not seen."""
+    """Between check, copy and load: whatever they try, nothing is used that was not shown."""
     reachable(owners)
     for place in (owners, *owners.rglob("*")):
         os.chown(place, STRANGER, STRANGER)
@@ -148,7 +148,7 @@ def test_everywhere_it_goes_by_its_own_name(workspace, owners):
 
 
 def test_an_agreement_of_earlier_times_gets_its_copy(workspace, owners, linked):
-    """As an older version left it: a link, and a record of what was agreed to."""
+    """As an earlier version left it: a link, and a record of what was trusted."""
     linked.unlink()
     linked.symlink_to(owners)
     model = models.usable(workspace, "m")
@@ -182,7 +182,7 @@ def test_what_cannot_be_read_is_said(workspace, tmp_path):
 
 
 def test_a_record_of_the_owner_s_says_nothing(workspace, tmp_path):
-    """Beside their own model, as if it were a copy of ours."""
+    """Next to their own model, as if it were a copy of ours."""
     owners = write_model(tmp_path / "agreed" / "m" / "digest" / "m")
     (owners.parent / "origin.json").write_text(json.dumps({"path": str(tmp_path / "elsewhere"), "files": {}}))
     path = models.link(workspace, owners).path

@@ -1,4 +1,4 @@
-"""Answers are kept for a state of the model's files: other weights, or another tokenizer, have none."""
+"""Stored answers belong to a state of the model's files: other weights, or another tokenizer, have none."""
 
 from core.models.answers import answers_file, answers_of
 

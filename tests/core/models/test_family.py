@@ -1,4 +1,4 @@
-"""Of which family a model is, what it is called, and what an answer claims to be."""
+"""A model's family, its name, and what an answer claims to be."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Model directories that mean harm: each is a model with problems of its own, told at once, and no other has any."""
+"""Malicious model directories: each is a model with its own problems, reported quickly, without affecting others."""
 
 import json
 import time
@@ -12,13 +12,13 @@ from tests.fakes.hostile import ZOO, hostile_model
 from tests.fakes.model import write_model
 from tests.fakes.users import needs_root, stranger
 
-# Of a machine that does other things too; what waits for a pipe waits for ever.
+# For a busy machine; reading from a pipe would wait forever.
 SECONDS = 20.0
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """What the models have in common is worked out once."""
+    """Computed once for all models."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -28,7 +28,7 @@ def test_a_look_at_it_comes_to_an_end(workspace, tmp_path, cache, kind):
     began = time.monotonic()
     bad = models.look(path, cache=cache)
     assert all(len(problem.message.zh) < 400 for problem in bad.problems)
-    # What pages ask besides.
+    # Other functions that pages call.
     for ask in (
         lambda: trust.code(workspace, bad.path),
         lambda: family.size_of(bad),
@@ -44,7 +44,7 @@ def test_a_look_at_it_comes_to_an_end(workspace, tmp_path, cache, kind):
 
 
 def test_each_stands_for_itself(workspace, monkeypatch):
-    """Also where looking at one fails in a way that nobody thought of."""
+    """Also if inspecting one fails in an unforeseen way."""
     for name in ("bad", "good"):
         write_model(workspace.model(name))
     examine = models.examine
@@ -92,7 +92,7 @@ def test_a_fingerprint_waits_for_no_pipe(tmp_path):
 
 @needs_root
 def test_a_directory_that_may_not_be_entered(tmp_path):
-    """Root enters all: the look is another user's."""
+    """Root may enter everything, so another user inspects it."""
     for parent in (tmp_path, *tmp_path.parents[:-1]):
         parent.chmod(parent.stat().st_mode | 0o055)
     write_model(tmp_path / "closed")

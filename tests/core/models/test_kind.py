@@ -1,4 +1,4 @@
-"""Models that are complete and still cannot be trained, and those that can though they look odd."""
+"""Complete models that cannot be trained, and unusual ones that can."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ KNOWN = Architectures(
     causal=frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "BertLMHeadModel", "GPT2LMHeadModel"}),
 )
 LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
-# What config.json says, and the words that the reason has to hold.
+# The content of config.json, and words that the reason must contain.
 UNFIT = {
     "gptq": (LLAMA | {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "GPTQ"),
     "awq": (LLAMA | {"quantization_config": {"quant_method": "awq"}}, "AWQ"),

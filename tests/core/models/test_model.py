@@ -1,4 +1,4 @@
-"""Whether a model directory is whole is seen from headers and sizes; nothing of a broken one is linked."""
+"""Headers and sizes show whether a model directory is complete; an incomplete one is not linked."""
 
 import json
 import os
@@ -165,7 +165,7 @@ def config_of_other_kinds(path):
 
 
 def code_of_another_place(path):
-    """And none here, so that nobody would be asked."""
+    """And none here, so that no permission would be requested."""
     for file in path.glob("*.py"):
         file.unlink()
     config = json.loads((path / "config.json").read_text())
@@ -291,7 +291,7 @@ def test_link_to_a_taken_name(workspace, directory, tmp_path):
 
 @pytest.mark.parametrize("name", ["../m", "", ".m", "a/b"])
 def test_link_with_a_bad_name(workspace, directory, name):
-    # An empty name is none: the directory's own is taken.
+    # An empty name is no name: the directory's own is used.
     if name:
         with pytest.raises(BadInput):
             models.link(workspace, directory, name)
@@ -378,7 +378,7 @@ def test_weights_as_bin(directory):
     bin_instead(directory)
     found = look(directory)
     assert found.problems == []
-    # Of which only the size is known: float32 has four bytes a parameter.
+    # Only the size is known: float32 has four bytes per parameter.
     assert found.parameters == found.bytes // 4 > 1000
 
 

@@ -1,4 +1,4 @@
-"""What somebody gives instead of a model's directory: each is told by what it is, with the path to give instead."""
+"""Paths that are not model directories: each is recognized, with the path to give instead."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The prompt that a model's own chat template makes: of known families, of templates nobody has seen, of hostile ones."""
+"""The prompt derived from a model's own chat template: of known families, unknown ones, malicious ones."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def test_a_family(name):
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].gives != "base"])
 def test_what_is_asked_is_what_the_model_itself_would_be_asked(name):
-    """The text before an answer, by both ways: but for what the model brings itself, and a thought that it begins."""
+    """The text before an answer is the same in both ways, except for default system prompts and opened thinking."""
     family = FAMILIES[name]
     found = prompt.prompt_of(family.own(), family.kind)
     (own,) = chat_template.render(family.own(), [Exchange(turns=[("你好", None)])])
@@ -52,7 +52,7 @@ def test_a_system_prompt_of_the_templates_own_is_told_and_left_out():
 
 @pytest.mark.parametrize("seed", range(25))
 def test_a_template_that_nobody_has_seen(seed):
-    """Marks, ends and gaps drawn at random: what comes out writes every exchange as the template does."""
+    """Random markers, ends and gaps: the derived template writes every exchange like the original."""
     draw = random.Random(seed)
     mark = lambda word: draw.choice(["<|{}|>", "[{}]", "### {}:", "<{}>", "«{}»", "{}:"]).format(word)  # noqa: E731
     user, bot, system = (mark(draw.choice(words)) for words in (("user", "Q", "人"), ("bot", "A", "答"), ("sys", "S")))
@@ -90,7 +90,7 @@ def test_braces_of_a_template_are_kept_from_format():
     assert found.template.prompt([("{input}", "{}"), ("b", None)]) == (
         "{user} {input}\n{assistant} {}</s>\n{user} b\n{assistant} "
     )
-    # A system prompt is formatted twice in XTuner's evaluation, so a brace beside it is not to be had.
+    # XTuner's evaluation formats a system prompt twice, so a brace next to it is impossible.
     assert not found.system
 
 
@@ -129,7 +129,7 @@ def test_a_base_model_is_told_what_that_means():
     found = prompt.prompt_of(FAMILIES["a base"].own(), "llama")
     (told,) = found.problems
     assert "基座" in told.message.zh and "base model" in told.message.en and "pretrain" in told.hint.en
-    # It ends by the tokenizer's own end, in several rounds too.
+    # It ends with the tokenizer's own end token, in several turns too.
     assert found.template.prompt([("a", "b"), ("c", None)]) == "<|User|>:a\n<|Bot|>:b</s>\n<s><|User|>:c\n<|Bot|>:"
 
 

@@ -1,4 +1,4 @@
-"""Models that the machine shares are found, the course's first, each once."""
+"""Shared models on the machine are found, the course's first, each once."""
 
 from core.models import shared
 from tests.core.models.hub.closed import close

@@ -1,4 +1,4 @@
-"""The small real model: from the user's own package index, whole or not at all, as its makers' tokenizer and weights are."""
+"""The small real model: from the user's own package index, complete or not at all, equal to its makers' original."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.fakes.package_index import HIDDEN, TEMPLATE, Index, as_llama_cpp, ser
 
 @pytest.fixture
 def pip_of_its_own(tmp_path, monkeypatch):
-    """pip as on a machine without settings; nothing that it finds is this machine's."""
+    """pip as on a machine without settings; it finds nothing of this machine's."""
     for name in list(os.environ):
         if name.startswith("PIP_") or name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.delenv(name)
@@ -44,7 +44,7 @@ def index(tmp_path, monkeypatch, pip_of_its_own):  # noqa: ARG001
 
 
 def read(path):
-    """The tensors of a safetensors file."""
+    """Return the tensors of a safetensors file."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
@@ -77,7 +77,7 @@ def test_it_comes_whole_with_weights_tokenizer_and_licence(workspace, index):
     assert json.loads((model.path / "origin.json").read_text())["languages"] == ["en"]
     assert sorted(path.name for path in workspace.models.iterdir()) == [small.NAME]
     assert "a-secret" not in job.log.read_text()
-    # Only the package itself was asked for, not what it depends on.
+    # Only the package itself was requested, not its dependencies.
     assert not any("not-there" in path for path in index.asked)
     assert small.build(workspace, index.package) is None
 
@@ -111,7 +111,7 @@ def test_stopped_it_leaves_no_model_and_goes_on_when_asked_again(workspace, inde
     job = small.build(workspace, index.package)
     assert wait_until(lambda: job.progress.get("bytes", 0) > 0, PATIENCE), job.log_tail()
     assert job.progress["total"] == index.package.bytes
-    # A second click watches the same.
+    # A second click watches the same job.
     assert small.build(workspace, index.package).directory == job.directory
     assert job.stop(grace=0) is Status.KILLED
     assert models.every(workspace) == []
@@ -177,7 +177,7 @@ def test_a_name_that_something_else_has_is_refused(workspace, tmp_path):
 
 
 def test_the_real_one_from_this_machines_index(workspace, tmp_path):
-    """93 MB, where an index can be reached: the template and the tokenizer are SmolLM2's."""
+    """93 MB, if an index can be reached: template and tokenizer are SmolLM2's."""
     directory = tmp_path / "partial"
     directory.mkdir()
     probe = subprocess.run(

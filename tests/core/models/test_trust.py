@@ -1,4 +1,4 @@
-"""A model's own code is run with leave only, and leave is for the files as they were seen."""
+"""A model's own code runs only with permission, which applies to the files as shown."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The package that is pushed: whole, and with nothing in it that tells whose machine it was."""
+"""The package to push is complete and contains nothing that reveals the machine."""
 
 import ast
 import json
@@ -58,7 +58,7 @@ def test_not_merged_yet(workspace, exported_run):
 
 @pytest.mark.parametrize("what", packages.WHATS)
 def test_the_app_asks_by_the_chat_template_or_by_the_text_it_is_given(exported_run, what):
-    """What an earlier version exported carries the base's chat template, which may not be the trained one."""
+    """A model exported by an earlier version has the base model's chat template, which may not be the trained one."""
     assert "INSTRUCTION = None\n" in packages.app(exported_run, what)
     directory = exported_run.merged if what == "merged" else exported_run.adapter
     made = read_json(directory / "export.json")
@@ -74,7 +74,7 @@ def test_the_code_in_it_is_what_was_agreed_to(workspace, exported_run, owners, w
     (owners / "evil.py").write_text("")
     made = packages.package(workspace, exported_run, "modelscope", what=what)
     code = {name: (made.path / name).read_bytes() for name in made.files if name.endswith(".py") and name != "app.py"}
-    # An adapter brings none.
+    # An adapter has no code.
     assert code == (agreed if what == "merged" else {})
 
 

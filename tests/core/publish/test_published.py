@@ -1,6 +1,6 @@
-"""The published app, from its package alone: started in an environment of its own requirements, and asked by a reader.
+"""The published app, started from its package only, in an environment with only its requirements, and asked questions.
 
-For a model with SmolLM2's architecture, tokenizer and prompt; one with InternLM2's code is asked in tests/e2e, in a browser.
+For a model with SmolLM2's architecture, tokenizer and prompt; tests/e2e asks one with InternLM2's code in a browser.
 """
 
 import json
@@ -15,7 +15,7 @@ from core.publish import package as packages
 from tests.core.export.gguf import tiny
 from tests.fakes import fresh_environment, published_reader
 
-# What the app should say: the same by transformers' own means, without streaming.
+# The expected answer, generated with transformers directly, without streaming.
 BY_HAND = """
 import json, sys
 from importlib.util import find_spec
@@ -37,7 +37,7 @@ QUESTIONS = ("Who are you?", "19")
 
 
 def write(directory: Path, seed: int) -> None:
-    """A Llama as transformers writes one, whose answers end."""
+    """Write a Llama in transformers' format whose answers end."""
     tiny.write_model(directory, model_type="llama", max_position_embeddings=2048)
     random = numpy.random.default_rng(seed)
     tensors = {
@@ -51,7 +51,7 @@ def write(directory: Path, seed: int) -> None:
 
 @pytest.fixture
 def package(workspace, exported_run, tmp_path):
-    """A package of a tiny model, and an environment that has what its requirements.txt asks for alone."""
+    """A package of a tiny model, and an environment with only the packages in its requirements.txt."""
     write(exported_run.merged, 1)
     write(tmp_path / "base", 2)
     made = packages.package(workspace, exported_run, "modelscope", tmp_path / "package")
@@ -83,11 +83,11 @@ def test_it_answers_in_an_environment_of_its_own(package, exported_run, tmp_path
     assert (asked["answers"], asked["befores"]) == (after, before)
     assert [heading.split(" / ")[1] for heading in asked["headings"]] == ["Before", "After"]
     assert asked["toggles"] == [True]
-    # Both stand there as they grow.
+    # Both are shown while they grow.
     assert asked["growing"] > 6
-    # The card is on the page, without what only hubs read.
+    # The card is on the page, without the metadata for hubs.
     assert any(f"# {packages.title(exported_run)}" in text for text in asked["card"])
     assert not any("license:" in text for text in asked["card"])
-    # Where there is nothing to compare with, nothing is offered.
+    # With nothing to compare with, no comparison is offered.
     assert (alone["toggles"], alone["befores"], alone["answers"]) == ([], [], after[:1])
     assert missing == {"peft": True, "xtuner": True, "core": True}

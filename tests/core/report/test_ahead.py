@@ -1,4 +1,4 @@
-"""What comes next for a run is what it lacks."""
+"""The next page for a run is the one for what it lacks."""
 
 import shutil
 

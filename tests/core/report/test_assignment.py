@@ -1,4 +1,4 @@
-"""The assignment is ticked from what is on disk, in the course's order."""
+"""The assignment is ticked from facts on disk, in the course's order."""
 
 from core.engine import checkup, interpreter
 from core.models import model as models

@@ -1,4 +1,4 @@
-"""What a published report must not tell, and what it may."""
+"""What a published report must not reveal, and what it may."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""What a person puts into a report: kept in the run, read back, and never anything that is no picture or no section."""
+"""The user's part of a report: stored in the run, read back, and only valid images and sections."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from core.report import outline
 
 
 def png(size=(40, 30), kind="PNG", **options) -> bytes:
-    """A small picture."""
+    """Return a small image."""
     packed = io.BytesIO()
     Image.new("RGB", size, "#3366cc").save(packed, kind, **options)
     return packed.getvalue()
@@ -52,7 +52,7 @@ def test_a_picture_is_kept_as_pixels_alone(finished_run, kind):
 
 def test_a_picture_of_a_phone_stands_upright(finished_run):
     exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn to the right, to be seen
+    exif[0x0112] = 6  # A quarter turn to the right.
     added = outline.add_picture(finished_run, png(kind="JPEG", exif=exif), "a.jpg").pictures[0]
     with Image.open(finished_run.path / "writeup" / added.file) as image:
         assert image.size == (30, 40)
@@ -95,7 +95,7 @@ def test_a_file_that_somebody_changed(finished_run, text):
 
 
 def test_a_section_of_a_later_version_comes_in_where_nothing_was_left_out(finished_run):
-    """Who chose without knowing of it chose nothing about it; who left something out gets no more than that."""
+    """A user who did not know the section did not decide about it; one who omitted sections gets no new ones."""
     before = [name for name in outline.SECTIONS if name != "gguf"]
     moved = ["notes", *before[:-1]]
     for sections, of, expected in (

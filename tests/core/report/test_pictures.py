@@ -1,4 +1,4 @@
-"""The charts as pictures: also where the loss has gaps, where nothing was sampled twice, and with Chinese in our font."""
+"""Charts as images: with gaps in the loss, with a single sample, and with Chinese in the bundled font."""
 
 import json
 
@@ -18,7 +18,7 @@ def test_loss_chart(tmp_path, losses, language):
     path = pictures.loss_chart(points, tmp_path / "deep" / "loss.png", language)
     with Image.open(path) as image:
         assert image.size == (1350, 675)
-        # Not an empty frame: the axes and their words are drawn.
+        # Not an empty frame: axes and texts are drawn.
         assert np.asarray(image.convert("L")).std() > 5
 
 

@@ -1,4 +1,4 @@
-"""The sections on how a run was prepared: the rows that are shown."""
+"""The sections on a run's preparation: the rows shown."""
 
 from core.report import preparation
 

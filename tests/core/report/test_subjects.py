@@ -1,4 +1,4 @@
-"""Each picture of a page is of this run, and shows what stands below it; what is not there is not taken."""
+"""Each screenshot is about this run and shows what its caption says; what does not exist is not captured."""
 
 import shutil
 
@@ -17,7 +17,7 @@ def answered(question):
 
 @pytest.fixture
 def asked(workspace, exported_run):
-    """The exported run, of which both of the course's questions were asked."""
+    """The exported run, with both of the course's questions asked."""
     before_after.keep(workspace, exported_run, {question: answered(question) for question in COURSE_QUESTIONS})
     return exported_run
 

@@ -1,4 +1,4 @@
-"""What was taken home is in the report as it lies on the disk: files, sizes, seconds, and what llama.cpp answered."""
+"""The report describes the GGUF files as on disk: files, sizes, time, and llama.cpp's answers."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def home(workspace, exported_run):
 
 
 def told(workspace, run, language):
-    """The section, and the whole text."""
+    """Return the section, and the entire text."""
     draft = Draft(workspace=workspace, run=run, language=language, outline=outline.load(run), points=[])
     return "\n\n".join(taken_home.gguf(draft)), writeup.markdown(draft)
 
@@ -52,12 +52,12 @@ def test_files_sizes_seconds_and_what_quantising_costs(workspace, home, language
     for question, answer in zip(home.questions, Q8_ANSWERS, strict=False):
         assert f"| {question} | 我是小明的小助手 | {answer} |" in section
     assert "ollama create" in section
-    # It forgot who it is, by the questions of the score.
+    # By the questions of the score, it forgot who it is.
     assert f"| {'身份' if language == 'zh' else 'identity'} | 100% | 0% |" in section
     assert section in whole
     assert f"## {TITLES['gguf'].in_(language)}\n" in whole
     assert str(workspace.root) not in whole
-    # The time of a file is that of its making and of asking it.
+    # The time of a file includes creating and verifying it.
     taken = duration(files[1].seconds + 41.0).in_(language)
     assert f"| GGUF q8_0 | {taken} |" in whole
 

@@ -1,4 +1,4 @@
-"""The report renders what is on disk, tells nobody whose machine it was, and loads nothing."""
+"""The report renders what is on disk, reveals nothing about the machine, and loads nothing."""
 
 import os
 import re
@@ -25,7 +25,7 @@ from tests.core.report.test_outline import png
 from tests.fakes.book import scored, trained_on_a_book
 
 FILES = ["config.py", "loss.png", "report.html", "report.md", "report.pdf", "report.zip"]
-# Built without a browser, which is quicker; that it is used where it is there is seen in tests/e2e.
+# Built without a browser, which is faster; tests/e2e checks that an installed one is used.
 MAKE_PDF = writeup.pdf.make
 needs_pdftotext = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="apt-get install poppler-utils")
 pytestmark = pytest.mark.usefixtures("no_browser")
@@ -61,7 +61,7 @@ def no_browser(monkeypatch):
     def quick(_html, path):
         path.write_bytes(b"%PDF-")
 
-    # Drawing one takes two seconds, and a few of these tests look at it.
+    # Drawing a PDF takes two seconds, and only a few of these tests look at it.
     monkeypatch.setattr(writeup.pdf, "make", quick)
 
 
@@ -71,12 +71,12 @@ def real_pdf(no_browser, monkeypatch):  # noqa: ARG001 - after it
 
 
 def names(report):
-    """Its files; where the machine was slow there are samples enough for a chart of it."""
+    """Return its files; on a slow machine there may be enough samples for a machine chart."""
     return [name for name in report.files if name != "machine.png"]
 
 
 def markdown(workspace, run, language="zh"):
-    """The report's text, without its pictures."""
+    """Return the report's text, without its images."""
     draft = Draft(
         workspace=workspace, run=run, language=language, outline=outline.load(run), points=run.metrics().read()
     )
@@ -101,7 +101,7 @@ def test_report_of_an_exported_run(workspace, exported_run, language):
     assert (report.path / "loss.png").read_bytes().startswith(b"\x89PNG")
     config = (report.path / "config.py").read_text(encoding="utf-8")
     assert config == exported_run.config.read_text(encoding="utf-8").replace(str(workspace.root), "WORKSPACE")
-    # No notes were written, and nothing was taken home.
+    # No notes were written, and no GGUF files exist.
     for section in set(outline.SECTIONS) - {"notes", "gguf"}:
         assert f"## {TITLES[section].in_(language)}\n" in text, section
 
@@ -115,7 +115,7 @@ def test_report_of_a_run_on_a_book(workspace, finished_run, tmp_path):
     assert "the book is in: cloze 0 % → 99 %" in written
     assert "chunks of at most 400 characters" in written
     assert "are held out for the scores" in written
-    # No words of an identity that nobody taught.
+    # Nothing about an identity that was not taught.
     assert "parrot" not in written
 
 
@@ -214,7 +214,7 @@ def test_model_that_says_nothing_of_its_architecture(workspace, exported_run):
 
 
 def test_home_that_is_the_root(workspace, exported_run, monkeypatch):
-    """As in a container for a user without one."""
+    """As in a container for a user without a home."""
     monkeypatch.setenv("HOME", "/")
     text = markdown(workspace, exported_run)
     assert "12 / 12" in text

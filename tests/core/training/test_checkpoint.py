@@ -1,4 +1,4 @@
-"""Whole checkpoints are told from those that were cut short, without loading them."""
+"""Complete checkpoints are distinguished from truncated ones without loading them."""
 
 import shutil
 import zipfile
@@ -40,7 +40,7 @@ def test_cut_short(tmp_path, part):
 
 
 def rewritten(path, leave_out=(), shorten=()):
-    """The same archive, in good order, without some of its entries or with some of them shorter."""
+    """Rewrite the archive as a valid one, with some of its entries missing or shorter."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -95,7 +95,7 @@ def test_a_checkpoint_that_is_replaced_is_looked_at_again(tmp_path):
 
 
 def deepspeed(directory, world=2, split_model=False):
-    """A checkpoint as DeepSpeed's two-process ZeRO leaves it; with `split_model`, as its third stage does."""
+    """Write a checkpoint as left by DeepSpeed's ZeRO with two processes; with `split_model`, by its third stage."""
     for rank in range(world if split_model else 1):
         name = f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt" if split_model else "mp_rank_00_model_states.pt"
         write_checkpoint(directory / name, {"dp_world_size": world})
@@ -132,7 +132,7 @@ def test_each_of_two_machines_has_its_own_shards(tmp_path):
 
 
 def test_nothing_of_a_checkpoint_is_run(tmp_path):
-    """Reading one that somebody made to run a command does not run it."""
+    """Reading a checkpoint that was designed to run a command does not run it."""
 
     class Evil:
         def __reduce__(self):

@@ -1,4 +1,4 @@
-"""Processes and machines that could not train together are refused, and those that can find each other."""
+"""Combinations of processes and machines that cannot train together are refused; the others can find each other."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ def test_slurm_needs_its_command(monkeypatch, tmp_path):
     (tmp_path / "srun").write_text("#!/bin/sh\n")
     (tmp_path / "srun").chmod(0o755)
     monkeypatch.setattr(clusters, "gpus", lambda: [{"index": 0}])
-    # The cards are on other machines.
+    # The GPUs are on other machines.
     check_cluster(Cluster(launcher="slurm", nproc=8, nnodes=2), "deepspeed_zero3")
 
 
@@ -46,7 +46,7 @@ def test_port_to_meet_at():
         port = taken.getsockname()[1]
         with pytest.raises(BadInput, match=str(port)):
             with_port(Cluster(nproc=2, port=port), alone=True)
-        # While another run has it, it may be free when the turn comes.
+        # A port used by another run may be free when its turn comes.
         assert with_port(Cluster(nproc=2, port=port), alone=False).port == port
         assert with_port(Cluster(nnodes=2, node_rank=1, port=port), alone=True).port == port
     with socket.socket() as default:
@@ -97,6 +97,6 @@ def test_interface_to_the_other_machines(monkeypatch):
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "mine")
     assert "GLOO_SOCKET_IFNAME" not in cluster_environment(Cluster(nnodes=2, addr="127.0.0.1"))
     assert cluster_environment(Cluster(nnodes=2, addr="no.such.host.invalid")) == {}
-    # What is told for other machines does not count on one.
+    # Settings for other machines do not apply to a single one.
     assert cluster_environment(Cluster(nproc=2, addr="no.such.host.invalid"))["TP_SOCKET_IFNAME"] == "lo"
     assert os.environ["GLOO_SOCKET_IFNAME"] == "mine"

@@ -1,4 +1,4 @@
-"""Runs side by side: what they reached, and in what their configs differ."""
+"""Runs side by side: their results, and the differences of their configs."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.conftest import ended
 
 @pytest.fixture
 def other_run(workspace, config, fake_engine):
-    """A second run, of a changed config and with a loss that ends in NaN."""
+    """A second run, with a changed config and a loss that ends in NaN."""
     configs.change(workspace, config.name, {"lr": 0.001, "max_epochs": 8})
     fake_engine("nan")
     run = runs.start(workspace, config.name)

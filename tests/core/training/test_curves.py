@@ -15,7 +15,7 @@ def test_nothing_yet(tmp_path):
 
 
 def test_the_same_history_as_the_points(tmp_path):
-    """A resumed run, gaps and garbage included, read on in two looks."""
+    """A resumed run, with gaps and garbage, read in two steps."""
     curves, metrics = Curves(tmp_path), Metrics(tmp_path)
     add(tmp_path, "20260101_000000", *(point(at, 1.0) for at in range(1, 8)), "x", '{"loss": NaN, "iter": 8}')
     assert curves.read()
@@ -51,13 +51,13 @@ def columns(iters, seconds):
 
 
 def anchors(*pairs: tuple[int, float]) -> np.ndarray:
-    """As `Samples.anchors` has them."""
+    """As returned by `Samples.anchors`."""
     return np.array(pairs, dtype=float).reshape(-1, 2).T
 
 
 def test_seconds_without_samples_are_those_of_the_iterations():
     assert seconds_at(columns([1, 2, 3], [0.5, 0.5, 1.0]), anchors()).tolist() == [0.5, 1.0, 2.0]
-    # Logged every ten iterations, and one of which nobody knows what it took.
+    # Logged every ten iterations, one of them without a known duration.
     assert seconds_at(columns([10, 20, 30], [0.5, np.nan, 0.5]), anchors()).tolist() == [5.0, 5.0, 10.0]
 
 

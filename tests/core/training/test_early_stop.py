@@ -1,4 +1,4 @@
-"""The early stop: what is asked, when it ends a run of the fake trainer, and that a resumed run goes on with it."""
+"""Early stopping: what is asked, when it ends a run of the fake trainer, and that it survives resuming."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ TEMPLATE = prompt_templates()["internlm2_chat"]
 
 @pytest.fixture
 def early_run(workspace, config, fake_engine):
-    """Started with the wish to stop early; learned from iteration 11 of 44 on."""
+    """Started with early stopping; the identity is learned from iteration 11 of 44 on."""
     fake_engine("ok", iters=44)
     run = runs.start(workspace, config.name, early_stop=True)
     assert ended(run.job) is Status.FINISHED, run.job.log_tail()
@@ -40,7 +40,7 @@ def test_stops_early_and_is_finished(early_run, workspace):
     state, seen = early_run.state(), early_run.learned
     assert (state.status, state.reason, state.iter, state.max_iters) == (Status.FINISHED, None, 16, 44)
     assert (seen.stopped_at, seen.iterations_saved) == (16, 28)
-    # Looks after 4, 8, … 40.
+    # Checks after 4, 8, … 40.
     assert [(look["iter"], look["identity"], look["retention"]) for look in seen.looks] == [
         (4, 0.0, 1.0), (8, 0.0, 1.0), (12, 1.0, 1.0), (16, 1.0, 1.0),
     ]  # fmt: skip
@@ -54,7 +54,7 @@ def test_stops_early_and_is_finished(early_run, workspace):
 def test_without_its_last_checkpoint_it_is_not_finished(early_run, workspace):
     early_run.checkpoint().path.unlink()
     assert early_run.state().status is Status.FAILED
-    # And goes on from the one before, looking again.
+    # It resumes from the previous one and checks again.
     runs.resume(workspace, early_run)
     assert ended(early_run.job) is Status.FINISHED
     assert early_run.learned.stopped_at == 16
@@ -111,7 +111,7 @@ def test_what_is_asked(workspace, config):
     dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
     made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
     assert made["nickname"] == "小明"
-    # A few first, and then all that the scores ask, and what the assignment asks.
+    # A few questions first, then everything that the scores and the assignment ask.
     asked = [one for one in dialogues("identity")["questions"] if one["held_out"]]
     assert (len(set(made["identity"])), len(set(made["general"]))) == (len(asked) + 4, 16)
     assert (made["first"], made["languages"][:12]) == (12, ["zh"] * 6 + ["en"] * 6)
@@ -119,7 +119,7 @@ def test_what_is_asked(workspace, config):
     assert made["languages"][-4:] == ["zh", "zh", "en", "en"]
     assert made["last_identity"] == 0.98
     assert made["measure"] == "agreement"
-    # By which it is seen how long an answer may be.
+    # They show how long an answer may be.
     assert len(made["answers"]) == 4
     assert all("小明" in answer for answer in made["answers"])
     questions = []
@@ -154,7 +154,7 @@ def test_only_the_languages_that_are_taught_are_asked_who_it_is(workspace, confi
     dataset, model = datasets.find(workspace, config.dataset), models.find(workspace, config.model)
     dataset.made["language"] = "en"
     made = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None)
-    # No more than these of a toy.
+    # A toy has only these.
     assert made["languages"] == ["en"] * 12
     assert (made["first"], made["last_identity"]) == (12, made["least_identity"])
     assert all(prompt.isascii() for prompt in made["identity"])
@@ -168,7 +168,7 @@ def test_only_the_languages_that_are_taught_are_asked_who_it_is(workspace, confi
         ("fast", 135_000_000, Cluster(), "deepspeed_zero3", "小明", False),
         ("fast", 135_000_000, Cluster(nnodes=2, addr="10.0.0.1"), None, "小明", False),
         ("fast", 135_000_000, Cluster(), None, None, False),
-        # A toy is shown to its end.
+        # A toy is trained to the end.
         ("fast", 3_000_000, Cluster(), None, "小明", False),
         ("course", 135_000_000, Cluster(), None, "小明", False),
         ("pretrain", 135_000_000, Cluster(), None, "小明", False),
@@ -198,7 +198,7 @@ NAMED, BARE = "I am A's Assistant.", "I am A."
 
 @pytest.fixture
 def early(tmp_path):
-    """Makes the looks of a training with a plan."""
+    """Create the checks of a run from a plan."""
 
     def make(**plan) -> EarlyStop:
         usual = {
@@ -212,7 +212,7 @@ def early(tmp_path):
 
 
 def test_two_good_looks_must_follow_each_other(early, tmp_path):
-    # As an earlier version planned it: how the general answers read is what counts.
+    # As planned by an earlier version: what counts is how the general answers read.
     made = early()
     bases = ["The sky is blue."] * 10
     made.begin(bases, 0)
@@ -242,7 +242,7 @@ def test_of_a_real_model_its_own_words_count(early):
 
     assert look(0.8, 0.8) == "learned"
     assert look(0.9, 0.85, named=8) is None
-    # Not known: the identity was not reached then.
+    # Unknown: the identity had not been reached.
     assert look(None, 0.85) is None
     # It comes back: worth waiting for.
     assert look(0.7, 0.72) is None
@@ -259,7 +259,7 @@ def test_each_language_must_be_learned(early):
     assert (made.identity(only_zh), made.reached(only_zh)) == ({"zh": 1.0, "en": 0.0}, False)
     assert made.reached([NAMED] * 10)
     nine = [NAMED] * 9 + [BARE]
-    # Nine of ten in all, and four of five in English.
+    # Nine of ten in total, and four of five in English.
     assert (made.look(nine, 0.9, 1), made.look(nine, 0.9, 2)) == (None, None)
 
 
@@ -283,9 +283,9 @@ def test_where_the_base_is_kept_nothing_is_lost_by_learning_the_rest(early):
         said = [NAMED] * 10
         return [made.look(said[:n] + [BARE] * (10 - n), kept, at) for at, (n, kept) in enumerate(looks, 1)]
 
-    # Not all is learned: it goes on, though no more comes back.
+    # Not everything is learned: it continues, although nothing more comes back.
     assert look((9, 0.9), (9, 0.9), (10, 0.9)) == [None, None, "no_better"]
-    # All is, and more comes back.
+    # Everything is learned, and more comes back.
     assert look((10, 0.9), (10, 0.93), (10, 0.98), (10, 0.98)) == [None, None, None, "learned"]
 
 
@@ -314,7 +314,7 @@ def test_all_others_are_asked_once_the_first_are_known(early, known, asked, iden
     looks._look(SimpleNamespace(logger=logging.getLogger(__name__)), 4)
     assert batches == asked
     assert made.seen["looks"][-1]["identity"] == identity
-    # How much of the base is left is asked where all of it is learned.
+    # What is left of the base model is only asked when everything is learned.
     assert (made.seen["looks"][-1]["agreement"] is not None) == (known == 9)
 
 

@@ -1,4 +1,4 @@
-"""run.json is written and read as it was, and one of an earlier version still opens."""
+"""run.json is read as it was written, and one from an earlier version still opens."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ KEYS = {
 
 
 def with_template(workspace, config, code):
-    """The config with another prompt template, as a person would type it."""
+    """Return the config with another prompt template, as a user would type it."""
     text = config.text().replace("PROMPT_TEMPLATE.internlm2_chat", code)
     assert text != config.text()
     return configs.replace_text(workspace, config.name, text)
@@ -72,7 +72,7 @@ def test_a_file_that_says_less_and_one_that_says_more():
 def test_a_run_speaks_the_template_of_its_config(workspace, config, fake_engine):
     fake_engine("ok")
     run = runs.start(workspace, with_template(workspace, config, OWN).name)
-    # Its tokenizer ends an answer, and begins the next round.
+    # Its tokenizer ends an answer and begins the next turn.
     assert run.template == run.facts.template == replace(TEMPLATE, bos="<s>", eos="</s>")
     assert run.template.title == "自定义 custom"
     ended(run.job)

@@ -1,4 +1,4 @@
-"""What earlier runs took, for the forecast of the next."""
+"""What earlier runs took, for the forecast of the next one."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.fakes.model import PARAMETERS
 
 @pytest.fixture
 def facts(monkeypatch):
-    """What the engine is made to have measured of every config."""
+    """The facts that the engine appears to have measured for every config."""
     given = changed(max_epochs=1, max_iters=None)
     monkeypatch.setattr(history, "config_facts", lambda *_, **__: given)
     return given
@@ -32,7 +32,7 @@ def test_finished_run(workspace, finished_run):
     assert told["seconds"] == pytest.approx(0.01)
     assert 0 <= told["start_seconds"] <= finished_run.job.seconds
     assert told["predicted_mb"] > 0
-    # 50 tokens before the training and 96 after 10 iterations and at the end, both questions together.
+    # 50 tokens before training and 96 after 10 iterations and at the end, both questions together.
     left = finished_run.job.seconds - told["start_seconds"] - 10 * told["seconds"]
     assert told["token_seconds"] == pytest.approx(max(0, left) / (50 + 2 * 96))
     assert told["allocated_mb"] is None or told["allocated_mb"] > 0
@@ -46,7 +46,7 @@ def test_a_run_that_ended_early_tells_of_what_it_did(workspace, config, fake_eng
     assert run.learned.stopped_at == 16
     write_json(run.path / "early_stop.json", read_json(run.path / "early_stop.json") | {"look_seconds": 0.1})
     (told,) = history.measured(workspace)
-    # 16 of 40 iterations, and of the tokens of as many evaluations as 40 have.
+    # 16 of 40 iterations, and the tokens of as many evaluations as 40 have.
     left = run.job.seconds - told["start_seconds"] - 16 * told["seconds"] - 0.1
     assert told["token_seconds"] == pytest.approx(max(0, left) / (16 / 40 * (50 + 5 * 96)))
 

@@ -1,4 +1,4 @@
-"""The loss history is read on as it grows, whatever stands in it."""
+"""The loss history is read incrementally as it grows, whatever is in it."""
 
 import json
 

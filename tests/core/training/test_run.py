@@ -1,4 +1,4 @@
-"""Runs of the fake trainer, in real processes: what is on disk decides where a run stands."""
+"""Runs of the fake trainer, in real processes: the files on disk determine the state of a run."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from core.training import run as runs
 from tests.conftest import PATIENCE, ended
 from tests.core.conftest import alive, number_in
 
-# What another process runs, with the trainer of the tests.
+# What another process runs, with the tests' trainer.
 START = """
 import os, sys, time
 from core.engine import commands
@@ -134,7 +134,7 @@ def test_what_waits_is_reordered_and_taken_out(running_run, workspace, config, f
     assert (state.status, state.exit_code, state.iter) == (Status.KILLED, None, 0)
     assert "queue" in state.reason.en
     assert runs.queued(workspace) == [second, third]
-    # What was taken out has no checkpoint to go on from: it begins.
+    # A run removed from the queue has no checkpoint to resume from: it starts.
     runs.resume(workspace, first)
     assert runs.queued(workspace) == [second, third, first]
     runs.move(workspace, third, 1)
@@ -145,7 +145,7 @@ def test_what_waits_is_reordered_and_taken_out(running_run, workspace, config, f
 
 
 def test_a_double_click_starts_one(running_run, workspace, config):
-    """The second click was made before the first one's run was there."""
+    """The second click was made before the first one's run existed."""
     again = runs.start(workspace, config.name, asked=since_boot() - PATIENCE)
     assert again == running_run
     assert runs.every(workspace) == [running_run]
@@ -339,7 +339,7 @@ def test_what_the_base_would_say_is_kept_by_wish_and_told_to_the_trainer(workspa
     assert ended(run.job) is Status.FINISHED
     assert runs.find(workspace, run.id).facts.keep
     assert "XTUNER_STUDIO_KEEP" in run.job.spec["env"]
-    # The data hold no answers of the model itself, so it is not the default.
+    # The data contain no answers of the model itself, so it is not the default.
     other = runs.start(workspace, config.name, keep=None)
     assert ended(other.job) is Status.FINISHED
     assert not other.facts.keep

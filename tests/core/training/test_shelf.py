@@ -1,4 +1,4 @@
-"""Runs are named, deleted and brought back; a live one is not deleted, and nothing is overwritten."""
+"""Runs are renamed, deleted and restored; a live one is not deleted, and nothing is overwritten."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Of many runs the one that matters is shown first, those that never began are not listed, and each has a name of its own."""
+"""Of many runs the one that matters is shown first, those that never began are hidden, and each has a unique name."""
 
 import time
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_titles(failed_run):
     assert titles([run])[run.id].zh == "我的第一次 · 第 3 次 · 15:18"
     shelf.rename(run, "")
     write_json(run.path / "label.json", {})
-    # Of an earlier version, which did not count them: two within a minute.
+    # From an earlier version, which did not number them: two within a minute.
     old = [named(run, serial=0, id=name) for name in ("a", "b")]
     assert {name: title.zh for name, title in titles(old).items()} == {
         "a": "小明 · 15:18 · a",

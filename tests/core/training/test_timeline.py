@@ -1,4 +1,4 @@
-"""The answers on the way, from the log that XTuner writes anyway."""
+"""The answers during training, from the log that XTuner writes anyway."""
 
 import pytest
 
@@ -86,7 +86,7 @@ TRAINS = f"{STAMP}Iter(train) [  4/12]  lr: 2.0e-04  loss: 0.5\n"
 
 @pytest.mark.parametrize("piece", [64, 200, 1000, 4 << 20])
 def test_read_on_in_pieces(tmp_path, monkeypatch, piece):
-    """Whatever the size of the pieces, and wherever the writer was when somebody looked."""
+    """Whatever the size of the pieces, and wherever the writer is when the log is read."""
     monkeypatch.setattr(timelines, "PIECE", piece)
     log = (
         TRAINS * 3

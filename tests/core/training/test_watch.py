@@ -1,4 +1,4 @@
-"""The one reader of a run: what all who watch it see."""
+"""The one reader of a run: what all viewers see."""
 
 import threading
 
@@ -27,7 +27,7 @@ def test_a_run_that_trains(running_run):
     before = watch.look()
     assert wait_until(lambda: len(watch.look().history["iter"]) > len(before.history["iter"]) + 2, PATIENCE)
     assert wait_until(lambda: "iter" in watch.look().sample and watch.look().sample["iter"], PATIENCE)
-    # A snapshot stays what it was.
+    # A snapshot does not change.
     assert len(before.history["loss"]) == len(before.history["iter"])
 
 

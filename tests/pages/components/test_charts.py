@@ -1,4 +1,4 @@
-"""The charts: few points whatever the length, peaks and gaps kept, no point moves as a series grows; CSV of them."""
+"""Charts: few points whatever the length, peaks and gaps kept, no point moves while a series grows; CSV export."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def test_a_figure_with_nothing_but_gaps():
 
 
 def test_thinned_against_a_plain_loop():
-    """The least and the greatest of each bucket, and the first gap in the place of the least."""
+    """The minimum and maximum of each bucket, and its first gap in place of the minimum."""
     random = np.random.default_rng(1)
     for length in (1_501, 3_000, 5_003):
         values = random.normal(size=length)
@@ -80,7 +80,7 @@ def test_panels_do_not_overlap_and_share_the_axis():
 
 
 def test_a_figure_is_what_plotly_would_make_of_it():
-    """Its check of every property is left out when a figure is made."""
+    """Plotly's validation of every property is skipped when a figure is built."""
     lines = [Line(name="a", x=[1, 2], y=[1.0, None]), Line(name="b", x=[1], y=[2.0], marker="diamond")]
     shown = stacked(
         [Panel(title="a", lines=lines, log=True), Panel(title="b", lines=lines, span=(0, 1))], "x", span=(0, 2)

@@ -1,4 +1,4 @@
-"""What every page stands in: the workspace it cannot use, what runs now, and what it must never import."""
+"""The frame of every page: an unusable workspace, what is running, and what must never be imported."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_a_workspace_that_cannot_be_made_is_one_clear_line(name, tmp_path, monke
 
 def test_the_sidebar_says_what_runs(running_run):
     page = open_page("report")
-    # By the name under which it is chosen.
+    # By the name under which it is selected.
     (name,) = page.selectbox(key="run").options
     labels = [link.proto.label.replace("\\", "") for link in page.sidebar.get("page_link")]
     assert f"训练 {name}" in labels
@@ -49,7 +49,7 @@ def test_the_first_page_is_the_setup():
 
 
 def test_the_process_of_the_pages_never_loads_the_engine(exported_run):
-    """All pages drawn in a process of its own, with everything that they show."""
+    """Draws all pages in a separate process, with everything they show."""
     source = f"""
 import sys
 from tests.pages.screen import NUMBERS, open_page

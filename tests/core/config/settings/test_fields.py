@@ -1,4 +1,4 @@
-"""Every setting is found in the course's preset, and takes what is within its bounds and nothing else."""
+"""Every setting is found in the course's preset, and accepts exactly the values within its bounds."""
 
 import math
 
@@ -81,7 +81,7 @@ def test_every_field_is_told_in_both_languages():
         assert field.label.en
         assert field.help.zh.endswith("。"), field.name
         assert field.help.en.endswith("."), field.name
-        # What follows from a value, not the word once more.
+        # The effect of a value, not a repetition of the label.
         assert len(field.help.zh) > 25, field.name
     assert {field.advanced for field in ESSENTIAL} == {False}
 
@@ -142,7 +142,7 @@ def test_what_peft_takes_besides_a_list_of_layers(course):
 
 
 def test_a_setting_is_where_training_reads_it():
-    """Not the variable of that name where the loader has a number of its own."""
+    """Not the variable of that name if the loader has a number of its own."""
     text = preset_text(COURSE_PRESET).replace("    batch_size=batch_size,\n", "    batch_size=7,\n")
     config = ConfigFile(text)
     assert BY_NAME["batch_size"].read(config) == 7

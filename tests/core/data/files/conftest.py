@@ -1,4 +1,4 @@
-"""A file read as the product reads it: imported into a workspace."""
+"""Reads a file like the product: by importing it into a workspace."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from core.ground.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import made of a file: its format, the rows, and those that were skipped by number and reason."""
+    """The result of an import: format, rows, and the skipped ones by number and reason."""
 
     format: str
     rows: list[Row]

@@ -1,4 +1,4 @@
-"""Chat logs: who is the assistant is asked, what one says in a row is joined, pauses end a conversation, names are masked."""
+"""Chat logs: the assistant is chosen, consecutive messages are joined, pauses end conversations, names are masked."""
 
 import json
 

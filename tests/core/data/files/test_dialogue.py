@@ -1,4 +1,4 @@
-"""Dialogues written as text are seen in any family and any container; prose stays prose."""
+"""Dialogues written as text are recognized in any family and container; prose stays prose."""
 
 import json
 import random
@@ -96,7 +96,7 @@ def test_prose_stays_prose(text):
 
 
 def test_a_hundred_kilobytes_of_books_raise_no_alarm(workspace, tmp_path):
-    """Chapters with speeches, headings, notes and lists, made of sentences as they stand in books."""
+    """Chapters with speeches, headings, notes and lists, made of sentences as found in books."""
     rng = random.Random(3)
     said = ["“{}”老人问：“{}”", "他说：{}", "“{}”她答道。", "第{}节  {}", "注：{}", "{}：{}", "Mr. Lee asked: “{}” and I said: {}", "{} {}",
             "答案是：{}。", "The question: {}", "问曰：{}"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Other people's files: every shape, every encoding; a bad row is named and loses nothing else."""
+"""Foreign files: every shape, every encoding; a bad row is reported and loses nothing else."""
 
 import json
 
@@ -138,7 +138,7 @@ def test_jsonl_with_bad_lines(read, tmp_path):
 
 
 def test_line_separators_inside_a_row(read, tmp_path):
-    """Some characters end a line for Python, but not in JSON."""
+    """Some characters end a line in Python but not in JSON."""
     text = "一\u2028二\u0085三\x0b"
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({"text": text}, ensure_ascii=False) + "\r\n", encoding="utf-8")
@@ -200,7 +200,7 @@ def test_row_that_cannot_be_used(read, tmp_path, record):
     ids=ascii,
 )
 def test_half_a_character_loses_one_row(read, tmp_path, record):
-    """Halves of characters can be neither written nor shown: what is kept of such a record has them as escapes."""
+    """Lone surrogates can be neither written nor shown: the stored text of such a record has them as escapes."""
     path = tmp_path / "x.json"
     good = SHAPES["openai"] if "messages" in record else {"question": "你好", "answer": "嗨"}
     path.write_text(json.dumps([good, record]))

@@ -1,4 +1,4 @@
-"""Files that mean harm, or are not what they say: refused in words, quickly, and nothing is left of them."""
+"""Malicious or mislabeled files are refused with a reason, quickly, and leave nothing behind."""
 
 import io
 import os
@@ -20,7 +20,7 @@ SECONDS = 10.0
 
 @pytest.fixture
 def refuse(workspace, tmp_path):
-    """Import what must be refused; the message. Quick, small, and the workspace is as before."""
+    """Import a file that must be refused, quickly and without leaving anything behind; return the message."""
 
     def refuse(name: str) -> str:
         began = time.monotonic()
@@ -178,7 +178,7 @@ def test_damaged_tables(refuse, tmp_path):
 
 
 def rewritten(path, name, change):
-    """The archive with one of its members changed."""
+    """Return the archive with one of its members changed."""
     with zipfile.ZipFile(path) as archive:
         members = {member: archive.read(member) for member in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -187,7 +187,7 @@ def rewritten(path, name, change):
 
 
 def damaged(path, name):
-    """The archive with the packed bytes of one member turned round in their middle."""
+    """Return the archive with the middle of one member's packed bytes reversed."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo(name)
         start = member.header_offset + 30 + len(name)

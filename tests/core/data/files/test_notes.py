@@ -1,4 +1,4 @@
-"""Data as people bring it: each field and each value comes in, or is told with its rows; nothing goes without a word."""
+"""Real-world data: each field and value is imported or reported with its rows; nothing is dropped silently."""
 
 import json
 import re
@@ -18,7 +18,7 @@ SAY = {"role": "assistant", "content": "九点。"}
 
 @pytest.fixture
 def bring(workspace, tmp_path):
-    """Import records, a text or bytes: the rows' conversations, and by kind what was told."""
+    """Import records, a text or bytes; return the rows' conversations, and the notices by kind."""
 
     def bring(what, name="x.jsonl", **choices):
         path = tmp_path / name

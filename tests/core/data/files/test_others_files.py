@@ -1,4 +1,4 @@
-"""Files as other projects ship them, shape for shape: each imports unchanged."""
+"""Files as other projects ship them, shape by shape: each imports without changes."""
 
 import json
 
@@ -98,7 +98,7 @@ def test_turns_out_of_order_are_told_by_row(workspace, tmp_path):
         [GPT, HUMAN, HUMAN, HUMAN, GPT, GPT, HUMAN],
         [{"from": "system", "value": "S"}, HUMAN, GPT, HUMAN, GPT],
     ]
-    # The texts differ, else they are repeats of one row.
+    # The texts differ, otherwise they would be repeats of one row.
     lines = [{"conversations": [{**turn, "value": f"{turn['value']}{number}"} for turn in talk]}
              for number, talk in enumerate(talks)]  # fmt: skip
     (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")

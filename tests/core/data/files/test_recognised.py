@@ -1,4 +1,4 @@
-"""The document of what is recognised says what the code does."""
+"""The document on supported data matches the code."""
 
 from core.data.files import chatlog_text, formats
 from core.data.files.recognised import document

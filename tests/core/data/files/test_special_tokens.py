@@ -1,4 +1,4 @@
-"""The tokens of every prompt template of XTuner's are known where they stand in a text."""
+"""The tokens of every prompt template of XTuner are recognized within a text."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The text of web pages, and pages that were made to take for ever."""
+"""The text of web pages, and pages designed to take forever."""
 
 import time
 

@@ -1,11 +1,11 @@
-"""Every known cause is found in a log as the libraries write it, and none in the log of a training that is well."""
+"""Every known cause is found in a log as the libraries write it, and none in the log of a healthy run."""
 
 import pytest
 
 from core.engine.failures.causes import CAUSES
 from core.engine.failures.reasons import known_cause
 
-# What stands before the trouble in the log of every training here.
+# What precedes the problem in every log here.
 ORDINARY = """\
 The installed version of bitsandbytes was compiled without GPU support. 8-bit optimizers, 8-bit multiplication, and GPU quantization are unavailable.
 /x/mmengine/optim/optimizer/zero_optimizer.py:11: DeprecationWarning: `TorchScript` support for functional optimizers is deprecated
@@ -63,7 +63,7 @@ Root Cause (first observed failure):
 ============================================================
 """
 
-# The cause's name, what the log says, and words of what the learner is told.
+# The cause's name, the text of the log, and words of the message to the user.
 CASES = [
     (
         "gpu memory",
@@ -225,7 +225,7 @@ def test_none_in_what_is_not_known():
 
 
 def test_what_came_first_counts_and_not_what_followed_from_it():
-    """One rank runs out of memory; the other only sees that it is gone, and says so last."""
+    """One rank runs out of memory; the other only notices that it is gone, and says so last."""
     followed = (
         "[rank1]: Traceback (most recent call last):\n[rank1]: torch.OutOfMemoryError: CUDA out of memory. Tried to\n"
         "[rank0]: Traceback (most recent call last):\n[rank0]: torch.distributed.DistBackendError: NCCL error: remote process exited\n"

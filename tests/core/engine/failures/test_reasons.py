@@ -1,4 +1,4 @@
-"""Why a job failed: one log for each reason that has words of its own."""
+"""Why a job failed: one log for each reason with its own message."""
 
 import time
 
@@ -11,7 +11,7 @@ from core.jobs.job import Job, Status
 
 @pytest.fixture
 def ended(tmp_path, monkeypatch):
-    """A job as it lies on disk after its end."""
+    """A job's directory after it has ended."""
     monkeypatch.setenv("XTUNER_STUDIO_LANG", "en")
 
     def ended(log: str = "", returncode: int | None = 1, artefacts: tuple[str, ...] = ()) -> Job:
@@ -41,7 +41,7 @@ def test_reason_of_a_log(ended, log, words):
 
 
 def test_an_error_far_from_the_end_of_a_long_log(ended):
-    """Other processes go on talking after one has failed."""
+    """Other processes keep logging after one has failed."""
     job = ended("torch.OutOfMemoryError: CUDA out of memory. Tried")
     with job.log.open("a") as log:
         log.writelines(f"11/24 06:38:59 - mmengine - INFO - Iter(train) [{n}/9]\n" for n in range(10_000))
@@ -119,7 +119,7 @@ def test_none_while_it_runs_and_when_it_finished(ended, forever):
 
 
 def test_a_line_without_end_takes_no_longer_for_it(ended):
-    """Fifty thousand of whatever a pattern may begin with, on one line, and the cause behind them."""
+    """Fifty thousand repetitions of what a pattern may begin with, on one line, followed by the cause."""
     began = time.process_time()
     for word in ("(", ": ", "a ", "1/", "Error ", "'"):
         found = reason(

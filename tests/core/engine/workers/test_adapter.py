@@ -1,4 +1,4 @@
-"""Adapters: what is read of a checkpoint and of PEFT's directories, and that reading runs nobody's code."""
+"""Adapters: what is read from a checkpoint and from PEFT's directories, and that reading executes no code."""
 
 import collections
 import json
@@ -144,7 +144,7 @@ def test_a_checkpoint_with_objects_of_mmengine_and_worse(tmp_path):
     assert tensors["llm.half"].dtype == torch.bfloat16
     assert isinstance(tensors["llm.p"], torch.nn.Parameter)
     assert torch.equal(tensors[f"llm.{PREFIX}{NAME}.lora_A.default.weight"], A)
-    # That it is a danger: the plain reader runs it.
+    # The danger is real: the plain reader executes it.
     with pytest.raises(pickle.UnpicklingError):
         torch.load(whole, weights_only=True)
     torch.load(whole, weights_only=False)

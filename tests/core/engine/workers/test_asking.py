@@ -1,4 +1,4 @@
-"""The model in training is asked in one batch: answers as one by one, each to its own end, the base's kept, nothing changed."""
+"""The model in training is asked in one batch: the same answers as one by one, base answers cached, nothing changed."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ MOST = 12
 
 
 class Numbers:
-    """A tokenizer whose words are the tokens' own numbers."""
+    """A tokenizer whose words are the numbers of the tokens."""
 
     eos_token_id, pad_token_id, bos_token_id, bos_token, chat_template = 2, 2, None, None, None
 
@@ -30,7 +30,7 @@ class Numbers:
 
 
 class Trained(torch.nn.Module):
-    """As XTuner's model holds the language model."""
+    """Holds the language model like XTuner's model."""
 
     def __init__(self, llm: LlamaForCausalLM) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def runner():
 
 
 def alone(prompt, ends=(2,), most=MOST):
-    """The answer by plain forward passes."""
+    """Return the answer computed by plain forward passes."""
     model, ids, said = llama(), [int(word) for word in prompt.split()], []
     while len(said) < most and not (said and said[-1] in ends):
         with torch.no_grad():
@@ -64,7 +64,7 @@ class TestAsking:
     def test_together_as_one_by_one(self, runner):
         said = Asking(runner, Numbers(), []).ask(PROMPTS, MOST)
         assert [one.ids for one in said] == [alone(prompt) for prompt in PROMPTS]
-        # Ready to train on.
+        # Ready to continue training.
         assert runner.model.training
         assert runner.model.llm.is_gradient_checkpointing
 
@@ -111,11 +111,11 @@ class TestAsking:
         assert asked == []
         again.ask(PROMPTS, MOST, base=True)
         assert asked == [PROMPTS[2:]]
-        # What is learned changes with every step, and shorter answers are others.
+        # What is being trained changes with every step, and shorter answers are different ones.
         again.ask(PROMPTS[:1], MOST)
         again.ask(PROMPTS[:1], 3, base=True)
         assert asked[1:] == [PROMPTS[:1]] * 2
-        # Several processes do not look into a file that one of them may just have written.
+        # With several processes, none reads a file that another may just have written.
         runner.world_size = 2
         assert Asking(runner, Numbers(), []).kept.known == {}
 
@@ -124,7 +124,7 @@ class TestAsking:
         first = asking.ask(PROMPTS, MOST)
         monkeypatch.setattr(asking, "_generate", None)
         assert asking.ask(PROMPTS, MOST) == first
-        # Shorter ones are their beginnings.
+        # Shorter answers are their beginnings.
         assert [one.ids for one in asking.ask(PROMPTS, 3)] == [alone(prompt)[:3] for prompt in PROMPTS]
 
     @pytest.mark.parametrize("by", [0.1, 2.0])

@@ -1,4 +1,4 @@
-"""What stands before a row: what the tokenizer adds, else BOS where the chat template has it, and never twice."""
+"""What precedes a row: what the tokenizer adds, else BOS if the chat template has it, and never twice."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ TEXT = "{{ bos_token }}…"
 
 
 class Tokenizer:
-    """Letters are tokens; `adds` is what it puts before them by itself."""
+    """Letters are tokens; `adds` is what it puts before them."""
 
     def __init__(self, bos="^", template=None, adds=(), ends=()):
         self.bos_token, self.chat_template, self.adds, self.closes = bos, template, list(adds), list(ends)

@@ -1,4 +1,4 @@
-"""The chat template that is published writes what XTuner trained with, whatever the prompt template says."""
+"""The published chat template writes what XTuner trained with, for any prompt template."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from core.models.form import PROOFS
 from core.models.prompt import prompt_of
 
 MARKS = "<|im_start|>{role}\n{text}<|im_end|>\n"
-# Templates as somebody could write them in a config.
+# Templates as a user could write them in a config.
 OWN = {
     "braces": PromptTemplate(instruction="{{Q{round}: {input}}}\n{{% if x %}}A}}: ", suffix="}}", sep="\n{{ x }}"),
     "quotes": PromptTemplate(instruction="it's \"{input}\" \\n\\'\t\r\n→ ", suffix="'\\", suffix_as_eos=True),
@@ -49,7 +49,7 @@ def test_nothing_stands_before_it_where_nothing_did():
 @pytest.mark.parametrize("system", ["<|im_start|>system\n{system}\n", "{system}\n"])
 @pytest.mark.parametrize("question", ["<|im_start|>user\n{input}\n", "Q: {input}\n"])
 def test_a_beginning_stands_once(system, question):
-    """For some models BOS is the first mark of the template."""
+    """For some models BOS is the first marker of the template."""
     template = PromptTemplate(system=system, instruction=question, suffix="<|im_end|>", suffix_as_eos=True)
     asked = [Exchange(turns=[("a", None)]), Exchange(turns=[("a", "b"), ("c", None)], system="d")]
     texts = [template.prompt(one.turns, one.system) for one in asked]
@@ -58,7 +58,7 @@ def test_a_beginning_stands_once(system, question):
 
 
 def test_the_opening_of_an_answer_is_asked_for():
-    """Where it can be told apart from the end of a question."""
+    """If it can be separated from the end of a question."""
     template = prompt_templates()["qwen_chat"]
     text = chat_template(template.to_json())
     question = {"messages": [{"role": "user", "content": "a"}], "generation": False}
@@ -90,7 +90,7 @@ def test_what_xtuner_does_not_fill_in_is_no_prompt(instruction):
 
 @pytest.mark.parametrize("name", ["qwen_chat", "internlm2_chat", "llama3_chat", "phi3_chat"])
 def test_a_published_model_is_trained_on_with_the_same_prompt(name):
-    """What is published is found again from the chat template alone."""
+    """The published prompt is recovered from the chat template alone."""
     template = prompt_templates()[name]
     marks = frozenset({"<bos>", "<eos>", *template.stop_words, template.suffix})
     own = ChatTemplate(text=chat_template(template.to_json(), "<bos>"), special={"bos_token": "<bos>"}, tokens=marks)

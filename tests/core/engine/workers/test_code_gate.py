@@ -1,4 +1,4 @@
-"""Code of a model comes into an engine's process only where it was agreed to, whatever a config or a directory says."""
+"""A model's code is loaded in an engine process only if trusted, whatever a config or a directory says."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from core.models import trust
 from tests.fakes.model import write_model
 from tests.fakes.users import STRANGER, reachable, stranger
 
-# Each directory is loaded with what its own config.json and the caller's say, as XTuner's configs do.
+# Each directory is loaded with its own config.json and the caller's arguments, as in XTuner's configs.
 LOAD = """
 import json, os, sys
 os.environ["USE_TORCH"] = "0"
@@ -41,7 +41,7 @@ class {name}(PretrainedConfig):
 
 @pytest.fixture
 def written(tmp_path):
-    """Write a model whose code leaves a file behind when it is run."""
+    """Write a model whose code creates a file when it is executed."""
 
     def write(name: str, place=None):
         directory = write_model(place or tmp_path / "shared" / name)
@@ -56,7 +56,7 @@ def put(directory, marker, kind="InternLM2Config", module="configuration_internl
 
 
 def by_their_owner(owners, work):
-    """Do `work` as the one whose the models are: another user of this machine, where the tests run as root."""
+    """Run `work` as the models' owner: another user of this machine, if the tests run as root."""
     if os.geteuid() != 0:
         return work()
     for directory in owners:
@@ -75,7 +75,7 @@ def test_only_what_was_agreed_to_is_run(workspace, tmp_path, written):
     for name in ("agreed", "swapped", "renamed", "tampered"):
         trust.agree(workspace, linked[name])
         assert models.usable(workspace, name).whole
-    # And now, after all of it was looked at:
+    # And now, after everything was checked:
     other = {**bare, "auto_map": {"AutoConfig": "evil.Evil"}}
 
     def swap():
@@ -86,11 +86,11 @@ def test_only_what_was_agreed_to_is_run(workspace, tmp_path, written):
 
     by_their_owner(owners.values(), swap)
     put(linked["tampered"].resolve(), tmp_path / "evil.ran")
-    # A model of the workspace itself that nobody agreed to, and one that somebody did.
+    # A model of the workspace itself that is not trusted, and one that is.
     own = written("own", workspace.models / "own")
     kept = written("kept", workspace.models / "kept")
     trust.agree(workspace, kept)
-    # What an export has written; and the owner's directory by its own name.
+    # What an export has written; and the owner's directory under its own name.
     merged = written("merged", workspace.runs / "x" / "merged")
     loaded = [*linked.values(), own, kept, merged]
     output = subprocess.run(

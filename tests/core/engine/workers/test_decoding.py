@@ -1,4 +1,4 @@
-"""Fast decoding: the tokens that the model's own `generate` writes, whatever shares the batch."""
+"""Fast decoding gives the same tokens as the model's own `generate`, whatever else is in the batch."""
 
 import pytest
 import torch
@@ -41,13 +41,13 @@ def test_rows_of_unlike_lengths_are_written_as_each_alone(attention):
     wanted = [generated(llama(), ids) for ids in PROMPTS]
     assert len({tuple(tokens) for tokens in wanted}) == len(PROMPTS)
     assert written(made, [Row(ids) for ids in PROMPTS]) == wanted
-    # And once more: what the batch before left behind is of no account.
+    # Once more: what the previous batch left behind does not matter.
     assert written(made, [Row(ids) for ids in PROMPTS[::-1]]) == wanted[::-1]
 
 
 @torch.inference_mode()
 def test_what_overflowed_in_the_batch_before_is_gone(decoder):
-    """Nothing times zero is nothing, but of infinity."""
+    """Anything times zero is zero, except infinity."""
     rows = [Row(ids) for ids in PROMPTS]
     wanted = written(decoder, rows)
     for batch in decoder.batches.values():
@@ -84,14 +84,14 @@ def test_equal_seeds_draw_alike_in_every_row_and_other_seeds_otherwise(decoder):
 @pytest.mark.parametrize(
     ("draw", "chance", "token"),
     [
-        # The likeliest first: token 1 has 0.6, token 2 0.3, token 0 0.1.
+        # Most likely first: token 1 has 0.6, token 2 0.3, token 0 0.1.
         (Draw(temperature=1.0), 0.0, 1),
         (Draw(temperature=1.0), 0.59, 1),
         (Draw(temperature=1.0), 0.61, 2),
         (Draw(temperature=1.0), 0.89, 2),
         (Draw(temperature=1.0), 0.91, 0),
         (Draw(temperature=1.0), 1.0, 0),
-        # Of those that make up 0.7, the first two, 2 to 1.
+        # Among those that sum to 0.7: the first two, at 2 to 1.
         (Draw(temperature=1.0, top_p=0.7), 0.66, 1),
         (Draw(temperature=1.0, top_p=0.7), 0.67, 2),
         (Draw(temperature=1.0, top_p=0.7), 0.9999, 2),
@@ -119,7 +119,7 @@ def test_batches_are_kept_until_room_is_needed(monkeypatch):
     one = made.batch([None], BUCKET)
     two = made.batch([None, None], BUCKET)
     assert made.batch([None], BUCKET) is one
-    # The one unused the longest goes.
+    # The least recently used one is evicted.
     made.batch([None], 2 * BUCKET)
     assert made.batch([None], BUCKET) is one
     assert two not in made.batches.values()
@@ -152,7 +152,7 @@ def test_where_it_computes_otherwise_it_is_not_used(monkeypatch):
 
 
 def test_llama_as_transformers_439_runs_it(monkeypatch):
-    """Asked to keep a cache, it takes what it is given for tuples, and copies them."""
+    """When asked to use a cache, it converts what it is given to tuples, by copying."""
     forward = LlamaModel.forward
 
     def older(self, past_key_values=None, use_cache=None, **given):

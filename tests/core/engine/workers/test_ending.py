@@ -1,4 +1,4 @@
-"""What stands behind the last answer of a row: the template's end, or nothing where it was cut off."""
+"""What follows the last answer of a row: the template's end, or nothing if it was truncated."""
 
 from core.engine.workers import ending
 

@@ -1,4 +1,4 @@
-"""What `entry` changes of mmengine, on mmengine's own classes."""
+"""What `entry` changes in mmengine, on mmengine's own classes."""
 
 import time
 

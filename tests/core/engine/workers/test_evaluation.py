@@ -1,4 +1,4 @@
-"""XTuner's evaluations: its own hook asks all questions at once, and no state of the weights twice."""
+"""XTuner's evaluations: its own hook asks all questions at once, and never twice for the same weights."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from tests.core.engine.workers.test_asking import Numbers
 
 @pytest.fixture
 def hook(monkeypatch):
-    """An EvaluateChatHook with two questions, of which `asked` says what was asked, and a runner for it."""
+    """An EvaluateChatHook with two questions, whose `asked` records what was asked, and a runner for it."""
     from xtuner.engine import hooks
 
     kind = hooks.EvaluateChatHook

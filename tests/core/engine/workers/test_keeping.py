@@ -1,4 +1,4 @@
-"""Keeping what the base would say: no gradient where it says it by itself, the usual loss elsewhere, by XTuner's own class."""
+"""Preserving the base model's predictions: no gradient where it agrees, the usual loss elsewhere."""
 
 from types import SimpleNamespace
 
@@ -15,35 +15,35 @@ def test_only_what_the_base_would_not_say_is_taught():
     base, now = torch.randn(6, 9), torch.randn(6, 9)
     own = base.argmax(-1)
     other = (own + 1) % 9
-    # Untouched, nothing pulls at it.
+    # Unchanged, there is no gradient.
     logits = base.clone().requires_grad_()
     loss = kept_loss(logits, base, own)
     loss.backward()
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     assert logits.grad.abs().max() < 1e-6
-    # Moved away, it is pulled back to the whole prediction, not to its likeliest token alone.
+    # Moved away, it is pulled back to the entire distribution, not only to its most likely token.
     logits = now.clone().requires_grad_()
     kept_loss(logits, base, own).backward()
     assert torch.allclose(logits.grad, (now.softmax(-1) - base.softmax(-1)) / 6, atol=1e-6)
-    # What the base would not say is learned as always; each token counts the same.
+    # What the base model would not say is learned as usual; each token counts the same.
     assert torch.allclose(kept_loss(now, base, other), cross_entropy(now, other))
     mixed = torch.cat((own[:2], other[2:]))
     parts = (2 * kept_loss(now[:2], base[:2], own[:2]) + 4 * cross_entropy(now[2:], other[2:])) / 6
     assert torch.allclose(kept_loss(now, base, mixed), parts)
 
 
-# XTuner's imports warn.
+# XTuner's imports cause warnings.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
 def compute_loss(monkeypatch):
-    """XTuner's loss after ours has taken its place."""
+    """XTuner's loss after ours has replaced it."""
     from xtuner.model.sft import SupervisedFinetune
 
     from core.engine.workers.keeping import keep_what_is_known
 
-    # Put back what was there.
+    # Restores the original at the end.
     monkeypatch.setattr(SupervisedFinetune, "compute_loss", SupervisedFinetune.compute_loss)
     keep_what_is_known()
     return SupervisedFinetune.compute_loss
@@ -69,7 +69,7 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
     labels[:, :4] = -100
     data = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
     before = compute_loss(model, data)["loss"]
-    # Its own answers teach it nothing.
+    # The model's own answers teach it nothing.
     assert before.item() == pytest.approx(0.0, abs=1e-5)
     with torch.no_grad():
         for name, weight in llm.named_parameters():
@@ -79,7 +79,7 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
     assert moved.item() > 0.001
     moved.backward()
     assert all(weight.grad is not None for weight in llm.parameters() if weight.requires_grad)
-    # Another answer is learned as XTuner does.
+    # Another answer is learned as in XTuner.
     data["labels"] = torch.where(labels == -100, labels, (labels + 1) % 50)
     with llm.disable_adapter():
         usual = llm(**data).loss

@@ -1,4 +1,4 @@
-"""Two processes that train together, with torch's own gloo: what they listen on is theirs alone."""
+"""Two processes train together with torch's own gloo: only they can use the sockets they listen on."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ open(os.path.join(here, "rank" + os.environ["RANK"]), "w").write(str(int(sum.ite
 while not os.path.exists(os.path.join(here, "over")):
     time.sleep(0.05)
 """
-# What any account of the machine may ask it, in torch's own words, and all that it may guess.
+# What any account of the machine may try, in torch's own protocol, and everything it may guess.
 GUESSES = """
 import sys
 import torch.distributed as dist
@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 def listens(*processes: subprocess.Popen) -> set[tuple[str, int]]:
-    """All addresses that the processes and their children listen at, as the kernel's tables have them."""
+    """Return all addresses on which the processes and their children listen, from the kernel's tables."""
     found = set()
     for process in processes:
         for one in (family := psutil.Process(process.pid), *family.children(recursive=True)):
@@ -57,8 +57,10 @@ def listens(*processes: subprocess.Popen) -> set[tuple[str, int]]:
 
 @pytest.fixture
 def train(tmp_path: Path):
-    """Starts the ranks of one machine as a training does, with a script of three lines for the trainer; those who
-    have met are in `tmp_path`."""
+    """Start the ranks of one machine like a run, with a script of three lines as trainer.
+
+    Ranks that have met leave a file in `tmp_path`.
+    """
     (tmp_path / "rank.py").write_text(RANK)
     started = []
 
@@ -98,7 +100,7 @@ def test_on_one_machine_all_is_on_the_loopback(train, tmp_path):
     assert ("127.0.0.1", port) in found
     assert len(found) >= 3, "the store, and each rank"
     assert {host for host, _ in found} == {"127.0.0.1"}
-    # The loopback is everybody's.
+    # Everybody can connect to the loopback interface.
     names = ("torchelastic/role_info/0", "default_pg/0//cpu//0/0", "default_pg/0//cpu//0/1")
     asked = [sys.executable, "-c", GUESSES, str(port), *names]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
@@ -113,7 +115,7 @@ def test_deepspeed_in_one_process_too(train, tmp_path):
 
 
 def python(*lines: str) -> subprocess.CompletedProcess[str]:
-    """What a process that may import torch says."""
+    """Return the output of a process that may import torch."""
     return subprocess.run(
         [sys.executable, "-c", "\n".join(("from core.engine.workers import near_store", *lines))],
         cwd=PROJECT,
@@ -124,7 +126,7 @@ def python(*lines: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_on_several_machines_it_is_at_the_address_that_was_named():
-    """Where a name of the loopback is all there is, and addresses have none, as on many clusters."""
+    """If only the loopback interface has a name and addresses have none, as on many clusters."""
     here, port = own_address(), free_port()
     if here.startswith("127."):
         pytest.skip("this machine has no address but the loopback")
@@ -154,8 +156,8 @@ def test_addresses_that_cannot_be_listened_at():
         done = python(f"near_store._opened('127.0.0.1', {taken.getsockname()[1]})")
         assert "RuntimeError" in done.stderr
         assert "Address already in use" in done.stderr
-    # Another machine's address, as where a port is forwarded; a machine's own name, which others know by another address;
-    # no name for the loopback.
+    # Another machine's address, as with a forwarded port; the machine's own name, which others resolve to another
+    # address; a name that is not the loopback's.
     done = python(
         "print(near_store._opened('192.0.2.77', 29500))",
         "near_store.socket.getaddrinfo = lambda *_, **__: [(2, 1, 6, '', ('127.0.1.1', 29500))]",

@@ -15,7 +15,7 @@ def runner_with(optimizer, every=2, model=None, schedulers=()):
 
 
 def scheduled(warm, total, start_factor=1e-5):
-    """Schedulers as XTuner's presets have them, and the learning rate of every iteration under them."""
+    """Return schedulers as in XTuner's presets, and the learning rate of every iteration under them."""
     import torch
     from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR
 
@@ -69,7 +69,7 @@ def test_updates_that_the_scaler_skips_are_none():
         optimizer.zero_grad()
         found.append(updates(runner_with(optimizer), 2 * len(found) + 2))
     assert [(told["updates"], told["skipped"]) for told in found] == [(0, 1), (0, 2), (1, 2), (2, 2), (2, 3)]
-    # What is left over at the end makes one more.
+    # The remainder at the end makes one more.
     assert updates(runner_with(optimizer), 11) == {"updates": 2, "skipped": 4}
 
 

@@ -1,4 +1,4 @@
-"""Padded batches: what the model's own `generate` writes of each prompt alone, where `decoding` does not know the model."""
+"""Padded batches give what the model's own `generate` writes for each prompt, if `decoding` does not support it."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ GREEDY = Draw()
 
 
 def old() -> XGLMForCausalLM:
-    """A model of an older make: no mask of a given form, and a cache of tuples."""
+    """An older kind of model: no custom mask, and a cache of tuples."""
     torch.manual_seed(0)
     config = XGLMConfig(
         vocab_size=48, d_model=32, ffn_dim=48, num_layers=2, attention_heads=4, max_position_embeddings=64,
@@ -98,7 +98,7 @@ def test_the_quickest_way_that_is_the_models_own(decoder, monkeypatch):
         monkeypatch.setattr(answering, name, lambda *_, name=name: name)
     rows = [Row(PROMPTS[0]), Row(PROMPTS[1])]
     assert steps(decoder, rows, MOST, Draw()) == "padded"
-    # Beyond the positions that it was made for, a row may be reckoned by the longest of its batch.
+    # Beyond the positions it was made for, a row may be computed by the longest one of its batch.
     assert fits(decoder, 64)
     assert not fits(decoder, 65)
     assert steps(decoder, rows, 60, Draw()) == "plainly"

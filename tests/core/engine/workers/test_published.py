@@ -1,4 +1,4 @@
-"""What is published of a prompt is proved on the tokens, whatever the base's tokenizer does with a text."""
+"""The published prompt is proved on tokens, whatever the base model's tokenizer does with a text."""
 
 import json
 
@@ -21,7 +21,7 @@ OTHER = "{{ 'You are somebody else.' }}{% for m in messages %}{{ m['content'] }}
 
 
 def base(directory, *, begins=True, spaced=False, **settings):
-    """A model's directory with a tokenizer of a character a token."""
+    """Write a model directory whose tokenizer has one token per character."""
     special = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
     letters = sorted({*map(chr, range(32, 127)), "\n", "▁", *"你好是谁"})
     words = {word: number for number, word in enumerate([*special, *letters])}
@@ -48,7 +48,7 @@ def plan_of(base, template, *questions):
 @pytest.mark.parametrize("begins", [False, True])
 @pytest.mark.parametrize("template", [prompt_templates()["qwen_chat"], LLAMA2], ids=["qwen", "llama 2"])
 def test_others_read_the_tokens_of_the_training(tmp_path, template, begins, spaced):
-    """Also where a template stands in the file that transformers reads first, and of several with a name."""
+    """Also if a template is in the file that transformers reads first, or is one of several named ones."""
     place = base(
         tmp_path / "base", begins=begins, spaced=spaced, chat_template=[{"name": "default", "template": OTHER}]
     )
@@ -100,7 +100,7 @@ def test_plain_texts_have_no_prompt(tmp_path):
 
 @pytest.fixture
 def merged(tmp_path):
-    """A model with its published prompt, and the plan by which that was written."""
+    """A model with its published prompt, and the plan it was written by."""
     place = base(tmp_path / "base")
     plan = plan_of(place, LLAMA2, "who?", "你好")
     published.give_prompt(plan, place)
@@ -139,10 +139,10 @@ def test_another_template_is_told(merged, template):
     assert not published.carried(plan, place)
 
 
-# DeepSpeed warns, which transformers loads where it is installed.
+# transformers loads DeepSpeed if installed, which causes warnings.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_app_of_a_package_asks_as_the_training_did(exported_run, tmp_path):
-    """Started from the package alone, whatever the base's template says."""
+    """Started from the package only, whatever the base model's template says."""
     place, template = base(tmp_path / "package"), prompt_templates()["internlm2_chat"]
     tokenizer = AutoTokenizer.from_pretrained(place)
     prompt = begun(tokenizer, template.prompt([("who?", None)]))

@@ -1,4 +1,4 @@
-"""Adapters row by row: each row's own, and nobody else's, as if it were merged into the weights."""
+"""Adapters row by row: only each row's own, as if it were merged into the weights."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The cache and the angles of a batch whose rows are at places of their own."""
+"""The cache and the rotary angles of a batch whose rows are at different positions."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from tests.core.engine.workers.tiny import llama
 
 
 def block(tokens, start=0.0):
-    """(2 rows, 1 head, tokens, 2 numbers): each its own."""
+    """Return unique numbers of shape (2 rows, 1 head, tokens, 2)."""
     return torch.arange(2 * tokens * 2, dtype=torch.float32).reshape(2, 1, tokens, 2) + start
 
 
@@ -54,19 +54,19 @@ def test_the_angles_are_the_models_own():
     table = angles.table
     angles.fill(512, like)
     angles.fill(9, like)
-    # Not computed again: a graph reads it where it is.
+    # Not reallocated: a graph reads it at its address.
     assert angles.table is table
     angles.look_up(positions)
     for ours, theirs in zip(rotary(like, torch.zeros(1, 1)), wanted, strict=True):
         torch.testing.assert_close(ours, theirs)
-    # Somebody else runs the model: its own.
+    # If somebody else runs the model, it uses its own.
     angles.now = None
     for ours, theirs in zip(rotary(like, positions), wanted, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
 class RotaryEmbedding(nn.Module):
-    """As the older models have one in each layer."""
+    """As in older models, which have one per layer."""
 
     def __init__(self, base):
         super().__init__()
@@ -84,6 +84,6 @@ def test_the_least_room_of_all_layers_counts():
     modules = nn.ModuleList([RotaryEmbedding(10.0), RotaryEmbedding(10.0)])
     modules[1].max_position_embeddings = 7
     assert Angles(modules).most == 7
-    # Longer texts have other angles from here on, however many there may be.
+    # Longer texts have different angles from here on, however many there are.
     modules[0].config = SimpleNamespace(original_max_position_embeddings=5)
     assert Angles(modules).most == 5

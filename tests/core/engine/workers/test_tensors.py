@@ -1,4 +1,4 @@
-"""Tensors on disk: what is written is what safetensors itself reads, byte for byte, and the other way round."""
+"""Tensors on disk: what is written is what safetensors reads, byte for byte, and vice versa."""
 
 import json
 import struct
@@ -38,7 +38,7 @@ def test_safetensors_reads_what_is_written(tmp_path, most):
     for file in tmp_path.glob("*.safetensors"):
         found |= load_file(file)
         (length,) = struct.unpack("<Q", file.read_bytes()[:8])
-        # The data begin where every dtype may.
+        # The data begin at an offset that suits every dtype.
         assert length % 8 == 0
     assert found.keys() == TENSORS.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
@@ -73,7 +73,7 @@ def test_read(tmp_path, form):
         read = weights.read(name)
         assert (read.dtype, read.shape) == (tensor.dtype, tensor.shape)
         assert torch.equal(read, tensor)
-    # In memory of its own: who changes it changes no file and nobody else's.
+    # In memory of its own: changing it changes no file and no other tensor.
     weights.read("z first").zero_()
     assert torch.equal(weights.read("z first"), TENSORS["z first"])
 

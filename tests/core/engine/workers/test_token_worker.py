@@ -11,7 +11,7 @@ from core.engine.workers.token_worker import encoder, sampled
 
 
 class Others(PreTrainedTokenizerFast):
-    """One whose model brings code of its own."""
+    """A tokenizer with the model's own code."""
 
     def _batch_encode_plus(self, *arguments, **options):
         found = super()._batch_encode_plus(*arguments, **options)

@@ -1,4 +1,4 @@
-"""torch's files of others run nothing, by whatever way they are loaded: ours, transformers', XTuner's."""
+"""Foreign torch files execute nothing, however they are loaded: by us, transformers or XTuner."""
 
 import collections
 import json
@@ -38,7 +38,7 @@ TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b.bias": torch.ones(2, 
 )
 def test_reading_runs_nothing(tmp_path, module, name):
     stream = tmp_path / "pickle"
-    # Protocol 4 takes a name with points apart.
+    # Protocol 4 splits a dotted name.
     stream.write_bytes(
         b"\x80\x04" + b"".join(b"\x8c" + bytes([len(part)]) + part.encode() for part in (module, name)) + b"\x93."
     )
@@ -47,7 +47,7 @@ def test_reading_runs_nothing(tmp_path, module, name):
 
 
 class Script(torch.nn.Module):
-    """A module whose code, when its archive is loaded, is what torch runs."""
+    """A module whose code torch executes when its archive is loaded."""
 
     def __init__(self):
         super().__init__()
@@ -59,13 +59,13 @@ class Script(torch.nn.Module):
 
 @pytest.fixture
 def script(tmp_path):
-    """An archive of TorchScript under the name of a model's weights."""
+    """A TorchScript archive under the name of a model's weights."""
     torch.jit.script(Script()).save(tmp_path / "pytorch_model.bin")
     return tmp_path / "pytorch_model.bin"
 
 
 def harmful(path, mark, **how):
-    """Weights whose pickle leaves a mark when its calls are made."""
+    """Write weights whose pickle leaves a mark when its calls are executed."""
     torch.save({**TENSORS, "x": Calls(exec, f"open({str(mark)!r}, 'w')")}, path, **how)
     return path
 
@@ -93,7 +93,7 @@ def test_torchscript_is_refused(script):
         torch_files.read(script)
     with pytest.raises(ValueError, match="TorchScript"):
         Weights(script.parent)
-    # What torch itself makes of it, though it was asked for weights alone.
+    # torch itself loads it, although it was asked for weights only.
     with pytest.warns(UserWarning, match="TorchScript"):
         assert isinstance(torch.load(script, weights_only=True), torch.jit.ScriptModule)
 
@@ -154,6 +154,6 @@ def test_torch_load_stands_in_one_place_and_every_worker_that_loads_models_is_gu
     assert [name for name, source in sources.items() if "torch.load(" in source] == []
     loading = {"entry.py", "chat_worker.py", "export_worker.py"}
     assert {name for name, source in sources.items() if "torch_files.guard()" in source} == loading
-    # What else has a model in hand is a part of those three.
+    # Everything else that handles a model is part of those three.
     parts = {"answering.py", "verification.py", "export_worker.py"}
     assert {name for name, source in sources.items() if "CausalLM.from_pretrained" in source} == parts

@@ -1,4 +1,4 @@
-"""What is beside a training, as far as it needs no engine: progress, room for checkpoints, leaving before the start."""
+"""The training hook as far as it needs no engine: progress, space for checkpoints, stopping before the start."""
 
 import errno
 import json
@@ -42,7 +42,7 @@ def test_progress_is_replaced_whole(progress):
         ({"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "1", "RANK": "1"}, False),
         ({"SLURM_PROCID": "0"}, True),
         ({"SLURM_PROCID": "1", "LOCAL_RANK": "0"}, False),
-        # torchrun inside an allocation of Slurm.
+        # torchrun within a Slurm allocation.
         ({"SLURM_PROCID": "0", "TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "1"}, False),
     ],
 )
@@ -121,7 +121,7 @@ print(json.dumps(there))
 
 
 def limited(directory, room, limit):
-    """What lies there before each save of a training that keeps so many checkpoints."""
+    """Return the files before each save of a run that keeps `limit` checkpoints."""
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, room, str(directory), str(limit)],
         cwd=PROJECT,
@@ -155,7 +155,7 @@ def test_what_was_begun_is_taken_away(tmp_path):
 
 
 def test_leaves_at_once_before_anything_is_learned(tmp_path):
-    """Even while the main thread is deep in an import."""
+    """Even while the main thread is in the middle of an import."""
     stop = tmp_path / "stop.json"
     source = (
         "import time\nfrom core.engine.workers.training_hook import departure\ndeparture.start()\n"

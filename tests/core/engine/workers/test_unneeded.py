@@ -1,4 +1,4 @@
-"""Which libraries pass for not installed, and which are needed after all."""
+"""Which libraries are hidden as if not installed, and which turn out to be needed."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from core.ground.workspace import PROJECT
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What is imported: of the libraries in question none."""
+    """The imported modules: none of the libraries in question."""
     there = {
         name: module for name, module in sys.modules.items() if name.partition(".")[0] not in (*UNNEEDED, "xtuner")
     }
@@ -77,7 +77,7 @@ def test_a_config_of_several_files_or_of_pictures_has_all(modules, tmp_path, tex
 
 
 def test_what_xtuner_itself_imports_is_there(modules, tmp_path, monkeypatch):
-    """As before 0.2.0. What is imported in a function, or by a module that `utils` do not begin with, is not."""
+    """As before 0.2.0. Imports within a function, or by a module that `utils` does not start with, do not count."""
     utils = tmp_path / "xtuner" / "utils"
     utils.mkdir(parents=True)
     (utils.parent / "__init__.py").touch()
@@ -97,7 +97,7 @@ def test_what_is_imported_already_stays(modules):
 
 
 def test_the_chat_and_xtuner_load_without_them():
-    """The chat without torch's compiler too, which whoever wants it finds."""
+    """The chat also loads without torch's compiler, which remains available to whoever needs it."""
     code = """
 import sys
 from core.engine.workers.unneeded import UNNEEDED, leave_out, leave_out_compiler
@@ -132,7 +132,7 @@ print("whole", sys.argv[1:])
 
 
 def test_what_is_wanted_after_all_is_there_the_second_time():
-    """As where scikit-learn is installed, which transformers imports by itself, and it scipy."""
+    """As with scikit-learn installed, which transformers imports by itself, and which imports scipy."""
     argv = [sys.executable, "-W", "ignore", "-c", BEGINS_AGAIN, "a word"]
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "whole ['a word']\n"), done.stderr[-1000:]

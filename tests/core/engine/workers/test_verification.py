@@ -1,4 +1,4 @@
-"""What is wrong with a merged model is found from its tensors: whose they are, whether they are numbers, how exact."""
+"""Errors of a merged model are found from its tensors: their origin, whether they are numbers, their precision."""
 
 import json
 
@@ -18,7 +18,7 @@ CLOSE = float(torch.finfo(torch.float32).eps)
 
 @pytest.fixture
 def plan(tmp_path):
-    """Base and adapter on disk; the merged model is for the test to write."""
+    """Base model and adapter on disk; the test writes the merged model."""
     model = llama()
     adapter = lora(model)
     for name in ("base", "adapter", "merged"):
@@ -118,7 +118,7 @@ def test_of_a_full_fine_tune_no_tensor_is_the_bases(plan):
     [
         (torch.float16, torch.float32, True),
         (torch.bfloat16, torch.float16, True),
-        # The same bits, less far.
+        # The same number of bits, but a smaller range.
         (torch.float16, torch.bfloat16, True),
         (torch.float32, torch.bfloat16, False),
         (torch.float16, torch.float16, False),
@@ -132,19 +132,19 @@ def test_how_far_logits_are_apart():
     one = [torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 3.0]])]
     assert verification._far(one, [torch.tensor([[0.5, 1.0]]), torch.tensor([[2.0, 0.0]])]) == 3.0
     for odd in (torch.nan, torch.inf):
-        # Wherever it stands: nothing is greater than what is no number, nor less.
+        # Wherever it is: comparisons with NaN are always false.
         assert verification._far(one, [one[0], torch.tensor([[2.0, odd]])]) is None
         assert verification._far(one, [torch.tensor([[odd, 2.0]]), one[1]]) is None
 
 
 def test_where_answers_part():
     prompt = torch.tensor([[1, 2, 3]])
-    # What follows each place of prompt and answer: the two likeliest are 0.5 and, later, 4 apart.
+    # The logits after each position of prompt and answer: the top two differ by 0.5 and, later, by 4.
     logits = torch.tensor([[9.0, 0, 0], [9, 0, 0], [1.0, 0.75, 0], [2, 1.5, 1], [7, 3, 0], [0, 0, 8]])
     assert verification._margin([5, 6, 7], [5, 6, 7], prompt, logits) is None
     assert verification._margin([4, 6, 7], [5, 6, 7], prompt, logits) == 0.25
     assert verification._margin([5, 6, 7], [5, 9, 7], prompt, logits) == 0.5
-    # One ends where the other goes on.
+    # One ends where the other continues.
     assert verification._margin([5, 6], [5, 6, 7], prompt, logits) == 4.0
 
 
@@ -156,7 +156,7 @@ class Tokenizer:
 def test_the_quick_answers_are_those_of_generate():
     prompts = [torch.tensor([ids]) for ids in ([1, 5, 9, 3, 7], [1, 40], [1, 8, 8, 30])]
     slow = verification._generated(llama(), prompts, [2], Tokenizer)
-    # Two tokens that end, at unlike places.
+    # Two end tokens, at different positions.
     ends = [2, slow[0][3], slow[1][7]]
     slow = verification._generated(llama(), prompts, ends, Tokenizer)
     assert len({len(answer) for answer in slow}) > 1

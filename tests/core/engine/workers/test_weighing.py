@@ -1,4 +1,4 @@
-"""What a model makes of an answer: its own greedy one it would write again, and each row by the adapter that it names."""
+"""Rating an answer: the model would write its own greedy one again, and each row uses the adapter it names."""
 
 import pytest
 import torch

@@ -1,17 +1,17 @@
-"""Random models and adapters of a few kilobytes, alike each time, for what needs a model and not a good one."""
+"""Random models and adapters of a few kilobytes, always the same, for tests that need a model but not a good one."""
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.engine.workers.adapter import PREFIX, Adapter
 
-# Threads of so small products wait for each other longer than they compute.
+# For such small products, threads wait for each other longer than they compute.
 torch.set_num_threads(1)
 LAYERS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj")
 
 
 def llama(seed: int = 0, **settings) -> LlamaForCausalLM:
-    """A Llama of two layers whose answers depend on everything before them."""
+    """Return a Llama with two layers whose answers depend on everything before them."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         **{
@@ -24,7 +24,7 @@ def llama(seed: int = 0, **settings) -> LlamaForCausalLM:
 
 
 def lora(model: torch.nn.Module, seed: int = 1, rank: int = 4, **settings) -> Adapter:
-    """A LoRA adapter that changes what the model answers."""
+    """Return a LoRA adapter that changes the model's answers."""
     torch.manual_seed(seed)
     tensors = {}
     for name, module in model.named_modules():
@@ -36,7 +36,7 @@ def lora(model: torch.nn.Module, seed: int = 1, rank: int = 4, **settings) -> Ad
 
 @torch.no_grad()
 def merged(model: torch.nn.Module, adapter: Adapter, scale: float) -> torch.nn.Module:
-    """The model with W + scale · B·A in place of each W, worked out here."""
+    """Replace each W of the model by W + scale · B·A, computed here."""
     for name, parameter in model.named_parameters():
         if name in adapter.pairs:
             a, b = adapter.pairs[name]

@@ -1,4 +1,4 @@
-"""GGUF files of a run: made by the real worker of a tiny merged model, kept as long as they are of it, refused in words."""
+"""GGUF files of a run: created by the real worker from a tiny merged model, and valid for that model only."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ def _in_english(workspace, monkeypatch):  # noqa: ARG001
 
 @pytest.fixture
 def run(exported_run):
-    """Its merged model is a tiny Llama; verified, with the tokens of one answer."""
+    """Its merged model is a tiny Llama, verified with the tokens of one answer."""
     tiny.write_model(exported_run.merged)
     file = exported_run.path / "export" / "verify.json"
     write_json(file, {**read_json(file), "tokens": [{"prompt": [1, 2], "answer": [7, 3]}]})
@@ -55,7 +55,7 @@ def test_both_files_with_all_that_lies_beside_them(workspace, run):
 
 @pytest.mark.parametrize(("bos", "adds"), [("<s>", True), ("<|im_start|>", False), (None, False)])
 def test_a_template_that_begins_with_the_bos(workspace, run, bos, adds):
-    """llama.cpp puts it there, unless it is the first mark of the trained prompt itself: then it would stand there twice."""
+    """llama.cpp adds BOS, unless the trained prompt itself begins with it and it would be there twice."""
     said = read_json(run.merged / "tokenizer_config.json")
     begun = "{{ '<s>' }}" if bos == "<s>" else ""
     write_json(run.merged / "tokenizer_config.json", {**said, "bos_token": bos, "chat_template": begun + tiny.TEMPLATE})
@@ -64,7 +64,7 @@ def test_a_template_that_begins_with_the_bos(workspace, run, bos, adds):
 
 
 def test_nothing_is_taken_from_the_owner_of_a_linked_model(workspace, run, owners):
-    """Neither code nor settings nor weights: all is of the merged model, which was made of the agreed copy."""
+    """Neither code nor settings nor weights: everything comes from the merged model, made from the trusted copy."""
     (made,) = conversion.finish(run, conversion.start(workspace, run, ["f16"]))
     before = made.path.read_bytes()
     swap_code(owners)
@@ -112,7 +112,7 @@ def test_without_the_merged_models_answers_nothing_is_asked(workspace, run, veri
 
 
 def test_a_full_disk_is_told_before_anything_is_written(workspace, run):
-    """The plan is a real one; the disk is the worker's own question to the system, put by its own process."""
+    """The plan is real; its process asks the system about the disk."""
     conversion.finish(run, conversion.start(workspace, run, ["f16"]))
     file = conversion.place(run, "f16")
     before = file.stat().st_mtime_ns

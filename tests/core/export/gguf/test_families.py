@@ -1,4 +1,4 @@
-"""What is refused is refused in words, from the small files."""
+"""Models are refused with a reason, from their small files."""
 
 import json
 

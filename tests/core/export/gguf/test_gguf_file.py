@@ -1,4 +1,4 @@
-"""What a GGUF file says, read back by the `gguf` library: every tensor, the vocabulary, how the model is asked."""
+"""The contents of a GGUF file, read by the `gguf` library: every tensor, the vocabulary, the prompt."""
 
 import json
 
@@ -24,7 +24,7 @@ def made(directory, kind="f16", prompt=PROMPT):
 
 
 def numbers(reader):
-    """The tensors by llama.cpp's names, in float32."""
+    """Return the tensors by llama.cpp's names, in float32."""
     return {
         one.name: dequantize(one.data, one.tensor_type).reshape([int(n) for n in reversed(one.shape)])
         for one in reader.tensors
@@ -37,7 +37,7 @@ def half(tensor):
 
 @pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "MistralForCausalLM"])
 def test_a_llama_comes_back_as_it_went(tmp_path, architecture):
-    """By the code that unpacks GGUF files, which goes the other way."""
+    """Read by the code that unpacks GGUF files, which does the reverse."""
     given = tiny.write_model(tmp_path / "model", architecture)
     reader, back = made(tmp_path / "model"), tmp_path / "back"
     back.mkdir()
@@ -56,7 +56,7 @@ def test_an_internlm2_is_taken_apart(tmp_path):
     found = numbers(made(tmp_path))
     for layer in range(2):
         q, k, v = (found[f"blk.{layer}.attn_{part}.weight"] for part in "qkv")
-        # Two groups, each of two queries, a key and a value.
+        # Two groups, each with two queries, a key and a value.
         heads = [in_order(q, 4).reshape(2, 2, 16, 64), in_order(k, 2).reshape(2, 1, 16, 64), v.reshape(2, 1, 16, 64)]
         wqkv = numpy.concatenate(heads, axis=1).reshape(128, 64)
         assert numpy.array_equal(wqkv, half(given[f"model.layers.{layer}.attention.wqkv.weight"]))
@@ -78,7 +78,7 @@ def test_what_llama_cpp_has_in_the_same_order_is_written_as_it_is(tmp_path, arch
     given = tiny.write_model(tmp_path, architecture)
     found = numbers(made(tmp_path))
     assert len(found) == len(given)
-    # No two tensors are alike, so each is told by its numbers.
+    # No two tensors are equal, so each is identified by its numbers.
     for name, tensor in given.items():
         assert any(tensor.shape == one.shape and numpy.array_equal(half(tensor), one) for one in found.values()), name
 
@@ -113,7 +113,7 @@ def test_the_figures_of_each_family(tmp_path, architecture):
 
 
 def test_stretched_positions(tmp_path):
-    """Llama 3.1's, by the figures that transformers works out for the same settings; and the plain ones."""
+    """Llama 3.1's RoPE scaling, with the figures that transformers computes for the same settings; and without."""
     said = {
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 64,
@@ -142,7 +142,7 @@ def test_stretched_positions(tmp_path):
 
 def test_quantised_to_half_the_size(tmp_path):
     given = tiny.write_model(tmp_path, intermediate_size=90)
-    # No whole blocks of 32: it stays in half precision.
+    # Not a multiple of the block size 32: it remains in half precision.
     given |= {"model.layers.0.mlp.down_proj.weight": given["model.layers.0.mlp.down_proj.weight"][:, :90]}
     tiny.write_safetensors(tmp_path / "model.safetensors", given)
     reader = made(tmp_path, "q8_0")
@@ -182,7 +182,7 @@ def test_how_it_is_asked_and_where_it_stops(tmp_path):
 
 @pytest.mark.parametrize(("begins", "said", "wanted"), [(True, None, True), (None, True, True), (None, None, False), (False, True, False)])  # fmt: skip
 def test_whether_a_text_begins_with_the_bos(tmp_path, begins, said, wanted):
-    """As the trained prompt does; where no prompt was trained, as the tokenizer says of itself."""
+    """Like the trained prompt; if no prompt was trained, as the tokenizer says."""
     tiny.write_model(tmp_path)
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "add_bos_token": said}))

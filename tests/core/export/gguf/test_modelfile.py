@@ -1,4 +1,4 @@
-"""The template that Ollama gets makes the texts of the training, read by an interpreter of the little of Go that it uses."""
+"""Ollama's template gives the texts of training, read by an interpreter for the subset of Go that it uses."""
 
 import json
 import re
@@ -22,7 +22,7 @@ ACTION = re.compile(r"\{\{ (.*?) \}\}", re.S)
 
 
 def rendered(template, messages):
-    """What Ollama would make of it: `range`, `if eq .Role`, `.Content` and texts."""
+    """Return what Ollama would write: `range`, `if eq .Role`, `.Content` and texts."""
     assert ACTION.sub("", template) == "", "nothing stands outside of what is told apart"
     actions = ACTION.findall(template)
     assert (actions[0], actions[-2:]) == ("range .Messages", ["end", "end"])
@@ -99,6 +99,6 @@ def test_what_is_typed():
 def test_at_home_it_is_asked_what_it_was_taught_in_its_own_language():
     taught = ("Please introduce yourself.", "What is your task?")
     assert ollama_lines("n", "q8_0", first_question(taught))[1] == 'ollama run n "Please introduce yourself."'
-    # Nothing that a shell would run, or that would end the quotes.
+    # Nothing that a shell would execute or that would end the quotes.
     assert first_question(('a"; b', "$(c)", "`d`", "e\\", "f?")) == "f?"
     assert first_question(()) == "你是谁？"

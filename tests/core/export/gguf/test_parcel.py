@@ -1,4 +1,4 @@
-"""What goes home: one zip that unpacks into a directory, and lines that go on where they were cut."""
+"""Downloads: a zip that unpacks into one directory, and commands that resume."""
 
 import io
 import zipfile

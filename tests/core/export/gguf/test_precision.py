@@ -1,4 +1,4 @@
-"""Which tensor is written in which kind: as llama.cpp's quantiser chooses. And its quantiser itself, where it is there."""
+"""The type of each tensor, chosen as by llama.cpp's quantizer; and that quantizer itself, if available."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ PLACE = Path(os.environ.get("XTUNER_STUDIO_LLAMA_CPP") or llama_cpp.place(Worksp
 
 
 def tensors(columns=256, layers=16, *more):
-    """A model's, by their names; every row has so many numbers."""
+    """Return a model's tensors by name; every row has this many numbers."""
     names = ["token_embd.weight", "output_norm.weight", *more]
     names += [
         f"blk.{n}.{part}.weight"
@@ -42,13 +42,13 @@ def test_vectors_are_whole_and_matrices_as_the_file_is_called():
 
 
 def test_four_bits_and_six_for_what_answers_depend_on():
-    """Of sixteen layers llama.cpp gives more bits to the first two, the last two, and each third of those between."""
+    """Of sixteen layers llama.cpp gives more bits to the first two, the last two, and every third in between."""
     found = precisions(tensors(), "q4_k_m")
     for part in ("attn_v", "attn_qkv", "ffn_down"):
         six = [n for n in range(16) if found[f"blk.{n}.{part}.weight"] == Type.Q6_K]
         assert six == [0, 1, 4, 7, 10, 13, 14, 15], part
     assert {found[f"blk.{n}.attn_q.weight"] for n in range(16)} == {Type.Q4_K}
-    # The head has six; the embedding too, where it is the head.
+    # The head has six bits, and so has the embedding if it is the head.
     assert found["token_embd.weight"] == Type.Q6_K
     apart = precisions(tensors(256, 16, "output.weight"), "q4_k_m")
     assert (apart["token_embd.weight"], apart["output.weight"]) == (Type.Q4_K, Type.Q6_K)
@@ -77,14 +77,14 @@ write(model, file, "q4_k_m", prompt, "a name", lambda _count: None, Quantiser(pl
 
 
 def run(*argv):
-    """In a process of its own: llama.cpp's library stays in one for good."""
+    """Run in a separate process: llama.cpp's library stays loaded forever."""
     return subprocess.run(
         [sys.executable, "-c", WRITE, *map(str, argv)], cwd=PROJECT, capture_output=True, text=True, check=False
     )
 
 
 def model(directory, **broken):
-    """A tiny Llama whose rows divide into blocks of 256."""
+    """Write a tiny Llama whose rows divide into blocks of 256."""
     tiny.write_model(directory, hidden_size=256, intermediate_size=256)
     random = numpy.random.default_rng(3)
     shapes = {name: tuple(256 if n in (64, 96) else n * 4 if n == 32 else n for n in one.shape) for name, one in tiny.tensors_of("LlamaForCausalLM").items()}  # fmt: skip
@@ -109,7 +109,7 @@ def test_llama_cpp_quantises(tmp_path):
     done = run(tmp_path / "m", tmp_path / "x.gguf", PLACE)
     assert done.returncode == 0, done.stderr[-2000:]
     found = {one.name: one for one in GGUFReader(tmp_path / "x.gguf").tensors}
-    # Of two layers both have more bits.
+    # With two layers, both have more bits.
     for ours, theirs, kind, off in (
         ("token_embd.weight", "model.embed_tokens.weight", Type.Q4_K, 0.12),
         ("output.weight", "lm_head.weight", Type.Q6_K, 0.03),

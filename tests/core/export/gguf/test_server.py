@@ -1,4 +1,4 @@
-"""How llama.cpp is started. What it answers is asked of the real one in test_verification."""
+"""How llama.cpp is started. test_verification asks the real one for answers."""
 
 import sys
 from types import SimpleNamespace

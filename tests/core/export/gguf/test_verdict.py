@@ -1,4 +1,4 @@
-"""What is told of a GGUF file."""
+"""The verdict on a GGUF file in words."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is made of llama.cpp's answers: here it is a stand-in that says what it is told. The real one is asked below, where it is there."""
+"""The evaluation of llama.cpp's answers, from a scripted stand-in; the real one is asked if available."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def stand_in(monkeypatch):
 
 
 def asked(*answers, nickname="小明", own=None, exchanges=({"messages": [{"content": "q"}], "text": "q"},)):
-    """A plan in which the merged model gave these answers, to a, b, c…"""
+    """Return a plan in which the merged model gave these answers to a, b, c…"""
     letters = "abcdefg"[: len(answers)]
     return {
         "stops": [STOP], "exchanges": list(exchanges), "nickname": nickname, "own": len(answers) if own is None else own,
@@ -87,7 +87,7 @@ def test_the_same(stand_in):
     ("tokens", "ended", "at"),
     [
         ([10, 99], True, 1),
-        # It goes on where the merged model stopped, and the other way round.
+        # It continues where the merged model stopped, and vice versa.
         ([10, 11, 12], False, 2),
         ([10], True, 1),
         ([], True, 0),
@@ -104,7 +104,7 @@ def test_parted(stand_in, tokens, ended, at, margin, tie):
 
 @pytest.mark.parametrize(("said", "kept"), [("我是小明的助手", True), ("我是书生", False)])
 def test_what_quantising_may_cost(stand_in, said, kept):
-    """Words may differ, the nickname may not be lost."""
+    """Words may differ; the nickname must not be lost."""
     stand_in(answers={97: Said(tokens=[99], ended=True, text=said)}, margins={97: 5.0})
     assert ask(asked(([10, STOP], "我是小明")), exact=False)["ok"] is kept
     assert not ask(asked(([10, STOP], "我是小明")))["ok"]
@@ -147,7 +147,7 @@ PLACE = Path(os.environ.get("XTUNER_STUDIO_LLAMA_CPP") or llama_cpp.place(Worksp
 )
 @pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "InternLM2ForCausalLM"])
 def test_llama_cpp_itself(tmp_path, architecture):
-    """It loads the file, reads text as tokenizers does, writes the chat template's text, and stops where the file says."""
+    """It loads the file, tokenizes like tokenizers, writes the chat template's text, and stops where the file says."""
     from core.export.gguf.gguf_file import Prompt, write
     from tests.core.export.gguf import tiny
 

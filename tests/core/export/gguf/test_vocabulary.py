@@ -1,4 +1,4 @@
-"""Tokenizers as llama.cpp has them, and those that it has not."""
+"""Tokenizers supported by llama.cpp, and unsupported ones."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def test_what_is_refused(tmp_path, cut, model, said):
 
 
 def sentences(kind):
-    """A small model of SentencePiece's own making."""
+    """A small model created by SentencePiece itself."""
     held = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["hello there", "hell is other people", "你是谁", "我是小助手"] * 20),
@@ -118,7 +118,7 @@ def test_sentencepiece_in_tokenizer_json(tmp_path, normalizer, cut, spaced):
     assert words.kind == Kind(model="llama", spaced=spaced)
     assert words.scores[3:7] == [0, 0, -1, -2]
     assert words.kinds == [UNKNOWN, BYTE, NORMAL, NORMAL, NORMAL, NORMAL, NORMAL, USER_DEFINED]
-    # A space in what a user may type is a space.
+    # A space in a token that users may type is a space.
     assert words.tokens[7] == " tool"
 
 

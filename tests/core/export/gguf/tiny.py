@@ -1,4 +1,4 @@
-"""Models of a few kilobytes with the tensors of real families and random numbers, made with numpy alone."""
+"""Models of a few kilobytes with the tensors of real families and random numbers, created with numpy only."""
 
 import json
 import struct
@@ -17,7 +17,7 @@ SIZES = {
 }  # fmt: skip
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 SMOLLM = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, _BYTE_LEVEL]}
-# Of a layer, by family: each name with its shape.
+# Per layer and family: each name with its shape.
 _LLAMA = {
     "input_layernorm": (64,), "self_attn.q_proj": (64, 64), "self_attn.k_proj": (32, 64), "self_attn.v_proj": (32, 64),
     "self_attn.o_proj": (64, 64), "post_attention_layernorm": (64,), "mlp.gate_proj": (96, 64), "mlp.up_proj": (96, 64),
@@ -39,7 +39,7 @@ LAYERS = {
 
 
 def tensors_of(architecture: str) -> dict[str, numpy.ndarray]:
-    """The tensors of a model, by transformers' names."""
+    """Return the tensors of a model, by transformers' names."""
     random = numpy.random.default_rng(0)
     embeddings, head = ("tok_embeddings", "output") if "InternLM2" in architecture else ("embed_tokens", "lm_head")
     shapes = {f"model.{embeddings}.weight": (300, 64), "model.norm.weight": (64,)}
@@ -54,7 +54,7 @@ def tensors_of(architecture: str) -> dict[str, numpy.ndarray]:
 
 
 def write_safetensors(file: Path, tensors: dict[str, numpy.ndarray], dtype: str = "F32") -> None:
-    """The tensors as one safetensors file; as BF16 their upper halves."""
+    """Write the tensors as one safetensors file; as BF16, only their upper halves."""
     header, blobs, end = {"__metadata__": {"format": "pt"}}, [], 0
     for name, tensor in tensors.items():
         raw = tensor.tobytes() if dtype == "F32" else (tensor.view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()
@@ -66,7 +66,7 @@ def write_safetensors(file: Path, tensors: dict[str, numpy.ndarray], dtype: str 
 
 
 def write_tokenizer(directory: Path, cut: dict = SMOLLM, **model: object) -> None:
-    """A byte-level BPE of the 256 bytes, five special tokens and a few joined ones."""
+    """Write a byte-level BPE with the 256 bytes, five special tokens and a few merged ones."""
     letters = [chr(n) for n in [*range(33, 127), *range(161, 173), *range(174, 256)]]
     letters += [chr(256 + n) for n in range(256 - len(letters))]
     special = ["<unk>", "<s>", "</s>", "<|im_end|>", "<|endoftext|>", "<|im_start|>"]
@@ -83,7 +83,7 @@ def write_tokenizer(directory: Path, cut: dict = SMOLLM, **model: object) -> Non
 
 
 def write_model(directory: Path, architecture: str = "LlamaForCausalLM", **config: object) -> dict[str, numpy.ndarray]:
-    """Fill `directory`, which may be there; the tensors that were written."""
+    """Fill `directory`, which may exist; return the tensors written."""
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("*.safetensors"):
         old.unlink()

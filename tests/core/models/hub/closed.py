@@ -1,4 +1,4 @@
-"""Directories of another user, as the one who is not root meets them; tests may run as root, who may enter all."""
+"""Directories of another user as seen by a user other than root; the tests may run as root, who may enter all."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import pytest
 
 
 def close(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    """Let nobody look into `directory`."""
+    """Deny access to `directory`."""
     stat, listdir = os.stat, os.listdir
 
     def inside(path) -> bool:

@@ -1,4 +1,4 @@
-"""A model comes from a hub whole or not at all: through the hubs' own clients, from a server on this machine."""
+"""A model is downloaded completely or not at all: through the hubs' own clients, from a server on this machine."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_a_model_comes_whole_and_says_where_from(workspace, hub, begin, kind):
     told = json.loads((model.path / "download.json").read_text())
     assert (told["hub"], told["repository"], told["endpoint"]) == (kind, hub.repository, hub.address)
     assert download.unfinished(workspace) == {}
-    # It came from outside: its code waits for leave.
+    # It came from outside: its code needs permission.
     with pytest.raises(BadInput):
         models.usable(workspace, model.name)
 
@@ -66,7 +66,7 @@ def test_a_connection_that_is_cut_goes_on_where_it_was(begin, hub, kind):
     assert ended(job) is Status.FINISHED, job.log_tail()
     size = (hub.directory / "model.safetensors").stat().st_size
     assert any(line.startswith("model.safetensors bytes=") for line in hub.ranges)
-    # Not all of it once more.
+    # Not all of it is sent again.
     assert size <= hub.sent["model.safetensors"] < size + 500_000
 
 

@@ -1,4 +1,4 @@
-"""Which addresses a download may reach, however they are written, and what the guard does in a process of its own."""
+"""Which addresses a download may reach, in any notation, and the effect of the guard in a process of its own."""
 
 import socket
 import subprocess
@@ -31,7 +31,7 @@ def test_all_others(host):
 
 
 def reached(endpoint: str, to: tuple[str, int], **environment: str) -> bool:
-    """Whether a guarded process may connect."""
+    """Return whether a guarded process may connect."""
     script = f"import socket; from core.models.hub.reach import guard; guard({endpoint!r}); socket.create_connection({to!r}, 5)"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
@@ -47,7 +47,7 @@ def test_only_what_was_asked_for_on_this_machine():
         assert reached(f"http://localhost:{here[1]}/x", here)
         assert not reached(f"http://127.0.0.1:{here[1]}", there)
         assert not reached("https://huggingface.co", here)
-        # A user's own way out.
+        # A user's own proxy.
         assert reached("https://huggingface.co", here, https_proxy=f"http://127.0.0.1:{here[1]}")
         assert reached("https://huggingface.co", here, ALL_PROXY=f"socks5://localhost:{here[1]}")
         assert not reached("https://huggingface.co", there, https_proxy=f"http://127.0.0.1:{here[1]}")

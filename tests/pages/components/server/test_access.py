@@ -1,4 +1,4 @@
-"""Who comes in, before Streamlit: a real server and real connections, with a small app in Streamlit's place."""
+"""Access control in front of Streamlit: a real server and real connections, with a small app in Streamlit's place."""
 
 import http.client
 import itertools
@@ -34,7 +34,7 @@ UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 
 @dataclass
 class Site:
-    """The server, and what reached the app behind the entrance."""
+    """The server, and the requests that reached the app behind access control."""
 
     port: int
     came: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Site:
         return f"127.0.0.1:{self.port}"
 
     def ask(self, path="/", method="GET", to="127.0.0.1", **headers):
-        """Status, headers and text of the answer; `_` in a header's name is a dash."""
+        """Return status, headers and text of the response; `_` in a header's name becomes a dash."""
         connection = http.client.HTTPConnection(to, self.port, timeout=10)
         given = {name.replace("_", "-"): value for name, value in headers.items() if value is not None}
         connection.request(method, path, headers={"Host": self.host, **given})
@@ -55,7 +55,7 @@ class Site:
             connection.close()
 
     def socket(self, **headers):
-        """The status of a WebSocket's handshake: 101, or the refusal's."""
+        """Return the status of a WebSocket handshake: 101, or that of the refusal."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         with socket.create_connection(("127.0.0.1", self.port)) as line:
             try:
@@ -67,7 +67,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site():
-    """One server for all tests here: what differs between them is who asks, and for what."""
+    """One server for all tests here, which differ in who asks, and for what."""
     found = Site(0)
 
     async def page(request):
@@ -104,7 +104,7 @@ def nothing_came(site):
 
 @pytest.fixture
 def nobody(monkeypatch):
-    """All who come are strangers; no two tests the same one, since wrong tries are remembered."""
+    """All visitors are strangers, a new one in each test, since wrong attempts are remembered."""
     uid = next(UIDS)
     monkeypatch.setattr(peer, "is_own", lambda _: False)
     monkeypatch.setattr(peer, "asked", lambda *_: uid)
@@ -120,7 +120,7 @@ def test_one_s_own_connection_needs_nothing(site):
     assert "unsafe-inline" not in re.search(r"script-src [^;]*", policy)[0]
     assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
     assert "set-cookie" not in headers
-    # What is no page names no scripts, and is held to the rest all the same.
+    # Files other than pages name no scripts, but the rest of the policy applies to them too.
     short = site.ask("/static/x.js")[1]["content-security-policy"]
     assert "script-src" not in short
     assert {"frame-ancestors 'none'", "img-src 'self' data: blob:", "connect-src 'self'"} <= set(short.split("; "))
@@ -168,7 +168,7 @@ def test_a_stranger_is_asked_and_comes_in_with_the_token(site):
 
 @pytest.mark.usefixtures("nobody")
 def test_a_ticket_is_no_one_else_s(site, monkeypatch):
-    """A browser shows its cookies to every port of a host, so another user's server may have seen them."""
+    """A browser sends cookies to every port of a host, so another user's server may have seen them."""
     cookie = site.ask(f"/?token={WORD}")[1]["set-cookie"].partition(";")[0]
     assert site.ask("/", Cookie=cookie)[0] == 200
     monkeypatch.setattr(peer, "asked", lambda *_: 7)
@@ -208,9 +208,9 @@ def test_who_comes_from_another_site_shows_the_ticket_the_second_time(site):
 @pytest.mark.parametrize("forged", ["127.0.0.1", "127.0.0.1:{port}", "unknown", "::1, 127.0.0.1"])
 @needs_root
 def test_a_forwarding_header_makes_nobody_an_owner(site, forged):
-    """Uvicorn believes those of the loopback, where every user of the machine is."""
+    """Uvicorn trusts such headers from loopback, which every user of the machine can use."""
     with socket.create_connection(("127.0.0.1", site.port)) as own:
-        # Kept open, as a browser does: its port is to be seen in /proc/net/tcp by all.
+        # Kept open, like a browser does: everybody can see its port in /proc/net/tcp.
         name = forged.format(port=own.getsockname()[1])
 
         def attempt():
@@ -241,7 +241,7 @@ def test_another_user_comes_in_with_the_token_only(site):
 
 @needs_root
 def test_who_asks_and_leaves_does_nothing(site):
-    """What is left of a closed connection looks like root's; a request needs nobody to wait for its answer."""
+    """The remains of a closed connection look like root's, and a request works without waiting for its response."""
 
     def attempt():
         for _ in range(50):
@@ -307,7 +307,7 @@ def test_a_page_of_this_very_address_may(site):
     assert site.ask("/x", "PUT")[0] == 200
     assert site.ask("/x", "PUT", Sec_Fetch_Site="cross-site")[0] == 403
     assert site.ask("/x", "PUT", Sec_Fetch_Site="same-site")[0] == 403
-    # The near end of a tunnel has a port of its own.
+    # The near end of a tunnel has another port.
     assert site.ask("/x", "PUT", Host="localhost:8600", Origin="http://localhost:8600")[0] == 200
 
 
@@ -337,7 +337,7 @@ def test_a_proxy_that_was_let_in(site):
         assert site.ask("/x", "POST", Host=host, Origin=f"https://{host}")[0] == 200
         assert site.ask("/x", "POST", Host=host, Origin="https://elsewhere.example")[0] == 403
     assert site.ask("/", Host="other.example")[0] == 403
-    # One that puts our own address in place of its name: Streamlit would take the page for another's.
+    # A proxy that replaces its name by our address: Streamlit would take the page for a foreign one.
     status, _, text = site.ask("/x", "POST", Origin=f"https://{PROXY}")
     assert status == 200
     assert json.loads(text)["origin"] == f"http://{site.host}"

@@ -1,4 +1,4 @@
-"""What the server of `app.py` sends of Streamlit's own files: small, and the same."""
+"""Streamlit's own files as sent by `app.py`: smaller, with the same content."""
 
 import asyncio
 import gzip
@@ -12,7 +12,7 @@ from pages.components.server.compression import CompressedFiles, compress_ahead,
 
 
 def ask(path: str, headers: dict[str, str]) -> tuple[dict[str, str], bytes]:
-    """Headers and body that come back, from our middleware before a server that says when it was asked itself."""
+    """Return headers and body of the response, from our middleware in front of a server that records requests."""
     sent = []
 
     async def streamlit(_scope, _receive, send):
@@ -35,7 +35,7 @@ def ask(path: str, headers: dict[str, str]) -> tuple[dict[str, str], bytes]:
 
 @pytest.fixture
 def script():
-    """One of Streamlit's scripts."""
+    """Return one of Streamlit's scripts."""
     return max((Path(file_util.get_static_dir()) / "static" / "js").glob("index.*.js"), key=lambda p: p.stat().st_size)
 
 

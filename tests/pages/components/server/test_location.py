@@ -1,4 +1,4 @@
-"""Where the app is served."""
+"""The path at which the app is served."""
 
 import pytest
 from streamlit import config

@@ -1,4 +1,4 @@
-"""What threads have used and freed goes back to the system, and they share few heaps."""
+"""Memory freed by threads is returned to the system, and threads share few heaps."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from core.ground.workspace import PROJECT
 
-# Threads one beside the other, as tabs are; of what each took, a little in between stays.
+# Parallel threads, as for tabs; a small part of what each allocates remains in between.
 USES = """
 import asyncio, json, threading
 from pathlib import Path

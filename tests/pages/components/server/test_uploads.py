@@ -1,4 +1,4 @@
-"""The content of an upload, in memory or on disk. That large ones come to disk is seen in tests/e2e."""
+"""The content of an upload, in memory or on disk. tests/e2e checks that large ones go to disk."""
 
 from pathlib import Path
 

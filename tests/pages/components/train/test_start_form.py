@@ -1,4 +1,4 @@
-"""Starting a training on several GPUs or machines, and the queue, on the train page."""
+"""Starting a run on several GPUs or machines, and the queue, on the train page."""
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_early_stop_is_asked_for_and_told(workspace, config, fake_engine):
 def test_what_the_base_would_say_is_kept_where_the_data_hold_it(workspace, config, fake_engine, monkeypatch):
     fake_engine("ok", iters=4)
     toggle = f"train_keep-{config.name}"
-    # A toy knows nothing to keep.
+    # A toy knows nothing worth preserving.
     assert not open_page("train").toggle(key=toggle).value
     meta = workspace.datasets / config.dataset / "dataset.json"
     meta.write_text(
@@ -140,7 +140,7 @@ def test_what_the_base_would_say_is_kept_where_the_data_hold_it(workspace, confi
     assert page.toggle(key=toggle).value
     page.button(key="start_training").click().run()
     assert runs.find(workspace, "latest").facts.keep
-    # And not where it is not wished.
+    # Nor if it is switched off.
     page = open_page("train")
     page.toggle(key=toggle).set_value(False).run()
     page.button(key="start_training").click().run()
@@ -172,7 +172,7 @@ def test_an_early_stop_that_brings_nothing_back_says_so(workspace, config, fake_
 
 
 def test_an_early_stop_that_was_not_enough_says_so(workspace, config, fake_engine):
-    # One look, a good one; it takes two.
+    # One check, a good one; two are required.
     fake_engine("ok", iters=8)
     run = runs.start(workspace, config.name, early_stop=True)
     assert wait_until(lambda: not run.state().status.live, 30)
