@@ -137,6 +137,7 @@ def more(now: collections.Counter[str], then: collections.Counter[str]) -> dict[
 def follow(file: Path, lines: bool) -> None:
     """Write down the current state at intervals."""
     began, first, kept = time.monotonic(), None, None
+    loaded: set[str] = set()
     while True:
         time.sleep(EVERY_SECONDS)
         age = time.monotonic() - began
@@ -144,6 +145,8 @@ def follow(file: Path, lines: bool) -> None:
         entry |= {"blocks": sys.getallocatedblocks(), "caches": caches(), "streamlit": streamlit()}
         entry["descriptors"] = descriptors()
         entry["threads"] = sorted(thread.name for thread in threading.enumerate())
+        entry["loaded"] = sorted(set(sys.modules) - loaded) if loaded else []
+        loaded = set(sys.modules)
         now = types()
         entry["objects"] = sum(now.values())
         if first is not None:
@@ -162,7 +165,9 @@ def follow(file: Path, lines: bool) -> None:
 if __name__ == "__main__":
     lines = bool(os.environ.get(LINES))
     # The server's warnings and errors, in a separate file.
-    os.dup2(os.open(f"{os.environ[TRACE]}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    said = os.open(f"{os.environ[TRACE]}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
     if lines:
         tracemalloc.start(1)
     threading.Thread(target=follow, args=(Path(os.environ[TRACE]), lines), daemon=True, name="inside").start()

@@ -16,6 +16,7 @@ fails. `--trace` shows what grows (`inside`); with `--hurry` tabs come and go mo
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import signal
@@ -61,6 +62,8 @@ class Tabs:
         self.there: list[Tab | None] = [None, None]
         self.until = [0.0, 0.0]
         self.opened = 0
+        # The tracebacks are in the server's log.
+        self.errors: list[str] = []
 
     def turn(self) -> None:
         """Close the tabs whose time is over and open others."""
@@ -88,7 +91,7 @@ class Tabs:
             tab.drawn.clear()
             tab.ask_for_what_is_gone()
             tab.drawn.wait(5)
-        tab.end()
+        self._end(tab)
 
     def _tab(self, page: str) -> Tab:
         self.opened += 1
@@ -97,8 +100,12 @@ class Tabs:
     def close(self, place: int) -> None:
         """Close a tab like a browser that crashes."""
         if (tab := self.there[place]) is not None:
-            tab.end()
+            self._end(tab)
             self.there[place] = None
+
+    def _end(self, tab: Tab) -> None:
+        tab.end()
+        self.errors += [f"the page {tab.page or 'setup'} cannot be drawn: {error}" for error in tab.errors]
 
 
 class Soak:
@@ -220,10 +227,17 @@ def floors(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return list(found.values())
 
 
-def slope(samples: list[tuple[float, float]]) -> float:
-    """Return MB per hour: the median of the slopes between all pairs of samples (Theil 1950, Sen 1968)."""
-    pairs = [(b[1] - a[1]) / (b[0] - a[0]) for n, a in enumerate(samples) for b in samples[n + 1 :]]
-    return 3600 * statistics.median(pairs) if pairs else 0.0
+def slope(samples: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Return MB per hour: the median of the slopes between all pairs of samples (Theil 1950), and its 95 % interval (Sen
+    1968).
+    """
+    pairs = sorted(3600 * (b[1] - a[1]) / (b[0] - a[0]) for n, a in enumerate(samples) for b in samples[n + 1 :])
+    if not pairs:
+        return 0.0, 0.0, 0.0
+    count = len(samples)
+    wide = 1.96 * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    low, high = int((len(pairs) - wide) // 2), int((len(pairs) + wide) // 2 + 1)
+    return statistics.median(pairs), pairs[max(0, low)], pairs[min(len(pairs) - 1, high)]
 
 
 def left_in(root: Path, but: set[int]) -> list[str]:
@@ -282,8 +296,9 @@ def soaked(minutes: float, seed: int, root: Path, hurry: float = 1.0, trace: str
         for place in (0, 1):
             soak.tabs.close(place)
         app.kill()
+    soak.wrong += soak.tabs.errors
     least = floors(soak.samples)
-    grows = slope([sample for sample in least if sample[0] > min(WARM_SECONDS, 30 * minutes)])
+    grows, *between = slope([sample for sample in least if sample[0] > min(WARM_SECONDS, 30 * minutes)])
     if minutes >= 40 and grows > MOST_MB_AN_HOUR:
         soak.wrong.append(f"the server's memory grows by {grows:.2f} MB an hour")
     return {
@@ -293,6 +308,7 @@ def soaked(minutes: float, seed: int, root: Path, hurry: float = 1.0, trace: str
         "tabs": soak.tabs.opened,
         "server_mb": [round(sample[1], 1) for sample in least],
         "mb_an_hour": round(grows, 2),
+        "mb_an_hour_between": [round(end, 2) for end in between],
         "descriptors_and_threads": {"warm": warm, "end": ended},
         "wrong": soak.wrong,
     }

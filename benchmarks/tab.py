@@ -18,18 +18,20 @@ from websockets.sync.client import ClientConnection, connect
 
 
 class Tab(threading.Thread):
-    """A tab in a thread; `drawn` is set once its page is complete."""
+    """A tab in a thread; `drawn` is set once its page is complete, `errors` are the exceptions shown on it."""
 
     def __init__(self, address: str, page: str) -> None:
         super().__init__(daemon=True)
+        self.page = page
         self._at, self._connection = (address, page, ""), None
         self.drawn, self._over = threading.Event(), False
+        self.errors: list[str] = []
         self.start()
 
     def run(self) -> None:
         """Watch until `end`."""
         with contextlib.suppress(ConnectionClosed, OSError):
-            watch(*self._at, opened=self._opened, drawn=self.drawn.set)
+            watch(*self._at, opened=self._opened, drawn=self.drawn.set, failed=self.errors.append)
 
     def ask_for_what_is_gone(self) -> None:
         """Request a redraw of a part that is no longer on the page, as happens between two clicks."""
@@ -58,6 +60,7 @@ def watch(
     query: str,
     opened: Callable[[ClientConnection], None] = lambda _: None,
     drawn: Callable[[], None] = lambda: None,
+    failed: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Watch `page` of the app at `address` (`http://…`) until the server closes the connection."""
     with connect(
@@ -92,6 +95,8 @@ def watch(
                     due[fragment] = time.monotonic() + every[fragment]
                 case "script_finished":
                     drawn()
+                case "delta" if answer.delta.new_element.WhichOneof("type") == "exception":
+                    failed(answer.delta.new_element.exception.type)
                 case "stop_auto_rerun":
                     for fragment in answer.stop_auto_rerun.fragment_ids:
                         due.pop(fragment, None)

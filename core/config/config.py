@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from core.ground.errors import BadInput
 from core.ground.files import new_directory, read_json, write_json, write_text
 from core.ground.gpu import gpus
 from core.ground.lock import locked
-from core.ground.workspace import Workspace, directories_with, free_name
+from core.ground.workspace import Workspace, each_with, free_name
 from core.models import model as models
 from core.models.model import Model
 
@@ -218,7 +219,7 @@ def find(workspace: Workspace, name: str) -> Config:
 
 def every(workspace: Workspace) -> list[Config]:
     """Return all configs, by name."""
-    return [find(workspace, path.name) for path in directories_with(workspace.configs, "config.json")]
+    return each_with(workspace.configs, "config.json", partial(find, workspace))
 
 
 def model_of(workspace: Workspace, config: Config) -> Model:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from core.data.rows_file import ARRAY, RowsWriter, line_of, read_rows, row_of
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
 from core.ground.text import Text
-from core.ground.workspace import Workspace, directories_with, free_name
+from core.ground.workspace import Workspace, each_with, free_name
 
 # Bytes in a file name.
 MOST_NAME = 200
@@ -210,7 +211,7 @@ def is_text(made: Mapping[str, Any]) -> bool:
 
 def every(workspace: Workspace) -> list[Dataset]:
     """All datasets, by name."""
-    return [find(workspace, path.name) for path in directories_with(workspace.datasets, "dataset.json")]
+    return each_with(workspace.datasets, "dataset.json", partial(find, workspace))
 
 
 def check(dataset: Dataset, own_tokens: frozenset[str] = frozenset()) -> list[Finding]:

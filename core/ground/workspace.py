@@ -8,8 +8,10 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from core.ground.errors import BadInput
 from core.ground.ownership import name_of
@@ -17,6 +19,7 @@ from core.ground.peer import is_own
 from core.ground.privacy import keep_private, narrow
 from core.ground.text import Text
 
+Found = TypeVar("Found")
 PROJECT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 # File systems allow 255 bytes, and temporary names need some more.
@@ -178,3 +181,18 @@ def directories_with(directory: Path, file: str) -> list[Path]:
     Omits directories that are still being written, and anything not created by the app.
     """
     return sorted(path.parent for path in directory.glob(f"*/{file}") if _NAME.fullmatch(path.parent.name))
+
+
+def each_with(directory: Path, file: str, find: Callable[[str], Found]) -> list[Found]:
+    """Return `find` of each of `directories_with`, without those deleted since they were listed, by another process.
+
+    One that exists and cannot be read is still an error.
+    """
+    found = []
+    for path in directories_with(directory, file):
+        try:
+            found.append(find(path.name))
+        except BadInput:
+            if (path / file).exists():
+                raise
+    return found

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from core.config import config as configs
@@ -23,7 +24,7 @@ from core.ground.errors import BadInput
 from core.ground.files import new_directory, read_json, write_json, write_text
 from core.ground.lock import locked
 from core.ground.problem import Problem
-from core.ground.workspace import Workspace, directories_with
+from core.ground.workspace import Workspace, each_with
 from core.jobs.job import Job, Status
 from core.jobs.queue import Queue
 from core.models import model as models
@@ -209,16 +210,15 @@ def find(workspace: Workspace, run_id: str) -> Run:
 
 def every(workspace: Workspace) -> list[Run]:
     """Return all runs, newest first, even if the clock was set back in between."""
-    unsorted = [find(workspace, path.name) for path in directories_with(workspace.runs, "run.json")]
+    unsorted = each_with(workspace.runs, "run.json", partial(find, workspace))
     return sorted(unsorted, key=lambda run: (run.facts.serial, run.facts.created), reverse=True)
 
 
 def running(workspace: Workspace) -> Run | None:
     """Return the run that trains now, or is about to; None if there is none."""
-    live = {run.id: status for run in every(workspace) if (job := run.job) and (status := job.status()).live}
-    training = [run_id for run_id, status in live.items() if status is Status.RUNNING]
-    waiting = [run.id for run in queued(workspace)]
-    return next((find(workspace, run_id) for run_id in (*training, *waiting, *live)), None)
+    live = [(run, status) for run in every(workspace) if (job := run.job) and (status := job.status()).live]
+    training = [run for run, status in live if status is Status.RUNNING]
+    return next((run for run in (*training, *queued(workspace), *(run for run, _ in live))), None)
 
 
 def queued(workspace: Workspace) -> list[Run]:

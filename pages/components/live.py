@@ -6,6 +6,8 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.components.server.memory import room_for_names
+
 EVERY_SECONDS = 2
 
 
@@ -36,5 +38,6 @@ def _forget_the_imports() -> None:
 
     Streamlit collects garbage after every refresh, and need not scan pandas, Plotly and other imports each time.
     """
+    room_for_names()
     gc.collect()
     gc.freeze()

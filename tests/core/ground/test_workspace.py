@@ -1,10 +1,12 @@
 """Every path is within the workspace, whatever the name; an unwritable workspace is refused immediately."""
 
+import shutil
+
 import pytest
 
 from core.ground.errors import BadInput
 from core.ground.files import new_directory
-from core.ground.workspace import PROJECT, Workspace, check_name, directories_with, free_name
+from core.ground.workspace import PROJECT, Workspace, check_name, directories_with, each_with, free_name
 
 BAD = [
     "",
@@ -115,3 +117,29 @@ def test_directories_with_leaves_out_what_is_being_written(tmp_path):
         (partial / "facts.json").write_text("{}")
         assert [path.name for path in directories_with(tmp_path, "facts.json")] == ["a", "b"]
     assert directories_with(tmp_path / "missing", "facts.json") == []
+
+
+def test_what_is_deleted_while_it_is_listed_is_not_there(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "facts.json").write_text("{}")
+
+    def found(name):
+        # Another process deletes the second one when the first is read.
+        shutil.rmtree(tmp_path / "b", ignore_errors=True)
+        if not (tmp_path / name / "facts.json").exists():
+            raise BadInput("没有", "there is none")
+        return name
+
+    assert each_with(tmp_path, "facts.json", found) == ["a", "c"]
+
+
+def test_what_is_there_and_cannot_be_read_is_an_error(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "facts.json").write_text("")
+
+    def refuses(name):
+        raise BadInput(f"{name} 不能用", f"{name} cannot be read")
+
+    with pytest.raises(BadInput, match="a cannot be read"):
+        each_with(tmp_path, "facts.json", refuses)
