@@ -1,4 +1,4 @@
-"""What every fault test measures and writes down: one row of the table in docs/reliability.md."""
+"""What every fault test measures and records: a row of the table in docs/reliability.md."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from core.training import run as runs
 from core.training.record import Run
 from tests.conftest import PATIENCE
 
-# Where the rows go, if somebody wants them.
+# File for the rows, if requested.
 RESULTS = "FAULT_RESULTS"
 MOST_SECONDS = 5.0
 
 
 def left_of(job: Job) -> list[int]:
-    """The processes of a job that live, those that left its group and session included."""
+    """Return the live processes of a job, including those that have left its group and session."""
     pids = [process.pid for process in marked("XTUNER_STUDIO_STOP", str(job.directory / "stop.json"))]
     supervisor = job.pids["supervisor"]
     return pids + ([supervisor.pid] if supervisor and supervisor.alive() else [])
@@ -30,23 +30,23 @@ def left_of(job: Job) -> list[int]:
 
 @dataclass
 class Fault:
-    """What one fault did, as far as the test has measured it."""
+    """The measured effects of one fault."""
 
     row: dict[str, Any] = field(default_factory=dict)
 
     def shows(self, status: Callable[[], Status], expected: Status) -> None:
-        """The status is right within five seconds from now."""
+        """Check that the status is correct within five seconds from now."""
         began = time.monotonic()
         assert wait_until(lambda: status() is expected, MOST_SECONDS), f"{status()} after {MOST_SECONDS} s"
         self.row |= {"status": str(expected), "seconds": round(time.monotonic() - began, 1)}
 
     def leaves_nothing(self, job: Job, within: float = MOST_SECONDS) -> None:
-        """No process of the job is left."""
+        """Check that no process of the job is left."""
         assert wait_until(lambda: not left_of(job), within), left_of(job)
         self.row["left"] = 0
 
     def keeps(self, run: Run, iteration: int | None) -> None:
-        """The last checkpoint that can be loaded is that of `iteration`, and the metrics reach at least as far."""
+        """Check that the last loadable checkpoint is that of `iteration`, and that the metrics reach at least as far."""
         whole = [found.iter for found in run.checkpoints() if found.whole]
         assert (whole[-1] if whole else None) == iteration
         told = [point["iter"] for point in run.metrics().read()]
@@ -55,7 +55,7 @@ class Fault:
         self.row["kept"] = f"iter_{iteration}" if iteration else "nothing was learned yet"
 
     def resumes(self, workspace: Any, run: Run, total: int) -> None:
-        """Resumed, it ends well, and its history is one line."""
+        """Resume the run, and check that it finishes with an unbroken history."""
         runs.resume(workspace, run)
         assert wait_until(lambda: not run.job.status().live, PATIENCE)
         assert run.state().status is Status.FINISHED, run.job.log_tail(2000)
@@ -63,13 +63,13 @@ class Fault:
         self.row["resumed"] = f"to its end, iterations 1 to {total} as one line"
 
     def note(self, **facts: Any) -> None:
-        """Anything else that is worth a place in the table."""
+        """Record further facts for the table."""
         self.row |= facts
 
 
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Iterator[Fault]:
-    """Measures; what it measured is written down when the test has passed."""
+    """A recorder; its measurements are written when the test has ended, with whether it passed."""
     found = Fault()
     yield found
     report = getattr(request.node, "call_report", None)
@@ -91,7 +91,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture
 def start(workspace: Any, config: Any, fake_engine: Callable[..., None]) -> Callable[..., Run]:
-    """Start a training of the fake engine in one of its modes, and wait until it has told `until` losses."""
+    """Start a run of the fake engine in one of its modes, and wait until it has reported `until` losses."""
 
     def start(mode: str, until: int = 0, **options: object) -> Run:
         fake_engine(mode, **options)

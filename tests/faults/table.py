@@ -63,7 +63,7 @@ COLUMNS = ("status", "seconds", "stop_seconds", "left", "kept", "resumed")
 
 
 def main() -> int:
-    """Run the tests and write the page. Returns their exit code; the page is left alone where one failed."""
+    """Run the tests and write the page. Returns their exit code; the page is not changed if one failed."""
     with tempfile.TemporaryDirectory() as directory:
         results = Path(directory) / "results.jsonl"
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Files that are damaged, half written or very large, a disk that is full, a clock that was set back."""
+"""Files that are damaged, truncated or very large, a full disk, a clock that is set back."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ HOUR = 3600.0
 
 
 def test_half_written_metrics_line(workspace, start, fake_engine, fault):
-    """The trainer is killed in the middle of a line of its metrics"""
+    """The trainer is killed while writing a line of its metrics"""
     run = start("half_line")
     assert ended(run.job) is Status.FINISHED
     (scalars,) = run.work_dir.glob("*/vis_data/scalars.json")
@@ -28,7 +28,7 @@ def test_half_written_metrics_line(workspace, start, fake_engine, fault):
     assert [point["iter"] for point in run.metrics().read()] == list(range(1, 12))
     fault.leaves_nothing(run.job)
     fault.keeps(run, run.checkpoint().iter) if run.checkpoint().iter < 12 else fault.note(kept="iter_12")
-    # Somebody's half line before a resume is not glued to what comes after it.
+    # An incomplete line from before a resume is not joined with what follows.
     (run.work_dir / "iter_12.pth").unlink()
     write_json(run.job.directory / "exit.json", {**run.job.exit, "returncode": 1})
     fake_engine("ok")
@@ -58,7 +58,7 @@ def test_log_of_500_mb(workspace, start, fake_engine, fault):
 
 @pytest.fixture
 def small_disk(workspace):
-    """The runs of the workspace on a disk of their own, of three megabytes."""
+    """The runs of the workspace on a disk of their own with three megabytes."""
     workspace.runs.mkdir()
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(workspace.runs)],
@@ -78,7 +78,7 @@ def test_disk_full(workspace, small_disk, start, fake_engine, fault, monkeypatch
     filler = small_disk / "filler"
     run = start("slow", until=1, iters=12, elements=150_000, seconds=0.3)
     assert wait_until(lambda: any(found.whole for found in run.checkpoints()), PATIENCE)
-    # Everything but a few kilobytes, which the next checkpoint does not fit in.
+    # Fill everything except a few kilobytes, in which the next checkpoint does not fit.
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while file.write(bytes(4096)):
             pass
@@ -97,7 +97,7 @@ def test_disk_full(workspace, small_disk, start, fake_engine, fault, monkeypatch
 
 
 def test_disk_too_small_to_begin(workspace, small_disk, config, fake_engine, fault):
-    """There is less room on the disk than the checkpoints will take"""
+    """There is less disk space than the checkpoints will take"""
     assert small_disk.exists()
     fake_engine("ok")
     with pytest.raises(runs.BadInput, match=r"\d MB"):
@@ -108,7 +108,7 @@ def test_disk_too_small_to_begin(workspace, small_disk, config, fake_engine, fau
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.95, 0.999])
 def test_truncated_checkpoint(workspace, start, fake_engine, fault, part):
-    """The last checkpoint is cut short"""
+    """The last checkpoint is truncated"""
     run = start("fail", iters=22)
     assert ended(run.job) is Status.FAILED
     path = run.checkpoint().path
@@ -124,7 +124,7 @@ def test_truncated_checkpoint(workspace, start, fake_engine, fault, part):
 
 
 def test_checkpoint_directory_without_a_shard(workspace, start, fake_engine, fault):
-    """The last checkpoint is one of DeepSpeed and lacks the shard of a rank"""
+    """The last checkpoint is one of DeepSpeed's with a missing shard"""
     run = start("fail", iters=22)
     assert ended(run.job) is Status.FAILED
     last = run.work_dir / "iter_10.pth"
@@ -139,9 +139,9 @@ def test_checkpoint_directory_without_a_shard(workspace, start, fake_engine, fau
 
 
 def test_clock_set_back(workspace, start, config, fake_engine, fault):
-    """The clock is set back by an hour while a run trains"""
+    """The clock is set back by an hour during training"""
     run = start("slow", until=5)
-    # What was written before is an hour ahead of the clock from now on.
+    # From now on, earlier entries are an hour ahead of the clock.
     for file in ("job.json", "pid.json"):
         path = run.job.directory / file
         told = read_json(path)
@@ -159,7 +159,7 @@ def test_clock_set_back(workspace, start, config, fake_engine, fault):
     assert 0 < state.seconds < 60
     assert state.quiet_s < 5
     assert 0 < state.eta_s < 600
-    # The one that is started now is the newest, and waits.
+    # The run started now is the newest, and is queued.
     fake_engine("ok")
     second = runs.start(workspace, config.name)
     assert runs.find(workspace, "latest") == second
@@ -176,7 +176,7 @@ def test_clock_set_back(workspace, start, config, fake_engine, fault):
 
 
 def test_damaged_queue(workspace, start, config, fake_engine, fault):
-    """The file with the order of the queue is damaged while a run waits"""
+    """The file with the order of the queue is damaged while a run is queued"""
     first = start("slow", until=1)
     fake_engine("ok")
     waiting = runs.start(workspace, config.name)

@@ -1,4 +1,4 @@
-"""Something is killed with -9, or a tab or a server goes away: nothing is lost and nothing is left."""
+"""Something is killed with -9, or a tab or server disappears: nothing is lost and nothing is left over."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def status_of(run):
 
 
 def test_server_killed_with_9(workspace, config, fake_engine, fault):
-    """The server is killed with -9, its whole process group, while a run that it started trains"""
+    """The server and its process group are killed with -9 while a run that it started is training"""
     fake_engine("slow", iters=40)
     server = elsewhere(config.name, "stay")
     run_id = server.stdout.readline().strip()
@@ -43,7 +43,7 @@ def test_server_killed_with_9(workspace, config, fake_engine, fault):
 
 
 def test_server_killed_while_a_run_waits(workspace, start, config, fake_engine, fault):
-    """The server is killed with -9 while a run waits in the queue; then the run before it ends"""
+    """The server is killed with -9 while a run is queued; then the run before it ends"""
     first = start("slow", until=1)
     fake_engine("ok")
     server = elsewhere(config.name, "stay")
@@ -61,7 +61,7 @@ def test_server_killed_while_a_run_waits(workspace, start, config, fake_engine, 
 
 
 def test_tab_closed_for_the_whole_run(workspace, config, fake_engine, fault):
-    """The tab in which a run was started is closed at once, and opened again when the run is over"""
+    """The tab in which a run was started is closed immediately, and opened again when the run is over"""
     assert config.name
     fake_engine("slow", iters=20)
     page = open_page("train")
@@ -79,7 +79,9 @@ def test_tab_closed_for_the_whole_run(workspace, config, fake_engine, fault):
 
 @pytest.mark.parametrize("who", ["supervisor", "supervisor and guard"])
 def test_supervisor_killed_with_9(workspace, start, fake_engine, fault, who):
-    """The supervisor of a run, or that and its guard, is killed with -9; the run has a rank in a session of its own that ignores SIGTERM"""
+    """The supervisor of a run, or also its guard, is killed with -9; the run has a rank in a session of its own that
+    ignores SIGTERM
+    """
     run = start("workers", until=5)
     rank = number_in(run.work_dir / "orphan.pid")
     supervisor = run.job.pids["supervisor"].pid
@@ -94,7 +96,7 @@ def test_supervisor_killed_with_9(workspace, start, fake_engine, fault, who):
         fault.leaves_nothing(run.job)
         assert read_json(run.job.directory / "lost.json")["returncode"] == -signal.SIGKILL
     else:
-        # The trainer went with its supervisor. A rank of the fake one does not see that: the next turn ends it.
+        # The trainer died with its supervisor. A rank of the fake one does not notice: the next turn ends it.
         assert wait_until(lambda: left_of(run.job) == [rank], 5)
         fault.note(left="0, once the next run has its turn")
     fault.keeps(run, run.checkpoint().iter)
@@ -105,7 +107,7 @@ def test_supervisor_killed_with_9(workspace, start, fake_engine, fault, who):
 
 
 def test_supervisor_of_a_waiting_run_killed_with_9(workspace, start, config, fake_engine, fault):
-    """The supervisor of a run that waits in the queue is killed with -9"""
+    """The supervisor of a queued run is killed with -9"""
     before = start("slow", until=1)
     fake_engine("ok")
     run, next_one = (runs.start(workspace, config.name) for _ in range(2))
@@ -135,7 +137,7 @@ def test_trainer_killed_with_9(workspace, start, fake_engine, fault):
 
 
 def test_pid_reused(workspace, start, fake_engine, fault):
-    """Supervisor and trainer are gone, their numbers now belong to somebody else's processes"""
+    """Supervisor and trainer are gone, and their pids now belong to somebody else's processes"""
     run = start("slow", until=5)
     os.kill(run.job.pids["supervisor"].pid, signal.SIGKILL)
     assert run.job.wait(5) is Status.CRASHED
@@ -166,7 +168,7 @@ def test_pid_reused(workspace, start, fake_engine, fault):
 
 
 def test_machine_restarted(workspace, start, fake_engine, fault):
-    """The machine was restarted while a run trained: the files are as they were, of another boot"""
+    """The machine was restarted during training: the files are unchanged, but from another boot"""
     run = start("slow", until=5)
     os.kill(run.job.pids["supervisor"].pid, signal.SIGKILL)
     assert run.job.wait(5) is Status.CRASHED
@@ -189,7 +191,7 @@ def test_machine_restarted(workspace, start, fake_engine, fault):
 
 
 def test_two_servers_on_one_workspace(workspace, config, fake_engine, fault):
-    """Two servers on one workspace are asked for the same training at the same time"""
+    """Two servers on one workspace are asked to start the same run at the same time"""
     fake_engine("slow")
     both = [elsewhere(config.name, "stay") for _ in range(2)]
     said = {process.stdout.readline().strip() for process in both}

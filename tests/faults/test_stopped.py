@@ -1,4 +1,4 @@
-"""A stop at any moment: it comes back when nothing is left, and what was learned is kept where it was to be."""
+"""A stop at any moment: it returns when nothing is left running, and what was learned is kept if requested."""
 
 import time
 
@@ -11,7 +11,7 @@ from tests.core.conftest import alive, number_in
 
 
 def stopped(run, **how):
-    """Stop it, and how long that took."""
+    """Stop the run and record how long that took."""
     began = time.monotonic()
     state = run.stop(**how)
     return state, round(time.monotonic() - began, 1)
@@ -19,7 +19,7 @@ def stopped(run, **how):
 
 @pytest.mark.parametrize("phase", ["import", "mapping"])
 def test_stop_before_the_first_iteration(workspace, start, fake_engine, fault, phase):
-    """A stop that is to keep what was learned, during the import or the data mapping with its workers"""
+    """Stop and save, while importing or in the data mapping with its workers"""
     run = start(phase)
     note = {"import": "import", "mapping": "prepare"}[phase]
     assert wait_until(lambda: run.job.progress.get("note") == note, PATIENCE)
@@ -38,7 +38,7 @@ def test_stop_before_the_first_iteration(workspace, start, fake_engine, fault, p
 
 
 def test_stop_during_a_save(workspace, start, fake_engine, fault):
-    """A stop that is to keep what was learned, while a checkpoint is being written"""
+    """Stop and save, while a checkpoint is being written"""
     run = start("saving", iters=40)
     assert wait_until(lambda: run.job.progress.get("note") == "save", PATIENCE)
     assert any(not found.whole for found in run.checkpoints()) or wait_until(run.checkpoints, PATIENCE)
@@ -56,7 +56,7 @@ def test_stop_during_a_save(workspace, start, fake_engine, fault):
 
 
 def test_discard_during_a_save(workspace, start, fake_engine, fault):
-    """A stop that keeps nothing, while the second checkpoint is being written"""
+    """Stop without saving, while the second checkpoint is being written"""
     run = start("saving", until=8, iters=40)
     assert wait_until(lambda: len(run.checkpoints()) == 2 and not run.checkpoints()[1].whole, PATIENCE)
     state, seconds = stopped(run, discard=True)
@@ -73,7 +73,7 @@ def test_discard_during_a_save(workspace, start, fake_engine, fault):
 
 @pytest.mark.parametrize("how", ["keep", "discard"])
 def test_stop_with_ranks_and_workers(workspace, start, fake_engine, fault, how):
-    """A stop of a run whose ranks and data loader's workers are in sessions of their own and ignore SIGTERM"""
+    """Stop of a run whose ranks and data loader workers are in sessions of their own and ignore SIGTERM"""
     run = start("workers", until=5)
     rank = number_in(run.work_dir / "orphan.pid")
     state, seconds = stopped(run, discard=how == "discard")

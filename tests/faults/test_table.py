@@ -8,7 +8,7 @@ from tests.faults.table import AFTER, BEFORE, PAGE
 
 
 def functions() -> set[str]:
-    """The names of the fault tests, read from their source."""
+    """Return the names of the fault tests, read from their source."""
     return {
         node.name
         for path in Path(__file__).parent.glob("test_*.py")
