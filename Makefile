@@ -1,5 +1,4 @@
-# Both commands do all their set-up themselves; PYTHON and PORT can be given, and PROXY: the host name of a web proxy
-# through which the app is reached.
+# `run` and `test` install what they need. Options: PYTHON, PORT, and PROXY, the host name of a web proxy in front of the app.
 PYTHON ?= python3
 PORT ?= 8501
 
@@ -10,27 +9,27 @@ run:
 test:
 	@$(PYTHON) -m core.ground.bootstrap test
 
-# Figures of this machine, side by side in one run, into benchmarks/results/.
+# Benchmarks of this machine, compared within one run; results in benchmarks/results/.
 bench:
 	@$(PYTHON) -m core.ground.bootstrap bench
 
-# Tiny models of many families the whole way, and their table in docs/models.md.
+# The entire workflow with tiny models of many families; writes the table in docs/models.md.
 models:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.models
 
-# The same training by LLaMA-Factory and ms-swift (MODEL=DIR), each in an environment of its own, and its table in docs/peers.md.
+# The same training with LLaMA-Factory and ms-swift (MODEL=DIR), each in its own environment; writes the table in docs/peers.md.
 peers:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.peers install
 	@.venv/bin/python -m benchmarks.peers run '$(MODEL)' --pairs
 	@.venv/bin/python -m benchmarks.peers table
 
-# The course's own engine, from the source of XTuner v0.1.21 (XTUNER=PATH): built, tried, and its table in docs/setup.md.
+# The course's own engine, built from the source of XTuner v0.1.21 (XTUNER=PATH) and tested; writes the table in docs/setup.md.
 course-engine:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.course_engine '$(XTUNER)'
 
-# Damaged files into each reader of foreign ones, two minutes each: COUNT, SEED and SECONDS can be given.
+# Damaged files into each reader of foreign files, two minutes each. Options: COUNT, SEED, SECONDS.
 fuzz:
 	@$(PYTHON) -m core.ground.bootstrap fuzz

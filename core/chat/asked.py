@@ -17,8 +17,8 @@ LANGUAGES = ("zh", "en")
 # A question as `judge` takes it: its kind, and `language`, `question` and what the kind needs.
 Question = tuple[str, dict[str, Any]]
 
-# A base model speaks a language if it answers this share of this many facts correctly: a guess rarely hits a number or
-# a city.
+# A base model speaks a language if it answers this share of this many facts correctly: by guessing, it gets at most the
+# odd number or city right.
 PROBES, LEAST_RIGHT = 16, 0.25
 # Questions per kind and language in a quick score; then limits of a full one: of a held-out part, and of the identity
 # in a language not taught. Two CPU cores generate some 200 tokens a second with a model of 135 million parameters.

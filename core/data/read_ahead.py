@@ -71,9 +71,10 @@ def read_ahead(items: Iterator[Item], state: Callable[[], Any], take: Callable[[
 
 
 def share_out(work: Callable[[int], Piece], count: int) -> Iterator[Piece]:
-    """Yield `work(0)` to `work(count - 1)` in order, computed by one process per core in an interleaved fashion.
+    """Yield `work(0)` to `work(count - 1)` in order, computed by one process per core, at most four.
 
-    `work` must return its errors rather than raise them: a process that ends early raises WorkFailed.
+    Each process takes every n-th piece. `work` must return its errors rather than raise them: a process that ends early
+    raises WorkFailed.
     """
     context = multiprocessing.get_context("fork")
     many = max(1, min(count, _MOST_PROCESSES, cores.usable()))

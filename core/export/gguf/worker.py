@@ -28,7 +28,7 @@ from core.models.packaged.package import Package
 
 # Upper bound for vocabulary and hyperparameters.
 _WORDS = 64 << 20
-# Time for llama.cpp to read a byte, relative to writing one.
+# Weight of verifying a byte in the progress, relative to writing it.
 _ASKED = 2.0
 
 

@@ -1,7 +1,7 @@
-// Colours, line numbers and the wrong line below a text area of Streamlit's, which stays what is typed into, undone in
-// and read aloud. Enter keeps the indentation; Tab goes on to the next field, as everywhere.
+// Draws syntax colors, line numbers and the wrong line below a Streamlit text area, which still handles typing, undo and
+// screen readers. Enter keeps the indentation; Tab moves to the next field, as usual.
 (() => {
-  // Streamlit drops a script in which an opening angle bracket stands right before a letter: no named groups.
+  // Streamlit drops a script that contains an opening angle bracket directly before a letter, so no named groups.
   const KINDS = ["comment", "string", "keyword", "number", "name"];
   const TOKENS = new RegExp(
     [
@@ -15,7 +15,7 @@
     "g",
   );
 
-  // The lines of `text` as elements; a token that goes over several lines is one in each.
+  // Return the lines of `text` as elements; a token that spans several lines becomes one in each.
   const drawn = (text, wrong) => {
     const lines = [document.createElement("span")];
     const put = (piece, kind) => {
@@ -76,14 +76,14 @@
       event.stopPropagation();
       document.execCommand("insertText", false, `\n${/^\s*/.exec(line)[0]}${more}`);
     });
-    // The form beside it and the server change the text too, and say which line is wrong.
+    // The form and the server change the text too, and report which line is wrong.
     const ticking = setInterval(() => (area.isConnected ? draw() : clearInterval(ticking)), 300);
     draw();
   };
 
   const look = () => document.querySelectorAll(".st-key-config_text").forEach(enhance);
   look();
-  // The text area is drawn a moment after this, and anew where the config is another one.
+  // The text area is drawn a moment later, and redrawn for another config.
   const looking = setInterval(() => {
     if (document.querySelector(".st-key-config_text")) look();
     else clearInterval(looking);
