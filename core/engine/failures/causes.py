@@ -186,6 +186,12 @@ CAUSES: tuple[Cause, ...] = (
         "the model includes code that you have not agreed to, or that has changed since: review it on the Setup page and agree, or run models trust; the config needs trust_remote_code=True",
     ),
     _cause(
+        "dataset script",
+        r"The script of a dataset is not executed|Dataset scripts are no longer supported",
+        "配置里的数据集要靠它自带的脚本（Python）读取，而你同意的只是配置，所以没有执行它：把数据存成 JSON，在“数据集”页导入",
+        "the config's dataset is read by a script of its own, which is not executed because you agreed to the config alone: save the data as JSON and import it on the Dataset page",
+    ),
+    _cause(
         "data row",
         r"JSON parse error: (.+? in row (\d+))",
         "数据文件读不出来，问题在第 {1} 行之后的一行（从 0 数）：{0}。请用 datasets check 检查",

@@ -149,6 +149,8 @@ CASES = [
     ("hub", "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name'", "paths in the config"),
     ("trust", "ValueError: Loading /x/m requires you to execute the configuration file in that repo on your local machine.", "agree"),
     ("trust", "ValueError: The code modeling_x.py of the model /w/models/m was not agreed to: it is not run.", "models trust"),
+    ("dataset script", "ValueError: The script of a dataset is not executed: you agreed to the config, and not", "as JSON"),
+    ("dataset script", "RuntimeError: Dataset scripts are no longer supported, but found mine.py", "as JSON"),
     (
         "data row",
         "pyarrow.lib.ArrowInvalid: JSON parse error: Column(/conversation/[]/output) changed from string to number in row 3\n\n"

@@ -115,3 +115,45 @@ def test_without_a_workspace_nothing_is(tmp_path, written):
     )
     assert "was not agreed to" in json.loads(found.stdout)["m"]
     assert not list(tmp_path.glob("*.ran"))
+
+
+# As `datasets` does it up to release 3: the script is copied into a package below its cache, and imported.
+SCRIPT = """
+import importlib, json, sys
+from core.engine.workers import code_gate
+sys.path.append(sys.argv[1])
+said = []
+for close in (lambda: None, code_gate.close):
+    close()
+    sys.modules.pop("datasets_modules.datasets.rows.abc.rows", None)
+    try:
+        importlib.import_module("datasets_modules.datasets.rows.abc.rows")
+        said.append("executed")
+    except ValueError as error:
+        said.append(str(error))
+from datasets import load_dataset
+said.append(load_dataset("json", data_files={"train": sys.argv[2]})["train"][0]["input"])
+print(json.dumps(said))
+"""
+
+
+def test_the_script_of_a_dataset_is_not_run(tmp_path):
+    """The config that names it was agreed to, and says `trust_remote_code=True`; its script changes by itself."""
+    package = tmp_path / "modules" / "datasets_modules" / "datasets" / "rows" / "abc"
+    package.mkdir(parents=True)
+    (package / "rows.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('x')\n")
+    rows = tmp_path / "rows.json"
+    rows.write_text('[{"input": "你好"}]', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "modules"), str(rows)],
+        env={**inherited(), "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "USE_TORCH": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after, read = json.loads(done.stdout)
+    assert before == "executed"
+    assert "script of a dataset is not executed" in after
+    assert (tmp_path / "ran").read_text() == "x", "the first time alone"
+    assert read == "你好"
