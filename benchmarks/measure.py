@@ -1,5 +1,4 @@
-"""The basis of all benchmarks: two ways of doing something timed alternately in one run, and a results file per
-machine.
+"""The basis of all benchmarks: two ways of doing something timed alternately, and a results file per machine.
 
     python -m benchmarks.<name>      runs one and writes benchmarks/results/<machine>/<name>.json
     BENCHMARK_WORKSPACE=DIR python -m benchmarks.<name>      the same, in a workspace with the demo's run

@@ -51,7 +51,7 @@ class Way:
 
     @property
     def good(self) -> bool:
-        """Whether the result is as expected: completed with a single text, or refused beforehand for lack of its code."""
+        """Whether the result is as expected: completed with a single text, or refused for lack of the model's code."""
         if MAKES[self.name].code:
             return not self.trainable
         return self.trainable and not self.wrong and len(set(self.texts.values())) == 1

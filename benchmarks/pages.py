@@ -133,9 +133,7 @@ def bytes_moved(browser: Browser, url: str, *, encoding: str | None) -> int:
 
 
 def through_a_tunnel(browser: Browser, server: Server) -> dict[str, Any]:
-    """Return the seconds to the first chart over 100 ms and 4 Mbit/s, with and without compression; and per page
-    switch.
-    """
+    """Return the seconds to the first chart over 100 ms and 4 Mbit/s, with and without compression, and per page."""
     with dug(Tunnel(server.port)) as tunnel:
 
         def chart(encoding: str | None) -> None:

@@ -137,7 +137,7 @@ def _config(product: Product, options: argparse.Namespace) -> _Config:
 
 
 def _ours(product: Product, config: str) -> dict[str, Any]:
-    """Start our run as a job and find its process by the reported id; no early stopping, no questions during training."""
+    """Start our run as a job and find its process by the reported id; no early stopping, no questions."""
     began = time.monotonic()
     started = product("train", "start", config, "--no-early-stop")
     place = Workspace(product.workspace).runs / started["run"]

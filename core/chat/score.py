@@ -1,10 +1,9 @@
-"""Scores a run: asks the base model and each side the questions in `asked`, greedily, has the answers judged and
-stores the result.
+"""Scores a run: asks the base model and each side the questions in `asked`, greedily, and stores the judged answers.
 
-The base model is asked facts first: a language it does not speak says nothing. The other sides are asked all facts of
-a language, including those the base model did not know: any training gains some and loses some that were close.
-Greedy, so the same for the same weights. Kept in the run: scores.json for what is exported, `scores/iter_N.json` for
-each checkpoint. What the rates are is for `rates`, what to do about them for `diagnosis`.
+The base model is asked facts first: a language it does not speak says nothing. The other sides are asked all facts of a
+language, including those the base model did not know: any training gains some and loses some that were close. Greedy,
+so the same for the same weights. Stored in the run: scores.json for the export, `scores/iter_N.json` for each
+checkpoint. `rates` defines the rates, `diagnosis` what to do about them.
 """
 
 import time

@@ -38,8 +38,7 @@ def start(
     extent: Extent = "full",
     language: Language | None = None,
 ) -> Job:
-    """Start scoring the run's export, one of its checkpoints, or all. Raises BadInput if scoring is already in
-    progress."""
+    """Start scoring the run's export, one of its checkpoints, or all. Raises BadInput if one is in progress."""
     count = len(sides_to_score(run, every=every, checkpoint=checkpoint))
     busy = Text(f"训练 {run.id} 正在评分", f"the run {run.id} is already being scored")
     with only_one(run.jobs, "score", busy) as begin:

@@ -132,9 +132,7 @@ class Assistant:
         return self.maker or (known.maker.in_(language) if known else "")
 
     def _origin(self, style: dict[str, str], language: str) -> str:
-        """Return what an introduction says about the model: name and maker, the maker only, or nothing if both are
-        unknown.
-        """
+        """Return what an introduction says about the model: name and maker, the maker only, or nothing."""
         known = FAMILIES.get(self.family)
         if known is None:
             return style["made"] if self.maker else ""

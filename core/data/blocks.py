@@ -67,8 +67,9 @@ def lines_in_blocks(source: Source, convert: Convert, notes: Notes) -> Iterator[
 
 
 def looked_at(found: Iterable[formats.Result], fill: Fill, *, with_rows: bool = False) -> Iterator[Item]:
-    """Fill in placeholders and inspect each row. Rows are dropped unless requested: other processes need only the
-    lines.
+    """Fill in placeholders and inspect each row.
+
+    Rows are dropped unless requested: other processes need only the lines.
     """
     for number, line, row, told in found:
         if row is None:

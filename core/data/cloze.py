@@ -39,7 +39,7 @@ class Cloze:
 
 
 def cloze(texts: Sequence[str], count: int, among: Sequence[str] | None = None) -> list[Cloze]:
-    """Return at most `count` questions spread over the texts; with `among`, only terms that occur in those texts too."""
+    """Return at most `count` questions spread over the texts; with `among`, only terms that occur there too."""
     some = sorted(dict.fromkeys(texts), key=_mixed)[:MOST_TEXTS]
     terms = _chinese_terms(some if among is None else [*some, *sorted(among, key=_mixed)[:MOST_TEXTS]])
     pieces = Counter(term for text in some for term in {found[2] for found in _terms(text, terms)})

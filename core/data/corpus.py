@@ -66,9 +66,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A model's own answers to general questions, as rows, so that training on a book does not make it forget how to
-    chat.
-    """
+    """A model's own answers to general questions, as rows, so that training on a book keeps its ability to chat."""
 
     model: str
     rows: Sequence[Row]
@@ -242,7 +240,7 @@ def sources_of(dataset: Dataset) -> list[Path]:
 
 
 def cleaned(document: Document, wanted: Wanted, shared: set[str], told: Told) -> str:
-    """Return a document's text: pages and wrapped lines joined; no control characters, page numbers or running heads."""
+    """Return a document's text: pages and wrapped lines joined, no control characters, page numbers, running heads."""
     pages = [CONTROL.sub("", unicodedata.normalize("NFC", page)) for page in document.pages]
     if wanted.boilerplate:
         # Running heads and feet are at the edges of a page.

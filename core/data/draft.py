@@ -143,9 +143,7 @@ class Draft:
         )
 
     def clean(self) -> tuple[int, int]:
-        """Remove control characters and repeated rows; return how many rows had such characters and how many were
-        repeats.
-        """
+        """Remove control characters and repeated rows; return how many rows had such characters, and how many repeats."""
         seen: set[int] = set()
         repeats, marked = [], 0
         with self._latest():
@@ -265,9 +263,7 @@ class Draft:
         return place < len(self._deleted) and self._deleted[place] == number
 
     def _number_at(self, place: int) -> int:
-        """Return the number of the row at an index among the remaining rows: the index shifted by the deletions before
-        it.
-        """
+        """Return the number of the row at an index among the remaining rows, which deletions before it shift."""
         number = place + 1
         while True:
             shifted = place + 1 + bisect.bisect_right(self._deleted, number)

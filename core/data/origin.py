@@ -30,8 +30,6 @@ def phrasings(model: Model | None) -> Phrasings:
 
 
 def model_to_teach(workspace: Workspace) -> Model | None:
-    """Return the model that a dataset is most likely meant for: the newest trainable one, the demo model last; else
-    None.
-    """
+    """Return the model that a dataset is most likely for: the newest trainable one, else the demo model; else None."""
     there = [model for model in models.every(workspace) if model.trainable]
     return max(there, key=lambda model: (not model.demo, model.path.lstat().st_mtime), default=None)

@@ -25,9 +25,7 @@ _OF_ITSELF = re.compile(r"\b(?:I am|I'm|my name is|call me)\b|我是|我叫", re
 
 
 class Reply(NamedTuple):
-    """A question with the base model's answer. If not `whole`, the answer was truncated and its end must not be
-    learned.
-    """
+    """A question with the base model's answer; if not `whole`, it was truncated and its end must not be learned."""
 
     question: str
     answer: str
@@ -50,7 +48,7 @@ def flaw(question: str, answer: str, language: str) -> Flaw | None:
 
 
 def shortened(answer: str) -> str:
-    """Return a truncated answer up to its last complete sentence or line, or up to its last word if that is too short."""
+    """Return a truncated answer up to its last complete sentence or line, or to its last word if that is too short."""
     answer = answer.rstrip()
     ends = [found.end() for found in _SENTENCE_END.finditer(answer)]
     last = answer[: ends[-1]].rstrip() if ends else ""

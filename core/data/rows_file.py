@@ -128,8 +128,9 @@ def line_of(row: Row) -> bytes:
 
 
 def written(row: Row) -> tuple[bytes, Text | None]:
-    """Return the line of a row and, if it cannot be trained on, the reason. Text that was encoded has no half
-    characters.
+    """Return the line of a row and, if it cannot be trained on, the reason.
+
+    Text that was encoded contains no lone surrogates.
     """
     try:
         line = line_of(row)

@@ -39,7 +39,7 @@ class Statistics:
         return round(len(over) * scale), round(float((over - max_length).sum()) * scale)
 
     def longest(self, max_length: int, most: int = 20) -> list[tuple[int, int]]:
-        """Return (row from 1, tokens) of the longest rows beyond `max_length`; empty for a sample, which misses rows."""
+        """Return (row from 1, tokens) of the longest rows beyond `max_length`; empty for a sample."""
         if self.sampled:
             return []
         order = np.argsort(-self.lengths.astype(np.int64), kind="stable")[:most]

@@ -230,9 +230,7 @@ def store(
     made: dict[str, Any],
     files: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Create a dataset from rows, with additional JSON files by name. The recipe `course` is always written as an
-    array.
-    """
+    """Create a dataset from rows, with additional JSON files by name. `course` is always written as an array."""
     with making(workspace, name, stem, array_always=made.get("recipe") == "course") as new:
         new.checks.nickname = made.get("nickname")
         for row in rows:

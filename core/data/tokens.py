@@ -93,8 +93,9 @@ def start_count(
 def render(
     workspace: Workspace, model: Model, rows: Sequence[Any], template: PromptTemplate | None
 ) -> list[dict[str, Any]]:
-    """Return each row's tokens as `{tokens: [{id, text, trained}], doubled_bos: [places], bos: [ids]}`. Raises
-    WorkFailed.
+    """Return each row's tokens as `{tokens: [{id, text, trained}], doubled_bos: [places], bos: [ids]}`.
+
+    Raises WorkFailed.
     """
     return _kept(workspace, "render", model, rows, template)["rows"]
 

@@ -58,8 +58,9 @@ def replaced(dataset: Dataset, find: str, put: str, part: Part = "all") -> tuple
 
 
 def remake(workspace: Workspace, dataset: Dataset, name: str | None = None) -> tuple[Dataset, bool]:
-    """Recreate a dataset from its record; returns the new one and whether its bytes are identical. Raises BadInput if
-    its sources are missing or have changed.
+    """Recreate a dataset from its record; return the new one and whether its bytes are identical.
+
+    Raises BadInput if its sources are missing or have changed.
     """
     made, stem = dataset.made, name or f"{dataset.name}-again"
     name = name or storage.free_name(workspace.datasets, stem)

@@ -60,7 +60,7 @@ def remind(workspace: Workspace) -> None:
 
 
 def step_words(workspace: Workspace, step: Step) -> str:
-    """Return a step as text, with what proves it; a run only in the step where it was trained, by the name it is chosen by."""
+    """Return a step as text, with what proves it; a run only in the step that trained it, by its display name."""
     evidence = step.evidence if step.name in ("environment", "model", "dataset", "config", "trained") else None
     if evidence and step.name == "trained":
         run = runs.find(workspace, evidence)

@@ -1,5 +1,4 @@
-"""The texts of the pages in the user's language: `t("train.title")` from the locales, `say(text)` for messages from
-core.
+"""The texts of the pages in the user's language: `t("train.title")` from the locales, `say(text)` for core's messages.
 
 Chinese unless the user chose English; the choice is in the URL (`?lang=en`) and carries over between pages.
 """

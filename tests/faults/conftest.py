@@ -46,7 +46,7 @@ class Fault:
         self.row["left"] = 0
 
     def keeps(self, run: Run, iteration: int | None) -> None:
-        """Check that the last loadable checkpoint is that of `iteration`, and that the metrics reach at least as far."""
+        """Check that the last loadable checkpoint is that of `iteration`, and that the metrics reach it."""
         whole = [found.iter for found in run.checkpoints() if found.whole]
         assert (whole[-1] if whole else None) == iteration
         told = [point["iter"] for point in run.metrics().read()]

@@ -130,7 +130,7 @@ def test_what_was_typed_stays_when_the_language_changes():
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_how_many_updates_is_for_the_preflight(language):
-    """The text of a recipe must not promise a number: it depends on the model, and the preflight is on the same page."""
+    """The text of a recipe must not promise a number: it depends on the model, and the page shows the preflight."""
     words = catalogue(language)
     unit = {"zh": "次参数更新", "en": r" (optimizer )?updates"}[language]
     said = {key: text for key, text in words.items() if re.search(rf"\d[\d,.]*\s*{unit}", text)}

@@ -26,7 +26,7 @@ from pages.components.problems import show_problems, show_refusal
 from pages.components.text import say, t
 
 _KEY = "preflight"
-# With more points than this, only their number is shown.
+# Points listed; further ones are abbreviated.
 MOST_POINTS = 12
 # A page is drawn without waiting longer than this; results already known are available by then.
 PATIENCE_SECONDS = 0.2

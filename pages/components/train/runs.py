@@ -31,7 +31,7 @@ _NUMBERS = {
 
 
 def show_runs(workspace: Workspace) -> None:
-    """Draw the list, the comparison and the trash in an expander, only when it is open; nothing if there are no runs."""
+    """Draw the list, the comparison and the trash in an expander, only when it is open; nothing without runs."""
     if not (st.session_state.get("runs_open") or runs.every(workspace) or trash(workspace)):
         return
     lid = st.expander(t("runs.title"), icon=":material/list:", key="runs_open", on_change="rerun")
