@@ -58,7 +58,7 @@ class IdentityProbe(Hook):
 
     @torch.no_grad()
     def look(self, llm: Any) -> "list[bool]":
-        """Return whether greedy decoding gives each answer, including its end."""
+        """Return for each answer whether greedy decoding gives it, including its end."""
         was_training = llm.training
         llm.eval()
         found = []

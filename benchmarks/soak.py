@@ -228,7 +228,7 @@ def floors(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def slope(samples: list[tuple[float, float]]) -> tuple[float, float, float]:
-    """Return MB per hour: the median slope between all pairs of samples (Theil 1950), and its 95 % interval (Sen 1968)."""
+    """Return MB per hour: the median slope between all pairs of samples (Theil 1950), with 95 % interval (Sen 1968)."""
     pairs = sorted(3600 * (b[1] - a[1]) / (b[0] - a[0]) for n, a in enumerate(samples) for b in samples[n + 1 :])
     if not pairs:
         return 0.0, 0.0, 0.0

@@ -105,7 +105,7 @@ def tokenizer_of(make: Make) -> Any:
 
 @cache
 def modeling() -> tuple[Path, Any]:
-    """Locate InternLM2's modeling code in the installed XTuner, without importing it; return its files and the module."""
+    """Locate InternLM2's modeling code in the installed XTuner, without importing it; return files and module."""
     from core.engine.workers.demo_model import import_modeling
 
     code = Path(find_spec("xtuner").submodule_search_locations[0], "_lite", "modelings", "internlm2")

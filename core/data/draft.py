@@ -143,7 +143,7 @@ class Draft:
         )
 
     def clean(self) -> tuple[int, int]:
-        """Remove control characters and repeated rows; return how many rows had such characters, and how many repeats."""
+        """Remove control characters and repeated rows; return how many had some and how many repeated."""
         seen: set[int] = set()
         repeats, marked = [], 0
         with self._latest():

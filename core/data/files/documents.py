@@ -145,7 +145,7 @@ def _pdf(path: Path) -> list[str]:
 
 
 def _docx(path: Path) -> list[str]:
-    """Return the paragraphs of a Word document, including tables, without building the XML tree."""
+    """Return the text of a Word document, a line per paragraph, including tables; builds no XML tree."""
     check_archive(path)
     with zipfile.ZipFile(path) as archive:
         data = archive.open("word/document.xml")

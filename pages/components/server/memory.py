@@ -41,7 +41,7 @@ def room_for_names() -> None:
 
 
 async def give_back() -> None:
-    """Return free memory regularly while the server is running."""
+    """Give free memory back to the system at intervals, for as long as the server is running."""
     libc = _glibc()
     while libc is not None:
         await asyncio.sleep(_EVERY_SECONDS)

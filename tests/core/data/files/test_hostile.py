@@ -178,7 +178,7 @@ def test_damaged_tables(refuse, tmp_path):
 
 
 def rewritten(path, name, change):
-    """Return the archive with one of its members changed."""
+    """Change one member of the archive."""
     with zipfile.ZipFile(path) as archive:
         members = {member: archive.read(member) for member in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -187,7 +187,7 @@ def rewritten(path, name, change):
 
 
 def damaged(path, name):
-    """Return the archive with the middle of one member's packed bytes reversed."""
+    """Reverse the middle of one member's packed bytes in the archive."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo(name)
         start = member.header_offset + 30 + len(name)
