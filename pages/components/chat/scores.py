@@ -113,7 +113,7 @@ def show_found(workspace: Workspace, run: Run) -> bool:
 
 
 def _show_curves(run: Run, scored: Mapping[str, Scores]) -> None:
-    """Draw the three rates over the checkpoints, above the loss on the same axis."""
+    """Draw the rates over the checkpoints, above the loss on the same axis."""
     steps = [int(name.rpartition("_")[2]) for name in scored]
 
     def make() -> object:

@@ -40,7 +40,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
 
 
 def _ways_to_a_model(workspace: Workspace, *, busy: bool, first: bool) -> None:
-    """Without a GPU, the way that needs none comes first."""
+    """Draw the ways to a model; without a GPU, the one that needs none comes first."""
     small_first = first and not gpus()
     if small_first:
         small_button(workspace, key="guide_small_model", disabled=busy, primary=True)

@@ -8,7 +8,7 @@ from pages.components.text import say, t
 
 
 def show_prompt(model: Model) -> None:
-    """Draw the prompt template, next to the model's own rendering if they differ."""
+    """Draw the prompt template, next to the model's own rendering if it has one."""
     prompt = model.prompt
     name = prompt.template.name or t("models.prompt_written")
     with st.container(horizontal=True, vertical_alignment="center"):

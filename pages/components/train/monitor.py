@@ -65,7 +65,7 @@ def show_run(run: Run) -> bool:
 
 
 def _show_progress(run: Run, state: State) -> None:
-    """Progress, how to stop it while it runs, and the next step."""
+    """Draw the progress, the stop buttons while the run is live, and the next step."""
     done = state.iter / state.max_iters if state.max_iters else 0.0
     if state.status is Status.FINISHED:
         # Also if it stopped early.
@@ -120,7 +120,7 @@ def _show_alarms(state: State, seen: Seen) -> None:
 
 
 def _show_learned(run: Run, live: bool) -> None:
-    """The last check of early stopping, and how much it saved."""
+    """Draw the last check of early stopping, and how much it saved."""
     learned = run.learned
     if learned is None:
         return
