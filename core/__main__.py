@@ -10,6 +10,7 @@ import json
 import sys
 from typing import Any, NoReturn
 
+from core.ground import garbage
 from core.ground.errors import StudioError
 from core.ground.text import Text
 from core.ground.workspace import Workspace
@@ -72,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     options = parser(commands(words[0] if words else "")).parse_args(words)
+    garbage.resume()
     try:
         answer = options.function(Workspace.open(options.workspace), options)
     except StudioError as error:

@@ -3,7 +3,6 @@
 Processes and files are real; only the training is fake (`tests/fakes/trainer.py`).
 """
 
-import gc
 import json
 import shutil
 import time
@@ -20,6 +19,7 @@ from core.config.config import Config
 from core.data import dataset as datasets
 from core.data.dataset import Dataset
 from core.engine import commands, consent
+from core.ground import garbage
 from core.ground.files import write_json, write_text
 from core.ground.progress import VARIABLE
 from core.ground.workspace import Workspace
@@ -44,9 +44,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: place(item.nodeid))
 
 
+def pytest_configure() -> None:
+    """Collection imports everything and makes no garbage."""
+    garbage.wait()
+
+
 def pytest_collection_finish() -> None:
     """Exempt everything imported and collected from garbage collection: it lives to the end."""
-    gc.freeze()
+    garbage.resume()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:

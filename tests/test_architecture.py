@@ -18,7 +18,17 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner", "dee
 # Code that runs in the engine's interpreter, which may be the user's own.
 WORKERS = CORE / "engine" / "workers"
 # The part of `ground` that needs only the standard library and Python 3.10, so that workers may import it.
-GROUND_OF_WORKERS = {"agreed_code", "figures", "files", "identity", "kept_answers", "model_code", "progress", "text"}
+GROUND_OF_WORKERS = {
+    "agreed_code",
+    "figures",
+    "files",
+    "garbage",
+    "identity",
+    "kept_answers",
+    "model_code",
+    "progress",
+    "text",
+}
 SCREENS = ("setup", "dataset", "config", "train", "export", "chat", "report")
 # Shared by the screens: between the browser and Streamlit.
 SERVER = "server"

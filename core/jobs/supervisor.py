@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.ground import progress
+from core.ground import garbage, progress
 from core.ground.clock import Moment
 from core.ground.files import read_json, write_json
 from core.ground.inherited import inherited
@@ -242,4 +242,5 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    garbage.resume()
     main(Path(sys.argv[1]))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core.ground import garbage
 from core.ground.files import read_json
 from core.ground.progress import progress_file, write_progress
 from core.models.hub.clients import HUBS, HubRefusal, prepare, refusal
@@ -89,6 +90,7 @@ def _listing(plan: dict[str, Any], token: str | None, scratch: Path) -> list[Any
 
 def main() -> None:
     """Execute the plan named on the command line."""
+    garbage.resume()
     plan = read_json(Path(sys.argv[1]))
     scratch = (progress_file() or Path(sys.argv[1])).parent / "client"
     token = prepare(scratch)

@@ -30,6 +30,7 @@ import torch
 
 from core.engine.workers import code_gate, torch_files
 from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole
+from core.ground import garbage
 from core.ground.figures import size
 from core.ground.progress import progress_file, write_progress
 
@@ -145,6 +146,7 @@ def main() -> None:
         code_gate.close()
         from core.engine.workers.answering import Worker, weights_of
 
+    garbage.resume()
     gpu = torch.cuda.is_available() and options.device != "cpu"
     if options.device == "cuda" and not gpu:
         sys.exit("There is no GPU here: load the models on the CPU.")

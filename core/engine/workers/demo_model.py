@@ -32,6 +32,7 @@ from core.engine.workers.demo_text import (
     build_tokenizer,
     encode,
 )
+from core.ground import garbage
 from core.ground.progress import write_progress
 
 STEPS = 1350
@@ -195,6 +196,7 @@ def build(dialogues: Dialogues, out: Path, seed: int, steps: int, report: Progre
     import torch
 
     internlm2 = import_modeling(code)
+    garbage.resume()
     report(0.08, "tokenizer")
     tokenizer = build_tokenizer(dialogues)
     torch.manual_seed(seed)

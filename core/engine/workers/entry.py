@@ -21,6 +21,7 @@ from core.engine.workers.evaluation import ask_together, mark_evaluations
 from core.engine.workers.training_hook import departure, tell, watch_runners
 from core.engine.workers.unneeded import leave_out, or_whole
 from core.engine.workers.without_gpu import make_cpu_work
+from core.ground import garbage
 
 _PR_SET_PDEATHSIG = 1
 # Replaces the module `time` where there is no need to wait.
@@ -97,6 +98,7 @@ def main() -> None:
         code_gate.close()
         from xtuner.tools import train
 
+    garbage.resume()
     if "--launcher" in sys.argv:
         from core.engine.workers import near_store
 

@@ -27,6 +27,7 @@ from core.engine.workers.export_progress import Progress
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
 from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
 from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole
+from core.ground import garbage
 from core.ground.figures import size
 from core.ground.files import read_json, write_json
 
@@ -265,6 +266,7 @@ def main() -> None:
     leave_out_compiler()
     torch_files.guard()
     code_gate.close()
+    garbage.resume()
     work = Export(plan, progress)
     try:
         for step in steps:

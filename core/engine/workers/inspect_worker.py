@@ -4,7 +4,9 @@ Run by file path, so that any interpreter can be inspected: `python inspect_work
 Writes its findings to FILE as JSON. `--load` imports the engine and runs `xtuner version` and `xtuner help`.
 """
 
+import atexit
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -152,6 +154,9 @@ def main() -> None:
     """Inspect, and write the findings."""
     found = installed()
     if "--load" in sys.argv[2:]:
+        # Imports make no garbage, and at the end nothing need be taken apart.
+        gc.disable()
+        atexit.register(gc.freeze)
         found["loads"] = load()
         write_progress(note="cuda", done=0.8)
         found["cuda"] = cuda()

@@ -24,6 +24,7 @@ from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, build, named, paths
 from core.engine.workers.training_data import NoData, NotKnown, lengths, padded_tokens
 from core.engine.workers.without_gpu import answer_bf16
+from core.ground import garbage
 from core.ground.files import write_text
 
 
@@ -105,6 +106,7 @@ def built_by_xtuner(file: Path) -> "dict[str, Any]":
     from xtuner.registry import BUILDER
     from xtuner.tools.train import register_function
 
+    garbage.resume()
     code_gate.close()
     built = Config.fromfile(str(file))
     register_function(built._cfg_dict)

@@ -29,6 +29,7 @@ from typing import Any
 from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import beginning, begun, install
 from core.engine.workers.unneeded import leave_out, or_whole
+from core.ground import garbage
 from core.ground.files import write_json, write_text
 from core.ground.progress import write_progress
 
@@ -255,6 +256,7 @@ def main() -> None:
     with or_whole():
         from transformers import AutoTokenizer
 
+    garbage.resume()
     code_gate.close()
     tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=True)
     encoding, apply = load_xtuner()

@@ -19,6 +19,7 @@ from typing import Any
 from core.engine.workers import code_gate, ending
 from core.engine.workers.beginning import install
 from core.engine.workers.built_config import NAME, named
+from core.ground import garbage
 
 # How many shuffles to try if the config has no seed.
 ORDERS = 9
@@ -219,6 +220,7 @@ def load_tokenizer(value: Any) -> Any:
         raise NotKnown
     from transformers import AutoTokenizer
 
+    garbage.resume()
     options = {key: part for key, part in value.items() if key != "type"}
     path = options.pop("pretrained_model_name_or_path", None)
     if path is None or not Path(str(path)).is_dir():

@@ -19,6 +19,7 @@ from core.export.gguf.gguf_file import Prompt, size_of, write
 from core.export.gguf.quantiser import Quantiser
 from core.export.gguf.tensors import tensors_of
 from core.export.gguf.verification import verify
+from core.ground import garbage
 from core.ground.errors import StudioError, WorkFailed
 from core.ground.figures import size
 from core.ground.files import read_json, write_json, write_text
@@ -126,6 +127,7 @@ def run(plan: dict[str, Any]) -> None:
 
 def main() -> None:
     """Execute the plan named on the command line."""
+    garbage.resume()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped on request."))
     try:
         run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.ground import garbage
 from core.ground.figures import size
 from core.ground.files import read_json, write_json
 from core.ground.progress import write_progress
@@ -145,6 +146,7 @@ def fetch_all(partial: Path, source: dict[str, str], token: str | None) -> list[
 
 def main() -> None:
     """Fetch the model named by `download.json` in PARTIAL."""
+    garbage.resume()
     partial, place = Path(sys.argv[1]), Path(sys.argv[2])
     token = prepare(partial)
     source = read_json(partial / "download.json")

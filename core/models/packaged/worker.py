@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gguf import GGUFReader
 
+from core.ground import garbage
 from core.ground.errors import StudioError, WorkFailed
 from core.ground.figures import size
 from core.ground.files import read_json, write_json, write_text
@@ -109,6 +110,7 @@ def _say_whose(package: Package, reader: GGUFReader, directory: Path) -> None:
 
 def main() -> None:
     """Create the model of PARTIAL's package."""
+    garbage.resume()
     partial, place = Path(sys.argv[1]), Path(sys.argv[2])
     try:
         directory = make(Package(**read_json(partial / "package.json")), partial)
