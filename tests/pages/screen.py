@@ -13,7 +13,6 @@ def open_page(name: str, **query: str) -> AppTest:
     app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=SECONDS)
     for key, value in query.items():
         app.query_params[key] = value
-    app.run()
     app.switch_page(f"pages/{NUMBERS[name]}_{name}.py").run()
     assert not app.exception, app.exception
     return app
