@@ -154,7 +154,7 @@ def main() -> None:
     """Inspect, and write the findings."""
     found = installed()
     if "--load" in sys.argv[2:]:
-        # Imports make no garbage, and at the end nothing need be taken apart.
+        # See core/ground/garbage.py, which is not imported here.
         gc.disable()
         atexit.register(gc.freeze)
         found["loads"] = load()

@@ -1,4 +1,4 @@
-"""A process of ours that starts looks for no garbage until its imports are done, and looks again from then on."""
+"""A process of ours collects no garbage until its imports are done, and collects it from then on."""
 
 import subprocess
 import sys
@@ -9,29 +9,29 @@ import pytest
 from core.ground.workspace import PROJECT
 
 TOLD = "import gc, core; from core.ground import garbage; print(gc.isenabled(), gc.get_freeze_count() > 0)"
-# What ends as soon as it has looked, and what waits for others alone.
+# They end at once, or only wait for other processes.
 SHORT = {"core/ground/bootstrap.py", "core/data/files/recognised.py"}
-# Run by their files, where nothing of ours is imported before.
+# Run as files, not with `-m`.
 BY_FILE = {"core/engine/workers/inspect_worker.py", "core/models/template_sandbox.py"}
 
 
 def started() -> list[Path]:
-    """All that `python -m` starts."""
+    """Every module that is started with `python -m`."""
     files = (path for path in (PROJECT / "core").rglob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8"))
     return [path for path in files if path.relative_to(PROJECT).as_posix() not in SHORT | BY_FILE]
 
 
 @pytest.mark.parametrize(
-    ("first", "expected"), [("-m", ["False", "False"]), ("a file", ["True", "False"])], ids=["starts", "is there"]
+    ("first", "expected"), [("-m", ["False", "False"]), ("a file", ["True", "False"])], ids=["starting", "running"]
 )
-def test_nothing_is_looked_for_while_a_process_starts(first, expected):
+def test_nothing_is_collected_while_a_process_starts(first, expected):
     code = f"import sys; sys.argv = [{first!r}]; {TOLD}; garbage.resume(); {TOLD}"
     told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert [line.split() for line in told.splitlines()] == [expected, ["True", "True"]]
 
 
-def test_a_command_is_such_a_process(tmp_path):
-    """Nothing is collected while it is imported; what it does has its garbage collected."""
+def test_a_command(tmp_path):
+    """No collection during its imports; collection is on while it works."""
     (tmp_path / "sitecustomize.py").write_text(
         "import atexit, gc, sys\n"
         "collected = []\n"
@@ -55,5 +55,5 @@ def test_a_command_is_such_a_process(tmp_path):
 
 
 @pytest.mark.parametrize("path", started(), ids=lambda path: path.relative_to(PROJECT).as_posix())
-def test_whoever_starts_says_when_it_has(path):
+def test_every_module_that_is_started_resumes(path):
     assert "garbage.resume()" in path.read_text(encoding="utf-8")
