@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8501
 
-.PHONY: run test bench fuzz models peers course-engine
+.PHONY: run test bench fuzz mutants models peers course-engine
 run:
 	@$(if $(PROXY),XTUNER_STUDIO_PROXY='$(PROXY)') $(PYTHON) -m core.ground.bootstrap run $(PORT)
 
@@ -33,3 +33,7 @@ course-engine:
 # Damaged files into each reader of foreign files, two minutes each. Options: COUNT, SEED, SECONDS.
 fuzz:
 	@$(PYTHON) -m core.ground.bootstrap fuzz
+
+# Wrong lines on purpose, and which of them no test notices, into docs/mutants.md: FILE=… does one file, FRESH=1 all again.
+mutants:
+	@$(PYTHON) -m core.ground.bootstrap mutants $(FILE) $(if $(FRESH),--fresh)

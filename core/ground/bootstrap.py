@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from typing import NoReturn
+from typing import List, NoReturn
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VENV = os.path.join(PROJECT, ".venv")
@@ -201,6 +201,33 @@ def fuzz() -> None:
     sys.exit(subprocess.call([PYTHON, "-m", "tests.fuzz"]))
 
 
+def mutants(arguments: List[str]) -> None:
+    """Wrong lines on purpose, by a tool in an environment of its own."""
+    setup()
+    os.chdir(PROJECT)
+    place = os.path.join(PROJECT, ".mutants", "venv")
+    python, stamp = os.path.join(place, "bin", "python"), os.path.join(place, ".requirements.sha256")
+    requirements = os.path.join(PROJECT, "tests", "mutants", "requirements.txt")
+    with open(requirements, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    try:
+        with open(stamp) as file:
+            made = file.read() == digest
+    except OSError:
+        made = False
+    if not made:
+        packages = ["--quiet", "--no-deps", "--require-hashes", "-r", requirements]
+        for step in (
+            [PYTHON, "-m", "venv", "--clear", place],
+            [python, "-m", "pip", "install", "--disable-pip-version-check"] + packages,
+        ):
+            if subprocess.call(step) != 0:
+                fail(f"安装没有完成：{' '.join(step)}", f"installation failed at: {' '.join(step)}")
+        with open(stamp, "w") as file:
+            file.write(digest)
+    sys.exit(subprocess.call([python, "-m", "tests.mutants"] + arguments))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         run(int(sys.argv[2]))
@@ -210,5 +237,7 @@ if __name__ == "__main__":
         bench()
     elif sys.argv[1] == "fuzz":
         fuzz()
+    elif sys.argv[1] == "mutants":
+        mutants(sys.argv[2:])
     else:
         setup()

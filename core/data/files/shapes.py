@@ -193,7 +193,7 @@ class Converters:
             self.notes.note("preference")
             answer = answer[0]
         elif isinstance(answer, dict) and isinstance(answer.get("text"), list):
-            answer = answer["text"][:1] or ""
+            answer = answer["text"][0] if answer["text"] else ""
         thinking = optional_text(record[layout.thinking], self.notes) if layout.thinking else ""
         answer = self.messages.answer(text_of(answer, self.notes), thinking)
         context = optional_text(record[layout.context], self.notes) if layout.context else ""

@@ -106,7 +106,7 @@ class Weights:
 def _safetensors(file: Path) -> Iterator[Entry]:
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
-        if length > file.stat().st_size:
+        if 8 + length > file.stat().st_size:
             raise OSError(f"{file} is cut short")
         header = json.loads(stream.read(length))
     for name, facts in header.items():

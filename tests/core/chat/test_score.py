@@ -3,18 +3,20 @@
 import json
 import shutil
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
 from core.chat import book, scoring
+from core.chat import score as module
 from core.chat.answered import Answered, judge, leaks
 from core.chat.asked import LANGUAGES, PROBES, fact_questions
 from core.chat.base_answers import Remembering
 from core.chat.diagnosis import diagnose
 from core.chat.facts import facts
 from core.chat.rates import interval, ratio_interval, summary
-from core.chat.score import best, of_checkpoints, score, score_sides, stored
-from core.chat.side import checkpoint_side
+from core.chat.score import best, identity_share, of_checkpoints, score, score_sides, stored
+from core.chat.side import Side, checkpoint_side
 from core.chat.worker_client import Ask, Sampling
 from core.data import split, storage
 from core.data.assistant import dialogues
@@ -471,3 +473,295 @@ def test_whether_a_book_is_in(known, nats, verdict):
     found = diagnose(summary([*asked, *pieces]))
     assert found.verdict == verdict
     assert bool(found.changes) is (verdict != "learned")
+
+
+class TestOfNoTraining:
+    """What needs no run that was trained: only what a score asks of one."""
+
+    @pytest.fixture
+    def run(self, tmp_path, monkeypatch):
+        dataset = SimpleNamespace(is_text=False, name="data", languages=("zh",))
+        run = SimpleNamespace(
+            id="one",
+            nickname="小明",
+            path=tmp_path,
+            adapter_stamp="a",
+            facts=SimpleNamespace(dataset=dataset),
+            there=[],
+        )
+        run.checkpoints = lambda: run.there
+        run.side = None
+        monkeypatch.setattr(module, "tuned_side", lambda _: run.side)
+        return run
+
+    def checkpoint(self, run, at, content="x"):
+        """One more checkpoint, which is what an export would take."""
+        path = run.path / f"iter_{at}.pth"
+        path.write_text(content)
+        found = SimpleNamespace(name=f"iter_{at}", path=path, bytes=len(content))
+        run.there = [*(other for other in run.there if other.name != found.name), found]
+        run.side = Side(key="tuned", checkpoint=found.name)
+        return run.side
+
+    @pytest.mark.parametrize(
+        ("answers", "nickname", "share"),
+        [
+            (["我是小明的小助手", "我是书生", "我是书生", "我是书生"], "小明", 0.25),
+            (["我是书生"], "小明", 0.0),
+            ([], "小明", None),
+            (["我是小明的小助手"], None, None),
+            (["我是小明的小助手"], "", None),
+        ],
+    )
+    def test_identity_share(self, answers, nickname, share):
+        assert identity_share(answers, nickname) == share
+
+    def test_nothing_was_trained_yet(self, run):
+        with pytest.raises(BadInput, match="one"):
+            score(run, FakeWorker("小明"))
+        assert stored(run) is None
+
+    @pytest.mark.parametrize(
+        ("nickname", "held_out", "texts", "is_text", "asked"),
+        [
+            ("小明", (), (), False, True),
+            (None, (), (), False, False),
+            (None, ("row",), (), False, True),
+            (None, (), ("cloze",), False, True),
+            (None, (), ("cloze",), True, True),
+            (None, ("row",), (), True, False),
+            ("小明", (), (), True, False),
+        ],
+    )
+    def test_what_can_be_asked(self, run, nickname, held_out, texts, is_text, asked):
+        run.nickname, run.facts.dataset.is_text = nickname, is_text
+        rows = [{"conversation": [{"input": "几点", "output": "九点"}]} for _ in held_out]
+        cloze = [("cloze", {"language": "", "question": "a", "text": "a", "reference": "b"}) for _ in texts]
+        sides = [self.checkpoint(run, 1)]
+        if asked:
+            kinds = {
+                q.kind
+                for q in score_sides(run, FakeWorker(nickname), sides, held_out=rows, texts=cloze)["tuned"].questions
+            }
+            assert ("identity" in kinds, "held_out" in kinds, "cloze" in kinds) == (
+                bool(nickname),
+                bool(rows),
+                bool(cloze),
+            )
+        else:
+            with pytest.raises(BadInput):
+                score_sides(run, FakeWorker(nickname), sides, held_out=rows, texts=cloze)
+
+    def test_how_much_is_done(self, run):
+        """A share for each step, and evenly within one."""
+        told, asking = [], None
+
+        class Slow(FakeWorker):
+            def ask(self, asks, sampling=None, on_answer=None):
+                for number in range(len(asks)):
+                    on_answer(number + 1)
+                return super().ask(asks, sampling)
+
+        asking = module._Asking(Slow("小明"), told.append)
+        questions = [("general", {"question": str(number)}) for number in range(2)]
+        asking.ask(["base"], questions, 8, upto=0.2)
+        asking.ask(["base", "tuned"], questions, 8, upto=0.6)
+        assert told == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+        assert asking.ask(["base"], [], 8, upto=0.7) == {"base": []}
+        assert (asking.done, len(told)) == (0.7, 6)
+        told.clear()
+        worker = Slow("小明", facts=KNOWN)
+        sides = [self.checkpoint(run, 1)]
+        score_sides(
+            run,
+            worker,
+            sides,
+            on_done=told.append,
+            texts=[("cloze", {"language": "", "question": "a", "text": "a", "reference": "b"})],
+        )
+        assert told == sorted(told)
+        assert told[0] > 0
+        assert told[-1] == 1.0
+        # The first facts tell which language it speaks, the rest are asked after that; then all else.
+        ends = [0.1, 0.4, 0.75, 0.88, 0.98]
+        assert all(any(abs(share - end) < 1e-9 for share in told) for end in ends)
+        assert max(b - a for a, b in zip([0, *told], told, strict=False)) < 0.06
+
+    @pytest.mark.parametrize(("right", "speaks"), [(0, False), (3, False), (4, True), (16, True)])
+    def test_a_language_is_spoken_from_a_quarter_of_the_first_facts_on(self, run, right, speaks):
+        first = [question["question"] for _, question in fact_questions("en", "full")[:PROBES]]
+        worker = FakeWorker("小明", facts={question: KNOWN[question] for question in first[:right]})
+        scores = score_sides(run, worker, [self.checkpoint(run, 1)])["tuned"]
+        assert {q.language for q in scores.questions if q.kind == "fact"} == ({"en"} if speaks else set())
+        general = {q.language for q in scores.questions if q.kind == "general"}
+        assert general == ({"en"} if speaks else {"zh", "en"})
+        assert scores.facts["base_right"] == (right if speaks else 0)
+
+    def test_both_languages_each_with_its_own_answers(self, run):
+        every = {fact.question: (fact.accept[0], None) for fact in facts()}
+        worker = FakeWorker("小明", facts=every)
+        scores = score_sides(run, worker, [self.checkpoint(run, 1)])["tuned"]
+        assert scores.facts["base_right"] == len(every) == scores.facts["kept"] * len(every)
+        told = {q.question: (q.base, q.tuned) for q in scores.questions if q.kind == "fact"}
+        assert told == {question: (answer, answer) for question, (answer, _) in every.items()}
+
+    def test_each_side_has_its_own_answers(self, run):
+        """Of several sides, in one conversation with the worker, none gets another's."""
+
+        class Telling(FakeWorker):
+            def _answer(self, ask):
+                said = super()._answer(ask)
+                return (
+                    said
+                    if ask.side == "base" or ask.text is None and ask.turns[0][0] in KNOWN
+                    else f"{ask.side} {ask.turns and ask.turns[0][0]} {ask.text}"
+                )
+
+            def weigh(self, asks, answers):
+                return [
+                    {
+                        "tokens": len(ids),
+                        "agreed": asks.index(ask),
+                        "logprob": -float(len(ask.turns[0][0]) + len(ask.side)),
+                    }
+                    for ask, ids in zip(asks, answers, strict=True)
+                ]
+
+            def read(self, asks):
+                return [{"tokens": 10, "agreed": 0, "logprob": -float(len(a.text) * (1 + len(a.side)))} for a in asks]
+
+        sides = [Side(key="left", checkpoint="iter_1"), Side(key="on the right", checkpoint="iter_2")]
+        texts = [
+            ("reading", {"language": "", "question": "abc", "text": "abc"}),
+            ("cloze", {"language": "", "question": "x", "text": "x", "reference": "y"}),
+            ("reading", {"language": "", "question": "abcde", "text": "abcde"}),
+        ]
+        worker = Telling("小明", facts=KNOWN)
+        found = score_sides(run, worker, sides, texts=texts)
+        assert list(found) == ["left", "on the right"]
+        for side in sides:
+            asked = found[side.key].questions
+            by_kind = {
+                kind: [q for q in asked if q.kind == kind] for kind in ("identity", "general", "cloze", "reading")
+            }
+            assert all(q.tuned == f"{side.key} {q.question} None" for q in by_kind["identity"] + by_kind["general"])
+            assert [q.tuned for q in by_kind["cloze"]] == [f"{side.key} () x"]
+            assert [(q.base_nats, q.tuned_nats) for q in by_kind["reading"]] == [
+                (5 * len(text), len(text) * (1 + len(side.key))) for text in ("abc", "abcde")
+            ]
+            # Both sides weigh the base's own answer to the same question.
+            assert by_kind["general"]
+            assert all(q.nats == len(side.key) - len("base") for q in by_kind["general"])
+            assert all(q.tokens == 20 for q in by_kind["general"])
+            assert all((q.tokens, q.nats) == (0, 0) for q in by_kind["identity"])
+
+    def test_an_answer_without_tokens_is_not_weighed(self, run):
+        class Silent(FakeWorker):
+            def ask(self, asks, sampling=None, on_answer=None):
+                lines = super().ask(asks, sampling, on_answer)
+                if general := [
+                    at for at, ask in enumerate(asks) if ask.side == "base" and ask.turns[0][0] in self.known
+                ]:
+                    lines[general[0]] = {**lines[general[0]], "ids": []}
+                return lines
+
+        scores = score_sides(run, Silent("小明", facts=KNOWN), [self.checkpoint(run, 1)])["tuned"]
+        tokens = [q.tokens for q in scores.questions if q.kind == "general"]
+        assert tokens == [0, *[20] * (len(tokens) - 1)]
+
+    def test_how_long_an_answer_may_be(self, run):
+        most = {}
+
+        class Noting(FakeWorker):
+            def ask(self, asks, sampling=None, on_answer=None):
+                for ask in asks:
+                    most.setdefault(
+                        "text" if ask.text else "fact" if ask.turns[0][0] in {f.question for f in facts()} else "other",
+                        set(),
+                    ).add(sampling.max_new_tokens)
+                return super().ask(asks, sampling, on_answer)
+
+        texts = [("cloze", {"language": "", "question": "x", "text": "x", "reference": "y"})]
+        score_sides(run, Noting("小明", facts=KNOWN), [self.checkpoint(run, 1)], texts=texts)
+        assert most == {"fact": {20}, "other": {48}, "text": {16}}
+
+    def test_what_is_kept_of_a_checkpoint(self, run):
+        scores = score_sides(run, FakeWorker("小明"), [self.checkpoint(run, 4)])["tuned"]
+        kept = json.loads((run.path / "scores" / "iter_4.json").read_text(encoding="utf-8"))
+        stamp = f"{(run.path / 'iter_4.pth').stat().st_mtime_ns}:1"
+        assert (kept["checkpoint"], kept["stamp"], kept["extent"]) == ("iter_4", stamp, "full")
+        assert kept["identity"] == scores.to_json()["identity"]
+        assert of_checkpoints(run) == {"iter_4": scores}
+        assert stored(run) == scores
+        whole = json.loads((run.path / "scores.json").read_text(encoding="utf-8"))
+        assert (whole["adapter"], whole["checkpoint"]) == ("a", "iter_4")
+
+    @pytest.mark.parametrize(
+        ("first", "second", "other_file", "kept"),
+        [
+            ("full", "quick", False, "full"),
+            ("quick", "full", False, "full"),
+            ("quick", "quick", False, "second"),
+            ("full", "full", False, "second"),
+            ("full", "quick", True, "quick"),
+            # Of earlier times, when there were only full ones.
+            (None, "quick", False, "full"),
+        ],
+    )
+    def test_a_quick_score_replaces_no_full_one_of_the_same_file(self, run, first, second, other_file, kept):
+        side = self.checkpoint(run, 4)
+        score_sides(run, FakeWorker("小明"), [side], first or "full")
+        place = run.path / "scores" / "iter_4.json"
+        if first is None:
+            content = json.loads(place.read_text(encoding="utf-8"))
+            del content["extent"]
+            write_json(place, content)
+        if other_file:
+            self.checkpoint(run, 4, "other")
+        later = score_sides(run, FakeWorker("小明", learned=False), [side], second)["tuned"]
+        now = json.loads(place.read_text(encoding="utf-8"))
+        assert now.get("extent", "full") == (second if kept == "second" else kept)
+        replaced = kept in ("second", second)
+        assert (of_checkpoints(run)["iter_4"] == later) is replaced
+        assert (
+            json.loads((run.path / "scores.json").read_text(encoding="utf-8"))["identity"]["tuned"] == 0.0
+        ) is replaced
+
+    def test_only_what_an_export_would_take_is_the_score_of_the_run(self, run):
+        first, last = self.checkpoint(run, 4), self.checkpoint(run, 8)
+        early = score_sides(run, FakeWorker("小明", learned=False), [replace(first, key="iter_4")])["iter_4"]
+        assert stored(run) is None
+        assert not (run.path / "scores.json").exists()
+        late = score_sides(run, FakeWorker("小明"), [last])["tuned"]
+        assert stored(run) == late
+        assert list(of_checkpoints(run)) == ["iter_4", "iter_8"]
+        assert of_checkpoints(run)["iter_4"] == early
+
+    def test_an_export_whose_checkpoint_is_gone(self, run):
+        """Its score is still what it was, as long as it is the same export."""
+        scores = score_sides(run, FakeWorker("小明"), [self.checkpoint(run, 4)])["tuned"]
+        run.there = []
+        assert stored(run) == scores
+        assert of_checkpoints(run) == {}
+        # Nor is one scored again that has no file to know it by.
+        later = score_sides(run, FakeWorker("小明", learned=False), [run.side])["tuned"]
+        assert stored(run) == later
+        assert json.loads((run.path / "scores" / "iter_4.json").read_text(encoding="utf-8"))["identity"]["tuned"] == 1.0
+        run.adapter_stamp = "b"
+        assert stored(run) is None
+        run.adapter_stamp, run.side = "a", Side(key="tuned", checkpoint="iter_8")
+        assert stored(run) is None
+        (run.path / "scores.json").unlink()
+        assert stored(run) is None
+
+    def test_an_export_of_nobody_knows_which_checkpoint(self, run):
+        run.side = Side(key="tuned")
+        scores = score_sides(run, FakeWorker("小明"), [run.side])["tuned"]
+        assert stored(run) == scores
+        assert not (run.path / "scores").exists()
+
+    def test_of_equal_checkpoints_the_earliest(self):
+        same = of_a_real_model(10, 20, 9)
+        assert best({"iter_100": same, "iter_20": same, "iter_3": same}) == "iter_3"
+        assert best({"iter_3": of_a_real_model(5, 20, 9), "iter_20": same}) == "iter_20"
+        assert best({}) is None

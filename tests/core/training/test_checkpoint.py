@@ -1,10 +1,13 @@
 """Complete checkpoints are distinguished from truncated ones without loading them."""
 
 import shutil
+import struct
 import zipfile
+from collections import OrderedDict
 
 import pytest
 
+from core.training import checkpoint
 from core.training.checkpoint import checkpoints, last_whole
 from tests.fakes.checkpoint import write_checkpoint
 
@@ -150,3 +153,172 @@ def test_a_checkpoint_that_goes_away_while_we_look(tmp_path):
     (found,) = checkpoints(tmp_path)
     shutil.rmtree(directory)
     assert not found.whole
+
+
+def test_one_that_goes_away_is_passed_over(tmp_path, monkeypatch):
+    """Only the newest are kept: an old one may be deleted between its name and its size."""
+    for at in range(1, 5):
+        write_checkpoint(tmp_path / f"iter_{at}.pth")
+    real, asked = checkpoint.size_of, []
+
+    def size(path):
+        asked.append(path)
+        if len(asked) == 1:
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr(checkpoint, "size_of", size)
+    assert len(checkpoints(tmp_path)) == 3
+    monkeypatch.undo()
+    found = checkpoints(tmp_path)
+    found[0].path.unlink()
+    assert [one.whole for one in found] == [False, True, True, True]
+
+
+def test_a_file_is_read_once_while_it_stays_the_same(tmp_path, monkeypatch):
+    """A page asks every two seconds, and a checkpoint may have thousands of blocks."""
+    path = write_checkpoint(tmp_path / "iter_4.pth")
+    opened, real = [], zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *arguments: opened.append(arguments) or real(*arguments))
+    for _ in range(3):
+        assert last_whole(tmp_path).iter == 4
+    assert len(opened) == 1
+    write_checkpoint(path, elements=50)
+    assert last_whole(tmp_path).iter == 4
+    assert len(opened) > 1
+
+
+# As torch names its storages, with the bytes of an element; of a name that is not known at least one.
+STORAGES = {
+    "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
+    "ComplexFloat": 8, "ComplexDouble": 16, "Untyped": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+@pytest.mark.parametrize("elements", [1, 100])
+@pytest.mark.parametrize(("more", "whole"), [(0, True), (-1, False), (None, False)])
+def test_a_block_has_the_bytes_of_its_elements(tmp_path, kind, elements, more, whole):
+    path = write_checkpoint(tmp_path / "iter_4.pth", elements=elements)
+    with zipfile.ZipFile(path) as archive:
+        outline = archive.read("archive/data.pkl").replace(b"FloatStorage\n", f"{kind}Storage\n".encode())
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", outline)
+        if more is not None:
+            archive.writestr("archive/data/0", bytes(elements * STORAGES[kind] + more))
+    assert bool(last_whole(tmp_path)) is whole
+
+
+def test_an_empty_block_must_be_there_too(tmp_path):
+    path = write_checkpoint(tmp_path / "iter_4.pth", elements=0)
+    assert last_whole(tmp_path)
+    rewritten(path, leave_out=["archive/data/0"])
+    assert last_whole(tmp_path) is None
+
+
+def test_a_block_whose_beginning_was_lost(tmp_path):
+    """Nobody looks at a block itself, but where one begins is marked."""
+    path = write_checkpoint(tmp_path / "iter_4.pth")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"archive/data/0") - 30
+    assert content[start : start + 4] == b"PK\x03\x04"
+    content[start : start + 4] = bytes(4)
+    path.write_bytes(content)
+    assert last_whole(tmp_path) is None
+
+
+@pytest.mark.parametrize(("beyond", "whole"), [(0, True), (1, False)])
+def test_a_block_ends_within_the_file(tmp_path, beyond, whole):
+    """torch fills up the extra field before each block, so that it can be mapped."""
+    path = tmp_path / "iter_4.pth"
+    write_checkpoint(path)
+    with zipfile.ZipFile(path) as archive:
+        outline = archive.read("archive/data.pkl")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", outline)
+        block = zipfile.ZipInfo("archive/data/0")
+        block.extra = b"FB\x0c\x00" + b"Z" * 12
+        archive.writestr(block, bytes(4000))
+    content = bytearray(path.read_bytes())
+    begins = content.index(b"archive/data/0") + len("archive/data/0") + len(block.extra)
+    listed = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1)
+    content[listed + 20 : listed + 24] = struct.pack("<I", len(content) - begins + beyond)
+    path.write_bytes(content)
+    assert bool(last_whole(tmp_path)) is whole
+
+
+class Listed(list):
+    pass
+
+
+class Stated:
+    def __init__(self, state):
+        self.state = state
+
+    def __getstate__(self):
+        return self.state
+
+    def __setstate__(self, state):
+        pass
+
+    def made(self):
+        return self
+
+
+class Returned:
+    """Comes back as what a method of another object returns."""
+
+    def __reduce__(self):
+        return Stated("x").made, ()
+
+
+# What a real checkpoint may hold beside its tensors: a history of losses, a random state, a message hub.
+FOREIGN = [
+    Listed([1]), Listed([1, 2]), OrderedDict(a=1), OrderedDict(a=1, b=2), Stated(("x", 1)), Stated({"x": 1}), Returned(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda foreign: type(foreign).__name__)
+def test_objects_of_others_do_not_hide_what_is_asked(tmp_path, foreign):
+    """How many ranks there were is read past them, so a shard that is missing is missed."""
+    directory = deepspeed(tmp_path / "iter_4.pth", world=2)
+    write_checkpoint(directory / "mp_rank_00_model_states.pt", {"before": foreign, "dp_world_size": 2})
+    assert last_whole(tmp_path)
+    (directory / "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt").unlink()
+    assert last_whole(tmp_path) is None
+
+
+def test_an_outline_that_cannot_be_read_is_no_proof_of_damage(tmp_path):
+    """Whoever pickled a class in a way of its own has a checkpoint all the same."""
+    path = write_checkpoint(tmp_path / "iter_4.pth")
+    with zipfile.ZipFile(path) as archive:
+        outline = archive.read("archive/data.pkl")
+    with zipfile.ZipFile(path, "w") as archive:
+        # The storage of a kind that is an object, not a class: what it is called is not known.
+        made = b"c__main__\nKind\n)R"
+        archive.writestr("archive/data.pkl", outline.replace(b"ctests.fakes.checkpoint\nFloatStorage\n", made))
+        archive.writestr("archive/data/0", bytes(4000))
+    assert last_whole(tmp_path).iter == 4
+    # Nor one of another form.
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02K\x07.")
+    assert last_whole(tmp_path).iter == 4
+
+
+@pytest.mark.parametrize("content", [{}, {"dp_world_size": "two"}])
+def test_ranks_that_nobody_counted(tmp_path, content):
+    directory = tmp_path / "iter_4.pth"
+    write_checkpoint(directory / "mp_rank_00_model_states.pt", content)
+    write_checkpoint(directory / "zero_pp_rank_1_mp_rank_00_optim_states.pt")
+    assert last_whole(tmp_path).iter == 4
+
+
+def test_a_directory_with_something_else_in_it(tmp_path):
+    directory = deepspeed(tmp_path / "iter_4.pth")
+    (directory / "mp_rank_00_model_states.pt").unlink()
+    write_checkpoint(directory / "other.pt")
+    assert last_whole(tmp_path) is None, "without the model's file"
+    write_checkpoint(directory / "mp_rank_00_model_states.pt", {"dp_world_size": 2})
+    assert last_whole(tmp_path).iter == 4
+    (directory / "other.pt").write_bytes(b"x")
+    assert last_whole(tmp_path) is None, "whatever it is, it was not written to its end"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from core.engine.workers import tensors
 from core.engine.workers.tensors import DTYPES, Planned, Weights, all_within, shards, write_shards
 
 torch.manual_seed(0)
@@ -21,13 +22,13 @@ TENSORS = {
 }  # fmt: skip
 
 
-def plan_of(tensors):
-    return [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
+def plan_of(values):
+    return [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in values.items()]
 
 
-def write(directory, tensors=TENSORS, most=10**9):
+def write(directory, values=TENSORS, most=10**9):
     counted = []
-    write_shards(directory, shards(plan_of(tensors), most), lambda planned: tensors[planned.name], counted.append)
+    write_shards(directory, shards(plan_of(values), most), lambda planned: values[planned.name], counted.append)
     return counted
 
 
@@ -53,6 +54,32 @@ def test_the_index_of_several_files(tmp_path):
     for name, file in index["weight_map"].items():
         assert name in load_file(tmp_path / file)
     assert len(set(index["weight_map"].values())) == len(list(tmp_path.glob("*.safetensors"))) > 3
+
+
+def test_two_files_have_an_index(tmp_path):
+    write(tmp_path, {"a": torch.ones(3), "b": torch.zeros(3)}, most=12)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index == {
+        "metadata": {"total_size": 24},
+        "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"},
+    }
+
+
+def test_a_disk_that_takes_a_little_at_a_time(monkeypatch):
+    """What a file takes of a block may be less than the block, on a full disk or over a network."""
+
+    class Sparing:
+        held = b""
+
+        def write(self, block):
+            self.held += bytes(block[:3])
+            return min(3, len(block))
+
+    monkeypatch.setattr(tensors, "_BLOCK", 8)
+    for size in (0, 1, 7, 8, 9, 30):
+        file, content = Sparing(), bytes(range(size))
+        tensors._write(file, memoryview(content))
+        assert file.held == content
 
 
 def test_one_file_has_no_index(tmp_path):
@@ -92,6 +119,20 @@ def test_a_file_that_was_cut_short(tmp_path):
         Weights(tmp_path).read("a")
 
 
+@pytest.mark.parametrize(("missing", "whole"), [(0, True), (1, False), (8, False)])
+def test_a_header_that_was_cut_short(tmp_path, missing, whole):
+    """It is told as a file that is cut short, not as JSON that nobody can read."""
+    file = tmp_path / "model.safetensors"
+    header = json.dumps({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
+    content = struct.pack("<Q", len(header)) + header
+    file.write_bytes(content[: len(content) - missing])
+    if whole:
+        assert Weights(tmp_path).read("a").shape == (0,)
+    else:
+        with pytest.raises(OSError, match="cut short"):
+            Weights(tmp_path)
+
+
 def test_no_weights(tmp_path):
     with pytest.raises(FileNotFoundError):
         Weights(tmp_path)
@@ -114,6 +155,9 @@ def test_files_are_as_full_as_they_may_be():
     plan = [Planned(str(size), torch.uint8, (size,)) for size in sizes]
     found = [[tensor.bytes for tensor in part] for part in shards(plan, 100).values()]
     assert found == [[40, 60], [100], [101], [1], [250], [10]]
+    # What counts is how full the last one is.
+    plan_of_two = [Planned(str(size), torch.uint8, (size,)) for size in (100, 40, 60)]
+    assert [[tensor.bytes for tensor in part] for part in shards(plan_of_two, 100).values()] == [[100], [40, 60]]
     assert list(shards(plan, 100))[:2] == ["model-00001-of-00006.safetensors", "model-00002-of-00006.safetensors"]
     assert list(shards(plan, sum(sizes))) == ["model.safetensors"]
 
