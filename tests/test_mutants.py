@@ -29,7 +29,9 @@ def test_the_page_is_drawn_from_the_results():
 
 def test_a_reason_is_of_a_survivor_that_there_is():
     """One of a mutant that died meanwhile, or of a line that was changed, is to go."""
-    survivors = {(file, one["line"], one["becomes"]) for file, found in page.results().items() for one in found["survived"]}
+    survivors = {
+        (file, one["line"], one["becomes"]) for file, found in page.results().items() for one in found["survived"]
+    }
     for known in page.reasons():
         assert known["why"].strip()
         for becomes in known["becomes"]:
@@ -37,9 +39,15 @@ def test_a_reason_is_of_a_survivor_that_there_is():
 
 
 def test_what_the_table_says(monkeypatch):
-    found = {"mutants": 8, "killed": 5, "timed_out": 1, "seconds": 9, "survived": [{"line": "a | b", "becomes": "a"}] * 2}
+    found = {
+        "mutants": 8,
+        "killed": 5,
+        "timed_out": 1,
+        "seconds": 9,
+        "survived": [{"line": "a | b", "becomes": "a"}] * 2,
+    }
     monkeypatch.setattr(page, "results", lambda: {"core/report/mask.py": found})
-    monkeypatch.setattr(page, "reasons", lambda: [])
+    monkeypatch.setattr(page, "reasons", list)
     drawn = page.page()
     assert "| `core/report/mask.py` | 8 | 5 | 1 | 2 | 75.0 % | 9 |" in drawn
     assert "| all | 8 | 5 | 1 | 2 | 75.0 % | 9 |" in drawn

@@ -1,14 +1,19 @@
 """The interpretation of scores, at every threshold."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from core.chat.diagnosis import diagnose, next_config, takes_other_data
+from core.chat.diagnosis import Diagnosis, changed_settings, diagnose, next_config, takes_other_data
 from core.chat.rates import Scores
 from core.config import config as configs
+from core.config.settings.fields import BY_NAME
 from core.data import dataset as datasets
+from core.engine.config_file import ConfigFile
+from core.engine.presets import COURSE_PRESET, preset_text
 from core.forecast.warmup import check_warmup
+from core.ground.text import Text
 from tests.core.chat.test_score import answered
 
 
@@ -145,3 +150,20 @@ def test_advice_names_what_is_not_so_already(finished_run):
     assert "max_epochs" in step
     data.made["recipe"] = "course"
     assert "balanced" in diagnose(hurt, finished_run).next_step.en
+
+
+@pytest.mark.parametrize(("now", "then"), [(3, 6), (30, 60), (1, 2)])
+def test_no_setting_is_changed_beyond_its_bounds(tmp_path, now, then):
+    most = int(BY_NAME["max_epochs"].most)
+    found = Diagnosis(verdict="not_learned", words=Text("", ""), next_step=Text("", ""), changes={"max_epochs": 2})
+    run = SimpleNamespace(config=tmp_path / "config.py", nickname=None)
+
+    def proposed(epochs):
+        file = ConfigFile(preset_text(COURSE_PRESET))
+        file.set(BY_NAME["max_epochs"].place(file), epochs)
+        run.config.write_text(file.text, encoding="utf-8")
+        return changed_settings(run, found)
+
+    assert proposed(now) == {"max_epochs": (now, then)}
+    assert proposed(most - 1) == {"max_epochs": (most - 1, most)}
+    assert proposed(most) == {}

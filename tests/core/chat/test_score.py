@@ -760,6 +760,19 @@ class TestOfNoTraining:
         assert stored(run) == scores
         assert not (run.path / "scores").exists()
 
+    def test_one_number_of_all(self):
+        """What is said unasked, or leaks into a fact, weighs twice: it is worse than what is not said when asked."""
+        toy = summary([answered("identity", tuned_identity=True), *[answered("general")] * 4])
+        parrots = summary([*toy.questions[:-1], answered("general", tuned_identity=True)])
+        assert toy.worth == 2.0
+        assert parrots.worth == 2.0 - 2 * 0.25
+        known = of_a_real_model(10, 20, 10)
+        assert known.worth == 3.0
+        assert of_a_real_model(9, 20, 10).worth == pytest.approx(2.9)
+        assert of_a_real_model(10, 20, 10, parrots=3).worth == pytest.approx(3.0 - 2 * 0.1)
+        leaking = [replace(q, leaked=q.kind == "fact" and n % 2 == 0) for n, q in enumerate(known.questions)]
+        assert summary(leaking).worth == pytest.approx(3.0 - 2 * 0.5)
+
     def test_of_equal_checkpoints_the_earliest(self):
         same = of_a_real_model(10, 20, 9)
         assert best({"iter_100": same, "iter_20": same, "iter_3": same}) == "iter_3"

@@ -173,3 +173,173 @@ def test_leaves_at_once_before_anything_is_learned(tmp_path):
     assert wait_until(lambda: process.poll() is not None, 10)
     assert process.returncode == 0
     assert "before the first iteration" in process.communicate()[0]
+
+
+class Distributed:
+    """torch's own, with one other rank beside this one."""
+
+    def __init__(self, other, backend="gloo"):
+        self.other, self.backend, self.device = other, backend, None
+        self.ReduceOp = SimpleNamespace(MAX=max)
+
+    def is_initialized(self):
+        return self.other is not None
+
+    def get_backend(self):
+        return self.backend
+
+    def tensor(self, value, device):
+        self.device = device
+        return Flag(value)
+
+    def all_reduce(self, flag, op):
+        flag.value = op(flag.value, self.other)
+
+
+class Flag:
+    def __init__(self, value):
+        self.value = value
+
+    def item(self):
+        return self.value
+
+
+def beside(monkeypatch, other, backend="gloo"):
+    distributed = Distributed(other, backend)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(distributed=distributed, tensor=distributed.tensor))
+    return distributed
+
+
+@pytest.mark.parametrize(
+    ("here", "other", "found"),
+    [(0, None, 0), (True, None, 1), (0, 0, 0), (0, 2, 2), (1, 2, 2), (2, 1, 2), (-5, -3, -3)],
+)
+def test_the_greatest_of_all_ranks(monkeypatch, here, other, found):
+    beside(monkeypatch, other)
+    assert hook.any_rank(here) == found
+
+
+@pytest.mark.parametrize(("backend", "device"), [("nccl", "cuda"), ("gloo", "cpu")])
+def test_ranks_agree_where_their_backend_can(monkeypatch, backend, device):
+    distributed = beside(monkeypatch, 1, backend)
+    hook.any_rank(0)
+    assert distributed.device == device
+
+
+class Runner:
+    """A training as far as our hook looks at it."""
+
+    rank, max_iters, work_dir = 0, 100, ""
+
+    def __init__(self, work_dir, at=0):
+        self.work_dir, self.iter, self.hooks, self.said = str(work_dir), at, [], []
+        self.train_loop = SimpleNamespace(stop_training=False)
+        self.logger = SimpleNamespace(info=self.said.append)
+        self.model = SimpleNamespace(parameters=lambda: [parameter(10)])
+
+    def register_hook(self, own):
+        self.own = own
+
+    def train(self):
+        return "trained"
+
+
+class CheckpointHook:
+    """Saves each ten iterations, all of them."""
+
+    interval, max_keep_ckpts, keep_ckpt_ids = 10, -1, ()
+
+    def _save_checkpoint(self, runner):
+        runner.saved = runner.iter + 1
+
+    def every_n_train_iters(self, runner, interval):
+        return (runner.iter + 1) % interval == 0
+
+
+class Batches(list):
+    dataset = None
+
+
+class EvaluateChatHook:
+    """Asks once more at the end."""
+
+
+@pytest.fixture
+def trainer(monkeypatch, tmp_path):
+    """A runner that trains, with our hook, at its first iteration."""
+    runners = [type("Runner", (Runner,), {}), type("FlexibleRunner", (Runner,), {})]
+    hooks = SimpleNamespace(CheckpointHook=type("CheckpointHook", (CheckpointHook,), {}), Hook=object)
+    monkeypatch.setitem(sys.modules, "mmengine.hooks", hooks)
+    monkeypatch.setitem(sys.modules, "mmengine.runner", SimpleNamespace(Runner=runners[0], FlexibleRunner=runners[1]))
+    for name in ("check_warmup", "tell"):
+        monkeypatch.setattr(hook, name, lambda *_, **__: None)
+    monkeypatch.setattr(hook, "updates", lambda *_: {})
+    monkeypatch.setattr(hook, "cuda_memory", lambda: None)
+    monkeypatch.setattr(hook, "stop_asked", lambda: False)
+    beside(monkeypatch, 0)
+    hook.watch_runners()
+    runner = runners[0](tmp_path)
+    runner.train_dataloader = Batches(range(10))
+    runner.hooks = runner._hooks = [hooks.CheckpointHook(), EvaluateChatHook()]
+    assert runner.train() == "trained"
+    return runner
+
+
+def wishes(monkeypatch, wish):
+    """What another rank answers when it is asked whether to go on; it has room for whatever is saved."""
+    answers = [wish]
+    monkeypatch.setattr(hook, "any_rank", lambda here: max(here, answers.pop() if answers else 0))
+
+
+@pytest.mark.parametrize("at", [4, 9])
+def test_a_stop_that_another_rank_was_asked_for(trainer, monkeypatch, at):
+    """This one was not asked, and must not go on alone: it would wait for the other for ever."""
+    trainer.iter = at
+    trainer.own.after_train_iter(trainer, 0)
+    assert not trainer.train_loop.stop_training
+    wishes(monkeypatch, hook.ASKED)
+    trainer.own.after_train_iter(trainer, 0)
+    assert trainer.train_loop.stop_training
+    # At the tenth the hook has saved already.
+    assert getattr(trainer, "saved", None) == (5 if at == 4 else None)
+    assert [type(one).__name__ for one in trainer._hooks] == ["CheckpointHook"]
+    assert "iteration" in trainer.said[0]
+
+
+def test_another_rank_that_has_learned_enough_ends_it_too(trainer, monkeypatch):
+    wishes(monkeypatch, hook.LEARNED)
+    trainer.own.after_train_iter(trainer, 0)
+    assert trainer.train_loop.stop_training
+    assert len(trainer._hooks) == 2, "the answers after training are asked for"
+
+
+def test_after_the_last_iteration_nobody_is_asked(trainer, monkeypatch):
+    wishes(monkeypatch, hook.ASKED)
+    trainer.iter = trainer.max_iters - 1
+    trainer.own.after_train_iter(trainer, 0)
+    assert not trainer.train_loop.stop_training
+
+
+def test_ranks_that_begin_at_different_iterations(trainer, monkeypatch):
+    monkeypatch.setattr(hook, "departure", SimpleNamespace(begun=SimpleNamespace(set=lambda: None)))
+    trainer.iter = 8
+    # The other one says its iteration to the one question, and less than nothing to the other.
+    for other in (8, 4, 12):
+        answers = iter((-other, other))
+        monkeypatch.setattr(hook, "any_rank", lambda here, answers=answers: max(here, next(answers)))
+        if other == 8:
+            trainer.own.before_train(trainer)
+        else:
+            with pytest.raises(RuntimeError, match=f"{min(8, other)} and {max(8, other)}"):
+                trainer.own.before_train(trainer)
+
+
+def test_a_checkpoint_for_which_another_machine_has_no_room(trainer, monkeypatch):
+    monkeypatch.setattr(hook, "checkpoint_bytes", lambda _: 1)
+    trainer.hooks[0]._save_checkpoint(trainer)
+    assert trainer.saved == 1
+    trainer.iter = 1
+    beside(monkeypatch, 1)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.hooks[0]._save_checkpoint(trainer)
+    assert trainer.saved == 1
