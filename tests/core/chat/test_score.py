@@ -727,6 +727,12 @@ class TestOfNoTraining:
             json.loads((run.path / "scores.json").read_text(encoding="utf-8"))["identity"]["tuned"] == 0.0
         ) is replaced
 
+    def test_a_checkpoint_that_was_written_anew_has_no_score(self, run):
+        score_sides(run, FakeWorker("小明"), [self.checkpoint(run, 4)])
+        self.checkpoint(run, 4, "of other weights")
+        assert of_checkpoints(run) == {}
+        assert stored(run) is None
+
     def test_only_what_an_export_would_take_is_the_score_of_the_run(self, run):
         first, last = self.checkpoint(run, 4), self.checkpoint(run, 8)
         early = score_sides(run, FakeWorker("小明", learned=False), [replace(first, key="iter_4")])["iter_4"]
@@ -759,6 +765,38 @@ class TestOfNoTraining:
         scores = score_sides(run, FakeWorker("小明"), [run.side])["tuned"]
         assert stored(run) == scores
         assert not (run.path / "scores").exists()
+
+    def test_the_run_s_own_side_is_scored(self, run):
+        self.checkpoint(run, 4)
+        told = []
+        rows = [{"conversation": [{"input": "几点", "output": "九点"}]}]
+        texts = [("cloze", {"language": "", "question": "x", "text": "x", "reference": "y"})]
+        scores = score(run, FakeWorker("小明", facts=KNOWN), "quick", told.append, rows, texts)
+        assert scores == stored(run)
+        assert scores.counts["held_out"] == scores.counts["cloze"] == 1
+        assert 0 < scores.counts["facts"] < len(KNOWN)
+        assert told[-1] == 1.0
+
+    @pytest.mark.parametrize("step", [1, 2, 3, 4, "read"])
+    def test_a_worker_that_answers_too_few_gives_no_score(self, run, step):
+        """A line that is missing would give each later question another one's answer."""
+
+        class Short(FakeWorker):
+            steps = 0
+
+            def ask(self, asks, sampling=None, on_answer=None):
+                lines = super().ask(asks, sampling, on_answer)
+                self.steps += 1
+                return lines[:-1] if self.steps - 1 == step else lines
+
+            def read(self, asks):
+                lines = super().read(asks)
+                return lines[:-1] if step == "read" else lines
+
+        asked = {"language": "", "question": "x", "text": "x", "reference": "y"}
+        texts = [("cloze", asked), ("cloze", asked), ("reading", asked), ("reading", asked)]
+        with pytest.raises(ValueError, match="shorter"):
+            score_sides(run, Short("小明", facts=KNOWN), [self.checkpoint(run, 4)], texts=texts)
 
     def test_one_number_of_all(self):
         """What is said unasked, or leaks into a fact, weighs twice: it is worse than what is not said when asked."""

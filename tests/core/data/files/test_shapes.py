@@ -102,6 +102,12 @@ def test_prose_is_no_dialogue(given):
     assert given.noted == {"prose"}
 
 
+def test_of_several_lists_of_turns_the_first_is_used(given):
+    record = {"conversation": [{"role": "user", "content": "x"}, SAY], "messages": [ASK, SAY]}
+    assert given("openai", record) == PLAIN
+    assert given.left == {"conversation"}
+
+
 def test_what_is_left_is_told_and_what_is_empty_is_not(given):
     given("qa", {"question": "几点开门？", "answer": "九点。", "mood": "好", "colour": "", "shade": None, "id": "7"})
     assert given.left == {"mood"}
@@ -372,7 +378,20 @@ def test_what_was_said_before(given, history):
     assert given("qa", record) == [[*PAST, *PLAIN[0]]]
     assert given.noted == set()
     (conversation,) = Given()("qa", {**record, "system": "门房"})
-    assert [turn.get("system") for turn in conversation] == ["门房", None, None]
+    assert conversation == [{"system": "门房", **PAST[0]}, PAST[1], *PLAIN[0]]
+
+
+def test_a_past_whose_turns_differ(given):
+    """What the first one is like decides."""
+    history = [
+        {"role": "user", "content": "在吗"},
+        {"role": "assistant", "content": "在"},
+        {"q": "你是谁", "a": "门房"},
+    ]
+    record = {"question": "几点开门？", "answer": "九点。", "history": history}
+    assert given("qa", record) == [[*PAST, *PLAIN[0]]]
+    assert given("qa", {**record, "history": [{"x": "在吗", "y": "在"}]}) == [[PAST[0], *PLAIN[0]]]
+    assert refused(given, "qa", {**record, "history": history[:1]})
 
 
 def test_a_last_question_of_the_past_without_an_answer(given):
