@@ -4,6 +4,7 @@ Processes and files are real; only the training is fake (`tests/fakes/trainer.py
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ from tests.kept import Kept
 from tests.schedule import Schedule, place
 
 # Long enough for a busy machine; when everything works, nothing waits this long.
-PATIENCE = 30.0
+PATIENCE = float(os.environ.get("TESTS_PATIENCE", 30))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from core.jobs.job import Job, wait_until
 from tests.conftest import stop_jobs
 
-PATIENCE = 30.0
+PATIENCE = float(os.environ.get("TESTS_PATIENCE", 30))
 
 
 def alive(pid: int) -> bool:

@@ -28,6 +28,6 @@ CHOSEN: dict[str, tuple[str, ...]] = {
 }
 
 
-def test_files(file: str) -> set[str]:
+def files_of_tests(file: str) -> set[str]:
     """The files of its tests, without what is said to pytest beside them."""
     return {argument.partition("::")[0] for argument in CHOSEN[file] if argument.startswith("tests/")}

@@ -19,6 +19,8 @@ from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 OK = 0
+# What a test waits for comes within seconds, or never: of a mutant it mostly never comes.
+PATIENCE = "10"
 # What was imported beforehand is not rewritten by pytest, which need not be said.
 PYTEST = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 
@@ -129,6 +131,7 @@ def main() -> None:
     """Be ready, then run once for each line."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     file, *tests = sys.argv[1:]
+    os.environ["TESTS_PATIENCE"] = PATIENCE
     print(json.dumps(prepare(file, tests)), flush=True)
     for line in sys.stdin:
         print(json.dumps(run(tests, json.loads(line))), flush=True)

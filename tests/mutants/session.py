@@ -18,7 +18,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
-from tests.mutants.chosen import CHOSEN, PROJECT, test_files
+from tests.mutants.chosen import CHOSEN, PROJECT, files_of_tests
 from tests.mutants.kinds import kinds, left_alone
 
 
@@ -40,7 +40,7 @@ def digest_of_code(file: str) -> str:
 
 def digest_of_tests(file: str) -> str:
     """Of the tests that its mutants have to get past."""
-    paths = test_files(file)
+    paths = files_of_tests(file)
     text = "".join((PROJECT / path).read_text(encoding="utf-8") for path in sorted(paths))
     return hashlib.sha256((text + repr(CHOSEN[file])).encode()).hexdigest()[:16]
 

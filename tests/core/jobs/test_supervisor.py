@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.ground.clock import Moment
@@ -378,6 +379,19 @@ def test_a_supervisor_that_is_killed_leaves_word(tmp_path):
     assert abs(lost["ended"] - time.time()) < 60
     assert not alive(told["command"]["pid"])
     assert job.exit is None
+
+
+@pytest.mark.usefixtures("start")
+def test_the_command_does_not_outlive_supervisor_and_guard(tmp_path):
+    """Both killed at once: the kernel ends it then."""
+    job = supervised(tmp_path / "jobs" / "test-1", argv=["sleep", "60"])
+    assert wait_until(lambda: (job.directory / "pid.json").exists(), PATIENCE)
+    told = read_json(job.directory / "pid.json")
+    guard = psutil.Process(told["supervisor"]["pid"]).parent()
+    guard.kill()
+    os.kill(told["supervisor"]["pid"], signal.SIGKILL)
+    assert wait_until(lambda: not alive(told["command"]["pid"]), PATIENCE)
+    assert not (job.directory / "lost.json").exists()
 
 
 @pytest.mark.usefixtures("start")

@@ -266,10 +266,10 @@ class Stated:
 
 
 class Returned:
-    """Comes back as what a method of another object returns."""
+    """Comes back as what a method of another object returns, and is given its state then."""
 
     def __reduce__(self):
-        return Stated("x").made, ()
+        return Stated("x").made, (), ("x", 1)
 
 
 # What a real checkpoint may hold beside its tensors: a history of losses, a random state, a message hub.
