@@ -108,6 +108,7 @@ def app(run: Run, what: What) -> str:
     base = base_of(run, "huggingface")
     return Template(_APP.read_text(encoding="utf-8")).substitute(
         adapter=what == "adapter",
+        code=_has_code(run, what),
         # A complete model needs no base; and a base that is not on a hub cannot be downloaded for comparison.
         base=repr(base if what == "adapter" or "/" in base else None),
         example=repr(run.questions[0] if run.questions else ""),
@@ -115,6 +116,12 @@ def app(run: Run, what: What) -> str:
         stop_words=repr(list(run.template.stop_words)),
         title=repr(title(run)),
     )
+
+
+def _has_code(run: Run, what: What) -> bool:
+    """Return whether the packaged model needs code of its own; True for an adapter whose base model is gone."""
+    directory = run.merged if what == "merged" else run.model_path
+    return not directory.is_dir() or any(directory.glob("*.py"))
 
 
 def requirements(run: Run, what: What) -> str:

@@ -76,6 +76,20 @@ def test_the_code_in_it_is_what_was_agreed_to(workspace, exported_run, owners, w
     code = {name: (made.path / name).read_bytes() for name in made.files if name.endswith(".py") and name != "app.py"}
     # An adapter has no code.
     assert code == (agreed if what == "merged" else {})
+    assert "CODE = True\n" in (made.path / "app.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("what", packages.WHATS)
+def test_an_app_of_a_model_without_code_runs_none(exported_run, what):
+    """Its base model is downloaded where the app runs, and may have code by then that nobody has seen."""
+    for directory in (exported_run.merged, exported_run.model_path):
+        for file in directory.glob("*.py"):
+            file.unlink()
+    source = packages.app(exported_run, what)
+    assert "CODE = False\n" in source
+    loads = [node for node in ast.walk(ast.parse(source)) if getattr(node, "arg", "") == "trust_remote_code"]
+    assert len(loads) >= 3
+    assert all(isinstance(node.value, ast.Name) and node.value.id == "CODE" for node in loads)
 
 
 def test_unknown_target(workspace, exported_run):
