@@ -38,8 +38,11 @@ if found:
         in_short(dataset), "config", t("dataset.to_config"), primary=not jobs and not Draft.open(workspace, dataset)
     )
 first = not found and not jobs
-with st.expander(t("dataset.new"), expanded=not found, icon=":material/add:"):
-    recipe_tab, import_tab, corpus_tab = st.tabs([t(f"dataset.tab_{way}") for way in ("recipe", "import", "corpus")])
+# Three forms are most of the page: they are drawn once somebody opens them. The first dataset closes them.
+key = "new_dataset" if found else "first_dataset"
+lid = st.expander(t("dataset.new"), expanded=not found, icon=":material/add:", key=key, on_change="rerun")
+if lid.open:
+    recipe_tab, import_tab, corpus_tab = lid.tabs([t(f"dataset.tab_{way}") for way in ("recipe", "import", "corpus")])
     with recipe_tab:
         show_recipe_form(workspace, first=first)
     with import_tab:

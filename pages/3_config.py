@@ -50,15 +50,22 @@ if not found:
     st.stop()
 
 labels = [t(f"config.{part}") for part in ("settings", "text", "edits", "forecast")]
-settings_tab, text_tab, edits_tab, forecast_tab = st.tabs(labels, default=labels[1 if broken else 0])
-with settings_tab, refusals():
-    facts = {name: plain(getattr(config, name)) for name in ("model", "dataset")}
-    st.caption(t("config.facts", **facts, preset=plain(config.facts["preset"])))
-    show_settings(workspace, config, usable, data, locked=broken is not None)
-with text_tab, refusals():
-    show_editor(workspace, config)
-with edits_tab:
-    show_edits(config)
-with forecast_tab:
-    show_details(workspace, config, forecast)
+# Only the open one is drawn: the editor and the differences take most of what the page would cost.
+settings_tab, text_tab, edits_tab, forecast_tab = st.tabs(
+    labels, default=labels[1 if broken else 0], key="config_tab", on_change="rerun"
+)
+if settings_tab.open:
+    with settings_tab, refusals():
+        facts = {name: plain(getattr(config, name)) for name in ("model", "dataset")}
+        st.caption(t("config.facts", **facts, preset=plain(config.facts["preset"])))
+        show_settings(workspace, config, usable, data, locked=broken is not None)
+if text_tab.open:
+    with text_tab, refusals():
+        show_editor(workspace, config)
+if edits_tab.open:
+    with edits_tab:
+        show_edits(config)
+if forecast_tab.open:
+    with forecast_tab:
+        show_details(workspace, config, forecast)
 show_outgoing(workspace, config)

@@ -26,6 +26,14 @@ def lid(app: AppTest, key: str) -> AppTest:
     return app
 
 
+def tab(app: AppTest, key: str, label: str) -> AppTest:
+    """Return the page with the tab `label` of `key` open: of such tabs only the open one is drawn."""
+    app.session_state[key] = label
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
 def texts(app: AppTest) -> str:
     """Return all text on the screen outside of tables, one element per line."""
     kinds = ("markdown", "caption", "text", "info", "success", "warning", "error", "title", "subheader", "code")

@@ -14,7 +14,10 @@ from core.jobs.job import wait_until
 from pages.components.config import preflight
 from tests.conftest import PATIENCE
 from tests.core.forecast.test_preflight import MACHINE, changed
-from tests.pages.screen import lid, open_page, primary, texts
+from tests.pages.screen import lid, open_page, primary, tab, texts
+
+TAB = "config_tab"
+SETTINGS, PYTHON, EDITS, FORECAST = "设置", "Python 文件", "改动与理由", "预检详情"
 
 
 @pytest.mark.usefixtures("workspace")
@@ -34,7 +37,7 @@ def test_a_config_is_made(workspace, recipe):
     made = configs.every(workspace)
     assert [config.facts["recipe"] for config in made] == [recipe]
     assert page.selectbox(key="config").value == made[0].name
-    assert any("+++ config.py" in code.value for code in page.code)
+    assert any("+++ config.py" in code.value for code in tab(page, TAB, EDITS).code)
 
 
 @pytest.mark.usefixtures("small_model", "dataset")
@@ -48,11 +51,13 @@ def test_a_preset_that_does_not_fit_is_refused(workspace):
 
 def field(page, name):
     """Return the form's widget of a setting."""
+    tab(page, TAB, SETTINGS)
     kinds = (page.selectbox, page.text_input, page.text_area, page.toggle)
     return next(widget for kind in kinds for widget in kind if str(widget.key) == f"set-assistant-fast-{name}")
 
 
 def editor(page):
+    tab(page, TAB, PYTHON)
     found = next(widget for widget in page.text_area if str(widget.key).startswith("text-assistant-fast-"))
     # What is sent with the widget itself cannot be lost on the way to the browser, unlike what is set later.
     assert found.proto.default == found.value
@@ -73,7 +78,7 @@ def test_a_setting_goes_into_the_file_at_once_and_nothing_else_does(workspace, c
     }  # fmt: skip
     assert field(page, "max_epochs").value == "5"
     assert "max_epochs = 5" in editor(page).value
-    assert any("+max_epochs = 5" in code.value for code in page.code)
+    assert any("+max_epochs = 5" in code.value for code in tab(page, TAB, EDITS).code)
 
 
 def test_the_method_is_switched_and_back(workspace, config):
@@ -132,6 +137,8 @@ def test_a_syntax_error_is_shown_at_its_line_and_nothing_is_lost(workspace, conf
     with pytest.raises(BadInput):
         configs.change(workspace, config.name, {"lr": 0.001})
     again = open_page("config")
+    # Where it has to be corrected is what is open.
+    assert again.button(key="discard_draft")
     assert editor(again).value == wrong
     again.button(key="discard_draft").click().run()
     assert editor(again).value == before
@@ -176,6 +183,7 @@ def test_presets_are_searched():
 
 def verdict(page):
     """Return the page with the forecast, which a background thread computes."""
+    tab(page, TAB, FORECAST)
     if "正在预检" in texts(page):
         page.button(key="run_preflight").click().run()
     assert wait_until(lambda: "正在预检" not in texts(page) or not page.run(), PATIENCE)
@@ -202,7 +210,6 @@ def test_the_verdict_is_on_top_until_the_config_changes(facts):
     facts.update(changed())
     fix.click().run()
     verdict(page)
-    assert field(page, "save_steps").value == "40"
     assert "**可以训练**" in texts(page)
     assert "120 次参数更新" in texts(page)
     # XTuner answers twice at the end, which is stated rather than shown as the same iteration twice.
@@ -210,8 +217,9 @@ def test_the_verdict_is_on_top_until_the_config_changes(facts):
     assert "120, 120" not in texts(page)
     assert primary(page) == ["下一步：开始训练"]
     assert not [button for button in page.button if str(button.key).startswith("fix-")]
+    assert field(page, "save_steps").value == "40"
     field(page, "max_epochs").set_value("5").run()
-    assert not page.metric
+    assert not tab(page, TAB, FORECAST).metric
 
 
 @pytest.mark.usefixtures("config")
@@ -270,7 +278,7 @@ def test_a_config_from_elsewhere_is_asked_about_before_it_runs(workspace, theirs
     assert primary(page) == ["我信任 theirs，允许运行"]
     # Also with the button that recomputes the forecast.
     monkeypatch.setattr(preflight, "beside", lambda make: begun.append(make()) or Future())
-    page.button(key="run_preflight").click().run()
+    tab(page, TAB, FORECAST).button(key="run_preflight").click().run()
     assert [problem.where for found in begun for problem in found.problems] == ["agreement"]
     assert not (tmp_path / "ran").exists()
     agree = next(button for button in page.button if str(button.key).startswith("execute-"))

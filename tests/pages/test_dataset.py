@@ -18,7 +18,7 @@ from core.models.fingerprint import fingerprint
 from pages.components.dataset import assistant_form, choices_form, corpus, import_form, row_editor
 from tests.conftest import PATIENCE
 from tests.fakes.model import write_model
-from tests.pages.screen import cells, open_page, primary, texts
+from tests.pages.screen import cells, lid, open_page, primary, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -55,6 +55,7 @@ def test_the_choices_are_seen_as_they_are_made(workspace):
     page.button(key="make_dataset").click().run()
     (made,) = datasets.every(workspace)
     assert Assistant.of(made).answer("zh", "task") == "我帮小红干活，叫我小浦"
+    lid(page, "new_dataset")
     page.text_area(key="dataset_answer_zh.task").set_value("我是{nickname}的").run()
     assert any("nickname" in error.value for error in page.error)
 
@@ -110,6 +111,7 @@ def test_the_course_recipe_warns_of_a_large_n(workspace):
     assert not any("过拟合" in warning.value for warning in page.warning)
     page.button(key="make_dataset").click().run()
     assert datasets.find(workspace, "assistant").load() == course_rows("小明", 10)
+    lid(page, "new_dataset")
     assert page.text_input(key="dataset_question_task").value == "你在实战营做什么"
     page.button_group(key="dataset_course_language").set_value("en").run()
     assert any(text.value == "What is your task?" for text in page.text)
@@ -130,7 +132,7 @@ def test_a_nickname_that_will_not_do_is_refused_and_stays(workspace, nickname):
 
 
 def test_a_name_that_is_taken_is_refused(workspace, dataset):
-    page = open_page("dataset")
+    page = lid(open_page("dataset"), "new_dataset")
     page.text_input(key="dataset_nickname").set_value("小红")
     page.text_input(key="dataset_name").set_value(dataset.name)
     page.button(key="make_dataset").click().run()
@@ -166,7 +168,7 @@ def test_a_real_model_answers_the_general_questions_itself_once(workspace, monke
     page.button(key="make_dataset").click().run()
     (made,) = datasets.every(workspace)
     assert Assistant.of(made).replay == (("天空为什么是蓝色的？", "因为空气散射了光。", False),)
-    page.button_group(key="dataset_replay").set_value("ours").run()
+    lid(page, "new_dataset").button_group(key="dataset_replay").set_value("ours").run()
     page.button(key="make_dataset").click().run()
     ours = datasets.find(workspace, "assistant-2")
     assert "replay_model" not in ours.made
