@@ -47,7 +47,8 @@ with score_tab:
         # One timer for everything: a second one can lose what the page draws after it.
         while_live(True, lambda: show_progress(scoring) and not (loading and loading.ready))
     show_scoring(workspace, run, scoring, primary=not leads_on)
-    show_found(workspace, run)
+    if score_tab.open:
+        show_found(workspace, run)
 
 with chat_tab:
     conversation = dialogue.current(workspace, run)

@@ -26,23 +26,27 @@ if job or sending:
     while_live(True, lambda: [show_progress(live) for live in (job, sending) if live].count(False) == 0)
 
 unfinished = show_unfinished(run)
+# Only the open one is drawn.
 report_tab, content_tab, shots_tab, publish_tab = st.tabs(
-    [t("report.tab_report"), t("report.tab_content"), t("report.tab_shots"), t("report.tab_publish")], key="report_tab"
+    [t("report.tab_report"), t("report.tab_content"), t("report.tab_shots"), t("report.tab_publish")],
+    key="report_tab",
+    on_change="rerun",
 )
-with report_tab:
-    report = writeup.there(run)
-    if report is None and job is None:
-        st.markdown(t("report.none"))
-    view.show_build(workspace, run, report, busy=job is not None, primary=not unfinished)
-    show_notes(run)
-    if report is not None:
-        view.show_report(report)
-
-with content_tab:
-    show_content(run)
-
-with shots_tab:
-    view.show_screenshots(run)
-
-with publish_tab:
-    show_publish(workspace, run, busy=sending is not None)
+if report_tab.open:
+    with report_tab:
+        report = writeup.there(run)
+        if report is None and job is None:
+            st.markdown(t("report.none"))
+        view.show_build(workspace, run, report, busy=job is not None, primary=not unfinished)
+        show_notes(run)
+        if report is not None:
+            view.show_report(report)
+elif content_tab.open:
+    with content_tab:
+        show_content(run)
+elif shots_tab.open:
+    with shots_tab:
+        view.show_screenshots(run)
+else:
+    with publish_tab:
+        show_publish(workspace, run, busy=sending is not None)

@@ -22,6 +22,7 @@ from core.config import own_recipe
 from core.ground.workspace import Workspace
 from core.jobs.job import Status, wait_until
 from core.report import writeup
+from pages.components.text import catalogue
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
 from tests.fakes.users import needs_root, stranger
 
@@ -195,9 +196,11 @@ def test_every_page_works_under_the_policy(server, workspace, exported_run, brow
             if tab.is_visible():
                 tab.click()
                 page.wait_for_timeout(300)
+                page.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=MINUTE)
         if name == "train":
             page.wait_for_selector("[data-testid=stPlotlyChart] .main-svg", timeout=MINUTE)
         if name == "dataset":
+            page.get_by_text(catalogue("zh")["dataset.new"]).click()
             rows = tmp_path / "rows.jsonl"
             rows.write_text('{"question": "问", "answer": "答"}\n')
             with page.expect_response(lambda answer: "/upload_file/" in answer.url, timeout=MINUTE) as uploaded:

@@ -19,7 +19,7 @@ from core.training import run as runs
 from tests.conftest import PATIENCE
 from tests.fakes.book import scored, trained_on_a_book
 from tests.fakes.chat import FakeWorker
-from tests.pages.screen import cells, open_page, texts
+from tests.pages.screen import cells, open_page, tab, texts
 
 
 @pytest.fixture
@@ -162,6 +162,7 @@ def test_scores_are_shown(exported_run):
     page = open_page("chat")
     assert page.button(key="next").label == "下一步：生成作业报告"
     assert "身份认知 100%" in texts(page), "where it stands is said beside the conversation too"
+    tab(page, "chat_tab", "评分")
     assert [metric.value for metric in page.metric] == ["100%", "100%", "0%"]
     assert any("学会了" in success.value for success in page.success)
     assert f":green-background[{exported_run.nickname}]" in cells(page)
@@ -169,7 +170,7 @@ def test_scores_are_shown(exported_run):
 
 def test_the_scores_of_a_book_are_shown(workspace, finished_run, tmp_path):
     scored(workspace, trained_on_a_book(workspace, finished_run, tmp_path))
-    page = open_page("chat")
+    page = tab(open_page("chat"), "chat_tab", "评分")
     shown = {metric.label: metric.value for metric in page.metric}
     assert shown["书里的填空"] == "99%"
     assert shown["留出段落的困惑度"] == "4.5"
@@ -181,9 +182,9 @@ def test_the_scores_of_a_book_are_shown(workspace, finished_run, tmp_path):
 def test_both_sides_are_scored(exported_run, loaded):
     (exported_run.path / "scores.json").unlink()
     shutil.rmtree(exported_run.path / "scores")
-    page = open_page("chat")
+    page = tab(open_page("chat"), "chat_tab", "评分")
     assert any("还没有评分" in info.value for info in page.info)
-    page.button(key="score-now").click().run()
+    tab(page, "chat_tab", "对话").button(key="score-now").click().run()
     assert page.session_state["chat_tab"] == "评分", "where its progress is"
     assert page.get("progress"), "a job of its own, which outlives the page"
     job = latest_job(exported_run.jobs, "score")
@@ -203,7 +204,7 @@ def test_checkpoints_are_scored_beside_each_other_and_the_next_config_is_made(wo
     sides = scoring.sides_to_score(finished_run, every=True)
     score_sides(finished_run, FakeWorker(finished_run.nickname, learned=False), sides[:2])
     score_sides(finished_run, FakeWorker(finished_run.nickname, forgets=30), sides[2:])
-    page = open_page("chat")
+    page = tab(open_page("chat"), "chat_tab", "评分")
     assert page.get("plotly_chart")
     chosen = page.selectbox(key=f"score-of-{finished_run.id}")
     assert chosen.value == "iter_12"
@@ -224,10 +225,10 @@ def test_advised_data_are_made_at_a_click_where_the_model_need_not_be_asked_firs
     )
     with monkeypatch.context() as patched:
         patched.setattr(teaching, "must_ask", lambda *_: True)
-        page = open_page("chat")
+        page = tab(open_page("chat"), "chat_tab", "评分")
     assert not [button for button in page.button if button.key == "make-next"]
     assert any("生成数据集" in link.proto.label for link in page.get("page_link"))
-    page = open_page("chat")
+    page = tab(open_page("chat"), "chat_tab", "评分")
     page.button(key="make-next").click().run()
     made = configs.find(workspace, f"{finished_run.facts.config.name}-next")
     assert datasets.find(workspace, made.dataset).made["recipe"] == "balanced"

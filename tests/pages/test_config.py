@@ -51,7 +51,7 @@ def test_a_preset_that_does_not_fit_is_refused(workspace):
 
 def field(page, name):
     """Return the form's widget of a setting."""
-    tab(page, TAB, SETTINGS)
+    lid(tab(page, TAB, SETTINGS), "more_settings")
     kinds = (page.selectbox, page.text_input, page.text_area, page.toggle)
     return next(widget for kind in kinds for widget in kind if str(widget.key) == f"set-assistant-fast-{name}")
 

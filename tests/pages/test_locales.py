@@ -11,7 +11,7 @@ import pytest
 from core.config.pace import TOY_UPDATES, UPDATES
 from core.ground.workspace import PROJECT
 from pages.components.text import LANGUAGES, LOCALES, _flat, catalogue
-from tests.pages.screen import open_page, texts
+from tests.pages.screen import lid, open_page, texts
 
 SOURCES = [PROJECT / "app.py", *sorted((PROJECT / "pages").rglob("*.py"))]
 # Names and terms that are the same in Chinese.
@@ -107,6 +107,19 @@ def test_no_page_writes_words_of_its_own():
                 assert path.name in {"text.py", "6_chat.py"}, (path.name, node.value)
 
 
+PARTS = {
+    "dataset": [("new_dataset", None)],
+    "config": [
+        ("new_config", None),
+        ("more_settings", None),
+        *(("config_tab", f"config.{tab}") for tab in ("text", "edits", "forecast")),
+    ],
+    "train": [("runs_open", None), ("machine_open", None)],
+    "chat": [("chat_tab", "chat.tab_score")],
+    "report": [("report_tab", f"report.tab_{tab}") for tab in ("content", "shots", "publish")],
+}
+
+
 @pytest.mark.usefixtures("exported_run")
 @pytest.mark.parametrize("page", ["setup", "dataset", "config", "train", "export", "chat", "report"])
 def test_every_page_is_drawn_in_both_languages(page):
@@ -114,13 +127,21 @@ def test_every_page_is_drawn_in_both_languages(page):
     assert chinese.title[0].value == catalogue("zh")[f"{page}.title"]
     assert english.title[0].value == catalogue("en")[f"{page}.title"]
     data = ("小明", "书生", "请介绍", "你在实战营", "法国", "你是谁", "ChatGPT", "景点", "我是一个小助手")
-    left = [line for line in texts(english).splitlines() if CHINESE.search(line) and not any(d in line for d in data)]
-    assert not left
+    # Of what is drawn only when it is opened, one after the other.
+    for key, opened in [("", None), *PARTS.get(page, ())]:
+        if key:
+            english.session_state[key] = catalogue("en")[opened] if opened else True
+            english.run()
+            assert not english.exception
+        left = [
+            line for line in texts(english).splitlines() if CHINESE.search(line) and not any(d in line for d in data)
+        ]
+        assert not left, key
 
 
 @pytest.mark.usefixtures("dataset")
 def test_what_was_typed_stays_when_the_language_changes():
-    page = open_page("dataset")
+    page = lid(open_page("dataset"), "new_dataset")
     page.text_input(key="dataset_nickname").set_value("小红").run()
     page.button_group(key="language_switch").set_value("en").run()
     assert page.title[0].value == "Dataset"

@@ -8,7 +8,7 @@ from core.jobs.job import Status, latest_job, wait_until
 from core.publish import upload
 from core.report import browser, outline, writeup
 from tests.core.report.test_outline import png
-from tests.pages.screen import open_page, texts
+from tests.pages.screen import open_page, tab, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -65,6 +65,7 @@ def test_a_report_that_is_being_built_is_not_begun_twice(exported_run):
 def test_what_goes_in_is_kept_at_once(exported_run):
     page = open_page("report")
     page.text_area(key=f"notes-{exported_run.id}").set_value("学到了很多").run()
+    tab(page, "report_tab", "内容")
     page.text_input(key=f"author-{exported_run.id}").set_value("小红").run()
     page.button(key=f"section-{exported_run.id}-model--1").click().run()
     page.button(key=f"section-{exported_run.id}-files-0").click().run()
@@ -74,13 +75,14 @@ def test_what_goes_in_is_kept_at_once(exported_run):
     assert chosen.left_out == ("files",)
     again = open_page("report")
     assert again.text_area(key=f"notes-{exported_run.id}").value == "学到了很多"
+    tab(again, "report_tab", "内容")
     again.button(key=f"section-{exported_run.id}-files-2").click().run()
     assert outline.load(exported_run).sections[-1] == "files"
 
 
 def test_a_picture_of_ones_own(exported_run):
     picture = outline.add_picture(exported_run, png(), "My shot.png", section="training").pictures[0]
-    page = open_page("report")
+    page = tab(open_page("report"), "report_tab", "内容")
     page.text_input(key=f"caption-{exported_run.id}-{picture.file}").set_value("我的截图").run()
     assert outline.load(exported_run).pictures[0].caption == "我的截图"
     page.button(key=f"remove-{exported_run.id}-{picture.file}").click().run()
@@ -97,7 +99,7 @@ def test_without_a_browser_the_button_says_what_to_install(exported_run, monkeyp
 
 
 def test_a_package_is_made_and_deleted(exported_run):
-    page = open_page("report")
+    page = tab(open_page("report"), "report_tab", "发布")
     page.button(key="package").click().run()
     assert (exported_run.path / "package-openxlab" / "README.md").is_file()
     assert "requirements.txt" in texts(page)
@@ -110,7 +112,7 @@ def test_a_package_is_made_and_deleted(exported_run):
 
 
 def test_an_upload_says_first_what_it_would_do_and_forgets_the_token(exported_run):
-    page = open_page("report")
+    page = tab(open_page("report"), "report_tab", "发布")
     page.selectbox(key="publish_target").set_value("huggingface").run()
     page.button(key="package").click().run()
     page.text_input(key="publish_repository").set_value("not a repository").run()
@@ -125,5 +127,5 @@ def test_an_upload_says_first_what_it_would_do_and_forgets_the_token(exported_ru
 
 @pytest.mark.usefixtures("finished_run")
 def test_a_run_that_is_not_exported_cannot_be_published():
-    page = open_page("report")
+    page = tab(open_page("report"), "report_tab", "发布")
     assert any("先转换出适配器" in info.value for info in page.info)

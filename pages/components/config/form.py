@@ -38,24 +38,35 @@ def show_settings(workspace: Workspace, config: Config, models: list[str], data:
     for field in first:
         if field not in numbers:
             _setting(workspace, config, field, field.read(file), locked)
-    with st.expander(t("config.advanced"), icon=":material/settings:"):
-        left, right = st.columns(2)
-        with left:
-            _thing(workspace, config, "model", config.model, models, locked)
-        with right:
-            _thing(workspace, config, "dataset", config.dataset, data, locked)
-        for group in GROUPS:
-            shown = [field for field in editable.values() if field.group == group and field not in first]
-            if not shown:
-                continue
-            st.caption(f"**{t(f'config.group_{group}')}**")
-            columns = st.columns(2)
-            for number, field in enumerate(shown):
-                with columns[number % 2]:
-                    _setting(workspace, config, field, field.read(file), locked)
+    # Thirty settings are most of the page: they are drawn once somebody opens them.
+    lid = st.expander(t("config.advanced"), icon=":material/settings:", key="more_settings", on_change="rerun")
+    if lid.open:
+        with lid:
+            _more(workspace, config, models, data, [field for field in editable.values() if field not in first], locked)
     coded = [field.name for field in FIELDS if field.there(file) and not field.editable(file)]
     if coded:
         st.caption(t("config.by_code", names="、".join(f"`{name}`" for name in coded)))
+
+
+def _more(
+    workspace: Workspace, config: Config, models: list[str], data: list[str], fields: list[Field], locked: bool
+) -> None:
+    """Draw the settings that a beginner need not see, in groups, below the model and the dataset."""
+    file = ConfigFile(config.text())
+    left, right = st.columns(2)
+    with left:
+        _thing(workspace, config, "model", config.model, models, locked)
+    with right:
+        _thing(workspace, config, "dataset", config.dataset, data, locked)
+    for group in GROUPS:
+        shown = [field for field in fields if field.group == group]
+        if not shown:
+            continue
+        st.caption(f"**{t(f'config.group_{group}')}**")
+        columns = st.columns(2)
+        for number, field in enumerate(shown):
+            with columns[number % 2]:
+                _setting(workspace, config, field, field.read(file), locked)
 
 
 def _thing(workspace: Workspace, config: Config, what: str, name: str, names: list[str], locked: bool) -> None:
@@ -120,6 +131,9 @@ def _in_step(key: str, shown: Any) -> None:
     lost.
     """
     refused = st.session_state.get(_REFUSED, {})
+    if key not in st.session_state:
+        # It was not on the screen, and what was typed is gone.
+        refused.pop(key, None)
     if key not in refused and st.session_state.get(key, _REFUSED) != shown:
         st.session_state[key] = shown
 
