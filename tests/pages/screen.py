@@ -1,5 +1,7 @@
 """Opens a page of the app like a user, through `app.py`, in a process without a browser."""
 
+from typing import Any
+
 from streamlit.testing.v1 import AppTest
 
 from core.ground.workspace import PROJECT
@@ -8,11 +10,13 @@ NUMBERS = {"setup": 1, "dataset": 2, "config": 3, "train": 4, "export": 5, "chat
 SECONDS = 30.0
 
 
-def open_page(name: str, **query: str) -> AppTest:
-    """Return the page `name`, drawn; fails the test if it raised an exception."""
+def open_page(name: str, opened: dict[str, Any] | None = None, **query: str) -> AppTest:
+    """Return the page `name`, drawn; fails the test if it raised an exception. `opened`: expanders and tabs, by key."""
     app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=SECONDS)
     for key, value in query.items():
         app.query_params[key] = value
+    for key, value in (opened or {}).items():
+        app.session_state[key] = value
     app.switch_page(f"pages/{NUMBERS[name]}_{name}.py").run()
     assert not app.exception, app.exception
     return app

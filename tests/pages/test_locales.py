@@ -11,7 +11,7 @@ import pytest
 from core.config.pace import TOY_UPDATES, UPDATES
 from core.ground.workspace import PROJECT
 from pages.components.text import LANGUAGES, LOCALES, _flat, catalogue
-from tests.pages.screen import lid, open_page, texts
+from tests.pages.screen import open_page, texts
 
 SOURCES = [PROJECT / "app.py", *sorted((PROJECT / "pages").rglob("*.py"))]
 # Names and terms that are the same in Chinese.
@@ -127,21 +127,18 @@ def test_every_page_is_drawn_in_both_languages(page):
     assert chinese.title[0].value == catalogue("zh")[f"{page}.title"]
     assert english.title[0].value == catalogue("en")[f"{page}.title"]
     data = ("小明", "书生", "请介绍", "你在实战营", "法国", "你是谁", "ChatGPT", "景点", "我是一个小助手")
-    # Of what is drawn only when it is opened, one after the other.
-    for key, opened in [("", None), *PARTS.get(page, ())]:
-        if key:
-            english.session_state[key] = catalogue("en")[opened] if opened else True
-            english.run()
-            assert not english.exception
-        left = [
-            line for line in texts(english).splitlines() if CHINESE.search(line) and not any(d in line for d in data)
-        ]
-        assert not left, key
+    # What is drawn only when it is opened, too.
+    opened = [{key: catalogue("en")[tab] if tab else True} for key, tab in PARTS.get(page, ())]
+    pages = [english, *(open_page(page, parts, lang="en") for parts in opened)]
+    assert len({texts(shown) for shown in pages}) == len(pages), "something more is on each"
+    for shown in pages:
+        left = [line for line in texts(shown).splitlines() if CHINESE.search(line) and not any(d in line for d in data)]
+        assert not left
 
 
-@pytest.mark.usefixtures("dataset")
+@pytest.mark.usefixtures("workspace")
 def test_what_was_typed_stays_when_the_language_changes():
-    page = lid(open_page("dataset"), "new_dataset")
+    page = open_page("dataset")
     page.text_input(key="dataset_nickname").set_value("小红").run()
     page.button_group(key="language_switch").set_value("en").run()
     assert page.title[0].value == "Dataset"
