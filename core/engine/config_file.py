@@ -72,6 +72,10 @@ def decoded(content: bytes, name: str) -> str:
         ) from error
 
 
+# A tree takes some 70 times the memory of its text, and XTuner's presets have 7,000 characters.
+_KEPT_CHARACTERS = 32_000
+
+
 @lru_cache(maxsize=16)
 def _parsed(text: str) -> cst.Module:
     """Return the tree of `text`, which edits never modify; cached, as pages and checks parse the same text often."""
@@ -86,7 +90,7 @@ class ConfigFile:
     def __init__(self, text: str) -> None:
         """Parse `text`. Raises SyntaxRefusal with the line if it is not Python."""
         try:
-            self._take(_parsed(text))
+            self._take(_parsed(text) if len(text) <= _KEPT_CHARACTERS else _parsed.__wrapped__(text))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise SyntaxRefusal(getattr(error, "lineno", None) or 1, str(getattr(error, "msg", error))) from error
         except cst.ParserSyntaxError as error:

@@ -2,6 +2,8 @@
 
 import ast
 import builtins
+import gc
+import tracemalloc
 
 import pytest
 
@@ -206,3 +208,18 @@ def test_nothing_is_executed(monkeypatch, tmp_path):
     config = ConfigFile(f"x = open({str(out)!r}, 'w')\ny = __import__('os').getpid()\n")
     assert config.get("y") == Source("__import__('os').getpid()")
     assert not out.exists()
+
+
+def test_trees_of_large_configs_are_not_kept():
+    """A tree takes far more memory than its text: of imported configs of some megabytes, it would fill the machine."""
+    large = SMALL + "# 说明\n" * 20_000
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        assert [ConfigFile(f"{large}# {number}\n").get("lr") for number in range(3)] == [2e-4] * 3
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 2**20
+    finally:
+        tracemalloc.stop()
+    kept = ConfigFile(SMALL)._tree
+    assert ConfigFile(SMALL)._tree is kept
