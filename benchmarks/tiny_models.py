@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from core.ground import garbage
 from tests.core.models.families import FAMILIES
 
 DIALOGUES = Path(__file__).parents[1] / "core" / "data" / "dialogues"
@@ -170,6 +171,7 @@ def build(name: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    garbage.wait()
     for wanted in sys.argv[2:]:
         build(wanted, Path(sys.argv[1]) / wanted)
         print(wanted, flush=True)

@@ -12,6 +12,7 @@ from core.engine.workers import answering
 from core.engine.workers.adapter import read_adapter
 from core.engine.workers.answering import Answer, plainly
 from core.engine.workers.decoding import Decoder, Draw, Row
+from core.ground import garbage
 
 WORKSPACE, RUN = map(Path, sys.argv[1:3])
 BASE = WORKSPACE / "models" / "demo"
@@ -101,4 +102,5 @@ def main():
 
 
 if __name__ == "__main__":
+    garbage.resume()
     main()

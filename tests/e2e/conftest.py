@@ -55,6 +55,9 @@ def command(workspace: Workspace, *arguments: str) -> subprocess.CompletedProces
 
 def engine(workspace: Workspace, *arguments: str) -> str:
     """Run the engine's interpreter and return its output; for checks that need torch."""
+    if arguments[0] == "-c":
+        # It starts like the product's own processes.
+        arguments = ("-c", f"from core.ground import garbage; garbage.wait()\n{arguments[1]}", *arguments[2:])
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=PROJECT,

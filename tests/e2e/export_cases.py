@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from core.engine.workers.export_worker import Export, Progress
 from core.engine.workers.published import give_tokenizer
+from core.ground import garbage
 from core.ground.files import read_json, write_json
 
 WORKSPACE, RUN, OUT = map(Path, sys.argv[1:4])
@@ -254,5 +255,6 @@ CASES = [
 ]  # fmt: skip
 
 if __name__ == "__main__":
+    garbage.resume()
     chosen = [case for case in CASES if case.__name__ in sys.argv[4:] or len(sys.argv) == 4]
     print("\n" + json.dumps({case.__name__: case() for case in chosen}))

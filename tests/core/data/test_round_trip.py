@@ -32,6 +32,8 @@ PAIR = {"input": QUESTION, "output": ANSWER}
 TWO = [{"system": "系统 {y}", **PAIR}, {"input": "再问", "output": "再答"}]
 # Run by the engine: what XTuner makes of each file, without and with its template and tokenizer.
 LOADER = """
+from core.ground import garbage
+garbage.wait()
 import json, sys
 from core.engine.workers.without_gpu import answer_bf16
 answer_bf16()

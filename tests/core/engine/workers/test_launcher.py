@@ -18,6 +18,8 @@ from core.training.cluster import cluster_environment, own_address
 
 PATIENCE = 90.0
 RANK = """
+from core.ground import garbage
+garbage.wait()
 import os, sys, time, torch
 import torch.distributed as dist
 from core.engine.workers import near_store
@@ -30,6 +32,7 @@ open(os.path.join(here, "rank" + os.environ["RANK"]), "w").write(str(int(sum.ite
 while not os.path.exists(os.path.join(here, "over")):
     time.sleep(0.05)
 """
+STARTING = "from core.ground import garbage; garbage.wait()"
 # What any account of the machine may try, in torch's own protocol, and everything it may guess.
 GUESSES = """
 import sys
@@ -117,7 +120,7 @@ def test_deepspeed_in_one_process_too(train, tmp_path):
 def python(*lines: str) -> subprocess.CompletedProcess[str]:
     """Return the output of a process that may import torch."""
     return subprocess.run(
-        [sys.executable, "-c", "\n".join(("from core.engine.workers import near_store", *lines))],
+        [sys.executable, "-c", "\n".join((STARTING, "from core.engine.workers import near_store", *lines))],
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -88,6 +88,8 @@ def test_what_a_full_disk_says(tmp_path, monkeypatch):
 
 
 LIMITED = """
+from core.ground import garbage
+garbage.wait()
 import json, os, sys, torch
 from torch.utils.data import DataLoader
 from mmengine.model import BaseModel

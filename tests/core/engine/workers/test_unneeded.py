@@ -99,6 +99,8 @@ def test_what_is_imported_already_stays(modules):
 def test_the_chat_and_xtuner_load_without_them():
     """The chat also loads without torch's compiler, which remains available to whoever needs it."""
     code = """
+from core.ground import garbage
+garbage.wait()
 import sys
 from core.engine.workers.unneeded import UNNEEDED, leave_out, leave_out_compiler
 leave_out([])

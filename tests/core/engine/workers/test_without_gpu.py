@@ -7,6 +7,8 @@ import sys
 from core.ground.workspace import PROJECT
 
 MEET = """
+from core.ground import garbage
+garbage.wait()
 import deepspeed
 from core.engine.workers.without_gpu import build_no_operators
 build_no_operators()
