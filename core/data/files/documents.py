@@ -7,6 +7,7 @@ it, or if it unpacks to too much.
 import io
 import re
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from core.ground.text import Text
 KINDS = ("txt", "md", "pdf", "docx", "html", "htm")
 MOST_BYTES = 200 << 20
 MOST_PAGES = 5000
+# For a PDF: pypdf limits the work for a page to about a minute, and thousands of pages may share one content.
+MOST_SECONDS = 600.0
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
@@ -141,7 +144,15 @@ def _pdf(path: Path) -> list[str]:
         raise BadInput("PDF 有密码：先去掉密码", "the PDF has a password: remove it first")
     if len(reader.pages) > MOST_PAGES:
         raise BadInput(f"超过 {MOST_PAGES} 页：请拆分", f"it has more than {MOST_PAGES} pages: split it")
-    return [page.extract_text() or "" for page in reader.pages]
+    until, texts = time.monotonic() + MOST_SECONDS, []
+    for number, page in enumerate(reader.pages, 1):
+        if time.monotonic() > until:
+            raise BadInput(
+                f"读了 {MOST_SECONDS / 60:.0f} 分钟，还没读到第 {number} 页：请拆分，或另存为文本",
+                f"reading it took {MOST_SECONDS / 60:.0f} minutes up to page {number}: split it or save it as text",
+            )
+        texts.append(page.extract_text() or "")
+    return texts
 
 
 def _docx(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Documents become clean overlapping pieces; unreadable ones are reported, malicious ones refused."""
 
+import io
 import os
 import random
 import re
@@ -213,6 +214,27 @@ def test_archive_that_is_a_bomb(workspace, tmp_path):
         corpus.make(workspace, [tmp_path / "a.zip"])
     assert "100 MB" in str(refused.value)
     assert os.listdir(workspace.root) == []
+
+
+def test_archive_of_a_bomb(tmp_path):
+    """A Word file that is small in its archive, and only unpacks to much when it is read; the others are read."""
+    inside = io.BytesIO()
+    with zipfile.ZipFile(inside, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", "x" * (100 << 20))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("bomb.docx", inside.getvalue())
+        archive.writestr("good.txt", "好的文字。")
+    bomb, good = documents(tmp_path / "a.zip")
+    assert "100 MB" in bomb.reason.en
+    assert good.pages == ("好的文字。",)
+
+
+def test_a_pdf_whose_pages_take_long_is_given_up(tmp_path, monkeypatch):
+    """The time of each page is bounded, and there may be thousands: 150 kB can take days."""
+    monkeypatch.setattr("core.data.files.documents.MOST_SECONDS", 0.0)
+    (document,) = documents(pdf(tmp_path / "a.pdf"))
+    assert document.pages == ()
+    assert "up to page 1: split it" in document.reason.en
 
 
 def test_documents_that_cannot_be_read(workspace, tmp_path):
