@@ -55,7 +55,7 @@ def main(directory: Path) -> None:
         return
     _leave_guard(directory)
     # torchrun's workers leave the command's group and session; as a subreaper we inherit them when orphaned.
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     began, kills = Moment.now(), oom_kills()
     _keep_reserve(directory)
     returncode, error = _run(directory, spec, began)
@@ -118,7 +118,7 @@ def _leave_guard(directory: Path) -> None:
 
     If the supervisor is killed, the guard cleans up and writes lost.json.
     """
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     supervisor = os.fork()
     if supervisor:
         _, status = os.waitpid(supervisor, 0)
@@ -237,8 +237,12 @@ def _write_last(directory: Path, name: str, value: dict[str, Any]) -> None:
         write_json(directory / name, value)
 
 
+def _prctl(option: int, value: int) -> None:
+    _libc.prctl(option, value, 0, 0, 0)
+
+
 def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ PROJECT = Path(__file__).parents[2]
 CHOSEN: dict[str, tuple[str, ...]] = {
     # Which answers count, and which checkpoint is the best.
     "core/chat/score.py": ("tests/core/chat/test_score.py", "-k", "OfNoTraining"),
+    # What they come to: the weight of each, from which the best follows, has moved there out of score.
+    "core/chat/rates.py": ("tests/core/chat/test_rates.py",),
     # What a published report must not reveal.
     "core/report/mask.py": ("tests/core/report/test_mask.py",),
     # What becomes of a record of somebody else's file.
