@@ -17,6 +17,8 @@ CHOSEN: dict[str, tuple[str, ...]] = {
     "core/report/mask.py": ("tests/core/report/test_mask.py",),
     # What becomes of a record of somebody else's file.
     "core/data/files/shapes.py": ("tests/core/data/files/test_shapes.py",),
+    # Where most of it happens since shapes was divided: who asks, who answers, what is trained of it.
+    "core/data/files/messages.py": ("tests/core/data/files/test_messages.py",),
     # Which checkpoint can be loaded.
     "core/training/checkpoint.py": ("tests/core/training/test_checkpoint.py",),
     # When something happens in a training: every figure of the forecast comes from it.
