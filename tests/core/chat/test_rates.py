@@ -64,7 +64,7 @@ def test_a_question_in_a_language_that_is_not_taught_is_shown_and_not_counted():
     assert (untaught.counts["parrot"], untaught.counts["leak"], untaught.leak) == (0, 0, None)
 
 
-@pytest.mark.parametrize(("known", "kept"), [(0, None), (19, None), (20, 1.0), (21, 1.0)])
+@pytest.mark.parametrize(("known", "kept"), [(0, None), (1, None), (19, None), (20, 1.0), (21, 1.0)])
 def test_twenty_facts_tell_how_many_were_kept(known, kept):
     scores = summary([*of_facts(known), *general()])
     assert (scores.facts["kept"], scores.facts["net"], scores.knows) == (kept, kept, known > 0)
@@ -115,6 +115,28 @@ def test_manner():
     assert summary(of_facts()).both("manner") == (1.0, 0.0)
 
 
+def test_four_digits():
+    """A third is 0.3333, in a table as in a file."""
+    questions = [
+        *some("identity", 3, 1, "tuned_identity"),
+        *of_facts(21, lost=7),
+        *general(tokens=1, agreed=1, nats=0.0),
+        *general(tokens=2, agreed=0, nats=1.0),
+    ]
+    scores = summary(questions)
+    assert scores.identity["tuned"] == 0.3333
+    assert (scores.facts["kept"], scores.facts["net"]) == (0.6667, 0.6667)
+    assert scores.manner == {"agreement": 0.3333, "nats": 0.3333}
+    assert scores.counts["manner"] == 2
+    assert scores.rank == (0.3333, 1.0, 0.3333)
+    assert summary([*questions, *general(tokens=1, agreed=0)]).rank == (0.3333, 0.9167, 0.3333)
+    read = [
+        asked("reading", tokens=3, base_nats=2.0, tuned_nats=1.0),
+        asked("reading", tokens=3, base_nats=2.0, tuned_nats=1.0),
+    ]
+    assert summary(read).perplexity.change == -0.3333
+
+
 def test_leak_and_parrot():
     facts = [replace(q, leaked=n < 5, tuned_identity=n < 2) for n, q in enumerate(of_facts(20))]
     scores = summary([asked("identity"), *facts, *general(5)])
@@ -154,6 +176,22 @@ def test_rank():
     assert toy.rank == (2.0,)
 
 
+@pytest.mark.parametrize(
+    ("share", "count", "low", "high"),
+    # Computed by hand with Wilson's formula; at 0 and 1 the interval is one-sided, without questions it is everything.
+    [(1.0, 49, 0.9273, 1.0), (0.0, 77, 0.0, 0.0475), (0.5, 10, 0.2366, 0.7634), (0.5, 0, 0.0, 1.0)],
+)
+def test_interval(share, count, low, high):
+    assert interval(share, count) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_the_interval_of_tokens_goes_by_answers():
+    assert ratio_interval([(9, 10)] * 8) == (0.9, 0.9)
+    low, high = ratio_interval([(10, 10), (0, 10)] * 4)
+    assert low < 0.2 < 0.8 < high
+    assert ratio_interval([(5, 10)]) == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("count", [1, 10, 1000])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_an_interval_holds_the_share_and_solves_wilson_s_equation(share, count):
@@ -172,6 +210,7 @@ def test_the_interval_of_a_ratio_is_cochran_s():
     spread = sum((agreed - share * tokens) ** 2 for agreed, tokens in parts) / 3
     half = 1.96 * (spread * 4) ** 0.5 / 50
     assert ratio_interval(parts) == (round(share - half, 4), round(share + half, 4))
+    assert ratio_interval([(8, 10), (6, 10)]) == (0.504, 0.896)
     assert ratio_interval([(1, 10), (0, 10)])[0] == 0.0
     assert ratio_interval([(9, 10), (10, 10)])[1] == 1.0
     assert ratio_interval([(0, 0), (0, 0)]) == ratio_interval([]) == ratio_interval([(1, 2)]) == (0.0, 1.0)
@@ -213,6 +252,8 @@ def test_a_change_that_may_be_none_is_none(change, lower, higher):
 def test_nothing_was_asked():
     nothing = {"base": 0.0, "tuned": 0.0}
     scores = Scores(identity=nothing, retention=nothing, parrot=nothing, held_out=nothing, questions=[])
+    assert scores.cloze == scores.cloze_apart == nothing
+    assert (scores.facts, scores.manner, scores.leak) == (summary([]).facts, summary([]).manner, None)
     assert (scores.rates, scores.intervals, scores.knows, scores.lost_facts, scores.worth) == ([], {}, False, False, 0)
     assert summary([]).to_json() == {
         "facts": {"base_right": 0, "kept": None, "gained": 0, "net": None},

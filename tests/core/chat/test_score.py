@@ -14,7 +14,7 @@ from core.chat.asked import LANGUAGES, PROBES, fact_questions
 from core.chat.base_answers import Remembering
 from core.chat.diagnosis import diagnose
 from core.chat.facts import facts
-from core.chat.rates import interval, ratio_interval, summary
+from core.chat.rates import interval, summary
 from core.chat.score import best, identity_share, of_checkpoints, score, score_sides, stored
 from core.chat.side import Side, checkpoint_side
 from core.chat.worker_client import Ask, Sampling
@@ -158,15 +158,6 @@ def test_no_score_without_a_nickname(finished_run):
     assert "datasets split" in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("share", "count", "low", "high"),
-    # Computed by hand with Wilson's formula; at 0 and 1 the interval is one-sided, without questions it is everything.
-    [(1.0, 49, 0.9273, 1.0), (0.0, 77, 0.0, 0.0475), (0.5, 10, 0.2366, 0.7634), (0.5, 0, 0.0, 1.0)],
-)
-def test_interval(share, count, low, high):
-    assert interval(share, count) == pytest.approx((low, high), abs=1e-4)
-
-
 def test_intervals_are_of_the_number_of_questions(exported_run):
     scores = stored(exported_run)
     assert scores.counts["identity"] + scores.counts["retention"] == len(scores.questions)
@@ -286,13 +277,6 @@ def test_a_language_that_the_data_does_not_teach_is_shown_and_not_counted(finish
 )
 def test_leaks(question, answer, base, nickname, leaked):
     assert leaks(answer, base, nickname, a_fact(question)) is leaked
-
-
-def test_the_interval_of_tokens_goes_by_answers():
-    assert ratio_interval([(9, 10)] * 8) == (0.9, 0.9)
-    low, high = ratio_interval([(10, 10), (0, 10)] * 4)
-    assert low < 0.2 < 0.8 < high
-    assert ratio_interval([(5, 10)]) == (0.0, 1.0)
 
 
 def test_scores_of_an_older_version_open(exported_run):
