@@ -42,7 +42,7 @@ elif job and job.status() is not Status.FINISHED:
     show_end(job)
 unfinished = show_unfinished(run)
 if done:
-    show_made(run, found, primary=not unfinished)
+    show_made(workspace, run, found, primary=not unfinished)
 with st.expander(t("export.again"), icon=":material/replay:") if done else st.container():
     if whole:
         st.info(t("export.full"), icon=":material/info:")

@@ -10,7 +10,7 @@ from core.chat.rates import Perplexity, Scores
 from core.ground.figures import share
 from core.training.record import Run
 from pages.components.plain import plain
-from pages.components.text import say, t
+from pages.components.text import say, sentence, t
 
 
 def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> None:
@@ -60,7 +60,7 @@ def show_scores(scores: Scores, run: Run) -> None:
     found = diagnose(scores, run)
     box, icon = (st.success, "check_circle") if found.verdict == "learned" else (st.warning, "lightbulb")
     advice = f"  \n{t('comparison.advice', what=say(found.advice))}" if found.advice else ""
-    box(f"**{say(found.words)}**{advice}", icon=f":material/{icon}:")
+    box(f"**{sentence(say(found.words))}**{advice}", icon=f":material/{icon}:")
 
 
 def _show_perplexity(found: Perplexity) -> None:

@@ -64,6 +64,11 @@ def inside(words: str) -> str:
     return words[:1].lower() + words[1:] if language() == "en" else words
 
 
+def sentence(words: str) -> str:
+    """Return text as it begins a line: in English with a capital."""
+    return words[:1].upper() + words[1:]
+
+
 def say(text: Text | None) -> str:
     """A message from core in the user's language; empty for None."""
     return text.in_(language()) if text else ""

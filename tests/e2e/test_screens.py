@@ -22,6 +22,7 @@ from core.report import writeup
 from core.training import run as runs
 from pages.components.text import catalogue
 from tests.conftest import ended
+from tests.e2e.keyboard import tour
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
@@ -87,6 +88,23 @@ class Walk:
                 found: list[str] = []
                 if not wait_until(partial(self._right, page, width, found), SECONDS):
                     self.wrong += [f"{stage}, {page}, {width}: {problem}" for problem in found]
+
+    def by_keyboard(self) -> None:
+        """Visit all controls of all pages by Tab: each is reached, in the order of the page, has a name and shows the focus."""
+        self.tab.set_viewport_size({"width": WIDE, "height": HEIGHT})
+        for page in PAGES:
+            self.tab.goto(f"{self.url}/{page if page != PAGES[0] else ''}")
+            counts = [-1]
+            assert wait_until(partial(self._still, page, counts), SECONDS), page
+            self.wrong += [f"{page}, by keyboard: {problem}" for problem in tour(self.tab)]
+
+    def _still(self, page: str, counts: list[int]) -> bool:
+        """Return whether a page is drawn to its end: nothing was added since the last look."""
+        self.tab.wait_for_timeout(300)
+        look = self.tab.evaluate(LOOK, [[], {}])
+        counts.append(self.tab.evaluate("document.querySelectorAll('#root *').length"))
+        drawn = look["title"] == WORDS[f"{page}.title"] and look["quiet"]
+        return drawn and counts[-1] == counts[-2] and not self.tab.get_by_test_id("stSkeleton").count()
 
     def _right(self, page: str, width: int, found: list[str]) -> bool:
         """Return whether a page is as expected; add what is wrong to `found`."""
@@ -210,9 +228,15 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
             part.rename(run.path / part.name)
         walk.through(
             "scored",
-            {"setup": to("report"), "train": WORDS["train.to_report"], "chat": WORDS["chat.to_report"]},
+            {
+                "setup": to("report"),
+                "train": WORDS["train.to_report"],
+                "export": WORDS["train.to_report"],
+                "chat": WORDS["chat.to_report"],
+            },
             {"chat": (CARD, ASK)},
         )
         assert writeup.start(workspace, run, "zh").wait(180) is Status.FINISHED
         walk.through("report", {"report": WORDS["report.archive"]})
+        walk.by_keyboard()
     assert not walk.wrong, "\n".join(walk.wrong)

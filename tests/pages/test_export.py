@@ -11,7 +11,7 @@ from core.export.gguf import conversion
 from core.ground.files import read_json, write_json
 from core.jobs.job import Job, Status
 from tests.core.export.gguf import tiny
-from tests.pages.screen import open_page, texts
+from tests.pages.screen import open_page, primary, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -23,7 +23,10 @@ def test_an_exported_run_shows_sizes_verdict_and_commands(exported_run):
     page = open_page("export")
     shown = texts(page)
     assert "回答完全一致" in shown
-    assert [button.label for button in page.button if button.proto.type == "primary"] == ["下一步：和它对话"]
+    assert primary(page) == ["下一步：生成作业报告"]
+    # Before it is scored, that is to come; Train says the same.
+    (exported_run.path / "scores.json").unlink()
+    assert primary(open_page("export")) == primary(open_page("train")) == ["下一步：和它对话"]
     assert page.metric[0].value == "2.5e-06"
     assert "xtuner convert pth_to_hf" in shown
     assert "xtuner convert merge" in shown

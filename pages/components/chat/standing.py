@@ -11,7 +11,7 @@ from core.jobs.job import Job
 from core.training.run import Run
 from pages.components.chat.scores import start_scoring
 from pages.components.contents import show_outcome
-from pages.components.text import say, t
+from pages.components.text import say, sentence, t
 from pages.components.unfinished import show_unfinished
 
 
@@ -26,7 +26,7 @@ def show_standing(workspace: Workspace, run: Run, job: Job | None, *, in_chat: b
     if show_unfinished(run):
         return True
     if scores is not None:
-        words = f"**{say(diagnose(scores, run).words)}**"
+        words = f"**{sentence(say(diagnose(scores, run).words))}**"
         if run.nickname:
             words += f" · {t('comparison.identity')} {share(scores.identity['tuned'])}"
         show_outcome(words, "report", t("chat.to_report"))

@@ -8,7 +8,9 @@ from core.export.export import STEPS, Exported, asked, full
 from core.export.verdict import causes, verdict
 from core.ground.figures import NONE, duration, size
 from core.ground.files import read_json
+from core.ground.workspace import Workspace
 from core.jobs.job import Job
+from core.report.ahead import next_page
 from core.training.run import Run
 from pages.components.contents import next_button
 from pages.components.job_progress import show_progress
@@ -16,8 +18,8 @@ from pages.components.plain import plain, tick
 from pages.components.text import say, t
 
 
-def show_made(run: Run, found: Exported, *, primary: bool = True) -> None:
-    """Draw the card of a finished model: its size, its verification, and the button to the chat.
+def show_made(workspace: Workspace, run: Run, found: Exported, *, primary: bool = True) -> None:
+    """Draw the card of a finished model: its size, its verification, and the button to the chat, then to the report.
 
     `primary`: that button is the page's next step.
     """
@@ -26,8 +28,12 @@ def show_made(run: Run, found: Exported, *, primary: bool = True) -> None:
     words.append(say(verdict(proved)) if proved else t("export.not_verified"))
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="made"):
         st.markdown(" · ".join(words), width="stretch")
+        scored = next_page(workspace, run) == "report"
         # The chat page loads the models immediately, if memory allows.
-        next_button("chat", t("export.to_chat"), primary=primary, key="next_chat", run=run.id, load="1")
+        label = None if scored else t("export.to_chat")
+        next_button("chat", label, primary=primary and not scored, key="next_chat", run=run.id, load="1")
+        if scored:
+            next_button("report", t("train.to_report"), primary=primary, key="next_report", run=run.id)
 
 
 def show_export(run: Run, found: Exported) -> None:

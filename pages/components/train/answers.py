@@ -56,7 +56,7 @@ def _when(at: Answers, answers: tuple[Answers, ...]) -> str:
 
 def whole(words: str) -> str:
     """Keep words on one line: a table breaks Chinese between any two characters in its narrow columns."""
-    return words.replace(" ", "\u00a0") if words.isascii() else "\u2060".join(words)
+    return words if words.isascii() else "\u2060".join(words)
 
 
 def _score(run: Run, at: Answers) -> str:

@@ -13,7 +13,7 @@ from core.training.run import Run
 from pages.components.contents import show_outcome
 from pages.components.plain import plain
 from pages.components.problems import refusals
-from pages.components.text import say, t
+from pages.components.text import say, sentence, t
 from pages.components.train.monitor import watch
 
 
@@ -51,7 +51,7 @@ def _learned(run: Run) -> str:
     """Return what it learned, in one line: its score if there is one, else its last answers."""
     scores = stored(run)
     if scores:
-        words = f"**{say(diagnose(scores, run).words)}**"
+        words = f"**{sentence(say(diagnose(scores, run).words))}**"
         return f"{words} · {t('comparison.identity')} {share(scores.identity['tuned'])}" if run.nickname else words
     answers = watch(str(run.path), run).look().answers
     if not answers:
