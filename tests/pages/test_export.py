@@ -1,5 +1,6 @@
 """The export page: from a checkpoint to a verified model."""
 
+import shutil
 import sys
 import time
 
@@ -26,6 +27,7 @@ def test_an_exported_run_shows_sizes_verdict_and_commands(exported_run):
     assert primary(page) == ["下一步：生成作业报告"]
     # Before it is scored, that is to come; Train says the same.
     (exported_run.path / "scores.json").unlink()
+    shutil.rmtree(exported_run.path / "scores")
     assert primary(open_page("export")) == primary(open_page("train")) == ["下一步：和它对话"]
     assert page.metric[0].value == "2.5e-06"
     assert "xtuner convert pth_to_hf" in shown
