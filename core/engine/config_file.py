@@ -21,6 +21,7 @@ from core.engine.config_syntax import (
     child,
     constant,
     parts,
+    replaced,
     string_pieces,
     target_parts,
     with_entry,
@@ -204,7 +205,7 @@ class ConfigFile:
         self._take(AddImportsVisitor(context).transform_module(self._tree))
 
     def _replace(self, old: cst.CSTNode, new: cst.CSTNode) -> None:
-        self._take(self._tree.deep_replace(old, new))
+        self._take(replaced(self._tree, old, new))
 
     def _take(self, tree: cst.Module) -> None:
         """Store a tree with its top-level assignments and changes."""

