@@ -240,7 +240,8 @@ def worker_for(
 
 def worker_there(workspace: Workspace, run: Run) -> Worker | None:
     """Return the chat worker for a run if it is loaded or loading, else None."""
-    live = _live(workspace, run.model_path)
+    # As in `worker_for`, not where it was trained: a workspace may have been moved or copied.
+    live = _live(workspace, workspace.model(run.facts.model.name))
     return Worker(live, run.template, sides(workspace, run)) if live else None
 
 

@@ -16,7 +16,7 @@ from core.ground.files import write_json
 from core.jobs.job import Status, jobs_in
 from core.models import model as models
 from core.models import trust
-from tests.conftest import swap_code
+from tests.conftest import of_model, swap_code
 from tests.fakes.model import write_model
 
 
@@ -68,6 +68,12 @@ def test_found_again(worker, workspace, exported_run):
     assert worker_client.stop_all(workspace) == 1
     assert worker.job.status() is Status.KILLED
     assert worker_client.stop_all(workspace) == 0
+
+
+def test_found_again_in_a_workspace_that_was_moved(worker, workspace, exported_run):
+    moved = of_model(exported_run, path="/another/place/models/demo")
+    assert worker_client.worker_for(workspace, moved).job == worker.job
+    assert worker_client.worker_there(workspace, moved).job == worker.job
 
 
 def test_another_adapter_of_the_same_base_takes_the_same_worker(worker, workspace, exported_run):

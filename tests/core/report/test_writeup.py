@@ -84,7 +84,9 @@ def test_a_name_with_a_quote_from_the_data_to_the_report(workspace, small_model,
     export(run)
     report = writeup.build(workspace, run, "en").path
     assert "我是O'Brien的小助手" in (report / "report.md").read_text(encoding="utf-8")
-    assert any("我是O'Brien的小助手" in text for text in Page((report / "report.html").read_text(encoding="utf-8")).texts)
+    assert any(
+        "我是O'Brien的小助手" in text for text in Page((report / "report.html").read_text(encoding="utf-8")).texts
+    )
 
 
 def names(report):
