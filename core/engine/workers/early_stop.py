@@ -104,7 +104,7 @@ class EarlyStop:
         if min(values) >= self.plan[f"least_{self.measure}"]:
             # Questions that still fail may still be learned.
             return "learned" if self._least(last[-1]) >= self.plan.get("last_identity", 0.0) else None
-        if self.measure == "agreement" and values[-1] < values[0] + RISE:
+        if self.measure == "agreement" and not self.plan.get("keeps") and values[-1] < values[0] + RISE:
             return "no_better"
         return None
 
