@@ -42,7 +42,7 @@ def train(options: argparse.Namespace) -> int:
         file.write_text(book(), encoding="utf-8")
         model = product("models", "link", str(options.model.resolve()))["name"]
         data = product("datasets", "corpus", str(file), "--model", model, "--keep")
-        say(f"corpus: {data['rows']} rows, {data['held_out']} pieces held out")
+        say(f"corpus: {data['rows']} rows, {data['held_out']} chunks held out")
         more = ["--set", *options.set] if options.set else []
         config = product("configs", "new", "--model", model, "--dataset", data["name"], "--recipe", "pretrain", *more)
         run = product("train", "start", config["name"], "--wait")["run"]
@@ -101,7 +101,7 @@ def lines(kept: Mapping[str, Any]) -> Iterator[str]:
         yield f"{found['diagnosis']}.\n"
         yield "| | before | after (95 %) | aimed at | of |"
         yield "| --- | ---: | ---: | ---: | ---: |"
-        for rate, words in (("cloze", "cloze, trained pieces"), ("cloze_apart", "cloze, held-out pieces")):
+        for rate, words in (("cloze", "cloze, trained chunks"), ("cloze_apart", "cloze, held-out chunks")):
             if rate in found:
                 aim = f"≥ {100 * AIMED_AT[rate]:.0f} %" if rate in AIMED_AT else ""
                 after = f"{_percent(found[rate]['tuned'])} {_span(found['intervals'][rate])}"
@@ -109,7 +109,7 @@ def lines(kept: Mapping[str, Any]) -> Iterator[str]:
                 yield f"| {words} | {_percent(found[rate]['base'])} | {after} | {aim} | {count} questions |"
         if read := found.get("perplexity"):
             after = f"{read['tuned']:.1f} ({read['interval'][0]:.1f} – {read['interval'][1]:.1f})"
-            yield f"| perplexity, held-out pieces | {read['base']:.1f} | {after} | lower | {read['pieces']} pieces |"
+            yield f"| perplexity, held-out chunks | {read['base']:.1f} | {after} | lower | {read['pieces']} chunks |"
         facts, manner = found["facts"], found["manner"]
         if facts["base_right"] >= LEAST_FACTS:
             count = f"{facts['base_right']} facts"

@@ -2,7 +2,7 @@
 
     python -m benchmarks.goal train MODEL [--workspace DIR] [--jobs N] [--cards N] [--names N] [--seeds N] [--minutes M]
                                           [--how WORDS]
-    python -m benchmarks.goal table        writes the table in docs/recipes.md
+    python -m benchmarks.goal table        writes the tables in docs/recipes.md and docs/identity.md
 
 MODEL is a directory. Nothing is chosen here. The data come from `datasets assistant`, with the model's own answers,
 generated once. The config is that of the recipe `fast` except for the seed, created before any run starts, because the
@@ -32,8 +32,10 @@ from benchmarks.product import PROJECT, Product, Unfit, between
 from benchmarks.sweep import GOALS
 from core.ground.files import read_json
 
-PAGE = PROJECT / "docs" / "recipes.md"
+PAGE, IDENTITY = PROJECT / "docs" / "recipes.md", PROJECT / "docs" / "identity.md"
 RESULT = RESULTS / "goal.jsonl"
+# Runs with other settings of the loss that keeps, compared by their summary alone.
+KEEPING = RESULTS / "keeping.jsonl"
 # Latin letters, two characters, two words, a long one, both scripts.
 NICKNAMES = ("NICK", "伍鲜", "Captain Nemo", "Wilhelmina van der Meulen", "小明Leo同学")
 SEEDS = 3
@@ -227,6 +229,34 @@ def lines(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield from _reached(f"{model} | {how}", many)
 
 
+def ways(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a row for each model and way."""
+    yield f"| model | how | runs | {' | '.join(COLUMNS)} | verdicts |"
+    yield "| --- | --- | ---: |" + " ---: |" * len(COLUMNS) + " --- |"
+    for (model, how), many in _by_model(trained):
+        yield f"| {model} | {how} | {len(many)} | {cells(many)} | {_verdicts(many)} |"
+
+
+def reached(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a row for each goal, with the runs of the last way of each model."""
+    last = {model: many for (model, _), many in _by_model(trained)}
+    yield f"| goal | {' | '.join(f'{model} | reached by' for model in last)} |"
+    yield "| --- |" + " ---: | ---: |" * len(last)
+    for column, less in COLUMNS.items():
+        goal = _goal(column)
+        if goal is not None:
+            counted = [_count(column, many, goal, less) for many in last.values()]
+            yield f"| {column} {'≤' if less else '≥'} {goal} | {' | '.join(counted)} |"
+
+
+def _count(column: str, many: Sequence[Mapping[str, Any]], goal: float, less: bool | None) -> str:
+    values = [value for line in many if (value := value_of(line, column)) is not None]
+    if not values:
+        return "not taught | "
+    count = sum(value <= goal if less else value >= goal for value in values)
+    return f"{_cell(column, values, None)} | {count} of {len(values)}"
+
+
 def _by_model(
     trained: Sequence[Mapping[str, Any]],
 ) -> Iterator[tuple[tuple[str, str], list[Mapping[str, Any]]]]:
@@ -295,8 +325,10 @@ def _verdicts(many: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(options: argparse.Namespace) -> int:
-    """Write the page's table."""
+    """Write the pages' tables."""
     between(PAGE, "goal", "\n".join(lines(read(options.results))))
+    between(PAGE, "keeping", "\n".join(ways(read(KEEPING))))
+    between(IDENTITY, "goal", "\n".join(reached(read(options.results))))
     return 0
 
 

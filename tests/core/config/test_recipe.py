@@ -153,7 +153,7 @@ def test_where_the_base_is_kept_smaller_models_take_larger_steps():
         return made("fast", parameters=parameters, kept=kept)[0].get("lr")
 
     sizes = (135_000_000, 500_000_000, REAL)
-    assert [rate(size, kept=True) for size in sizes] == [1.5e-3, 6e-4, 3e-4]
+    assert [rate(size, kept=True) for size in sizes] == [1.5e-3, 1e-3, 3e-4]
     assert all(rate(size, kept=False) < rate(size, kept=True) for size in sizes)
     # A toy learns as before.
     assert rate(2_000_000, kept=True) == rate(2_000_000, kept=False)
@@ -170,7 +170,7 @@ def test_pretrain(tmp_path, gpu):
     assert ("BitsAndBytesConfig" in config.text) is gpu
     assert config.get("train_dataloader.dataset.dataset_map_fn") is None
     # A small corpus is repeated many times; memory is only used sparingly on a GPU.
-    assert config.get("max_epochs") == 10
+    assert (config.get("max_epochs"), config.get("batch_size")) == ((30, 4) if gpu else (10, 1))
     assert (config.get("model.use_activation_checkpointing") is False) is not gpu
     for name in ("torch", "LoraConfig"):
         assert sum(line.startswith(("import", "from")) and name in line for line in config.text.splitlines()) >= 1

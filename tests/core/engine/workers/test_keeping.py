@@ -9,7 +9,7 @@ def test_only_what_the_base_would_not_say_is_taught():
     import torch
     from torch.nn.functional import cross_entropy
 
-    from core.engine.workers.keeping import kept_loss
+    from core.engine.workers.keeping import KEPT, kept_loss
 
     torch.manual_seed(0)
     base, now = torch.randn(6, 9), torch.randn(6, 9)
@@ -24,7 +24,7 @@ def test_only_what_the_base_would_not_say_is_taught():
     # Moved away, it is pulled back to the entire distribution, not only to its most likely token.
     logits = now.clone().requires_grad_()
     kept_loss(logits, base, own).backward()
-    assert torch.allclose(logits.grad, (now.softmax(-1) - base.softmax(-1)) / 6, atol=1e-6)
+    assert torch.allclose(logits.grad, KEPT * (now.softmax(-1) - base.softmax(-1)) / 6, atol=1e-6)
     # What the base model would not say is learned as usual; each token counts the same.
     assert torch.allclose(kept_loss(now, base, other), cross_entropy(now, other))
     mixed = torch.cat((own[:2], other[2:]))
@@ -49,10 +49,17 @@ def compute_loss(monkeypatch):
     return SupervisedFinetune.compute_loss
 
 
+def base_answers(llm, ids):
+    with llm.disable_adapter():
+        return llm(input_ids=ids).logits[:, 3:-1].flatten(0, 1)
+
+
 def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    from core.engine.workers.keeping import ASKED, divergence, kept_loss
 
     torch.manual_seed(0)
     settings = LlamaConfig(
@@ -77,6 +84,23 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
                 weight.normal_(std=0.5)
     moved = compute_loss(model, data)["loss"]
     assert moved.item() > 0.001
+    # The question's tokens count too, padding does not.
+    with torch.no_grad():
+        theirs = llm(input_ids=ids).logits[:, :3]
+        with llm.disable_adapter():
+            base = llm(input_ids=ids).logits[:, :3]
+        answers = kept_loss(
+            llm(input_ids=ids).logits[:, 3:-1].flatten(0, 1), base_answers(llm, ids), labels[:, 4:].flatten()
+        )
+    expected = answers + ASKED * divergence(theirs, base) / 6
+    assert torch.allclose(moved, expected, rtol=1e-4)
+    padding = torch.zeros(2, 5, dtype=torch.long)
+    padded = {
+        "input_ids": torch.cat((ids, padding), 1),
+        "attention_mask": torch.cat((torch.ones_like(ids), padding), 1),
+        "labels": torch.cat((labels, padding - 100), 1),
+    }
+    assert torch.allclose(compute_loss(model, padded)["loss"], moved, rtol=1e-4)
     moved.backward()
     assert all(weight.grad is not None for weight in llm.parameters() if weight.requires_grad)
     # Another answer is learned as in XTuner.
