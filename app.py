@@ -15,6 +15,7 @@ from streamlit import config
 
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
+from pages.components.again import again_if_gone
 from pages.components.contents import list_pages
 from pages.components.server.access import Access
 from pages.components.server.compression import CompressedFiles, compress_ahead
@@ -53,7 +54,7 @@ if __name__ == "__main__":
     # Run as a script: draw the page for a session.
     page = list_pages()
     forget_the_imports()
-    page.run()
+    again_if_gone(page.run)
 else:
     # Imported by the server, which looks for `app`.
     few_heaps()

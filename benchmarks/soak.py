@@ -4,14 +4,14 @@
 
 The engine is the tests' fake one; everything else is real: the app's server, its jobs and their supervisors. A run is
 left alone, stopped, or killed (the trainer, its supervisor, the guard behind that, or all of them) and then resumed;
-its points and checkpoints must exist, each iteration once. At the end none of its processes may be alive, and the
+its points and checkpoints must exist, each iteration once. No page may show an exception. At the end none of its processes may be alive, and the
 server must have no more descriptors and threads than when it was warm. Both are counted without tabs: Streamlit
 remembers the page of a closed tab for a while (three descriptors) and forgets it when the next one closes.
 
 All pages are opened first, so that everything loaded once is loaded. The server's own memory, without the files it
 maps, is sampled every few seconds; the minimum of each two minutes counts, since free memory is returned once a minute.
-In a run of forty minutes or more, the slope after the first ten must be below 1 MB an hour. Exits with 1 if any of this
-fails. `--trace` shows what grows (`inside`); with `--hurry` tabs come and go more often.
+In a run of forty minutes or more, the slope after the first ten must be below 1 MB an hour; its 95 % interval is about
+as wide as that, because each minimum scatters by some tenths of a MB. Exits with 1 if any of this fails. `--trace` shows what grows (`inside`); with `--hurry` tabs come and go more often.
 """
 
 import argparse

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.components.again import again_if_gone
 from pages.components.server.memory import room_for_names
 
 EVERY_SECONDS = 2
@@ -18,7 +19,9 @@ def while_live(live: bool, draw: Callable[[], bool]) -> None:
     """
 
     def tick() -> None:
-        if not draw() and live:
+        # The page as a whole is drawn again by app.py.
+        going_on = again_if_gone(draw) if ticked() else draw()
+        if not going_on and live:
             st.rerun()
         if live:
             _forget_the_imports()
