@@ -1,4 +1,4 @@
-"""A hook for XTuner's runner: when does the model give its two answers exactly, greedily, as asked in the chat?
+"""A hook for XTuner's runner: when does the model give its two answers exactly, greedily, as in the chat?
 
 One forward pass over prompt + answer decides it without generating: a greedy answer is exact if and only if each of its
 tokens is the most likely one after those before it. Checks after each update and records the seconds that this costs,

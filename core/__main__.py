@@ -1,4 +1,4 @@
-"""The headless commands: `python -m core COMMAND … [--workspace DIR] [--json]`, the same front doors as the pages.
+"""The headless commands: `python -m core COMMAND … [--workspace DIR] [--json]`, on the same functions as the pages.
 
 With `--json` stdout is one JSON object; progress and messages go to stderr. Exit 0 done, 1 the work failed,
 2 bad input, in one line. What a command does is in `headless`.
@@ -50,12 +50,27 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+def overview(table: Table) -> str:
+    """Return a line per group of commands: its name and its verbs."""
+    groups: dict[str, list[str]] = {}
+    for name in table:
+        group, _, verb = name.partition(" ")
+        groups.setdefault(group, []).extend([verb] if verb else [])
+    lines = [f"  {group:<12}{', '.join(verbs)}".rstrip() for group, verbs in groups.items()]
+    return "\n".join(["commands (each with its own --help):", *lines])
+
+
 def parser(table: Table) -> argparse.ArgumentParser:
     """Return the argument parser for these commands."""
     common = Parser(add_help=False)
     common.add_argument("--workspace", help="default: XTUNER_STUDIO_HOME, else ./workspace")
     common.add_argument("--json", action="store_true", help="print one JSON object")
-    root = Parser(prog="python -m core", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = Parser(
+        prog="python -m core",
+        description=__doc__,
+        epilog=overview(table),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top = root.add_subparsers(required=True, metavar="COMMAND")
     groups: dict[str, Any] = {}
     for name, (function, arguments) in table.items():

@@ -1,4 +1,4 @@
-"""docs/glossary.md is followed, one term for one thing, in the locales, messages, command help and docs."""
+"""docs/glossary.md is followed, one term for one thing, in the locales, messages, command help, docs and comments."""
 
 import ast
 import re
@@ -126,6 +126,27 @@ def test_messages_and_command_help_keep_to_it():
         english = [en for _, en in said] + (list(helps(tree)) if "headless" in path.parts else [])
         english = [text for text in english if not any(quote in text for quote in QUOTED.get(name, ()))]
         wrong += [f"{name}: {problem}" for problem in found("en", english) + found("zh", [zh for zh, _ in said])]
+    assert not wrong, "\n".join(wrong)
+
+
+def comments(path: Path) -> Iterator[str]:
+    """Yield the docstrings and the comment lines of a module, without its own names."""
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
+    yield from re.findall(r"^ *# (.*)", text, re.M)
+
+
+def test_docstrings_and_comments_keep_to_it():
+    wrong = []
+    for room in ("core", "pages", "benchmarks", "tests"):
+        for path in sorted((PROJECT / room).rglob("*.py")):
+            said = [
+                re.sub(r"`[^`]*`|\bpython -m .*|github\.com/\S+|“[^”]*”|\"[^\"]*\"", "", text)
+                for text in comments(path)
+            ]
+            wrong += [f"{path.relative_to(PROJECT)}: {problem}" for problem in found("en", said)]
     assert not wrong, "\n".join(wrong)
 
 

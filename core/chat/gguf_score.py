@@ -47,7 +47,7 @@ def _scored(run: Run) -> list[Answered]:
 
 
 def _again(one: Answered, answer: str, nickname: str | None) -> Answered:
-    """Return the question with another answer in place of the tuned model's."""
+    """Return the question with another answer in place of the fine-tuned model's."""
     fact = next((fact for fact in facts.facts() if fact.question == one.question), None) if one.kind == "fact" else None
     return replace(
         one,

@@ -59,8 +59,8 @@ def alone(file: Path, text: str) -> None:
     if others := other_files(text):
         raise BadInput(
             f"配置 {file} 会连同别的文件一起执行（{others[0]}），而你同意的只是它自己的内容：把那个文件的内容写进配置里，再删掉这一行",
-            f"the config {file} has another file executed with it ({others[0]}), and it is its own text that you agreed to: "
-            "write what stands there into the config, and take the line out",
+            f"the config {file} executes another file ({others[0]}), but you approved only its own text: "
+            "copy that file's content into the config and remove the line",
         )
 
 

@@ -75,7 +75,7 @@ class Workspace:
             raise BadInput(
                 f"工作目录 {path} 属于 {name_of(owner)}，对方可以在里面放上会以你的身份运行的东西：请换一个目录；"
                 f"如果里面的东西你都信得过，先运行 chown -R {name_of(os.geteuid())} {path}",
-                f"the workspace {path} belongs to {name_of(owner)}, who can put there what runs as you: choose another "
+                f"the workspace {path} belongs to {name_of(owner)}, who could place files there that run as you: choose another "
                 f"directory, or, if you trust all that is in it, chown -R {name_of(os.geteuid())} {path} first",
             )
         workspace = cls(path)

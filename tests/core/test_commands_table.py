@@ -210,6 +210,13 @@ def refused(result: tuple[int, str, str]) -> str:
     return err
 
 
+def test_the_overview_names_every_command():
+    said = [line.split(None, 1) for line in command_line.overview(command_line.commands()).splitlines()[1:]]
+    named = {f"{group} {verb}" for group, *verbs in said for verb in ", ".join(verbs).split(", ") if verb}
+    named |= {group for group, *verbs in said if not verbs}
+    assert named == set(command_line.commands())
+
+
 def test_the_table():
     assert sorted(command_line.commands()) == sorted(COMMANDS)
 

@@ -1,7 +1,7 @@
 """`make mutants`, or `python -m tests.mutants [FILE …] [--fresh] [--jobs N] [--seconds S]` in the tool's environment.
 
 Says first how many mutants there are and how long they will take, measured by one run of each file's tests; then runs
-them, two at a time, and draws docs/mutants.md. Stopped by Ctrl-C or after S seconds, it goes on from there the next time.
+them, two at a time, and draws docs/mutants.md. Stopped by Ctrl-C or after S seconds, it continues the next time.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Roles: user, human and tool results (observation, tool) ask; assistant, gpt, bot and tool calls answer. A greeting
 before the first question and a last question without an answer are omitted; consecutive messages of a role are joined.
-A row that was fixed in this way says so under MENDED, which is removed before the row is used.
+A row that was fixed in this way says so under `MENDED`, which is removed before the row is used.
 """
 
 import json

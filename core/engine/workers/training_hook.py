@@ -74,7 +74,7 @@ class Departure(threading.Thread):
     def run(self) -> None:
         while not self.begun.wait(0.1):
             if stop_asked():
-                os.write(1, b"Stopped as asked before the first iteration.\n")
+                os.write(1, b"Stopped before the first iteration, as requested.\n")
                 os._exit(0)
 
 

@@ -142,7 +142,7 @@ def test_when_the_questions_are_asked(hook, checkpoint, answers):
 @pytest.mark.parametrize(
     ("scheduler", "ramp"),
     [
-        # In epochs made into iterations; an end that is not given never comes; a warm-up needs two iterations.
+        # Epochs become iterations; without an end it has none; a warmup needs two iterations.
         (WARM, (0, 3, 2)),
         (WARM | {"begin": 0.36, "end": 3}, (3, 30, 2)),
         ({"type": "CosineAnnealingLR", "begin": 0.36, "end": 3, "convert_to_iter_based": True}, (3, 30, 1)),

@@ -52,7 +52,7 @@ def test_sent_once_and_the_token_is_left_nowhere(workspace, exported_run, hub, t
     assert len(hub.created) == 1
     assert hub.created[0]["private"] is True if target == "huggingface" else hub.created[0]["Visibility"] == 1
     first = list(hub.put)
-    # Again: what is there already, by its hash, is not sent a second time.
+    # Again: what exists already, by its hash, is not uploaded a second time.
     again = upload.start(exported_run, package, plan, TOKEN)
     assert again.wait(90) is Status.FINISHED, again.log_tail()
     assert hub.put == first

@@ -111,7 +111,7 @@ class TestAsking:
         assert asked == []
         again.ask(PROMPTS, MOST, base=True)
         assert asked == [PROMPTS[2:]]
-        # What is being trained changes with every step, and shorter answers are different ones.
+        # What is being trained changes with every step, and so may the answers.
         again.ask(PROMPTS[:1], MOST)
         again.ask(PROMPTS[:1], 3, base=True)
         assert asked[1:] == [PROMPTS[:1]] * 2

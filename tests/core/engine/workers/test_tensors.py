@@ -121,7 +121,7 @@ def test_a_file_that_was_cut_short(tmp_path):
 
 @pytest.mark.parametrize(("missing", "whole"), [(0, True), (1, False), (8, False)])
 def test_a_header_that_was_cut_short(tmp_path, missing, whole):
-    """It is told as a file that is cut short, not as JSON that nobody can read."""
+    """It is reported as a truncated file, not as invalid JSON."""
     file = tmp_path / "model.safetensors"
     header = json.dumps({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
     content = struct.pack("<Q", len(header)) + header
