@@ -7,6 +7,7 @@ With `--check` it writes nothing and fails if the page does not match the result
 
 import argparse
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,15 +25,94 @@ this machine again; `python -m benchmarks.gpu …` does the part that needs a GP
 same thing, timed in turn in one run; the minimum and maximum over all rounds are next to the median.
 """
 
+CPU, RANDOM = "2 CPU cores", "InternLM2's 1.8 B architecture, random weights"
+# What a user asks first: the answer, with a place for each figure named by its results file and path, and what it was
+# made on.
+ASKED = (
+    (
+        "How long is the demo, from nothing to a report?",
+        "{cpu-2cores/demo:cold.seconds:.0f} s; {cpu-2cores/demo:cold_over_warm.least:.1f} times as quick once the model is made",
+        f"the toy, {CPU}",
+    ),
+    (
+        "How much sooner is an identity learned than with the course's config?",
+        "more than {gpu:time_to_identity_ratio:.0f} times",
+        f"{RANDOM}, one H100",
+    ),
+    (
+        "How long until the first iteration?",
+        "{gpu:identity.fast.seconds_to_first_iteration:.0f} s",
+        f"{RANDOM}, one H100",
+    ),
+    (
+        "How long are convert, merge and verify, compared with XTuner's convert and merge?",
+        "{cpu-2cores/export:demo.ratio.median:.2f} of their time as one command",
+        f"the toy, {CPU}",
+    ),
+    (
+        "How fast does the chat answer?",
+        "{nvidia-h100-80gb-hbm3-16cores/chat-1.8b:tokens_per_s.ours, base:.0f} tokens/s, `generate` "
+        "{nvidia-h100-80gb-hbm3-16cores/chat-1.8b:tokens_per_s.generate, base:.0f}; base and fine-tuned model at once "
+        "{nvidia-h100-80gb-hbm3-16cores/chat-1.8b:tokens_per_s.ours, each of both:.0f} each",
+        f"{RANDOM}, one H100",
+    ),
+    (
+        "How long does it take to import and check a million rows?",
+        "{cpu-2cores/dataset:import_over_datasets.median:.1f} times the time in which `datasets` only loads them, with "
+        "{cpu-2cores/dataset:most_memory_mb.import:.0f} MB",
+        f"535 MB of conversations, {CPU}",
+    ),
+    (
+        "How long does a page take?",
+        "{cpu-2cores/pages:switch_s.median:.2f} s to switch, of which the server "
+        "{cpu-2cores/pages:server_ms.train.median:.0f} ms on Train; a refresh during training "
+        "{cpu-2cores/monitor:points_10000.refresh_cpu_ms:.0f} ms and {cpu-2cores/monitor:points_10000.refresh_kb.median:.0f} KB",
+        f"a finished toy run, {CPU}, Chromium",
+    ),
+    (
+        "Does watching slow a training?",
+        "{cpu-2cores/monitor:overhead.slowdown_percent.median:.1f} %",
+        f"the toy, {CPU}",
+    ),
+    (
+        "Which of XTuner's presets can be opened, edited and built?",
+        "{cpu-2cores/presets:built_with_only_the_edits} of {cpu-2cores/presets:presets}",
+        "configs only",
+    ),
+)
+
 
 def page() -> str:
-    """Return the entire page."""
-    parts = [HEAD]
+    """Return the entire page: what is asked first, and every figure below, folded."""
+    parts = [HEAD, *first(), "", "## All figures", ""]
     gpu = read_json(RESULTS / "gpu.json")
     if gpu:
-        parts.append(gpu_section(gpu))
-    parts += [section(file.stem, read_json(file)) for file in sorted(RESULTS.glob("*/*.json"))]
+        parts.append(folded(gpu_section(gpu)))
+    parts += [folded(section(file.stem, read_json(file))) for file in sorted(RESULTS.glob("*/*.json"))]
     return "\n".join(parts)
+
+
+def first() -> Iterator[str]:
+    """Yield the table of what is asked first."""
+    yield "| question | answer | made on |"
+    yield "| --- | --- | --- |"
+    for question, answer, made_on in ASKED:
+        yield f"| {question} | {re.sub(r'{([^:}]+):([^:}]+):?([^}]*)}', figure, answer)} | {made_on} |"
+
+
+def figure(place: re.Match[str]) -> str:
+    """Return the figure at a place of an answer. Raises KeyError if the results do not have it."""
+    found = read_json(RESULTS / f"{place[1]}.json")
+    found = found["figures"] if "figures" in found else found
+    for name in place[2].split("."):
+        found = found[name]
+    return format(found, place[3])
+
+
+def folded(text: str) -> str:
+    """Return a section whose tables are shown on request."""
+    title, _, rest = text.partition("\n")
+    return f"<details><summary>{title.removeprefix('## ')}</summary>\n{rest}\n</details>\n"
 
 
 def gpu_section(found: Mapping[str, Any]) -> str:

@@ -37,3 +37,14 @@ def test_two_ways_are_timed_in_turn():
     assert len(found["seconds"]["one"]) == len(found["seconds"]["other"]) == 4
     assert found["ratio"]["least"] <= found["ratio"]["median"] <= found["ratio"]["most"]
     assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "least": 1.0, "most": 3.0}
+
+
+def test_every_answer_is_a_figure_of_the_results(monkeypatch, tmp_path):
+    rows = list(table.first())[2:]
+    assert len(rows) == len(table.ASKED)
+    assert not any("{" in row for row in rows)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.json").write_text('{"figures": {"x, y": {"z": 1.26}}}')
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    monkeypatch.setattr(table, "ASKED", (("How long?", "{a/b:x, y.z:.1f} s", "a toy"),))
+    assert list(table.first())[2:] == ["| How long? | 1.3 s | a toy |"]
