@@ -91,7 +91,7 @@ def graceful(clock, directory, command=None):
 LONG = 5
 
 
-@pytest.mark.parametrize(("grace", "waited"), [(0, 0), (5, 5), (899, 899), (1000, 1000)])
+@pytest.mark.parametrize(("grace", "waited"), [(0, 0), (0.5, 0.5), (5, 5), (899, 899), (1000, 1000)])
 def test_a_command_is_waited_for_as_long_as_the_request_allows(clock, tmp_path, grace, waited):
     write_json(tmp_path / "stop.json", {"grace": grace})
     clock.pace = LONG if waited > 60 else 1
@@ -286,12 +286,16 @@ def spec_of(script, **more):
 def test_what_a_command_is_given(monkeypatch, tmp_path):
     monkeypatch.setenv("HUB_TOKEN", "given")
     monkeypatch.setenv("OTHER_TOKEN", "kept back")
+    naps, sleep = [], time.sleep
+    monkeypatch.setattr(supervisor.time, "sleep", lambda seconds: naps.append(seconds) or sleep(seconds))
     (tmp_path / "log.txt").write_text("earlier\n")
     began = Moment.now()
     script = 'pwd; echo "$HUB_TOKEN|$OTHER_TOKEN|$GONE_TOKEN|$MINE|$XTUNER_STUDIO_STOP|$XTUNER_STUDIO_PROGRESS"; cat; '
     script += 'echo err >&2; echo "$$ $(ps -o pgid= $$)"; exit 7'
     spec = spec_of(script, env={"MINE": "set"}, secrets=["HUB_TOKEN", "GONE_TOKEN"])
     assert supervisor._run(tmp_path, spec, began) == (7, None)
+    assert all(0 < nap < 0.5 for nap in naps), "looks often, and not all the time"
+    assert naps
     first, place, given, err, own = (tmp_path / "log.txt").read_text().splitlines()
     assert (first, place, err) == ("earlier", str(PROJECT), "err")
     assert given == f"given|||set|{tmp_path}/stop.json|{tmp_path}/progress.json"
@@ -313,10 +317,11 @@ def test_a_command_that_is_not_there(tmp_path):
 
 def test_samples_are_taken_where_they_are_wanted(monkeypatch, tmp_path):
     taken = []
-    monkeypatch.setattr(supervisor, "record", lambda *what: taken.append(what))
+    monkeypatch.setattr(supervisor, "record", lambda *what: taken.append((*what, threading.current_thread())))
     supervisor._run(tmp_path, spec_of("exit 0", telemetry=str(tmp_path / "samples")), Moment.now())
     assert wait_until(lambda: len(taken) == 1, PATIENCE)
-    place, command, heard = taken[0]
+    place, command, heard, thread = taken[0]
+    assert thread.daemon, "no sample keeps the supervisor from its end"
     assert (place, heard) == (tmp_path / "samples", tmp_path / "progress.json")
     assert command.pid == read_json(tmp_path / "pid.json")["command"]["pid"]
 
@@ -335,7 +340,8 @@ def begin(directory):
             supervisor.main(directory)
         finally:
             os._exit(0)
-    os.waitpid(child, 0)
+    # Whoever starts one waits until it has gone its own way, and is told when it could not.
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.usefixtures("start")
