@@ -81,6 +81,9 @@ def run(trees: list[Tree], session: Session, patience: float, deadline: float) -
             try:
                 item = ahead.get_nowait()
             except queue.Empty:
+                # Tests that fail now and then would have killed what they do not notice.
+                if tree.run(session.file, session.code, patience)[0] != 0:
+                    say(f"{session.file}: its tests failed at the end without a mutant: run it again with --fresh")
                 return
             code = session.mutated(item)
             try:

@@ -18,7 +18,8 @@ import traceback
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-OK = 0
+# How a child ends whose tests have all passed: a mutant may end it with 0 before there was any.
+PASSED = 77
 # What a test waits for comes within seconds, or never: of a mutant it mostly never comes.
 PATIENCE = "10"
 # What was imported beforehand is not rewritten by pytest, which need not be said.
@@ -55,7 +56,7 @@ def _imported(path: Path, module: str) -> set[str]:
 
 
 def run(tests: list[str], seconds: float, told: int | None = None) -> tuple[int | None, float]:
-    """The tests in a child: how it exited, None where it took longer than `seconds`, and how long it took."""
+    """The tests in a child: 0 if they passed, None where they took longer than `seconds`; and how long they took."""
     began = time.monotonic()
     child = os.fork()
     if not child:
@@ -70,22 +71,24 @@ def run(tests: list[str], seconds: float, told: int | None = None) -> tuple[int 
             import pytest
 
             temporary = ["--basetemp", os.path.abspath("../tmp")]
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *PYTEST, *temporary, *tests]))
+            failed = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *PYTEST, *temporary, *tests])
+            code = int(failed) or PASSED
             if told is not None:
                 os.write(told, json.dumps(list(sys.modules)).encode())
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(code)
-    poll = select.poll()
-    poll.register(os.pidfd_open(child), select.POLLIN)
-    on_time = bool(poll.poll(seconds * 1000))
+    ended = os.pidfd_open(child)
+    on_time = bool(select.select([ended], [], [], seconds)[0])
+    os.close(ended)
     if not on_time:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     _end_all()
     code = os.waitstatus_to_exitcode(status)
-    return None if not on_time or code == -signal.SIGXCPU else code, time.monotonic() - began
+    outcome = None if not on_time or code == -signal.SIGXCPU else 0 if code == PASSED else code or 1
+    return outcome, time.monotonic() - began
 
 
 def _end_all() -> None:
@@ -107,7 +110,7 @@ def prepare(file: str, tests: list[str]) -> float:
         code, _ = run(tests, 600, modules.fileno())
         modules.seek(0)
         names = json.loads(modules.read() or b"[]")
-    if code != OK:
+    if code != 0:
         raise SystemExit(f"the tests of {file} fail as it is: {Path('../log.txt').resolve()}")
     # A module compiled from one mutant must not be taken for the next one.
     sys.dont_write_bytecode = True
@@ -122,7 +125,7 @@ def prepare(file: str, tests: list[str]) -> float:
             except Exception:  # noqa: BLE001 - made up by another module, or not importable alone
                 continue
     code, seconds = run(tests, 600)
-    if code != OK:
+    if code != 0:
         raise SystemExit(f"the tests of {file} fail the second time: {Path('../log.txt').resolve()}")
     return seconds
 

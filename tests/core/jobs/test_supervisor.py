@@ -279,6 +279,21 @@ def test_the_last_word_on_a_full_disk(monkeypatch, tmp_path, number, told):
         assert (tmp_path / "reserve").exists()
 
 
+def test_the_last_word_where_there_was_no_space_to_keep(monkeypatch, tmp_path):
+    """Some may be free a moment later all the same."""
+    real, failed = supervisor.write_json, []
+
+    def write(path, value):
+        if not failed:
+            failed.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, value)
+
+    monkeypatch.setattr(supervisor, "write_json", write)
+    supervisor._write_last(tmp_path, "exit.json", {"returncode": 3})
+    assert read_json(tmp_path / "exit.json") == {"returncode": 3}
+
+
 def spec_of(script, **more):
     return {"argv": ["sh", "-c", script], "env": {}, "telemetry": None, "queue": None, **more}
 
