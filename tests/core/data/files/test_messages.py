@@ -86,6 +86,22 @@ def test_a_system_prompt(given, role):
     ]
 
 
+@pytest.mark.parametrize(("ask", "say"), [("user", "assistant"), ("human", "gpt")])
+@pytest.mark.parametrize("keys", [("role", "content"), ("from", "value")])
+def test_what_nearly_all_are_takes_the_short_way(given, monkeypatch, ask, say, keys):
+    """Of a million rows it is most of the time: no message is looked at closely."""
+    monkeypatch.setattr(given, "_said", lambda *_: pytest.fail("the long way"))
+    role, content = keys
+    messages = [{role: "system", content: "门房"}] if role == "role" else []
+    for number in range(3):
+        messages += [{role: ask, content: f"问{number}"}, {role: say, content: f"答{number}"}]
+    turns = [turn(f"问{number}", f"答{number}") for number in range(3)]
+    if messages[0].get("role") == "system":
+        turns[0]["system"] = "门房"
+    assert given(*messages) == turns
+    assert given(*messages[-2:], system="总的") == [{"system": "总的", **turns[-1]}]
+
+
 def test_what_is_mended_and_said(given):
     assert given.mended(ASK, SAY) == []
     assert given(SAY, ASK, SAY) == [turn("几点？", "九点。")]
@@ -93,6 +109,7 @@ def test_what_is_mended_and_said(given):
     assert given(ASK, says("user", "喂"), SAY) == [turn("几点？\n喂", "九点。")]
     assert given.mended(ASK, ASK, SAY) == ["consecutive questions were joined"]
     assert given(ASK, SAY, says("assistant", "再见。")) == [turn("几点？", "九点。\n再见。")]
+    assert given(ASK, SAY, ASK, SAY, says("assistant", "再见。"))[0] == turn("几点？", "九点。")
     assert given.mended(ASK, SAY, SAY) == ["consecutive answers were joined"]
     assert given(ASK, SAY, ASK) == [turn("几点？", "九点。")]
     assert given.mended(ASK, SAY, ASK) == ["the last question has no answer and was left out"]
@@ -132,6 +149,11 @@ def test_marks_of_training(given, mark, trained, noted):
 def test_a_mark_that_is_empty_is_none(given, empty):
     assert given(ASK, {**SAY, "weight": empty, "mood": empty}) == [turn("几点？", "九点。")]
     assert not given.notes.unused
+    # Nor does it hide another one.
+    assert (
+        given(ASK, {**SAY, **{f"mood{number}": empty for number in range(40)}, "weight": 0})[0]["output_with_loss"]
+        is False
+    )
 
 
 @pytest.mark.parametrize(("value", "says_no"), [(False, True), (0, True), (0.0, True), ("bad", True), (" 否 ", True), ("REJECTED", True),
@@ -165,7 +187,10 @@ def test_thinking_in_the_text(text):
     assert dropping(ASK, says("assistant", text)) == [turn("几点？", "九点。")]
     # Its own thinking is not put before one that is there.
     assert given.answer(text, "另想") == text
-    assert given.answer("<think 没完", "") == "<think 没完"
+    unfinished = Given()
+    assert unfinished.answer("<think 没完", "") == "<think 没完"
+    assert unfinished.noted == set()
+    assert unfinished.answer("<think 没完", "看表") == "<think>\n看表\n</think>\n\n<think 没完"
     assert given.answer("九点。", "看表") == THOUGHT
 
 
@@ -231,6 +256,11 @@ def test_parts_that_are_no_text(given, part, word):
     assert ("media" in given.noted) is any(name in word for name in ("image", "audio", "video"))
 
 
+def test_a_long_name_is_cut(given):
+    told = refused(given, says("user", [{"type": "g" * 60}]), SAY)
+    assert (told.zh.count("g"), told.en.count("g")) == (40, 40)
+
+
 def test_a_message_that_is_none(given):
     assert "第 2 条" in refused(given, ASK, "九点。").zh
     assert "第 1 条消息没有内容" in refused(given, {"role": "user", "content": None}, SAY).zh
@@ -243,6 +273,8 @@ def test_names_instead_of_roles():
     for name in ("小红", "小红", "小明"):
         assert name in refused(given, says(name, "在吗")).zh
     assert given.notes.speakers == {"小红": 2, "小明": 1}
+    refused(given, says("长" * 50, "在吗"))
+    assert given.notes.speakers["长" * 40] == 1
     for number in range(2 * MOST_SPEAKERS):
         refused(given, says(f"名字{number}", "在吗"))
     refused(given, says("小红", "在吗"))
@@ -261,6 +293,8 @@ def test_one_object_a_turn(given):
     assert given({"system": "门房", "question": "几点？", "answer": "九点。"}) == [
         turn("几点？", "九点。", system="门房")
     ]
+    for empty in (None, "", "NaN"):
+        assert given({"system": empty, "question": "几点？", "answer": "九点。"}) == [turn("几点？", "九点。")]
     assert given({"question": "几点？", "answer": None}, {"question": None, "answer": "九点。"}) == [
         turn("几点？", "九点。")
     ]
@@ -272,7 +306,7 @@ def test_one_object_a_turn(given):
     assert given(moss) == [turn("几点？", THOUGHT)]
 
 
-@pytest.mark.parametrize("value", ["NaN", "#N/A"])
+@pytest.mark.parametrize("value", ["NaN", "#N/A", "-Infinity", " nan "])
 def test_a_text_that_stands_for_nothing(given, value):
     assert given(ASK, says("assistant", value)) == [turn("几点？", "")]
     assert given.noted == {"blank"}
