@@ -207,7 +207,8 @@ def test_a_mark_of_a_picture(given, text):
 def test_a_picture(given, key):
     assert key in refused(given, {**ASK, key: "cat.png"}, SAY).zh
     assert given.noted == {"media"}
-    assert str(needs_media("x" * 50, Notes()).text.en).count("x") == 41
+    told = needs_media("g" * 50, Notes()).text
+    assert ("g" * 40 in told.zh, "g" * 41 in told.zh) == ("g" * 40 in told.en, "g" * 41 in told.en) == (True, False)
 
 
 def test_what_is_beside_a_text_is_told(given):
@@ -304,6 +305,15 @@ def test_one_object_a_turn(given):
     assert given.noted == {"thinking", "tool_calls"}
     moss["Commands"] = "<|Commands|>: None<eoc>"
     assert given(moss) == [turn("几点？", THOUGHT)]
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"), [("", False), ("M", True), ("Inner Thoughts of 20", True), ("Inner Thoughts of 201", False)]
+)
+def test_moss_s_own_marks(given, name, mark):
+    """A mark has a name, and a short one; anything else is a text that begins so."""
+    text = f"<|{name}|>: 几点？"
+    assert given({"human": text, "moss": "九点。<eom>"}) == [turn("几点？" if mark else text, "九点。")]
 
 
 @pytest.mark.parametrize("value", ["NaN", "#N/A", "-Infinity", " nan "])
