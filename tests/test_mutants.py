@@ -20,6 +20,7 @@ def test_what_is_named_is_there(file):
 def test_each_file_has_its_row(file):
     row = re.search(rf"^\| `{re.escape(file)}` \|(.+)\|$", page.PAGE.read_text(encoding="utf-8"), re.M)
     assert row, "make mutants"
+    assert "not run" not in row[1], "make mutants"
 
 
 def test_the_page_is_drawn_from_the_results():
