@@ -355,7 +355,7 @@ def begin(directory):
             supervisor.main(directory)
         finally:
             os._exit(0)
-    # Whoever starts one waits until it has gone its own way, and is told when it could not.
+    # Whoever starts one waits until it has gone its own way, and learns whether it could.
     assert os.waitpid(child, 0)[1] == 0
 
 
