@@ -21,8 +21,8 @@ from pages.components.text import language, language_switch, say, t
 # background.
 # Streamlit leaves a ninth of the first screen empty: the padding is reduced, because that screen should show what the
 # page is about. Streamlit also highlights a link to the current page, although it may belong to a step done long ago.
-# On a narrow phone a report's tables scroll, not the page. Links show keyboard focus and wrap. Table
-# headers break between Chinese words only, and on a wide screen a cell may be wider than Streamlit's 400 pixels.
+# On a narrow phone a report's tables scroll, not the page. Links show keyboard focus and wrap.
+# On a wide screen a cell may be wider than Streamlit's 400 pixels.
 STYLE = """<style>
 [data-testid=stTab][aria-selected=true] p, [data-testid=stSliderThumbValue] p,
 button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMaterial]) {
@@ -36,7 +36,6 @@ button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMa
     outline: 2px solid; outline-offset: -2px;
 }
 [data-testid=stPageLink-NavLink] :is(span, div, p):not([data-testid=stIconMaterial]) { white-space: normal; }
-[data-testid=stTable] th { word-break: keep-all; }
 @media (min-width: 1000px) { [data-testid=stTable] [data-testid=stMarkdownContainer] { max-width: 44rem; } }
 </style>"""
 # Streamlit's own texts of an upload are English in every language; these replace them visually.
