@@ -128,10 +128,15 @@ def demo(begun: tuple[Workspace, Job]) -> Demo:
     return Demo(workspace, read_json(told), job.exit["seconds"])
 
 
-@pytest.fixture
-def apart(demo: Demo, tmp_path: Path) -> Demo:
-    """The finished demo in the test's own workspace, to train and chat in without affecting other tests."""
-    workspace = Workspace.open(tmp_path / "apart")
+def copied(demo: Demo, root: Path) -> Demo:
+    """Copy the finished demo into a workspace of its own, to train and chat in without affecting other tests."""
+    workspace = Workspace.open(root)
     for what in ("models", "datasets", "configs", "runs"):
         shutil.copytree(getattr(demo.workspace, what), getattr(workspace, what), symlinks=True, dirs_exist_ok=True)
     return replace(demo, workspace=workspace)
+
+
+@pytest.fixture
+def apart(demo: Demo, tmp_path: Path) -> Demo:
+    """The finished demo in a workspace of the test's own."""
+    return copied(demo, tmp_path / "apart")
