@@ -46,7 +46,9 @@ class Tab(threading.Thread):
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 self._connection.socket.shutdown(socket.SHUT_RDWR)
-        self.join(10)
+        # The thread itself ends a tab that was closed before it had a connection.
+        if self is not threading.current_thread():
+            self.join(10)
 
     def _opened(self, connection: ClientConnection) -> None:
         self._connection = connection

@@ -76,12 +76,12 @@ def full(run: Run) -> bool:
     # The config as mmengine built it, if it exists: the text may use code or another file.
     built = sorted(run.work_dir.glob("*/vis_data/config.py"))
     file = built[-1] if built else run.config
-    return _trains_all(file, file.stat().st_mtime_ns)
+    return _trains_all(str(file), file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _trains_all(config: Path, _changed: int) -> bool:
-    return ConfigFile(config.read_text(encoding="utf-8")).get("model.lora") in (MISSING, None)
+def _trains_all(config: str, _changed: int) -> bool:
+    return ConfigFile(Path(config).read_text(encoding="utf-8")).get("model.lora") in (MISSING, None)
 
 
 def steps_of(run: Run) -> tuple[Step, ...]:

@@ -181,11 +181,11 @@ class Run:
 def template_in(config: Path, usual: PromptTemplate) -> PromptTemplate:
     """Return the prompt template that a config.py trains with; `usual` if it names none."""
     try:
-        return _template_in(config, config.stat().st_mtime_ns) or usual
+        return _template_in(str(config), config.stat().st_mtime_ns) or usual
     except (OSError, BadInput):
         return usual
 
 
 @lru_cache(maxsize=256)
-def _template_in(config: Path, _changed: int) -> PromptTemplate | None:
-    return prompt_template(ConfigFile(read(config)))
+def _template_in(config: str, _changed: int) -> PromptTemplate | None:
+    return prompt_template(ConfigFile(read(Path(config))))

@@ -41,7 +41,9 @@ def show_run(run: Run) -> bool:
     seen = watch(str(run.path), run).look()
     state = run.state_at(seen.points[-1] if seen.points else None)
     live = state.status.live
-    told = run.job.progress if run.job else {}
+    # Once: each look reads the disk, and the run may be deleted in between.
+    job = run.job
+    told = job.progress if job else {}
     _show_progress(run, state)
     if state.status is Status.PENDING:
         # There is nothing to show yet; the queue above has the actions.
@@ -58,9 +60,9 @@ def show_run(run: Run) -> bool:
     if lid.open:
         with lid:
             show_machine(run, seen)
-    if run.job:
+    if job:
         failed = state.status in (Status.FAILED, Status.CRASHED)
-        show_job_log(run.job, file=f"{run.id}.log", ended=not live, expanded=failed)
+        show_job_log(job, file=f"{run.id}.log", ended=not live, expanded=failed)
     return live
 
 
@@ -70,22 +72,22 @@ def _show_progress(run: Run, state: State) -> None:
     if state.status is Status.FINISHED:
         # Also if it stopped early.
         done = 1.0
-    live = state.status.live
+    live, job = state.status.live, run.job
     words = progress_line(state.phase, state.seconds, state.eta_s) if live else say(duration(state.seconds))
     if state.place:
         words = t("monitor.waits", place=state.place)
-    if not live or run.job is None:
+    if not live or job is None:
         st.progress(min(1.0, done), text=words)
         return
     left, right = st.columns([3, 2], gap="medium", vertical_alignment="center")
     left.progress(min(1.0, done), text=words)
     with right, st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if state.status is not Status.PENDING:
-            stop_button(run.job, grace=20.0, label=t("monitor.stop_keep"))
+            stop_button(job, grace=20.0, label=t("monitor.stop_keep"))
             # Also while it is saving, for users who do not want to wait.
-            if not run.job.discarding:
+            if not job.discarding:
                 with st.popover(t("monitor.stop_otherwise"), type="tertiary"):
-                    stop_button(run.job, discard=True, label=t("monitor.stop_discard"))
+                    stop_button(job, discard=True, label=t("monitor.stop_discard"))
         # The next step is shown before it is possible.
         st.button(t("train.to_export"), type="primary", disabled=True, key="next", help=t("train.after_it"))
 
