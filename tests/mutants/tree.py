@@ -52,6 +52,7 @@ class Tree:
         """End the process, by ending what it reads."""
         if self._process is not None:
             self._process.stdin.close()
-            self._process.stdout.close()
+            # Not before it has ended: somebody may be reading still.
             self._process.wait()
+            self._process.stdout.close()
             self._process = None
