@@ -36,7 +36,7 @@ ASKED = (
     ),
     (
         "How much sooner is an identity learned than with the course's config?",
-        "more than {gpu:time_to_identity_ratio:.0f} times",
+        "more than {gpu:time_to_identity_ratio:.1f} times",
         f"{RANDOM}, one H100",
     ),
     (
