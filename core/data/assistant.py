@@ -255,7 +255,11 @@ class Assistant:
                 for g in dialogues("general")
                 if not g["held_out"] and g["language"] in self.languages
             ]
-        return rows if self.general is None else list(islice(cycle(rows), round(self.general * identity)))
+        count = len(rows) if self.general is None else round(self.general * identity)
+        if count < len(rows):
+            # Some of every kind: they are sorted by it.
+            return [rows[number * len(rows) // count] for number in range(count)]
+        return list(islice(cycle(rows), count))
 
 
 def questions_in(language: str) -> tuple[str, str]:

@@ -359,3 +359,13 @@ def test_an_answer_that_goes_on_is_learned_as_far_as_it_came_and_every_turn_says
     assert [question for question, end in ends.items() if not end] == ["丙"]
     whole = Assistant(nickname="小明", replay=(Reply("甲", "乙"),))
     assert not any("need_eos_token" in turn for row in whole.rows() for turn in row["conversation"])
+
+
+def test_fewer_general_rows_are_some_of_every_kind():
+    def general(ratio):
+        made = Assistant(nickname="NICK", language="en", general=ratio).checked().rows()
+        return [row["conversation"][0]["input"] for row in made if "NICK" not in row["conversation"][0]["output"]]
+
+    every, half = general(None), general(0.3)
+    assert 2 < len(half) < len(every)
+    assert half == [every[number * len(every) // len(half)] for number in range(len(half))]
