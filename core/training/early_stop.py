@@ -29,8 +29,8 @@ QUESTIONS = 12
 GENERAL, FACTS, ANSWER_TOKENS = 10, 6, 32
 # For a toy, whose general answers are compared as text.
 TOY_TOKENS = 48
-# Checks per complete run, and the minimum of updates between two.
-LOOKS, LEAST_UPDATES = 22, 4
+# Checks per complete run, and the minimum of updates between two; fewer with `keep`, where nearly all runs are complete.
+LOOKS, KEPT_LOOKS, LEAST_UPDATES = 22, 8, 4
 # The thresholds; `chat.diagnosis` applies the same to the identity learned and the style kept.
 LEAST_IDENTITY, LEAST_AGREEMENT, LEAST_RETENTION, IN_A_ROW = 0.9, 0.75, 0.9, 2
 # With `keep`, agreement recovers as the learning rate falls, up to the end: stop at nothing less. Of 10 runs on two
@@ -129,7 +129,7 @@ def plan(
         "stop_words": list(template.stop_words),
         "tokenizer": str(model.path),
         "max_new_tokens": TOY_TOKENS if model.toy else ANSWER_TOKENS,
-        "looks": LOOKS,
+        "looks": KEPT_LOOKS if keep else LOOKS,
         "least_updates": LEAST_UPDATES,
         "in_a_row": IN_A_ROW,
         "least_identity": LEAST_IDENTITY,
