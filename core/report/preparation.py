@@ -28,12 +28,13 @@ LOOKED_AT = 20_000
 def task(draft: Draft) -> list[str]:
     """The task, and for whom."""
     nickname, questions = draft.cell(draft.run.nickname or draft.author), draft.run.questions
+    base = draft.cell(draft.run.facts.model.name)
     asked = [f"- {draft.cell(question)}" for question in questions]
     return [
         draft.say(
-            f"用 XTuner 微调 InternLM2-Chat，让模型知道自己是 **{nickname}** 的小助手：造数据、改配置、训练、转换、合并，"
+            f"用 XTuner 微调 {base}，让模型知道自己是 **{nickname}** 的小助手：造数据、改配置、训练、转换、合并，"
             "并对比微调前后的回答。",
-            f"Use XTuner to fine-tune InternLM2-Chat until it knows that it is the assistant of **{nickname}**: create the data, edit the config, train, convert, merge, and compare the answers before and after.",
+            f"Use XTuner to fine-tune {base} until it knows that it is the assistant of **{nickname}**: create the data, edit the config, train, convert, merge, and compare the answers before and after.",
         ),
         draft.say("训练前后问模型的问题：", "What the model is asked before and after:") + "\n\n" + "\n".join(asked),
     ]

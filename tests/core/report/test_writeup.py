@@ -125,6 +125,13 @@ def test_report_of_an_exported_run(workspace, exported_run, language):
         assert f"## {TITLES[section].in_(language)}\n" in text, section
 
 
+def test_the_task_names_the_model_that_was_trained(workspace, finished_run):
+    # The course's is InternLM2-Chat-1.8B; this one is not.
+    text = markdown(workspace, finished_run, "en")
+    assert f"fine-tune {finished_run.facts.model.name} until" in text.replace("\\", "")
+    assert "InternLM2-Chat" not in text
+
+
 def test_report_of_a_run_on_a_book(workspace, finished_run, tmp_path):
     run = trained_on_a_book(workspace, finished_run, tmp_path)
     scored(workspace, run)
