@@ -138,7 +138,7 @@ def run(
         with progress.stage("dataset") as advance:
             wanted = teaching.usual(nickname, model)
             if real:
-                # Half of the rows, so that two passes over them take minutes on a CPU.
+                # Half of the general rows, so that two passes over them take minutes on a CPU.
                 wanted = replace(wanted, general=1.0)
             dataset, _ = teaching.make(workspace, wanted, model if real else None, tell=advance)
         with progress.stage("config"):

@@ -30,7 +30,7 @@ ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
 # Updates and epochs at most, and chunks per iteration, for a corpus: on a GPU four take hardly longer than one; results
 # in docs/corpus.md.
-PRETRAIN = {"cpu": (550, 10, 1), "gpu": (800, 30, 4)}
+PRETRAIN = {"cpu": (550, 10, 1), "gpu": (1000, 30, 4)}
 RANKS = {"course": 64, "fast": RANK, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
 _ASKED = Text("训练中要问的问题", "evaluation questions during training")

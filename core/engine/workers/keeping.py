@@ -1,9 +1,9 @@
 """A LoRA loss that teaches only what the base model would not say itself; the rest stays as likely as it was.
 
-Part of `entry`, in the engine's interpreter. The base model is the trained one with its adapter disabled, so it takes
-no extra memory and one more forward pass. Where a token of an answer is the base model's own choice, the loss is the
-Kullback-Leibler divergence from the base model's prediction to the trained model's; for all other tokens it is cross
-entropy. With cross entropy on the base model's own answers, a model becomes more certain of them than it was, and its
+Part of `entry`, in the engine's interpreter. The base model is the trained one with its adapter disabled: no extra
+weights, but one more forward pass and its logits. Where a token of an answer is the base model's own choice, and on the
+tokens of the question, the loss is the Kullback-Leibler divergence from the base model's prediction to the trained
+model's; for all other tokens it is cross entropy. With cross entropy on the base model's own answers, a model becomes more certain of them than it was, and its
 other answers change. Not for full fine-tuning, which has no base model at hand, nor for sequence parallelism.
 """
 
@@ -54,7 +54,9 @@ def keep_what_is_known() -> None:
         with torch.no_grad(), self.llm.disable_adapter():
             base = self.llm(**given).logits[:, :-1]
         logits = self.llm(**given).logits[:, :-1]
-        asked = data["attention_mask"][:, 1:].bool() & ~trained
+        # Packed rows of variable length have no mask, and no padding.
+        mask = data.get("attention_mask")
+        asked = ~trained if mask is None else mask[:, 1:].bool() & ~trained
         loss = kept_loss(logits[trained], base[trained], labels[trained])
         return {"loss": loss + ASKED * divergence(logits[asked], base[asked]) / trained.sum()}
 

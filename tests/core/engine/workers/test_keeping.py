@@ -101,6 +101,8 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
         "labels": torch.cat((labels, padding - 100), 1),
     }
     assert torch.allclose(compute_loss(model, padded)["loss"], moved, rtol=1e-4)
+    unmasked = {"input_ids": ids, "attention_mask": None, "labels": labels}
+    assert torch.allclose(compute_loss(model, unmasked)["loss"], moved, rtol=1e-4)
     moved.backward()
     assert all(weight.grad is not None for weight in llm.parameters() if weight.requires_grad)
     # Another answer is learned as in XTuner.
