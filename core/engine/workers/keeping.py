@@ -10,30 +10,69 @@ other answers change. Not for full fine-tuning, which has no base model at hand,
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 IGNORED = -100
 # Weight of the divergence on the base model's own tokens, and of that on the questions' tokens; docs/recipes.md has the
 # measurements.
 KEPT, ASKED = 2.0, 1.0
+# Logits that are compared at a time: the copies that this takes are 16 MB each, whatever the batch.
+PIECE = 1 << 22
 
 
-def kept_loss(logits: torch.Tensor, base: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def kept_loss(
+    logits: torch.Tensor, base: torch.Tensor, labels: torch.Tensor, asked: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the mean loss over the tokens that are trained on.
 
     `logits` and `base` are the predictions of the trained and the base model, of shape (tokens, vocabulary); `labels`
-    are the target tokens (tokens). Zero, with no gradient, if all targets are the base model's choices and nothing has
-    changed yet.
+    are the target tokens, IGNORED where none is trained; `asked` are the questions' tokens. Zero, with no gradient, if
+    all targets are the base model's choices and nothing has changed yet. Overwrites `logits` (see `Apart`).
     """
-    own = base.argmax(-1) == labels
-    taught = cross_entropy(logits[~own].float(), labels[~own], reduction="sum")
-    return (taught + KEPT * divergence(logits[own], base[own])) / len(labels)
+    trained, own = labels != IGNORED, base.argmax(-1) == labels
+    weights = trained * torch.where(own, KEPT, 1.0)
+    if asked is not None:
+        weights = weights + ASKED * asked
+    targets = torch.where(own, IGNORED, labels)
+    return Apart.apply(logits, base, targets, weights) / trained.sum()
 
 
-def divergence(logits: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-    """Return the Kullback-Leibler divergence in nats from the base model's predictions, summed over the tokens."""
-    expected = base.float().log_softmax(-1)
-    return (expected.exp() * (expected - logits.float().log_softmax(-1))).sum()
+class Apart(torch.autograd.Function):
+    """How far predictions are from their targets, in nats, summed over the tokens with their weights.
+
+    A token's target is `targets`, or the base model's entire prediction where that is IGNORED. In both cases the
+    gradient is the difference of two distributions. It is computed together with the value, piece by piece, and takes
+    the place of the logits, which nothing else needs: autograd would hold five more copies of them in single precision.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, base: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        # In float16 small gradients would be lost: they are only scaled up later.
+        gradient = logits.detach()
+        if ctx.needs_input_grad[0] and logits.dtype == torch.float16:
+            gradient = torch.empty_like(logits, dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=logits.device)
+        for at in torch.arange(len(logits)).split(max(1, PIECE // logits.shape[-1])):
+            here = slice(int(at[0]), int(at[-1]) + 1)
+            weight, target = weights[here, None].float(), targets[here, None]
+            said = logits[here].float().log_softmax(-1)
+            expected = base[here].float().log_softmax(-1)
+            wanted = expected.exp()
+            taught = target != IGNORED
+            divergence = (wanted * (expected - said)).sum(-1, keepdim=True)
+            surprise = -said.gather(-1, target.clamp(min=0))
+            total += (weight * torch.where(taught, surprise, divergence)).sum()
+            if ctx.needs_input_grad[0]:
+                wanted *= ~taught
+                wanted.scatter_add_(-1, target.clamp(min=0), taught.float())
+                gradient[here] = weight * (said.exp() - wanted)
+        ctx.gradient = gradient if ctx.needs_input_grad[0] else None
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        return ctx.gradient.mul_(scale), None, None, None
 
 
 def keep_what_is_known() -> None:
@@ -47,17 +86,28 @@ def keep_what_is_known() -> None:
         if not self.use_lora or get_sequence_parallel_world_size() > 1:
             return usual(self, data, data_samples)
         given = {name: value for name, value in data.items() if name != "labels"}
-        labels = data["labels"][:, 1:]
+        # The last position predicts nothing.
+        labels = following(data["labels"], IGNORED)
         trained = labels != IGNORED
         if not trained.any():
             return usual(self, data, data_samples)
         with torch.no_grad(), self.llm.disable_adapter():
-            base = self.llm(**given).logits[:, :-1]
-        logits = self.llm(**given).logits[:, :-1]
+            base = as_computed(self.llm(**given).logits, self.llm.get_input_embeddings().weight.dtype)
+        logits = self.llm(**given).logits
         # Packed rows of variable length have no mask, and no padding.
         mask = data.get("attention_mask")
-        asked = ~trained if mask is None else mask[:, 1:].bool() & ~trained
-        loss = kept_loss(logits[trained], base[trained], labels[trained])
-        return {"loss": loss + ASKED * divergence(logits[asked], base[asked]) / trained.sum()}
+        real = torch.ones_like(trained) if mask is None else mask.bool()
+        asked = following(real, False) & ~trained
+        return {"loss": kept_loss(logits.flatten(0, 1), base.flatten(0, 1), labels.flatten(), asked.flatten())}
 
     sft.SupervisedFinetune.compute_loss = compute_loss
+
+
+def following(tokens: torch.Tensor, end: Any) -> torch.Tensor:
+    """Return at each position what is at the next, and `end` at the last."""
+    return torch.cat((tokens[:, 1:], torch.full_like(tokens[:, :1], end)), 1)
+
+
+def as_computed(logits: torch.Tensor, weights: torch.dtype) -> torch.Tensor:
+    """Return logits in the precision they were computed in, autocast's or the weights': many models then widen them."""
+    return logits.to(torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else weights)

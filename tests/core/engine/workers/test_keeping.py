@@ -32,6 +32,62 @@ def test_only_what_the_base_would_not_say_is_taught():
     assert torch.allclose(kept_loss(now, base, mixed), parts)
 
 
+def plain(logits, base, labels, asked):
+    """The same loss by formula, on all tokens at once."""
+    from torch.nn.functional import cross_entropy, kl_div
+
+    from core.engine.workers.keeping import ASKED, KEPT
+
+    def divergence(rows):
+        now, before = (one[rows].float().log_softmax(-1) for one in (logits, base))
+        return kl_div(now, before, log_target=True, reduction="sum")
+
+    trained, own = labels != -100, base.argmax(-1) == labels
+    taught = cross_entropy(logits[trained & ~own].float(), labels[trained & ~own], reduction="sum")
+    return (taught + KEPT * divergence(trained & own) + ASKED * divergence(asked)) / trained.sum()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("piece", [1, 9 * 7, 1 << 22])
+def test_the_loss_in_pieces_is_the_formula(dtype, piece, monkeypatch):
+    import torch
+
+    from core.engine.workers import keeping
+
+    monkeypatch.setattr(keeping, "PIECE", piece)
+    torch.manual_seed(1)
+    hidden, weight = torch.randn(20, 5), torch.randn(9, 5)
+    base = (hidden @ weight.T + torch.randn(20, 9)).to(getattr(torch, dtype))
+    labels = torch.where(torch.arange(20) % 2 == 0, base.argmax(-1), torch.randint(0, 9, (20,)))
+    labels[:6], asked = -100, (torch.arange(20) >= 2) & (torch.arange(20) < 6)
+    found = {}
+    for name, loss in (("plain", plain), ("pieces", keeping.kept_loss)):
+        head = weight.clone().requires_grad_()
+        # Scaled as mixed precision scales it.
+        value = loss((hidden @ head.T).to(base.dtype), base, labels, asked)
+        (value * 1024).backward()
+        found[name] = value.detach(), head.grad / 1024
+    loose = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-3}[dtype]
+    assert found["pieces"][0] == pytest.approx(found["plain"][0].item(), rel=1e-5)
+    assert torch.allclose(found["pieces"][1], found["plain"][1], rtol=loose, atol=loose)
+
+
+def test_no_copy_of_all_logits_is_held():
+    import torch
+    from torch.autograd.graph import saved_tensors_hooks
+
+    from core.engine.workers.keeping import kept_loss
+
+    head, hidden, held = torch.randn(4000, 8, requires_grad=True), torch.randn(64, 8), []
+    logits = hidden @ head.T
+    memory = logits.data_ptr()
+    with saved_tensors_hooks(lambda one: held.append(one.numel()) or one, lambda one: one):
+        loss = kept_loss(logits, torch.randn(64, 4000), torch.randint(0, 4000, (64,)))
+    assert sum(held) < 4000
+    # The gradient is where the logits were.
+    assert loss.grad_fn.next_functions[0][0].gradient.data_ptr() == memory
+
+
 # XTuner's imports cause warnings.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -49,17 +105,10 @@ def compute_loss(monkeypatch):
     return SupervisedFinetune.compute_loss
 
 
-def base_answers(llm, ids):
-    with llm.disable_adapter():
-        return llm(input_ids=ids).logits[:, 3:-1].flatten(0, 1)
-
-
 def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
-
-    from core.engine.workers.keeping import ASKED, divergence, kept_loss
 
     torch.manual_seed(0)
     settings = LlamaConfig(
@@ -86,14 +135,11 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
     assert moved.item() > 0.001
     # The question's tokens count too, padding does not.
     with torch.no_grad():
-        theirs = llm(input_ids=ids).logits[:, :3]
+        theirs = llm(input_ids=ids).logits[:, :-1].flatten(0, 1)
         with llm.disable_adapter():
-            base = llm(input_ids=ids).logits[:, :3]
-        answers = kept_loss(
-            llm(input_ids=ids).logits[:, 3:-1].flatten(0, 1), base_answers(llm, ids), labels[:, 4:].flatten()
-        )
-    expected = answers + ASKED * divergence(theirs, base) / 6
-    assert torch.allclose(moved, expected, rtol=1e-4)
+            base = llm(input_ids=ids).logits[:, :-1].flatten(0, 1)
+    targets = labels[:, 1:].flatten()
+    assert torch.allclose(moved, plain(theirs, base, targets, targets == -100), rtol=1e-4)
     padding = torch.zeros(2, 5, dtype=torch.long)
     padded = {
         "input_ids": torch.cat((ids, padding), 1),
