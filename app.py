@@ -20,6 +20,7 @@ from pages.components.contents import list_pages
 from pages.components.server.access import Access
 from pages.components.server.compression import CompressedFiles, compress_ahead
 from pages.components.server.entrance import Names, Token
+from pages.components.server.first_paint import FirstPaint
 from pages.components.server.memory import few_heaps, give_back
 from pages.components.server.uploads import SpooledUploads
 
@@ -61,6 +62,5 @@ else:
     # Our middleware checks every host name before Streamlit does, whose list does not contain proxies.
     config.set_option("server.allowedHosts", ["*"])
     entrance = Middleware(Access, names=Names.of_environment(), token=Token.of_environment())
-    app = st.App(
-        __file__, lifespan=serving, middleware=[entrance, Middleware(CompressedFiles), Middleware(SpooledUploads)]
-    )
+    own = [Middleware(part) for part in (FirstPaint, CompressedFiles, SpooledUploads)]
+    app = st.App(__file__, lifespan=serving, middleware=[entrance, *own])

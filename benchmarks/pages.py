@@ -1,4 +1,4 @@
-"""The pages: start-up time of the app, server time per page, cost of an open tab, bytes through a tunnel.
+"""The pages: start-up time of the app, server time per page, layout shift, cost of an open tab, bytes through a tunnel.
 
     BENCHMARK_WORKSPACE=DIR python -m benchmarks.pages      DIR: a workspace with a finished run, as `demo` leaves one
 
@@ -21,10 +21,12 @@ from playwright.sync_api import Browser, Page
 
 from benchmarks.measure import WORKSPACE, interleaved, say, seconds, spread, write
 from tests.e2e.server import MINUTE, Server, chromium
+from tests.e2e.stillness import moved
 from tests.fakes.tunnel import Tunnel, dug
 from tests.pages.screen import NUMBERS, open_page
 
 IDLE_SECONDS = 20.0
+WIDTHS = (1440, 420)
 CHART = "[data-testid=stPlotlyChart] .main-svg"
 TITLE = "[data-testid=stMainBlockContainer] h1"
 
@@ -101,6 +103,14 @@ def switches(browser: Browser, url: str) -> dict[str, float]:
     return spread(times)
 
 
+def shift(browser: Browser, url: str) -> dict[str, dict[str, float]]:
+    """Return by page how much moves while it opens in a new browser, wide and narrow: the sum of all layout shifts."""
+    return {
+        name: {f"{width}_px": moved(browser, f"{url}/{name if number > 1 else ''}", width)[0] for width in WIDTHS}
+        for name, number in NUMBERS.items()
+    }
+
+
 def idle(browser: Browser, server: Server) -> float:
     """Return the percentage of one core that the server takes with one idle tab."""
     tab = browser.new_page()
@@ -159,6 +169,7 @@ def main() -> None:
             first_page(browser, server.url)
             figures["first_page_s"] = first_page(browser, server.url)
             figures["switch_s"] = switches(browser, server.url)
+            figures["shift"] = shift(browser, server.url)
             figures["idle_percent"] = idle(browser, server)
             say("bytes and the tunnel")
             for name, encoding in (("brotli", None), ("gzip", "gzip"), ("as_streamlit_sends_it", "identity")):

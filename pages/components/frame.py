@@ -19,8 +19,7 @@ from pages.components.text import language, language_switch, say, t
 
 # The label of a selected item has the primary color, which must also suit white text and is thus too dark on a dark
 # background.
-# Streamlit leaves a ninth of the first screen empty: the padding is reduced, because that screen should show what the
-# page is about. Streamlit also highlights a link to the current page, although it may belong to a step done long ago.
+# Streamlit highlights a link to the current page, although it may belong to a step done long ago.
 # On a narrow phone a report's tables scroll, not the page. Links show keyboard focus and wrap.
 # On a wide screen a cell may be wider than Streamlit's 400 pixels.
 STYLE = """<style>
@@ -28,7 +27,6 @@ STYLE = """<style>
 button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMaterial]) {
     color: color-mix(in srgb, currentColor 65%, CanvasText);
 }
-[data-testid=stMainBlockContainer] { padding-top: 3.5rem; padding-bottom: 3rem; }
 .st-key-checklist [data-testid=stPageLink-NavLink]:not(:hover) { background: none; }
 .st-key-checklist [data-testid=stPageLink-NavLink] p { font-weight: inherit; }
 .st-key-report_text table { display: block; overflow-x: auto; }

@@ -1,7 +1,7 @@
 """Walks through all pages at every stage of the assignment, in a real browser, 1440 and 420 pixels wide.
 
 What a learner looks for must be on the first screen, and so must the next step, the only blue button; nothing scrolls
-sideways. The training is fake and the workspace grows under one server; if a page changes its mind about the next step,
+sideways, and nothing moves while a page opens. The training is fake and the workspace grows under one server; if a page changes its mind about the next step,
 the table of its stage says so.
 """
 
@@ -24,6 +24,7 @@ from pages.components.text import catalogue
 from tests.conftest import ended
 from tests.e2e.keyboard import tour
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.stillness import moved
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
 WORDS = catalogue("zh")
@@ -31,6 +32,8 @@ PAGES = ("setup", "dataset", "config", "train", "export", "chat", "report")
 HEIGHT = 900
 WIDE, NARROW = 1440, 420
 SECONDS = 30.0
+# The layout shift of a first load, as the browser counts it; from 0.1 on it is said to disturb.
+MOST_MOVED = 0.01
 CARD, VERDICT, MADE = ".st-key-outcome", ".st-key-verdict", ".st-key-made"
 CHART, ASK = ".js-plotly-plot", "[data-testid=stChatInput]"
 # A bold heading, by its text.
@@ -89,11 +92,22 @@ class Walk:
                 if not wait_until(partial(self._right, page, width, found), SECONDS):
                     self.wrong += [f"{stage}, {page}, {width}: {problem}" for problem in found]
 
+    def opens_still(self, stage: str, *pages: str) -> None:
+        """Open pages in new browsers: nothing moves while its code, its sidebar and its texts arrive."""
+        for page in pages:
+            for width in (WIDE, NARROW):
+                shift, what = moved(self.tab.context.browser, self._address(page), width)
+                if shift > MOST_MOVED:
+                    self.wrong.append(f"{stage}, {page}, {width}: moves by {shift:.3f} as it opens: {what}")
+
+    def _address(self, page: str) -> str:
+        return f"{self.url}/{page if page != PAGES[0] else ''}"
+
     def by_keyboard(self) -> None:
         """Visit all controls of all pages by Tab: each is reached, in the order of the page, has a name and shows the focus."""
         self.tab.set_viewport_size({"width": WIDE, "height": HEIGHT})
         for page in PAGES:
-            self.tab.goto(f"{self.url}/{page if page != PAGES[0] else ''}")
+            self.tab.goto(self._address(page))
             counts = [-1]
             assert wait_until(partial(self._still, page, counts), SECONDS), page
             self.wrong += [f"{page}, by keyboard: {problem}" for problem in tour(self.tab)]
@@ -171,6 +185,7 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
                 **dict.fromkeys(("config", "train", "export", "chat", "report"), (CARD,)),
             },
         )
+        walk.opens_still("empty", "setup", "dataset")
         there("small_model")
         check_the_engine(workspace)
         walk.through("model", {"setup": to("dataset"), "config": to("dataset")}, {"setup": ()})
@@ -238,5 +253,6 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
         )
         assert writeup.start(workspace, run, "zh").wait(180) is Status.FINISHED
         walk.through("report", {"report": WORDS["report.archive"]})
+        walk.opens_still("report", "setup", "train", "chat")
         walk.by_keyboard()
     assert not walk.wrong, "\n".join(walk.wrong)
