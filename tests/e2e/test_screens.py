@@ -75,7 +75,7 @@ class Walk:
 
     def come(self) -> None:
         """Open the first page, as in a new tab."""
-        self.tab.goto(self.url)
+        self.tab.goto(self.url, timeout=MINUTE)
         self.tab.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=MINUTE)
 
     def through(self, stage: str, blue: Mapping[str, str], things: Mapping[str, tuple[str, ...]] | None = None) -> None:
@@ -107,7 +107,7 @@ class Walk:
         """Visit all controls of all pages by Tab: each is reached, in the order of the page, has a name and shows the focus."""
         self.tab.set_viewport_size({"width": WIDE, "height": HEIGHT})
         for page in PAGES:
-            self.tab.goto(self._address(page))
+            self.tab.goto(self._address(page), timeout=MINUTE)
             counts = [-1]
             assert wait_until(partial(self._still, page, counts), SECONDS), page
             self.wrong += [f"{page}, by keyboard: {problem}" for problem in tour(self.tab)]
