@@ -28,6 +28,7 @@ NOT_BENCHMARKS = {
 }
 BY_NAME_ONLY = {
     "gpu",
+    "scaling",
     "soak",
     "identity",
     "verdicts",

@@ -52,8 +52,10 @@ Figures = dict[str, Any]
 class Bench:
     """One workspace, its model and datasets, and the product's commands on it."""
 
-    def __init__(self, workspace: Workspace, shape: str, results: Path, only: list[str] | None = None) -> None:
-        self.workspace, self.shape, self.results, self.only = workspace, shape, results, only
+    def __init__(
+        self, workspace: Workspace, shape: str, results: Path, only: list[str] | None = None, model: str = MODEL
+    ) -> None:
+        self.workspace, self.shape, self.results, self.only, self.model = workspace, shape, results, only, model
 
     def wants(self, name: str) -> bool:
         """Return whether a part of a phase is requested."""
@@ -117,7 +119,7 @@ class Bench:
         pairs = [f"{key}={value}" for key, value in settings.items()]
         options = ["--set", *pairs] if pairs else []
         self.command(
-            "configs", "new", "--model", MODEL, "--dataset", dataset, "--recipe", recipe, "--out", name, *options
+            "configs", "new", "--model", self.model, "--dataset", dataset, "--recipe", recipe, "--out", name, *options
         )
         if change is not None:
             found = ConfigFile(configs.find(self.workspace, name).text())
@@ -380,13 +382,13 @@ def out_of_memory(bench: Bench) -> Figures:
     return {key: oom.get(key) for key in ("status", "reason", "foreseen", "problems")}
 
 
-def stop_and_resume(bench: Bench, name: str, *options: str) -> Figures:
-    """Stop and save after 20 iterations, check the GPU's memory, resume to the end."""
+def stop_and_resume(bench: Bench, name: str, *options: str, at: int = 20) -> Figures:
+    """Stop and save after `at` iterations, check the GPU's memory, resume to the end."""
     before = free_mb()
     started = bench.command("train", "start", name, "--no-early-stop", *options)
     run = runs.find(bench.workspace, started["run"])
     deadline = time.time() + 180
-    while run.state().iter < 20 and run.state().status.live and time.time() < deadline:
+    while run.state().iter < at and run.state().status.live and time.time() < deadline:
         time.sleep(0.5)
     stopping = time.perf_counter()
     stopped = bench.command("train", "stop", run.id)

@@ -20,8 +20,10 @@ _MIXED = {"dropout": (38.5, 12.0), "adapter": (22.5, 8.0), "full": (30.2, 8.0)}
 _SINGLE = {"dropout": (53.0, 20.0), "adapter": (33.0, 16.0), "full": (40.4, 16.0)}
 # Bytes kept per pair of positions and head by eager attention.
 _PAIR_MIXED, _PAIR_SINGLE = 6.0, 4.0
-# Bytes per logit at the peak: itself, shifted, and its log-softmax, in single precision.
-_LOGIT = 12.0
+# Bytes per logit at the peak: itself, shifted, and its log-softmax, in single precision. If the base model's answers are
+# kept (`workers.keeping`): itself, which its gradient replaces, as computed before it was widened, and the base model's;
+# and the pieces that are compared at a time.
+_LOGIT, _KEPT_LOGIT, _KEPT_PIECES_MB = 12.0, 8.0, 100.0
 # 4 bits and, with double quantization, a scale per 64 weights.
 _NF4, _INT8 = 0.516, 1.03
 _ADAM = {"AdamW": 8.0, "Adam": 8.0, "SGD": 0.0, "PagedAdamW": 8.0, "PagedAdamW32bit": 8.0, "PagedAdamW8bit": 2.0}
@@ -65,15 +67,21 @@ def memory(shape: Shape, facts: dict[str, Any], *, cuda: bool) -> Memory:
     tokens = facts["batch_size"] * facts["data"]["longest"]
     parts = [*_weights(shape, setup), *_trained(shape, setup)]
     at_layers, at_logits = _activations(shape, setup, tokens, facts["data"]["longest"])
-    logits = Part(
-        name="logits",
-        label=Text("logits（每个 token 对整个词表）", "logits (each token × vocabulary)"),
-        formula=f"{tokens:,} × {shape.vocabulary:,} × {_LOGIT:g} B",
-        mb=tokens * shape.vocabulary * _LOGIT / MB,
-    )
+    logits = _logits(tokens, shape.vocabulary, kept=bool(facts.get("keeps")))
     # With checkpointing a layer is recomputed after the logits are freed: the peak is the larger of the two.
     parts += [at_logits, logits] if at_logits.mb + logits.mb >= at_layers.mb else [at_layers]
     return Memory(parts=tuple(parts), base_mb=CUDA_MB if cuda else PROCESS_MB, cuda=cuda)
+
+
+def _logits(tokens: int, vocabulary: int, *, kept: bool) -> Part:
+    each = _KEPT_LOGIT if kept else _LOGIT
+    formula = f"{tokens:,} × {vocabulary:,} × {each:g} B"
+    return Part(
+        name="logits",
+        label=Text("logits（每个 token 对整个词表）", "logits (each token × vocabulary)"),
+        formula=formula + (f" + {_KEPT_PIECES_MB:g} MB" if kept else ""),
+        mb=tokens * vocabulary * each / MB + (_KEPT_PIECES_MB if kept else 0.0),
+    )
 
 
 def held(shape: Shape, setup: "Setup") -> tuple[float, float]:

@@ -28,6 +28,9 @@ ITERATION_SECONDS = 0.02
 LAYER_SECONDS, LAYER_TOKEN_SECONDS = 0.013, 0.0017
 # With ZeRO-3, which gathers each layer's weights when needed (one run on that GPU, with one process).
 GATHERED_LAYER_SECONDS, GATHERED_TOKEN_SECONDS = 0.036, 0.009
+# If the base model's answers are kept, its forward pass comes on top of a forward and a backward pass, which takes
+# about twice as long.
+KEEPING_SHARE = 1 / 3
 # The speed of torch.save (22.7 GB in about 80 s, on the same machine).
 SAVED_BYTES_PER_S = 300e6
 # How long mmengine's loop waits before each further epoch; `workers.entry` removes the wait if no worker processes load
@@ -63,14 +66,15 @@ def duration(
     count = shape.parameters if shape else 0
     speed = REACHED * machine["flops_per_s"]
     work = arithmetic(facts, count) / speed
-    own = _like_it(facts, count, measured)
+    own = like_it(facts, count, measured)
     mapping = prepare(facts)
     if own is None:
         each = work + ITERATION_SECONDS
         token = 2 * count / speed + 0.012
         if machine.get("cuda") and shape:
             gathers = bool(facts.get("deepspeed")) and zero_settings(facts["deepspeed"])[0] == 3
-            each = max(each, shape.layers * (GATHERED_LAYER_SECONDS if gathers else LAYER_SECONDS))
+            launching = shape.layers * (GATHERED_LAYER_SECONDS if gathers else LAYER_SECONDS)
+            each = max(each, launching * (1 + KEEPING_SHARE if facts.get("keeps") else 1.0))
             token = max(token, shape.layers * (GATHERED_TOKEN_SECONDS if gathers else LAYER_TOKEN_SECONDS))
         begin = STARTING_SECONDS + (CUDA_SECONDS if machine.get("cuda") else 0.0)
         start = begin + count * 2 / DISK_BYTES_PER_S + mapping
@@ -139,11 +143,20 @@ def kind(facts: dict[str, Any], parameters: int) -> list[Any]:
     ]
 
 
-def _like_it(facts: dict[str, Any], parameters: int, measured: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the newest earlier run of the same kind, preferably with the same checkpointing."""
+def like_it(facts: dict[str, Any], parameters: int, measured: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the newest earlier run of the same kind, preferably with the same checkpointing, processes and loss."""
     same = [run for run in measured if run.get("kind") == kind(facts, parameters)]
-    wanted = facts["model"].get("use_activation_checkpointing", True)
-    return next((run for run in same if run.get("checkpointing") == wanted), next(iter(same), None))
+    wanted = likeness(facts)
+    return max(same, key=lambda run: sum(run.get(name) == value for name, value in wanted.items()), default=None)
+
+
+def likeness(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return in what two runs of a kind may still differ: then one is scaled to the other by its arithmetic."""
+    return {
+        "checkpointing": facts["model"].get("use_activation_checkpointing", True),
+        "keeps": bool(facts.get("keeps")),
+        "processes": facts.get("processes", 1),
+    }
 
 
 def prepare(facts: dict[str, Any]) -> float:

@@ -26,7 +26,7 @@ from core.engine.failures.reasons import known_cause
 from core.engine.measure import config_facts, machine
 from core.engine.presets import check_deepspeed
 from core.forecast.case import Case
-from core.forecast.duration import Duration, duration, kind
+from core.forecast.duration import Duration, duration, like_it
 from core.forecast.findings import findings
 from core.forecast.missing import conversion, missing
 from core.forecast.schedule import schedule
@@ -99,12 +99,16 @@ def preflight(
     *,
     processes: int = 1,
     deepspeed: str | None = None,
+    keep: bool | None = None,
 ) -> Preflight:
     """Forecast a run of `config` with `processes` processes and one of XTuner's `deepspeed` settings.
 
-    `measured` are earlier runs: `history.measured`. Raises BadInput for settings that XTuner does not have.
+    `measured` are earlier runs: `history.measured`; `keep` whether the base model's answers are kept, None: the
+    default. Raises BadInput for settings that XTuner does not have, and a `keep` that is impossible.
     """
     check_deepspeed(deepspeed)
+    if keep:
+        keeping.check(config.name, config.values())
     problems = check_config(workspace, config)
     # Values out of bounds are reported with the rest; without a model or data there is nothing to measure.
     if any(problem.severity == "error" and problem.where in _NEEDED for problem in problems):
@@ -119,7 +123,7 @@ def preflight(
                 **config_facts(workspace, config.file, dataset.sha256, model.path),
                 "deepspeed": deepspeed,
                 "processes": processes,
-                "keeps": keeping.usual(config.values(), dataset, model),
+                "keeps": keeping.usual(config.values(), dataset, model) if keep is None else keep,
             }
             here, proof = asked.result(), proved.result()
     except StudioError as error:
@@ -211,7 +215,7 @@ def _corrected(
     """Return allocated and total memory in MB, corrected by the formula's error for the newest similar run."""
     if takes is None or form is None:
         return None, None
-    own = next((run for run in measured if run.get("kind") == kind(facts, form.parameters)), {})
+    own = like_it(facts, form.parameters, measured) or {}
     allocated = takes.allocated_mb
     if own.get("allocated_mb") and own.get("predicted_mb"):
         allocated *= own["allocated_mb"] / own["predicted_mb"]

@@ -6,7 +6,7 @@ The model's own prompt is determined by `core.models.prompt`.
 from collections.abc import Iterator
 
 from core.data.row import Row
-from core.engine.presets import PromptTemplate, prompt_templates
+from core.engine.presets import PromptTemplate, prompt_templates, system_templates
 from core.forecast.case import Case, problem, said
 from core.ground.problem import Problem
 
@@ -32,7 +32,9 @@ def prompt(case: Case) -> Iterator[Problem]:
     evaluation = case.facts["evaluation"]
     if template is None or evaluation is None:
         return
-    asked = evaluation.get("system") or ""
+    asked = _text(evaluation.get("system") or "")
+    if asked is None:
+        return
     rows = {"\n".join(filter(None, (turn.get("system") for turn in row["conversation"]))) for row in _first_rows(case)}
     if rows and asked not in rows:
         fix = {"SYSTEM": min(rows)} if len(rows) == 1 else None
@@ -107,3 +109,10 @@ def _first_rows(case: Case) -> list[Row]:
         return case.dataset.page(0, 200)
     except OSError:
         return []
+
+
+def _text(system: str | dict[str, str]) -> str | None:
+    """Return the text of a system prompt that may be one of XTuner's, by name; None if it is something else."""
+    if isinstance(system, str):
+        return system
+    return system_templates().get(system.get("$name", "").rpartition(".")[2])

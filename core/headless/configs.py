@@ -1,5 +1,6 @@
 """`configs …`: find presets; create, change and check configs; import and export files and recipes."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -21,6 +22,15 @@ from core.headless.command import OUT, Answer, Options, Table
 from core.training import history
 
 CONFIG = (("config",), {"help": "a config in the workspace"})
+
+KEEP = (
+    ("--keep",),
+    {
+        "action": argparse.BooleanOptionalAction,
+        "help": "keep what the base model would say as likely as it was, and teach the rest (LoRA and QLoRA); "
+        "default: where the data hold the model's own answers",
+    },
+)
 
 
 AGREE = (
@@ -95,7 +105,9 @@ def configs_preflight(workspace: Workspace, options: Options) -> Answer:
     config = configs.find(workspace, options.config)
     agree_to(workspace, config.file, config.facts["preset"], options.agree)
     measured = history.measured(workspace)
-    found = preflight(workspace, config, measured, processes=options.nproc, deepspeed=options.deepspeed)
+    found = preflight(
+        workspace, config, measured, processes=options.nproc, deepspeed=options.deepspeed, keep=options.keep
+    )
     unasked = next((problem for problem in found.problems if problem.where == AGREEMENT), None)
     if unasked is not None:
         raise BadInput(unasked.message.zh, unasked.message.en)
@@ -189,7 +201,7 @@ COMMANDS: Table = {
     "configs diff": (configs_diff, [CONFIG]),
     "configs preflight": (
         configs_preflight,
-        [CONFIG, (("--nproc",), {"type": int, "default": 1}), (("--deepspeed",), {}), AGREE],
+        [CONFIG, (("--nproc",), {"type": int, "default": 1}), (("--deepspeed",), {}), KEEP, AGREE],
     ),
     "configs copy": (configs_copy, [(("preset",), {}), (("directory",), {"nargs": "?", "default": "."})]),
     "configs import": (

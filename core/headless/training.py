@@ -9,7 +9,7 @@ from core.engine.commands import LAUNCHERS, LOOPBACK, Cluster
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, WAIT, Answer, Options, Table, show_progress
-from core.headless.configs import AGREE, agree_to
+from core.headless.configs import AGREE, KEEP, agree_to
 from core.jobs.job import Status
 from core.jobs.process import Identity
 from core.training import run as runs
@@ -35,16 +35,6 @@ EARLY_STOP = (
     {
         "action": argparse.BooleanOptionalAction,
         "help": "stop once the identity is learned and other answers are kept; default: set by the recipe",
-    },
-)
-
-
-KEEP = (
-    ("--keep",),
-    {
-        "action": argparse.BooleanOptionalAction,
-        "help": "keep what the base model would say as likely as it was, and teach the rest (LoRA and QLoRA); "
-        "default: where the data hold the model's own answers",
     },
 )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.config.memory import memory
 from core.engine.measure import config_facts
-from core.forecast.duration import answered_tokens, arithmetic, kind, pauses, prepare
+from core.forecast.duration import answered_tokens, arithmetic, kind, likeness, pauses, prepare
 from core.forecast.schedule import schedule
 from core.ground.errors import StudioError
 from core.ground.files import read_json, read_lines_from
@@ -29,7 +29,7 @@ _FIRST_ANSWER = re.compile(r"^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - INFO - be
 def measured(workspace: Workspace) -> list[dict[str, Any]]:
     """Return measurements of the newest finished runs, newest first, to calibrate `duration` and `preflight` with.
 
-    `kind`, `checkpointing` and `work` describe the run; `seconds` per iteration, `start_seconds`, of which
+    `kind`, `likeness` and `work` describe the run; `seconds` per iteration, `start_seconds`, of which
     `prepare_seconds`, `token_seconds` per token of an evaluation's answers; memory in MB: `predicted_mb`,
     `allocated_mb` (XTuner's own figure, on a GPU), `total_mb` (as shown by the GPU or, without one, the process).
     """
@@ -44,8 +44,8 @@ def measured(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def _comparable(run: Run) -> bool:
-    """Return whether the run was a single process, without a resume."""
-    return run.cluster.nproc * run.cluster.nnodes == 1 and len(jobs_in(run.jobs, "train")) == 1
+    """Return whether the run was on one machine, without a resume."""
+    return run.cluster.nnodes == 1 and len(jobs_in(run.jobs, "train")) == 1
 
 
 def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None:
@@ -59,13 +59,14 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
             **config_facts(workspace, run.config, run.facts.dataset.sha256, run.model_path, ask=ask),
             "deepspeed": run.facts.deepspeed,
             "keeps": run.facts.keep,
+            "processes": run.cluster.nproc,
         }
     except StudioError:
         return None
     form = shape(run.model_path)
     if "error" in facts["data"] or not facts["known_kind"] or form is None:
         return None
-    plan = schedule(facts, facts["data"]["samples"])
+    plan = schedule(facts, facts["data"]["samples"], run.cluster.nproc)
     each = statistics.median(times)
     start = _start_seconds(run)
     total = jobs[0].seconds
@@ -79,7 +80,7 @@ def _told(workspace: Workspace, run: Run, *, ask: bool) -> dict[str, Any] | None
     return {
         "run": run.id,
         "kind": kind(facts, form.parameters),
-        "checkpointing": facts["model"].get("use_activation_checkpointing", True),
+        **likeness(facts),
         "work": arithmetic(facts, form.parameters),
         "seconds": each,
         "start_seconds": start,

@@ -68,6 +68,12 @@ def test_measured_on_a_gpu(options, measured):
     assert allocated(**options) == pytest.approx(measured, rel=0.15)
 
 
+def test_what_the_base_model_said_is_held_in_half_precision_and_without_copies():
+    told = facts(longest=1024)
+    usual, kept = (memory(INTERNLM2, {**told, "keeps": keeps}, cuda=True) for keeps in (False, True))
+    assert usual.allocated_mb - kept.allocated_mb == pytest.approx(1024 * V * 4 / 2**20 - 100)
+
+
 def test_more_than_135_gb():
     assert allocated(bits=None, batch=8, checkpointing=False) > 135_000
 

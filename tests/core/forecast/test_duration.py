@@ -5,7 +5,7 @@ Tests that it still fits these, not that it predicts others.
 
 import pytest
 
-from core.forecast.duration import duration
+from core.forecast.duration import duration, like_it
 from core.forecast.schedule import Schedule
 from tests.core.config.test_memory import INTERNLM2, facts
 
@@ -73,6 +73,28 @@ def test_an_earlier_run_that_was_bound_by_its_kernels_is_not_scaled_by_the_token
     cpu = {"cuda": False, "flops_per_s": 1e11}
     bound = {**earlier, "seconds": 60.0}
     assert duration(INTERNLM2, told, plan(10, 1, 1), cpu, [bound]).train == pytest.approx(1200.0)
+
+
+def test_the_base_models_forward_pass_takes_a_third_more():
+    told = facts()
+    told["evaluation"] = None
+    for tokens, bound in ((100, "kernels"), (8192, "arithmetic")):
+        told["data"] |= {"padded_tokens": tokens, "rows": 282}
+        usual, kept = (
+            duration(INTERNLM2, told | {"keeps": keeps}, plan(100, 0, 0), H100).train for keeps in (False, True)
+        )
+        assert kept == pytest.approx(usual * 4 / 3, rel=0.02), bound
+
+
+def test_the_earlier_run_that_is_most_alike_counts():
+    told = facts() | {"keeps": True, "processes": 2}
+    told["data"] |= {"padded_tokens": 617, "rows": 282}
+    kinds = {"kind": [INTERNLM2.parameters, True, True, False, False, None], "checkpointing": True}
+    others = [kinds | {"keeps": False, "processes": 2}, kinds | {"keeps": True, "processes": 1}]
+    same = kinds | {"keeps": True, "processes": 2}
+    assert like_it(told, INTERNLM2.parameters, [*others, same]) is same
+    assert like_it(told, INTERNLM2.parameters, others) is others[0]
+    assert like_it(told | {"deepspeed": "deepspeed_zero2"}, INTERNLM2.parameters, [same]) is None
 
 
 def test_where_processes_load_the_data_the_loop_waits_before_each_further_epoch():

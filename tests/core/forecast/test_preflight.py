@@ -195,6 +195,12 @@ def test_a_system_prompt_of_the_evaluation_that_no_row_has_is_told(workspace, co
     assert problem.fix == {"SYSTEM": ""} and "SYSTEM" in problem.message.zh
 
 
+def test_a_system_prompt_of_xtuners_own_is_compared_by_its_text(workspace, config, facts):
+    named = {"$name": "xtuner.utils.SYSTEM_TEMPLATE.alpaca"}
+    assert where(told(workspace, config, facts, evaluation__system=named))["SYSTEM"].fix == {"SYSTEM": ""}
+    assert "SYSTEM" not in where(told(workspace, config, facts, evaluation__system={"$name": "mine.unknown"}))
+
+
 def test_no_warning_just_below(workspace, config, facts):
     changes = {"checkpoint__interval": 120, "evaluation__every_n_iters": 120, "accumulative_counts": 4}
     assert told(workspace, config, facts, **changes).problems == []
@@ -297,6 +303,16 @@ def test_earlier_runs_correct_time_and_memory(workspace, config, facts):
     assert second.calibrated
     assert second.estimated_seconds == pytest.approx(20 + 120 * 0.5)
     assert second.estimated_memory_mb == pytest.approx(1400 + first.memory.allocated_mb, abs=1)
+
+
+@pytest.mark.usefixtures("facts")
+def test_keeping_can_be_asked_for_and_is_the_datas_default(workspace, config):
+    usual, kept = (preflight(workspace, config, keep=keep) for keep in (None, True))
+    # The fixture's data do not hold the model's own answers.
+    assert usual.duration.train < kept.duration.train
+    configs.change(workspace, config.name, {"method": "full"})
+    with pytest.raises(BadInput, match="keep"):
+        preflight(workspace, configs.find(workspace, config.name), keep=True)
 
 
 def test_broken_config_is_not_measured(workspace, config, monkeypatch):

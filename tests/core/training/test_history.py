@@ -97,6 +97,6 @@ def test_the_newest_run_that_can_be_compared_is_the_one_that_is_measured(workspa
     ended(several.job)
     record = several.path / "run.json"
     written = several.facts.to_json()
-    write_json(record, written | {"cluster": written["cluster"] | {"nproc": 2}})
+    write_json(record, written | {"cluster": written["cluster"] | {"nnodes": 2}})
     assert [told["run"] for told in history.measured(workspace)] == [alone.id]
     assert asked == [(alone.id, True)]
