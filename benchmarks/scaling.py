@@ -58,7 +58,13 @@ class Case:
 
     def run(self, bench: Bench) -> Figures:
         settings = {"method": "qlora" if self.is_("qlora") else "lora"}
-        settings |= {"max_epochs": self.cards, "accumulative_counts": 1, "warmup_ratio": 0.1, "log_interval": 1}
+        settings |= {
+            "max_epochs": self.cards,
+            "accumulative_counts": 1,
+            "warmup_ratio": 0.1,
+            "log_interval": 1,
+            "map_num_proc": 1,
+        }
         bench.config("c", "course", "course", None, **settings)
         shorten(bench, "c")
         if self.is_("stop"):
