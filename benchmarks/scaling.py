@@ -102,11 +102,11 @@ def all_of(names: list[str], options: argparse.Namespace) -> int:
     """Run cases beside each other; return how many failed or had no time."""
     until = time.time() + options.seconds
     usual = options.workspace / f"internlm2-{options.shape}-random"
+    free, waiting = options.cards.split(","), [Case(name) for name in names]
     making = None
-    if not usual.exists():
+    if not usual.exists() and any(case.model is None for case in waiting):
         words = [sys.executable, "-m", "benchmarks.random_model", str(usual), "--shape", options.shape]
         making = subprocess.Popen(words, cwd=PROJECT)
-    free, waiting = options.cards.split(","), [Case(name) for name in names]
     going: dict[str, tuple[subprocess.Popen, list[str]]] = {}
     failed = 0
     while waiting or going:
@@ -125,7 +125,7 @@ def all_of(names: list[str], options: argparse.Namespace) -> int:
             failed += "error" in found
             keep(options.results, name, found)
         while waiting and waiting[0].cards <= len(free):
-            if waiting[0].model is None and making is not None and making.poll() is None:
+            if waiting[0].model is None and making and making.poll() is None and time.time() < until:
                 break
             case = waiting.pop(0)
             if until - time.time() < LEAST_SECONDS:

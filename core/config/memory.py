@@ -63,11 +63,18 @@ class Memory:
 
 def memory(shape: Shape, facts: dict[str, Any], *, cuda: bool) -> Memory:
     """Return the memory of training a model of this shape. `facts` are `config_facts`."""
-    setup = Setup.of(facts, cuda=cuda)
-    tokens = facts["batch_size"] * facts["data"]["longest"]
+    setup, longest = Setup.of(facts, cuda=cuda), facts["data"]["longest"]
+    return at_peak(shape, setup, facts["batch_size"], longest, kept=bool(facts.get("keeps")), cuda=cuda)
+
+
+def at_peak(
+    shape: Shape, setup: "Setup", batch_size: int, longest: int, *, kept: bool = False, cuda: bool = True
+) -> Memory:
+    """Return the same for a setup and a micro-batch of `longest` tokens; `kept`: the base model's answers are."""
+    tokens = batch_size * longest
     parts = [*_weights(shape, setup), *_trained(shape, setup)]
-    at_layers, at_logits = _activations(shape, setup, tokens, facts["data"]["longest"])
-    logits = _logits(tokens, shape.vocabulary, kept=bool(facts.get("keeps")))
+    at_layers, at_logits = _activations(shape, setup, tokens, longest)
+    logits = _logits(tokens, shape.vocabulary, kept=kept)
     # With checkpointing a layer is recomputed after the logits are freed: the peak is the larger of the two.
     parts += [at_logits, logits] if at_logits.mb + logits.mb >= at_layers.mb else [at_layers]
     return Memory(parts=tuple(parts), base_mb=CUDA_MB if cuda else PROCESS_MB, cuda=cuda)
@@ -152,15 +159,23 @@ class Setup:
     def written(cls, config: ConfigFile, *, deepspeed: str | None = None, processes: int = 1) -> "Setup":
         """Return the setup for training on GPUs from the text of a config, without building it as `of` requires."""
         dtype, rank = config.get(f"{LLM}.torch_dtype"), config.get("model.lora.r")
-        bits = quantisation(config)
+        dropout = config.get("model.lora.lora_dropout")
+        bits, attention = quantisation(config), config.get(f"{LLM}.attn_implementation")
         return cls.of(
             {
                 "model": {
                     "llm": {
                         "torch_dtype": {"$name": dtype.code} if isinstance(dtype, Source) else None,
                         "quantization_config": {"load_in_4bit": bits == "nf4", "load_in_8bit": bits == "int8"},
+                        "attn_implementation": attention if isinstance(attention, str) else None,
                     },
-                    "lora": {"r": rank if isinstance(rank, int) else LORA_RANK} if method(config) != "full" else None,
+                    "lora": {
+                        "r": rank if isinstance(rank, int) else LORA_RANK,
+                        "lora_dropout": float(dropout) if isinstance(dropout, int | float) else 0.0,
+                    }
+                    if method(config) != "full"
+                    else None,
+                    "use_activation_checkpointing": config.get("model.use_activation_checkpointing") is not False,
                 },
                 "wrapper": "OptimWrapper" if precision(config) == "fp32" else "AmpOptimWrapper",
                 "optimizer": {"type": getattr(config.get(f"{WRAPPER}.optimizer.type"), "code", "").rpartition(".")[2]},

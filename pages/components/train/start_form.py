@@ -8,7 +8,7 @@ from core.config import config as configs
 from core.config.config import Config
 from core.engine.commands import DEFAULT_PORT, LAUNCHERS, Cluster, as_typed, start_as_typed
 from core.engine.presets import deepspeed_settings
-from core.forecast.sharing import Share, shares
+from core.forecast.sharing import Share, fastest, shares
 from core.ground.clock import since_boot
 from core.ground.figures import size
 from core.ground.gpu import gpus
@@ -69,7 +69,7 @@ def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) 
     early_stop = _switch("early_stop", name, defaults.ends_early(workspace, name))
     by_itself = defaults.keeps(workspace, name)
     keep = by_itself is not None and _switch("keep", name, by_itself)
-    with refusals(), st.expander(t("start.several"), icon=":material/hub:"):
+    with refusals(), st.expander(t("start.several"), expanded=len(gpus()) > 1, icon=":material/hub:"):
         chosen = _several(workspace, config)
     if clicked and chosen:
         with refusals():
@@ -121,17 +121,19 @@ def _several(workspace: Workspace, config: Config) -> tuple[Cluster, str | None]
     """Draw the fields for several processes and machines. Raises BadInput for invalid combinations."""
     st.caption(t("start.several_intro"))
     one, two, three = st.columns([1, 1, 2])
-    nproc = int(_number(one, "nproc", 1, 64, 1))
+    cards, settings = gpus(), (None, *deepspeed_settings())
+    by_itself, setting = fastest(config, configs.model_of(workspace, config), cards)
+    nproc = int(_number(one, "nproc", 1, 64, by_itself))
     nnodes = int(_number(two, "nnodes", 1, 64, 1))
     deepspeed = three.selectbox(
         "DeepSpeed",
-        (None, *deepspeed_settings()),
+        settings,
+        index=settings.index(setting),
         format_func=lambda name: name or t("start.no_deepspeed"),
         key="train_deepspeed",
         persist_state="session",
         help=t("start.deepspeed_help"),
     )
-    cards = len(gpus())
     if nproc * nnodes == 1 and deepspeed is None:
         return Cluster(), None
     cluster = Cluster(nproc=nproc, nnodes=nnodes)

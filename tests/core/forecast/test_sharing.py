@@ -1,9 +1,11 @@
 """What each process holds: DeepSpeed's stages split more and more, offload moves it to the host."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from core.engine.presets import deepspeed_settings, zero_settings
-from core.forecast.sharing import shares
+from core.forecast.sharing import FASTEST_FIRST, fastest, shares
 from core.models.shape import shape
 
 
@@ -41,3 +43,31 @@ def test_they_are_what_the_model_of_memory_says(config, small_model):
     assert found["deepspeed_zero3_offload"].host_bytes == pytest.approx(weights / 2 + trained * 4, abs=2)
     assert found["deepspeed_zero2_offload"].host_bytes == pytest.approx(trained * 4, abs=2)
     assert found["deepspeed_zero2"].host_bytes == 0
+
+
+def cards(*megabytes):
+    return [{"total_mb": each} for each in megabytes]
+
+
+def test_what_is_offered_is_the_fastest_that_fits_on_every_gpu(config, small_model, monkeypatch):
+    assert fastest(config, small_model, []) == (1, None)
+    assert fastest(config, small_model, cards(80_000)) == (1, None)
+    assert fastest(config, small_model, cards(80_000, 80_000)) == (2, None)
+    # As much as it holds, the room for what comes and goes added.
+    from core.forecast import sharing
+
+    def only(*fitting):
+        monkeypatch.setattr(
+            sharing, "at_peak", lambda _form, setup, *_: SimpleNamespace(total_mb=1 if setup in fitting else 1e9)
+        )
+        return fastest(config, small_model, cards(80_000, 80_000))
+
+    monkeypatch.setattr(sharing.Setup, "written", lambda _file, *, deepspeed, processes: (deepspeed, processes))
+    for at, name in enumerate(FASTEST_FIRST):
+        assert only(*[(better, 2) for better in FASTEST_FIRST[at:]]) == (2, name)
+    assert only() == (2, FASTEST_FIRST[-1])
+
+
+def test_the_smallest_gpu_counts_and_all_of_a_training(config, small_model):
+    held = max(share.gpu_bytes for share in shares(config, small_model, 2)) / 2**20
+    assert fastest(config, small_model, cards(80_000, held + 300)) != (2, None)
