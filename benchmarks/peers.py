@@ -2,12 +2,18 @@
 
     python -m benchmarks.peers install [NAME …] [--peers DIR]
     python -m benchmarks.peers run MODEL [NAME …] [--peers DIR] [--nickname N] [--updates U] [--label L]
+    python -m benchmarks.peers own MODEL [NAME …] --identity FILE [--peers DIR] [--nickname N] [--label L]
     python -m benchmarks.peers table                                          docs/peers.md
 
 All get the same rows (those of `datasets assistant` for MODEL), batch size, rank, learning rate and number of updates;
 everything else is each one's default. Two run side by side if named with `--pairs`, so that the load of the machine
 affects both; CPU seconds are those of the entire process tree. Settings that differ are read from what each wrote, and
 listed in the table. Identity, facts, style and parroting come from our own score of each adapter.
+
+`own` has each make a model that knows its name in its own documented way, one after the other: the settings of its
+example, scaled to a small model in float32, and for the peers the identity rows that LLaMA-Factory ships (FILE is
+`data/identity.json` of its repository), since ms-swift's are only on a hub. Ours is `datasets assistant` with the recipe
+`fast` as it is. Minutes count everything from the name to the adapter.
 """
 
 import argparse
@@ -22,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +37,7 @@ import psutil
 from benchmarks.measure import RESULTS, commit, machine, say
 from benchmarks.product import PROJECT, Product, Unfit, between
 from core.chat import worker_client
-from core.chat.score import score_sides
+from core.chat.score import Extent, score_sides
 from core.chat.scoring import remembering
 from core.chat.side import Side
 from core.config.pace import BATCH
@@ -44,6 +51,12 @@ from core.training.run import Run
 PAGE, RESULT = PROJECT / "docs" / "peers.md", RESULTS / "peers.json"
 PEERS = {"llamafactory": "llamafactory==0.9.4", "swift": "ms-swift==3.12.6"}
 SHOWN = {"ours": "XTuner Studio", "llamafactory": "LLaMA-Factory 0.9.4", "swift": "ms-swift 3.12.6"}
+# What each does by itself on a CPU.
+DIFFERS = {
+    "ours": "float32, SDPA, activations kept",
+    "llamafactory": "float32, SDPA, activations recomputed",
+    "swift": "float32, SDPA, activations recomputed",
+}
 SAME = ("batch_size", "r", "lora_alpha", "lora_dropout", "lr", "warmup_ratio", "max_length")
 EVERY_SECONDS = 0.5
 # With fewer updates, a tenth is not enough warmup.
@@ -51,20 +64,26 @@ FEWEST_WARM = 25
 
 
 def install(options: argparse.Namespace) -> int:
-    """Create an environment for each from the package index, with the same release of torch as here."""
-    torch = subprocess.run(
-        [sys.executable, "-c", "import importlib.metadata as m; print(m.version('torch'))"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+    """Create an environment for each from the package index; torch is this environment's own, linked into it."""
+    torch = [f"{name}=={version(name)}" for name in ("torch", "torchvision")]
     for name in options.names or PEERS:
         place = options.peers / name
-        say(f"{PEERS[name]}, torch {torch} into {place}")
+        say(f"{PEERS[name]}, {torch[0]} into {place}")
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        _link_torch(next(place.glob("lib/python*/site-packages")))
         # Packages built for another torch do not load.
-        pins = [f"torch=={torch}", f"torchaudio=={torch}"]
-        pip = [str(place / "bin" / "pip"), "install", "-q", PEERS[name], *pins]
-        subprocess.run(pip, check=True)
+        pins = [*torch, f"torchaudio=={version('torch')}"]
+        subprocess.run([str(place / "bin" / "pip"), "install", "-q", PEERS[name], *pins], check=True)
     return 0
+
+
+def _link_torch(site: Path) -> None:
+    """Link torch, torchvision and the libraries they are built on: the same release, not downloaded again."""
+    for one in distributions():
+        if re.match(r"torch$|torchvision$|triton$|nvidia-.*-cu\d+$", one.metadata["Name"].replace("_", "-")):
+            for part in {file.parts[0] for file in one.files or () if file.parts[0] not in ("..", "__pycache__")}:
+                if not (site / part).exists():
+                    (site / part).symlink_to(Path(str(one.locate_file(part))))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -90,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
                     trained[name] = {"failed": str(error)[:300]}
                 say(f"{name}: { ({key: value for key, value in trained[name].items() if key != 'adapter'}) }")
         if not options.no_score:
-            _score(Workspace(workspace), trained)
+            _score(Workspace(workspace), trained, "quick" if options.quick else "full")
         kept = read_json(RESULT) or {}
         for one in trained.values():
             one.pop("adapter", None)
@@ -117,7 +136,9 @@ class _Config:
 
 def _config(product: Product, options: argparse.Namespace) -> _Config:
     model = product("models", "link", str(options.model.resolve()))["name"]
-    whole = product("datasets", "assistant", "--name", options.nickname, "--model", model, "--out", "whole")
+    # The rows are the same for all: built-in answers will do, and need not be asked for first.
+    words = ("--name", options.nickname, "--model", model, *(["--no-replay"] if options.no_replay else []))
+    whole = product("datasets", "assistant", *words, "--out", "whole")
     rows = json.loads(Path(whole["path"]).read_text(encoding="utf-8"))
     # As many rows as this number of updates reads with the recipe's batch size, spread over the data.
     wanted = min(len(rows), options.updates * BATCH)
@@ -136,10 +157,10 @@ def _config(product: Product, options: argparse.Namespace) -> _Config:
     return _Config("same", Path(data["path"]), {**values, "warmup_ratio": warm})
 
 
-def _ours(product: Product, config: str) -> dict[str, Any]:
-    """Start our run as a job and find its process by the reported id; no early stopping, no questions."""
+def _ours(product: Product, config: str, *, ends_early: bool = False) -> dict[str, Any]:
+    """Start our run as a job and find its process by the reported id; early stopping, with its questions, on request."""
     began = time.monotonic()
-    started = product("train", "start", config, "--no-early-stop")
+    started = product("train", "start", config, *([] if ends_early else ["--no-early-stop"]))
     place = Workspace(product.workspace).runs / started["run"]
 
     def steps() -> int:
@@ -151,7 +172,7 @@ def _ours(product: Product, config: str) -> dict[str, Any]:
     state = product("train", "status", started["run"])
     if state["status"] != "FINISHED":
         raise Unfit(f"{state['status']}: {state['reason']}")
-    return {**seen, "seconds": round(time.monotonic() - began, 1), "run": started["run"], "differs": "no checkpointing"}
+    return {**seen, "seconds": round(time.monotonic() - began, 1), "run": started["run"], "differs": DIFFERS["ours"]}
 
 
 def _peer(
@@ -159,15 +180,20 @@ def _peer(
 ) -> dict[str, Any]:
     out = scratch / name
     out.mkdir()
-    command, log = {"llamafactory": _llamafactory, "swift": _swift}[name](options, rows, settings, out)
+    prepared = {"llamafactory": _llamafactory, "swift": _swift}[name](options, rows, settings, out)
+    return _trained(name, options.peers / name / "bin", *prepared, out)
+
+
+def _trained(name: str, programs: Path, command: Sequence[str], log: str, out: Path) -> dict[str, Any]:
+    """Run a peer's command in `out`; return what it took and its adapter. Raises Unfit with its last line."""
     began = time.monotonic()
     with (out / "said.txt").open("wb") as said:
         process = subprocess.Popen(
-            [str(options.peers / name / "bin" / command[0]), *command[1:]],
+            [str(programs / command[0]), *command[1:]],
             cwd=out,
             stdout=said,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{options.peers / name / 'bin'}:{os.environ['PATH']}"},
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{programs}:{os.environ['PATH']}"},
         )
         seen = _watched(psutil.Process(process.pid), lambda: _steps(out, log))
         if process.wait() != 0:
@@ -180,8 +206,93 @@ def _peer(
         **seen,
         "seconds": round(time.monotonic() - began, 1),
         "adapter": str(adapters[-1].parent),
-        "differs": "activation checkpointing",
+        "differs": DIFFERS[name],
     }
+
+
+def own(options: argparse.Namespace) -> int:
+    """Have each make a model that knows its name in its own documented way; score each."""
+    kept = read_json(RESULT) or {}
+    label = f"{options.label or options.model.name}, each in its own way"
+    with tempfile.TemporaryDirectory() as scratch:
+        workspace = options.workspace or Path(scratch) / "workspace"
+        product = Product(workspace)
+        trained: dict[str, dict[str, Any]] = {}
+        works = {"ours": lambda: _own_way(product, options)}
+        for name in options.names or PEERS:
+            works[name] = lambda name=name: _own_peer(name, options, Path(scratch))
+        for name, work in works.items():
+            try:
+                trained[name] = work()
+            except (Unfit, subprocess.CalledProcessError) as error:
+                trained[name] = {"failed": str(error)[:300]}
+            say(f"{name}: {trained[name]}")
+        _score(Workspace(workspace), trained, "quick" if options.quick else "full")
+    for one in trained.values():
+        one.pop("adapter", None)
+    before = kept.get(label, {}).get("trained", {})
+    kept[label] = {"machine": machine(), "commit": commit(), "own_way": True, "trained": before | trained}
+    write_json(RESULT, kept)
+    return 0
+
+
+def _own_way(product: Product, options: argparse.Namespace) -> dict[str, Any]:
+    """Ours: the dataset with the model's own answers, and the recipe `fast`, which ends by itself."""
+    began = time.monotonic()
+    model = product("models", "link", str(options.model.resolve()))["name"]
+    product("datasets", "assistant", "--name", options.nickname, "--model", model, "--out", "own")
+    product("configs", "new", "--model", model, "--dataset", "own", "--recipe", "fast", "--out", "own")
+    return {
+        **_ours(product, "own", ends_early=True),
+        "seconds": round(time.monotonic() - began, 1),
+        "differs": DIFFERS["ours"],
+    }
+
+
+def _own_peer(name: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """A peer by the settings of its example for a model with an identity."""
+    out = scratch / f"own-{name}"
+    out.mkdir()
+    text = options.identity.read_text(encoding="utf-8")
+    for field, value in (("name", f"{options.nickname}'s assistant"), ("author", options.nickname)):
+        text = text.replace(f"{{{{{field}}}}}", value)
+    rows = json.loads(text)
+    if name == "llamafactory":
+        # examples/train_lora/llama3_lora_sft.yaml, without the 1,000 general rows of its second dataset.
+        write_json(out / "identity.json", rows)
+        write_json(out / "dataset_info.json", {"identity": {"file_name": "identity.json"}})
+        write_json(
+            out / "train.json",
+            {
+                "model_name_or_path": str(options.model.resolve()), "stage": "sft", "do_train": True,
+                "finetuning_type": "lora", "lora_rank": 8, "lora_target": "all", "dataset": "identity",
+                "dataset_dir": str(out), "template": "smollm", "cutoff_len": 2048, "output_dir": str(out / "adapter"),
+                "logging_steps": 1, "save_strategy": "no", "report_to": "none", "per_device_train_batch_size": 1,
+                "gradient_accumulation_steps": 8, "learning_rate": 1e-4, "num_train_epochs": 3,
+                "lr_scheduler_type": "cosine", "warmup_ratio": 0.1, "bf16": False, "preprocessing_num_workers": 1,
+            },
+        )  # fmt: skip
+        command, log = ["llamafactory-cli", "train", str(out / "train.json")], "trainer_log.jsonl"
+    else:
+        # examples/train/demo.sh, without the 1,000 general rows, which are on a hub too.
+        with (out / "identity.jsonl").open("w", encoding="utf-8") as file:
+            for row in rows:
+                said = (
+                    {"role": "user", "content": row["instruction"]},
+                    {"role": "assistant", "content": row["output"]},
+                )
+                file.write(json.dumps({"messages": said}, ensure_ascii=False) + "\n")
+        given = {
+            "model": str(options.model.resolve()), "model_type": "smollm2", "train_type": "lora",
+            "dataset": f"{out / 'identity.jsonl'}#500", "torch_dtype": "float32", "num_train_epochs": 1,
+            "per_device_train_batch_size": 1, "learning_rate": 1e-4, "lora_rank": 8, "lora_alpha": 32,
+            "target_modules": "all-linear", "gradient_accumulation_steps": 16, "logging_steps": 1, "max_length": 2048,
+            "warmup_ratio": 0.05, "split_dataset_ratio": 0, "output_dir": str(out / "adapter"), "dataset_num_proc": 1,
+            "dataloader_num_workers": 0,
+        }  # fmt: skip
+        command = ["swift", "sft", *[word for key, value in given.items() for word in (f"--{key}", str(value))]]
+        log = "logging.jsonl"
+    return _trained(name, options.peers / name / "bin", command, log, out)
 
 
 def _llamafactory(
@@ -282,7 +393,7 @@ def _watched(root: psutil.Process, steps: Callable[[], int]) -> dict[str, Any]:
     return found
 
 
-def _score(workspace: Workspace, trained: Mapping[str, dict[str, Any]]) -> None:
+def _score(workspace: Workspace, trained: Mapping[str, dict[str, Any]], extent: Extent = "full") -> None:
     """Ask and judge each adapter like that of our run."""
     ours = trained.get("ours", {}).get("run")
     if ours is None:
@@ -296,7 +407,7 @@ def _score(workspace: Workspace, trained: Mapping[str, dict[str, Any]]) -> None:
     worker = worker_client.Worker(worker.job, worker.template, {**worker.sides, **sides})
     try:
         worker.wait_ready()
-        told = score_sides(one, remembering(workspace, one, worker), list(sides.values()))
+        told = score_sides(one, remembering(workspace, one, worker), list(sides.values()), extent)
     finally:
         worker.stop()
     for name, scores in told.items():
@@ -312,6 +423,9 @@ def table(_: argparse.Namespace) -> int:
 def lines(kept: Mapping[str, Any]) -> Iterator[str]:
     """Yield one table per label; for failures, the last words of the output."""
     for label, found in kept.items():
+        if found.get("own_way"):
+            yield from _own_lines(label, found)
+            continue
         settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items())
         how = "side by side" if found["side_by_side"] else "one after the other"
         yield f"**{label}**, {found['rows']} rows, {settings}; {found['machine']['name']}, {how}:\n"
@@ -322,16 +436,37 @@ def lines(kept: Mapping[str, Any]) -> Iterator[str]:
         yield ""
 
 
+def _own_lines(label: str, found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"**{label}**; {found['machine']['name']}:\n"
+    yield "| | updates | minutes | CPU s | identity | facts kept | net | agreement | parrot |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for name in (name for name in SHOWN if name in found["trained"]):
+        one = found["trained"][name]
+        if "failed" in one:
+            yield f"| {SHOWN[name]} | failed: {one['failed'][:120]} | | | | | | | |"
+        else:
+            taken = (one["steps"], round(one["seconds"] / 60, 1), one["cpu_seconds"])
+            yield (
+                f"| {SHOWN[name]} | "
+                + " | ".join("" if v is None else f"{v:g}" for v in (*taken, *_scored(one)))
+                + " |"
+            )
+    yield ""
+
+
+def _scored(one: Mapping[str, Any]) -> list[float | None]:
+    """Return identity, facts kept, net, agreement and parrot."""
+    scores = one.get("scores") or {}
+    facts, manner = scores.get("facts") or {}, scores.get("manner") or {}
+    first, last = (scores.get("identity") or {}).get("tuned"), (scores.get("parrot") or {}).get("tuned")
+    found = [first, facts.get("kept"), facts.get("net"), manner.get("agreement"), last]
+    return [None if value is None else round(value, 3) for value in found]
+
+
 def _line(name: str, one: Mapping[str, Any]) -> str:
     if "failed" in one:
         return f"| {SHOWN[name]} | failed: {one['failed'][:120]} | | | | | | | |"
-    scores = one.get("scores") or {}
-    facts, manner = scores.get("facts") or {}, scores.get("manner") or {}
-    values = [
-        one.get("cpu_seconds_a_step"), one["cpu_seconds"], one["seconds"],
-        (scores.get("identity") or {}).get("tuned"), facts.get("kept"), facts.get("net"), manner.get("agreement"),
-        (scores.get("parrot") or {}).get("tuned"),
-    ]  # fmt: skip
+    values = [one.get("cpu_seconds_a_step"), one["cpu_seconds"], one["seconds"], *_scored(one)]
     return f"| {SHOWN[name]} ({one['differs']}) | " + " | ".join("" if v is None else f"{v:g}" for v in values) + " |"
 
 
@@ -340,14 +475,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     installing, running = commands.add_parser("install"), commands.add_parser("run")
-    running.add_argument("model", type=Path)
-    running.add_argument("--nickname", default="Xiaoming")
+    by_itself = commands.add_parser("own")
+    for one in (running, by_itself):
+        one.add_argument("model", type=Path)
+        one.add_argument("--nickname", default="Xiaoming")
+        one.add_argument("--label")
+        one.add_argument("--workspace", type=Path, help="default: one that is thrown away")
+        one.add_argument("--quick", action="store_true", help="score with a sample of the questions")
+    by_itself.add_argument("--identity", type=Path, required=True)
     running.add_argument("--updates", type=int, default=30)
-    running.add_argument("--label")
-    running.add_argument("--workspace", type=Path, help="default: one that is thrown away")
+    running.add_argument("--no-replay", action="store_true", help="general rows with built-in answers")
     running.add_argument("--pairs", action="store_true", help="all at the same time")
     running.add_argument("--no-score", action="store_true")
-    for one, work in ((installing, install), (running, run)):
+    for one, work in ((installing, install), (running, run), (by_itself, own)):
         one.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)}; default: all")
         one.add_argument("--peers", type=Path, default=PROJECT / ".peers")
         one.set_defaults(work=work)

@@ -46,7 +46,10 @@ ASKED = (
     ),
     (
         "How long are convert, merge and verify, compared with XTuner's convert and merge?",
-        "{cpu-2cores/export:demo.ratio.median:.2f} of their time as one command",
+        "{cpu-2cores/export:demo.of_xtuner_cpu.all.median:.2f} of their CPU time as one command, "
+        "{cpu-2cores/export:demo.of_xtuner_cpu.three.median:.2f} as three (convert "
+        "{cpu-2cores/export:demo.of_xtuner_cpu.convert.median:.2f}, merge "
+        "{cpu-2cores/export:demo.of_xtuner_cpu.merge.median:.2f})",
         f"the toy, {CPU}",
     ),
     (

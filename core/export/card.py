@@ -1,7 +1,7 @@
 """The model card next to an adapter or merged model: what it is, what it is based on, how to use it. Writes no file."""
 
 from core.export.prompt import talks
-from core.training.run import Run
+from core.training.record import Run
 
 _LOAD = """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -25,7 +25,7 @@ from core.jobs.job import Job, latest_job
 from core.jobs.single import only_one
 from core.models import model as models
 from core.models.fingerprint import fingerprint
-from core.training.run import Run
+from core.training.record import Run
 
 Step = Literal["convert", "merge", "verify"]
 STEPS: tuple[Step, ...] = ("convert", "merge", "verify")

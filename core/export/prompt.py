@@ -8,7 +8,7 @@ from core.engine.config_file import ConfigFile
 from core.engine.presets import PromptTemplate
 from core.models.chat_template import Exchange
 from core.models.form import PROOFS
-from core.training.run import Run
+from core.training.record import Run
 
 
 def talks(run: Run) -> bool:

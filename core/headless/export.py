@@ -1,22 +1,26 @@
 """`export …`: convert, merge, verify, or all three in one process; and the merged model as GGUF files."""
 
-from core.chat import gguf_score
-from core.chat.score import best, of_checkpoints
+from typing import TYPE_CHECKING
+
 from core.export import export
-from core.export.gguf import conversion
-from core.export.gguf import verdict as of_gguf
-from core.export.gguf.conversion import Made
-from core.export.gguf.modelfile import first_question, name_of, ollama_lines
+from core.export.gguf import KINDS
 from core.export.verdict import causes, verdict
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, Answer, Command, Options, Table, show_progress
-from core.training import run as runs
-from core.training.run import Run
+from core.training import find as runs
+from core.training.record import Run
+
+if TYPE_CHECKING:
+    from core.export.gguf.conversion import Made
 
 
 def chosen(run: Run, named: str | None) -> str | None:
     """Return the checkpoint to export: the one given, else the best-scoring one, else None for the last."""
-    return named or best(of_checkpoints(run))
+    if named or not (run.path / "scores").is_dir():
+        return named
+    from core.chat.score import best, of_checkpoints
+
+    return best(of_checkpoints(run))
 
 
 def export_step(step: export.Step) -> Command:
@@ -63,6 +67,11 @@ def told(found: Answer) -> Answer:
 
 def export_gguf(workspace: Workspace, options: Options) -> Answer:
     """Convert the merged model to GGUF files; with --verify, check them with llama.cpp."""
+    # The other commands do without what this takes to import.
+    from core.chat import gguf_score
+    from core.export.gguf import conversion
+    from core.export.gguf.modelfile import first_question, name_of, ollama_lines
+
     run = runs.find(workspace, options.run)
     scored = gguf_score.questions(run) if options.verify else ()
     job = conversion.start(workspace, run, options.type, verify=options.verify, scored=scored)
@@ -86,7 +95,10 @@ def export_gguf(workspace: Workspace, options: Options) -> Answer:
     }
 
 
-def _of_gguf(run: Run, made: Made) -> Answer:
+def _of_gguf(run: Run, made: "Made") -> Answer:
+    from core.chat import gguf_score
+    from core.export.gguf import verdict as of_gguf
+
     found, scores = made.verified, gguf_score.scores(run, made)
     both = scores and {side: one.to_json() for side, one in zip(("merged", "gguf"), scores, strict=True)}
     keys = ("same_prompts", "same_chat", "same_tokens", "near_ties", "share", "nickname", "ok", "seconds")
@@ -100,7 +112,7 @@ TYPE = (
     ("--type",),
     {
         "nargs": "+",
-        "choices": conversion.KINDS,
+        "choices": KINDS,
         "default": ["q8_0"],
         "help": "q8_0 (half the size), f16 (lossless), q4_k_m (a third; downloads llama.cpp to quantize: 34 MB)",
     },

@@ -7,16 +7,17 @@ of a run is not stored here but computed, by `state`.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from core.config.config import Config
-from core.data import storage
-from core.data.dataset import Dataset
 from core.engine.commands import Cluster
 from core.engine.presets import PromptTemplate
 from core.ground.clock import Moment
 from core.models.fingerprint import fingerprint
 from core.models.model import Model
+
+if TYPE_CHECKING:
+    from core.config.config import Config
+    from core.data.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class ConfigFacts:
     more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: Config) -> Self:
+    def of(cls, config: "Config") -> Self:
         return cls.from_json({**config.facts, "name": config.name})
 
     @classmethod
@@ -69,6 +70,8 @@ class DatasetFacts:
     @property
     def is_text(self) -> bool:
         """Whether the rows are plain texts rather than conversations."""
+        from core.data import storage
+
         return storage.is_text(self.made)
 
     @property
@@ -80,7 +83,7 @@ class DatasetFacts:
         return (chosen,) if chosen in ("zh", "en") else ("zh", "en")
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Self:
+    def of(cls, dataset: "Dataset") -> Self:
         return cls(name=dataset.name, sha256=dataset.sha256, rows=dataset.rows, made=dict(dataset.made))
 
     @classmethod

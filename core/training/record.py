@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.config.settings.method import prompt_template
 from core.engine.commands import Cluster
@@ -18,11 +18,13 @@ from core.ground.files import read_json
 from core.jobs.job import Job, jobs_in, latest_job
 from core.jobs.queue import Queue
 from core.training.checkpoint import Checkpoint, checkpoints, last_whole
-from core.training.early_stop import Learned, learned
 from core.training.facts import RunFacts
 from core.training.metrics import Metrics
 from core.training.state import State, compute
 from core.training.timeline import Answers, timeline
+
+if TYPE_CHECKING:
+    from core.training.early_stop import Learned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +86,13 @@ class Run:
         return self.facts.questions
 
     @property
-    def learned(self) -> Learned | None:
+    def learned(self) -> "Learned | None":
         """What early stopping has measured so far; None if it is off or has not checked yet."""
-        return learned(self.path) if self.facts.early_stop else None
+        if not self.facts.early_stop:
+            return None
+        from core.training.early_stop import learned
+
+        return learned(self.path)
 
     @property
     def job(self) -> Job | None:

@@ -7,7 +7,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from core.config import config as configs
@@ -21,10 +20,10 @@ from core.forecast.space import check_space, estimate
 from core.forecast.warmup import check_warmup
 from core.ground.clock import Moment, since_boot
 from core.ground.errors import BadInput
-from core.ground.files import new_directory, read_json, write_json, write_text
+from core.ground.files import new_directory, write_json, write_text
 from core.ground.lock import locked
 from core.ground.problem import Problem
-from core.ground.workspace import Workspace, each_with
+from core.ground.workspace import Workspace
 from core.jobs.job import Job, Status
 from core.jobs.queue import Queue
 from core.models import model as models
@@ -33,6 +32,8 @@ from core.training.cluster import check_cluster, cluster_environment, with_port
 from core.training.early_stop import plan as early_stop_plan
 from core.training.early_stop import usual as ends_early
 from core.training.facts import ConfigFacts, DatasetFacts, ModelFacts, RunFacts
+from core.training.find import every
+from core.training.find import find as find
 from core.training.record import Run, template_in
 
 
@@ -192,26 +193,6 @@ def before_start(
         processes=cluster.nproc * cluster.nnodes,
     )
     return problems + check_space(workspace.runs, config.values().get("save_total_limit"), estimated, measured=measured)
-
-
-def find(workspace: Workspace, run_id: str) -> Run:
-    """Return the run `run_id`, or the newest for `latest`. Raises BadInput if there is none."""
-    if run_id == "latest":
-        newest_first = every(workspace)
-        if not newest_first:
-            raise BadInput("还没有训练：先用 train start 开始一次", "no runs yet: start one with train start")
-        return newest_first[0]
-    path = workspace.run(run_id)
-    written = read_json(path / "run.json")
-    if not isinstance(written, dict):
-        raise BadInput(f"没有训练 {run_id}：用 train list 查看", f"there is no run {run_id}: run train list")
-    return Run(id=run_id, path=path, facts=RunFacts.from_json({**written, "id": run_id}))
-
-
-def every(workspace: Workspace) -> list[Run]:
-    """Return all runs, newest first, even if the clock was set back in between."""
-    unsorted = each_with(workspace.runs, "run.json", partial(find, workspace))
-    return sorted(unsorted, key=lambda run: (run.facts.serial, run.facts.created), reverse=True)
 
 
 def running(workspace: Workspace) -> Run | None:

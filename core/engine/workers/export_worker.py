@@ -1,8 +1,9 @@
 """Convert a checkpoint to an adapter, merge it into its base model, and verify the merge; one step or several.
 
 Runs in the engine's interpreter as `python -m core.engine.workers.export_worker STEP... --plan FILE`; never imported.
-One process runs all steps, so that nothing is imported twice; convert and merge import only torch. Each result is
-written to a temporary directory and renamed, its config last: it is there completely or not at all.
+One process runs all steps, so that nothing is imported twice. Convert and merge alone do without torch and transformers
+where they can (a plain adapter, float32 weights, a tokenizer that is one file), and are done again with them where they
+cannot; verify always has both. Each result is written to a temporary directory and renamed, its config last: it is there completely or not at all.
 
 The plan (JSON): `kind` ("lora" or "full"), the paths `checkpoint`, `base`, `adapter`, `merged`, `results`, `config`,
 `dtype` and `shard_bytes` (null: same as the base model), `base_fingerprint` and `trained_on`, `prompts`, `stop_words`,
@@ -19,14 +20,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
-from core.engine.workers import code_gate, published, torch_files
+from core.engine.workers import published
 from core.engine.workers.adapter import check_fit, full_tensors, read_adapter, read_checkpoint
 from core.engine.workers.export_progress import Progress
 from core.engine.workers.model_directory import adapter_digest, check_code, fresh, replace
-from core.engine.workers.tensors import Planned, Weights, all_within, shards, write_shards
-from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole
+from core.engine.workers.tensors import (
+    Planned,
+    Weights,
+    all_within,
+    dtype_of,
+    kind_of,
+    name_of,
+    shards,
+    write_shards,
+)
+from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole, without_engine
 from core.ground import garbage
 from core.ground.figures import size
 from core.ground.files import read_json, write_json
@@ -36,6 +46,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".index.json")
 _NOT_COPIED = ("README.md", "demo_model.json", "export.json", "config.json")
 # Shard size for weights that were not in safetensors.
 _SHARD_BYTES = 2_000_000_000
+_KINDS = {name_of(kind): kind for kind in ("F32", "BF16", "F16")}
 
 
 class Export:
@@ -44,7 +55,8 @@ class Export:
     def __init__(self, plan: "dict[str, Any]", progress: Progress) -> None:
         self.plan, self.progress = plan, progress
         self.base, self.adapter, self.merged = (Path(plan[key]) for key in ("base", "adapter", "merged"))
-        self.dtype = getattr(torch, plan["dtype"]) if plan.get("dtype") else None
+        # Safetensors' name of the chosen dtype.
+        self.kind = _KINDS[plan["dtype"]] if plan.get("dtype") else None
         self.overflowed: dict[str, int] = {}
 
     def convert(self) -> "dict[str, Any]":
@@ -55,13 +67,11 @@ class Export:
         checkpoint = Path(self.plan["checkpoint"])
         if self.plan["kind"] == "full":
             return self.convert_full(checkpoint)
-        adapter = read_adapter(checkpoint)
+        adapter = read_adapter(checkpoint, arrays=True)
         check_fit(adapter, Weights(self.base))
         partial = fresh(self.adapter)
-        plan = [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in adapter.tensors.items()]
-        write_shards(
-            partial, {"adapter_model.safetensors": plan}, lambda t: adapter.tensors[t.name].contiguous(), self.wrote
-        )
+        plan = [Planned(name, kind_of(tensor), tuple(tensor.shape)) for name, tensor in adapter.tensors.items()]
+        write_shards(partial, {"adapter_model.safetensors": plan}, lambda t: adapter.tensors[t.name], self.wrote)
         digest = adapter_digest(partial)
         there = read_json(self.adapter / "export.json") or {}
         same = there.get("sha256") == digest == adapter_digest(self.adapter) and there["checkpoint"] == str(checkpoint)
@@ -101,45 +111,57 @@ class Export:
         missing = [entry.name for entry in base if entry.name not in tensors]
         if missing:
             sys.exit(f"The checkpoint is not of this model: it has no tensor {missing[0]}.")
-        plan = [Planned(e.name, self.dtype_of(e.dtype), tuple(tensors[e.name].shape)) for e in base]
-        return self.write_model(
-            plan, lambda planned: self.cast(planned.name, tensors[planned.name], planned.dtype), "full", checkpoint
-        )
+        plan = [Planned(e.name, self.kind_of(e), tuple(tensors[e.name].shape)) for e in base]
+        return self.write_model(plan, lambda planned: self.cast(planned, tensors[planned.name]), "full", checkpoint)
 
     def merge(self) -> "dict[str, Any]":
         """Merge base + adapter into one model: W + scale · B·A, tensor by tensor; special adapters go through PEFT."""
-        adapter, base = read_adapter(self.adapter), Weights(self.base)
+        adapter, base = read_adapter(self.adapter, arrays=True), Weights(self.base)
         if adapter.special:
             print(f"Merged through PEFT: {adapter.special} is not merged tensor by tensor.", flush=True)
             return self.merge_through_peft(adapter.special)
         check_fit(adapter, base)
         pairs = adapter.pairs
-        plan = [Planned(entry.name, self.dtype_of(entry.dtype), entry.shape) for entry in base]
+        plan = [Planned(entry.name, self.kind_of(entry), entry.shape) for entry in base]
 
-        def tensor_of(planned: Planned) -> torch.Tensor:
-            tensor = self.cast(planned.name, base.read(planned.name), planned.dtype)
-            if planned.name in pairs:
-                # As in PEFT: the float32 delta is added to the weight in its own dtype, and rounded once.
-                a, b = (part.float() for part in pairs[planned.name])
-                delta = (b @ a).mul_(adapter.scale(a))
-                tensor = self.cast(planned.name, delta.add_(tensor.float()), planned.dtype)
-            return tensor
+        def tensor_of(planned: Planned) -> Any:
+            entry = base.entries[planned.name]
+            if planned.name not in pairs:
+                return (
+                    base.raw(planned.name)
+                    if entry.kind == planned.kind
+                    else self.cast(planned, base.read(planned.name))
+                )
+            a, b = pairs[planned.name]
+            # As in PEFT: the float32 delta is added to the weight in its own dtype, and rounded once.
+            if {entry.kind, planned.kind, kind_of(a), kind_of(b)} == {"F32"} and entry.offset is not None:
+                delta = np.asarray(b) @ np.asarray(a)
+                delta *= np.float32(adapter.scale(a))
+                delta += base.array(planned.name)
+                return delta
+            import torch
+
+            tensor = self.cast(planned, base.read(planned.name))
+            a, b = (torch.as_tensor(part).float() for part in (a, b))
+            delta = (b @ a).mul_(adapter.scale(a))
+            return self.cast(planned, delta.add_(tensor.float()))
 
         return self.write_model(plan, tensor_of, "tensors")
 
     def merge_through_peft(self, special: str) -> "dict[str, Any]":
         """Merge special adapters through PEFT; holds the complete model in memory."""
+        import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
-        dtype = self.dtype or "auto"
+        dtype = dtype_of(self.kind) if self.kind else "auto"
         model = AutoModelForCausalLM.from_pretrained(self.base, torch_dtype=dtype, trust_remote_code=True)
         model = PeftModel.from_pretrained(model, str(self.adapter)).merge_and_unload()
         tensors = model.state_dict()
         for name, tensor in tensors.items():
             if not torch.isfinite(tensor).all():
                 self.overflowed[name] = int((~torch.isfinite(tensor)).sum())
-        plan = [Planned(e.name, tensors[e.name].dtype, tuple(tensors[e.name].shape)) for e in Weights(self.base)]
+        plan = [Planned(e.name, kind_of(tensors[e.name]), tuple(tensors[e.name].shape)) for e in Weights(self.base)]
         return self.write_model(plan, lambda planned: tensors[planned.name].cpu(), f"peft: {special}")
 
     def write_model(
@@ -164,7 +186,7 @@ class Export:
                 shutil.copyfile(file, partial / file.name)
         (partial / "README.md").write_text(self.plan["card"], encoding="utf-8")
         config = read_json(self.base / "config.json") or {}
-        floats = {str(tensor.dtype).removeprefix("torch.") for tensor in plan if tensor.dtype.is_floating_point}
+        floats = {name_of(tensor.kind) for tensor in plan if tensor.floating}
         config["torch_dtype"] = self.plan.get("dtype") or (floats.pop() if len(floats) == 1 else config["torch_dtype"])
         check_code(self.base)
         published.give_prompt(self.plan, partial)
@@ -193,12 +215,15 @@ class Export:
             layout.setdefault(entries[tensor.name].file.name, []).append(tensor)
         return dict(sorted(layout.items()))
 
-    def dtype_of(self, dtype: torch.dtype) -> torch.dtype:
-        """Return the dtype to write a tensor of `dtype` in: only floating-point tensors take the chosen one."""
-        return self.dtype if self.dtype and dtype.is_floating_point else dtype
+    def kind_of(self, tensor: Planned) -> str:
+        """Return the dtype to write a tensor in: only floating-point tensors take the chosen one."""
+        return self.kind if self.kind and tensor.floating else tensor.kind
 
-    def cast(self, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Convert `tensor` to `dtype`; counts the values that overflow."""
+    def cast(self, planned: Planned, tensor: Any) -> Any:
+        """Convert `tensor` to the planned dtype; counts the values that overflow."""
+        import torch
+
+        dtype = dtype_of(planned.kind)
         if tensor.dtype == dtype:
             return tensor
         result = tensor.to(dtype)
@@ -206,7 +231,7 @@ class Export:
         if most < torch.finfo(tensor.dtype).max and not all_within(tensor, most):
             lost = int((torch.isinf(result) & torch.isfinite(tensor)).sum())
             if lost:
-                self.overflowed[name] = self.overflowed.get(name, 0) + lost
+                self.overflowed[planned.name] = self.overflowed.get(planned.name, 0) + lost
         return result
 
     def wrote(self, count: int) -> None:
@@ -249,6 +274,32 @@ class Export:
         return found
 
 
+def _done(work: Export, step: str, *, alone: bool) -> "dict[str, Any]":
+    """Run a step; `alone` if it may do without the engine's libraries."""
+    if alone:
+        try:
+            with without_engine():
+                return getattr(work, step)()
+        except ImportError:
+            work.overflowed.clear()
+    _open_engine()
+    with or_whole():
+        return getattr(work, step)()
+
+
+def _open_engine() -> None:
+    """Import the engine's libraries, restricted in what they load."""
+    if "torch" in sys.modules:
+        return
+    leave_out(sys.argv[1:])
+    leave_out_compiler()
+    from core.engine.workers import code_gate, torch_files
+
+    torch_files.guard()
+    code_gate.close()
+    garbage.resume()
+
+
 def main() -> None:
     """Run the steps named on the command line, in order; each result is written to `STEP.json` in `results`."""
     parser = argparse.ArgumentParser()
@@ -262,10 +313,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped on request."))
     steps = [step for step in STEPS if step in options.steps]
     progress = Progress(steps)
-    leave_out(sys.argv[1:])
-    leave_out_compiler()
-    torch_files.guard()
-    code_gate.close()
     garbage.resume()
     work = Export(plan, progress)
     try:
@@ -273,8 +320,7 @@ def main() -> None:
             progress.begin(step)
             started = time.time()
             try:
-                with or_whole():
-                    found = getattr(work, step)()
+                found = _done(work, step, alone="verify" not in steps)
             except ValueError as error:
                 sys.exit(str(error))
             write_json(results / f"{step}.json", {**found, "seconds": time.time() - started, "made": time.time()})

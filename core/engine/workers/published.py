@@ -11,8 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from core.engine.workers import tokenizer_file
 from core.engine.workers.beginning import beginning, begun
 from core.engine.workers.chat_jinja import chat_template
+from core.engine.workers.unneeded import shut_out
 from core.ground.files import read_json, write_json
 
 # The files a tokenizer is loaded from.
@@ -117,7 +119,8 @@ def _answered(model: Any, tokenizer: Any, messages: "list[dict[str, str]]", most
 def _give_template(plan: "dict[str, Any]", directory: Path) -> None:
     settings = read_json(directory / "tokenizer_config.json") or {}
     # Without it, transformers would look for a config.json, which an adapter lacks.
-    settings.setdefault("tokenizer_class", type(_tokenizer(plan["base"])).__name__)
+    tokenizer = _tokenizer(plan["base"])
+    settings.setdefault("tokenizer_class", getattr(tokenizer, "kind", type(tokenizer).__name__))
     write_json(directory / "tokenizer_config.json", {**settings, "chat_template": _template(plan)})
     for name in _ELSEWHERE:
         (directory / name).unlink(missing_ok=True)
@@ -144,7 +147,11 @@ def _makes(tokenizer: Any, text: str, exchanges: "list[dict[str, Any]]") -> bool
 
 @lru_cache(maxsize=1)
 def _tokenizer(base: str) -> Any:
-    """Return the tokenizer used in training, loaded once for all steps."""
+    """Return the tokenizer used in training, loaded once for all steps: its file's where transformers is shut out."""
+    if shut_out("transformers"):
+        found = tokenizer_file.read(Path(base))
+        if found is not None:
+            return found
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(base, trust_remote_code=True)

@@ -1,6 +1,6 @@
 """Read files written by torch without executing anything from their authors.
 
-Part of the workers; imports only torch. Two ways for such a file to run code are closed: calls in a pickle, of which
+Part of the workers. Two ways for such a file to run code are closed: calls in a pickle, of which
 only those that build tensors and plain values are allowed, each by its exact name; and TorchScript, an archive that
 `torch.load` passes to another reader, which executes it even with `weights_only`.
 
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from core.engine.workers.checkpoint_file import Stub
 
 _STORAGES = "Double Float Half BFloat16 Long Int Short Char Byte Bool ComplexDouble ComplexFloat Untyped Typed".split()
 # The names that tensors and plain values are pickled with, besides dtypes.
@@ -34,24 +36,6 @@ _FOUND = {
     },
 }  # fmt: skip
 _DTYPES = {str(value).removeprefix("torch.") for value in vars(torch).values() if isinstance(value, torch.dtype)}
-
-
-class Stub:
-    """Stands in for every other object in a file, such as mmengine's in a checkpoint, none of which we need."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-    def __setitem__(self, _: Any, __: Any) -> None:
-        pass
-
-    def append(self, _: Any) -> None:
-        """Accept an item of a pickled list."""
-
-    extend = append
 
 
 class TensorsOnly(pickle.Unpickler):

@@ -18,6 +18,8 @@ from pathlib import Path
 
 # If scikit-learn is installed, transformers imports it, and it imports scipy.
 UNNEEDED = ("bitsandbytes", "deepspeed", "scipy", "sklearn", "torchvision")
+# Importing these takes longer than writing an adapter, or a small model.
+ENGINE = ("torch", "transformers", "peft", "xtuner")
 # XTuner's modules that import torchvision, matplotlib and skimage; they are imported along with all others.
 OF_PICTURES = ("xtuner.dataset.internvl_dataset", "xtuner.dataset.refcoco_json")
 # These refer to code that is not searched here and could name anything.
@@ -62,6 +64,23 @@ def leave_out_compiler() -> None:
     with contextlib.suppress(Exception):
         importlib.import_module("torch.distributed.tensor.parallel")
     del sys.modules["torch._dynamo"]
+
+
+@contextlib.contextmanager
+def without_engine() -> Iterator[None]:
+    """Shut out the engine's large libraries: what imports one raises ImportError, and can be done again with them."""
+    out = [name for name in ENGINE if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(out))
+    try:
+        yield
+    finally:
+        for name in out:
+            del sys.modules[name]
+
+
+def shut_out(name: str) -> bool:
+    """Return whether a library cannot be imported at the moment, although it may be installed."""
+    return name in sys.modules and sys.modules[name] is None
 
 
 @contextlib.contextmanager

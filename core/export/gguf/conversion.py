@@ -15,7 +15,7 @@ from core.engine.commands import module_command
 from core.engine.failures.finish import finish_job
 from core.engine.failures.reasons import reason
 from core.export.export import exported
-from core.export.gguf import llama_cpp
+from core.export.gguf import KINDS, llama_cpp
 from core.export.gguf.families import refusal
 from core.export.gguf.modelfile import first_question, modelfile, name_of, readme
 from core.export.prompt import exchanges, talks
@@ -28,8 +28,6 @@ from core.jobs.single import only_one
 from core.training.run import Run
 
 JOB = "gguf"
-# The merged model in half precision; in half of that size; in a third of it or less.
-KINDS = ("f16", "q8_0", "q4_k_m")
 # Bytes per parameter, to estimate the size; more for small models, whose rows do not divide well into blocks.
 _BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_k_m": 0.65}
 

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.engine.workers import tensors
-from core.engine.workers.tensors import DTYPES, Planned, Weights, all_within, shards, write_shards
+from core.engine.workers.tensors import SIZES, Planned, Weights, all_within, dtype_of, kind_of, shards, write_shards
 
 torch.manual_seed(0)
 TENSORS = {
     **{
         f"of {dtype}": (torch.rand(3, 5) * 100).to(dtype)
-        for dtype in DTYPES.values()
+        for dtype in map(dtype_of, SIZES)
     },
     "z first": torch.arange(7, dtype=torch.float32),
     "nothing": torch.empty(0, 4),
@@ -23,7 +23,7 @@ TENSORS = {
 
 
 def plan_of(values):
-    return [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in values.items()]
+    return [Planned(name, kind_of(tensor), tuple(tensor.shape)) for name, tensor in values.items()]
 
 
 def write(directory, values=TENSORS, most=10**9):
@@ -140,7 +140,7 @@ def test_no_weights(tmp_path):
 
 @pytest.mark.parametrize("wrong", [torch.zeros(4), torch.zeros(2, 2, dtype=torch.float16), torch.zeros(2, 3)])
 def test_what_is_not_as_planned_is_not_written(tmp_path, wrong):
-    plan = {"model.safetensors": [Planned("a", torch.float32, (2, 2))]}
+    plan = {"model.safetensors": [Planned("a", "F32", (2, 2))]}
     with pytest.raises(ValueError, match="not as planned"):
         write_shards(tmp_path, plan, lambda _: wrong, lambda _: None)
 
@@ -152,11 +152,11 @@ def test_a_tensor_that_lies_otherwise_in_memory(tmp_path):
 
 def test_files_are_as_full_as_they_may_be():
     sizes = [40, 60, 100, 101, 1, 250, 10]
-    plan = [Planned(str(size), torch.uint8, (size,)) for size in sizes]
+    plan = [Planned(str(size), "U8", (size,)) for size in sizes]
     found = [[tensor.bytes for tensor in part] for part in shards(plan, 100).values()]
     assert found == [[40, 60], [100], [101], [1], [250], [10]]
     # What counts is how full the last one is.
-    plan_of_two = [Planned(str(size), torch.uint8, (size,)) for size in (100, 40, 60)]
+    plan_of_two = [Planned(str(size), "U8", (size,)) for size in (100, 40, 60)]
     assert [[tensor.bytes for tensor in part] for part in shards(plan_of_two, 100).values()] == [[100], [40, 60]]
     assert list(shards(plan, 100))[:2] == ["model-00001-of-00006.safetensors", "model-00002-of-00006.safetensors"]
     assert list(shards(plan, sum(sizes))) == ["model.safetensors"]
