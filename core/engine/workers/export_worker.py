@@ -36,7 +36,7 @@ from core.engine.workers.tensors import (
     shards,
     write_shards,
 )
-from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole, without_engine
+from core.engine.workers.unneeded import leave_out, leave_out_compiler, or_whole, shut_out, without_engine
 from core.ground import garbage
 from core.ground.figures import size
 from core.ground.files import read_json, write_json
@@ -133,8 +133,10 @@ class Export:
                     else self.cast(planned, base.read(planned.name))
                 )
             a, b = pairs[planned.name]
-            # As in PEFT: the float32 delta is added to the weight in its own dtype, and rounded once.
-            if {entry.kind, planned.kind, kind_of(a), kind_of(b)} == {"F32"} and entry.offset is not None:
+            # As in PEFT: the float32 delta is added to the weight in its own dtype, and rounded once. NumPy may add up
+            # B·A in another order: then the last bit differs.
+            kinds = {entry.kind, planned.kind, kind_of(a), kind_of(b)}
+            if shut_out("torch") and kinds == {"F32"} and entry.offset is not None:
                 delta = np.asarray(b) @ np.asarray(a)
                 delta *= np.float32(adapter.scale(a))
                 delta += base.array(planned.name)

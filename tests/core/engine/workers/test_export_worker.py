@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,20 +69,23 @@ def merged_as_peft(plan):
     return base
 
 
-def check(plan):
+def check(plan, *, exact):
     found, wanted = load_file(f"{plan['merged']}/model.safetensors"), merged_as_peft(plan)
     assert found.keys() == wanted.keys()
     for name, tensor in wanted.items():
         assert found[name].dtype == tensor.dtype
-        assert torch.equal(found[name], tensor), name
-    assert read_json(f"{plan['merged']}/export.json")["method"] == "tensors"
-    assert "<|im_start|>" in read_json(f"{plan['merged']}/tokenizer_config.json")["chat_template"]
+        if exact or name != "a.weight":
+            assert torch.equal(found[name], tensor), name
+        torch.testing.assert_close(found[name], tensor)
+    assert read_json(Path(plan["merged"]) / "export.json")["method"] == "tensors"
+    assert "<|im_start|>" in read_json(Path(plan["merged"]) / "tokenizer_config.json")["chat_template"]
 
 
 def test_without_the_engine(plan, tmp_path):
     assert run(plan, tmp_path, "convert") == set()
     assert run(plan, tmp_path, "merge") == set()
-    check(plan)
+    # NumPy may add up B·A in another order than torch.
+    check(plan, exact=False)
 
 
 def test_with_it_where_the_weights_or_the_tokenizer_need_it(plan, tmp_path):
@@ -89,10 +93,7 @@ def test_with_it_where_the_weights_or_the_tokenizer_need_it(plan, tmp_path):
     save_file(halves, f"{plan['base']}/model.safetensors")
     assert run(plan, tmp_path, "convert") == set()
     assert "torch" in run(plan, tmp_path, "merge")
-    check(plan)
-    settings = read_json(f"{plan['base']}/tokenizer_config.json")
-    write_json(
-        f"{plan['base']}/tokenizer_config.json",
-        {**settings, "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<|pad|>"},
-    )
+    check(plan, exact=True)
+    file = Path(plan["base"]) / "tokenizer_config.json"
+    write_json(file, {**read_json(file), "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<|pad|>"})
     assert run({**plan, "adapter": str(tmp_path / "again")}, tmp_path, "convert") >= {"torch", "transformers"}
