@@ -218,7 +218,7 @@ def own(options: argparse.Namespace) -> int:
         workspace = options.workspace or Path(scratch) / "workspace"
         product = Product(workspace)
         trained: dict[str, dict[str, Any]] = {}
-        works = {"ours": lambda: _own_way(product, options)}
+        works = {} if options.by else {"ours": lambda: _own_way(product, options)}
         for name in options.names or PEERS:
             works[name] = lambda name=name: _own_peer(name, options, Path(scratch))
         for name, work in works.items():
@@ -227,7 +227,7 @@ def own(options: argparse.Namespace) -> int:
             except (Unfit, subprocess.CalledProcessError) as error:
                 trained[name] = {"failed": str(error)[:300]}
             say(f"{name}: {trained[name]}")
-        _score(Workspace(workspace), trained, "quick" if options.quick else "full")
+        _score(Workspace(workspace), trained, "quick" if options.quick else "full", options.by)
     for one in trained.values():
         one.pop("adapter", None)
     before = kept.get(label, {}).get("trained", {})
@@ -393,14 +393,16 @@ def _watched(root: psutil.Process, steps: Callable[[], int]) -> dict[str, Any]:
     return found
 
 
-def _score(workspace: Workspace, trained: Mapping[str, dict[str, Any]], extent: Extent = "full") -> None:
-    """Ask and judge each adapter like that of our run."""
-    ours = trained.get("ours", {}).get("run")
+def _score(
+    workspace: Workspace, trained: Mapping[str, dict[str, Any]], extent: Extent = "full", by: str | None = None
+) -> None:
+    """Ask and judge each adapter as a run of ours is: the one trained here, or the run `by`."""
+    ours = by or trained.get("ours", {}).get("run")
     if ours is None:
         return
     one: Run = runs.find(workspace, ours)
     worker = worker_client.worker_for(workspace, one, own=True)
-    sides = {"ours": replace(worker.sides["tuned"], key="ours")}
+    sides = {"ours": replace(worker.sides["tuned"], key="ours")} if "run" in trained.get("ours", {}) else {}
     for name, found in trained.items():
         if found.get("adapter"):
             sides[name] = Side(key=name, adapter=Path(found["adapter"]), template=one.template)
@@ -483,6 +485,9 @@ def main() -> int:
         one.add_argument("--workspace", type=Path, help="default: one that is thrown away")
         one.add_argument("--quick", action="store_true", help="score with a sample of the questions")
     by_itself.add_argument("--identity", type=Path, required=True)
+    by_itself.add_argument(
+        "--by", metavar="RUN", help="train only the peers, and score them as this run of the workspace"
+    )
     running.add_argument("--updates", type=int, default=30)
     running.add_argument("--no-replay", action="store_true", help="general rows with built-in answers")
     running.add_argument("--pairs", action="store_true", help="all at the same time")
