@@ -57,7 +57,7 @@ def run(plan, tmp_path, *steps):
     ]
     done = subprocess.run([sys.executable, *command], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    return set(re.findall(r"\| +(torch|transformers|peft)$", done.stderr, re.MULTILINE))
+    return set(re.findall(r"\| +(torch|transformers|peft)(?:\._C)?$", done.stderr, re.MULTILINE))
 
 
 def merged_as_peft(plan):
