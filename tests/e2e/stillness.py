@@ -32,7 +32,7 @@ def moved(browser: Browser, url: str, width: int, height: int = 900) -> tuple[fl
         tab = context.new_page()
         tab.add_init_script(COUNT)
         tab.goto(url, timeout=MINUTE)
-        tab.wait_for_function(DRAWN, polling=400, timeout=MINUTE)
+        tab.wait_for_function(DRAWN, polling=400, timeout=2 * MINUTE)
         found = tab.evaluate("window.moved")
     finally:
         context.close()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from core import __main__ as command_line
+from core.chat import score
 from core.ground.figures import size
 from core.ground.files import read_json, size_of, write_json
 from core.report import preparation, results
@@ -109,12 +110,33 @@ def test_rows(report, told):
     assert shown(page)["大小"] == report["dataset"]["文件大小"]
 
 
-def test_sizes_and_checkpoint(run):
+def test_sizes_and_checkpoint(workspace, run):
     page = open_page("export")
-    merged = size(size_of(run.merged))
-    assert f"**模型可以用了** · {merged} · " in texts(page)
-    assert f"{merged} · 1 秒" in texts(page)
+    adapter, merged = size_of(run.adapter), size_of(run.merged)
+    assert f"**模型可以用了** · {size(merged)} · " in texts(page)
+    for made in (adapter, merged):
+        assert f"{size(made)} · 1 秒" in texts(page)
     assert f"来自检查点 {run.checkpoint().name}。" in texts(page)
+    draft = Draft(workspace=workspace, run=run, language="zh", outline=Outline(), points=run.metrics().read())
+    assert f"共占 {size(adapter + merged)}。" in "\n".join(results.time(draft))
+
+
+def test_a_better_checkpoint_is_recommended_and_what_is_exported_is_shown(run):
+    exported, better = run.checkpoint().name, "iter_8"
+    written = read_json(run.path / "scores" / f"{exported}.json")
+    written["stamp"] = score._stamp(run, better)
+    for question in written["questions"]:
+        question["tuned_identity"] = question["kind"] == "identity"
+    write_json(run.path / "scores" / f"{better}.json", written)
+    chat, export = open_page("chat", SCORES), open_page("export")
+    of, to_export = chat.selectbox(key=f"score-of-{run.id}"), export.selectbox(key=f"checkpoint-{run.id}")
+    for box in (of, to_export):
+        assert [option.split(" · ")[0] for option in box.options if option.endswith("评分最好")] == [better]
+    assert (of.value, to_export.value) == (exported, better)
+    assert shown(chat)["身份认知"] == "92%"
+    for page in (chat, open_page("train")):
+        assert "身份认知 92%" in texts(page)
+    assert f"来自检查点 {exported}。" in texts(export)
 
 
 def test_name_and_next_step(run):

@@ -151,7 +151,8 @@ def _last_error(job: Job) -> Text | None:
 def _nothing_made(job: Job, ended: dict[str, Any]) -> Text | None:
     missing = [path for path in job.spec.get("artefacts", []) if not Path(path).exists()]
     if ended["returncode"] == 0:
-        return Text(f"没有留下应有的文件：{missing}", f"expected output is missing: {missing}")
+        names = ", ".join(missing)
+        return Text(f"没有留下应有的文件：{names}", f"expected output is missing: {names}")
     return None
 
 

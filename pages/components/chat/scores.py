@@ -10,6 +10,7 @@ from core.chat.asked import Extent
 from core.chat.diagnosis import changed_settings, diagnose, next_config, takes_other_data
 from core.chat.rates import Scores
 from core.chat.score import best, of_checkpoints, stored
+from core.chat.side import tuned_side
 from core.export import export
 from core.ground.errors import StudioError
 from core.ground.figures import duration
@@ -94,12 +95,14 @@ def show_found(workspace: Workspace, run: Run) -> bool:
     chosen, scores = None, now
     if len(scored) > 1:
         _show_curves(run, scored)
-        proposed = best(scored)
+        proposed, side = best(scored), tuned_side(run)
+        # First what is exported, as in the card above and in the report.
+        first = side.checkpoint if now and side else proposed
         names = list(scored)
         chosen = st.selectbox(
             t("chat.score_of"),
             names,
-            index=names.index(proposed) if proposed else 0,
+            index=names.index(first) if first in names else 0,
             format_func=lambda name: f"{name} · {t('export.best')}" if name == proposed else name,
             key=f"score-of-{run.id}",
         )

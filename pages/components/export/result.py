@@ -29,11 +29,12 @@ def show_made(workspace: Workspace, run: Run, found: Exported, *, primary: bool 
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="made"):
         st.markdown(" · ".join(words), width="stretch")
         scored = next_page(workspace, run) == "report"
-        # The chat page loads the models immediately, if memory allows.
-        label = None if scored else t("export.to_chat")
-        next_button("chat", label, primary=primary and not scored, key="next_chat", run=run.id, load="1")
-        if scored:
-            next_button("report", t("train.to_report"), primary=primary, key="next_report", run=run.id)
+        # The chat page loads the models immediately, if memory allows. The buttons stay together where they wrap.
+        with st.container(horizontal=True, width="content"):
+            label = None if scored else t("export.to_chat")
+            next_button("chat", label, primary=primary and not scored, key="next_chat", run=run.id, load="1")
+            if scored:
+                next_button("report", t("train.to_report"), primary=primary, key="next_report", run=run.id)
 
 
 def show_export(run: Run, found: Exported) -> None:
