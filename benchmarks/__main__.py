@@ -24,6 +24,7 @@ NOT_BENCHMARKS = {
     "invented_book",
     "tiny_models",
     "identity_probe",
+    "turn",
     "tab",
 }
 BY_NAME_ONLY = {
