@@ -6,7 +6,7 @@ Each case is a workspace of its own with the same model. All start beside each o
 what is measured; `benchmarks.turn` lets each train alone on its GPUs, in the given order. Every card has the same
 micro-batch, 1 x 2,048 tokens of the course's rows, and every iteration is an update. A name says what a case is: how many
 cards (`1`, `2`, `4`), `lora` or `qlora`, `zero2` or `zero3`, `keep` (the base model's answers are kept), `slice` (it may
-take 8 GB), `twice` (forecast and trained again, corrected by the first time; takes no turns), `stop` (stopped, resumed,
+take 8 GB), `twice` (forecast and trained again, corrected by the first time), `stop` (stopped, resumed,
 exported and verified), `@DIR` another model than InternLM2's 1.8 B architecture with random weights:
 
     1-lora 2-lora 4-lora-zero3-keep 1-qlora-keep-slice 1-lora-twice@MODEL_DIR 4-lora-zero2-stop
@@ -33,7 +33,7 @@ from core.ground.workspace import Workspace
 from core.training import run as runs
 
 # One epoch of the course's rows, repeated this often, is so many packs of 2,048 tokens: a card's iterations.
-ROWS = 750
+ROWS = 560
 # A turn that takes longer than this has failed.
 LONGEST_TURN = 60.0
 
@@ -80,10 +80,12 @@ class Case:
 
     def trained(self, bench: Bench) -> Figures:
         """Forecast, then train."""
-        foreseen = bench.command("configs", "preflight", "c", *self.options)
-        if not self.is_("twice"):
-            self.in_turn(bench)
-        found = bench.train("c", *self.start, foresee=False)[1]
+        foreseen = bench.command("configs", "preflight", "c", *self.options, "--agree")
+        self.in_turn(bench)
+        run, found = bench.train("c", *self.start, foresee=False)
+        found["job_seconds"] = run.job.seconds if run.job else None
+        waits = [read_json(file) for file in sorted(turns(bench.workspace.root).glob("*/waited-0"))]
+        found["waited_seconds"] = waits[-1] if waits else None
         names = ("iters", "estimated_seconds", "estimated_memory_mb", "estimated_total_mb", "seconds", "calibrated")
         return found | {"foreseen": {name: foreseen[name] for name in names}}
 
@@ -91,6 +93,8 @@ class Case:
         """Have the training wait for its turn."""
         most = SLICE_MB - CUDA_MB if self.is_("slice") else None
         text = configs.find(bench.workspace, "c").text()
+        if "benchmarks.turn" in text:
+            return
         text += (
             "\nfrom benchmarks.turn import Turn  # noqa: E402\n\n"
             f"custom_hooks.append(dict(type=Turn, directory={str(turns(bench.workspace.root))!r}, most_mb={most}))\n"
@@ -135,8 +139,6 @@ class Going:
         """Whether the case has its cards for itself now."""
         if self.ended:
             return False
-        if self.case.is_("twice"):
-            return True
         if self.since and (self.all_have("done") or time.time() - self.since > LONGEST_TURN):
             self.turn, self.since = self.turn + 1, 0.0
         return bool(self.since)

@@ -34,9 +34,11 @@ class Turn(Hook):
         if self.waited:
             return
         self.waited = True
+        began = time.time()
         (self.directory / f"ready-{self.rank}").touch()
         while not (self.directory / "go").exists():
             time.sleep(0.05)
+        (self.directory / f"waited-{self.rank}").write_text(str(time.time() - began))
         if self.most_mb and torch.cuda.is_available():
             torch.cuda.empty_cache()
             total = torch.cuda.mem_get_info()[1] / 2**20
