@@ -11,7 +11,8 @@ exported and verified), `@DIR` another model than InternLM2's 1.8 B architecture
 
     1-lora 2-lora 4-lora-zero3-keep 1-qlora-keep-slice 1-lora-twice@MODEL_DIR 4-lora-zero2-stop
 
-Results are added to `--results` (default `benchmarks/results/<machine>/scaling.json`) as soon as a case has ended.
+`python -m benchmarks.scaling table` only puts the figures into docs/scaling.md, between its marks. Results are added to
+`--results` (default `benchmarks/results/<machine>/scaling.json`) as soon as a case has ended.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 
 from benchmarks.gpu import PROJECT, SLICE_MB, Bench, Figures, shorten, stop_and_resume
 from benchmarks.measure import RESULTS, commit, machine, say
+from benchmarks.product import between
 from core.config import config as configs
 from core.config.memory import CUDA_MB
 from core.ground.files import read_json, write_json
@@ -36,6 +38,7 @@ from core.training import run as runs
 ROWS = 560
 # A turn that takes longer than this has failed.
 LONGEST_TURN = 60.0
+PAGE = PROJECT / "docs" / "scaling.md"
 
 
 class Case:
@@ -226,11 +229,37 @@ def keep(file: Path, ended: Going) -> bool:
     return "error" in found
 
 
+def table(told: Figures) -> str:
+    """Return a machine's figures as a table; a cell in brackets is the forecast, made before the training."""
+    figures: dict[str, Figures] = {}
+    for name, found in told["figures"].items():
+        parts = {f"{name}, {when}": found[when] for when in ("before", "after") if when in found}
+        figures |= parts or {name: found}
+    head = "case | s/iteration | tokens/s | efficiency | allocated per GPU, MB | whole run, s"
+    lines = [f"{told['machine']['gpus'][0]}; [forecast]", "", f"| {head} |", "| --- |" + " ---: |" * head.count("|")]
+    for name, found in figures.items():
+        if not found.get("seconds_per_iteration"):
+            continue
+        foreseen, each, speed = found["foreseen"], found["seconds_per_iteration"], found["tokens_per_second"]
+        alone = figures.get(name.replace(name[0], "1", 1).replace("-zero2", "").replace("-zero3", ""), {})
+        efficiency = speed / int(name[0]) / alone["tokens_per_second"] if alone.get("tokens_per_second") else None
+        whole = found["job_seconds"] - (found["waited_seconds"] or 0.0)
+        cells = [
+            f"{each:.3f} [{foreseen['seconds']['train'] / foreseen['iters']:.3f}]",
+            f"{speed:,.0f}",
+            "" if efficiency is None else f"{efficiency:.2f}",
+            f"{found['allocated_mb'] or 0:,.0f} [{foreseen['estimated_memory_mb']:,.0f}]",
+            f"{whole:.0f} [{foreseen['estimated_seconds']:.0f}]",
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Run the cases; return how many failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="+")
-    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, default=Path("scaling"))
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--shape", default="1.8b")
     parser.add_argument("--cards", default="0")
@@ -239,6 +268,9 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.cases == ["table"]:
+        between(PAGE, "scaling", "\n\n".join(table(read_json(file)) for file in sorted(RESULTS.glob("*/scaling.json"))))
+        return 0
     if options.one:
         one(Case(options.cases[0], options.port), options.workspace, options.model, options.results)
         return 0
