@@ -236,7 +236,8 @@ def table(told: Figures) -> str:
         parts = {f"{name}, {when}": found[when] for when in ("before", "after") if when in found}
         figures |= parts or {name: found}
     head = "case | s/iteration | tokens/s | efficiency | allocated per GPU, MB | whole run, s"
-    lines = [f"{told['machine']['gpus'][0]}; [forecast]", "", f"| {head} |", "| --- |" + " ---: |" * head.count("|")]
+    where = told["machine"]["gpus"][0] if told["machine"]["gpus"] else told["machine"]["processor"]
+    lines = [f"{where}; [forecast]", "", f"| {head} |", "| --- |" + " ---: |" * head.count("|")]
     for name, found in figures.items():
         if not found.get("seconds_per_iteration"):
             continue
