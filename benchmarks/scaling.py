@@ -243,7 +243,8 @@ def table(told: Figures) -> str:
             continue
         foreseen, each, speed = found["foreseen"], found["seconds_per_iteration"], found["tokens_per_second"]
         alone = figures.get(name.replace(name[0], "1", 1).replace("-zero2", "").replace("-zero3", ""), {})
-        efficiency = speed / int(name[0]) / alone["tokens_per_second"] if alone.get("tokens_per_second") else None
+        several = int(name[0]) > 1 and alone.get("tokens_per_second")
+        efficiency = speed / int(name[0]) / alone["tokens_per_second"] if several else None
         whole = found["job_seconds"] - (found["waited_seconds"] or 0.0)
         cells = [
             f"{each:.3f} [{foreseen['seconds']['train'] / foreseen['iters']:.3f}]",
