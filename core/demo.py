@@ -35,6 +35,7 @@ from core.models import model as models
 from core.models import small
 from core.report import writeup
 from core.training import run as runs
+from core.training.run import Run
 
 STAGES = ("model", "dataset", "config", "train", "export", "score", "report")
 # The course's two questions, a phrasing that was not trained, and two unrelated questions.
@@ -78,6 +79,10 @@ class Progress:
             raise
         stage.update(status="done", done=1.0, eta_s=None, seconds=time.monotonic() - started)
         self._tell()
+
+    def times(self) -> list[dict[str, Any]]:
+        """Return each stage with its seconds."""
+        return [{"name": stage["name"], "seconds": round(stage["seconds"], 3)} for stage in self.stages]
 
     def took(self, name: str, seconds: float) -> None:
         """Correct the time of a finished stage to what its own job measured, which is shown elsewhere too."""
@@ -178,20 +183,26 @@ def run(
         both = zip(questions, before, after, strict=True)
         if set(before_after.questions(trained)) <= set(questions):
             before_after.keep(workspace, trained, {q: {"base": base, "tuned": tuned} for q, base, tuned in both})
+        result = {
+            "run": trained.id,
+            "model": model.name,
+            "stages": progress.times(),
+            "before": [{"prompt": q, "answer": line["answer"]} for q, line in zip(questions, before, strict=True)],
+            "after": [{"prompt": q, "answer": line["answer"]} for q, line in zip(questions, after, strict=True)],
+            "scores": {**scores.to_json(), "diagnosis": diagnose(scores, trained).verdict},
+            "merged_equals_adapter": verified["ok"],
+        }
+        # The report quotes it.
+        _keep(trained, result)
         with progress.stage("report"):
             report = writeup.build(workspace, trained, language)
-    result = {
-        "run": trained.id,
-        "model": model.name,
-        "stages": [{"name": s["name"], "seconds": round(s["seconds"], 3)} for s in progress.stages],
-        "before": [{"prompt": q, "answer": line["answer"]} for q, line in zip(questions, before, strict=True)],
-        "after": [{"prompt": q, "answer": line["answer"]} for q, line in zip(questions, after, strict=True)],
-        "scores": {**scores.to_json(), "diagnosis": diagnose(scores, trained).verdict},
-        "merged_equals_adapter": verified["ok"],
-        "report": str(report.path),
-    }
-    write_text(trained.path / "demo.json", json.dumps(result, ensure_ascii=False, indent=2))
+    result |= {"stages": progress.times(), "report": str(report.path)}
+    _keep(trained, result)
     return result
+
+
+def _keep(run: Run, result: dict[str, Any]) -> None:
+    write_text(run.path / "demo.json", json.dumps(result, ensure_ascii=False, indent=2))
 
 
 @contextmanager
