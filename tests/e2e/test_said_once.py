@@ -1,6 +1,7 @@
 """Figures of the real demo that several pages and its report show: each is the same everywhere."""
 
 import re
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -8,6 +9,9 @@ from streamlit.testing.v1 import AppTest
 from core.ground.figures import duration, share, size
 from core.ground.files import size_of
 from core.jobs.job import wait_until
+from core.report import preparation, results
+from core.report.material import Draft
+from core.report.outline import Outline
 from core.training import run as runs
 from tests.e2e.conftest import Demo
 from tests.pages.screen import cells, open_page, tab, texts
@@ -23,7 +27,12 @@ def at_the_demo(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def report(demo: Demo) -> str:
-    return (demo.run / "report" / "report.md").read_text(encoding="utf-8")
+    """Return the report's sections in Chinese; the demo itself writes it in its user's language."""
+    run = runs.find(demo.workspace, demo.run.name)
+    points = run.metrics().read()
+    draft = Draft(workspace=demo.workspace, run=run, language="zh", outline=Outline(), points=points)
+    sections = (preparation.dataset, preparation.commands, results.training, results.comparison, results.scores)
+    return "\n".join(line for write in (*sections, results.time) for line in write(draft))
 
 
 def row(text: str, first: str) -> list[str]:
@@ -87,6 +96,8 @@ def test_answers_before_and_after(demo: Demo, report: str) -> None:
     for before, after in asked:
         assert f"{before['prompt']}\n{before['answer']}\n{after['answer']}" in setup
         assert f"| {before['prompt']} | {before['answer']} | {after['answer']} |" in re.sub(r"\\(.)", r"\1", report)
+    written = re.sub(r"\\(.)", r"\1", Path(demo.answer["report"], "report.md").read_text(encoding="utf-8"))
+    assert all(f"| {before['prompt']} | {before['answer']} | " in written for before in demo.answer["before"])
 
 
 def test_sizes_and_checkpoint(demo: Demo, report: str) -> None:
