@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.engine.workers import drafting
 from core.engine.workers.beginning import begun
 from core.ground.kept_answers import KeptAnswers, key
 
@@ -18,6 +19,8 @@ from core.ground.kept_answers import KeptAnswers, key
 KEPT = os.environ.get("XTUNER_STUDIO_ANSWERS")
 # Padded tokens per batch when scoring given answers.
 MOST_TOKENS = 2048
+# Rows of the data in which what follows is looked up.
+MOST_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Asking:
         self.kept = KeptAnswers(Path(KEPT) if KEPT and self.alone else None)
         # The previous answer to each prompt, without the base model's.
         self.before: dict[str, list[int]] = {}
+        self.drafts: drafting.Drafts | None = None
 
     def ask(
         self,
@@ -71,6 +75,9 @@ class Asking:
         if rest:
             answers.update(self._generate(rest, most, base=base, enough=enough, check=check))
         known.update({prompt: self._said(ids) for prompt, ids in answers.items()})
+        for prompt, ids in answers.items():
+            if self.drafts is not None:
+                self.drafts.add(begun(self.tokenizer, prompt) + ids)
         if not base:
             self.before.update(answers)
         self.kept.keep({asked[prompt]: vars(known[prompt]) for prompt in missing if prompt in asked})
@@ -100,7 +107,7 @@ class Asking:
         rows = [(begun(self.tokenizer, prompt), ids) for prompt, ids in zip(prompts, answers, strict=True)]
         order = sorted(range(len(rows)), key=lambda n: len(rows[n][0]) + len(rows[n][1]))
         found: list[list[int]] = [[] for _ in rows]
-        plain = self.model.llm.get_base_model() if self.adapted else self.model.llm
+        plain = self._plain
         inner = plain.get_decoder() if hasattr(plain, "get_decoder") else plain.base_model
         head = plain.get_output_embeddings()
         with self._inference():
@@ -128,6 +135,11 @@ class Asking:
         return hasattr(self.model.llm, "disable_adapter")
 
     @property
+    def _plain(self) -> Any:
+        """The language model itself, with the adapter's layers in it."""
+        return self.model.llm.get_base_model() if self.adapted else self.model.llm
+
+    @property
     def device(self) -> Any:
         return next(iter(self.model.parameters())).device
 
@@ -146,6 +158,17 @@ class Asking:
         check: "Callable[[], None]",
     ) -> "dict[str, list[int]]":
         """Generate the complete answer to each prompt, starting with the given tokens."""
+        drafts = self._drafts()
+        if drafts is not None:
+            left_out = self.model.llm.disable_adapter() if base and self.adapted else contextlib.nullcontext()
+            prompts = [begun(self.tokenizer, prompt) + given for prompt, given in asked]
+
+            def ended(row: int, ids: "list[int]") -> bool:
+                return self._over(asked[row][1] + ids, most, enough)
+
+            with self._inference(), left_out:
+                said = drafting.write(self._plain, prompts, drafts, most, ended, check)
+            return {prompt: given + ids for (prompt, given), ids in zip(asked, said, strict=True)}
         import torch
         from transformers import StoppingCriteria, StoppingCriteriaList
 
@@ -179,6 +202,21 @@ class Asking:
                 stopping_criteria=StoppingCriteriaList([Over()]),
             )
         return {prompt: answers[row] for row, (prompt, _) in enumerate(asked)}
+
+    def _drafts(self) -> "drafting.Drafts | None":
+        """Return the texts that an answer may repeat: the data's, and all previous answers; None if of no use here."""
+        if not self.alone or not drafting.fits(self._plain):
+            return None
+        if self.drafts is None:
+            self.drafts = drafting.Drafts(self._trained_on())
+        return self.drafts
+
+    def _trained_on(self) -> "Iterator[list[int]]":
+        """Yield the tokens of the data's first rows."""
+        loader = getattr(self.runner, "train_dataloader", None)
+        dataset = getattr(loader, "dataset", None)
+        for row in range(min(MOST_ROWS, len(dataset) if dataset is not None else 0)):
+            yield dataset[row]["input_ids"]
 
     def _over(self, ids: "list[int]", most: int, enough: "Callable[[str], bool] | None") -> bool:
         """Return whether an answer ends with these tokens."""

@@ -173,7 +173,7 @@ class Looks:
         self.on = self.asking.adapted or runner.iter == 0 or self.early.seen["base"] is not None
         if not self.on:
             self.early.give_up("the base model's answers are no longer available")
-        elif self.early.seen["base"] is None:
+        elif self.early.seen["base"] is None and not self.asking.adapted:
             self._guarded(runner, lambda: self.early.begin(self._base(), runner.iter))
         else:
             self.early.begin(None, runner.iter)
@@ -221,6 +221,9 @@ class Looks:
         answers, kept = answered(plan["identity"][:first]), None
         if first < len(plan["identity"]) and early.reached(answers):
             answers += answered(plan["identity"][first:])
+        if early.seen["base"] is None and (early.measure == "retention" or early.reached(answers)):
+            # With the adapter disabled: the answers before training, which did not have to wait for them.
+            early.seen["base"] = self._base()
         if early.measure == "retention":
             kept = early.retention([one.text for one in self._general(base=False)])
         elif early.reached(answers):

@@ -15,11 +15,13 @@ import time
 import types
 from pathlib import Path
 
-from core.engine.workers import code_gate, ending
+from core.engine.workers import code_gate, ending, phases
 from core.engine.workers.beginning import install
+from core.engine.workers.early_card import load_onto_card, make_ready
 from core.engine.workers.evaluation import ask_together, mark_evaluations
+from core.engine.workers.formalities import leave_out_formalities
 from core.engine.workers.training_hook import departure, tell, watch_runners
-from core.engine.workers.unneeded import leave_out, or_whole
+from core.engine.workers.unneeded import leave_out, leave_out_compiler, named, or_whole
 from core.engine.workers.without_gpu import make_cpu_work
 from core.ground import garbage
 
@@ -89,8 +91,11 @@ def main() -> None:
     die_with_parent()
     departure.start()
     tell(note="import", done=0.0)
+    config = named(sys.argv[1:])
+    make_ready(config, int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0))
     leave_out(sys.argv[1:])
     with or_whole():
+        leave_out_compiler(sys.argv[1:])
         make_cpu_work()
         from core.engine.workers import torch_files
 
@@ -99,6 +104,8 @@ def main() -> None:
         from xtuner.tools import train
 
     garbage.resume()
+    leave_out_formalities(config)
+    load_onto_card(sys.argv[1:])
     if "--launcher" in sys.argv:
         from core.engine.workers import near_store
 
@@ -118,6 +125,7 @@ def main() -> None:
         work_dir = sys.argv[sys.argv.index("--work-dir") + 1]
         name_after_the_last(work_dir)
         torch_files.ours(Path(work_dir))
+    phases.reach("imported")
     tell(note="prepare", done=0.0)
     sys.argv[0] = "xtuner.tools.train"
     train.main()

@@ -1,12 +1,14 @@
 """Evaluations during training: XTuner's own questions in one batch, logged with the iteration, never asked twice.
 
 Part of `entry`, in the engine's interpreter. XTuner asks one question at a time, and twice at the end of training, and
-samples at a temperature of 0.1; here the most likely token is taken, as in the chat. A config with its own
-`generation_kwargs` is left to XTuner's code.
+samples at a temperature of 0.1; here the most likely token is taken, as in the chat. With an adapter, the answers
+before training are asked after the first iteration, with the adapter disabled: they are the same, and nobody waits for
+them. A config with its own `generation_kwargs` is left to XTuner's code.
 """
 
 from typing import Any
 
+from core.engine.workers import phases
 from core.engine.workers.asking import Asking, Said
 from core.engine.workers.beginning import begin_texts, begun
 from core.engine.workers.training_hook import Interrupted, stop_asked, telling
@@ -17,7 +19,7 @@ def mark_evaluations() -> None:
     import torch
     from xtuner.engine.hooks import EvaluateChatHook
 
-    generate = EvaluateChatHook._generate_samples
+    generate, after_iteration = EvaluateChatHook._generate_samples, EvaluateChatHook.after_train_iter
 
     def criterion(ids: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         check()
@@ -27,17 +29,41 @@ def mark_evaluations() -> None:
         before = not options.get("save_eval_output") and options.get("max_new_tokens") == 50
         after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
         self.at = runner.iter if before else runner.iter + (0 if after else 1)
+        if before and runner.iter == 0 and not self.owes and can_wait(self, runner):
+            self.owes = True
+            return
+        if self.owes:
+            self.at = 0
         runner.logger.info(f"Evaluation at iteration {self.at}.")
         # Ranks that generate together must all finish, however long it takes.
         if runner.world_size == 1 and criterion not in self.stop_criteria:
             self.stop_criteria.append(criterion)
         try:
-            with telling("evaluate"):
+            with telling("evaluate"), phases.spending("answers"):
                 generate(self, runner, *arguments, **options)
         except Interrupted:
             runner.logger.info("Evaluation abandoned: a stop was requested.")
 
+    def pay(self: EvaluateChatHook, runner: object, *arguments: object, **options: object) -> None:
+        phases.reach("first")
+        if self.owes:
+            try:
+                marked(self, runner, max_new_tokens=50)
+            finally:
+                self.owes = False
+        after_iteration(self, runner, *arguments, **options)
+
+    EvaluateChatHook.owes = False
     EvaluateChatHook._generate_samples = marked
+    EvaluateChatHook.after_train_iter = pay
+
+
+def can_wait(hook: Any, runner: Any) -> bool:
+    """Return whether the base model can still be asked when training has begun."""
+    from mmengine.model import is_model_wrapper
+
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return not hook.own_way and hook.evaluation_images is None and hasattr(model.llm, "disable_adapter")
 
 
 def ask_together() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.engine.workers import phases
 from core.engine.workers.early_stop import PLAN, Looks
 from core.engine.workers.optimization import check_warmup, updates
 from core.ground.figures import size
@@ -35,7 +36,8 @@ def tell(**facts: object) -> None:
     _told.clear()
     _told.update(facts)
     if _rank_here() == 0:
-        write_progress(**facts, since_boot=time.clock_gettime(time.CLOCK_BOOTTIME))
+        spoken = {"phases": phases.reached, "spent": phases.spent} if phases.reached else {}
+        write_progress(**facts, **spoken, since_boot=time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 @contextmanager
@@ -130,6 +132,7 @@ def watch_runners() -> None:
             self.looks: Looks | None = None
 
         def before_run(self, runner: Runner) -> None:
+            phases.reach("mapped")
             check_warmup(runner)
 
         def before_train(self, runner: Runner) -> None:
@@ -142,6 +145,7 @@ def watch_runners() -> None:
             self.tell(runner, runner.iter)
             if PLAN and runner.rank == 0:
                 self.looks = Looks(runner)
+            phases.reach("begun")
 
         def tell(self, runner: Runner, done: int) -> None:
             """Write the progress; `eta_s` is extrapolated from this process's own iterations."""
@@ -163,6 +167,10 @@ def watch_runners() -> None:
             )
             self.told = time.monotonic()
 
+        def after_run(self, runner: Runner) -> None:  # noqa: ARG002
+            phases.reach("ended")
+            tell(**_told)
+
         def tokens_per_iter(self, runner: Runner) -> "float | None":
             """Return the average number of tokens per iteration, without padding."""
             dataset = runner.train_dataloader.dataset
@@ -177,6 +185,9 @@ def watch_runners() -> None:
             outputs: object = None,  # noqa: ARG002
         ) -> None:
             done = runner.iter + 1
+            phases.reach("first")
+            if done == runner.max_iters:
+                phases.reach("last")
             if time.monotonic() - self.told > 0.5 or done == runner.max_iters:
                 self.tell(runner, done)
                 if shutil.disk_usage(runner.work_dir).free < LEAST_FREE_BYTES:
@@ -189,6 +200,7 @@ def watch_runners() -> None:
                 for hook in runner.hooks:
                     if isinstance(hook, CheckpointHook) and not hook.every_n_train_iters(runner, hook.interval):
                         hook._save_checkpoint(runner)
+                phases.reach("last")
                 self.tell(runner, done)
                 runner.train_loop.stop_training = True
                 if wish == LEARNED:
@@ -202,6 +214,7 @@ def watch_runners() -> None:
     for runner_class in (Runner, FlexibleRunner):
 
         def train(self: Runner, _train: object = runner_class.train) -> object:
+            phases.reach("built")
             self.register_hook(StudioHook())
             return _train(self)
 

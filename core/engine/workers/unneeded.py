@@ -7,7 +7,9 @@ as before 0.2.0. Part of the workers; imports only the standard library.
 """
 
 import contextlib
+import functools
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -15,9 +17,11 @@ import sys
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 # If scikit-learn is installed, transformers imports it, and it imports scipy.
-UNNEEDED = ("bitsandbytes", "deepspeed", "scipy", "sklearn", "torchvision")
+# mmengine tries to import mmcv for each layer of a model, searching the disk each time.
+UNNEEDED = ("bitsandbytes", "deepspeed", "mmcv", "scipy", "sklearn", "torchvision")
 # Importing these takes longer than writing an adapter, or a small model.
 ENGINE = ("torch", "transformers", "peft", "xtuner")
 # XTuner's modules that import torchvision, matplotlib and skimage; they are imported along with all others.
@@ -26,6 +30,10 @@ OF_PICTURES = ("xtuner.dataset.internvl_dataset", "xtuner.dataset.refcoco_json")
 _ELSEWHERE = re.compile(r"read_base|_base_\s*=|xtuner\.dataset\.(internvl|refcoco)|RefCOCO|InternVL")
 _MOST_BYTES = 4_000_000
 _WHOLE = "XTUNER_STUDIO_WHOLE"
+# XTuner's presets import it from transformers whether or not they quantise.
+_ONLY_IMPORTED = re.compile(r"^from transformers import [^\n]*?(?:\([^)]*?)?\b(BitsAndBytesConfig)\b", re.MULTILINE)
+_QUANTISES = re.compile(r"\b\w*(?:8|32)bit|Paged")
+_COMPILES = re.compile(r"torch\.compile|torch\._|\bcompile\s*=")
 
 
 class _Stand(types.ModuleType):
@@ -36,13 +44,80 @@ class _Stand(types.ModuleType):
             raise AttributeError(name)
 
 
+_COMPILER, _TRACED = "torch._dynamo", "torch._functorch._aot_autograd.functional_utils"
+
+
+class _Uncompiled(types.ModuleType):
+    """Stands for torch's compiler where nothing is compiled; loads it when asked for anything else, or a part of it."""
+
+    __path__: "list[str]" = []
+
+    @staticmethod
+    def disable(function: Any = None, recursive: bool = True, **_: Any) -> Any:  # noqa: ARG004
+        """Return the function, which nothing compiles anyway."""
+        return function if function is not None else lambda one: one
+
+    @staticmethod
+    def graph_break(*_: Any, **__: Any) -> None:
+        """Do nothing: there is no graph."""
+
+    def load(self) -> types.ModuleType:
+        """Give way to the compiler itself."""
+        if sys.modules.get(_COMPILER) is self:
+            del sys.modules[_COMPILER]
+        return importlib.import_module(_COMPILER)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.load(), name)
+
+
+class _Parts:
+    """Python's finder of the compiler's parts: the first that is asked for loads the compiler, and most of them."""
+
+    def __init__(self, instead: _Uncompiled) -> None:
+        self.instead = instead
+
+    def find_spec(self, name: str, *_: Any) -> Any:
+        """Find a part of the compiler."""
+        if not name.startswith(f"{_COMPILER}.") or sys.modules.get(_COMPILER) is not self.instead:
+            return None
+        self.instead.load()
+        there = sys.modules.get(name)
+        path = sys.modules[name.rpartition(".")[0]].__path__
+        return importlib.machinery.PathFinder.find_spec(name, path) if there is None else _Loaded.spec(there)
+
+
+class _Loaded:
+    """Python's loader of a module that is loaded already."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self.module, self.own = module, module.__spec__
+
+    @classmethod
+    def spec(cls, module: types.ModuleType) -> Any:
+        """Return what Python asks for to load it."""
+        return importlib.util.spec_from_loader(module.__name__, cls(module), is_package=hasattr(module, "__path__"))
+
+    def create_module(self, _: Any) -> types.ModuleType:
+        """Return the module."""
+        return self.module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Leave the module as it was."""
+        module.__spec__ = self.own
+
+
 def leave_out(words: Sequence[str]) -> None:
     """Hide libraries that are not yet imported and not named in `words`: a command line, its files and directories."""
-    named = "\n".join(_read(words))
-    if _ELSEWHERE.search(named) or os.environ.get(_WHOLE):
+    text = named(words)
+    if _ELSEWHERE.search(text) or os.environ.get(_WHOLE):
         return
+    if not _QUANTISES.search(text):
+        text = _ONLY_IMPORTED.sub(lambda found: found[0].removesuffix(found[1]), text)
     there = {*sys.modules, *_of_xtuner()}
-    out = [name for name in UNNEEDED if name not in there and name not in named.lower()]
+    out = [name for name in UNNEEDED if name not in there and name not in text.lower()]
     if "sklearn" not in out:
         out = [name for name in out if name != "scipy"]
     # Python treats an entry of None as a module that cannot be imported.
@@ -51,19 +126,27 @@ def leave_out(words: Sequence[str]) -> None:
         sys.modules.update({name: _Stand(name) for name in OF_PICTURES if name not in sys.modules})
 
 
-def leave_out_compiler() -> None:
-    """Skip torch's compiler, a sixth of the start of a process that only queries a model.
+def leave_out_compiler(words: Sequence[str] = ()) -> None:
+    """Skip torch's compiler, a sixth of the start of a process, unless a file named in `words` compiles.
 
-    transformers imports torch's tensor parallelism, which needs one thing from the compiler and does without if it is
-    missing. Later imports of the compiler work.
+    transformers imports torch's tensor parallelism and recomputation, which each need one thing from the compiler. The
+    optimizers import it to tell it what not to compile, and get a stand-in. Whoever asks for more has the compiler.
     """
-    if "torch._dynamo" in sys.modules or os.environ.get(_WHOLE):
+    if _COMPILER in sys.modules or os.environ.get(_WHOLE) or _COMPILES.search(named(words)):
         return
-    sys.modules["torch._dynamo"] = None
+    traced = types.ModuleType(_TRACED)
+    traced.is_fun = lambda _tensor: False
+    sys.modules[_COMPILER] = None
+    if _TRACED not in sys.modules:
+        sys.modules[_TRACED] = traced
     # Other versions of torch may lack the one or need the other: then nothing has changed.
-    with contextlib.suppress(Exception):
-        importlib.import_module("torch.distributed.tensor.parallel")
-    del sys.modules["torch._dynamo"]
+    for module in ("torch.distributed.tensor.parallel", "torch.utils.checkpoint"):
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+    if sys.modules[_TRACED] is traced:
+        del sys.modules[_TRACED]
+    sys.modules[_COMPILER] = instead = _Uncompiled(_COMPILER)
+    sys.meta_path.insert(0, _Parts(instead))
 
 
 @contextlib.contextmanager
@@ -110,6 +193,16 @@ def _of_xtuner() -> Iterator[str]:
         modules = re.findall(r"^from \.(\w+) import", _text(utils / "__init__.py"), re.MULTILINE)
         text = "\n".join(_text(utils / f"{module}.py") for module in modules)
         yield from re.findall(rf"^(?:import|from) ({'|'.join(UNNEEDED)})\b", text, re.MULTILINE)
+
+
+@functools.cache
+def _named(words: "tuple[str, ...]") -> str:
+    return "\n".join(_read(words))
+
+
+def named(words: Sequence[str]) -> str:
+    """Return a command line with the text of its files, and the code and config.json of the directories they name."""
+    return _named(tuple(words))
 
 
 def _read(words: Sequence[str]) -> Iterator[str]:

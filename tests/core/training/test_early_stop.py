@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -316,6 +317,29 @@ def test_all_others_are_asked_once_the_first_are_known(early, known, asked, iden
     assert made.seen["looks"][-1]["identity"] == identity
     # What is left of the base model is only asked when everything is learned.
     assert (made.seen["looks"][-1]["agreement"] is not None) == (known == 9)
+
+
+@pytest.mark.parametrize(("known", "asked_base"), [(3, 0), (9, 1)])
+def test_the_base_is_asked_when_its_answers_are_first_needed(early, known, asked_base):
+    """With its adapter disabled, so nobody waits for it before training; and only once."""
+    made = early(measure="agreement", identity=[f"i{n}" for n in range(10)], first=4, max_new_tokens=1)
+    made.begin(None, 0)
+    bases, compared = [], []
+
+    def ask(prompts, *_, base=False, **__):
+        if base:
+            bases.append(prompts)
+            return [Said([5], "5") for _ in prompts]
+        return [Said(text=NAMED if int(prompt[1:]) < known else BARE) for prompt in prompts]
+
+    looks = object.__new__(worker.Looks)
+    looks.early, looks.longest = made, 9
+    looks.asking = SimpleNamespace(ask=ask, agreed=lambda _, answers: compared.append(answers) or [1])
+    for at in (4, 8):
+        looks._look(SimpleNamespace(logger=logging.getLogger(__name__)), at)
+    assert bases == [made.plan["general"]] * asked_base
+    assert compared == [[[5]] * len(made.plan["general"])] * (2 * asked_base)
+    assert read_json(Path(made.path))["base"] == ([[5]] * len(made.plan["general"]) if asked_base else None)
 
 
 def test_how_often_it_looks(early):

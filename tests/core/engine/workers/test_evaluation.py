@@ -15,8 +15,9 @@ def hook(monkeypatch):
     from xtuner.engine import hooks
 
     kind = hooks.EvaluateChatHook
-    for name in ("__init__", "_eval_language", "_generate_samples"):
+    for name in ("__init__", "_eval_language", "_generate_samples", "after_train_iter"):
         monkeypatch.setattr(kind, name, getattr(kind, name))
+    monkeypatch.setattr(kind, "owes", False, raising=False)
     asked = []
 
     class Asking:
@@ -61,6 +62,39 @@ class TestEvaluation:
             "Sample output:\n1 3 4 7 2\n",
             "Sample output:\n1 5 7 2\n",
         ]
+
+    def test_with_an_adapter_the_base_is_asked_after_the_first_iteration(self, hook):
+        made, runner = hook()
+        runner.model.llm.disable_adapter = None
+        made.before_train(runner)
+        assert runner.asked == []
+        assert not any("Evaluation" in line for line in runner.log)
+        for runner.iter in range(5):
+            made.after_train_iter(runner, runner.iter)
+        base, learned = runner.asked
+        assert base == (["1 3 4", "1 5"], 50, True, ["9"])
+        assert learned == (["1 3 4", "1 5"], 600, False, ["9"])
+        assert [line for line in runner.log if "Evaluation" in line] == [
+            "Evaluation at iteration 0.",
+            "Evaluation at iteration 5.",
+        ]
+
+    def test_a_resumed_training_is_asked_as_it_is(self, hook):
+        made, runner = hook()
+        runner.model.llm.disable_adapter = None
+        runner.iter = 4
+        made.before_train(runner)
+        assert runner.asked == [(["1 3 4", "1 5"], 50, False, ["9"])]
+        assert "Evaluation at iteration 4." in runner.log
+
+    def test_a_single_iteration_is_asked_before_and_after(self, hook):
+        made, runner = hook()
+        runner.model.llm.disable_adapter, runner.max_iters = None, 1
+        made.before_train(runner)
+        made.after_train_iter(runner, 0)
+        runner.iter = 1
+        made.after_train(runner)
+        assert [(most, base) for _, most, base, _ in runner.asked] == [(50, True), (600, False)]
 
     def test_no_state_of_the_weights_twice(self, hook):
         made, runner = hook()

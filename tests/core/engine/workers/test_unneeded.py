@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from core.engine.workers.unneeded import OF_PICTURES, UNNEEDED, leave_out
+from core.engine.workers.unneeded import OF_PICTURES, UNNEEDED, leave_out, leave_out_compiler
 from core.ground.workspace import PROJECT
 
 
@@ -107,8 +107,15 @@ leave_out([])
 leave_out_compiler()
 import core.engine.workers.answering, core.engine.workers.verification, peft
 from transformers import LlamaForCausalLM
-assert "torch._dynamo" not in sys.modules
 import torch
+weight = torch.nn.Parameter(torch.ones(2))
+trained = torch.optim.AdamW([weight], lr=0.1)
+torch.utils.checkpoint.checkpoint(lambda x: x.sum(), weight, use_reentrant=False).backward()
+trained.step()
+trained.zero_grad()
+assert weight.tolist() != [1, 1]
+loaded = [name for name in sys.modules if name.startswith(("torch._dynamo.", "sympy"))]
+assert not loaded, loaded
 assert torch.compile(lambda x: x + 1, backend="eager")(1) == 2
 from core.engine.workers.without_gpu import answer_bf16
 answer_bf16()
@@ -131,6 +138,27 @@ with or_whole():
         raise RuntimeError("Failed to import what imports it") from error
 print("whole", sys.argv[1:])
 """
+
+
+@pytest.mark.parametrize("line", ["model = torch.compile(model)", "cfg = dict(compile=True)"])
+def test_a_config_that_compiles_has_the_compiler(modules, tmp_path, line):
+    (tmp_path / "config.py").write_text(line, encoding="utf-8")
+    for name in [name for name in modules if name.startswith("torch._dynamo")]:
+        del modules[name]
+    leave_out_compiler([str(tmp_path / "config.py")])
+    assert "torch._dynamo" not in modules
+
+
+@pytest.mark.parametrize(
+    ("more", "needed"),
+    [("", set()), ("q = dict(type=BitsAndBytesConfig)", {"bitsandbytes"}), ("o = 'PagedAdamW'", {"bitsandbytes"})],
+)
+@pytest.mark.parametrize("names", ["AutoTokenizer, BitsAndBytesConfig", "(\n    BitsAndBytesConfig,\n    AutoModel)"])
+def test_a_preset_that_only_imports_quantisation_does_not_quantise(modules, tmp_path, names, more, needed):
+    config = tmp_path / "config.py"
+    config.write_text(f"from transformers import {names}\n{more}\n", encoding="utf-8")
+    leave_out([str(config)])
+    assert left(modules) == set(UNNEEDED) - needed
 
 
 def test_what_is_wanted_after_all_is_there_the_second_time():

@@ -1,0 +1,47 @@
+"""Weights read ahead and loaded straight onto the GPU: the same weights, and the same random numbers for the adapter."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from core.engine.workers.early_card import load_onto_card, make_ready, weights
+from tests.core.engine.workers.tiny import llama
+
+
+def test_the_weights_that_a_config_names(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    (tmp_path / "config.json").write_text("{}")
+    config = f"path = '{tmp_path}'\nother = '{tmp_path}/nowhere'\nword = 'relative'\n"
+    assert weights(config) == [tmp_path / "model.safetensors"]
+    make_ready(config, 0).join(20)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("words", "options", "placed"),
+    [([], {}, True), (["--deepspeed", "deepspeed_zero2"], {}, False), ([], {"device_map": None}, True)],
+)
+def test_straight_onto_the_gpu_with_the_same_random_numbers(tmp_path, monkeypatch, words, options, placed):
+    llama().save_pretrained(tmp_path)
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", vars(PreTrainedModel)["from_pretrained"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    # Stands for the number of a GPU.
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: "cpu")
+    torch.manual_seed(3)
+    expected, drawn = AutoModelForCausalLM.from_pretrained(tmp_path), torch.rand(4)
+    load_onto_card(words)
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, **options)
+    assert torch.equal(torch.rand(4), drawn)
+    assert hasattr(model, "hf_device_map") == placed
+    for one, other in zip(expected.state_dict().values(), model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_quantised_weights_go_their_own_way(monkeypatch):
+    given = []
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(lambda _cls, **options: given.append(options)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    load_onto_card([])
+    PreTrainedModel.from_pretrained(quantization_config={"load_in_4bit": True})
+    assert given == [{"quantization_config": {"load_in_4bit": True}}]
