@@ -1,0 +1,119 @@
+"""How long a training takes to its first iteration, and its questions: this code against an earlier checkout of it.
+
+    python -m benchmarks.sooner WORKSPACE CONFIG --before DIR [--rounds 3] [--to-the-end] [--results NAME]
+
+Runs the trainer of both on the same config in turn, as the product starts it, and reads when its first iteration begins
+and when it ends from the progress file. Without `--to-the-end` a run is ended after its first iteration. `phases` are
+this code's own, in seconds since its process began. Base answers kept by earlier runs are not used. CPU seconds are
+those of the trainer, and count the same beside other work.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import say, spread, write
+from benchmarks.product import PROJECT
+from core.config import config as configs
+from core.engine import interpreter
+from core.engine.commands import ENTRY, engine_environment
+from core.ground.files import read_json
+from core.ground.workspace import Workspace
+
+PATIENCE = 900.0
+
+
+def train(workspace: Workspace, config: Path, project: Path, to_the_end: bool) -> dict[str, Any]:
+    """Run the trainer of the checkout `project`; return its seconds, CPU seconds, phases and losses."""
+    out = Path(tempfile.mkdtemp(prefix="sooner-"))
+    progress = out / "progress.json"
+    environment = {**engine_environment(workspace), "XTUNER_STUDIO_PROGRESS": str(progress)}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
+    argv = [interpreter.python(workspace), "-m", ENTRY, str(config), "--work-dir", str(out / "work")]
+    began = time.monotonic()
+    with (out / "log.txt").open("w") as log:
+        process = subprocess.Popen(argv, cwd=project, env={**os.environ, **environment}, stdout=log, stderr=log)
+    found: dict[str, Any] = {}
+    while process.poll() is None and time.monotonic() - began < PATIENCE:
+        told = read_json(progress) or {}
+        if told.get("note") == "train" and "first_begins" not in found:
+            found["first_begins"] = time.monotonic() - began
+            found["cpu_to_first"] = cpu_seconds(process.pid)
+        if told.get("iter", 0) >= 1 and not to_the_end:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.03)
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    found["seconds"] = time.monotonic() - began
+    told = read_json(progress) or {}
+    found |= {"phases": told.get("phases", {}), "spent": told.get("spent", {})}
+    text = (out / "log.txt").read_text(encoding="utf-8", errors="replace")
+    found["losses"] = [float(one) for one in re.findall(r"Iter\(train\).* loss: ([\d.]+)", text)]
+    if "first_begins" not in found:
+        raise RuntimeError(text[-2000:])
+    shutil.rmtree(out)
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Run both in turn and report ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("config")
+    parser.add_argument("--before", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--to-the-end", action="store_true")
+    parser.add_argument("--results", default="sooner")
+    parser.add_argument("--raw", type=Path, help="also write every run's figures here, after each")
+    options = parser.parse_args()
+    workspace = Workspace.open(options.workspace)
+    config = configs.find(workspace, options.config).path / "config.py"
+    runs: dict[str, list[dict[str, Any]]] = {"before": [], "now": []}
+    for number in range(options.rounds):
+        for which in ("before", "now") if number % 2 == 0 else ("now", "before"):
+            project = options.before if which == "before" else PROJECT
+            runs[which].append(train(workspace, config, project, options.to_the_end))
+            say(f"{which}: {json.dumps({k: v for k, v in runs[which][-1].items() if k != 'losses'})}")
+            if options.raw:
+                options.raw.write_text(json.dumps(runs))
+    pairs = list(zip(runs["before"], runs["now"], strict=True))
+    same = all(min(len(a["losses"]), len(b["losses"])) > 0 for a, b in pairs) and all(
+        one == other for a, b in pairs for one, other in zip(a["losses"], b["losses"], strict=False)
+    )
+    figures: dict[str, Any] = {
+        "config": options.config,
+        "to_first_iteration_s": {which: spread([one["first_begins"] for one in ran]) for which, ran in runs.items()},
+        "to_first_iteration_now_over_before": spread([b["first_begins"] / a["first_begins"] for a, b in pairs]),
+        "cpu_to_first_iteration_s": {
+            which: spread([one["cpu_to_first"] for one in ran]) for which, ran in runs.items()
+        },
+        "cpu_to_first_iteration_now_over_before": spread([b["cpu_to_first"] / a["cpu_to_first"] for a, b in pairs]),
+        "phases": runs["now"][-1]["phases"],
+        "same_losses": same,
+    }
+    if options.to_the_end:
+        figures |= {
+            "run_s": {which: spread([one["seconds"] for one in ran]) for which, ran in runs.items()},
+            "run_now_over_before": spread([b["seconds"] / a["seconds"] for a, b in pairs]),
+            "answers_s_now": spread([one["spent"].get("answers", 0.0) for one in runs["now"]]),
+        }
+    write(options.results, figures)
+
+
+if __name__ == "__main__":
+    main()
