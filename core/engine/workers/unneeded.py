@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 # If scikit-learn is installed, transformers imports it, and it imports scipy.
-# mmengine tries to import mmcv for each layer of a model, searching the disk each time.
-UNNEEDED = ("bitsandbytes", "deepspeed", "mmcv", "scipy", "sklearn", "torchvision")
+# mmengine tries to import mmcv for each layer of a model, searching the disk each time. Of aiohttp, datasets only wants
+# the name of an error.
+UNNEEDED = ("aiohttp", "bitsandbytes", "deepspeed", "mmcv", "scipy", "sklearn", "torchvision")
 # Importing these takes longer than writing an adapter, or a small model.
 ENGINE = ("torch", "transformers", "peft", "xtuner")
 # XTuner's modules that import torchvision, matplotlib and skimage; they are imported along with all others.
@@ -45,6 +46,28 @@ class _Stand(types.ModuleType):
 
 
 _COMPILER, _TRACED = "torch._dynamo", "torch._functorch._aot_autograd.functional_utils"
+
+
+class _Models(types.ModuleType):
+    """Stands for `transformers.models`, which imports the packages of all 270 architectures; here each on demand."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return importlib.import_module(f"{self.__name__}.{name}")
+        except ModuleNotFoundError as error:
+            raise AttributeError(name) from error
+
+
+def _import_models_one_by_one() -> None:
+    spec = importlib.util.find_spec("transformers") if "transformers.models" not in sys.modules else None
+    for place in (spec and spec.submodule_search_locations) or ():
+        file = Path(place) / "models" / "__init__.py"
+        # Later versions do it themselves.
+        if re.search(r"^from \. import \(", _text(file), re.MULTILINE):
+            sys.modules["transformers.models"] = models = _Models("transformers.models")
+            models.__path__, models.__file__ = [str(file.parent)], str(file)
 
 
 class _Uncompiled(types.ModuleType):
@@ -122,6 +145,7 @@ def leave_out(words: Sequence[str]) -> None:
         out = [name for name in out if name != "scipy"]
     # Python treats an entry of None as a module that cannot be imported.
     sys.modules.update(dict.fromkeys(out))
+    _import_models_one_by_one()
     if "torchvision" in out:
         sys.modules.update({name: _Stand(name) for name in OF_PICTURES if name not in sys.modules})
 
@@ -175,7 +199,9 @@ def or_whole() -> Iterator[None]:
         told, cause = "", error
         while cause is not None:
             told, cause = f"{told} {cause}", cause.__cause__ or cause.__context__
-        lacking = any(f"'{name}" in told and sys.modules.get(name, sys) is None for name in UNNEEDED)
+        lacking = any(
+            re.search(rf"('|import of ){name}\b", told) and sys.modules.get(name, sys) is None for name in UNNEEDED
+        )
         if not lacking or os.environ.get(_WHOLE):
             raise
         os.environ[_WHOLE] = "1"
