@@ -29,6 +29,12 @@ from core.ground.files import read_json
 from core.ground.workspace import Workspace
 
 PATIENCE = 900.0
+# What is compared, and its name in a run's figures.
+FIGURES = {
+    "to_first_iteration_s": "first_begins",
+    "to_first_iteration_cpu_s": "cpu_to_first",
+    "run_s": "seconds",
+}
 
 
 def train(workspace: Workspace, config: Path, project: Path, to_the_end: bool) -> dict[str, Any]:
@@ -53,7 +59,8 @@ def train(workspace: Workspace, config: Path, project: Path, to_the_end: bool) -
     if process.poll() is None:
         process.kill()
     process.wait()
-    found["seconds"] = time.monotonic() - began
+    if to_the_end:
+        found["seconds"] = time.monotonic() - began
     told = read_json(progress) or {}
     found |= {"phases": told.get("phases", {}), "spent": told.get("spent", {})}
     text = (out / "log.txt").read_text(encoding="utf-8", errors="replace")
@@ -91,28 +98,28 @@ def main() -> None:
             say(f"{which}: {json.dumps({k: v for k, v in runs[which][-1].items() if k != 'losses'})}")
             if options.raw:
                 options.raw.write_text(json.dumps(runs))
+    write(options.results, {"config": options.config, **compared(runs)})
+
+
+def compared(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return what both took, their ratios run by run, this code's phases, and whether the losses are the same."""
     pairs = list(zip(runs["before"], runs["now"], strict=True))
-    same = all(min(len(a["losses"]), len(b["losses"])) > 0 for a, b in pairs) and all(
-        one == other for a, b in pairs for one, other in zip(a["losses"], b["losses"], strict=False)
-    )
-    figures: dict[str, Any] = {
-        "config": options.config,
-        "to_first_iteration_s": {which: spread([one["first_begins"] for one in ran]) for which, ran in runs.items()},
-        "to_first_iteration_now_over_before": spread([b["first_begins"] / a["first_begins"] for a, b in pairs]),
-        "cpu_to_first_iteration_s": {
-            which: spread([one["cpu_to_first"] for one in ran]) for which, ran in runs.items()
-        },
-        "cpu_to_first_iteration_now_over_before": spread([b["cpu_to_first"] / a["cpu_to_first"] for a, b in pairs]),
-        "phases": runs["now"][-1]["phases"],
-        "same_losses": same,
+    found: dict[str, dict[str, Any]] = {"before": {}, "now": {}, "now_over_before": {}}
+    for name, figure in FIGURES.items():
+        if not all(figure in one for pair in pairs for one in pair):
+            continue
+        for which, ran in runs.items():
+            found[which][name] = spread([one[figure] for one in ran])
+        found["now_over_before"][name] = spread([now[figure] / before[figure] for before, now in pairs])
+    last = runs["now"][-1]
+    found["now"] |= {"reached_s": last["phases"], "spent_s": last["spent"]}
+    common = [list(zip(before["losses"], now["losses"], strict=False)) for before, now in pairs]
+    return {
+        **found,
+        "runs": len(pairs),
+        "losses_compared": sum(map(len, common)),
+        "losses_that_differ": sum(one != other for losses in common for one, other in losses),
     }
-    if options.to_the_end:
-        figures |= {
-            "run_s": {which: spread([one["seconds"] for one in ran]) for which, ran in runs.items()},
-            "run_now_over_before": spread([b["seconds"] / a["seconds"] for a, b in pairs]),
-            "answers_s_now": spread([one["spent"].get("answers", 0.0) for one in runs["now"]]),
-        }
-    write(options.results, figures)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def gpu_section(found: Mapping[str, Any]) -> str:
 def section(name: str, found: Mapping[str, Any]) -> str:
     """Return one benchmark's figures on one machine."""
     device = found["machine"]
-    source = HERE / f"{name.removesuffix('-gpu')}.py"
+    source = HERE / f"{name.partition('-')[0]}.py"
     about = (ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "") if source.exists() else ""
     first = about.split("\n\n")[0].replace("\n", " ")
     where = f"{device['processor']}, {device['cores']} cores, Python {device['python']}, commit {found['commit']}"

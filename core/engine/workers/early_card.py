@@ -1,8 +1,8 @@
 """The GPU and the weights made ready while Python still imports, and weights loaded straight onto the GPU.
 
 Part of `entry`, in the engine's interpreter. Creating a CUDA context takes a second or more and needs no Python: a
-thread does it through the driver, and PyTorch uses the same context. Without a GPU only the disk is told what will be
-read. Changes nothing of what is trained: adapters are still initialized on the CPU, from the same random numbers.
+thread does it through the driver, and PyTorch uses the same context. Without a GPU, only the weights are read
+ahead. Changes nothing of what is trained: adapters are still initialized on the CPU, from the same random numbers.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def weights(config: str) -> "list[Path]":
 
 
 def load_onto_card(words: Sequence[str]) -> None:
-    """Load models straight onto this process's GPU, unless they are quantised or DeepSpeed divides them."""
+    """Load models straight onto this process's GPU, unless they are quantized or DeepSpeed divides them."""
     import torch
 
     if not torch.cuda.is_available() or "--deepspeed" in words:

@@ -31,7 +31,7 @@ OF_PICTURES = ("xtuner.dataset.internvl_dataset", "xtuner.dataset.refcoco_json")
 _ELSEWHERE = re.compile(r"read_base|_base_\s*=|xtuner\.dataset\.(internvl|refcoco)|RefCOCO|InternVL")
 _MOST_BYTES = 4_000_000
 _WHOLE = "XTUNER_STUDIO_WHOLE"
-# XTuner's presets import it from transformers whether or not they quantise.
+# XTuner's presets import it from transformers whether or not they quantize.
 _ONLY_IMPORTED = re.compile(r"^from transformers import [^\n]*?(?:\([^)]*?)?\b(BitsAndBytesConfig)\b", re.MULTILINE)
 _QUANTISES = re.compile(r"\b\w*(?:8|32)bit|Paged")
 _COMPILES = re.compile(r"torch\.compile|torch\._|\bcompile\s*=")

@@ -38,7 +38,7 @@ def test_straight_onto_the_gpu_with_the_same_random_numbers(tmp_path, monkeypatc
         assert torch.equal(one, other)
 
 
-def test_quantised_weights_go_their_own_way(monkeypatch):
+def test_quantized_weights_go_their_own_way(monkeypatch):
     given = []
     monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(lambda _cls, **options: given.append(options)))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
