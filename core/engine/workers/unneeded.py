@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# If scikit-learn is installed, transformers imports it, and it imports scipy.
+# If scikit-learn or flax is installed, transformers imports scikit-learn, which imports scipy, or jax.
 # mmengine tries to import mmcv for each layer of a model, searching the disk each time. Of aiohttp, datasets only wants
 # the name of an error.
-UNNEEDED = ("aiohttp", "bitsandbytes", "deepspeed", "mmcv", "scipy", "sklearn", "torchvision")
+UNNEEDED = ("aiohttp", "bitsandbytes", "deepspeed", "jax", "mmcv", "scipy", "sklearn", "torchvision")
 # Importing these takes longer than writing an adapter, or a small model.
 ENGINE = ("torch", "transformers", "peft", "xtuner")
 # XTuner's modules that import torchvision, matplotlib and skimage; they are imported along with all others.
@@ -139,7 +139,7 @@ def leave_out(words: Sequence[str]) -> None:
         return
     if not _QUANTISES.search(text):
         text = _ONLY_IMPORTED.sub(lambda found: found[0].removesuffix(found[1]), text)
-    there = {*sys.modules, *_of_xtuner()}
+    there = {*sys.modules, *_of_xtuner(), *_of_datasets()}
     out = [name for name in UNNEEDED if name not in there and name not in text.lower()]
     if "sklearn" not in out:
         out = [name for name in out if name != "scipy"]
@@ -208,6 +208,21 @@ def or_whole() -> Iterator[None]:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def _of_datasets() -> Iterator[str]:
+    """Yield the libraries without which this version of datasets cannot be imported."""
+    try:
+        spec = importlib.util.find_spec("datasets")
+    except (ImportError, ValueError):
+        return
+    for place in (spec and spec.submodule_search_locations) or ():
+        yield from _imported(_text(Path(place) / "utils" / "file_utils.py"))
+
+
+def _imported(text: str) -> "list[str]":
+    """Return which of these libraries a module imports in any case, not only within a function or `try`."""
+    return re.findall(rf"^(?:import|from) ({'|'.join(UNNEEDED)})\b", text, re.MULTILINE)
+
+
 def _of_xtuner() -> Iterator[str]:
     """Yield the libraries that XTuner imports with any part of itself, found in the source of its `utils`."""
     try:
@@ -218,7 +233,7 @@ def _of_xtuner() -> Iterator[str]:
         utils = Path(place) / "utils"
         modules = re.findall(r"^from \.(\w+) import", _text(utils / "__init__.py"), re.MULTILINE)
         text = "\n".join(_text(utils / f"{module}.py") for module in modules)
-        yield from re.findall(rf"^(?:import|from) ({'|'.join(UNNEEDED)})\b", text, re.MULTILINE)
+        yield from _imported(text)
 
 
 @functools.cache
