@@ -41,8 +41,16 @@ ASKED = (
     ),
     (
         "How long until the first iteration?",
-        "{gpu:identity.fast.seconds_to_first_iteration:.0f} s",
-        f"{RANDOM}, one H100",
+        "{nvidia-h200-32cores/sooner-1.8b:now.to_first_iteration_s.median:.0f} s, before "
+        "{nvidia-h200-32cores/sooner-1.8b:before.to_first_iteration_s.median:.0f} s",
+        f"{RANDOM}, one H200 beside other trainings",
+    ),
+    (
+        "And on a CPU?",
+        "{cpu-2cores/sooner:now.to_first_iteration_cpu_s.median:.1f} CPU seconds, before "
+        "{cpu-2cores/sooner:before.to_first_iteration_cpu_s.median:.1f}: "
+        "{cpu-2cores/sooner:now_over_before.to_first_iteration_cpu_s.median:.2f} of the work",
+        f"SmolLM2-135M-Instruct, {CPU} beside other work",
     ),
     (
         "How long are convert, merge and verify, compared with XTuner's convert and merge?",
