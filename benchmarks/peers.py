@@ -283,7 +283,7 @@ def _own_peer(name: str, options: argparse.Namespace, scratch: Path) -> dict[str
                 )
                 file.write(json.dumps({"messages": said}, ensure_ascii=False) + "\n")
         given = {
-            "model": str(options.model.resolve()), "model_type": "smollm2", "train_type": "lora",
+            "model": str(options.model.resolve()), **_model_type(options.model), "train_type": "lora",
             "dataset": f"{out / 'identity.jsonl'}#500", "torch_dtype": "float32", "num_train_epochs": 1,
             "per_device_train_batch_size": 1, "learning_rate": 1e-4, "lora_rank": 8, "lora_alpha": 32,
             "target_modules": "all-linear", "gradient_accumulation_steps": 16, "logging_steps": 1, "max_length": 2048,
@@ -334,7 +334,7 @@ def _swift(
             messages = [{"role": "user", "content": turn["input"]}, {"role": "assistant", "content": turn["output"]}]
             file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
     given = {
-        "model": str(options.model.resolve()), "model_type": "smollm2" if "smol" in options.model.name.lower() else "qwen2",
+        "model": str(options.model.resolve()), **_model_type(options.model),
         "train_type": "lora", "dataset": str(out / "same.jsonl"), "torch_dtype": "float32", "target_modules": "all-linear",
         "lora_rank": settings["r"], "lora_alpha": settings["lora_alpha"], "lora_dropout": settings["lora_dropout"],
         "per_device_train_batch_size": settings["batch_size"], "gradient_accumulation_steps": 1,
@@ -347,6 +347,12 @@ def _swift(
         "sft",
         *[word for name, value in given.items() for word in (f"--{name}", str(value))],
     ], "logging.jsonl"
+
+
+def _model_type(model: Path) -> dict[str, str]:
+    """Return what ms-swift has to be told of a directory: it knows no SmolLM2, but its architecture and its prompt."""
+    llama = (read_json(model / "config.json") or {}).get("model_type") == "llama"
+    return {"model_type": "llama3_2", "template": "chatml"} if llama else {"model_type": "qwen2_5"}
 
 
 def _turns(rows: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
@@ -435,7 +441,16 @@ def lines(kept: Mapping[str, Any]) -> Iterator[str]:
         yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
         for name in (name for name in SHOWN if name in found["trained"]):
             yield _line(name, found["trained"][name])
+        yield from _ratios(found["trained"])
         yield ""
+
+
+def _ratios(trained: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a sentence on our part of each peer's time."""
+    done = {name: one for name, one in trained.items() if "failed" not in one}
+    for name in (name for name in PEERS if name in done) if "ours" in done else ():
+        clock, cpu = (done["ours"][unit] / done[name][unit] for unit in ("seconds", "cpu_seconds"))
+        yield f"\nFrom start to end {SHOWN['ours']} took {clock:.2f} of the time of {SHOWN[name]}, and {cpu:.2f} of its CPU time."
 
 
 def _own_lines(label: str, found: Mapping[str, Any]) -> Iterator[str]:
