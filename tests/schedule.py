@@ -21,6 +21,8 @@ ORDER = [
     (r"faults/", APART),
     (r"e2e/test_(preflight\.py::test_a_|distributed)", APART),
     (r"e2e/test_journey\.py::.*\[en", TOGETHER),
+    # One Slurm for all.
+    (r"e2e/test_slurm\.py", TOGETHER),
     (r"e2e/test_export\.py", TOGETHER),
     (r"e2e/test_chat\.py", TOGETHER),
     (r"e2e/", APART),

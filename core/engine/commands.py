@@ -5,80 +5,19 @@ the modules behind them are started directly, with the engine's own interpreter.
 """
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from core.engine import interpreter
+from core.engine.cluster import DEFAULT_PORT, LOOPBACK, Cluster
+from core.engine.slurm_options import sbatch_options, srun
 from core.ground.agreed_code import VARIABLE
-from core.ground.errors import BadInput
 from core.ground.workspace import PROJECT, Workspace
 
 ENTRY = "core.engine.workers.entry"
 LAUNCHER = "core.engine.workers.launcher"
-_ADDRESS = re.compile(r"[\w.:%-]{1,253}")
-_PARTITION = re.compile(r"[\w.,-]{1,200}")
-Launcher = Literal["pytorch", "slurm"]
-LAUNCHERS: tuple[Launcher, ...] = ("pytorch", "slurm")
-DEFAULT_PORT = 29500
-LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """The processes of a training run: how many machines, processes on each, where they meet, and the launcher.
-
-    `launcher` "pytorch" is torchrun, started on each machine; "slurm" is srun, which starts all processes, in
-    `partition` if given. `port` None: any free port on a single machine, 29500 on several.
-    """
-
-    nproc: int = 1
-    nnodes: int = 1
-    node_rank: int = 0
-    addr: str = LOOPBACK
-    port: int | None = None
-    launcher: Launcher = "pytorch"
-    partition: str | None = None
-
-    def __post_init__(self) -> None:
-        """Raise BadInput for invalid numbers of processes or machines, addresses or ports."""
-        if self.nproc < 1 or self.nnodes < 1 or not 0 <= self.node_rank < self.nnodes:
-            raise BadInput(
-                f"进程和机器的数量不可用：nproc={self.nproc}、nnodes={self.nnodes}、node_rank={self.node_rank}"
-                "（至少为 1，node_rank 从 0 开始并小于 nnodes）",
-                f"invalid number of processes: nproc={self.nproc}, nnodes={self.nnodes}, node_rank={self.node_rank}; use 1 or more, and a rank from 0 to nnodes - 1",
-            )
-        if self.port is not None and not 1 <= self.port <= 65_535:
-            raise BadInput(
-                f"端口 {self.port} 不可用：--port 取 1 到 65535",
-                f"the port {self.port} is invalid: --port takes 1 to 65535",
-            )
-        if not _ADDRESS.fullmatch(self.addr):
-            raise BadInput(
-                f"地址 {self.addr!r} 不可用：--addr 填 0 号机器的 IP 地址或主机名",
-                f"the address {self.addr!r} is invalid: --addr takes the IP address or host name of machine 0",
-            )
-        if self.launcher not in LAUNCHERS or not _PARTITION.fullmatch(self.partition or "x"):
-            raise BadInput(
-                f"启动方式 {self.launcher}、分区 {self.partition} 不可用：--launcher 取 {' 或 '.join(LAUNCHERS)}",
-                f"the launcher {self.launcher} with partition {self.partition} is invalid: --launcher takes "
-                f"{' or '.join(LAUNCHERS)}",
-            )
-
-    @property
-    def distributed(self) -> bool:
-        return self.nproc * self.nnodes > 1 or self.launcher == "slurm"
-
-    @property
-    def ranks(self) -> tuple[int, ...] | None:
-        """The ranks whose files are on this machine; None for all: one machine, or Slurm on a shared disk."""
-        if self.nnodes == 1 or self.launcher == "slurm":
-            return None
-        return tuple(range(self.node_rank * self.nproc, (self.node_rank + 1) * self.nproc))
 
 
 def engine_environment(workspace: Workspace) -> dict[str, str]:
@@ -142,7 +81,8 @@ def train_command(
         alone = engine_command(workspace, LAUNCHER, *near, "-m", ENTRY)
         return [*alone, str(config), *options, "--launcher", "pytorch"]
     if cluster.launcher == "slurm":
-        return [*_srun(cluster, gpu), *engine_command(workspace, ENTRY, config, *options), "--launcher", "slurm"]
+        words = engine_command(workspace, ENTRY, config, *options)
+        return [*srun(cluster, gpu), *words, "--launcher", "slurm"]
     return [
         *engine_command(workspace, LAUNCHER),
         f"--nproc_per_node={cluster.nproc}",
@@ -167,7 +107,8 @@ def as_typed(
     words += ["--deepspeed", deepspeed] if deepspeed else []
     words += ["--resume", str(resume)] if resume else []
     if cluster.launcher == "slurm":
-        return _line([*_srun(cluster, gpu), *words, "--launcher", "slurm"])
+        line = _line([*srun(cluster, gpu), *words, "--launcher", "slurm"])
+        return _line(["sbatch", *sbatch_options(cluster, "xtuner", gpu), f"--wrap={line}"]) if cluster.batch else line
     settings = []
     if cluster.distributed:
         settings = [f"NPROC_PER_NODE={cluster.nproc}"]
@@ -191,15 +132,6 @@ def start_as_typed(config_name: str, cluster: Cluster, deepspeed: str | None) ->
         words += ["--deepspeed", deepspeed] if deepspeed else []
         lines.append(_line(words))
     return lines
-
-
-def _srun(cluster: Cluster, gpu: bool) -> list[str]:
-    """Return the srun prefix: one task per process on every node; if one dies, the others are killed too."""
-    words = ["srun"]
-    words += [f"--partition={cluster.partition}"] if cluster.partition else []
-    words += ["--job-name=xtuner", f"--nodes={cluster.nnodes}", f"--ntasks-per-node={cluster.nproc}"]
-    words += [f"--gres=gpu:{cluster.nproc}"] if gpu else []
-    return [*words, "--kill-on-bad-exit=1"]
 
 
 def convert_as_typed(config: Path, checkpoint: Path, adapter: Path) -> str:

@@ -31,6 +31,8 @@ class ProgressLine:
         eta = told.get("eta_s")
         line = f"{job.name}: {told.get('note', '')} {share(told.get('done', 0))}"
         line += f", {duration(eta)}" if eta else ""
+        if job.waits_in_slurm and (seen := job.slurm):
+            line = f"{job.name}: Slurm job {seen.id} {seen.state} {seen.place or '?'}/{seen.of or '?'} {seen.why}"
         self.show(line, last=not job.status().live)
 
     def show(self, line: str, *, last: bool = False) -> None:

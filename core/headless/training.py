@@ -3,9 +3,10 @@
 import argparse
 import os
 import sys
+from dataclasses import asdict
 
 from core.config import config as configs
-from core.engine.commands import LAUNCHERS, LOOPBACK, Cluster
+from core.engine.cluster import LAUNCHERS, LOOPBACK, Cluster
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.workspace import Workspace
 from core.headless.command import RUN, WAIT, Answer, Options, Table, show_progress
@@ -28,6 +29,9 @@ CLUSTER = [
     (("--deepspeed",), {"help": "deepspeed_zero1, deepspeed_zero2, …"}),
     (("--launcher",), {"choices": LAUNCHERS, "default": "pytorch"}),
     (("--partition",), {"help": "Slurm partition"}),
+    (("--batch",), {"action": "store_true", "help": "submit with sbatch: needs this machine no more"}),
+    (("--time",), {"help": "time limit for Slurm, such as 90 (minutes), 2:00:00, 1-12"}),
+    (("--slurm-options",), {"default": "", "help": "further options for Slurm, such as '--account=lab --mem=64G'"}),
 ]
 
 EARLY_STOP = (
@@ -52,6 +56,7 @@ def state_answer(run: runs.Run) -> Answer:
         "exit_code": state.exit_code,
         "reason": str(state.reason) if state.reason else None,
         "place": state.place,
+        "slurm": asdict(state.slurm) if state.slurm else None,
         "early_stop": learned.to_json() if learned else None,
     }
 
@@ -84,6 +89,9 @@ def train_start(workspace: Workspace, options: Options) -> Answer:
         port=options.port,
         launcher=options.launcher,
         partition=options.partition,
+        batch=options.batch,
+        time=options.time,
+        options=options.slurm_options,
     )
     config = configs.find(workspace, options.config)
     agree_to(workspace, config.file, config.facts["preset"], options.agree)

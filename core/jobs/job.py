@@ -8,48 +8,35 @@
     exit.json     how it ended;  lost.json  if its supervisor was killed instead
     log.txt       everything the command printed;  progress.json  the command's progress report
 
-Status is computed from these files each time, never stored. The command is run by the supervisor, not by this module.
+Status is computed from these files each time, never stored; for a job that Slurm runs, from them and Slurm's answer.
+The command is run by the supervisor, not by this module.
 """
 
-import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from core.ground import progress
 from core.ground.clock import Moment, since_boot
-from core.ground.errors import WorkFailed
+from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, read_tail, write_json
 from core.ground.inherited import inherited
-from core.ground.lock import locked
 from core.ground.workspace import PROJECT
+from core.jobs import slurm
+from core.jobs.numbered import next_directory, numbered
 from core.jobs.process import Identity
+from core.jobs.status import Status
 
 STARTING_SECONDS = 15.0
 # By then the supervisor kills even a command that is still writing its checkpoint.
 MOST_SECONDS_TO_STOP = 960.0
-
-
-class Status(StrEnum):
-    """The state of a job."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    FINISHED = "FINISHED"
-    KILLED = "KILLED"
-    FAILED = "FAILED"
-    CRASHED = "CRASHED"
-
-    @property
-    def live(self) -> bool:
-        return self in (Status.PENDING, Status.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +58,17 @@ class Job:
         telemetry: Path | None = None,
         queue: Path | None = None,
         secrets: Mapping[str, str] | None = None,
+        sbatch: Sequence[str] | None = None,
     ) -> "Job":
         """Start `argv` (an argument list) under its own supervisor, as the next job of `kind` in `jobs`.
 
         `env` is added to the inherited environment; `artefacts` must all exist for the job to count as finished;
         `facts` are kept in job.json; samples of the machine go to `telemetry`. `secrets` are added to the environment
-        too, but only their names are stored. With a `queue` (its directory) the job waits for its turn there. Returns
-        once it runs or is queued. Raises WorkFailed if the supervisor does not start.
+        too, but only their names are stored. With a `queue` (its directory) the job waits for its turn there. With
+        `sbatch` (its options) Slurm runs the job, supervisor included, wherever and whenever it decides. Returns once
+        it runs or is queued. Raises WorkFailed if the supervisor does not start, BadInput if Slurm refuses the job.
         """
-        directory = _next_directory(jobs, kind)
+        directory = next_directory(jobs, kind)
         job = cls(directory)
         write_json(
             directory / "job.json",
@@ -96,6 +85,13 @@ class Job:
                 "asked": Moment.now().to_json(),
             },
         )
+        if sbatch is not None:
+            try:
+                slurm.submit(directory, sbatch)
+            except BadInput:
+                shutil.rmtree(directory)
+                raise
+            return job
         # Returns immediately: the supervisor moves to its own session.
         subprocess.run(
             [sys.executable, "-m", "core.jobs.supervisor", str(directory)],
@@ -143,6 +139,16 @@ class Job:
         return {role: Identity.from_json(pids.get(role)) for role in ("supervisor", "command")}
 
     @property
+    def slurm(self) -> slurm.SlurmJob | None:
+        """What Slurm says about it, if Slurm runs it or srun waits in Slurm's queue."""
+        return slurm.look(self.directory)
+
+    @property
+    def waits_in_slurm(self) -> bool:
+        """Whether Slurm has not yet given it a machine."""
+        return not self.progress and (seen := self.slurm) is not None and seen.waiting
+
+    @property
     def begun(self) -> bool:
         """Whether its command was ever started."""
         return (self.directory / "pid.json").exists()
@@ -156,7 +162,9 @@ class Job:
             return over["seconds"]
         began = Moment.from_json(told.get("began"))
         if began and self._supervised():
-            return began.age() or 0.0
+            age = began.age()
+            # On another machine there is only the wall clock.
+            return max(0.0, time.time() - told["started"]) if age is None else age
         if "started" not in told:
             return 0.0
         # If supervisor and guard were both killed, use the last sign of life.
@@ -169,7 +177,9 @@ class Job:
             told = (self.directory / progress.FILE).stat().st_mtime
         except FileNotFoundError:
             return None
-        at = self.progress.get("since_boot")
+        # Other machines, which srun reaches, have other clocks.
+        elsewhere = (self.spec.get("argv") or [""])[0] == "srun"
+        at = None if elsewhere else self.progress.get("since_boot")
         return max(0.0, time.time() - told if at is None else since_boot() - at)
 
     def status(self) -> Status:
@@ -179,8 +189,11 @@ class Job:
             if ended is not None:
                 return self._ended_as(ended)
             if self._supervised():
-                return Status.RUNNING if self.begun else Status.PENDING
+                return Status.RUNNING if self.begun and not self.waits_in_slurm else Status.PENDING
             # The supervisor may have written exit.json and exited in between: read again.
+        if (in_slurm := self.slurm) is not None and self._in_batch:
+            unheard = in_slurm.state == slurm.FORGOTTEN
+            return Status.KILLED if self.stopping else Status.CRASHED if unheard else Status.FAILED
         if self.begun or (self.directory / "waiting.json").exists():
             return Status.CRASHED
         asked = Moment.from_json(self.spec.get("asked"))
@@ -195,40 +208,40 @@ class Job:
     @property
     def discarding(self) -> bool:
         """Whether it was asked to stop without saving, which cannot be changed any more."""
-        wish = read_json(self.directory / "stop.json")
-        return wish is not None and not wish.get("grace")
+        return self.stop_request is not None and not self.stop_request.get("grace")
+
+    @property
+    def stop_request(self) -> dict[str, Any] | None:
+        """The content of stop.json; None without a request."""
+        return read_json(self.directory / "stop.json")
 
     def ask_to_stop(self, *, discard: bool = False, grace: float = 20.0) -> None:
         """Tell the supervisor to stop: request, wait `grace` seconds, then SIGTERM, then SIGKILL.
 
-        With `discard`, the command gets no time to save; this replaces an earlier request that gave it time. If the
-        job has ended in the meantime, nothing changes.
+        With `discard` there is no time to save, also if an earlier request gave it. If it has ended, nothing changes.
         """
         if self.exit is not None:
             return
-        wish = read_json(self.directory / "stop.json")
+        wish, at_once = self.stop_request, discard or self.waits_in_slurm
         if wish is None or (discard and wish.get("grace")):
-            write_json(
-                self.directory / "stop.json",
-                {"discard": discard, "grace": 0.0 if discard else grace, "asked": time.time()},
-            )
+            wish = {"discard": discard, "grace": 0.0 if at_once else grace, "asked": time.time()}
+            write_json(self.directory / "stop.json", wish)
+        if self._in_batch and at_once:
+            slurm.cancel(self.directory)
 
     def stop(self, *, discard: bool = False, grace: float = 20.0) -> Status:
-        """Stop it and return once none of its processes is left.
-
-        That takes at most a few seconds more than `grace` after its last progress report.
-        """
+        """Stop it and return once no process is left: at most `grace` and some seconds after its last report."""
         if self.status().live:
             self.ask_to_stop(discard=discard, grace=grace)
-            self.wait(MOST_SECONDS_TO_STOP)
+            if self.wait(MOST_SECONDS_TO_STOP).live:
+                # Its node no longer answers, or this process cannot reach its supervisor.
+                slurm.cancel(self.directory)
         return self.status()
 
     def wait(self, timeout: float | None = None, on_progress: Callable[["Job"], None] | None = None) -> Status:
         """Wait until it has ended, at most `timeout` seconds; `on_progress` is called about four times a second."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (status := self.status()).live:
-            if deadline is not None and time.monotonic() > deadline:
-                break
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while (status := self.status()).live and time.monotonic() < deadline:
             if on_progress:
                 on_progress(self)
             time.sleep(0.25)
@@ -241,12 +254,17 @@ class Job:
 
     def _ended_as(self, ended: dict[str, Any]) -> Status:
         whole = ended["returncode"] == 0 and all(Path(path).exists() for path in self.spec.get("artefacts", []))
-        if (self.directory / "stop.json").exists():
-            return Status.KILLED
-        return Status.FINISHED if whole else Status.FAILED
+        return Status.KILLED if self.stopping else Status.FINISHED if whole else Status.FAILED
+
+    @property
+    def _in_batch(self) -> bool:
+        return (self.directory / "batch.sh").exists()
 
     def _supervised(self) -> bool:
-        """Whether the supervisor holds its lock. The kernel releases it however the supervisor dies."""
+        """Whether the supervisor holds its lock, which the kernel releases however it dies; for a batch job, Slurm says."""
+        if self._in_batch:
+            seen = self.slurm
+            return seen is not None and (seen.waiting or seen.running)
         try:
             descriptor = os.open(self.directory / "lock", os.O_RDONLY)
         except FileNotFoundError:
@@ -263,8 +281,7 @@ class Job:
 
 def jobs_in(directory: Path, kind: str | None = None) -> list[Job]:
     """Return the jobs in a `jobs` directory, of one kind or all, oldest first."""
-    found = [path for path in directory.glob(f"{kind or '*'}-*") if path.name.rpartition("-")[2].isdigit()]
-    return [Job(path) for path in sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))]
+    return [Job(path) for path in numbered(directory, kind or "*")]
 
 
 def latest_job(directory: Path, kind: str) -> Job | None:
@@ -281,14 +298,3 @@ def wait_until(condition: Callable[[], object], timeout: float) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def _next_directory(jobs: Path, kind: str) -> Path:
-    with locked(jobs / ".lock"):
-        taken = jobs_in(jobs, kind)
-        number = int(taken[-1].name.rpartition("-")[2]) + 1 if taken else 1
-        directory = jobs / f"{kind}-{number}"
-        directory.mkdir(parents=True)
-    with contextlib.suppress(OSError):
-        os.chmod(directory, 0o700)
-    return directory

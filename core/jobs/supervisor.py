@@ -4,6 +4,9 @@ Runs in its own session, so that closing a tab, a server or a terminal does not 
 turn if it is queued; output goes to a file, never a pipe. After the command ends, its leftover processes are ended, and
 only then is exit.json written. If the supervisor itself is killed, its guard ends the command and all its descendants.
 Does not know what the command does.
+
+With `--within-slurm` it is what sbatch started, on a node: Slurm's queue has given it its turn, and Slurm ends what is
+left of it, so it needs no session, no lock and no guard.
 """
 
 import contextlib
@@ -34,6 +37,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _TERM_SECONDS = 5.0
 # The longest time to end gracefully, for a command that keeps reporting progress.
 _MOST_PATIENCE = 900.0
+# How long the command may take to save once Slurm says that its time is nearly over.
+_LAST_SECONDS = 90.0
 # Released to record the result of a job when the disk is full.
 _RESERVE_BYTES = 65_536
 _libc = ctypes.CDLL(None)
@@ -54,6 +59,22 @@ def main(directory: Path) -> None:
         write_json(directory / "exit.json", {"returncode": None, "ended": time.time(), "seconds": 0.0, "error": None})
         return
     _leave_guard(directory)
+    _supervise(directory, spec)
+
+
+def main_within_slurm(directory: Path) -> None:
+    """Run the job in `directory` to its end, as a batch job of Slurm's. Does nothing if it has been run before."""
+    if any((directory / name).exists() for name in ("pid.json", "exit.json")):
+        return
+    # Slurm ends the command itself (scancel, its time limit, a failed node) and leaves us a moment to record it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
+        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGUSR1, lambda *_: _ask_to_stop(directory, {"grace": _LAST_SECONDS, "why": "time limit"}))
+    _supervise(directory, read_json(directory / "job.json"))
+
+
+def _supervise(directory: Path, spec: dict[str, Any]) -> None:
+    """Run the command, end what it leaves, and record the result."""
     # torchrun's workers leave the command's group and session; as a subreaper we inherit them when orphaned.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     began, kills = Moment.now(), oom_kills()
@@ -86,10 +107,10 @@ def _take(lock: int) -> bool:
     return False
 
 
-def _ask_to_stop(directory: Path) -> None:
+def _ask_to_stop(directory: Path, wish: dict[str, Any] | None = None) -> None:
     if not (directory / "stop.json").exists():
         with contextlib.suppress(OSError):
-            write_json(directory / "stop.json", {})
+            write_json(directory / "stop.json", wish or {})
 
 
 def _wait_for_turn(directory: Path, place: str | None) -> bool:
@@ -247,4 +268,4 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     garbage.resume()
-    main(Path(sys.argv[1]))
+    (main_within_slurm if "--within-slurm" in sys.argv else main)(Path(sys.argv[1]))

@@ -7,24 +7,32 @@ from dataclasses import replace
 
 import psutil
 
-from core.engine.commands import DEFAULT_PORT, LOOPBACK, Cluster
+from core.engine.cluster import DEFAULT_PORT, LOOPBACK, Cluster
 from core.engine.presets import check_deepspeed
+from core.engine.slurm_options import sbatch_options
 from core.ground.errors import BadInput
 from core.ground.gpu import gpus
+from core.jobs import slurm
 
 # The variables that the libraries read a network interface's name from.
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
-def check_cluster(cluster: Cluster, deepspeed: str | None) -> None:
-    """Raise BadInput for DeepSpeed settings that XTuner does not have, and for processes that cannot train here."""
+def check_cluster(cluster: Cluster, deepspeed: str | None, *, gpu: bool = False) -> None:
+    """Raise BadInput for DeepSpeed settings that XTuner does not have, and for processes that cannot train here.
+
+    Slurm is asked, and refuses in its own words. `gpu`: whether each process needs one.
+    """
     check_deepspeed(deepspeed)
     if cluster.launcher == "slurm":
-        if shutil.which("srun") is None:
+        command = "sbatch" if cluster.batch else "srun"
+        if shutil.which(command) is None:
             raise BadInput(
-                "这台机器上没有 srun：在 Slurm 的登录节点上启动，或用 --launcher pytorch",
-                "there is no srun on this machine: start on a Slurm login node, or use --launcher pytorch",
+                f"这台机器上没有 {command}：在 Slurm 的登录节点上启动，或用 --launcher pytorch",
+                f"there is no {command} on this machine: start on a Slurm login node, or use --launcher pytorch",
             )
+        if shutil.which("sbatch"):
+            slurm.check(sbatch_options(cluster, "xtuner", gpu))
         # The GPUs are on the nodes that Slurm chooses, not here.
         return
     cards = len(gpus())
@@ -70,8 +78,10 @@ def cluster_environment(cluster: Cluster) -> dict[str, str]:
 
     The loopback on one machine, else the interface that leads to rank 0. By default Gloo and NCCL listen on the
     interface of the machine's own host name, where others may reach them, or which is the loopback when other machines
-    need to connect.
+    need to connect. Under Slurm each node finds its own (`slurm_meeting`).
     """
+    if cluster.launcher == "slurm":
+        return {}
     name = _interface_to(cluster.addr if cluster.nnodes > 1 else LOOPBACK)
     return {variable: name for variable in _INTERFACES if name and variable not in os.environ}
 

@@ -3,7 +3,7 @@
 from core.config import config as configs
 from core.config import keeping
 from core.data import dataset as datasets
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.ground.errors import BadInput
 from core.ground.workspace import Workspace
 from core.models import model as models

@@ -14,7 +14,7 @@ from core.data import origin
 from core.data.assistant import KINDS, Assistant
 from core.data.dataset import Dataset
 from core.data.dialogues.curated import dialogues
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.engine.presets import PromptTemplate, zero_settings
 from core.ground.errors import BadInput
 from core.ground.files import read_json

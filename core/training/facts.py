@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.engine.presets import PromptTemplate
 from core.ground.clock import Moment
 from core.models.fingerprint import fingerprint

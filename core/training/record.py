@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config.settings.method import prompt_template
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.engine.config_file import ConfigFile, read
 from core.engine.presets import PromptTemplate, prompt_templates
 from core.ground.errors import BadInput
@@ -109,6 +109,11 @@ class Run:
         return any(job.begun for job in jobs_in(self.jobs, "train"))
 
     @property
+    def waits_in_slurm(self) -> bool:
+        """Whether Slurm has not yet given it a machine."""
+        return bool(self.job and self.job.waits_in_slurm)
+
+    @property
     def seconds(self) -> float:
         """Total training time over all its jobs: the figure used by every page and the report."""
         return sum(job.seconds for job in jobs_in(self.jobs, "train"))
@@ -181,6 +186,8 @@ class Run:
 
     def _place(self, job: Job) -> int | None:
         place = job.spec.get("queue")
+        if (in_slurm := job.slurm) is not None and in_slurm.waiting:
+            return in_slurm.place
         return Queue(Path(place)).place(job) if place else None
 
 

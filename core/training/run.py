@@ -14,7 +14,8 @@ from core.config import keeping
 from core.config.check import check as check_config
 from core.data import dataset as datasets
 from core.engine import interpreter
-from core.engine.commands import Cluster, as_typed, engine_environment, start_as_typed, train_command
+from core.engine.cluster import Cluster
+from core.engine.commands import as_typed, start_as_typed
 from core.engine.consent import refuse
 from core.forecast.space import check_space, estimate
 from core.forecast.warmup import check_warmup
@@ -24,16 +25,16 @@ from core.ground.files import new_directory, write_json, write_text
 from core.ground.lock import locked
 from core.ground.problem import Problem
 from core.ground.workspace import Workspace
-from core.jobs.job import Job, Status
+from core.jobs.job import Status
 from core.jobs.queue import Queue
 from core.models import model as models
-from core.models.answers import answers_file
-from core.training.cluster import check_cluster, cluster_environment, with_port
+from core.training.cluster import check_cluster, with_port
 from core.training.early_stop import plan as early_stop_plan
 from core.training.early_stop import usual as ends_early
 from core.training.facts import ConfigFacts, DatasetFacts, ModelFacts, RunFacts
 from core.training.find import every
 from core.training.find import find as find
+from core.training.launch import launch
 from core.training.record import Run, template_in
 
 
@@ -123,7 +124,12 @@ def start(
             write_text(partial / "config.py", refuse(workspace, config.file))
             shutil.copyfile(config.path / "base.py", partial / "base.py")
         run = find(workspace, path.name)
-        _launch(workspace, run, None)
+        try:
+            launch(workspace, run, None)
+        except BadInput:
+            # Slurm refused it: it never was a run.
+            shutil.rmtree(path)
+            raise
     return run
 
 
@@ -144,7 +150,7 @@ def resume(workspace: Workspace, run: Run) -> Run:
         # The model's code may have changed since the run began.
         models.usable(workspace, run.facts.model.name)
         refuse(workspace, run.config)
-        _launch(workspace, run, _to_go_on_from(run) if run.begun else None)
+        launch(workspace, run, _to_go_on_from(run) if run.begun else None)
     return run
 
 
@@ -169,7 +175,7 @@ def before_start(
     Raises BadInput for a missing config and for processes that cannot train here.
     """
     config = configs.find(workspace, config_name)
-    check_cluster(cluster or Cluster(), deepspeed)
+    check_cluster(cluster or Cluster(), deepspeed, gpu=config.facts["gpu"])
     problems = check_config(workspace, config)
     if any(problem.severity == "error" for problem in problems):
         return problems
@@ -199,6 +205,7 @@ def running(workspace: Workspace) -> Run | None:
     """Return the run that trains now, or is about to; None if there is none."""
     live = [(run, status) for run in every(workspace) if (job := run.job) and (status := job.status()).live]
     training = [run for run, status in live if status is Status.RUNNING]
+    training += [run for run, status in live if status is Status.PENDING and run.waits_in_slurm]
     return next((run for run in (*training, *queued(workspace), *(run for run, _ in live))), None)
 
 
@@ -240,29 +247,6 @@ def _started_since(
         if same and run.config.read_text(encoding="utf-8") == config.text() and run.state_at(None).status.live:
             return run
     return None
-
-
-def _launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
-    cluster = with_port(run.cluster, alone=False)
-    argv = train_command(
-        workspace,
-        run.config,
-        run.work_dir,
-        cluster=cluster,
-        deepspeed=run.facts.deepspeed,
-        resume=checkpoint,
-        gpu=run.facts.config.gpu,
-    )
-    env = {**engine_environment(workspace), **cluster_environment(cluster)}
-    if answers := answers_file(workspace, run.model_path):
-        env["XTUNER_STUDIO_ANSWERS"] = str(answers)
-    if run.facts.early_stop:
-        env["XTUNER_STUDIO_EARLY_STOP"] = str(run.path / "run.json")
-    if run.facts.keep:
-        env["XTUNER_STUDIO_KEEP"] = "1"
-    # A further machine trains when machine 0 has its turn.
-    queue = workspace.queue if cluster.node_rank == 0 else None
-    Job.start(run.jobs, "train", argv, env=env, telemetry=run.telemetry, queue=queue)
 
 
 def _rank(config: configs.Config) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 from core.engine.failures.reasons import reason
 from core.ground.text import Text
 from core.jobs.job import Job, Status
+from core.jobs.slurm import SlurmJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,7 @@ class State:
     """A snapshot of a run.
 
     `pid` is the trainer's (rank 0), `reason` why it did not finish, `place` its position in the queue while it waits
-    (1: the next one), `seconds` its total training time, `quiet_s` the time since the trainer's last report.
+    (1: the next one), `slurm` what Slurm last said about it, `seconds` its total training time, `quiet_s` the time since the trainer's last report.
     """
 
     run: str
@@ -31,6 +32,7 @@ class State:
     reason: Text | None
     place: int | None = None
     quiet_s: float | None = None
+    slurm: SlurmJob | None = None
 
 
 def compute(
@@ -73,6 +75,7 @@ def compute(
         eta_s=progress.get("eta_s") if running else None,
         seconds=seconds,
         phase="queue" if status is Status.PENDING else progress.get("note", "import"),
+        slurm=job.slurm if job and live else None,
         loss=last_point["loss"] if last_point else None,
         exit_code=(job.exit or {}).get("returncode") if job else None,
         reason=why,

@@ -145,7 +145,20 @@ OPTIONS = [
     ["publish", "upload", "R", "--target", "huggingface", "--repo", "U/N", "--endpoint", "URL"],
     ["demo", "--name", "NICK"],
 ]  # fmt: skip
-STATE = {"run", "status", "pid", "iter", "max_iters", "eta_s", "loss", "exit_code", "reason", "place", "early_stop"}
+STATE = {
+    "run",
+    "status",
+    "pid",
+    "iter",
+    "max_iters",
+    "eta_s",
+    "loss",
+    "exit_code",
+    "reason",
+    "place",
+    "slurm",
+    "early_stop",
+}
 DATASET = {"name", "path", "rows", "unique_rows", "sha256"}
 MODEL = {"name", "path", "parameters", "architecture", "prompt_template", "trainable", "problems", "trusted"}
 

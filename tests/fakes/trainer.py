@@ -168,6 +168,15 @@ def spawn(pid_file: Path) -> None:
         time.sleep(0.01)
 
 
+def accompany() -> None:
+    """Take as long as rank 0, and write nothing."""
+    departure.begun.set()
+    for _ in range(ITERS):
+        time.sleep(SECONDS)
+        if stop_asked():
+            return
+
+
 def main() -> None:
     """Train in the chosen mode."""
     parser = argparse.ArgumentParser()
@@ -189,6 +198,9 @@ def main() -> None:
     tell(note="prepare", done=0.0)
     while MODE == "mapping":
         time.sleep(60)
+    if os.environ.get("SLURM_PROCID", "0") != "0":
+        accompany()
+        return
     training = Training(options.config, options.work_dir)
     first = int(options.resume.stem.removeprefix("iter_")) if options.resume else 0
     training.evaluate(first)

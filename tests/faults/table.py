@@ -54,9 +54,10 @@ In a real browser with the real engine, `tests/e2e/test_journey.py` closes the t
 real engine, on the demo model and CPUs, `tests/e2e/test_distributed.py` trains with two processes and DeepSpeed ZeRO-2,
 stops, resumes, converts from the checkpoint directory, and trains on two hosts in network namespaces. Tried by hand: a full
 disk at the second checkpoint (stopped with iter_4 complete; after freeing space it resumed and ended with exactly the loss
-of an uninterrupted run), and `--launcher slurm` with a stand-in for srun on one machine. On two H200s (NCCL, the 1.8 B
+of an uninterrupted run). `tests/e2e/test_slurm.py` does the same over two nodes of a real Slurm, with srun and sbatch, and
+shows what Slurm does to a run: [scaling.md](scaling.md). On two H200s (NCCL, the 1.8 B
 architecture, random weights) a ZeRO-2 run was stopped at iteration 30 in 5.6 s, GPU memory was free again, and it resumed
-to its end without a gap. Not run so far: several machines with GPUs, a real Slurm, a workspace on NFS (`flock` is tested on
+to its end without a gap. Not run so far: several machines with GPUs, a workspace on NFS (`flock` is tested on
 local disks only).
 """
 COLUMNS = ("status", "seconds", "stop_seconds", "left", "kept", "resumed")

@@ -25,7 +25,7 @@ TERMS = set(
     "XTuner Studio InternLM InternLM2 Chat HuggingFace Hugging Face OpenXLab ModelScope CSDN SSH CPU GPU GB token tokens "
     "conda make run xtuner copy cfg list internlm2 chat qlora alpaca dataset map fn None JSON JSONL CSV Python iter pth train "
     "convert to hf merge DeepSpeed LoRA logits NaN SHA json jsonl csv tsv txt md zip OpenAI messages ShareGPT "
-    "conversations conversation Alpaca instruction output py e3 PNG Slurm srun ZeRO gloo "
+    "conversations conversation Alpaca instruction output py e3 PNG Slurm srun sbatch ZeRO gloo "
     "ChatGPT Excel TSV Parquet parquet xlsx docx pdf question answer name author pretrain max length SYSTEM "
     "CUDA torch peft setuptools bf16 PowerShell Windows macOS Linux "
     "Chromium PDF Markdown Ctrl EXIF JPEG WebP GIF MB IP report html "

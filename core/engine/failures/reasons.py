@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from core.engine.failures.by_slurm import ended_in_slurm, said_by_slurm
 from core.engine.failures.causes import CAUSES, RANK_KILLED
 from core.ground.text import Text
 from core.jobs.job import Job, Status
@@ -30,13 +31,20 @@ def reason(job: Job) -> Text | None:
         return None
     ended = job.exit
     if status is Status.KILLED:
-        if (ended or {}).get("returncode", 0) is None:
+        if not job.begun or (ended or {}).get("returncode", 0) is None:
             return Text("开始之前就从排队中取消了", "removed from the queue before it started")
+        if (job.stop_request or {}).get("why") == "time limit":
+            return Text(
+                "快到 Slurm 的时限，保存后停止：可以从最后一个检查点继续",
+                "saved and stopped because Slurm's time limit was near: resume from the last checkpoint",
+            )
         return Text("按要求停止", "stopped on request")
     if ended is None:
-        return _lost(job)
+        return ended_in_slurm(job) or _lost(job)
     return (
-        _said(job)
+        said_by_slurm(job.log_tail())
+        or _said(job)
+        or ended_in_slurm(job)
         or _from_outside(ended)
         or _last_error(job)
         or _nothing_made(job, ended)

@@ -112,6 +112,10 @@ def main() -> None:
         # Under Slurm there is no torchrun to create the store.
         near_store.install()
         near_store.below_the_word()
+        if "slurm" in sys.argv and "SLURM_PROCID" in os.environ:
+            from core.engine.workers import slurm_meeting
+
+            slurm_meeting.agree()
     watch_runners()
     mark_evaluations()
     ask_together()

@@ -18,6 +18,7 @@ from pages.components.train.answers import show_answers
 from pages.components.train.log import show_job_log
 from pages.components.train.machine_charts import show_machine
 from pages.components.train.run_charts import show_curves
+from pages.components.train.slurm import show_slurm_job, waiting_line
 
 # If the trainer is silent for longer, something may be wrong.
 QUIET_SECONDS = 180.0
@@ -45,6 +46,8 @@ def show_run(run: Run) -> bool:
     job = run.job
     told = job.progress if job else {}
     _show_progress(run, state)
+    if state.slurm:
+        show_slurm_job(state.slurm)
     if state.status is Status.PENDING:
         # There is nothing to show yet; the queue above has the actions.
         return True
@@ -74,7 +77,10 @@ def _show_progress(run: Run, state: State) -> None:
         done = 1.0
     live, job = state.status.live, run.job
     words = progress_line(state.phase, state.seconds, state.eta_s) if live else say(duration(state.seconds))
-    if state.place:
+    in_slurm = state.slurm if state.status is Status.PENDING and state.slurm and state.slurm.waiting else None
+    if in_slurm:
+        words = waiting_line(in_slurm)
+    elif state.place:
         words = t("monitor.waits", place=state.place)
     if not live or job is None:
         st.progress(min(1.0, done), text=words)
@@ -82,7 +88,9 @@ def _show_progress(run: Run, state: State) -> None:
     left, right = st.columns([3, 2], gap="medium", vertical_alignment="center")
     left.progress(min(1.0, done), text=words)
     with right, st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if state.status is not Status.PENDING:
+        if in_slurm:
+            stop_button(job, discard=True, label=t("slurm.cancel"))
+        elif state.status is not Status.PENDING:
             stop_button(job, grace=20.0, label=t("monitor.stop_keep"))
             # Also while it is saving, for users who do not want to wait.
             if not job.discarding:

@@ -6,7 +6,8 @@ import streamlit as st
 
 from core.config import config as configs
 from core.config.config import Config
-from core.engine.commands import DEFAULT_PORT, LAUNCHERS, Cluster, as_typed, start_as_typed
+from core.engine.cluster import DEFAULT_PORT, LAUNCHERS, Cluster
+from core.engine.commands import as_typed, start_as_typed
 from core.engine.presets import deepspeed_settings
 from core.forecast.sharing import Share, fastest, shares
 from core.ground.clock import since_boot
@@ -23,6 +24,7 @@ from pages.components.contents import link_to
 from pages.components.plain import plain
 from pages.components.problems import refusals
 from pages.components.text import say, t
+from pages.components.train.slurm import asked_of_slurm, has_slurm
 
 # A second click on the same start within this time is a double click.
 DOUBLE_CLICK_SECONDS = 5.0
@@ -134,11 +136,13 @@ def _several(workspace: Workspace, config: Config) -> tuple[Cluster, str | None]
         persist_state="session",
         help=t("start.deepspeed_help"),
     )
-    if nproc * nnodes == 1 and deepspeed is None:
+    if nproc * nnodes == 1 and deepspeed is None and not has_slurm():
         return Cluster(), None
     cluster = Cluster(nproc=nproc, nnodes=nnodes)
-    if nproc * nnodes > 1:
+    if nproc * nnodes > 1 or has_slurm():
         cluster = _meeting(cluster)
+    if not cluster.distributed and deepspeed is None:
+        return cluster, None
     _show_shares(workspace, config, nproc * nnodes, deepspeed)
     if not cards and cluster.launcher == "pytorch":
         st.caption(t("start.no_gpu"))
@@ -159,8 +163,7 @@ def _meeting(cluster: Cluster) -> Cluster:
         required=True,
     )
     if launcher == "slurm":
-        partition = st.text_input(t("start.partition"), key="train_partition", persist_state="session").strip()
-        return replace(cluster, launcher="slurm", partition=partition or None)
+        return asked_of_slurm(cluster)
     if cluster.nnodes == 1:
         return cluster
     one, two, three = st.columns([1, 2, 1])
@@ -212,7 +215,7 @@ def _row(share: Share, chosen: str | None) -> dict[str, str]:
 def _show_commands(config: Config, cluster: Cluster, deepspeed: str | None) -> None:
     """Draw the command for each machine: ours, which is monitored and can be stopped here, and XTuner's own."""
     if cluster.launcher == "slurm":
-        st.caption(t("start.slurm"))
+        st.caption(t("start.sbatch" if cluster.batch else "start.slurm"))
         lines = [_as_typed(config, cluster, deepspeed)]
         st.code("\n".join(lines), language="bash", wrap_lines=True)
         return

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.engine.cluster import Cluster
 from core.engine.commands import (
-    Cluster,
     as_typed,
     convert_as_typed,
     engine_command,

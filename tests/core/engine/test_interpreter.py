@@ -11,7 +11,8 @@ import pytest
 
 from core import demo
 from core.engine import checkup, interpreter
-from core.engine.commands import Cluster, engine_command, engine_environment, module_command, train_command
+from core.engine.cluster import Cluster
+from core.engine.commands import engine_command, engine_environment, module_command, train_command
 from core.engine.presets import preset_text, presets
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import write_json

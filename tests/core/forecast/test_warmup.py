@@ -3,7 +3,7 @@
 import pytest
 
 from core.config import config as configs
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.forecast.warmup import check_warmup
 from core.ground.errors import BadInput
 from core.training import run as runs

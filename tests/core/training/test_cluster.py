@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.ground.errors import BadInput
 from core.training import cluster as clusters
 from core.training import run as runs

@@ -11,7 +11,7 @@ import pytest
 from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS, ENGLISH_QUESTIONS
 from core.data.dialogues.curated import dialogues, held_out, plain
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.engine.presets import prompt_templates
 from core.engine.workers import early_stop as worker
 from core.engine.workers.asking import Said

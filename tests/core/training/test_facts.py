@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from core.config import config as configs
-from core.engine.commands import Cluster
+from core.engine.cluster import Cluster
 from core.engine.presets import PromptTemplate, prompt_templates
 from core.ground.files import read_json, write_json
 from core.training import run as runs

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.engine.commands import LAUNCHER, Cluster, train_command
+from core.engine.cluster import Cluster
+from core.engine.commands import LAUNCHER, train_command
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import wait_until
 from core.training.cluster import cluster_environment, own_address
