@@ -2,9 +2,11 @@
 
     python -m benchmarks.chat                       the demo model's shape, on the CPU
     python -m benchmarks.chat --shape 1.8b          InternLM2-1.8B's shape with random weights, on a GPU
+    python -m benchmarks.chat --model DIR           a real model, without an adapter: its answers to four questions
 
-Weights and adapter are random, so no answer ends by itself and all have the same length. First the tokens of all
-methods are compared in single precision; then each is timed in the model's own precision, interleaved.
+Random weights and a random adapter: no answer ends by itself, all have the same length. First the tokens of all methods
+are compared in single precision; then each is timed in the model's own precision, interleaved. On a GPU the step is timed
+in our kernels and by the model's own code, both as a graph.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import copy
 import gc
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,12 @@ SHAPES = {
 }  # fmt: skip
 LAYERS = ("attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 PROMPT, TOKENS = 32, 64
+QUESTIONS = (
+    "Write a Python function that reverses a list.",
+    "请介绍一下你自己",
+    "What is the capital of France?",
+    "用三句话解释什么是微调。",
+)
 
 
 def make_model(shape: str, device: str, dtype: torch.dtype, code: Path) -> Any:
@@ -88,19 +97,32 @@ def make_adapter(model: Any, directory: Path, rank: int = 64) -> Path:
 class Ours:
     """Our decoding."""
 
-    def __init__(self, model: Any, adapter: Path, *, graphs: bool | None = None) -> None:
+    def __init__(self, model: Any, adapter: Path | None = None, *, fused: bool | None = None) -> None:
         from core.engine.workers.adapter import read_adapter
         from core.engine.workers.decoding import Decoder, Draw, Row
 
-        self.decoder, self.row, self.draw = Decoder(model, graphs=graphs), Row, Draw()
+        self.decoder, self.row, self.draw = Decoder(model, fused=fused), Row, Draw()
         if not self.decoder.usable:
             raise SystemExit(f"our decoding does not fit this model: {self.decoder.why}")
-        self.decoder.adapters.add("tuned", read_adapter(adapter))
+        if adapter is not None:
+            self.decoder.adapters.add("tuned", read_adapter(adapter))
 
     def write(self, prompt: list[int], *adapters: str | None, tokens: int = TOKENS) -> list[list[int]]:
         """Return the tokens that each adapter generates for a prompt, in one batch."""
         rows = [self.row(prompt, adapter) for adapter in adapters]
         return [list(row) for row in zip(*self.decoder.write(rows, tokens, self.draw), strict=True)]
+
+    def pace(self, prompt: list[int], *adapters: str | None, rounds: int = 5, tokens: int = 128) -> dict[str, Any]:
+        """Return the time to the first token and the tokens per second after it, each as a spread."""
+        firsts, paces = [], []
+        for _ in range(rounds + 2):
+            began, times = time.perf_counter(), []
+            for _ in self.decoder.write([self.row(prompt, adapter) for adapter in adapters], tokens, self.draw):
+                times.append(time.perf_counter())
+            firsts.append(1000 * (times[0] - began))
+            paces.append((tokens - 1) / (times[-1] - times[0]))
+        # The first creates the batch; at the second the reading of the prompt is captured.
+        return {"first_token_ms": spread(firsts[2:]), "then_tokens_per_s": spread(paces[2:])}
 
 
 class Theirs:
@@ -130,14 +152,14 @@ class Theirs:
         return out[:, len(prompt) :].tolist()
 
 
-def correctness(shape: str, device: str, code: Path) -> dict[str, Any]:
+def correctness(shape: str, device: str, code: Path, most: int) -> dict[str, Any]:
     """Compare all tokens in single precision: ours, base and tuned together, with theirs one at a time."""
     model = make_model(shape, device, torch.float32, code)
     adapter = make_adapter(model, code / "adapter")
     twin = copy.deepcopy(model)
     ours, theirs = Ours(model, adapter), Theirs(twin, adapter)
     torch.manual_seed(2)
-    prompts = [torch.randint(3, SHAPES[shape]["vocab_size"], (n,)).tolist() for n in (5, 17, PROMPT, 100)]
+    prompts = [torch.randint(3, SHAPES[shape]["vocab_size"], (n,)).tolist() for n in (100, 5, 17, PROMPT)][:most]
     same = 0
     for prompt in prompts:
         wanted = [theirs.write(prompt, side, tokens=64)[0] for side in (None, "tuned")]
@@ -155,6 +177,7 @@ def speed(shape: str, device: str, dtype: torch.dtype, code: Path, rounds: int) 
     adapter = code / "adapter"
     theirs = Theirs(copy.deepcopy(model), adapter)
     ours = Ours(model, adapter)
+    paces = sides_at_pace(model, adapter, shape) if device == "cuda" else {}
     torch.manual_seed(3)
     prompt = torch.randint(3, SHAPES[shape]["vocab_size"], (PROMPT,)).tolist()
     first = [seconds(lambda: ours.write(prompt, None, "tuned", tokens=1)) for _ in range(rounds + 1)]
@@ -194,6 +217,7 @@ def speed(shape: str, device: str, dtype: torch.dtype, code: Path, rounds: int) 
         "both_at_once_over_generate_one_after_the_other": against_plain["ratio"],
         "both_at_once_over_peft_mixed_batch": against_mixed["ratio"],
         "graphs": ours.decoder.graphs,
+        **paces,
     }
     if device == "cuda":
         figures["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
@@ -205,17 +229,103 @@ def speed(shape: str, device: str, dtype: torch.dtype, code: Path, rounds: int) 
     return figures
 
 
+def sides_at_pace(model: Any, adapter: Path, shape: str) -> dict[str, Any]:
+    """Return the pace of the steps in our kernels and by the model's own code, and the seconds that getting ready takes.
+
+    Triton keeps what it has compiled; the first figure is of an empty cache if TRITON_CACHE_DIR is an empty directory.
+    """
+    torch.manual_seed(3)
+    prompt = torch.randint(3, SHAPES[shape]["vocab_size"], (PROMPT,)).tolist()
+    sides = {"base": (None,), "tuned": ("tuned",), "both": (None, "tuned")}
+    found: dict[str, Any] = {}
+    for name, fused in (("our_kernels", True), ("own_code", False)):
+        twin = copy.deepcopy(model)
+        began = time.perf_counter()
+        ours = Ours(twin, adapter, fused=fused)
+        for adapters in sides.values():
+            ours.write(prompt, *adapters, tokens=2)
+        first = time.perf_counter() - began
+        began = time.perf_counter()
+        again = Ours(copy.deepcopy(model), adapter, fused=fused)
+        for adapters in sides.values():
+            again.write(prompt, *adapters, tokens=2)
+        found[name] = {"used": ours.decoder.fused is not None, "ready_seconds": first}
+        found[name]["ready_again_seconds"] = time.perf_counter() - began
+        found[name] |= {key: ours.pace(prompt, *adapters) for key, adapters in sides.items()}
+    return found
+
+
+def real(directory: Path, rounds: int) -> dict[str, Any]:
+    """Compare the answers of a real model with `generate`'s, and time them."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = torch.bfloat16 if device == "cuda" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(directory, torch_dtype=kind).to(device).eval()
+    ways = {"our_kernels": Ours(copy.deepcopy(model)), "own_code": Ours(copy.deepcopy(model), fused=False)}
+    if device == "cpu":
+        del ways["our_kernels"]
+
+    def generated(ids: list[int], least: int = 0) -> list[int]:
+        given = torch.tensor([ids], device=device)
+        # Greedily, without what the model's own settings would add; with `least` it cannot end.
+        options = {"do_sample": False, "repetition_penalty": 1.0, "eos_token_id": end, "pad_token_id": end}
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=given, attention_mask=torch.ones_like(given), max_new_tokens=TOKENS, min_new_tokens=least,
+                **options,
+            )  # fmt: skip
+        return out[0, len(ids) :].tolist()
+
+    end = tokenizer.eos_token_id
+    prompts = [
+        tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
+        for question in QUESTIONS
+    ]
+    figures: dict[str, Any] = {"model": directory.name, "device": device, "dtype": str(kind).removeprefix("torch.")}
+    wanted = [up_to(generated(ids), end) for ids in prompts]
+    took = min(seconds(lambda: generated(prompts[0], TOKENS)) for _ in range(rounds))
+    figures["generate_tokens_per_s"] = TOKENS / took
+    for name, way in ways.items():
+        got = [up_to(way.write(ids, None, tokens=TOKENS)[0], end) for ids in prompts]
+        figures[name] = {
+            "used": way.decoder.fused is not None,
+            "same_answers_as_generate": sum(map(list.__eq__, got, wanted)),
+            "of": len(wanted),
+            "same_tokens_at_the_start": [alike(one, other) for one, other in zip(got, wanted, strict=True)],
+            "tokens_of_generate": [len(ids) for ids in wanted],
+            "one": way.pace(prompts[0], None),
+            "two": way.pace(prompts[0], None, None),
+        }
+    return figures
+
+
+def up_to(ids: list[int], end: int) -> list[int]:
+    return ids[: ids.index(end)] if end in ids else ids
+
+
+def alike(one: list[int], other: list[int]) -> int:
+    """Return how many tokens both begin with."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def main() -> None:
-    """Measure one shape."""
+    """Measure one shape or one model."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", choices=SHAPES, default="demo")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--prompts", type=int, default=4, help="how many to compare with generate, at most 4")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    if options.model:
+        write(f"chat-{options.model.name.lower()}", real(options.model, options.rounds))
+        return
     device = "cuda" if torch.cuda.is_available() and options.shape != "demo" else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     with tempfile.TemporaryDirectory() as directory:
         figures: dict[str, Any] = {"shape": options.shape, "device": device}
-        figures["correctness"] = correctness(options.shape, device, Path(directory))
+        figures["correctness"] = correctness(options.shape, device, Path(directory), options.prompts)
         say(f"correctness: {figures['correctness']}")
         gc.collect()
         if device == "cuda":

@@ -62,6 +62,15 @@ ASKED = (
     ),
     (
         "How fast does the chat answer?",
+        "{nvidia-h200-32cores/chat-qwen2.5-coder-0.5b-instruct:our_kernels.one.then_tokens_per_s.median:.0f} tokens/s, two "
+        "columns {nvidia-h200-32cores/chat-qwen2.5-coder-0.5b-instruct:our_kernels.two.then_tokens_per_s.median:.0f} each; "
+        "as a graph of the model's own code "
+        "{nvidia-h200-32cores/chat-qwen2.5-coder-0.5b-instruct:own_code.one.then_tokens_per_s.median:.0f}, `generate` "
+        "{nvidia-h200-32cores/chat-qwen2.5-coder-0.5b-instruct:generate_tokens_per_s:.0f}",
+        "Qwen2.5-Coder-0.5B-Instruct, real weights, one H200 beside 25 trainings",
+    ),
+    (
+        "And without our kernels, as before?",
         "{nvidia-h100-80gb-hbm3-16cores/chat-1.8b:tokens_per_s.ours, base:.0f} tokens/s, `generate` "
         "{nvidia-h100-80gb-hbm3-16cores/chat-1.8b:tokens_per_s.generate, base:.0f}; base and fine-tuned model at once "
         "{nvidia-h100-80gb-hbm3-16cores/chat-1.8b:tokens_per_s.ours, each of both:.0f} each",

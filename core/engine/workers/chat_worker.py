@@ -180,7 +180,8 @@ def main() -> None:
     server = Server(worker, job.parent)
     quick = worker.decoders[worker.base]
     precision = f"{device} {str(quick.dtype).rpartition('.')[2]}"
-    how = {"quick": quick.usable, "graphs": quick.graphs, "why": quick.why, "precision": precision}
+    how = {"quick": quick.usable, "graphs": quick.graphs, "kernels": quick.fused is not None, "why": quick.why}
+    how |= {"precision": precision}
     write_progress(done=1.0, note="ready", device=device, **how)
     server.serve(options.idle)
 

@@ -8,13 +8,15 @@ supported, `usable` is False and the caller uses a `padded` batch or goes row by
 """
 
 import random
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from core.engine.workers.batch import Batch
+from core.engine.workers.fused_model import Fused
 from core.engine.workers.row_adapters import RowAdapters
 from core.engine.workers.row_cache import Angles, RowCache
 
@@ -22,6 +24,8 @@ from core.engine.workers.row_cache import Angles, RowCache
 BUCKET = 256
 # Token capacity of all cached batches; the least recently used batch is evicted first.
 MOST_ROOM = 40 * 512
+# How many steps the host is behind a GPU; after the end of an answer, as many are in vain.
+LATE = 2
 # Maximum difference between the logits of both methods, relative to their standard deviation. Rounding alone: the plain
 # pass in float32 is 5e-4 from itself in float64 (SmolLM2, whose activations are large), and 1.7e-3 from ours. A wrong
 # position exceeds this by far.
@@ -47,84 +51,13 @@ class Draw:
     seed: int = 0
 
 
-class Batch:
-    """A batch of fixed shape: its cache, its input tokens, and one step, captured as a graph on a GPU."""
-
-    def __init__(self, decoder: "Decoder", adapters: "list[str | None]", length: int) -> None:
-        self.decoder, self.adapters, self.length = decoder, adapters, length
-        self.cache, rows, device = RowCache(length), len(adapters), decoder.device
-        self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=device)
-        self.positions = torch.zeros(rows, 1, dtype=torch.long, device=device)
-        self.logits: torch.Tensor | None = None
-        self.ahead = torch.arange(length, device=device)
-        self.graph: Any = None
-        self.kept: Any = None
-
-    def read(self, rows: "list[list[int]]") -> None:
-        """Run the right-padded prompts.
-
-        `logits` are then those of the first answer token, `tokens` the most likely ones.
-        """
-        decoder, longest = self.decoder, max(map(len, rows))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=decoder.device)
-        last = torch.tensor([len(row) - 1 for row in rows], device=decoder.device)
-        for part in (*self.cache.keys.values(), *self.cache.values.values()):
-            # Stale values, even infinities, must not be multiplied by a zero weight.
-            part.zero_()
-        self.cache.place = None
-        at = torch.arange(longest, device=decoder.device)
-        mask = torch.where(at <= at[:, None], 0.0, decoder.least).to(decoder.dtype)[None, None]
-        decoder.adapters.layout.set(self.adapters)
-        hidden = decoder.forward(ids, at.expand(len(rows), -1), mask, self.cache)
-        self._take(hidden[torch.arange(len(rows), device=decoder.device), last][:, None])
-        self.positions.copy_((last + 1)[:, None])
-
-    def step(self, furthest: int) -> None:
-        """Run `tokens` of all rows, at most at position `furthest`; then `logits` and `tokens` are the next ones."""
-        if self.graph is not None:
-            self.graph.replay()
-            return
-        self.decoder.adapters.layout.set(self.adapters)
-        self._run(furthest + 1)
-
-    def _run(self, seen: int) -> None:
-        self.cache.seen = seen
-        self.cache.place = self.positions[:, :, None, None]
-        mask = torch.where(self.ahead[:seen] <= self.cache.place, 0.0, self.decoder.least).to(self.decoder.dtype)
-        self._take(self.decoder.forward(self.tokens, self.positions, mask, self.cache))
-        self.positions.add_(1)
-
-    def _take(self, hidden: torch.Tensor) -> None:
-        logits = self.decoder.head(hidden)[:, 0].float()
-        if self.logits is None:
-            self.logits = torch.zeros_like(logits)
-        self.logits.copy_(logits)
-        self.tokens.copy_(logits.argmax(-1, keepdim=True))
-
-    def capture(self) -> None:
-        """Record a step as a CUDA graph; the values computed meanwhile are meaningless. Raises what CUDA raises."""
-        self.read([[0]] * len(self.adapters))
-        self.decoder.adapters.layout.set(self.adapters)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self._run(self.length)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.decoder.pool):
-            self._run(self.length)
-        self.graph = graph
-        # The graph refers to this table, even after a longer one has replaced it.
-        self.kept = self.decoder.angles.table
-
-
 class Decoder:
     """A model that answers batches; if `usable` is False another method is needed, and `why` gives the reason."""
 
-    def __init__(self, model: Any, *, graphs: "bool | None" = None) -> None:
-        """`graphs`: capture steps as CUDA graphs; by default if there is a GPU."""
+    def __init__(self, model: Any, *, graphs: "bool | None" = None, fused: "bool | None" = None) -> None:
+        """`graphs`: capture steps as CUDA graphs; `fused`: use our kernels; both by default if there is a GPU."""
         self.model, self.device, self.dtype = model, model.device, model.dtype
+        self.fused: Fused | None = None
         self.least = torch.finfo(self.dtype).min
         self.graphs = self.device.type == "cuda" if graphs is None else graphs
         self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
@@ -141,6 +74,8 @@ class Decoder:
             self._put_under()
             self.usable = True
             self._compare(plain)
+            if self.device.type == "cuda" if fused is None else fused:
+                self._fuse(plain)
         except Exception as error:
             self.usable, self.why = False, f"{type(error).__name__}: {error}"
 
@@ -167,7 +102,7 @@ class Decoder:
 
     def fits(self, length: int) -> bool:
         """Return whether prompts and answers of this many tokens can be generated by this method."""
-        return self.usable and _bucket(length) <= self.angles.most
+        return self.usable and _bucket(length) <= self.angles.most and length <= window(self.model.config)
 
     @torch.inference_mode()
     def write(self, rows: "list[Row]", most: int, draw: Draw) -> "Iterator[list[int]]":
@@ -182,13 +117,19 @@ class Decoder:
         batch = self.batch([row.adapter for row in ordered], _bucket(longest + most))
         batch.read([row.ids for row in ordered])
         chance = random.Random(draw.seed)
-        for step in range(most):
-            if draw.temperature > 0:
-                batch.tokens.copy_(sampled(batch.logits, draw, chance.random()))
-            tokens = batch.tokens[:, 0].tolist()
-            yield [tokens[place] for place in back]
-            if step + 1 < most:
-                batch.step(longest + step)
+        # A GPU computes the next steps while the host reads the tokens of an earlier one; a CPU would compute in vain.
+        late = LATE if self.device.type == "cuda" else 0
+        told: deque[Callable[[], list[int]]] = deque()
+        for step in range(most + late):
+            if step < most:
+                if step:
+                    batch.step(longest + step - 1)
+                if draw.temperature > 0:
+                    batch.tokens.copy_(sampled(batch.logits, draw, chance.random()))
+                told.append(batch.tell())
+            if step >= late:
+                tokens = told.popleft()()
+                yield [tokens[place] for place in back]
 
     def batch(self, adapters: "list[str | None]", length: int) -> Batch:
         """Return a batch of this shape, created and captured on first use."""
@@ -197,17 +138,23 @@ class Decoder:
             room = len(adapters) * length
             while self.batches and room + sum(len(names) * size for names, size in self.batches) > MOST_ROOM:
                 self.batches.popitem(last=False)
-            batch = Batch(self, adapters, length)
             self.angles.fill(length, self.model.get_input_embeddings().weight[:1, None])
             if length > len(self.ahead):
                 self.ahead = torch.arange(length, device=self.device)
-            if self.graphs:
+            if self.graphs and not self.batches:
+                # PyTorch gives a pool up with the last graph in it, and does not take it again.
+                self.pool = torch.cuda.graph_pool_handle()
+            batch = Batch(self, adapters, length)
+            while self.graphs:
                 try:
                     batch.capture()
+                    break
                 except Exception as error:
-                    # Slower without a graph, but just as correct.
-                    print(f"No CUDA graph: {type(error).__name__}: {error}", flush=True)
-                    self.graphs = False
+                    # Slower without our kernels, and without a graph, but just as correct.
+                    fused = batch.fused is not None
+                    what = "Without our kernels" if fused else "No CUDA graph"
+                    print(f"{what}: {type(error).__name__}: {error}", flush=True)
+                    self.fused, self.graphs = None, fused
                     batch = Batch(self, adapters, length)
             self.batches[key] = batch
         self.batches.move_to_end(key)
@@ -217,6 +164,16 @@ class Decoder:
         """Remove an adapter, and the batches that use it."""
         self.batches = OrderedDict((key, batch) for key, batch in self.batches.items() if adapter not in key[0])
         self.adapters.remove(adapter)
+
+    def _fuse(self, plain: torch.Tensor) -> None:
+        """Use our kernels for the steps if they fit this model and machine and give the same logits."""
+        try:
+            self.fused = Fused(self.model, self.inner)
+            self._compare(plain)
+        except Exception as error:
+            # Another structure, or no compiler here: slower, but just as correct.
+            print(f"Without our kernels: {type(error).__name__}: {error}", flush=True)
+            self.fused = None
 
     def _put_under(self) -> None:
         """Install our cache's mask and angles in the model's own code."""
@@ -253,6 +210,12 @@ class Decoder:
             for row, place in enumerate(at):
                 if place == len(PROBE) - 1:
                     compare(batch.logits[row], plain, self.dtype)
+
+
+def window(config: Any) -> float:
+    """Return how many tokens a model attends to at most; our mask has them all."""
+    used = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
+    return used or float("inf")
 
 
 def compare(logits: torch.Tensor, plain: torch.Tensor, dtype: torch.dtype) -> None:

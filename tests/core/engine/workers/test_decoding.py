@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from transformers import DynamicCache, LlamaModel
+from transformers import DynamicCache, LlamaModel, MistralConfig, MistralForCausalLM
 
 from core.engine.workers import decoding
+from core.engine.workers.answering import steps
 from core.engine.workers.decoding import BUCKET, Batch, Decoder, Draw, Row, sampled
 from tests.core.engine.workers.tiny import llama, lora, merged
 
@@ -113,6 +114,24 @@ def test_the_room_of_a_batch(decoder):
     assert not Decoder(llama(max_position_embeddings=BUCKET + 10)).fits(BUCKET + 1)
 
 
+def test_beyond_a_sliding_window_the_models_own_mask_is_used():
+    def mistral(window):
+        torch.manual_seed(0)
+        sizes = {"vocab_size": 48, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "initializer_range": 0.3}
+        config = MistralConfig(**sizes, **heads, sliding_window=window, attn_implementation="eager")
+        return MistralForCausalLM(config).eval()
+
+    ids = PROMPTS[2] * 3
+    wanted = generated(mistral(16), ids)
+    assert wanted != generated(mistral(None), ids)
+    made = Decoder(mistral(16))
+    assert made.fits(16)
+    assert not made.fits(17)
+    assert [row[0] for row in steps(made, [Row(ids)], MOST, GREEDY)] == wanted
+    assert Decoder(mistral(None)).fits(17)
+
+
 def test_batches_are_kept_until_room_is_needed(monkeypatch):
     made = Decoder(llama())
     monkeypatch.setattr(decoding, "MOST_ROOM", 4 * BUCKET)
@@ -124,6 +143,17 @@ def test_batches_are_kept_until_room_is_needed(monkeypatch):
     assert made.batch([None], BUCKET) is one
     assert two not in made.batches.values()
     assert len(made.batches) == 2
+
+
+def test_a_pool_without_graphs_is_not_used_again(monkeypatch):
+    made, pools = Decoder(llama()), []
+    made.graphs = True
+    monkeypatch.setattr(Batch, "capture", lambda batch: pools.append(batch.decoder.pool))
+    made.batch([None], BUCKET)
+    made.batch([None, None], BUCKET)
+    made.batches.clear()
+    made.batch([None], BUCKET)
+    assert pools[0] == pools[1] != pools[2]
 
 
 def test_an_adapter_is_forgotten_with_its_batches():
