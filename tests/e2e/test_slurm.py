@@ -49,7 +49,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 @pytest.fixture
 def slurm(nodes: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
     """The same, with nothing left of earlier tests, and asked more often than is polite."""
-    for name in ("_WAITING_SECONDS", "_RUNNING_SECONDS"):
+    for name in ("_WAITING_SECONDS", "_RUNNING_SECONDS", "_LAG_SECONDS"):
         monkeypatch.setattr(asking, name, 0.2)
     yield nodes
     nodes.say("scancel", "--user=root")
