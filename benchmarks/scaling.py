@@ -254,7 +254,7 @@ def table(told: Figures) -> str:
             f"{whole:.0f} [{foreseen['estimated_seconds']:.0f}]",
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", told["note"]] if told.get("note") else [])])
 
 
 def main() -> int:

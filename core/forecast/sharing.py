@@ -41,7 +41,8 @@ def shares(config: Config, model: Model, processes: int) -> list[Share]:
     return [_share(form, file, name, processes) for name in (None, *deepspeed_settings())]
 
 
-# From the fastest, as measured with 4 GPUs (docs/scaling.md): each further one holds less and sends or moves more.
+# From the fastest: each further one holds less and sends or moves more. The first three as measured in
+# benchmarks/results/gpu.json (on two GPUs, ZeRO-3 on one); offloading was not.
 FASTEST_FIRST = (None, "deepspeed_zero2", "deepspeed_zero3", "deepspeed_zero2_offload", "deepspeed_zero3_offload")
 
 

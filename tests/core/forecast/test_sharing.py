@@ -6,6 +6,8 @@ import pytest
 
 from core.engine.presets import deepspeed_settings, zero_settings
 from core.forecast.sharing import FASTEST_FIRST, fastest, shares
+from core.ground.files import read_json
+from core.ground.workspace import PROJECT
 from core.models.shape import shape
 
 
@@ -53,7 +55,6 @@ def test_what_is_offered_is_the_fastest_that_fits_on_every_gpu(config, small_mod
     assert fastest(config, small_model, []) == (1, None)
     assert fastest(config, small_model, cards(80_000)) == (1, None)
     assert fastest(config, small_model, cards(80_000, 80_000)) == (2, None)
-    # As much as it holds, the room for what comes and goes added.
     from core.forecast import sharing
 
     def only(*fitting):
@@ -66,6 +67,17 @@ def test_what_is_offered_is_the_fastest_that_fits_on_every_gpu(config, small_mod
     for at, name in enumerate(FASTEST_FIRST):
         assert only(*[(better, 2) for better in FASTEST_FIRST[at:]]) == (2, name)
     assert only() == (2, FASTEST_FIRST[-1])
+
+
+def test_the_order_is_the_measured_one():
+    told = read_json(PROJECT / "benchmarks" / "results" / "gpu.json")
+
+    def speed(phase, name):
+        return told[phase][name]["tokens_per_second"]
+
+    assert FASTEST_FIRST[:3] == (None, "deepspeed_zero2", "deepspeed_zero3")
+    assert speed("several", "two_lora") > speed("several", "two_zero2")
+    assert speed("methods", "zero2_fast") > speed("methods", "zero3_fast")
 
 
 def test_the_smallest_gpu_counts_and_all_of_a_training(config, small_model):
