@@ -1,14 +1,18 @@
 """The option to keep the base model's own answers: for which runs it is possible, and for which it is the default.
 
-The loss itself is in `core.engine.workers.keeping`, in the training process.
+The loss itself is in `core.engine.workers.keeping`, in the training process, and where the adapter looks in
+`core.engine.workers.adapter_inputs`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from core.config.settings.edit import Edit
 from core.data.dataset import Dataset
 from core.ground.errors import BadInput
+from core.ground.text import Text
 from core.models.model import Model
+from core.models.shape import readers
 
 
 def check(name: str, settings: Mapping[str, Any]) -> None:
@@ -34,3 +38,10 @@ def suits(dataset: Dataset, model: Model) -> bool:
 def has_adapter(settings: Mapping[str, Any]) -> bool:
     """Return whether LoRA or QLoRA is trained, by the settings of `Config.values`."""
     return isinstance(settings["r"], int)
+
+
+def edits(model: Model) -> Iterator[Edit]:
+    """Yield the edit of a recipe for such runs: an adapter on the layers that read the hidden state."""
+    if names := readers(model.path):
+        why = Text("从隐状态里认出该学的问题", "recognizes in the hidden state what is to be learned")
+        yield Edit(path="model.lora.target_modules", value=list(names), why=why)

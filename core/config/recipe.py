@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from core.config import keeping
 from core.config.fit import Fit
 from core.config.pace import RANK, SMALL_PARAMETERS, Pace
 from core.config.settings.edit import Edit
@@ -176,6 +177,8 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
             why=Text("学会一个身份，小适配器就够", "a small adapter is enough to learn an identity"),
         )
         yield Edit(path="model.lora.lora_alpha", value=2 * pace.rank, why=Text("alpha 取 r 的两倍", "alpha is twice r"))
+        if kept:
+            yield from keeping.edits(model)
     yield Edit(
         path="model.lora.lora_dropout",
         value=0.0 if tiny else 0.05,

@@ -18,6 +18,8 @@ from core.models.weights import safetensors_headers
 # XTuner tunes every linear layer except these (`find_all_linear_names`).
 _NOT_TUNED = ("lm_head", "output_layer")
 _HEADS = (*_NOT_TUNED, "output", "embed_out")
+# Layers that read what attention or a feed-forward block computed. Their input can be as wide as the hidden state.
+_WRITERS = ("o_proj", "wo", "out_proj", "dense", "c_proj", "down_proj", "w2", "fc2", "dense_4h_to_h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,15 @@ def layers(model: Path) -> frozenset[str]:
         for name, size in _tensors(model).items()
         if name.endswith(".weight") and len(size) == 2 and not _embedding(name) and _last(name) not in _HEADS
     )
+
+
+def readers(model: Path) -> tuple[str, ...]:
+    """Return the last names of the linear layers that read the hidden state, as `wqkv`, `w1` and `w3` of InternLM2.
+
+    Empty if the headers of the weights do not name them.
+    """
+    names = {name.rpartition(".")[2] for name in layers(model)}
+    return tuple(sorted(names.difference(_WRITERS)))
 
 
 def knows_sdpa(model: Path) -> bool:

@@ -121,9 +121,11 @@ def main() -> None:
     ask_together()
     begin_rows()
     if os.environ.get("XTUNER_STUDIO_KEEP"):
+        from core.engine.workers.adapter_inputs import look_before_training
         from core.engine.workers.keeping import keep_what_is_known
 
         keep_what_is_known()
+        look_before_training()
     waste_no_time_between_epochs()
     if "--work-dir" in sys.argv:
         work_dir = sys.argv[sys.argv.index("--work-dir") + 1]

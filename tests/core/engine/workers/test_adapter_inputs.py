@@ -1,0 +1,150 @@
+"""Aiming an adapter: at the inputs of what is to be taught, past those of what the base model says itself."""
+
+import pytest
+
+# XTuner's imports cause warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+IGNORED = -100
+
+
+@pytest.fixture
+def llm():
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    settings = LlamaConfig(
+        vocab_size=60, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2
+    )
+    targets = ["q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"]
+    return get_peft_model(LlamaForCausalLM(settings), LoraConfig(r=4, target_modules=targets))
+
+
+def rows(llm, taught=12, kept=12):
+    """Rows with answers of the base model's own, and others with answers that it would not give."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    asked = [torch.randint(low, low + 29, (count, 6), generator=generator) for low, count in ((1, taught), (30, kept))]
+    ids = torch.cat(asked)
+    for _ in range(5):
+        ids = torch.cat((ids, llm(input_ids=ids).logits[:, -1:].argmax(-1)), 1)
+    ids[:taught, 6:] = (ids[:taught, 6:] + 1) % 60
+    return [{"input_ids": row, "labels": [IGNORED] * 6 + row[6:]} for row in ids.tolist()]
+
+
+def heard(llm, rows):
+    """The mean size of A·x over the question tokens of some rows, by layer."""
+    import torch
+
+    from core.engine.workers.adapter_inputs import lora_layers
+
+    sizes = {}
+
+    def note(layer, inputs):
+        found = layer.lora_A["default"](inputs[0])[:, :6]
+        sizes[layer] = sizes.get(layer, 0.0) + float(found.square().mean())
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in lora_layers(llm)]
+    with torch.no_grad():
+        llm(input_ids=torch.tensor([row["input_ids"] for row in rows]))
+    for hook in hooks:
+        hook.remove()
+    return list(sizes.values())
+
+
+def test_directions_are_the_leading_generalized_eigenvectors():
+    import numpy
+    import torch
+    from scipy.linalg import eigh
+
+    from core.engine.workers.adapter_inputs import RIDGE, directions
+
+    torch.manual_seed(0)
+    x, y = torch.randn(400, 24) * torch.linspace(0.2, 3, 24), torch.randn(300, 24)
+    taught, kept = x.T @ x / 400, y.T @ y / 300
+    found = directions(taught, kept, 3)
+    ridged = kept + RIDGE * kept.diagonal().median() * torch.eye(24)
+    values, vectors = eigh(taught.double().numpy(), ridged.double().numpy())
+    for row, wanted in zip(found.double().numpy(), vectors.T[::-1], strict=False):
+        cosine = row @ wanted / numpy.linalg.norm(row) / numpy.linalg.norm(wanted)
+        assert abs(cosine) > 0.99
+    assert list(values[-3:]) == sorted(values[-3:])
+
+
+def test_what_no_token_has_to_keep_is_still_not_infinitely_free():
+    import torch
+
+    from core.engine.workers.adapter_inputs import directions
+
+    # Fewer tokens than inputs: without a ridge there is no factorization.
+    x, y = torch.randn(5, 16), torch.randn(4, 16)
+    assert torch.isfinite(directions(x.T @ x, y.T @ y, 2)).all()
+    assert torch.isfinite(directions(x.T @ x, torch.zeros(16, 16), 2)).all()
+
+
+def test_the_adapter_hears_what_is_taught_and_hardly_what_is_kept(llm):
+    from core.engine.workers.adapter_inputs import AT_ONCE, look_apart
+
+    data = rows(llm, taught=AT_ONCE + 3)
+    llm.eval()
+    before = [a / b for a, b in zip(heard(llm, data[:11]), heard(llm, data[11:]), strict=True)]
+    llm.train()
+    taught, kept = look_apart(llm, data)
+    assert llm.training
+    # The questions and three tokens of each answer; the other answers with their questions.
+    assert (taught, kept) == (11 * 9, 12 * 11)
+    llm.eval()
+    after = [a / b for a, b in zip(heard(llm, data[:11]), heard(llm, data[11:]), strict=True)]
+    assert len(after) == 10
+    assert all(now > 1.5 * then for now, then in zip(after, before, strict=True))
+    # The base model's answers are as they were: B is still zero.
+    assert rows(llm, taught=11) == data
+
+
+def test_memory_for_a_few_layers_at_a_time_gives_the_same(llm, monkeypatch):
+    import copy
+
+    import torch
+
+    from core.engine.workers import adapter_inputs
+
+    data, other = rows(llm), copy.deepcopy(llm)
+    adapter_inputs.look_apart(llm, data)
+    monkeypatch.setattr(adapter_inputs, "ROOM", 1)
+    adapter_inputs.look_apart(other, data)
+    for one, same in zip(adapter_inputs.lora_layers(llm), adapter_inputs.lora_layers(other), strict=True):
+        assert torch.allclose(one.lora_A["default"].weight, same.lora_A["default"].weight, atol=1e-5)
+
+
+@pytest.mark.parametrize("kinds", [{"taught": 0}, {"kept": 0}])
+def test_without_both_kinds_it_stays_as_it_was(llm, kinds):
+    import torch
+
+    from core.engine.workers.adapter_inputs import look_apart, lora_layers
+
+    before = [layer.lora_A["default"].weight.clone() for layer in lora_layers(llm)]
+    assert look_apart(llm, rows(llm, **kinds)) is None
+    assert all(
+        torch.equal(layer.lora_A["default"].weight, was) for layer, was in zip(lora_layers(llm), before, strict=True)
+    )
+
+
+def test_every_answer_of_a_conversation_counts():
+    import torch
+
+    from core.engine.workers.adapter_inputs import answers
+
+    told = [[IGNORED, 5, 6, IGNORED, IGNORED, 7, IGNORED, IGNORED], [IGNORED] * 8]
+    mask = torch.tensor([[1] * 7 + [0], [1] * 8])
+    assert list(answers(torch.tensor(told), mask)) == [(0, (0, 1, 3)), (0, (3, 5, 6))]
+
+
+def test_not_for_an_adapter_that_has_learned_nor_for_packed_rows(llm):
+    from core.engine.workers.adapter_inputs import lora_layers, suits
+
+    assert suits(llm, [{"input_ids": [1]}])
+    assert not suits(llm, [{"input_ids": [1], "cumulative_len": [0, 1]}])
+    lora_layers(llm)[0].lora_B["default"].weight.data[0, 0] = 1.0
+    assert not suits(llm, [{"input_ids": [1]}])
