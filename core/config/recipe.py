@@ -184,17 +184,9 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
         value=0.0 if tiny else 0.05,
         why=Text("更新次数少，不必丢弃太多", "with few updates, little dropout is needed"),
     )
-    yield Edit(
-        path="save_steps",
-        value=pace.every(3),
-        why=Text("训练途中也有检查点", "checkpoints during training"),
-    )
+    yield Edit(path="save_steps", value=pace.every(3), why=Text("训练途中也有检查点", "checkpoints during training"))
     yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep all of them"))
-    yield Edit(
-        path="evaluation_freq",
-        value=pace.every(6),
-        why=Text("看着它学", "watch it learn"),
-    )
+    yield Edit(path="evaluation_freq", value=pace.every(6), why=Text("看着它学", "watch it learn"))
     yield Edit(
         path=f"{HOOK}.max_new_tokens",
         value=96 if tiny else 64,
