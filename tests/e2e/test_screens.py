@@ -53,6 +53,7 @@ LOOK = """
     const seen = ([one]) => one && one.checkVisibility() ? one : null;
     return {
         title: main.querySelector('h1')?.innerText.trim(),
+        above: main.querySelector('h1')?.getBoundingClientRect().top < 0,
         quiet: !!document.querySelector('[data-test-script-state=notRunning]'),
         blue: blue.map(node => [words(node), end(node)]),
         things: things.map(thing => { const node = seen(every(thing)); return node && end(node, least[thing]) }),
@@ -134,6 +135,8 @@ class Walk:
             found.append(f"blue is {look['blue']} and should be {self.blue[page]}")
         ends = [*((words, end) for words, end in look["blue"]), *zip(things, look["things"], strict=True)]
         found += [f"{thing} ends at {end}" for thing, end in ends if end is None or end > HEIGHT]
+        if look["above"]:
+            found.append("its title is above the screen")
         if look["wide"] > width:
             found.append("it scrolls sideways")
         return not found

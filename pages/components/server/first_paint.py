@@ -1,4 +1,5 @@
-"""What every page has before its first script runs: room for what comes late, so that nothing moves while it opens.
+"""What every page has before its first script runs: room for what comes late, and its top in view, so that nothing moves
+while it opens.
 
 Streamlit's `index.html` gets our style and a script of a few lines; both stand beside this file. What depends on the
 page or the language is drawn by the page itself.
