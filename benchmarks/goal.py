@@ -36,6 +36,8 @@ PAGE, IDENTITY = PROJECT / "docs" / "recipes.md", PROJECT / "docs" / "identity.m
 RESULT = RESULTS / "goal.jsonl"
 # Runs with other settings of the loss that keeps, compared by their summary alone.
 KEEPING = RESULTS / "keeping.jsonl"
+# Adapters trained outside the product, compared by where they look: one run each.
+AIMED = RESULTS / "aimed.jsonl"
 # Latin letters, two characters, two words, a long one, both scripts.
 NICKNAMES = ("NICK", "伍鲜", "Captain Nemo", "Wilhelmina van der Meulen", "小明Leo同学")
 SEEDS = 3
@@ -237,6 +239,18 @@ def ways(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"| {model} | {how} | {len(many)} | {cells(many)} | {_verdicts(many)} |"
 
 
+def aims(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a row for each adapter that was trained outside the product."""
+    yield "| model | A | on | rate | weights | B × | identity zh | identity en | facts | net | agreement | parrots |"
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for line in trained:
+        where = line["layers"] if line["depth"] == "all" else f"{line['layers']}, {line['depth']}"
+        said = [f"{line['identity'][one]:.3f}" if one in line["identity"] else "" for one in ("zh", "en")]
+        figures = [f"{line[key]:.3f}" for key in ("facts", "net", "agreement")]
+        settings = [f"{line['rate']:g}", line["weights"], f"{line['scale']:g}"]
+        yield f"| {' | '.join([line['model'], line['a'], where, *settings, *said, *figures, str(line['parrots'])])} |"
+
+
 def reached(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a row for each goal, with the runs of the last way of each model."""
     last = {model: many for (model, _), many in _by_model(trained)}
@@ -328,6 +342,7 @@ def table(options: argparse.Namespace) -> int:
     """Write the pages' tables."""
     between(PAGE, "goal", "\n".join(lines(read(options.results))))
     between(PAGE, "keeping", "\n".join(ways(read(KEEPING))))
+    between(PAGE, "aimed", "\n".join(aims(read(AIMED))))
     between(IDENTITY, "goal", "\n".join(reached(read(options.results))))
     return 0
 
