@@ -10,11 +10,24 @@ from core.ground.errors import BadInput
 _ADDRESS = re.compile(r"[\w.:%-]{1,253}")
 _PARTITION = re.compile(r"[\w.,-]{1,200}")
 _TIME = re.compile(r"(\d{1,4}-)?\d{1,6}(:\d{1,2}){0,2}")
-# Not the ones that decide what is run, and where its output goes.
-_OPTION = re.compile(
-    r"--(?!(?:wrap|output|error|input|chdir|open-mode|job-name|nodes|ntasks|array|signal|requeue|parsable|test-only)\b)"
-    r"[a-z][a-z-]*(=[^\x00-\x1f]{0,200})?"
-)
+# Full names alone: Slurm takes any unambiguous beginning of one, and most options decide what runs, how often, or where
+# its output goes.
+_OPTION = re.compile(r"--([a-z][a-z-]*)(=[^\x00-\x1f]{1,200})?")
+OPTIONS = (
+    "account", "begin", "comment", "constraint", "cpus-per-gpu", "cpus-per-task", "deadline", "dependency", "exclude",
+    "exclusive", "gpus", "gpus-per-node", "gpus-per-task", "gres", "hint", "licenses", "mail-type", "mail-user", "mem",
+    "mem-per-cpu", "mem-per-gpu", "nice", "nodelist", "qos", "reservation", "switches", "tmp",
+)  # fmt: skip
+# The others would take the next word for their value.
+_ALONE = ("exclusive", "nice")
+# What has its own place.
+_ELSEWHERE = {
+    "partition": "--partition",
+    "time": "--time",
+    "nodes": "--nnodes",
+    "ntasks": "--nproc",
+    "ntasks-per-node": "--nproc",
+}
 Launcher = Literal["pytorch", "slurm"]
 LAUNCHERS: tuple[Launcher, ...] = ("pytorch", "slurm")
 DEFAULT_PORT = 29500
@@ -75,11 +88,8 @@ class Cluster:
                 f"时限 {self.time!r} 不可用：写成 分钟、时:分:秒 或 天-时，例如 90、2:00:00、1-12",
                 f"the time limit {self.time!r} is invalid: write minutes, hours:minutes:seconds or days-hours, such as 90, 2:00:00 or 1-12",
             )
-        if not all(_OPTION.fullmatch(option) for option in self.slurm_options):
-            raise BadInput(
-                f"Slurm 选项 {self.options!r} 不可用：每个写成 --名称=值，用空格隔开，例如 --account=lab --mem=64G",
-                f"the Slurm options {self.options!r} are invalid: write each as --name=value, separated by spaces, such as --account=lab --mem=64G",
-            )
+        for option in self.slurm_options:
+            _check_option(option)
 
     @property
     def slurm_options(self) -> list[str]:
@@ -99,3 +109,22 @@ class Cluster:
         if self.nnodes == 1 or self.launcher == "slurm":
             return None
         return tuple(range(self.node_rank * self.nproc, (self.node_rank + 1) * self.nproc))
+
+
+def _check_option(option: str) -> None:
+    """Raise BadInput unless it is one of OPTIONS, with its value."""
+    found = _OPTION.fullmatch(option)
+    name = found[1] if found else ""
+    if found and name in OPTIONS and (found[2] or name in _ALONE):
+        return
+    if name in _ELSEWHERE:
+        raise BadInput(
+            f"Slurm 选项 {option!r} 不写在这里：它有自己的一栏（命令行用 {_ELSEWHERE[name]}）",
+            f"the Slurm option {option!r} does not belong here: it has its own field (on the command line, {_ELSEWHERE[name]})",
+        )
+    raise BadInput(
+        f"Slurm 选项 {option!r} 不可用：每个写成 --名称=值，用空格隔开，例如 --account=lab --mem=64G；"
+        f"名称要写全，可用的有 {'、'.join(OPTIONS)}",
+        f"the Slurm option {option!r} is invalid: write each as --name=value, separated by spaces, such as "
+        f"--account=lab --mem=64G; with its full name, one of {', '.join(OPTIONS)}",
+    )

@@ -44,11 +44,28 @@ def test_times_that_slurm_does_not_have(time):
 
 
 @pytest.mark.parametrize(
-    "options", ["account=lab", "-A lab", "--mem=1 rm", "--output=/etc/passwd", "--wrap=x", "--nodes=9", "--comment='", "--x=a\nb", "--job-name=x"]
+    "options",
+    ["account=lab", "-A lab", "--mem=1 rm", "--comment='", "--comment=a\nb", "--mem", "--acc=lab", "--arr=1-3", "--array=1-2",
+     "--wait", "--version", "--help", "--usage", "--clusters=x", "--export=NONE", "--output=/etc/passwd", "--wrap=x",
+     "--job-name=x", "--signal=KILL@9", "--uid=0", "--no-such"],
 )  # fmt: skip
 def test_options_that_are_none_or_decide_what_is_run(options):
-    with pytest.raises(BadInput, match="--account=lab"):
+    with pytest.raises(BadInput, match="--account=lab") as refused:
         slurm(options=options)
+    assert "cpus-per-task" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "place"), [("--time=9", "--time"), ("--nodes=9", "--nnodes"), ("--ntasks=9", "--nproc"), ("--partition=x", "--partition")]
+)  # fmt: skip
+def test_what_has_its_own_field_is_set_there(option, place):
+    with pytest.raises(BadInput, match=rf"its own field.*{place}"):
+        slurm(options=option)
+
+
+def test_options_that_take_part_in_what_is_asked_for():
+    options = "--exclusive --nice --qos=high --mem-per-gpu=40G --nodelist=n[1-2] --mail-type=END"
+    assert slurm(options=options).slurm_options == options.split()
 
 
 @pytest.mark.parametrize("more", [{"batch": True}, {"time": "90"}, {"options": "--mem=1G"}])
