@@ -34,7 +34,7 @@ _KINDS = re.compile(
 )
 # Excluded whatever the prefix. TOKENIZERS_PARALLELISM does not match.
 _SECRET = re.compile(
-    r"(?i)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|COOKIE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH)S?(_|$)"
+    r"(?i)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|COOKIE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH|JWT)S?(_|$)"
 )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from core.ground import progress
 from core.ground.clock import Moment, since_boot
-from core.ground.errors import BadInput, WorkFailed
+from core.ground.errors import WorkFailed
 from core.ground.files import read_json, read_tail, write_json
 from core.ground.inherited import inherited
 from core.ground.workspace import PROJECT
@@ -88,7 +88,7 @@ class Job:
         if sbatch is not None:
             try:
                 slurm.submit(directory, sbatch)
-            except BadInput:
+            except BaseException:
                 shutil.rmtree(directory)
                 raise
             return job

@@ -56,21 +56,37 @@ def main(directory: Path) -> None:
         signal.signal(number, lambda *_: _ask_to_stop(directory))
     spec = read_json(directory / "job.json")
     if not _wait_for_turn(directory, spec.get("queue")):
-        write_json(directory / "exit.json", {"returncode": None, "ended": time.time(), "seconds": 0.0, "error": None})
+        _write_never_run(directory)
         return
     _leave_guard(directory)
     _supervise(directory, spec)
 
 
-def main_within_slurm(directory: Path) -> None:
-    """Run the job in `directory` to its end, as a batch job of Slurm's. Does nothing if it has been run before."""
-    if any((directory / name).exists() for name in ("pid.json", "exit.json")):
+def main_within_slurm(directory: Path, name: str | None = None) -> None:
+    """Run the job in `directory` to its end, as the batch job of Slurm's called `name`.
+
+    Does nothing if it has been run before, or if the directory is another's now. If a stop was requested while it
+    waited, and Slurm did not hear of it, it ends at once.
+    """
+    if any((directory / file).exists() for file in ("pid.json", "exit.json")):
         return
+    if name is not None and (read_json(directory / "slurm.json") or {}).get("name") != name:
+        return
+    if (directory / "stop.json").exists():
+        _write_never_run(directory)
+        return
+    # Since Slurm 22.05, srun within a job reads it under its own name only.
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        os.environ.setdefault("SRUN_CPUS_PER_TASK", os.environ["SLURM_CPUS_PER_TASK"])
     # Slurm ends the command itself (scancel, its time limit, a failed node) and leaves us a moment to record it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGUSR1, lambda *_: _ask_to_stop(directory, {"grace": _LAST_SECONDS, "why": "time limit"}))
     _supervise(directory, read_json(directory / "job.json"))
+
+
+def _write_never_run(directory: Path) -> None:
+    write_json(directory / "exit.json", {"returncode": None, "ended": time.time(), "seconds": 0.0, "error": None})
 
 
 def _supervise(directory: Path, spec: dict[str, Any]) -> None:
@@ -268,4 +284,7 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     garbage.resume()
-    (main_within_slurm if "--within-slurm" in sys.argv else main)(Path(sys.argv[1]))
+    if "--within-slurm" in sys.argv:
+        main_within_slurm(Path(sys.argv[1]), *sys.argv[3:])
+    else:
+        main(Path(sys.argv[1]))

@@ -32,7 +32,7 @@ def check_cluster(cluster: Cluster, deepspeed: str | None, *, gpu: bool = False)
                 f"there is no {command} on this machine: start on a Slurm login node, or use --launcher pytorch",
             )
         if shutil.which("sbatch"):
-            slurm.check(sbatch_options(cluster, "xtuner", gpu))
+            slurm.check(sbatch_options(cluster, "xtuner", gpu), srun=not cluster.batch)
         # The GPUs are on the nodes that Slurm chooses, not here.
         return
     cards = len(gpus())

@@ -32,5 +32,5 @@ def launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
         env["XTUNER_STUDIO_KEEP"] = "1"
     # A further machine trains when machine 0 has its turn; batch jobs wait in Slurm's own queue.
     queue = workspace.queue if cluster.node_rank == 0 and not cluster.batch else None
-    sbatch = sbatch_options(cluster, f"xtuner-{run.id}", run.facts.config.gpu) if cluster.batch else None
+    sbatch = sbatch_options(cluster, "xtuner", run.facts.config.gpu) if cluster.batch else None
     Job.start(run.jobs, "train", argv, env=env, telemetry=run.telemetry, queue=queue, sbatch=sbatch)

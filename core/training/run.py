@@ -126,9 +126,10 @@ def start(
         run = find(workspace, path.name)
         try:
             launch(workspace, run, None)
-        except BadInput:
-            # Slurm refused it: it never was a run.
-            shutil.rmtree(path)
+        except BaseException as error:
+            # Slurm refused it, or was never asked: it never was a run.
+            if cluster.batch or isinstance(error, BadInput):
+                shutil.rmtree(path)
             raise
     return run
 

@@ -47,7 +47,7 @@ def waiting_line(job: SlurmJob) -> str:
 
 def show_slurm_job(job: SlurmJob) -> None:
     """Draw the Slurm job's number and nodes, why it may never begin, and whether Slurm answers."""
-    facts = [t("slurm.job", id=job.id)]
+    facts = [t("slurm.unsure") if job.id is None else t("slurm.job", id=job.id)]
     facts += [f"{t('slurm.nodes')} {plain(job.nodes)}"] if job.nodes else []
     st.caption(" · ".join(facts))
     if job.waiting and job.why.endswith(("Limit", "BadConstraints", "AccountNotAllowed", "QOSNotAllowed")):
