@@ -14,8 +14,9 @@ _OWN_FAILURE = re.compile(
     r"^srun: error: \S+: tasks? [\d,-]+: (Exited with exit code|Out Of Memory|Segmentation|Aborted)", re.M
 )
 _NODE = re.compile(r"^srun: error: Node failure on (\S+)", re.M)
-# Before there was a job at all.
-_REFUSED = re.compile(r"^srun: (?:error: )?(?:Unable to allocate resources: |Requested )(.+)", re.M)
+# Before there was a job at all. Without "error:" it is a reason to wait.
+_REFUSED = re.compile(r"^srun: error: (?:Unable to allocate resources: |Requested )(.+)", re.M)
+_ALLOCATED = re.compile(r"^srun: job \d+ has been allocated resources", re.M)
 
 _RESUME = Text("可以从最后一个检查点继续", "resume from the last checkpoint")
 _ENDS: dict[str, Text] = {
@@ -39,6 +40,11 @@ _WORDS = {"TIME LIMIT": "TIMEOUT", "NODE FAILURE": "NODE_FAIL", "PREEMPTION": "P
 
 def said_by_slurm(log: str) -> Text | None:
     """Return why Slurm ended or refused the job, from its log; None if Slurm did neither."""
+    return cancelled_by_slurm(log) or refused_by_slurm(log)
+
+
+def cancelled_by_slurm(log: str) -> Text | None:
+    """Return why Slurm ended the job, from its log; None if it did not."""
     whole, cause = False, None
     for found in _CANCELLED.finditer(log):
         whole = whole or found[1] == "JOB"
@@ -46,9 +52,15 @@ def said_by_slurm(log: str) -> Text | None:
         whole = whole or cause is not None
     if whole or (_CANCELLED.search(log) and not _OWN_FAILURE.search(log)):
         return _end(cause or "CANCELLED", node[1] if (node := _NODE.search(log)) else "")
-    if refused := _REFUSED.search(log):
-        return Text(f"Slurm 没有接受：{refused[1]}", f"Slurm refused it: {refused[1]}")
     return None
+
+
+def refused_by_slurm(log: str) -> Text | None:
+    """Return why Slurm refused the job, from its log; None if it did not, or accepted it after all."""
+    refused = _REFUSED.search(log)
+    if refused is None or _ALLOCATED.search(log, refused.end()):
+        return None
+    return Text(f"Slurm 没有接受：{refused[1]}", f"Slurm refused it: {refused[1]}")
 
 
 def ended_in_slurm(job: Job) -> Text | None:

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from core.engine.failures.by_slurm import ended_in_slurm, said_by_slurm
+from core.engine.failures.by_slurm import cancelled_by_slurm, ended_in_slurm, refused_by_slurm
 from core.engine.failures.causes import CAUSES, RANK_KILLED
 from core.ground.text import Text
 from core.jobs.job import Job, Status
@@ -31,19 +31,25 @@ def reason(job: Job) -> Text | None:
         return None
     ended = job.exit
     if status is Status.KILLED:
-        if not job.begun or (ended or {}).get("returncode", 0) is None:
+        if ended["returncode"] is None if ended else not job.begun:
             return Text("开始之前就从排队中取消了", "removed from the queue before it started")
         if (job.stop_request or {}).get("why") == "time limit":
+            if (ended or {}).get("returncode") == 0:
+                return Text(
+                    "快到 Slurm 的时限，保存后停止：可以从最后一个检查点继续",
+                    "saved and stopped because Slurm's time limit was near: resume from the last checkpoint",
+                )
             return Text(
-                "快到 Slurm 的时限，保存后停止：可以从最后一个检查点继续",
-                "saved and stopped because Slurm's time limit was near: resume from the last checkpoint",
+                "到了 Slurm 的时限，没有来得及保存：只能从更早的检查点继续，如果有",
+                "Slurm's time limit came before it had saved: resume from an earlier checkpoint, if there is one",
             )
         return Text("按要求停止", "stopped on request")
     if ended is None:
         return ended_in_slurm(job) or _lost(job)
     return (
-        said_by_slurm(job.log_tail())
+        cancelled_by_slurm(job.log_tail())
         or _said(job)
+        or refused_by_slurm(job.log_tail())
         or ended_in_slurm(job)
         or _from_outside(ended)
         or _last_error(job)

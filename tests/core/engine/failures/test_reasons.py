@@ -127,3 +127,36 @@ def test_a_line_without_end_takes_no_longer_for_it(ended):
         )
         assert "out of GPU memory" in found.en
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("returncode", "words"), [(0, "saved and stopped"), (-9, "before it had saved"), (None, "before")]
+)
+def test_saved_before_slurms_time_limit_only_if_it_ended_well(ended, returncode, words):
+    job = ended("", returncode)
+    write_json(job.directory / "stop.json", {"grace": 90.0, "why": "time limit"})
+    write_json(job.directory / "pid.json", {"started": 1.0})
+    if returncode is None:
+        # Slurm says that it has ended, and nobody was left to write the result.
+        (job.directory / "batch.sh").touch()
+        write_json(job.directory / "slurm.json", {"id": 7, "state": "TIMEOUT"})
+    assert job.status() is Status.KILLED
+    assert words in reason(job).en
+
+
+WAITED = "srun: Requested partition configuration not available now\nsrun: job 7 queued and waiting for resources\n"
+ALLOCATED = "srun: job 7 has been allocated resources\n"
+REFUSED = "srun: error: Unable to allocate resources: Invalid account\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (WAITED + ALLOCATED + "ValueError: its own", "ValueError: its own"),
+        (REFUSED + ALLOCATED + "ValueError: its own", "ValueError: its own"),
+        (REFUSED + "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "out of GPU memory"),
+        (REFUSED, "Slurm refused it: Invalid account"),
+    ],
+)
+def test_refused_by_slurm_only_if_it_never_began(ended, log, words):
+    assert words in reason(ended(log)).en
