@@ -114,7 +114,7 @@ def start(workspace: Workspace, nickname: str, language: Language | None = None,
         "演示正在进行：等它结束，或先停止它", "the demo is in progress: wait for it to finish, or stop it first"
     )
     with only_one(workspace.jobs, "demo", busy) as begin:
-        training = runs.running(workspace)
+        training = runs.running_here(workspace)
         if training is not None:
             raise BadInput(
                 f"训练 {training.id} 正在进行：等它结束，或先停止它",

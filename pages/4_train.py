@@ -48,7 +48,7 @@ def draw() -> bool:
 
 while_live(live, draw)
 if found and not new and not stuck:
-    show_start_lid(workspace, found, busy=busy)
+    show_start_lid(workspace, found, busy=runs.running_here(workspace) is not None)
 show_runs(workspace)
 
 # Drawn when opened: a code block loads half a megabyte of syntax highlighting through the tunnel.

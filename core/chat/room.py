@@ -28,7 +28,7 @@ class NoRoom(BadInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """The memory that the chat needs and what is free, in bytes, on `device`; `training` is the current run."""
+    """The memory that the chat needs and what is free, in bytes, on `device`; `training` is the current run on this machine."""
 
     device: Literal["cuda", "cpu"]
     needed: float
@@ -44,7 +44,7 @@ def room(workspace: Workspace, model: Model, device: Device = "auto") -> Room:
     """Return the room for `model` on `device`; `auto` prefers a GPU."""
     cards = gpus() if device != "cpu" else []
     where: Literal["cuda", "cpu"] = "cuda" if cards else "cpu"
-    training = runs.running(workspace)
+    training = runs.running_here(workspace)
     needed = 1.15 * model.bytes + _BESIDE[where] + (_FOR_TRAINING[where] if training else 0.0)
     free = float(psutil.virtual_memory().available)
     if cards:

@@ -84,7 +84,7 @@ def start(
         same = _started_since(workspace, asked, config, cluster, deepspeed, early_stop, keep)
         if same is not None:
             return same
-        with_port(cluster, alone=running(workspace) is None)
+        with_port(cluster, alone=running_here(workspace) is None)
         path = _free_directory(workspace, config_name)
         template = model.prompt.complete(template_in(config.file, model.prompt_template))
         facts = RunFacts(
@@ -203,8 +203,17 @@ def before_start(
 
 
 def running(workspace: Workspace) -> Run | None:
-    """Return the run that trains now, or is about to; None if there is none."""
-    live = [(run, status) for run in every(workspace) if (job := run.job) and (status := job.status()).live]
+    """Return the run that trains now, or is about to, here or in Slurm; None if there is none."""
+    return _foremost_of(workspace, every(workspace))
+
+
+def running_here(workspace: Workspace) -> Run | None:
+    """Return the same among those that wait in our queue: a batch job needs neither it nor this machine."""
+    return _foremost_of(workspace, [run for run in every(workspace) if not run.cluster.batch])
+
+
+def _foremost_of(workspace: Workspace, found: list[Run]) -> Run | None:
+    live = [(run, status) for run in found if (job := run.job) and (status := job.status()).live]
     training = [run for run, status in live if status is Status.RUNNING]
     training += [run for run, status in live if status is Status.PENDING and run.waits_in_slurm]
     return next((run for run in (*training, *queued(workspace), *(run for run, _ in live))), None)

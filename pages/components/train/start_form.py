@@ -110,8 +110,11 @@ def _start(
         st.toast(
             f"{plain(say(warning.message))}  \n{plain(say(warning.hint))}", icon=":material/warning:", duration="long"
         )
-    running = runs.running(workspace)
-    if running is None or running.id == run.id:
+    running = runs.running_here(workspace)
+    if cluster.batch:
+        select("run", run.id)
+        st.toast(t("start.submitted"), icon=":material/playlist_add_check:")
+    elif running is None or running.id == run.id:
         select("run", run.id)
     else:
         # The current run stays in view.

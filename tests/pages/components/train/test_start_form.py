@@ -1,8 +1,13 @@
 """Starting a run on several GPUs or machines, and the queue, on the train page."""
 
+import os
+
 import pytest
 
+from core.chat.room import room
+from core.engine.cluster import Cluster
 from core.forecast import space
+from core.jobs import slurm
 from core.jobs.job import Status, wait_until
 from core.models.model import Model
 from core.training import run as runs
@@ -71,6 +76,30 @@ def test_slurm_is_refused_where_it_is_not(workspace, config, monkeypatch, tmp_pa
     page.button(key="start_training").click().run()
     assert any("srun" in error.value for error in page.error)
     assert runs.every(workspace) == []
+
+
+def test_a_batch_job_is_no_training_on_this_machine(workspace, config, small_model, monkeypatch, tmp_path):
+    """With a Slurm that accepts everything, and lets it wait until it is cancelled."""
+    (tmp_path / "bin").mkdir()
+    over = tmp_path / "cancelled"
+    state = f"test -e {over} && echo 'CANCELLED|None|lab|' || echo 'PENDING|Priority|lab|'"
+    for name, script in {"srun": "", "scancel": f"touch {over}", "sbatch": "echo 7", "squeue": state}.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setattr(slurm, "_LAG_SECONDS", 0.0)
+    run = runs.start(workspace, config.name, cluster=Cluster(launcher="slurm", batch=True))
+    assert runs.running(workspace) == run
+    assert runs.running_here(workspace) is None
+    assert room(workspace, small_model, "cpu").training is None
+    page = open_page("train", run=run.id)
+    assert page.button(key="start_training").label == "开始训练"
+    page.segmented_control(key="train_launcher").set_value("slurm").run()
+    page.number_input(key="train_nnodes").set_value(2).run()
+    page.button(key="start_training").click().run()
+    assert not page.error
+    assert runs.find(workspace, "latest").cluster.nnodes == 2
+    assert ["已提交给 Slurm：在它的队列里等待。"] == [toast.value for toast in page.toast]
 
 
 def test_too_little_disk_is_said_with_figures(workspace, config, monkeypatch):
