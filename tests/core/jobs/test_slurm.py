@@ -65,7 +65,7 @@ def told(job: Job) -> dict:
     return json.loads((job.directory / slurm.FILE).read_text())
 
 
-@pytest.mark.parametrize("words", ["7", "7;studio", "Welcome to the cluster\\n12 jobs are waiting\\n7;studio"])
+@pytest.mark.parametrize("words", ["7", "7;studio", "Welcome to the cluster\\n12 jobs are waiting\\n99\\n7;studio"])
 def test_the_number_is_in_the_last_line_that_is_one(fakes, tmp_path, words):
     fakes.do(sbatch=f"printf '{words}\\n'")
     job = submitted(tmp_path)

@@ -1,12 +1,14 @@
 """Starting a run on several GPUs or machines, and the queue, on the train page."""
 
 import os
+import time
 
 import pytest
 
 from core.chat.room import room
 from core.engine.cluster import Cluster
 from core.forecast import space
+from core.ground.files import read_json, write_json
 from core.jobs import slurm
 from core.jobs.job import Status, wait_until
 from core.models.model import Model
@@ -92,7 +94,13 @@ def test_a_batch_job_is_no_training_on_this_machine(workspace, config, small_mod
     assert runs.running(workspace) == run
     assert runs.running_here(workspace) is None
     assert room(workspace, small_model, "cpu").training is None
+    file = run.job.directory / slurm.FILE
+    known = read_json(file)
+    write_json(file, {**known, "id": None, "silent_since": time.time(), "asked": time.time()})
+    assert "可能已经提交" in texts(open_page("train", run=run.id))
+    write_json(file, known)
     page = open_page("train", run=run.id)
+    assert "Slurm 任务 7" in texts(page)
     assert page.button(key="start_training").label == "开始训练"
     page.segmented_control(key="train_launcher").set_value("slurm").run()
     page.number_input(key="train_nnodes").set_value(2).run()
