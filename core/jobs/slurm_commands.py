@@ -38,9 +38,10 @@ def said(*argv: str, seconds: float = ANSWER_SECONDS, as_srun: bool = False) -> 
     `as_srun`: with the settings that srun would read, under sbatch's names.
     """
     global _silence
+    environment = _environment(as_srun)
     try:
         done = subprocess.run(
-            argv, env=_environment(as_srun), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             timeout=seconds, check=False,
         )  # fmt: skip
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from core.engine.cluster import Cluster
 from core.engine.presets import PromptTemplate
 from core.ground.clock import Moment
+from core.ground.errors import BadInput
 from core.models.fingerprint import fingerprint
 from core.models.model import Model
 
@@ -161,7 +162,7 @@ class RunFacts:
             "config": ConfigFacts.from_json(written.get("config") or {}),
             "dataset": DatasetFacts.from_json(written.get("dataset") or {}),
             "model": ModelFacts(**_known(ModelFacts, written.get("model") or {})),
-            "cluster": Cluster(**_known(Cluster, written.get("cluster") or {})),
+            "cluster": _cluster(_known(Cluster, written.get("cluster") or {})),
             "asked": Moment.from_json(written.get("asked")),
             "template": PromptTemplate.from_json(written["template"]) if written.get("template") else None,
         }
@@ -176,6 +177,14 @@ class RunFacts:
             "asked": self.asked.to_json() if self.asked else None,
             "template": self.template.to_json() if self.template else None,
         }
+
+
+def _cluster(known: dict[str, Any]) -> Cluster:
+    """Return the cluster, without further options of Slurm's that only an earlier version accepted."""
+    try:
+        return Cluster(**known)
+    except BadInput:
+        return Cluster(**{**known, "options": ""})
 
 
 def _known(kind: type, written: Mapping[str, Any]) -> dict[str, Any]:

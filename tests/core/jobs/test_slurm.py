@@ -151,7 +151,7 @@ def test_a_node_looks_first_whether_it_is_wanted(tmp_path):
 
 @pytest.mark.usefixtures("fakes")
 def test_what_slurm_gave_the_job_its_step_gets_too(tmp_path):
-    """Since 22.05 srun takes no more than one CPU a task unless it is told."""
+    """Since 22.05 srun takes no more than one CPU a task by itself."""
     seen = ["sh", "-c", "echo cpus $SRUN_CPUS_PER_TASK; echo token $SLURM_JWT"]
     job = Job.start(tmp_path / "run" / "jobs", "train", seen, sbatch=[])
     words = [sys.executable, "-m", "core.jobs.supervisor", str(job.directory), "--within-slurm", told(job)["name"]]

@@ -108,6 +108,14 @@ def test_a_run_of_the_version_before_says_it_by_its_config(workspace, finished_r
     assert run.template == template
 
 
+def test_slurm_options_of_the_version_before_hide_no_run(workspace, finished_run):
+    """Else one such run would keep all from being listed."""
+    written = read_json(finished_run.path / "run.json")
+    cluster = {"launcher": "slurm", "nnodes": 2, "options": "--gpu-bind=none"}
+    write_json(finished_run.path / "run.json", {**written, "cluster": cluster})
+    assert [run.cluster for run in runs.every(workspace)] == [Cluster(launcher="slurm", nnodes=2)]
+
+
 def test_a_record_that_is_none_is_no_run(workspace, finished_run):
     write_json(finished_run.path / "run.json", [])
     with pytest.raises(runs.BadInput, match="train list"):
