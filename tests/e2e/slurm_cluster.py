@@ -66,10 +66,10 @@ class SlurmCluster:
         self._run("slurmd", "-D", "-N", node, name=node)
 
     def end(self, name: str) -> None:
-        """Kill one daemon: `slurmctld`, or a node's."""
+        """End one daemon, `slurmctld` or a node's, in time to save its state: killed, it would forget a node's return."""
         daemon = self.daemons.pop(name)
-        daemon.kill()
-        daemon.wait()
+        daemon.terminate()
+        daemon.wait(30)
 
     def stop(self) -> None:
         """Cancel what is left, then end every daemon that was started, and the steps that the nodes still run."""

@@ -4,7 +4,9 @@ All but the first test use the fake trainer: what they show is what Slurm, the f
 """
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -180,6 +182,24 @@ def test_refused_in_slurms_words(workspace, config, asked, words, batch):
         started(workspace, config, Cluster(**{"nnodes": 2, "launcher": "slurm", "batch": batch, **asked}))
     assert runs.every(workspace) == []
     assert not list(workspace.runs.glob("2*"))
+
+
+@pytest.mark.usefixtures("slurm")
+def test_sbatch_is_not_heard_to_end(workspace, config, fake_engine, monkeypatch, tmp_path):
+    """It submits and then hangs: the job is found by its name, and there is one alone."""
+    fake_engine("ok")
+    real = shutil.which("sbatch")
+    (tmp_path / "sbatch").write_text(
+        f'#!/bin/sh\ncase "$*" in *--test-only*) exec {real} "$@" ;; esac\n{real} "$@" >/dev/null\nexec sleep 60\n'
+    )
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(asking, "_SUBMIT_SECONDS", 2.0)
+    run = started(workspace, config, BATCH)
+    assert run.job.slurm.id
+    assert run.job.slurm.silent_since is None
+    assert reaches(run, Status.FINISHED), run.job.log_tail()
+    assert len(list(run.jobs.glob("train-*"))) == 1
 
 
 def test_slurm_does_not_answer(workspace, config, fake_engine, slurm):
