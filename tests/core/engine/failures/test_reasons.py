@@ -153,6 +153,7 @@ REFUSED = "srun: error: Unable to allocate resources: Invalid account\n"
     ("log", "words"),
     [
         (WAITED + ALLOCATED + "ValueError: its own", "ValueError: its own"),
+        (WAITED + "nothing that is known", "it exited with code 1: nothing that is known"),
         (REFUSED + ALLOCATED + "ValueError: its own", "ValueError: its own"),
         (REFUSED + "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "out of GPU memory"),
         (REFUSED, "Slurm refused it: Invalid account"),
