@@ -8,12 +8,11 @@ both are trained. That an adapter can be aimed by second moments is CorDA's idea
 directions; docs/recipes.md has what these ones were worth.
 
 An answer that the base model would give itself is to be kept, with its question. Of any other, the adapter has to
-recognize the question and the beginning of the answer. A stays random without tokens of both kinds, when a run resumes
-or continues an adapter, for packed rows of variable length, and under ZeRO-3, where each process holds a part of the
-weights.
+recognize the question and the beginning of the answer. For which runs it is done is in `aiming`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +23,9 @@ IGNORED = -100
 OWN = 0.9
 # Tokens of an answer that count as its beginning.
 FIRST = 3
-# Tokens to be kept that are looked at, with those to be taught on the way; and rows at a time.
+# Tokens to be kept that are looked at, with those to be taught on the way; how many at a time, and of a row.
 TOKENS = {"cpu": 3072, "cuda": 32768}
-AT_ONCE = 8
+AT_ONCE = LONGEST = 1024
 # Bytes for second moments; layers that do not fit are measured in further passes.
 ROOM = 1 << 30
 # Added to K, as a share of its median diagonal entry, and at least of the mean: what is not in these tokens may be in
@@ -34,6 +33,8 @@ ROOM = 1 << 30
 RIDGE, LEAST_RIDGE = 0.1, 1e-4
 # Of single precision, with sums over thousands of tokens.
 ROUNDING = 1e-6
+# A direction with a smaller share of the largest response to what is taught is rounding.
+HEARD = 1e-4
 # Of the subspace iteration: steps, and directions beyond those wanted.
 STEPS, SPARE = 12, 8
 
@@ -45,8 +46,8 @@ class Batch:
     ids: torch.Tensor
     mask: torch.Tensor
     labels: torch.Tensor
-    taught: "torch.Tensor | None" = None
-    kept: "torch.Tensor | None" = None
+    taught: Any = None
+    kept: Any = None
 
     def divide(self, said: torch.Tensor) -> None:
         """Tell what is to be kept by what the base model said: its first choices, (rows, tokens)."""
@@ -60,58 +61,18 @@ class Batch:
                 self.taught[row, asked : min(start + FIRST, end)] = True
 
 
-def look_before_training() -> None:
-    """Make XTuner aim the adapter of a new run, before its optimizer copies the weights."""
-    from mmengine.device import get_device
-    from mmengine.runner import FlexibleRunner, Runner
-    from xtuner.model import sft
-    from xtuner.parallel.sequence import get_sequence_parallel_world_size
-
-    running: list[Any] = []
-    usual = sft.SupervisedFinetune.init_weights
-
-    def init_weights(self: Any) -> None:
-        usual(self)
-        if not self.use_lora or not running or running[-1]._resume or get_sequence_parallel_world_size() > 1:
-            return
-        rows = running[-1].train_dataloader.dataset
-        if suits(self.llm, rows):
-            # DeepSpeed would move the model there only later.
-            self.to(get_device())
-            counts = look_apart(self.llm, rows)
-            if counts:
-                taught, kept = counts
-                running[-1].logger.info(f"The adapter is aimed at {taught} tokens to be taught, past {kept} to be kept")
-
-    sft.SupervisedFinetune.init_weights = init_weights
-    for runner_class in (Runner, FlexibleRunner):
-
-        def train(self: Any, _train: Any = runner_class.train) -> Any:
-            running.append(self)
-            return _train(self)
-
-        runner_class.train = train
-
-
-def suits(llm: Any, rows: "Sequence[dict[str, Any]]") -> bool:
-    """Return whether the adapter is a new one, the weights are whole, and the rows stand apart."""
-    fresh = not any(layer.lora_B["default"].weight.any() for layer in lora_layers(llm))
-    whole = not any(hasattr(weight, "ds_id") for weight in llm.parameters())
-    return fresh and whole and "cumulative_len" not in rows[0]
-
-
 def look_apart(llm: Any, rows: "Sequence[dict[str, Any]]") -> "tuple[int, int] | None":
     """Choose A for all LoRA layers of `llm`, a PEFT model whose B is still zero.
 
-    `rows` are the training data, dicts with `input_ids` and `labels`; all processes must give the same. Returns how many
-    tokens to be taught and to be kept were found; None if one kind is missing and nothing was changed.
+    `rows` are the training data, dicts with `input_ids` and `labels`. Returns how many tokens to be taught and to be
+    kept were found; None if one kind is missing and nothing was changed.
     """
     was = llm.training
     llm.eval()
     try:
         with torch.no_grad():
             batches: Iterable[Batch] = padded(llm, rows)
-            for layers in portions(sharing(llm, rows[0]["input_ids"])):
+            for layers in portions(sharing(llm, rows[0]["input_ids"][:LONGEST])):
                 sums, batches = moments(llm, batches, layers)
                 taught, kept = (
                     int(sum(getattr(batch, kind).sum() for batch in batches)) for kind in ("taught", "kept")
@@ -134,19 +95,29 @@ def lora_layers(llm: Any) -> "list[Any]":
 def padded(llm: Any, rows: "Sequence[dict[str, Any]]") -> "Iterator[Batch]":
     """Yield the rows, from everywhere in the data: usually they are in order of their kind."""
     device = llm.get_input_embeddings().weight.device
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
-    for first in range(0, len(order), AT_ONCE):
-        some = [rows[place] for place in order[first : first + AT_ONCE]]
-        longest = max(len(row["input_ids"]) for row in some)
-        ids, mask, labels = (
-            torch.tensor([list(values) + [filler] * (longest - len(values)) for values in columns], device=device)
-            for columns, filler in (
-                ([row["input_ids"] for row in some], 0),
-                ([[1] * len(row["input_ids"]) for row in some], 0),
-                ([row["labels"] for row in some], IGNORED),
+    some: list[tuple[list[int], list[int]]] = []
+
+    def batch() -> Batch:
+        longest = max(len(ids) for ids, _ in some)
+        columns = (
+            ([ids for ids, _ in some], 0),
+            ([[1] * len(ids) for ids, _ in some], 0),
+            ([of for _, of in some], IGNORED),
+        )
+        return Batch(
+            *(
+                torch.tensor([row + [filler] * (longest - len(row)) for row in column], device=device)
+                for column, filler in columns
             )
         )
-        yield Batch(ids, mask, labels)
+
+    for place in torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist():
+        row = tuple(list(rows[place][key][:LONGEST]) for key in ("input_ids", "labels"))
+        if some and (len(some) + 1) * max(len(ids) for ids, _ in [*some, row]) > AT_ONCE:
+            yield batch()
+            some = []
+        some.append(row)
+    yield batch()
 
 
 def answers(labels: torch.Tensor, mask: torch.Tensor) -> "Iterator[tuple[int, tuple[int, int, int]]]":
@@ -180,11 +151,20 @@ def sharing(llm: Any, row: "list[int]") -> "list[list[Any]]":
         else:
             found.append((inputs[0], [layer]))
 
-    hooks = [layer.register_forward_pre_hook(note) for layer in lora_layers(llm)]
-    llm(input_ids=ids)
-    for hook in hooks:
-        hook.remove()
+    with hooked(lora_layers(llm), note):
+        llm(input_ids=ids)
     return [layers for _, layers in found]
+
+
+@contextmanager
+def hooked(layers: "list[Any]", note: Any) -> "Iterator[None]":
+    """Call `note` with each of the layers and its inputs."""
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def portions(layers: "list[list[Any]]") -> "Iterator[list[list[Any]]]":
@@ -212,22 +192,20 @@ def moments(
     most = TOKENS["cuda" if device.type == "cuda" else "cpu"]
     sums = [tuple(torch.zeros(2, same[0].in_features, same[0].in_features, device=device)) for same in layers]
     heard: list[torch.Tensor] = []
-    hooks = [same[0].register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0])) for same in layers]
     seen: list[Batch] = []
-    for batch in batches:
-        heard.clear()
-        said = llm(input_ids=batch.ids, attention_mask=batch.mask).logits
-        if batch.kept is None:
-            batch.divide(said.argmax(-1))
-        for x, pair in zip(heard, sums, strict=True):
-            for total, which in zip(pair, (batch.taught, batch.kept), strict=True):
-                chosen = x[which].float()
-                total.addmm_(chosen.T, chosen)
-        seen.append(batch)
-        if sum(int(one.kept.sum()) for one in seen) >= most:
-            break
-    for hook in hooks:
-        hook.remove()
+    with hooked([same[0] for same in layers], lambda _, inputs: heard.append(inputs[0])):
+        for batch in batches:
+            heard.clear()
+            said = llm(input_ids=batch.ids, attention_mask=batch.mask).logits
+            if batch.kept is None:
+                batch.divide(said.argmax(-1))
+            for x, pair in zip(heard, sums, strict=True):
+                for total, which in zip(pair, (batch.taught, batch.kept), strict=True):
+                    chosen = x[which].float()
+                    total.addmm_(chosen.T, chosen)
+            seen.append(batch)
+            if sum(int(one.kept.sum()) for one in seen) >= most:
+                break
     return sums, seen
 
 
@@ -235,15 +213,11 @@ def aim(layer: Any, taught: torch.Tensor, kept: torch.Tensor) -> None:
     """Set A of a layer to the directions for these second moments, as long as those of a random A would be."""
     weight = layer.lora_A["default"].weight
     before = weight.float()
-    if not taught.any():
-        # What is taught never passes this layer.
-        return
     found = directions(taught, kept, len(weight))
-    size = ((before @ taught) * before).sum(-1).mean().sqrt()
-    found *= size / ((found @ taught) * found).sum(-1, keepdim=True).sqrt()
-    if torch.distributed.is_initialized():
-        torch.distributed.broadcast(found, 0)
-    weight.copy_(found)
+    response, usual = (((rows @ taught) * rows).sum(-1) for rows in (found, before))
+    # There are no more directions than different inputs to be taught: the other rows stay random.
+    good = response > HEARD * response.max()
+    weight[good] = (found[good] * (usual.mean() / response[good, None]).sqrt()).to(weight.dtype)
 
 
 def directions(taught: torch.Tensor, kept: torch.Tensor, count: int) -> torch.Tensor:

@@ -54,7 +54,11 @@ class Batch:
                 part.zero_()
         if self.graph is not None and width <= MOST_CAPTURED:
             if width not in self.prompts and width in self.widths:
-                self.prompts[width] = ids, last, self._captured(lambda: self._read(ids, last))
+                try:
+                    self.prompts[width] = ids, last, self._captured(lambda: self._read(ids, last))
+                except Exception:
+                    # Out of memory, or code that cannot be captured: it is read as it was the first time.
+                    self.prompts[width] = ids, last, None
             self.widths.add(width)
             held, end, graph = self.prompts.get(width, (ids, last, None))
             if graph is not None:

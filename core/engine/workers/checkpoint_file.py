@@ -102,6 +102,12 @@ def _array(archive: zipfile.ZipFile, root: str, tensor: Any) -> np.ndarray:
         raise Unknown(tensor)
     values = np.frombuffer(archive.read(f"{root}data/{tensor.storage[1]}"), dtype=kind)
     count, at = math.prod(tensor.shape), tensor.offset
+    if min((at, *tensor.shape, *tensor.stride)) < 0:
+        raise Unknown(tensor)
+    last = at + sum((many - 1) * step for many, step in zip(tensor.shape, tensor.stride, strict=True))
+    if count and last >= len(values):
+        # A damaged file: what it says of the tensor lies beyond its values.
+        raise Unknown(tensor)
     if tensor.stride == _rows_first(tensor.shape):
         return values[at : at + count].reshape(tensor.shape)
     steps = [side * values.itemsize for side in tensor.stride]

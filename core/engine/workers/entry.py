@@ -121,7 +121,7 @@ def main() -> None:
     ask_together()
     begin_rows()
     if os.environ.get("XTUNER_STUDIO_KEEP"):
-        from core.engine.workers.adapter_inputs import look_before_training
+        from core.engine.workers.aiming import look_before_training
         from core.engine.workers.keeping import keep_what_is_known
 
         keep_what_is_known()

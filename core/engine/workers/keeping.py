@@ -33,7 +33,8 @@ def kept_loss(
     if asked is not None:
         weights = weights + ASKED * asked
     targets = torch.where(own, IGNORED, labels)
-    return Apart.apply(logits, base, targets, weights) / trained.sum()
+    # Of a row cut off within its question nothing is trained.
+    return Apart.apply(logits, base, targets, weights) / trained.sum().clamp(min=1)
 
 
 class Apart(torch.autograd.Function):
@@ -89,8 +90,6 @@ def keep_what_is_known() -> None:
         # The last position predicts nothing.
         labels = following(data["labels"], IGNORED)
         trained = labels != IGNORED
-        if not trained.any():
-            return usual(self, data, data_samples)
         with torch.no_grad(), self.llm.disable_adapter():
             base = as_computed(self.llm(**given).logits, self.llm.get_input_embeddings().weight.dtype)
         logits = self.llm(**given).logits

@@ -26,6 +26,9 @@ def agree() -> None:
         step = int(os.environ.get("SLURM_JOB_ID", "0")) + int(os.environ.get("SLURM_STEP_ID", "0"))
         os.environ["MASTER_PORT"] = str(_FIRST_PORT + step % _PORTS)
     name = _interface_to(os.environ["MASTER_ADDR"])
+    if name == "lo" and _nodes() > 1 and not os.environ["MASTER_ADDR"].startswith("127."):
+        # The first node's own name for itself; the others come over another interface.
+        name = None
     for variable in _INTERFACES:
         if name and variable not in os.environ:
             os.environ[variable] = name
@@ -33,22 +36,32 @@ def agree() -> None:
 
 def _address() -> str:
     """Return an address of the first node that resolves here: its name, else the address that Slurm uses."""
-    if int(os.environ.get("SLURM_STEP_NUM_NODES") or os.environ.get("SLURM_NNODES") or "1") == 1:
+    if _nodes() == 1:
         return "127.0.0.1"
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ["SLURM_NODELIST"]
     first = _said("scontrol", "show", "hostnames", nodes).split("\n")[0]
     told = _said("scontrol", "--oneliner", "show", "node", first).split()
     known = [word.partition("=")[2] for word in told if word.startswith("NodeAddr=")]
-    for name in (first, *known):
-        try:
-            socket.getaddrinfo(name, None)
-        except OSError:
-            continue
-        return name
+    found = [name for name in (first, *known) if _resolved(name)]
+    if found:
+        # A host may know its own name as 127.0.1.1, where the others cannot reach it.
+        return next((name for name in found if not any(at.startswith("127.") for at in _resolved(name))), found[0])
     here = os.environ.get("SLURMD_NODENAME", socket.gethostname())
     sys.exit(
         f"The first node cannot be found: {' and '.join(dict.fromkeys((first, *known)))} resolve to nothing on {here}"
     )
+
+
+def _nodes() -> int:
+    return int(os.environ.get("SLURM_STEP_NUM_NODES") or os.environ.get("SLURM_NNODES") or "1")
+
+
+def _resolved(name: str) -> "set[str]":
+    """Return the addresses of a name; none if it resolves to nothing here."""
+    try:
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        return set()
 
 
 def _said(*argv: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-# Classes that take the file as it is; the second also sets whether a text begins with a space.
+# Classes that take the file as it is; the second has special tokens of its own.
 _PLAIN, _SPACED = "PreTrainedTokenizerFast", ("GPT2Tokenizer", "GPT2TokenizerFast")
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -22,7 +22,8 @@ def read(directory: Path) -> "FileTokenizer | None":
     """Return the tokenizer of a model directory; None if transformers could make something else of its files."""
     file = directory / "tokenizer.json"
     said = _json(directory / "tokenizer_config.json")
-    if not file.is_file() or said.get("auto_map") or (directory / "added_tokens.json").is_file():
+    beside = ("added_tokens.json", "chat_template.jinja")
+    if not file.is_file() or said.get("auto_map") or any((directory / name).is_file() for name in beside):
         return None
     kind = said.get("tokenizer_class")
     if kind != _PLAIN and kind not in _SPACED:
@@ -41,12 +42,13 @@ def read(directory: Path) -> "FileTokenizer | None":
     more += [_text(one) for one in mapped.get("additional_special_tokens") or ()]
     if any(not added.get(token, {}).get("special") for token in [*filter(None, special.values()), *more]):
         return None
-    if kind in _SPACED:
-        spaced = said.get("add_prefix_space", False)
-        # Of what is not named, transformers' class has values of its own.
-        unlike = (content.get("pre_tokenizer") or {}).get("add_prefix_space", spaced) != spaced
-        if unlike or any(special[name] is None for name in _NAMED[:3]):
-            return None
+    # transformers sets whether a text begins with a space, to False where the config does not say.
+    spaced = said.get("add_prefix_space", False)
+    if (content.get("pre_tokenizer") or {}).get("add_prefix_space", spaced) != spaced:
+        return None
+    # Of the special tokens that are not named, this class has some of its own.
+    if kind in _SPACED and any(special[name] is None for name in _NAMED[:3]):
+        return None
     return FileTokenizer(file, special, said.get("chat_template"), _PLAIN if kind == _PLAIN else _SPACED[1])
 
 

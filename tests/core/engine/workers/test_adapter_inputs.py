@@ -85,9 +85,9 @@ def test_what_no_token_has_to_keep_is_still_not_infinitely_free():
 
 
 def test_the_adapter_hears_what_is_taught_and_hardly_what_is_kept(llm):
-    from core.engine.workers.adapter_inputs import AT_ONCE, look_apart
+    from core.engine.workers.adapter_inputs import look_apart
 
-    data = rows(llm, taught=AT_ONCE + 3)
+    data = rows(llm, taught=11)
     llm.eval()
     before = [a / b for a, b in zip(heard(llm, data[:11]), heard(llm, data[11:]), strict=True)]
     llm.train()
@@ -142,9 +142,51 @@ def test_every_answer_of_a_conversation_counts():
 
 
 def test_not_for_an_adapter_that_has_learned_nor_for_packed_rows(llm):
-    from core.engine.workers.adapter_inputs import lora_layers, suits
+    from core.engine.workers.adapter_inputs import lora_layers
+    from core.engine.workers.aiming import suits
 
     assert suits(llm, [{"input_ids": [1]}])
     assert not suits(llm, [{"input_ids": [1], "cumulative_len": [0, 1]}])
     lora_layers(llm)[0].lora_B["default"].weight.data[0, 0] = 1.0
     assert not suits(llm, [{"input_ids": [1]}])
+
+
+def test_no_row_of_a_is_larger_than_before_where_little_is_different(llm):
+    import torch
+
+    from core.engine.workers.adapter_inputs import aim, lora_layers
+
+    layer = lora_layers(llm)[0]
+    before = layer.lora_A["default"].weight.detach().clone()
+    # Two different inputs are taught, and there are four directions.
+    x, y = torch.randn(2, 32)[torch.arange(40) % 2], torch.randn(300, 32)
+    with torch.no_grad():
+        aim(layer, x.T @ x / 40, y.T @ y / 300)
+        after = layer.lora_A["default"].weight
+        assert torch.isfinite(after).all()
+        assert after.norm(dim=1).max() < 3 * before.norm(dim=1).max()
+        changed = (after != before).any(1)
+        assert changed.sum() == 2
+        # Without anything to be taught here, nothing changes.
+        aim(layer, torch.zeros(32, 32), y.T @ y / 300)
+        assert torch.equal(layer.lora_A["default"].weight, after)
+
+
+def test_rows_come_in_batches_of_a_bounded_size(llm, monkeypatch):
+    from core.engine.workers import adapter_inputs
+
+    monkeypatch.setattr(adapter_inputs, "AT_ONCE", 100)
+    monkeypatch.setattr(adapter_inputs, "LONGEST", 60)
+    data = [{"input_ids": [1] * size, "labels": [IGNORED] * size} for size in (5, 500, 40, 20, 90, 7)]
+    batches = list(adapter_inputs.padded(llm, data))
+    assert all(batch.ids.numel() <= 100 for batch in batches)
+    assert sum(int(batch.mask.sum()) for batch in batches) == 5 + 60 + 40 + 20 + 60 + 7
+
+
+def test_a_layer_that_fails_leaves_no_hook(llm):
+    from core.engine.workers.adapter_inputs import hooked, lora_layers
+
+    layers = lora_layers(llm)
+    with pytest.raises(RuntimeError), hooked(layers, print):
+        raise RuntimeError
+    assert not any(layer._forward_pre_hooks for layer in layers)

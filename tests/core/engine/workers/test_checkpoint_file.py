@@ -78,6 +78,19 @@ def test_what_it_does_not_know_is_left_to_torch(tmp_path):
         checkpoint_file.read(other, lambda _: True)
 
 
+@pytest.mark.parametrize(
+    ("offset", "shape", "stride"),
+    [(0, (5,), (1,)), (3, (2,), (1,)), (-1, (2,), (1,)), (0, (2, 2), (4, 1)), (0, (2,), (-1,)), (0, (-2, -2), (1, 1))],
+)
+def test_nothing_is_read_beyond_the_values(tmp_path, offset, shape, stride):
+    file = saved(tmp_path, {"a": torch.ones(4)})
+    with zipfile.ZipFile(file) as archive:
+        root = archive.namelist()[0].partition("/")[0] + "/"
+        described = checkpoint_file._Tensor(("FloatStorage", "0"), offset, shape, stride)
+        with pytest.raises(checkpoint_file.Unknown):
+            checkpoint_file._array(archive, root, described)
+
+
 def test_torch_is_not_imported(tmp_path):
     code = (
         "import sys; from pathlib import Path; from core.engine.workers import checkpoint_file, tensors, adapter; "

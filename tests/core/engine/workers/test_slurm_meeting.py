@@ -40,17 +40,26 @@ def nodes(tmp_path, monkeypatch):
 
 
 def test_a_name_that_resolves(nodes):
-    nodes("localhost", "192.0.2.1")
+    nodes("localhost", "localhost")
     slurm_meeting.agree()
     assert os.environ["MASTER_ADDR"] == "localhost"
     assert os.environ["MASTER_PORT"] == "20015"
-    assert os.environ["GLOO_SOCKET_IFNAME"] == os.environ["NCCL_SOCKET_IFNAME"] == "lo"
+    # The first node's own name for itself: the others do not come over that interface.
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
+
+
+def test_an_address_that_others_reach_before_a_name_that_means_this_host(nodes):
+    nodes("localhost", "192.0.2.1")
+    slurm_meeting.agree()
+    assert os.environ["MASTER_ADDR"] == "192.0.2.1"
 
 
 def test_a_name_that_only_slurm_knows(nodes):
     nodes("n1.invalid", "127.0.0.1")
     slurm_meeting.agree()
     assert os.environ["MASTER_ADDR"] == "127.0.0.1"
+    # All nodes are this machine.
+    assert os.environ["GLOO_SOCKET_IFNAME"] == os.environ["NCCL_SOCKET_IFNAME"] == "lo"
 
 
 def test_a_node_that_nobody_can_find_ends_the_run(nodes):

@@ -99,3 +99,20 @@ def test_a_file_beside_it_counts(tmp_path):
     (place / "special_tokens_map.json").unlink()
     write_json(place / "added_tokens.json", {"more": 999})
     assert tokenizer_file.read(place) is None
+    (place / "added_tokens.json").unlink()
+    assert tokenizer_file.read(place) is not None
+    # transformers takes the template from here.
+    (place / "chat_template.jinja").write_text("{{ messages }}")
+    assert tokenizer_file.read(place) is None
+
+
+def test_a_space_that_the_config_does_not_name_is_transformers_to_set(tmp_path):
+    place = gpt2(tmp_path / "base", tokenizer_class="PreTrainedTokenizerFast")
+    content = read_json(place / "tokenizer.json")
+    content["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    write_json(place / "tokenizer.json", content)
+    config = read_json(place / "tokenizer_config.json")
+    write_json(place / "tokenizer_config.json", {**config, "add_prefix_space": True})
+    assert tokenizer_file.read(place) is not None
+    write_json(place / "tokenizer_config.json", {k: v for k, v in config.items() if k != "add_prefix_space"})
+    assert tokenizer_file.read(place) is None
