@@ -10,7 +10,7 @@ from typing import Any
 from core.config.settings.method import LLM, LORA_RANK, WRAPPER, method, precision, quantisation
 from core.engine.config_file import ConfigFile, Source
 from core.engine.presets import zero_divisors, zero_settings
-from core.ground.figures import MB
+from core.ground.figures import MB, size_of_mb
 from core.ground.text import Text
 from core.models.shape import Shape
 
@@ -86,7 +86,7 @@ def _logits(tokens: int, vocabulary: int, *, kept: bool) -> Part:
     return Part(
         name="logits",
         label=Text("logits（每个 token 对整个词表）", "logits (each token × vocabulary)"),
-        formula=formula + (f" + {_KEPT_PIECES_MB:g} MB" if kept else ""),
+        formula=formula + (f" + {size_of_mb(_KEPT_PIECES_MB)}" if kept else ""),
         mb=tokens * vocabulary * each / MB + (_KEPT_PIECES_MB if kept else 0.0),
     )
 

@@ -155,5 +155,5 @@ def test_torch_load_stands_in_one_place_and_every_worker_that_loads_models_is_gu
     loading = {"entry.py", "chat_worker.py", "export_worker.py"}
     assert {name for name, source in sources.items() if "torch_files.guard()" in source} == loading
     # Everything else that handles a model is part of those three.
-    parts = {"answering.py", "verification.py", "export_worker.py"}
+    parts = {"answering.py", "verification.py", "export_steps.py"}
     assert {name for name, source in sources.items() if "CausalLM.from_pretrained" in source} == parts
