@@ -11,14 +11,19 @@
         width = Math.min(600, Math.max(200, parseInt(localStorage.getItem("sidebarWidth")) || width))
         if (localStorage.getItem("stSidebarCollapsed-") === "true") width = 0
     } catch {}
-    // A page begins at its top. Streamlit takes one with a chat input to its end, past its title and its next step.
-    let touched = ""
+    // A page begins at its top. Streamlit takes one with a chat input to its end, past its title and its next step; what
+    // is scrolled later, by whatever means, stays.
+    let opened = "", touched = "", until = 0
     for (const done of ["pointerdown", "keydown", "wheel", "touchmove"]) {
-        addEventListener(done, () => touched = location.pathname, {capture: true, passive: true})
+        addEventListener(done, () => {
+            touched = location.pathname
+            if (opened !== touched) opened = ""
+        }, {capture: true, passive: true})
     }
     addEventListener("scroll", ({target}) => {
-        const moves = target.dataset?.testid === "stAppScrollToBottomContainer" && touched !== location.pathname
-        if (moves && target.scrollTop) target.scrollTop = 0
+        if (target.dataset?.testid !== "stAppScrollToBottomContainer") return
+        if (opened !== location.pathname) [opened, until] = [location.pathname, performance.now() + 5000]
+        if (target.scrollTop && touched !== opened && performance.now() < until) target.scrollTop = 0
     }, {capture: true, passive: true})
     // A page for a screenshot has no sidebar.
     if (new URLSearchParams(location.search).has("shot")) width = 0
