@@ -78,7 +78,7 @@ def test_a_training_over_two_nodes_is_watched_stopped_and_resumed(apart: Demo, n
     )  # fmt: skip
     assert begun.returncode == 0, begun.stderr[-2000:]
     run = runs.find(apart.workspace, json.loads(begun.stdout)["run"])
-    assert nodes.say("squeue", "--noheader", "--format=%j") == f"xtuner-{run.id}"
+    assert nodes.say("squeue", "--noheader", "--format=%j").startswith(f"xtuner-{run.id}-train-1-")
     assert wait_until(lambda: run.job.progress.get("iter", 0) >= 2 or not run.job.status().live, MINUTES)
     assert run.state().loss is not None, run.job.log_tail(4000)
     stopped = run.stop()
