@@ -372,7 +372,8 @@ def test_what_is_told_of_the_end(monkeypatch, tmp_path, before, after, kills):
     assert 0 <= told["seconds"] < 60
     assert abs(told["ended"] - time.time()) < 60
     assert stat.S_IMODE((job.directory / "lock").stat().st_mode) == 0o600
-    assert not (job.directory / "reserve").exists()
+    # Right after the last file.
+    assert wait_until(lambda: not (job.directory / "reserve").exists(), PATIENCE)
 
 
 @pytest.mark.usefixtures("start")
