@@ -22,7 +22,7 @@
     }
     addEventListener("scroll", ({target}) => {
         if (target.dataset?.testid !== "stAppScrollToBottomContainer") return
-        if (opened !== location.pathname) [opened, until] = [location.pathname, performance.now() + 5000]
+        if (opened !== location.pathname) [opened, until] = [location.pathname, performance.now() + 20000]
         if (target.scrollTop && touched !== opened && performance.now() < until) target.scrollTop = 0
     }, {capture: true, passive: true})
     // A page for a screenshot has no sidebar.
