@@ -7,8 +7,8 @@
 
 All get the same rows (those of `datasets assistant` for MODEL), batch size, rank, learning rate and number of updates;
 everything else is each one's default. Two run side by side if named with `--pairs`, so that the load of the machine
-affects both; CPU seconds are those of the entire process tree. Settings that differ are read from what each wrote, and
-listed in the table. Identity, facts, style and parroting come from our own score of each adapter.
+affects both; CPU seconds are those of the entire process tree. Settings that differ are those of DIFFERS, after
+each one's documentation, and listed in the table. Identity, facts, style and parroting come from our own score of each adapter.
 
 `own` has each make a model that knows its name in its own documented way, one after the other: the settings of its
 example, scaled to a small model in float32, and for the peers the identity rows that LLaMA-Factory ships (FILE is

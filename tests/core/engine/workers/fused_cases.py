@@ -13,7 +13,7 @@ from transformers import GemmaConfig, GemmaForCausalLM, Qwen2Config, Qwen2ForCau
 from core.engine.workers import fused_step
 from core.engine.workers.batch import Batch
 from core.engine.workers.decoding import Decoder, Draw, Row
-from tests.core.engine.workers.tiny import llama, lora, merged
+from tests.core.engine.workers.tiny import generate, llama, lora, merged
 
 MOST = 4
 PROMPTS = [[1, 5, 9, 3, 7], [1, 40], [1, 8, 8, 30, 2, 17, 4, 33, 21]]
@@ -22,11 +22,7 @@ FEW = {"vocab_size": 48, "intermediate_size": 48, "num_hidden_layers": 2, "initi
 
 
 def generated(model, ids):
-    out = model.generate(
-        input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=MOST,
-        do_sample=False, eos_token_id=None, pad_token_id=0,
-    )  # fmt: skip
-    return out[0, len(ids) :].tolist()
+    return generate(model, ids, MOST)
 
 
 def written(decoder, rows):

@@ -7,7 +7,7 @@ from transformers import DynamicCache, LlamaModel, MistralConfig, MistralForCaus
 from core.engine.workers import decoding
 from core.engine.workers.answering import steps
 from core.engine.workers.decoding import BUCKET, Batch, Decoder, Draw, Row, sampled
-from tests.core.engine.workers.tiny import llama, lora, merged
+from tests.core.engine.workers.tiny import generate, llama, lora, merged
 
 PROMPTS = [[1, 5, 9, 3, 7], [1, 40], [1, 8, 8, 30, 2, 17, 4, 33, 21], [1]]
 MOST = 12
@@ -15,11 +15,7 @@ GREEDY = Draw()
 
 
 def generated(model, ids):
-    out = model.generate(
-        input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=MOST,
-        do_sample=False, eos_token_id=None, pad_token_id=0,
-    )  # fmt: skip
-    return out[0, len(ids) :].tolist()
+    return generate(model, ids, MOST)
 
 
 def written(decoder, rows, draw=GREEDY):

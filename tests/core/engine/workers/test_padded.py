@@ -8,7 +8,7 @@ from core.engine.workers import answering, padded
 from core.engine.workers.answering import Worker, steps
 from core.engine.workers.decoding import Decoder, Draw, Row
 from core.engine.workers.padded import Padded, bears, fits
-from tests.core.engine.workers.tiny import llama, lora, merged
+from tests.core.engine.workers.tiny import generate, llama, lora, merged
 
 PROMPTS = [[1, 5, 9, 3, 7], [1, 40], [1, 8, 8, 30, 2, 17, 4, 33, 21], [1]]
 MOST = 12
@@ -27,11 +27,7 @@ def old() -> XGLMForCausalLM:
 
 
 def generated(model, ids):
-    out = model.generate(
-        input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=MOST,
-        do_sample=False, eos_token_id=None, pad_token_id=0,
-    )  # fmt: skip
-    return out[0, len(ids) :].tolist()
+    return generate(model, ids, MOST)
 
 
 def written(decoder, rows, draw=GREEDY):

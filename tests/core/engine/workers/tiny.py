@@ -42,3 +42,12 @@ def merged(model: torch.nn.Module, adapter: Adapter, scale: float) -> torch.nn.M
             a, b = adapter.pairs[name]
             parameter += scale * (b @ a)
     return model
+
+
+def generate(model: torch.nn.Module, ids: list[int], most: int) -> list[int]:
+    """The `most` tokens that transformers' own generation gives after a prompt."""
+    out = model.generate(
+        input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=most,
+        do_sample=False, eos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    return out[0, len(ids) :].tolist()
