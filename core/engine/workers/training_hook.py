@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from core.engine.workers import phases
 from core.engine.workers.early_stop import PLAN, Looks
 from core.engine.workers.optimization import check_warmup, updates
 from core.ground.figures import size
+from core.ground.files import read_json
 from core.ground.progress import write_progress
 
 STOP = os.environ.get("XTUNER_STUDIO_STOP")
@@ -59,8 +61,8 @@ def _rank_here() -> int:
 
 
 def stop_asked() -> bool:
-    """Return whether a stop was requested."""
-    return bool(STOP and os.path.exists(STOP))
+    """Return whether a stop was requested that leaves time to save. Without it, the supervisor's SIGTERM follows."""
+    return bool(STOP and (read_json(Path(STOP)) or {}).get("grace"))
 
 
 class Departure(threading.Thread):
@@ -75,7 +77,7 @@ class Departure(threading.Thread):
 
     def run(self) -> None:
         while not self.begun.wait(0.1):
-            if stop_asked():
+            if STOP and os.path.exists(STOP):
                 os.write(1, b"Stopped before the first iteration, as requested.\n")
                 os._exit(0)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.engine.workers import training_hook as hook
+from core.ground.files import write_json
 from core.ground.progress import FILE, VARIABLE
 from core.ground.workspace import PROJECT
 from core.jobs.job import wait_until
@@ -175,6 +176,14 @@ def test_leaves_at_once_before_anything_is_learned(tmp_path):
     assert wait_until(lambda: process.poll() is not None, 10)
     assert process.returncode == 0
     assert "before the first iteration" in process.communicate()[0]
+
+
+def test_without_time_to_save_nothing_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(hook, "STOP", str(tmp_path / "stop.json"))
+    assert not hook.stop_asked()
+    for wish, asked in (({"grace": 20.0}, True), ({"grace": 0.0, "discard": True}, False), ({}, False)):
+        write_json(tmp_path / "stop.json", wish)
+        assert hook.stop_asked() is asked
 
 
 class Distributed:
