@@ -46,11 +46,14 @@ def shares(config: Config, model: Model, processes: int) -> list[Share]:
 FASTEST_FIRST = (None, "deepspeed_zero2", "deepspeed_zero3", "deepspeed_zero2_offload", "deepspeed_zero3_offload")
 
 
-def fastest(config: Config, model: Model, cards: Sequence[Mapping[str, Any]]) -> tuple[int, str | None]:
+def fastest(
+    config: Config, model: Model, cards: Sequence[Mapping[str, Any]], *, keep: bool = False
+) -> tuple[int, str | None]:
     """Return how many processes to train with on these GPUs (`ground.gpu.gpus`), and with which DeepSpeed setting.
 
     All GPUs, if there are several, and the fastest setting that fits on the smallest; a single GPU needs none. If
-    nothing is known of the model or the GPUs, plain data parallel; if nothing fits, what holds least.
+    nothing is known of the model or the GPUs, plain data parallel; if nothing fits, what holds least. `keep`: the base
+    model's answers are kept, which takes more memory.
     """
     form, file, values = shape(model.path), ConfigFile(config.text()), config.values()
     batch, longest = values.get("batch_size"), values.get("max_length")
@@ -62,7 +65,7 @@ def fastest(config: Config, model: Model, cards: Sequence[Mapping[str, Any]]) ->
         longest = min(longest, LONG)
     for name in FASTEST_FIRST:
         setup = Setup.written(file, deepspeed=name, processes=len(cards))
-        if name in (None, *deepspeed_settings()) and at_peak(form, setup, batch, longest).total_mb <= room:
+        if name in (None, *deepspeed_settings()) and at_peak(form, setup, batch, longest, kept=keep).total_mb <= room:
             return len(cards), name
     return len(cards), FASTEST_FIRST[-1]
 

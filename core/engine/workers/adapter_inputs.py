@@ -70,7 +70,7 @@ def look_apart(llm: Any, rows: "Sequence[dict[str, Any]]") -> "tuple[int, int] |
     was = llm.training
     llm.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), llm.disable_adapter():
             batches: Iterable[Batch] = padded(llm, rows)
             for layers in portions(sharing(llm, rows[0]["input_ids"][:LONGEST])):
                 sums, batches = moments(llm, batches, layers)

@@ -141,24 +141,39 @@ class Decoder:
             self.angles.fill(length, self.model.get_input_embeddings().weight[:1, None])
             if length > len(self.ahead):
                 self.ahead = torch.arange(length, device=self.device)
-            if self.graphs and not self.batches:
-                # PyTorch gives a pool up with the last graph in it, and does not take it again.
-                self.pool = torch.cuda.graph_pool_handle()
-            batch = Batch(self, adapters, length)
-            while self.graphs:
-                try:
-                    batch.capture()
-                    break
-                except Exception as error:
-                    # Slower without our kernels, and without a graph, but just as correct.
-                    fused = batch.fused is not None
-                    what = "Without our kernels" if fused else "No CUDA graph"
-                    print(f"{what}: {type(error).__name__}: {error}", flush=True)
-                    self.fused, self.graphs = None, fused
-                    batch = Batch(self, adapters, length)
+            try:
+                batch = self._captured(adapters, length)
+            except torch.cuda.OutOfMemoryError:
+                # The others make room for it; without any, its request fails, and only it.
+                if not self.batches:
+                    raise
+                self.batches.clear()
+                torch.cuda.empty_cache()
+                batch = self._captured(adapters, length)
             self.batches[key] = batch
         self.batches.move_to_end(key)
         return self.batches[key]
+
+    def _captured(self, adapters: "list[str | None]", length: int) -> Batch:
+        """Return a batch with its step captured as a graph, if that works here."""
+        if self.graphs and not self.batches:
+            # PyTorch gives a pool up with the last graph in it, and does not take it again.
+            self.pool = torch.cuda.graph_pool_handle()
+        batch = Batch(self, adapters, length)
+        while self.graphs:
+            try:
+                batch.capture()
+                break
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except Exception as error:
+                # Slower without our kernels, and without a graph, but just as correct.
+                fused = batch.fused is not None
+                what = "Without our kernels" if fused else "No CUDA graph"
+                print(f"{what}: {type(error).__name__}: {error}", flush=True)
+                self.fused, self.graphs = None, fused
+                batch = Batch(self, adapters, length)
+        return batch
 
     def forget(self, adapter: str) -> None:
         """Remove an adapter, and the batches that use it."""

@@ -72,7 +72,7 @@ def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) 
     by_itself = defaults.keeps(workspace, name)
     keep = by_itself is not None and _switch("keep", name, by_itself)
     with refusals(), st.expander(t("start.several"), expanded=len(gpus()) > 1, icon=":material/hub:"):
-        chosen = _several(workspace, config)
+        chosen = _several(workspace, config, keep)
     if clicked and chosen:
         with refusals():
             _start(workspace, name, *chosen, early_stop, keep)
@@ -122,12 +122,12 @@ def _start(
     st.rerun()
 
 
-def _several(workspace: Workspace, config: Config) -> tuple[Cluster, str | None]:
+def _several(workspace: Workspace, config: Config, keep: bool) -> tuple[Cluster, str | None]:
     """Draw the fields for several processes and machines. Raises BadInput for invalid combinations."""
     st.caption(t("start.several_intro"))
     one, two, three = st.columns([1, 1, 2])
     cards, settings = gpus(), (None, *deepspeed_settings())
-    by_itself, setting = fastest(config, configs.model_of(workspace, config), cards)
+    by_itself, setting = fastest(config, configs.model_of(workspace, config), cards, keep=keep)
     nproc = int(_number(one, "nproc", 1, 64, by_itself))
     nnodes = int(_number(two, "nnodes", 1, 64, 1))
     deepspeed = three.selectbox(

@@ -4,6 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from core.config.fit import LONG, ROOM
+from core.config.memory import Setup, at_peak
+from core.engine.config_file import ConfigFile
 from core.engine.presets import deepspeed_settings, zero_settings
 from core.forecast.sharing import FASTEST_FIRST, fastest, shares
 from core.ground.files import read_json
@@ -59,7 +62,7 @@ def test_what_is_offered_is_the_fastest_that_fits_on_every_gpu(config, small_mod
 
     def only(*fitting):
         monkeypatch.setattr(
-            sharing, "at_peak", lambda _form, setup, *_: SimpleNamespace(total_mb=1 if setup in fitting else 1e9)
+            sharing, "at_peak", lambda _form, setup, *_, **__: SimpleNamespace(total_mb=1 if setup in fitting else 1e9)
         )
         return fastest(config, small_model, cards(80_000, 80_000))
 
@@ -83,3 +86,16 @@ def test_the_order_is_the_measured_one():
 def test_the_smallest_gpu_counts_and_all_of_a_training(config, small_model):
     held = max(share.gpu_bytes for share in shares(config, small_model, 2)) / 2**20
     assert fastest(config, small_model, cards(80_000, held + 300)) != (2, None)
+
+
+def test_what_keeping_takes_is_counted(config, small_model):
+    """Where plain data parallel fits by less than that, it is not offered."""
+    form, file = shape(small_model.path), ConfigFile(config.text())
+    sizes = config.values()["batch_size"], min(config.values()["max_length"], LONG)
+    plain, kept = (
+        at_peak(form, Setup.written(file, deepspeed=None, processes=2), *sizes, kept=keep).total_mb
+        for keep in (False, True)
+    )
+    between = cards(80_000, (plain + kept) / 2 / ROOM)
+    assert fastest(config, small_model, between) == (2, None)
+    assert fastest(config, small_model, between, keep=True) != (2, None)

@@ -152,6 +152,26 @@ def test_a_pool_without_graphs_is_not_used_again(monkeypatch):
     assert pools[0] == pools[1] != pools[2]
 
 
+def test_short_of_memory_it_stays_as_quick(monkeypatch):
+    """The other batches make room. Without others the request fails, and later ones are captured again."""
+    made, short = Decoder(llama()), []
+
+    def capture(batch):
+        if len(short) < 2:
+            short.append(len(batch.decoder.batches))
+            raise torch.cuda.OutOfMemoryError
+
+    made.batch([None], BUCKET)
+    made.graphs = True
+    monkeypatch.setattr(Batch, "capture", capture)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        made.batch([None, None], BUCKET)
+    # First beside the other batch, then alone.
+    assert short == [1, 0]
+    assert made.graphs
+    assert made.batch([None, None], BUCKET) in made.batches.values()
+
+
 def test_an_adapter_is_forgotten_with_its_batches():
     made = Decoder(llama())
     made.adapters.add("a", lora(llama()))
