@@ -92,6 +92,12 @@ def lora_layers(llm: Any) -> "list[Any]":
     return [module for module in llm.modules() if "default" in getattr(module, "lora_A", {})]
 
 
+def untrained(llm: Any) -> bool:
+    """Return whether the adapter is seen to change nothing yet: under ZeRO-3 no process holds all of a weight."""
+    whole = not any(hasattr(weight, "ds_id") for weight in llm.parameters())
+    return whole and not any(layer.lora_B["default"].weight.any() for layer in lora_layers(llm))
+
+
 def padded(llm: Any, rows: "Sequence[dict[str, Any]]") -> "Iterator[Batch]":
     """Yield the rows, from everywhere in the data: usually they are in order of their kind."""
     device = llm.get_input_embeddings().weight.device

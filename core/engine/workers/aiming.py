@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from core.engine.workers.adapter_inputs import ROOM, look_apart, lora_layers
+from core.engine.workers.adapter_inputs import ROOM, look_apart, untrained
 
 
 def look_before_training() -> None:
@@ -54,10 +54,8 @@ def look_before_training() -> None:
 
 
 def suits(llm: Any, rows: "Sequence[dict[str, Any]]") -> bool:
-    """Return whether the adapter is a new one, the weights are whole, and the rows stand apart."""
-    fresh = not any(layer.lora_B["default"].weight.any() for layer in lora_layers(llm))
-    whole = not any(hasattr(weight, "ds_id") for weight in llm.parameters())
-    return fresh and whole and "cumulative_len" not in rows[0]
+    """Return whether the adapter changes nothing yet, and the rows stand apart."""
+    return untrained(llm) and "cumulative_len" not in rows[0]
 
 
 def fits(llm: Any, device: str) -> bool:

@@ -1,7 +1,7 @@
 """Evaluations during training: XTuner's own questions in one batch, logged with the iteration, never asked twice.
 
 Part of `entry`, in the engine's interpreter. XTuner asks one question at a time, and twice at the end of training, and
-samples at a temperature of 0.1; here the most likely token is taken, as in the chat. With an adapter, the answers
+samples at a temperature of 0.1; here the most likely token is taken, as in the chat. With a new adapter, the answers
 before training are asked after the first iteration, with the adapter disabled: they are the same, and nobody waits for
 them. A config with its own `generation_kwargs` is left to XTuner's code.
 """
@@ -29,9 +29,11 @@ def mark_evaluations() -> None:
         before = not options.get("save_eval_output") and options.get("max_new_tokens") == 50
         after = runner.iter >= runner.max_iters or runner.train_loop.stop_training
         self.at = runner.iter if before else runner.iter + (0 if after else 1)
-        if before and runner.iter == 0 and not self.owes and can_wait(self, runner):
-            self.owes = True
-            return
+        if before and runner.iter == 0 and not self.owes:
+            self.of_base = begins_with_base(runner)
+            if self.of_base and can_wait(self, runner):
+                self.owes = True
+                return
         if self.owes:
             self.at = 0
         runner.logger.info(f"Evaluation at iteration {self.at}.")
@@ -53,17 +55,31 @@ def mark_evaluations() -> None:
                 self.owes = False
         after_iteration(self, runner, *arguments, **options)
 
-    EvaluateChatHook.owes = False
+    EvaluateChatHook.owes, EvaluateChatHook.of_base = False, True
     EvaluateChatHook._generate_samples = marked
     EvaluateChatHook.after_train_iter = pay
 
 
 def can_wait(hook: Any, runner: Any) -> bool:
     """Return whether the base model can still be asked when training has begun."""
+    return not hook.own_way and hook.evaluation_images is None and hasattr(unwrapped(runner).llm, "disable_adapter")
+
+
+def begins_with_base(runner: Any) -> bool:
+    """Return whether training begins with the base model, not with an adapter or weights that were trained before."""
+    from core.engine.workers.adapter_inputs import untrained
+
+    llm, model = unwrapped(runner).llm, runner.cfg.get("model") or {}
+    return not (runner._load_from or model.get("pretrained_pth")) and (
+        not hasattr(llm, "disable_adapter") or untrained(llm)
+    )
+
+
+def unwrapped(runner: Any) -> Any:
+    """Return the runner's model without DDP's or DeepSpeed's wrapper."""
     from mmengine.model import is_model_wrapper
 
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return not hook.own_way and hook.evaluation_images is None and hasattr(model.llm, "disable_adapter")
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def ask_together() -> None:
@@ -99,7 +115,7 @@ def ask_together() -> None:
         if key not in self.told:
             self.asking = self.asking or Asking(runner, self.tokenizer, self.words)
             look = check if runner.world_size == 1 else (lambda: None)
-            self.told = {key: self.asking.ask(prompts, max_new_tokens, base=self.at == 0, check=look)}
+            self.told = {key: self.asking.ask(prompts, max_new_tokens, base=self.at == 0 and self.of_base, check=look)}
         texts = [
             self.tokenizer.decode(begun(self.tokenizer, prompt) + said.ids)
             for prompt, said in zip(prompts, self.told[key], strict=True)

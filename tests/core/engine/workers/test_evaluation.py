@@ -33,14 +33,16 @@ def hook(monkeypatch):
     evaluation.mark_evaluations()
     evaluation.ask_together()
     log: list[str] = []
-    llm = SimpleNamespace(is_gradient_checkpointing=False, config=SimpleNamespace(use_cache=False))
+    llm = SimpleNamespace(
+        is_gradient_checkpointing=False, config=SimpleNamespace(use_cache=False), parameters=list, modules=list
+    )
     model = SimpleNamespace(
         llm=llm, parameters=lambda: iter([SimpleNamespace(device="cpu")]), to=lambda _: None, eval=lambda: None,
         train=lambda: None, activation_checkpointing_disable=lambda: None,
     )  # fmt: skip
     runner = SimpleNamespace(
         model=model, iter=0, max_iters=10, world_size=1, cfg={}, logger=SimpleNamespace(info=log.append), hooks=[],
-        train_loop=SimpleNamespace(stop_training=False), asked=asked, log=log,
+        train_loop=SimpleNamespace(stop_training=False), asked=asked, log=log, _load_from=None,
     )  # fmt: skip
 
     def make(**more):
@@ -62,6 +64,19 @@ class TestEvaluation:
             "Sample output:\n1 3 4 7 2\n",
             "Sample output:\n1 5 7 2\n",
         ]
+
+    def test_what_was_trained_before_is_asked_as_it_is_before_training(self, hook):
+        """An adapter that goes on, or weights from a checkpoint: not the base model's answers, and at once."""
+        import torch
+
+        made, runner = hook()
+        runner._load_from = "iter_8.pth"
+        made.before_train(runner)
+        layer = SimpleNamespace(lora_A={"default": None}, lora_B={"default": SimpleNamespace(weight=torch.ones(2))})
+        made, runner = hook()
+        runner.model.llm.disable_adapter, runner.model.llm.modules = None, lambda: [layer]
+        made.before_train(runner)
+        assert runner.asked == [(["1 3 4", "1 5"], 50, False, ["9"])] * 2
 
     def test_with_an_adapter_the_base_is_asked_after_the_first_iteration(self, hook):
         made, runner = hook()
