@@ -144,7 +144,7 @@ class Decoder:
             try:
                 batch = self._captured(adapters, length)
             except torch.cuda.OutOfMemoryError:
-                # The others make room for it; without any, its request fails, and only it.
+                # The others free their memory for it; without any, its request fails, and only it.
                 if not self.batches:
                     raise
                 self.batches.clear()

@@ -153,7 +153,7 @@ def test_a_pool_without_graphs_is_not_used_again(monkeypatch):
 
 
 def test_short_of_memory_it_stays_as_quick(monkeypatch):
-    """The other batches make room. Without others the request fails, and later ones are captured again."""
+    """The other batches free their memory. Without others the request fails, and later ones are captured again."""
     made, short = Decoder(llama()), []
 
     def capture(batch):
