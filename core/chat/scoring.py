@@ -51,7 +51,7 @@ def start(
 def took(workspace: Workspace, run: Run) -> dict[Extent, float]:
     """Return the seconds per checkpoint of the last score of each extent, of this run or another of its base model."""
     found: dict[Extent, float] = {}
-    others = [other for other in runs.every(workspace) if other.facts.model.path == run.facts.model.path]
+    others = [other for other in runs.every(workspace) if other.model_path == run.model_path]
     for one in sorted(others, key=lambda other: other.id != run.id):
         for job in reversed(jobs_in(one.jobs, "score")):
             facts = job.spec.get("facts") or {}

@@ -37,7 +37,7 @@ def sides(workspace: Workspace, run: Run) -> dict[str, Side]:
     own = models.look(run.model_path, cache=workspace.cache).prompt_template
     found = [Side(key=BASE, template=own), *_of_run(run)]
     for other in runs.every(workspace):
-        same_base = other.facts.model.path == run.facts.model.path
+        same_base = other.model_path == run.model_path
         if other.id != run.id and same_base and (tuned := tuned_side(other)):
             found.append(replace(tuned, key=other.id))
     return {side.key: side for side in found}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.config.config import Config
 from core.config.imports import not_found
-from core.config.named import dataset_named, model_named
+from core.config.named import dataset_named, elsewhere, model_named
 from core.config.settings.fields import BY_NAME
 from core.data import dataset as datasets
 from core.engine import consent
@@ -22,15 +22,19 @@ from core.models import model as models
 
 # The `where` of a problem that only the user's approval solves.
 AGREEMENT = "agreement"
+_HERE = Text(
+    "工作目录换过位置，或者配置来自别的工作目录：这里有同名的，改用它",
+    "the workspace was moved, or the config comes from another one: use the one of this name that is here",
+)
 
 
 def check(workspace: Workspace, config: Config) -> list[Problem]:
     """Return the problems that would keep a config from training, found without running it."""
     problems = []
 
-    def problem(where: str, error: BadInput) -> None:
-        hint = Text("改好后再开始训练", "fix it before training")
-        problems.append(Problem(severity="error", where=where, message=error.text, hint=hint))
+    def problem(where: str, error: BadInput, fix: dict[str, str] | None = None) -> None:
+        hint = _HERE if fix else Text("改好后再开始训练", "fix it before training")
+        problems.append(Problem(severity="error", where=where, message=error.text, hint=hint, fix=fix))
 
     try:
         file = ConfigFile(config.text())
@@ -58,7 +62,8 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
         try:
             look()
         except BadInput as error:
-            problem(where, error)
+            here = elsewhere(workspace, file)
+            problem(where, error, {where: here[where]} if where in here else None)
     return problems
 
 

@@ -59,6 +59,22 @@ def dataset_named(workspace: Workspace, config: ConfigFile) -> str | None:
     )
 
 
+def elsewhere(workspace: Workspace, config: ConfigFile) -> dict[str, str]:
+    """Return the settings whose path leads into another workspace, or this one before it was moved, with a name that is
+    here too.
+    """
+    model = config.get(_MODEL)
+    data = next((found for place in _FILES if isinstance(found := first(config.get(place)), str)), None)
+    written = {"model": Path(model) if isinstance(model, str) else None, "dataset": Path(data).parent if data else None}
+    places = {"model": workspace.models, "dataset": workspace.datasets}
+    return {
+        setting: path.name
+        for setting, path in written.items()
+        if path and path.is_absolute() and path.parent.name == places[setting].name
+        if path.parent != places[setting] and os.path.exists(places[setting] / path.name)
+    }
+
+
 def place_model(workspace: Workspace, config: ConfigFile, name: str) -> Iterator[Edit]:
     """Yield the edits that put the model `name` into a config, with its prompt template instead of another model's."""
     model = models.usable(workspace, name)

@@ -29,7 +29,7 @@ from core.ground.errors import WorkFailed
 from core.ground.files import read_json, read_tail, write_json
 from core.ground.inherited import inherited
 from core.ground.workspace import PROJECT
-from core.jobs import slurm
+from core.jobs import outputs, slurm
 from core.jobs.numbered import next_directory, numbered
 from core.jobs.process import Identity
 from core.jobs.status import Status
@@ -76,7 +76,7 @@ class Job:
                 "kind": kind,
                 "argv": list(argv),
                 "env": dict(env or {}),
-                "artefacts": [str(path) for path in artefacts],
+                "artefacts": outputs.named(directory, artefacts),
                 "facts": dict(facts or {}),
                 "telemetry": str(telemetry) if telemetry else None,
                 "queue": str(queue) if queue else None,
@@ -253,7 +253,7 @@ class Job:
         return read_tail(self.log, most_bytes)
 
     def _ended_as(self, ended: dict[str, Any]) -> Status:
-        whole = ended["returncode"] == 0 and all(Path(path).exists() for path in self.spec.get("artefacts", []))
+        whole = ended["returncode"] == 0 and not outputs.missing(self.directory, self.spec.get("artefacts", []))
         return Status.KILLED if self.stopping else Status.FINISHED if whole else Status.FAILED
 
     @property

@@ -61,13 +61,14 @@ def package(
                 ignore=shutil.ignore_patterns(*_LEFT_OUT),
                 copy_function=_linked_or_copied,
             )
-            _mask(workspace, partial)
+            mask = Mask(workspace, then=run.workspace_then)
+            _mask(mask, partial)
             write_text(partial / "app.py", app(run, what))
             write_text(partial / "requirements.txt", requirements(run, what))
             write_text(
                 partial / ".gitattributes", "".join(f"{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in _LARGE)
             )
-            write_text(partial / "README.md", Mask(workspace)(card(run, target, what)))
+            write_text(partial / "README.md", mask(card(run, target, what)))
     except FileExistsError:
         raise BadInput(
             f"{path} 已存在：请换一个目录，或先删除它",
@@ -170,8 +171,7 @@ def _linked_or_copied(source: str, target: str) -> None:
     shutil.copy2(source, target)
 
 
-def _mask(workspace: Workspace, directory: Path) -> None:
-    mask = Mask(workspace)
+def _mask(mask: Mask, directory: Path) -> None:
     for name in _MASKED:
         file = directory / name
         if file.is_file():

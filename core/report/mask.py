@@ -45,10 +45,21 @@ def named_secrets() -> dict[str, str]:
 
 
 class Mask:
-    """Masks texts for one workspace on this machine; with `on=False` texts are returned unchanged."""
+    """Masks texts for one workspace on this machine; with `on=False` texts are returned unchanged.
 
-    def __init__(self, workspace: Workspace, *, on: bool = True, environment: Mapping[str, str] | None = None) -> None:
+    `then`: where the workspace was when the texts were written, if it was moved since.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        on: bool = True,
+        environment: Mapping[str, str] | None = None,
+        then: Path | None = None,
+    ) -> None:
         self._workspace = workspace
+        self._then = then or workspace.root
         self._on = on
         self._environment = os.environ if environment is None else environment
 
@@ -68,7 +79,8 @@ class Mask:
     @cached_property
     def _literals(self) -> list[tuple[re.Pattern[str], str]]:
         """Fixed strings to replace, longest first: a workspace may be within a home directory."""
-        places = [(self._workspace.root, "WORKSPACE"), (self._workspace.root.resolve(), "WORKSPACE")]
+        root = self._workspace.root
+        places = [(path, "WORKSPACE") for path in (root, root.resolve(), self._then)]
         places += [(PROJECT, "XTUNER_STUDIO"), (Path.home(), "~")]
         found = {str(path): (rf"{re.escape(str(path))}(?![\w-])", to) for path, to in places if path != Path("/")}
         for name, value in self._environment.items():

@@ -52,7 +52,7 @@ class Draft:
 
     @cached_property
     def mask(self) -> Mask:
-        return Mask(self.workspace, on=self.outline.masked)
+        return Mask(self.workspace, on=self.outline.masked, then=self.run.workspace_then)
 
     @cached_property
     def state(self) -> State:

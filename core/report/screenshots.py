@@ -121,7 +121,7 @@ def take(
     if a page fails.
     """
     program, masked = browser.needed(), outline.load(run).masked
-    mask = Mask(workspace, on=masked)
+    mask = Mask(workspace, on=masked, then=run.workspace_then)
     place = outline.directory(run)
     wanted, remarks = subjects(workspace, run, language)
     with new_directory(place / "screens", replace=True) as partial, _served(workspace) as address:

@@ -25,7 +25,7 @@ from core.jobs.single import only_one
 from core.report import outline as outlines
 from core.report import pdf, pictures, preparation, results, screenshots, taken_home
 from core.report.markup import picture
-from core.report.mask import Mask, named_secrets
+from core.report.mask import named_secrets
 from core.report.material import TITLES, Draft
 from core.report.outline import Outline, Picture
 from core.report.page import page
@@ -162,7 +162,7 @@ def _write(workspace: Workspace, run: Run, language: Language, place: Path, tell
     files = {chosen.file: place / chosen.file for chosen in draft.pictures}
     write_text(place / "report.md", text)
     write_text(place / "report.html", page(text, title, files, language))
-    write_text(place / "config.py", Mask(workspace, on=outline.masked)(run.config.read_text(encoding="utf-8")))
+    write_text(place / "config.py", draft.mask(run.config.read_text(encoding="utf-8")))
     tell(0.8, "pdf")
     missing = pdf.make(page(text, title, files, language, sans_path()), place / "report.pdf")
     with zipfile.ZipFile(place / "report.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -3,6 +3,7 @@
 run.json is written once; the state is computed from jobs and checkpoints. Starts nothing.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,7 +72,16 @@ class Run:
 
     @property
     def model_path(self) -> Path:
-        return Path(self.facts.model.path)
+        """The base model in the workspace, also if that lay elsewhere when the run started."""
+        written = Path(self.facts.model.path)
+        here = self.path.parents[1] / "models" / written.name
+        return here if os.path.lexists(here) else written
+
+    @property
+    def workspace_then(self) -> Path:
+        """Where the workspace was when the run started, whose texts name paths there."""
+        models = Path(self.facts.model.path).parent
+        return models.parent if models.name == "models" else self.path.parents[1]
 
     @property
     def template(self) -> PromptTemplate:

@@ -5,12 +5,12 @@ Reads the end of the log first, where a program says why it died, and only a bou
 
 import re
 import signal
-from pathlib import Path
 from typing import Any
 
 from core.engine.failures.by_slurm import cancelled_by_slurm, ended_in_slurm, refused_by_slurm
 from core.engine.failures.causes import CAUSES, RANK_KILLED
 from core.ground.text import Text
+from core.jobs import outputs
 from core.jobs.job import Job, Status
 
 # The end first; if it contains no error (other processes may have kept printing), a larger part.
@@ -163,9 +163,8 @@ def _last_error(job: Job) -> Text | None:
 
 
 def _nothing_made(job: Job, ended: dict[str, Any]) -> Text | None:
-    missing = [path for path in job.spec.get("artefacts", []) if not Path(path).exists()]
     if ended["returncode"] == 0:
-        names = ", ".join(missing)
+        names = ", ".join(outputs.missing(job.directory, job.spec.get("artefacts", [])))
         return Text(f"没有留下应有的文件：{names}", f"expected output is missing: {names}")
     return None
 
