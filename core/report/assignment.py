@@ -18,6 +18,7 @@ from core.models import model as models
 from core.models import trust
 from core.report import writeup
 from core.training import run as runs
+from core.training.run import Run
 
 # Each step with the page where it is done.
 PAGES = {
@@ -65,8 +66,17 @@ class Assignment:
 
     @property
     def next(self) -> Step | None:
-        """The first required step that is not done; None if all are."""
-        return next((step for step in self.required if not step.done), None)
+        """The first required step that is not done; None if all are.
+
+        The check of the environment holds nobody up who has come to a config without it: then it is the last.
+        """
+        left = [step for step in self.required if not step.done]
+        if len(left) > 1 and left[0].name == "environment" and self._has("config"):
+            left.pop(0)
+        return left[0] if left else None
+
+    def _has(self, name: str) -> bool:
+        return any(step.done for step in self.steps if step.name == name)
 
     @property
     def missing(self) -> tuple[Step, ...]:
@@ -99,7 +109,7 @@ def _evidence(workspace: Workspace) -> dict[str, str | None]:
         model.name for model in models.every(workspace) if model.trainable and trust.code(workspace, model.path).trusted
     ]
     return {
-        "environment": _environment(workspace),
+        "environment": _environment(workspace, trained),
         "model": _first(usable),
         "dataset": _first([dataset.name for dataset in datasets.every(workspace)]),
         "config": _first([config.name for config in configs.every(workspace)]),
@@ -112,13 +122,16 @@ def _evidence(workspace: Workspace) -> dict[str, str | None]:
     }
 
 
-def _environment(workspace: Workspace) -> str | None:
+def _environment(workspace: Workspace, trained: list[Run]) -> str | None:
+    """Return the engine if everything in it loads: by its last full check, or because this version of it has trained."""
     try:
         engine = interpreter.in_use(workspace)
     except StudioError:
         return None
+    version = engine.versions["xtuner"]
     found = checkup.last(workspace, engine)
-    return f"xtuner {engine.versions['xtuner']}" if found and not found.failed else None
+    fine = not found.failed if found else any(run.facts.versions.get("xtuner") == version for run in trained)
+    return f"xtuner {version}" if fine else None
 
 
 def _first(names: list[str]) -> str | None:

@@ -16,6 +16,7 @@ from core.jobs.job import Job, Status, latest_job
 from core.models import model as models
 from core.models import small
 from core.models.hub import download
+from core.report import writeup
 from core.training.run import Run
 from pages.components.setup import guide
 from tests.conftest import ended
@@ -86,20 +87,22 @@ def test_the_tunnel_command_follows_what_is_typed():
 @pytest.mark.usefixtures("exported_run")
 def test_the_checklist_is_ticked_from_the_disk():
     page = open_page("setup")
-    assert any("（7 / 9）" in heading.value for heading in page.subheader)
+    assert any("（8 / 9）" in heading.value for heading in page.subheader)
     # It appears once, and only the next step stands out.
     labels = [link.proto.label for link in page.get("page_link")]
-    assert [label for label in labels if "检查环境" in label] == [":blue[**检查环境**]"]
-    assert [label for label in labels if "**" in label] == [":blue[**检查环境**]"]
+    assert [label.partition(" · ")[0] for label in labels if "检查环境" in label] == ["检查环境"]
+    assert [label for label in labels if "**" in label] == [":blue[**生成作业报告**]"]
     # What the course does not require is at the bottom and is not counted.
-    assert labels.index("带回家：GGUF 文件（可选）") > max(map(labels.index, ("生成作业报告", "对比微调前后并评分")))
+    assert labels.index("带回家：GGUF 文件（可选）") > max(
+        map(labels.index, (":blue[**生成作业报告**]", "对比微调前后并评分"))
+    )
 
 
-@pytest.mark.usefixtures("exported_run")
+@pytest.mark.usefixtures("finished_run")
 def test_what_is_missing_is_on_every_page():
     for name in ("dataset", "config", "train", "export", "report"):
         page = open_page(name)
-        assert any("作业报告还缺：环境检查" in caption.value for caption in page.sidebar.caption), name
+        assert any("作业报告还缺：转换、合并、对比与评分" in caption.value for caption in page.sidebar.caption), name
 
 
 @pytest.mark.usefixtures("config")
@@ -320,7 +323,7 @@ def test_a_demo_that_failed_says_why(workspace):
     assert any("No space left" in code.value for code in page.code)
 
 
-def test_a_finished_demo_ends_on_the_comparison(workspace, exported_run: Run):
+def test_a_finished_demo_ends_on_the_comparison(workspace, exported_run: Run, monkeypatch):
     job = Job.start(workspace.jobs, "demo", [sys.executable, "-c", ""], facts={"nickname": "小明"})
     assert job.wait(20) is Status.FINISHED
     stages = [{"name": "model", "status": "done", "done": 1.0, "seconds": 1.0}]
@@ -336,6 +339,15 @@ def test_a_finished_demo_ends_on_the_comparison(workspace, exported_run: Run):
     assert "我是:green-background[小明]的小助手" in texts(page)
     assert ":green-background[小明]" in cells(page)
     assert [metric.value for metric in page.metric] == ["100%", "100%", "0%"]
+    assert "第 9 步，共 9 步" in texts(page)
+    monkeypatch.setattr(writeup, "there", lambda _: True)
+    page = open_page("setup")
+    assert page.subheader[0].value == "作业的每一步都完成了"
+    assert "共 9 步" not in texts(page)
+    # The demo did them; what is left is to do them oneself.
+    assert page.button(key="next_yourself").label == "自己走一遍"
+    (exported_run.path / "demo.json").unlink()
+    assert "next_yourself" not in [button.key for button in open_page("setup").button]
 
 
 def test_the_small_model_has_its_button_and_says_why_it_failed(workspace, monkeypatch):

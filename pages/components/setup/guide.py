@@ -6,6 +6,7 @@ from core.engine import checkup, interpreter
 from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 from core.report.assignment import Assignment
+from core.training import run as runs
 from pages.components.contents import next_button
 from pages.components.problems import refusals
 from pages.components.setup.models import demo_button, small_button
@@ -22,21 +23,27 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
     if step is None:
         st.subheader(t("guide.all_done"), anchor=False)
         st.markdown(t("guide.all_done_text"))
+        by_the_demo = all((run.path / "demo.json").exists() for run in runs.every(workspace) if run.begun)
+        if by_the_demo:
+            st.markdown(t("guide.by_the_demo"))
         with st.container(horizontal=True):
             next_button("report", primary=first)
             next_button("chat", primary=False, key="next_chat")
+            if by_the_demo:
+                next_button("dataset", t("guide.yourself"), primary=False, key="next_yourself")
         return
     number = found.required.index(step) + 1
     st.subheader(t("guide.title", step=inside(t(f"checklist.{step.name}"))), anchor=False)
     st.caption(t("guide.step", number=number, all=len(found.required)))
-    st.markdown(t(f"guide.{step.name}"))
+    training = step.name == "trained" and runs.running(workspace) is not None
+    st.markdown(t("guide.training" if training else f"guide.{step.name}"))
     if step.name == "environment":
         _check_button(workspace, busy=busy, first=first)
     elif step.name == "model":
         with st.container(horizontal=True, vertical_alignment="center"):
             _ways_to_a_model(workspace, busy=busy, first=first)
     else:
-        next_button(step.page, primary=first, key="guide_go")
+        next_button(step.page, t("guide.watch") if training else None, primary=first, key="guide_go")
 
 
 def _ways_to_a_model(workspace: Workspace, *, busy: bool, first: bool) -> None:

@@ -7,6 +7,7 @@ from core.ground.environment import Check
 from core.ground.known_versions import KNOWN
 from core.ground.workspace import Workspace
 from pages.components.plain import plain, tick
+from pages.components.setup.sections import open_section
 from pages.components.text import say, t
 
 GLANCE = ("gpu", "driver", "cuda", "memory", "disk")
@@ -26,21 +27,31 @@ def show_machine(workspace: Workspace) -> None:
     for check in wrong:
         st.error(f"**{_name(check.name)}** {plain(check.value)}  \n{plain(say(check.hint))}", icon=":material/error:")
     for check in found:
-        if check.ok and check.hint:
+        if check.ok and check.hint and check.name == "engine":
+            _offer_the_check()
+        elif check.ok and check.hint:
             st.info(f"**{_name(check.name)}** {plain(say(check.hint))}", icon=":material/info:")
     st.table(
         [
             {
                 t("checks.item"): _name(check.name),
-                t("checks.value"): plain(check.value),
+                t("checks.value"): plain(check.value) if check.value != "-" else t("checks.none"),
                 t("checks.known"): _known(check.name),
-                t("checks.ok"): tick(check.ok),
+                # What is not there is neither right nor wrong.
+                t("checks.ok"): "" if check.ok and "-" in check.value.split(" / ") else tick(check.ok),
             }
             for check in found
         ],
         hide_index=True,
         border="horizontal",
     )
+
+
+def _offer_the_check() -> None:
+    """Say that the engine can be checked more thoroughly, and lead there."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(t("checks.unchecked"), width="stretch")
+        st.button(t("checks.to_engine"), key="to_engine", on_click=open_section, args=("engine",))
 
 
 def _figure(check: Check) -> None:
