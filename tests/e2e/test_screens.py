@@ -62,6 +62,15 @@ LOOK = """
 }
 """
 
+# Texts of a chart's legend that begin before the one before them ends.
+CROWDED = """
+() => {
+    const names = [...document.querySelectorAll('.legend .legendtext')].map(node => [node.textContent, node.getBoundingClientRect()]);
+    return names.flatMap(([name, box]) => names.filter(([, other]) =>
+        other !== box && other.top === box.top && other.left >= box.left && other.left < box.right).map(([other]) => [name, other]));
+}
+"""
+
 
 @dataclass
 class Walk:
@@ -111,6 +120,7 @@ class Walk:
             self.tab.goto(self._address(page), timeout=MINUTE)
             counts = [-1]
             assert wait_until(partial(self._still, page, counts), SECONDS), page
+            self.wrong += [f"{page}: {one} is written over {other}" for one, other in self.tab.evaluate(CROWDED)]
             self.wrong += [f"{page}, by keyboard: {problem}" for problem in tour(self.tab)]
 
     def _still(self, page: str, counts: list[int]) -> bool:
@@ -211,12 +221,17 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
         assert wait_until(lambda: len(run.metrics().read()) >= 6, 30), run.job.log_tail()
         walk.through(
             "running",
-            {"train": WORDS["train.to_export"], **dict.fromkeys(("export", "chat", "report"), to("train"))},
+            {
+                "setup": WORDS["guide.watch"],
+                "train": WORDS["train.to_export"],
+                **dict.fromkeys(("export", "chat", "report"), to("train")),
+            },
             {"train": (CHART, ANSWERS)},
         )
         run.stop()
         assert ended(run.job) is Status.KILLED, run.job.log_tail()
         made = {
+            "setup": to("train"),
             "export": WORDS["export.all"],
             "chat": WORDS["chat.to_score"],
             "report": WORDS["report.build_pictured"],
