@@ -74,12 +74,21 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, figures: Mapping[str, Any]) -> Path:
-    """Store the figures of benchmark `name` for this machine, print them next to the last ones, return the file."""
+def write(name: str, figures: Mapping[str, Any], *, partly: bool = False) -> Path:
+    """Store the figures of benchmark `name` for this machine, print them next to the last ones, return the file.
+
+    `partly`: the file's other figures remain, each with the processor and commit that it was measured with.
+    """
     here = machine()
     path = RESULTS / here["name"] / f"{name}.json"
-    last = (read_json(path) or {}).get("figures", {})
-    write_json(path, {"machine": here, "commit": commit(), "figures": dict(figures)})
+    before = read_json(path) or {}
+    last = before.get("figures", {})
+    older = {}
+    if partly and last:
+        by = {"processor": before["machine"]["processor"], "commit": before["commit"]}
+        older = {key: before.get("older", {}).get(key, by) for key in last if key not in figures}
+    stored = {key: last[key] for key in older} | dict(figures)
+    write_json(path, {"machine": here, "commit": commit(), "older": older, "figures": stored})
     for key, value in figures.items():
         before = f"   (last: {_short(last[key])})" if key in last else ""
         print(f"{name}.{key}: {_short(value)}{before}")

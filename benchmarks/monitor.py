@@ -289,7 +289,7 @@ def main(options: argparse.Namespace) -> None:
                 figures["overhead"] = overhead(root / "overhead", run, options.rounds)
             finally:
                 run.stop(discard=True)
-    write("monitor", figures)
+    write("monitor", figures, partly=True)
 
 
 if __name__ == "__main__":

@@ -164,6 +164,8 @@ def section(name: str, found: Mapping[str, Any]) -> str:
     about = (ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "") if source.exists() else ""
     first = about.split("\n\n")[0].replace("\n", " ")
     where = f"{device['processor']}, {device['cores']} cores, Python {device['python']}, commit {found['commit']}"
+    for key, by in found.get("older", {}).items():
+        where += f"; {key}: {by['processor']}, commit {by['commit']}"
     return "\n".join([f"## {name} ({device['name']})", "", first, "", f"{where}.", "", *table(found["figures"]), ""])
 
 
