@@ -10,7 +10,7 @@ from core.chat.rates import Perplexity, Scores
 from core.ground.figures import share
 from core.training.record import Run
 from pages.components.plain import plain
-from pages.components.text import say, sentence, t
+from pages.components.text import language, say, sentence, t
 
 
 def show_answers(rows: Sequence[tuple[str, str, str]], nickname: str | None) -> None:
@@ -53,7 +53,7 @@ def show_scores(scores: Scores, run: Run) -> None:
     if scores.knows and scores.facts["kept"] is None:
         st.caption(t("comparison.too_little", count=scores.facts["base_right"]))
     if len(scores.by_language) > 1:
-        shares = "、".join(
+        shares = ("、" if language() == "zh" else ", ").join(
             f"{t(f'comparison.in_{name}')} {share(both['tuned'])}" for name, both in scores.by_language.items()
         )
         st.caption(t("comparison.languages", shares=shares))

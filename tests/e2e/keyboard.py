@@ -42,6 +42,12 @@ def reach(tab: Page, target: Locator) -> None:
     assert 0 <= box["y"] < tab.viewport_size["height"], f"the focus on {target} is out of sight"
 
 
+def press(tab: Page, target: Locator) -> None:
+    """Go to `target` by Tab and press Enter."""
+    reach(tab, target)
+    tab.keyboard.press("Enter")
+
+
 # How everything looks while nothing has the focus.
 _LOOK = """
 () => {

@@ -22,7 +22,7 @@ from core.jobs.job import Status, jobs_in, wait_until
 from core.training import run as runs
 from pages.components.text import catalogue
 from tests.e2e.conftest import LEARNER, NICKNAME, Stage, copied
-from tests.e2e.keyboard import reach
+from tests.e2e.keyboard import press, reach
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 from tests.fakes.tunnel import Tunnel, dug
 
@@ -116,8 +116,7 @@ def begin(house: House, tab: Page, nickname: str) -> None:
     reach(tab, tab.locator(".st-key-demo_nickname input"))
     tab.keyboard.press("ControlOrMeta+a")
     tab.keyboard.type(nickname)
-    reach(tab, tab.get_by_role("button", name=house.words["demo.run"]))
-    tab.keyboard.press("Enter")
+    press(tab, tab.get_by_role("button", name=house.words["demo.run"]))
     expect(tab.get_by_text(nickname).first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
 
@@ -173,8 +172,7 @@ def test_the_train_page_finds_the_run_again(house: House, tab: Page) -> None:
 
 def test_both_sides_answer_in_the_chat(house: House, tab: Page) -> None:
     tab.goto(house.page())
-    reach(tab, tab.get_by_test_id("stSidebarNavLink").filter(has_text=house.words["chat.title"]))
-    tab.keyboard.press("Enter")
+    press(tab, tab.get_by_test_id("stSidebarNavLink").filter(has_text=house.words["chat.title"]))
     expect(tab.get_by_role("heading", name=house.words["chat.title"]).first).to_be_visible(timeout=MINUTE)
     reach(tab, tab.get_by_test_id("stChatInputTextArea"))
     # The first question loads the models; earlier turns are already shown.
@@ -224,19 +222,21 @@ def test_every_page_draws(house: House, tab: Page, page: str) -> None:
 
 
 def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Browser, tmp_path: Path) -> None:
+    """The end of the demo by keyboard, which `begin` and the chat are as well: from the first page to the zip."""
     language, words = house.language, house.words
-    tab.goto(house.page("report"))
+    tab.goto(house.page())
+    press(tab, tab.get_by_test_id("stMain").get_by_role("link", name=words["demo.to_report"]))
+    expect(tab.get_by_role("heading", name=words["report.title"]).first).to_be_visible(timeout=MINUTE)
     # Screenshots of all pages take two minutes: only in one language.
     pictured = language == "zh"
-    tab.get_by_role(
-        "button", name=words["report.build_pictured" if pictured else "report.build_plain"], exact=True
-    ).click()
+    build = words["report.build_pictured" if pictured else "report.build_plain"]
+    press(tab, tab.get_by_role("button", name=build, exact=True))
     expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
     expect(tab.get_by_test_id("stProgress")).to_have_count(0, timeout=4 * MINUTE)
     archive = tab.get_by_role("button", name=words["report.archive"])
     expect(archive).to_be_visible(timeout=MINUTE)
     with tab.expect_download() as download:
-        archive.click()
+        press(tab, archive)
     download.value.save_as(tmp_path / "report.zip")
     with zipfile.ZipFile(tmp_path / "report.zip") as packed:
         packed.extractall(tmp_path / "report")

@@ -64,7 +64,7 @@ def show_verdict(workspace: Workspace, config: Config, broken: SyntaxRefusal | N
         if fixes:
             _fix_button(workspace, config.name, fixes)
         else:
-            next_button("train", t("config.to_train"))
+            _next(found)
     if found is not None:
         _problems(workspace, config, found)
     return found
@@ -235,6 +235,16 @@ def _problems(workspace: Workspace, config: Config, found: Preflight) -> None:
 
 def _errors(found: Preflight) -> list[Problem]:
     return [problem for problem in found.problems if problem.severity == "error"]
+
+
+def _next(found: Preflight | None) -> None:
+    """Draw the button to the training, or to where what prevents it is solved."""
+    wrong = {problem.where for problem in _errors(found)} if found else set()
+    for place, page in (("model", "setup"), ("dataset", "dataset")):
+        if place in wrong:
+            next_button(page)
+            return
+    next_button("train", t("config.to_train"), primary=not wrong)
 
 
 def _fixes(found: Preflight) -> dict:
