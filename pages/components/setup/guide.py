@@ -36,7 +36,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
     st.subheader(t("guide.title", step=inside(t(f"checklist.{step.name}"))), anchor=False)
     st.caption(t("guide.step", number=number, all=len(found.required)))
     training = step.name == "trained" and runs.running(workspace) is not None
-    st.markdown(t("guide.training" if training else f"guide.{step.name}"))
+    st.markdown(t("guide.training") if training else t(f"guide.{step.name}"))
     if step.name == "environment":
         _check_button(workspace, busy=busy, first=first)
     elif step.name == "model":
