@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from core.engine.workers.base_states import base_states
+
 IGNORED = -100
 # An answer is the base model's own if this share of its tokens are the base model's first choice.
 OWN = 0.9
@@ -202,7 +204,8 @@ def moments(
     with hooked([same[0] for same in layers], lambda _, inputs: heard.append(inputs[0])):
         for batch in batches:
             heard.clear()
-            said = llm(input_ids=batch.ids, attention_mask=batch.mask).logits
+            given = {"input_ids": batch.ids, "attention_mask": batch.mask}
+            said = base_states(llm).logits(llm, given, anew=True)
             if batch.kept is None:
                 batch.divide(said.argmax(-1))
             for x, pair in zip(heard, sums, strict=True):

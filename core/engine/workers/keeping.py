@@ -1,15 +1,18 @@
 """A LoRA loss that teaches only what the base model would not say itself; the rest stays as likely as it was.
 
 Part of `entry`, in the engine's interpreter. The base model is the trained one with its adapter disabled: no extra
-weights, but one more forward pass and its logits. Where a token of an answer is the base model's own choice, and on the
-tokens of the question, the loss is the Kullback-Leibler divergence from the base model's prediction to the trained
-model's; for all other tokens it is cross entropy. With cross entropy on the base model's own answers, a model becomes more certain of them than it was, and its
-other answers change. Not for full fine-tuning, which has no base model at hand, nor for sequence parallelism.
+weights, but its logits and, the first time a row is seen, one more forward pass (`base_states`). Where a token of an
+answer is the base model's own choice, and on the tokens of the question, the loss is the Kullback-Leibler divergence
+from the base model's prediction to the trained model's; for all other tokens it is cross entropy. With cross entropy on
+the base model's own answers, a model becomes more certain of them than it was, and its other answers change. Not for
+full fine-tuning, which has no base model at hand, nor for sequence parallelism.
 """
 
 from typing import Any
 
 import torch
+
+from core.engine.workers.base_states import base_states
 
 IGNORED = -100
 # Weight of the divergence on the base model's own tokens, and of that on the questions' tokens; docs/recipes.md has the
@@ -91,7 +94,9 @@ def keep_what_is_known() -> None:
         labels = following(data["labels"], IGNORED)
         trained = labels != IGNORED
         with torch.no_grad(), self.llm.disable_adapter():
-            base = as_computed(self.llm(**given).logits, self.llm.get_input_embeddings().weight.dtype)
+            base = as_computed(
+                base_states(self.llm).logits(self.llm, given), self.llm.get_input_embeddings().weight.dtype
+            )
         logits = self.llm(**given).logits
         # Packed rows of variable length have no mask, and no padding.
         mask = data.get("attention_mask")
