@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.engine.workers import drafting
+from core.engine.workers import drafting, packed
 from core.engine.workers.beginning import begun
 from core.ground.kept_answers import KeptAnswers, key
 
@@ -31,6 +31,18 @@ class Said:
     text: str = ""
 
 
+@dataclass
+class Heard:
+    """What is known of a runner's model, whoever asked: texts that answers may repeat, and answers after `at` iterations.
+
+    An answer may be only the beginning of what another question of the same prompt wants.
+    """
+
+    drafts: "drafting.Drafts | None" = None
+    at: int | None = None
+    answers: "dict[str, list[int]]" = field(default_factory=dict)
+
+
 class Asking:
     """Wraps a runner's model so that it can be queried."""
 
@@ -48,7 +60,7 @@ class Asking:
         self.kept = KeptAnswers(Path(KEPT) if KEPT and self.alone else None)
         # The previous answer to each prompt, without the base model's.
         self.before: dict[str, list[int]] = {}
-        self.drafts: drafting.Drafts | None = None
+        self.heard: Heard = vars(runner).setdefault("studio_heard", Heard())
 
     def ask(
         self,
@@ -56,30 +68,36 @@ class Asking:
         most: int,
         *,
         base: bool = False,
+        at: "int | None" = None,
         enough: "Callable[[str], bool] | None" = None,
         check: "Callable[[], None]" = lambda: None,
     ) -> "list[Said]":
         """Return the answer to each prompt; an answer ends after `most` tokens or when `enough(text)` holds.
 
-        `base`: without what was learned, at the start of training or with the adapter disabled. `check` is called at
-        each token and may raise.
+        `base`: without what was learned, at the start of training or with the adapter disabled. `at`: the iterations
+        that are done; what was answered after as many is not asked again. `check` is called at each token and may
+        raise.
         """
         asked = {prompt: self._key(prompt, most) for prompt in prompts} if base and enough is None else {}
         known = {prompt: Said(**kept) for prompt, name in asked.items() if (kept := self.kept.get(name))}
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
-        begun_with = [[] for _ in missing] if base else [ids[:most] for ids in self._said_again(missing)]
-        answers = {
-            prompt: ids for prompt, ids in zip(missing, begun_with, strict=True) if self._over(ids, most, enough)
-        }
-        rest = [(prompt, ids) for prompt, ids in zip(missing, begun_with, strict=True) if prompt not in answers]
+        drafts = self._drafts()
+        begun_with = [[] for _ in missing] if base else self._begun_with(missing, at)
+        pairs = [
+            (prompt, self._cut(ids, most, enough)) for prompt, ids in zip(missing, begun_with, strict=True)
+        ]
+        answers = {prompt: ids for prompt, ids in pairs if self._over(ids, most, enough)}
+        rest = [pair for pair in pairs if pair[0] not in answers]
         if rest:
             answers.update(self._generate(rest, most, base=base, enough=enough, check=check))
         known.update({prompt: self._said(ids) for prompt, ids in answers.items()})
-        for prompt, ids in answers.items():
-            if self.drafts is not None:
-                self.drafts.add(begun(self.tokenizer, prompt) + ids)
+        if drafts is not None:
+            for prompt in dict.fromkeys(prompts):
+                drafts.add(begun(self.tokenizer, prompt) + known[prompt].ids)
         if not base:
             self.before.update(answers)
+            if at is not None and self.alone:
+                self.heard.answers.update({prompt: answers[prompt] for prompt, _ in rest})
         self.kept.keep({asked[prompt]: vars(known[prompt]) for prompt in missing if prompt in asked})
         return [known[prompt] for prompt in prompts]
 
@@ -87,6 +105,20 @@ class Asking:
         """Return, per given answer, how many of its tokens the model would choose too, given the tokens before."""
         pairs = zip(self._chosen(prompts, answers), answers, strict=True)
         return [sum(one == other for one, other in zip(chosen, ids, strict=True)) for chosen, ids in pairs]
+
+    def _begun_with(self, prompts: Sequence[str], at: "int | None") -> "list[list[int]]":
+        """Return what is known of each answer: what was said in this state of the weights, or is said again."""
+        if at is not None and self.alone:
+            if self.heard.at != at:
+                self.heard.at, self.heard.answers = at, {}
+            if any(prompt in self.heard.answers for prompt in prompts):
+                return [self.heard.answers.get(prompt, []) for prompt in prompts]
+        # Drafts do it while they write.
+        return [[] for _ in prompts] if self._drafts() is not None else self._said_again(prompts)
+
+    def _cut(self, ids: "list[int]", most: int, enough: "Callable[[str], bool] | None") -> "list[int]":
+        """Return an answer as far as it is wanted."""
+        return next((ids[:end] for end in range(1, len(ids)) if self._over(ids[:end], most, enough)), ids)
 
     def _said_again(self, prompts: Sequence[str]) -> "list[list[int]]":
         """Return the part of each previous answer that the model still gives, plus its next token.
@@ -205,11 +237,11 @@ class Asking:
 
     def _drafts(self) -> "drafting.Drafts | None":
         """Return the texts that an answer may repeat: the data's, and all previous answers; None if of no use here."""
-        if not self.alone or not drafting.fits(self._plain):
+        if not self.alone or not packed.fits(self._plain):
             return None
-        if self.drafts is None:
-            self.drafts = drafting.Drafts(self._trained_on())
-        return self.drafts
+        if self.heard.drafts is None:
+            self.heard.drafts = drafting.Drafts(self._trained_on())
+        return self.heard.drafts
 
     def _trained_on(self) -> "Iterator[list[int]]":
         """Yield the tokens of the data's first rows."""

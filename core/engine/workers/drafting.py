@@ -2,17 +2,24 @@
 
 A guess comes from texts that are known, such as the answers that are trained on: where the last tokens of an answer
 occur there too, what follows them is a draft. One forward pass reads the draft and tells which of its tokens the model
-would have chosen itself; the first that differs is replaced, and the rest thrown away. For models whose code takes a
-mask, positions and a cache, as Llama's does; `fits` tells. Part of the workers; knows nothing of training.
+would have chosen itself; the first that differs is replaced, and the rest thrown away. A pass has a fixed price and
+one by the token, so long drafts are read only where the last ones were right, or where a pass has room. For models that
+`packed` fits. Part of the workers; knows nothing of training.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Sequence
+import os.path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-# Tokens of a draft at first, at most, and after one that was wrong.
-FIRST, MOST, LEAST = 8, 32, 3
-# Known texts beyond this many tokens are left out.
+from core.engine.workers.packed import Packed
+
+# Tokens of a draft where the same prompt was answered before, and at most.
+FIRST, MOST = 8, 32
+# Tokens of a pass that cost hardly more than one: reading the weights takes as long.
+ROOM = {"cpu": 16, "cuda": 256}
+# Prompts and answers that are written together.
+MOST_TOGETHER = 2048
+# Known texts beyond this many tokens are left out; those given at first take half of them.
 MOST_KNOWN = 200_000
 # How far back two places are compared to choose between drafts.
 FAR = 48
@@ -25,7 +32,8 @@ class Drafts:
         self.tokens: list[int] = []
         self.places: dict[tuple[int, int], list[int]] = {}
         for text in texts:
-            self.add(text)
+            if len(self.tokens) + len(text) < MOST_KNOWN // 2:
+                self.add(text)
 
     def add(self, text: "Sequence[int]") -> None:
         """Add a text, unless there are too many."""
@@ -39,13 +47,19 @@ class Drafts:
                 self.places.setdefault((self.tokens[-2], token), []).append(len(self.tokens))
 
     def after(self, ids: "Sequence[int]", most: int) -> "list[int]":
-        """Return at most `most` tokens that follow, where most of the last tokens are the same."""
-        places = self.places.get(tuple(ids[-2:]), ()) if len(ids) > 1 else ()
-        if not places:
-            return []
-        place = max(places, key=lambda place: self._alike(place, ids))
-        found = self.tokens[place : place + most]
+        """Return at most `most` tokens that follow, where most of the last tokens are the same; of several, the newest."""
+        place = self._place(ids)
+        found = self.tokens[place : place + most] if place else []
         return found[: found.index(-1)] if -1 in found else found
+
+    def has(self, ids: "Sequence[int]") -> bool:
+        """Return whether a text has all of these tokens, or the last of them if there are many."""
+        place = self._place(ids)
+        return bool(place) and self._alike(place, ids) >= min(len(ids), FAR)
+
+    def _place(self, ids: "Sequence[int]") -> int:
+        places = self.places.get(tuple(ids[-2:]), ()) if len(ids) > 1 else ()
+        return max(places, key=lambda place: (self._alike(place, ids), place), default=0)
 
     def _alike(self, place: int, ids: "Sequence[int]") -> int:
         """Return how many tokens before a place equal the last of `ids`."""
@@ -53,16 +67,6 @@ class Drafts:
         while count < min(len(ids), FAR) and self.tokens[place - count - 1] == ids[-count - 1]:
             count += 1
         return count
-
-
-def fits(model: Any) -> bool:
-    """Return whether a language model's code can be given a mask with gaps: not with flash attention, nor in old code."""
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
-    attention = getattr(model.config, "_attn_implementation", None)
-    if decoder is None or not hasattr(decoder, "_update_causal_mask") or attention not in ("eager", "sdpa"):
-        return False
-    taken = inspect.signature(decoder.forward).parameters
-    return {"attention_mask", "position_ids", "past_key_values", "cache_position"} <= set(taken)
 
 
 def write(
@@ -77,55 +81,67 @@ def write(
 
     `check` is called at each step and may raise. The caller sets precision and inference mode.
     """
-    import torch
-    from transformers import DynamicCache
-
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
-    device = head.weight.device
-    cache = DynamicCache()
     answers: list[list[int]] = [[] for _ in prompts]
-    unread, known = [list(prompt) for prompt in prompts], [0] * len(prompts)
-    sizes = [FIRST] * len(prompts)
-    live = set(range(len(prompts)))
-    mask = torch.zeros(len(prompts), 0, dtype=torch.long, device=device)
-    while live:
+    for rows in _together(prompts, most):
+        _write(model, {row: prompts[row] for row in rows}, answers, drafts, most, over, check)
+    return answers
+
+
+def _together(prompts: "Sequence[list[int]]", most: int) -> "Iterator[list[int]]":
+    """Yield the rows in portions: the tokens of a portion look at each other's places, if only to be told not to."""
+    portion: list[int] = []
+    tokens = 0
+    for row, prompt in enumerate(prompts):
+        if portion and tokens + len(prompt) + most > MOST_TOGETHER:
+            yield portion
+            portion, tokens = [], 0
+        portion.append(row)
+        tokens += len(prompt) + most
+    if portion:
+        yield portion
+
+
+def _write(
+    model: Any,
+    prompts: "dict[int, list[int]]",
+    answers: "list[list[int]]",
+    drafts: Drafts,
+    most: int,
+    over: "Callable[[int, list[int]], bool]",
+    check: "Callable[[], None]",
+) -> None:
+    """Write the answers to these prompts into `answers`."""
+    import torch
+
+    head = model.get_output_embeddings()
+    # Each row has a token of its own to begin with.
+    shared = os.path.commonprefix([prompt[:-1] for prompt in prompts.values()])
+    packed = Packed(model, len(answers), shared)
+    unread = {row: prompt[len(shared) :] for row, prompt in prompts.items()}
+    trusted = {row: FIRST if drafts.has(prompt) else 0 for row, prompt in prompts.items()}
+    while unread:
         check()
-        guesses = [
-            drafts.after(prompts[row] + answers[row], min(sizes[row], most - len(answers[row]) - 1))
-            if row in live
-            else []
-            for row in range(len(prompts))
-        ]
-        given = [unread[row] + guesses[row] if row in live else [] for row in range(len(prompts))]
-        width, column = max(map(len, given)), mask.shape[1]
-        ids = torch.tensor([one + [0] * (width - len(one)) for one in given], device=device)
-        real = torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one in given], device=device)
-        ahead = torch.arange(width, device=device)
-        mask = torch.cat([mask, real], dim=1)
-        hidden = decoder(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=torch.tensor(known, device=device)[:, None] + ahead,
-            past_key_values=cache,
-            cache_position=column + ahead,
-            use_cache=True,
-        )[0]
-        rows = sorted(live)
+        room = (ROOM[head.weight.device.type] - sum(map(len, unread.values()))) // len(unread)
+        foreseen, given = {}, {}
+        for row, ids in unread.items():
+            left = most - len(answers[row]) - 1
+            foreseen[row] = drafts.after(prompts[row] + answers[row], min(MOST, left)) if left else []
+            given[row] = ids + foreseen[row][: max(room, trusted[row], 0)]
+        hidden = packed.read(given)
         # Logits where a token is to be chosen alone: a vocabulary has a hundred thousand entries.
-        wanted = [hidden[row, len(unread[row]) - 1 : len(given[row])] for row in rows]
-        chosen = head(torch.cat(wanted)).argmax(-1).tolist()
-        for row in rows:
-            guess = guesses[row]
+        wanted = torch.cat([hidden[row][len(ids) - 1 :] for row, ids in unread.items()])
+        chosen = head(wanted).argmax(-1).tolist()
+        for row, ids in list(unread.items()):
+            guess = given[row][len(ids) :]
             best, chosen = chosen[: len(guess) + 1], chosen[len(guess) + 1 :]
             right = next((place for place, token in enumerate(guess) if token != best[place]), len(guess))
-            mask[row, column + len(unread[row]) + right : column + len(given[row])] = 0
-            known[row] += len(unread[row]) + right
+            packed.forget(row, len(guess) - right)
             unread[row] = [best[right]]
-            if guess:
-                sizes[row] = min(MOST, 2 * sizes[row]) if right == len(guess) else LEAST if right == 0 else FIRST
+            # What was foreseen beyond the guess costs nothing to compare.
+            hit = foreseen[row][right : right + 1] == [best[right]]
+            trusted[row] = min(MOST, 2 * (right + 1)) if hit else right // 2
             for token in best[: right + 1]:
                 answers[row].append(token)
                 if len(answers[row]) >= most or over(row, answers[row]):
-                    live.discard(row)
+                    del unread[row]
                     break
-    return answers

@@ -200,12 +200,12 @@ class Looks:
 
     def _base(self) -> list:
         """Return the base model's answers to the general questions, as tokens or as text, whichever is compared."""
-        said = self._general(base=True)
+        said = self._general(base=True, at=None)
         return [one.ids for one in said] if self.early.measure == "agreement" else [one.text for one in said]
 
-    def _general(self, *, base: bool) -> "list[Said]":
+    def _general(self, *, base: bool, at: "int | None") -> "list[Said]":
         plan = self.early.plan
-        return self.asking.ask(plan["general"], plan["max_new_tokens"], base=base)
+        return self.asking.ask(plan["general"], plan["max_new_tokens"], base=base, at=at)
 
     def _look(self, runner: object, done: int) -> "str | None":
         early, plan = self.early, self.early.plan
@@ -214,18 +214,21 @@ class Looks:
             return carries(text, plan["nickname"])
 
         def answered(prompts: "list[str]") -> "list[str]":
-            return [one.text for one in self.asking.ask(prompts, self.longest, enough=enough)]
+            return [one.text for one in self.asking.ask(prompts, self.longest, at=done, enough=enough)]
 
         # Plans of earlier versions have only the first questions.
-        first = plan.get("first", len(plan["identity"]))
-        answers, kept = answered(plan["identity"][:first]), None
+        first, kept = plan.get("first", len(plan["identity"])), None
+        probe = plan.get("probe", first)
+        answers = answered(plan["identity"][:probe])
+        if any(early.identity(answers).values()):
+            answers += answered(plan["identity"][probe:first])
         if first < len(plan["identity"]) and early.reached(answers):
             answers += answered(plan["identity"][first:])
         if early.seen["base"] is None and (early.measure == "retention" or early.reached(answers)):
             # With the adapter disabled: the answers before training, which did not have to wait for them.
             early.seen["base"] = self._base()
         if early.measure == "retention":
-            kept = early.retention([one.text for one in self._general(base=False)])
+            kept = early.retention([one.text for one in self._general(base=False, at=done)])
         elif early.reached(answers):
             # It does not affect the decision before.
             tokens = sum(map(len, early.seen["base"]))

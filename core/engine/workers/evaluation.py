@@ -115,7 +115,9 @@ def ask_together() -> None:
         if key not in self.told:
             self.asking = self.asking or Asking(runner, self.tokenizer, self.words)
             look = check if runner.world_size == 1 else (lambda: None)
-            self.told = {key: self.asking.ask(prompts, max_new_tokens, base=self.at == 0 and self.of_base, check=look)}
+            of_base = self.at == 0 and self.of_base
+            said = self.asking.ask(prompts, max_new_tokens, base=of_base, at=self.at, check=look)
+            self.told = {key: said}
         texts = [
             self.tokenizer.decode(begun(self.tokenizer, prompt) + said.ids)
             for prompt, said in zip(prompts, self.told[key], strict=True)

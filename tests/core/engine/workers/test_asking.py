@@ -1,5 +1,6 @@
 """The model in training is asked in one batch: the same answers as one by one, base answers cached, nothing changed."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +58,17 @@ def alone(prompt, ends=(2,), most=MOST):
         with torch.no_grad():
             said.append(int(model(torch.tensor([[*ids, *said]])).logits[0, -1].argmax()))
     return said
+
+
+@contextlib.contextmanager
+def passes(runner):
+    """Count the passes through the model."""
+    read = []
+    hook = runner.model.llm.get_decoder().register_forward_pre_hook(lambda *_: read.append(1))
+    try:
+        yield read
+    finally:
+        hook.remove()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
@@ -119,13 +131,38 @@ class TestAsking:
         runner.world_size = 2
         assert Asking(runner, Numbers(), []).kept.known == {}
 
-    def test_what_is_said_again_is_read_and_not_written(self, runner, monkeypatch):
+    @pytest.mark.parametrize("drafted", [True, False])
+    def test_what_is_said_again_is_read_and_not_written(self, runner, monkeypatch, drafted):
+        monkeypatch.setattr(module.packed, "fits", lambda _model: drafted)
         asking = Asking(runner, Numbers(), [])
         first = asking.ask(PROMPTS, MOST)
-        monkeypatch.setattr(asking, "_generate", None)
-        assert asking.ask(PROMPTS, MOST) == first
+        assert [one.ids for one in first] == [alone(prompt) for prompt in PROMPTS]
+        with passes(runner) as read:
+            assert asking.ask(PROMPTS, MOST) == first
+        assert len(read) <= 2
         # Shorter answers are their beginnings.
         assert [one.ids for one in asking.ask(PROMPTS, 3)] == [alone(prompt)[:3] for prompt in PROMPTS]
+
+    def test_nothing_is_asked_twice_in_one_state_of_the_weights(self, runner):
+        asking = Asking(runner, Numbers(), [])
+        with passes(runner) as read:
+            short = asking.ask(PROMPTS, 5, at=9)
+        assert len(read) > 1
+        # Somebody else asks, and wants more of two answers and less of the third.
+        other = Asking(runner, Numbers(), [])
+        with passes(runner) as read:
+            assert other.ask(PROMPTS, 5, at=9) == short
+            assert [one.ids for one in other.ask(PROMPTS[2:], 2, at=9)] == [short[2].ids[:2]]
+        assert not read
+        assert [one.ids for one in other.ask(PROMPTS, MOST, at=9)] == [alone(prompt) for prompt in PROMPTS]
+        with passes(runner) as read:
+            other.ask(PROMPTS, 5, at=10)
+        assert read
+
+    def test_several_processes_share_no_answers(self, runner):
+        runner.world_size = 2
+        Asking(runner, Numbers(), []).ask(PROMPTS, 5, at=9)
+        assert runner.studio_heard.answers == {}
 
     @pytest.mark.parametrize("by", [0.1, 2.0])
     def test_what_has_changed_is_said_as_if_nothing_was_known(self, runner, by):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from core.engine.workers.drafting import Drafts, fits, write
+from core.engine.workers import drafting as module
+from core.engine.workers.drafting import Drafts, write
 from tests.core.engine.workers.tiny import llama
 
 PROMPTS = [[1, 5, 9, 3, 7], [1, 40], [1, 8, 8, 30, 3, 17, 4, 33, 21]]
@@ -72,11 +73,39 @@ def test_the_draft_is_what_followed_the_longest_stretch_alike():
     assert drafts.after([9, 2, 3], 9) == [6, 7, 8]
     assert drafts.after([9, 2, 3], 2) == [6, 7]
     assert drafts.after([8, 2, 3], 9) == [], "a draft does not go on into the next text"
+    assert drafts.has([8, 2, 3])
+    assert not drafts.has([7, 2, 3])
+    drafts.add([1, 2, 3, 7])
+    assert drafts.after([1, 2, 3], 9) == [7], "of two that are equally alike, the newest"
     assert drafts.after([3, 9], 9) == drafts.after([3], 9) == Drafts().after([2, 3], 9) == []
 
 
-def test_flash_attention_takes_no_mask_with_gaps():
+def test_a_draft_is_read_where_the_last_ones_were_right():
+    # Twelve prompts leave a pass no room for drafts that nothing speaks for.
     model = llama()
-    assert fits(model)
-    model.config._attn_implementation = "flash_attention_2"
-    assert not fits(model)
+    prompts = [[1, 5, 9, 3, row + 7] for row in range(12)]
+    expected = [plainly(model, prompt) for prompt in prompts]
+    read = []
+    decoder = model.get_decoder()
+    forward = decoder.forward
+    decoder.forward = lambda **options: read.append(options["input_ids"].shape[1]) or forward(**options)
+
+    def tokens(texts):
+        read.clear()
+        with torch.no_grad():
+            assert write(model, prompts, Drafts(texts), MOST, lambda _row, _ids: False) == expected
+        return sum(read), len(read)
+
+    alone = tokens([])
+    # The prompts have four tokens in common, which are read once.
+    assert alone == (4 + 12 + 12 * (MOST - 1), MOST)
+    assert tokens([prompt + said for prompt, said in zip(prompts, expected, strict=True)])[1] <= 4
+    wrong = tokens([[prompt[-1], 47] * 9 for prompt in prompts])
+    assert wrong[0] < 1.1 * alone[0]
+
+
+def test_many_prompts_are_written_in_portions(monkeypatch):
+    model = llama()
+    monkeypatch.setattr(module, "MOST_TOGETHER", 2 * (9 + MOST))
+    assert [len(rows) for rows in module._together([*PROMPTS, [1] * 99], MOST)] == [2, 1, 1]
+    assert written(model, Drafts())[0] == [plainly(model, prompt) for prompt in PROMPTS]

@@ -1,0 +1,89 @@
+"""Many texts in one row of a forward pass, each of which sees itself alone; their common beginning is read once.
+
+On a CPU a pass costs what its tokens cost, and a padded batch is mostly padding as soon as its rows end or are drafted
+for differently. Here nothing is padded: a mask tells which tokens belong together. For models whose code takes such a
+mask, positions and a cache, as Llama's does; `fits` tells. Part of the workers; chooses no tokens.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+
+def fits(model: Any) -> bool:
+    """Return whether a language model's code can be given any mask: not with flash attention, nor in old code."""
+    import torch
+
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    attention = getattr(model.config, "_attn_implementation", None)
+    if decoder is None or not hasattr(decoder, "_update_causal_mask") or attention not in ("eager", "sdpa"):
+        return False
+    taken = inspect.signature(decoder.forward).parameters
+    if not {"attention_mask", "position_ids", "past_key_values", "cache_position"} <= set(taken):
+        return False
+    # Two tokens that do not see each other.
+    weight = model.get_input_embeddings().weight
+    mask = _additive(torch.eye(2, dtype=torch.bool, device=weight.device), weight.dtype)
+    try:
+        used = decoder._update_causal_mask(mask, weight[None, :2], torch.arange(2, device=weight.device), None, False)
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return isinstance(used, torch.Tensor) and torch.equal(used, mask)
+
+
+class Packed:
+    """Texts that grow; `shared` are the tokens that all of them begin with."""
+
+    def __init__(self, model: Any, texts: int, shared: "Sequence[int]" = ()) -> None:
+        import torch
+        from transformers import DynamicCache
+
+        self.decoder, self.cache = model.get_decoder(), DynamicCache()
+        weight = model.get_input_embeddings().weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.unread = list(shared)
+        self.length = [len(shared)] * texts
+        # Which tokens of the row each text consists of.
+        self.own = torch.zeros(texts, 0, dtype=torch.bool, device=self.device)
+        self.ends = [0] * texts
+
+    def read(self, given: "dict[int, list[int]]") -> "dict[int, Any]":
+        """Read the next tokens of some texts; return their hidden states by text, each of shape (tokens, size)."""
+        import torch
+
+        before, first = self.own.shape[1], len(self.unread)
+        tokens, owners, positions = self.unread, [-1] * first, list(range(first))
+        self.unread = []
+        for text, ids in given.items():
+            tokens = tokens + ids
+            owners += [text] * len(ids)
+            positions += range(self.length[text], self.length[text] + len(ids))
+            self.length[text] += len(ids)
+            self.ends[text] = before + len(tokens)
+        owner = torch.tensor(owners, device=self.device)
+        shared = owner == -1
+        together = ((owner[:, None] == owner) | shared).tril()
+        mask = _additive(torch.cat([self.own[owner], together], dim=1), self.dtype)
+        hidden = self.decoder(
+            input_ids=torch.tensor([tokens], device=self.device),
+            attention_mask=mask,
+            position_ids=torch.tensor([positions], device=self.device),
+            past_key_values=self.cache,
+            cache_position=torch.arange(before, before + len(tokens), device=self.device),
+            use_cache=True,
+        )[0][0]
+        all_texts = torch.arange(len(self.own), device=self.device)
+        self.own = torch.cat([self.own, (all_texts[:, None] == owner) | shared], dim=1)
+        return {text: hidden[self.ends[text] - before - len(ids) : self.ends[text] - before] for text, ids in given.items()}
+
+    def forget(self, text: int, count: int) -> None:
+        """Take back the last `count` tokens read of a text."""
+        self.own[text, self.ends[text] - count : self.ends[text]] = False
+        self.length[text] -= count
+
+
+def _additive(seen: Any, dtype: Any) -> Any:
+    """Return the mask that is added to attention scores, from what each token (row) sees."""
+    import torch
+
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[None, None]
