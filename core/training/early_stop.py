@@ -5,6 +5,7 @@ the training process.
 """
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from core.training.facts import DatasetFacts
 
 # Identity questions asked first, divided among the languages taught and answered in one batch; the others that the
 # scores use are asked only if these are known. Of 14 runs stopped by 12 questions alone, the scores judged 6 not
-# learned.
-QUESTIONS = 12
+# learned. The very first of them are asked alone, and the rest only once one is known: most of what a model says before
+# is long.
+QUESTIONS, PROBE = 12, 4
 # General questions and facts, and the tokens of each answer: some 500 tokens in all can tell 0.8 from 0.87.
 GENERAL, FACTS, ANSWER_TOKENS = 10, 6, 32
 # For a toy, whose general answers are compared as text.
@@ -36,6 +38,9 @@ LEAST_IDENTITY, LEAST_AGREEMENT, LEAST_RETENTION, IN_A_ROW = 0.9, 0.75, 0.9, 2
 # With `keep`, agreement recovers as the learning rate falls, up to the end: stop at nothing less. Of 10 runs on two
 # real models, those that stopped when it no longer rose kept fewer facts than the complete ones (docs/recipes.md).
 KEPT_AGREEMENT = 0.97
+# The share of such a run before its first check: sooner, the learning rate is still near its highest, and nothing came
+# back yet.
+KEPT_EARLIEST = 1 / 3
 # The identity score required of the last check, over all questions: the target in docs/recipes.md.
 LAST_IDENTITY = 0.98
 
@@ -99,7 +104,9 @@ def plan(
 
     taught, spoken = DatasetFacts.of(dataset).languages, origin.spoken(model)
     asked = [one for one in dialogues("identity")["questions"] if one["held_out"] and one["language"] in taught]
-    identity = [one for language in taught for one in _spread(asked, QUESTIONS // len(taught), language)]
+    spread = [_spread(asked, QUESTIONS // len(taught), language) for language in taught]
+    # The languages take turns, so that the first few are of all of them.
+    identity = [one for turn in zip_longest(*spread) for one in turn if one]
     first = len(identity)
     if not model.toy:
         identity += [one for one in asked if one not in identity] + _assignment(dataset)
@@ -122,6 +129,7 @@ def plan(
         "nickname": nickname,
         "measure": "retention" if model.toy else "agreement",
         "identity": prompts(identity),
+        "probe": PROBE,
         "first": first,
         "languages": [one["language"] for one in identity],
         "answers": _answers(dataset),
@@ -130,6 +138,7 @@ def plan(
         "tokenizer": str(model.path),
         "max_new_tokens": TOY_TOKENS if model.toy else ANSWER_TOKENS,
         "looks": KEPT_LOOKS if keep else LOOKS,
+        "earliest": KEPT_EARLIEST if keep else 0.0,
         "least_updates": LEAST_UPDATES,
         "in_a_row": IN_A_ROW,
         "least_identity": LEAST_IDENTITY,

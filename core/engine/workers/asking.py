@@ -83,9 +83,7 @@ class Asking:
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
         drafts = self._drafts()
         begun_with = [[] for _ in missing] if base else self._begun_with(missing, at)
-        pairs = [
-            (prompt, self._cut(ids, most, enough)) for prompt, ids in zip(missing, begun_with, strict=True)
-        ]
+        pairs = [(prompt, self._cut(ids, most, enough)) for prompt, ids in zip(missing, begun_with, strict=True)]
         answers = {prompt: ids for prompt, ids in pairs if self._over(ids, most, enough)}
         rest = [pair for pair in pairs if pair[0] not in answers]
         if rest:

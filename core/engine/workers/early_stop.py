@@ -50,6 +50,10 @@ class EarlyStop:
         updates = math.ceil(max_iters / self.plan["looks"] / accumulated)
         return accumulated * max(self.plan.get("least_updates", 1), updates)
 
+    def due(self, done: int, max_iters: int, every: int) -> bool:
+        """Return whether there is a check after iteration `done`: not before it could end the run."""
+        return done % every == 0 and done >= self.plan.get("earliest", 0.0) * max_iters
+
     def begin(self, base: "list | None", at: int) -> None:
         """Store the base model's answers (None: already known), and drop checks that a resumed run will repeat."""
         if base is not None:
@@ -181,7 +185,7 @@ class Looks:
 
     def learned(self, runner: object, done: int) -> bool:
         """Return whether training may end after iteration `done`; checks only every few iterations."""
-        if not self.on or done % self.every:
+        if not self.on or not self.early.due(done, runner.max_iters, self.every):
             return False
         started = time.monotonic()
         why = self._guarded(runner, lambda: self._look(runner, done))
@@ -220,7 +224,7 @@ class Looks:
         first, kept = plan.get("first", len(plan["identity"])), None
         probe = plan.get("probe", first)
         answers = answered(plan["identity"][:probe])
-        if any(early.identity(answers).values()):
+        if probe < first and any(early.identity(answers).values()):
             answers += answered(plan["identity"][probe:first])
         if first < len(plan["identity"]) and early.reached(answers):
             answers += answered(plan["identity"][first:])

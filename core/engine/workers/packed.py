@@ -74,7 +74,9 @@ class Packed:
         )[0][0]
         all_texts = torch.arange(len(self.own), device=self.device)
         self.own = torch.cat([self.own, (all_texts[:, None] == owner) | shared], dim=1)
-        return {text: hidden[self.ends[text] - before - len(ids) : self.ends[text] - before] for text, ids in given.items()}
+        return {
+            text: hidden[self.ends[text] - before - len(ids) : self.ends[text] - before] for text, ids in given.items()
+        }
 
     def forget(self, text: int, count: int) -> None:
         """Take back the last `count` tokens read of a text."""
@@ -86,4 +88,6 @@ def _additive(seen: Any, dtype: Any) -> Any:
     """Return the mask that is added to attention scores, from what each token (row) sees."""
     import torch
 
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[None, None]
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[
+        None, None
+    ]

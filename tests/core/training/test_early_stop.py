@@ -115,7 +115,7 @@ def test_what_is_asked(workspace, config):
     # A few questions first, then everything that the scores and the assignment ask.
     asked = [one for one in dialogues("identity")["questions"] if one["held_out"]]
     assert (len(set(made["identity"])), len(set(made["general"]))) == (len(asked) + 4, 16)
-    assert (made["first"], made["languages"][:12]) == (12, ["zh"] * 6 + ["en"] * 6)
+    assert (made["probe"], made["first"], made["languages"][:12]) == (4, 12, ["zh", "en"] * 6)
     assert len(made["languages"]) == len(asked) + 4
     assert made["languages"][-4:] == ["zh", "zh", "en", "en"]
     assert made["last_identity"] == 0.98
@@ -300,7 +300,26 @@ def test_where_the_base_is_kept_nothing_is_lost_by_learning_the_rest(early):
     ],
 )
 def test_all_others_are_asked_once_the_first_are_known(early, known, asked, identity):
-    made = early(measure="agreement", identity=[f"i{n}" for n in range(10)], first=4, max_new_tokens=1)
+    looked(early, known, asked, identity)
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "identity"),
+    [
+        # Nothing is known: two are enough to see it.
+        (0, [2], 0.0),
+        (1, [2, 2], 0.25),
+        (4, [2, 2, 6], 0.4),
+        (9, [2, 2, 6], 0.9),
+    ],
+)
+def test_the_rest_of_the_first_are_asked_once_one_is_known(early, known, asked, identity):
+    looked(early, known, asked, identity, probe=2)
+
+
+def looked(early, known, asked, identity, **plan):
+    """Look at a model that knows the first questions, and compare what it was asked and what was found."""
+    made = early(measure="agreement", identity=[f"i{n}" for n in range(10)], first=4, max_new_tokens=1, **plan)
     made.begin([[1]], 0)
 
     batches = []
@@ -347,6 +366,16 @@ def test_how_often_it_looks(early):
     assert (made.every(198, 1), made.every(198, 4), made.every(10, 1), made.every(100, 16)) == (9, 12, 1, 16)
     made = early(least_updates=4)
     assert (made.every(198, 1), made.every(29, 1), made.every(29, 2), made.every(100, 16)) == (9, 4, 8, 64)
+
+
+def test_a_run_that_keeps_is_not_looked_at_in_its_first_third(early):
+    def at(**plan) -> "list[int]":
+        made = early(**plan)
+        return [done for done in range(1, 34) if made.due(done, 34, 5)]
+
+    assert at(earliest=early_stop.KEPT_EARLIEST) == [15, 20, 25, 30]
+    # Plans of earlier versions do not say.
+    assert at() == at(earliest=0.0) == [5, 10, 15, 20, 25, 30]
 
 
 def test_an_answer_may_be_as_long_as_the_longest_that_is_taught():
