@@ -38,6 +38,7 @@ BY_NAME_ONLY = {
     "corpus",
     "peers",
     "evaluations",
+    "looks",
     "models",
     "course_engine",
     "published",
