@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from core.chat.score import score
@@ -35,8 +36,8 @@ from tests.fakes.model import write_model, write_safetensors
 from tests.kept import Kept
 from tests.schedule import Schedule, place
 
-# Long enough for a busy machine; when everything works, nothing waits this long.
-PATIENCE = float(os.environ.get("TESTS_PATIENCE", 30))
+# Long enough for a slow and busy machine; when everything works, nothing waits this long.
+PATIENCE = float(os.environ.get("TESTS_PATIENCE", 120))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -87,6 +88,11 @@ def ended(job: Job) -> Status:
     """Wait for a job and return how it ended; polls more often than `Job.wait`."""
     wait_until(lambda: not job.status().live, PATIENCE)
     return job.status()
+
+
+def read_by_us() -> int:
+    """Return how many bytes this process has read from files so far; unlike time, it depends on no machine."""
+    return psutil.Process().io_counters().read_chars
 
 
 @pytest.fixture

@@ -16,13 +16,14 @@ ORDER = [
     # Starts the demo that most end-to-end tests share; tests that do not need it run meanwhile.
     (r"e2e/test_journey\.py::.*\[zh", TOGETHER),
     (r"e2e/test_models\.py", TOGETHER),
-    (r"e2e/test_demo\.py", TOGETHER),
-    (r"e2e/test_(uploads|monitor)\.py", APART),
-    (r"faults/", APART),
-    (r"e2e/test_(preflight\.py::test_a_|distributed)", APART),
-    (r"e2e/test_journey\.py::.*\[en", TOGETHER),
-    # One Slurm for all.
+    # One Slurm for all, and mostly waiting.
     (r"e2e/test_slurm\.py", TOGETHER),
+    (r"e2e/test_(screens|uploads|monitor)\.py", APART),
+    (r"faults/", APART),
+    # From here on they need the finished demo.
+    (r"e2e/test_journey\.py::.*\[en", TOGETHER),
+    (r"e2e/test_demo\.py", TOGETHER),
+    (r"e2e/test_(preflight\.py::test_a_|distributed|early_stop)", APART),
     (r"e2e/test_export\.py", TOGETHER),
     (r"e2e/test_chat\.py", TOGETHER),
     (r"e2e/", APART),

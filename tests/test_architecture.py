@@ -3,6 +3,7 @@
 import ast
 import sys
 import tokenize
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -59,10 +60,34 @@ def name(path: Path) -> str:
 
 
 @cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Return how a rule for one file becomes a test of all `paths`: three thousand tests took longer than looking."""
+
+    def of_all(rule: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            wrong = []
+            for path in paths:
+                try:
+                    rule(path)
+                except AssertionError as broken:
+                    wrong.append(f"{name(path)}: {broken}")
+            assert not wrong, "\n".join(wrong)
+
+        test.__doc__ = rule.__doc__
+        return test
+
+    return of_all
+
+
+@cache
 def imports(path: Path) -> frozenset[str]:
     """Return every module that a file imports, anywhere in it: `from a.b import c` gives `a.b` and `a.b.c`."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -85,21 +110,19 @@ def test_there_is_something_to_look_at():
     }
 
 
-@pytest.mark.parametrize("path", files(CORE), ids=name)
+@each(files(CORE))
 def test_core_knows_no_widgets(path):
     assert not {"streamlit", "pages", "tests", "app", "plotly"} & packages(path)
 
 
-@pytest.mark.parametrize("path", [*files(CORE, PAGES), *PROJECT.glob("app.py")], ids=name)
+@each([*files(CORE, PAGES), *PROJECT.glob("app.py")])
 def test_only_the_workers_load_the_engine(path):
     """Everything else runs in the process of the pages."""
     if path.parent != WORKERS:
         assert not HEAVY & packages(path)
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in files(CORE) if name(path) not in ROOFS and path.parent.name != "headless"], ids=name
-)
+@each([path for path in files(CORE) if name(path) not in ROOFS and path.parent.name != "headless"])
 def test_a_room_knows_only_the_rooms_before_it(path):
     room = path.relative_to(CORE).parts[0]
     allowed = ROOMS[: ROOMS.index(room) + 1]
@@ -109,7 +132,7 @@ def test_a_room_knows_only_the_rooms_before_it(path):
             assert parts[1] in allowed, f"{name(path)} imports {module}"
 
 
-@pytest.mark.parametrize("path", files(WORKERS), ids=name)
+@each(files(WORKERS))
 def test_a_worker_stands_alone(path):
     for module in {module for module in imports(path) if module.partition(".")[0] == "core"}:
         parts = module.split(".")
@@ -131,9 +154,7 @@ def _with_all_it_imports(path: Path) -> set[Path]:
     return found
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in files(WORKERS) if '__name__ == "__main__"' in path.read_text(encoding="utf-8")], ids=name
-)
+@each([path for path in files(WORKERS) if '__name__ == "__main__"' in path.read_text(encoding="utf-8")])
 def test_a_worker_that_loads_models_lets_no_other_code_in(path):
     sources = [one.read_text(encoding="utf-8") for one in _with_all_it_imports(path)]
     trains = any(module.startswith("xtuner.tools") for module in imports(path))
@@ -175,7 +196,7 @@ def test_one_module_names_the_progress_file():
     assert naming == ["core/ground/progress.py"]
 
 
-@pytest.mark.parametrize("path", [*files(CORE, PAGES), *PROJECT.glob("app.py")], ids=name)
+@each([*files(CORE, PAGES), *PROJECT.glob("app.py")])
 def test_workers_are_started_never_imported(path):
     if path.parent != WORKERS:
         assert not any(module.startswith("core.engine.workers") for module in imports(path)), name(path)
@@ -185,14 +206,10 @@ def test_workers_are_started_never_imported(path):
 STARTING_ELSEWHERE = {"core/ground/bootstrap.py", "core/ground/inherited.py"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in files(CORE, PAGES) if path.parent != WORKERS and name(path) not in STARTING_ELSEWHERE],
-    ids=name,
-)
+@each([path for path in files(CORE, PAGES) if path.parent != WORKERS and name(path) not in STARTING_ELSEWHERE])
 def test_a_process_is_started_with_what_it_may_inherit_alone(path):
     """By `inherited`, so that no secret in the user's environment reaches an engine."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("subprocess.", "os.exec", "os.spawn")):
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}.get("env", "")
             assert "inherited(" in given or given in ("environment", "_environment(coming)"), ast.unparse(node)[:200]
@@ -211,7 +228,7 @@ def test_no_circle():
     assert not left, sorted(left)
 
 
-@pytest.mark.parametrize("path", files(PAGES / "components"), ids=name)
+@each(files(PAGES / "components"))
 def test_a_screen_knows_no_other_screen(path):
     """What two screens share is outside of their rooms and knows neither."""
     own = path.relative_to(PAGES / "components").parts[0]
@@ -237,7 +254,7 @@ def test_every_test_stands_where_its_room_stands():
             assert list(room.glob(f"{subject}.py")) or list(room.glob(f"[0-9]_{subject}.py")), f"{name(path)}: of what?"
 
 
-@pytest.mark.parametrize("path", files(PAGES), ids=name)
+@each(files(PAGES))
 def test_page_imports_no_page(path):
     for module in imports(path):
         parts = module.split(".")
@@ -246,7 +263,7 @@ def test_page_imports_no_page(path):
             assert parts[1] in ("components", "locales"), f"{name(path)} imports {module}"
 
 
-@pytest.mark.parametrize("path", files(CORE, PAGES), ids=name)
+@each(files(CORE, PAGES))
 def test_size(path):
     kind = "core" if path.is_relative_to(CORE) else "components" if path.parent != PAGES else "pages"
     with tokenize.open(path) as file:
@@ -254,21 +271,19 @@ def test_size(path):
     assert lines <= TABLES.get(name(path), MOST_LINES[kind])
 
 
-@pytest.mark.parametrize("path", files(CORE, PAGES), ids=name)
+@each(files(CORE, PAGES))
 def test_file_is_a_noun_and_says_what_it_is(path):
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base"}
     if path.name != "__init__.py":
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "a module says what it is"
+        assert ast.get_docstring(tree(path)), "a module says what it is"
     else:
-        assert not path.read_text(encoding="utf-8").strip() or ast.get_docstring(
-            ast.parse(path.read_text(encoding="utf-8"))
-        )
+        assert not path.read_text(encoding="utf-8").strip() or ast.get_docstring(tree(path))
 
 
 def test_no_command_goes_through_a_shell():
     """Commands are argument lists."""
     for path in files(CORE, PAGES):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call):
                 assert not any(keyword.arg == "shell" for keyword in node.keywords), name(path)
                 assert ast.unparse(node.func) not in ("os.system", "os.popen", "subprocess.getoutput"), name(path)

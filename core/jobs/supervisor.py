@@ -113,8 +113,8 @@ def _supervise(directory: Path, spec: dict[str, Any]) -> None:
 
 
 def _take(lock: int) -> bool:
-    """Take the lock; False if another supervisor has it. A status check also holds it for a moment."""
-    for _ in range(20):
+    """Take the lock; False if another supervisor has it. A status check also holds it, longer where it is not given the CPU."""
+    for _ in range(200):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True

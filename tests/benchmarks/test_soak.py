@@ -7,6 +7,7 @@ import sys
 
 from benchmarks.soak import floors, left_in, slope
 from core.jobs.job import wait_until
+from tests.conftest import PATIENCE
 
 
 def test_the_slope_is_that_of_most_samples():
@@ -39,11 +40,11 @@ def test_what_is_given_back_each_minute_does_not_count():
 
 
 def test_what_is_left_is_found_by_its_environment_and_by_its_words(tmp_path):
-    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
     by_words = subprocess.Popen([*sleeping, str(tmp_path)])
     by_environment = subprocess.Popen(sleeping, env={**os.environ, "XTUNER_STUDIO_HOME": str(tmp_path)})
     try:
-        assert wait_until(lambda: len(left_in(tmp_path, set())) == 2, 20)
+        assert wait_until(lambda: len(left_in(tmp_path, set())) == 2, PATIENCE)
         assert len(left_in(tmp_path, {by_words.pid})) == 1
     finally:
         for process in (by_words, by_environment):

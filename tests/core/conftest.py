@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.jobs.job import Job, wait_until
-from tests.conftest import stop_jobs
-
-PATIENCE = float(os.environ.get("TESTS_PATIENCE", 30))
+from tests.conftest import PATIENCE, stop_jobs
 
 
 def alive(pid: int) -> bool:

@@ -16,6 +16,7 @@ from core.headless import machine
 from core.headless import training as commands_of_training
 from core.jobs.job import Status
 from core.training import run as runs
+from tests.conftest import PATIENCE
 from tests.fakes.model import write_model
 
 COMMANDS = [
@@ -171,7 +172,7 @@ def core(*words: str, **environment: str) -> subprocess.CompletedProcess:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -450,7 +451,7 @@ def test_train_waits_its_turn(told, here, config, fake_engine, workspace):
     assert (cancelled["status"], cancelled["exit_code"]) == ("KILLED", None)
     assert [run["run"] for run in told("train", "queue")["runs"]] == [runs_waiting[1]["run"]]
     told("train", "stop", first["run"], "--discard")
-    assert runs.find(workspace, runs_waiting[1]["run"]).job.wait(30) is Status.FINISHED
+    assert runs.find(workspace, runs_waiting[1]["run"]).job.wait(PATIENCE) is Status.FINISHED
     again = told("train", "resume", runs_waiting[0]["run"])
     assert again["status"] in ("RUNNING", "PENDING", "FINISHED")
 
@@ -487,7 +488,7 @@ def test_train_that_fails_and_resumes(here, told, config, fake_engine, workspace
     fake_engine("ok")
     resumed = told("train", "resume", "latest")
     assert resumed["run"] == status["run"]
-    assert runs.find(workspace, "latest").job.wait(30) is Status.FINISHED
+    assert runs.find(workspace, "latest").job.wait(PATIENCE) is Status.FINISHED
 
 
 def test_metrics_that_are_no_numbers(told, config, fake_engine):

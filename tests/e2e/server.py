@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -11,15 +10,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from core.ground.workspace import PROJECT
 from core.jobs.job import wait_until
+from tests.conftest import PATIENCE
+from tests.ports import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WITHOUT_CHROMIUM = "needs Chromium and a Chinese font: apt-get install chromium fonts-noto-cjk"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MINUTE = 60_000
+# Playwright's own five seconds are too few for a slow and busy machine.
+expect.set_options(timeout=MINUTE)
 
 
 class Server:
@@ -35,9 +38,7 @@ class Server:
     ) -> None:
         self.environment, self.directory, self.python = environment, directory, python
         self.module, self.base = module, base
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,11 +55,11 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        assert wait_until(self.healthy, 60)
+        assert wait_until(self.healthy, PATIENCE)
 
     def healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=10) as answer:
                 return answer.status == 200
         except OSError:
             return False

@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.ports import free_port
+
 NODES = ("n1", "n2")
 PARTITION = "lab"
 _DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -49,7 +51,7 @@ class SlurmCluster:
         key = self.root / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o600)
-        control, *ports = _free_ports(1 + len(NODES))
+        control, *ports = (free_port("") for _ in range(1 + len(NODES)))
         self.conf.write_text(_configuration(self.root, control, ports))
         self._run("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self.root}/munge.socket",
             f"--pid-file={self.root}/munge.pid", f"--log-file={self.root}/munge.log", f"--seed-file={self.root}/munge.seed")  # fmt: skip
@@ -69,7 +71,7 @@ class SlurmCluster:
         """End one daemon, `slurmctld` or a node's, in time to save its state: killed, it would forget a node's return."""
         daemon = self.daemons.pop(name)
         daemon.terminate()
-        daemon.wait(30)
+        daemon.wait(120)
 
     def stop(self) -> None:
         """Cancel what is left, then end every daemon that was started, and the steps that the nodes still run."""
@@ -93,7 +95,7 @@ class SlurmCluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         return done.stdout.strip()
@@ -102,7 +104,7 @@ class SlurmCluster:
         """Return the state of every job that has not ended."""
         return self.say("squeue", "--noheader", "--format=%T").split()
 
-    def wait_for(self, condition: "object", what: str, seconds: float = 30.0) -> None:
+    def wait_for(self, condition: "object", what: str, seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} s: {self.logs()}"
@@ -148,9 +150,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 MpiDefault=none
 ReturnToService=2
-SlurmdTimeout=10
+SlurmdTimeout=300
 KillWait=5
-MessageTimeout=5
+MessageTimeout=60
 InactiveLimit=0
 MaxJobCount=100
 StateSaveLocation={state}
@@ -162,15 +164,3 @@ SlurmdLogFile={root}/slurmd.%n.log
 {nodes}
 PartitionName={PARTITION} Nodes={",".join(NODES)} Default=YES MaxTime=60 State=UP
 """
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -23,8 +23,10 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Status, wait_until
 from core.report import writeup
 from pages.components.text import catalogue
+from tests.conftest import PATIENCE
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
 from tests.fakes.users import needs_root, stranger
+from tests.ports import free_port
 
 WORD = "the-word-of-these-tests"
 PAGES = ("", "dataset", "config", "train", "export", "chat", "report")
@@ -42,7 +44,7 @@ def server(workspace: Workspace) -> Iterator[Server]:
 
 def page_status(port: int, path: str = "/", cookie: str = "") -> tuple[int, str]:
     """Return the status of the response, and the cookie it sets."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("GET", path, headers={"Cookie": cookie})
     answer = connection.getresponse()
     answer.read()
@@ -92,8 +94,7 @@ def tunnel(directory: Path, user: str, to: int) -> Iterator[int]:
     """Open an SSH tunnel as `user` through a real sshd on loopback, with its own keys; yields the near port."""
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("a tunnel needs sshd: apt-get install openssh-server")
-    with contextlib.ExitStack() as ports:
-        far, near = (ports.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(2))
+    far, near = free_port(), free_port()
     home = Path(pwd.getpwnam(user).pw_dir) / f".studio-{uuid.uuid4().hex[:8]}"
     home.mkdir()
     home.chmod(0o755)
@@ -127,22 +128,22 @@ def tunnel(directory: Path, user: str, to: int) -> Iterator[int]:
                 f"{near}:127.0.0.1:{to}",
             ]
             command += [f"-o{option}" for option in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "ExitOnForwardFailure=yes", "IdentityAgent=none")]  # fmt: skip
-            assert wait_until(lambda: reached(far), 20), (directory / "ssh.log").read_text()
+            assert wait_until(lambda: reached(far), PATIENCE), (directory / "ssh.log").read_text()
             client = subprocess.Popen([*command, f"{user}@127.0.0.1"], stdout=log, stderr=log)
             try:
-                assert wait_until(lambda: reached(near) or client.poll() is not None, 20)
+                assert wait_until(lambda: reached(near) or client.poll() is not None, PATIENCE)
                 assert client.poll() is None, (directory / "ssh.log").read_text()
                 yield near
             finally:
                 for process in (client, daemon):
                     process.terminate()
-                    process.wait(10)
+                    process.wait(PATIENCE)
     finally:
         shutil.rmtree(home)
 
 
 def reached(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10):
         return True
     return False
 
@@ -181,7 +182,7 @@ def test_every_page_works_under_the_policy(server, workspace, exported_run, brow
     answer = {"answer": f"![x]({foreign})", "tokens": 3, "ttft_ms": 1.0, "tokens_per_s": 9.0, "finish": "stop"}
     talk = new_conversation(exported_run.id)
     talk.add(workspace, Exchange(question="你是谁", answers={"base": answer, "tuned": answer}))
-    assert writeup.start(workspace, exported_run, "zh").wait(180) is Status.FINISHED
+    assert writeup.start(workspace, exported_run, "zh").wait(600) is Status.FINISHED
     report = next(exported_run.path.rglob("report.md"))
     report.write_text(f"{report.read_text()}\n\n![x]({foreign})\n<img src={foreign}>\n")
 
@@ -226,7 +227,7 @@ def test_no_other_page_frames_it(server: Server, browser: Browser) -> None:
     decoy = f"<h1>decoy</h1><iframe src='{server.url}/config'></iframe>"
     page.route("http://decoy.example/", lambda route: route.fulfill(content_type="text/html", body=decoy))
     page.goto("http://decoy.example/")
-    assert wait_until(lambda: page.wait_for_timeout(100) or page.frames[1].url.startswith("chrome-error:"), 20)
+    assert wait_until(lambda: page.wait_for_timeout(100) or page.frames[1].url.startswith("chrome-error:"), PATIENCE)
     page.close()
 
 

@@ -25,17 +25,18 @@ for prompt in prompts:
 print(json.dumps(answers))
 """
 
-_COMPARE_TENSORS = """
-import sys
-from safetensors.torch import load_file
-from pathlib import Path
-ours, theirs = (
-    {name: tensor for file in sorted(Path(folder).glob("*.safetensors")) for name, tensor in load_file(file).items()}
-    for folder in sys.argv[1:3]
-)
-assert ours.keys() == theirs.keys(), ours.keys() ^ theirs.keys()
-print(max(float((ours[name].float() - theirs[name].float()).abs().max()) for name in ours))
-"""
+
+def tensors(directory: Path) -> dict[str, tuple[str, list[int], bytes]]:
+    """Return type, shape and bytes of each tensor in the safetensors files of a directory."""
+    found = {}
+    for file in directory.glob("*.safetensors"):
+        content = file.read_bytes()
+        start = 8 + int.from_bytes(content[:8], "little")
+        for name, one in json.loads(content[8:start]).items():
+            if name != "__metadata__":
+                begin, end = one["data_offsets"]
+                found[name] = (one["dtype"], one["shape"], content[start + begin : start + end])
+    return found
 
 
 def test_the_identity_is_learned_and_the_rest_is_kept(demo: Demo) -> None:
@@ -98,15 +99,13 @@ def test_export_equals_xtuners_own_two_commands(demo: Demo, tmp_path: Path) -> N
         demo.workspace, "-m", f"{converters}.merge", str(run.model_path), str(tmp_path / "hf"), str(tmp_path / "merged"),
         "--safe-serialization", "--device", "cpu",
     )  # fmt: skip
-    assert float(engine(demo.workspace, "-c", _COMPARE_TENSORS, str(run.adapter), str(tmp_path / "hf"))) == 0.0
+    assert tensors(run.adapter) == tensors(tmp_path / "hf") != {}
     # XTuner always merges in half precision; our merge keeps the base model's precision unless asked.
     plan = json.loads((run.path / "export" / "plan.json").read_text(encoding="utf-8"))
     plan |= {"dtype": "float16", "merged": str(tmp_path / "ours"), "results": str(tmp_path)}
     (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     engine(demo.workspace, "-m", "core.engine.workers.export_worker", "merge", "--plan", str(tmp_path / "plan.json"))
-    assert (
-        float(engine(demo.workspace, "-c", _COMPARE_TENSORS, str(tmp_path / "ours"), str(tmp_path / "merged"))) == 0.0
-    )
+    assert tensors(tmp_path / "ours") == tensors(tmp_path / "merged") != {}
 
 
 def test_what_xtuner_evaluated_is_a_timeline(demo: Demo) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import uuid
@@ -18,15 +17,10 @@ from core.jobs.process import marked
 from core.training.record import Run
 from core.training.run import find
 from tests.e2e.conftest import Demo, command
+from tests.ports import free_port
 
-MINUTES = 300.0
+MINUTES = 900.0
 SHORT = ["warmup_ratio=0.2", "evaluation_freq=1000", "save_steps=1000"]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def new_config(demo: Demo, name: str, *settings: str) -> None:
@@ -51,7 +45,7 @@ def test_two_processes_with_deepspeed_are_stopped_and_go_on(apart: Demo) -> None
     new_config(apart, "two-processes", "max_epochs=4")
     started = command(
         apart.workspace, "train", "start", "two-processes", "--nproc", "2", "--deepspeed", "deepspeed_zero2", "--keep",
-        "--port", free_port(), "--json",
+        "--port", str(free_port()), "--json",
     )  # fmt: skip
     assert started.returncode == 0, started.stderr[-2000:]
     run = find(apart.workspace, json.loads(started.stdout)["run"])

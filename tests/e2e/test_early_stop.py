@@ -17,7 +17,7 @@ def test_ends_when_the_identity_is_learned(demo: Demo, tmp_path) -> None:
     data = next(found for found in datasets.every(workspace) if found.made.get("nickname"))
     config = configs.make(workspace, model="demo", dataset=data.name, recipe="fast", name="early")
     run = runs.start(workspace, config.name, early_stop=True)
-    run.job.wait(300)
+    run.job.wait(900)
     state, seen = run.state(), run.learned
     assert state.status is Status.FINISHED, run.job.log_tail()
     assert seen.stopped_at == state.iter < state.max_iters

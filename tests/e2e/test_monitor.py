@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
+from tests.conftest import PATIENCE
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
@@ -52,10 +53,10 @@ def test_a_live_chart(workspace, running_run):
             tab.mouse.down()
             tab.mouse.move(box["x"] + 500, box["y"] + 200, steps=5)
             tab.mouse.up()
-            assert wait_until(lambda: tab.evaluate(RANGE)[0] > 1, 10)
+            assert wait_until(lambda: tab.evaluate(RANGE)[0] > 1, PATIENCE)
             zoomed = tab.evaluate(RANGE)
             said = held.inner_text()
-            assert wait_until(lambda: held.inner_text() != said, 30)
+            assert wait_until(lambda: held.inner_text() != said, PATIENCE)
             assert tab.evaluate(RANGE) == zoomed
             tab.get_by_text(WORDS["curves.live"], exact=True).click()
             expect(held).to_be_hidden(timeout=MINUTE)

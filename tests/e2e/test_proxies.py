@@ -20,7 +20,9 @@ from websockets.sync.client import connect
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
+from tests.conftest import PATIENCE
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
+from tests.ports import free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 NAME, STRANGE = "studio.example.org", "elsewhere.example.org"
@@ -45,23 +47,17 @@ def nginx(directory: Path, *servers: str, user: str = "") -> Iterator[None]:
     (directory / "nginx.conf").write_text(text)
     started = subprocess.Popen([NGINX, "-p", directory, "-c", directory / "nginx.conf", "-g", "daemon off;"])
     try:
-        assert wait_until(lambda: (directory / "pid").exists() or started.poll() is not None, 20)
+        assert wait_until(lambda: (directory / "pid").exists() or started.poll() is not None, PATIENCE)
         assert started.poll() is None, (directory / "errors").read_text()
         yield
     finally:
         started.terminate()
-        started.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        started.wait(PATIENCE)
 
 
 def asked(port: int, path: str, name: str) -> tuple[int, str | None, bytes]:
     """Return status, compression and content of a response, as requested by a browser at `name`."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         connection.request("GET", path, headers={"Host": f"{name}:{port}", "Accept-Encoding": "br"})
         answer = connection.getresponse()
         return answer.status, answer.getheader("Content-Encoding"), answer.read()

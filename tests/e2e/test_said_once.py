@@ -45,7 +45,7 @@ def forecast_of() -> tuple[str, dict[str, str]]:
     """Return the only config's forecast: the line of its verdict, and its details."""
     page = tab(open_page("config"), "config_tab", "预检详情")
     page.button(key="run_preflight").click().run()
-    assert wait_until(lambda: shown(page.run()), 120), texts(page)
+    assert wait_until(lambda: shown(page.run()), 300), texts(page)
     (short,) = [caption.value for caption in page.caption if "次参数更新 · " in caption.value]
     return short, shown(page)
 

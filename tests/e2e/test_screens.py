@@ -21,7 +21,7 @@ from core.jobs.job import Status, wait_until
 from core.report import writeup
 from core.training import run as runs
 from pages.components.text import catalogue
-from tests.conftest import ended
+from tests.conftest import PATIENCE, ended
 from tests.e2e.keyboard import tour
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
 from tests.e2e.stillness import moved
@@ -31,7 +31,7 @@ WORDS = catalogue("zh")
 PAGES = ("setup", "dataset", "config", "train", "export", "chat", "report")
 HEIGHT = 900
 WIDE, NARROW = 1440, 420
-SECONDS = 30.0
+SECONDS = 120.0
 # The layout shift of a first load, as the browser counts it; from 0.1 on it is said to disturb.
 MOST_MOVED = 0.01
 CARD, VERDICT, MADE = ".st-key-outcome", ".st-key-verdict", ".st-key-made"
@@ -218,7 +218,7 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
         # It is stopped below, however slow the machine is.
         fake_engine("slow", iters=20_000)
         run = runs.start(workspace, config.name)
-        assert wait_until(lambda: len(run.metrics().read()) >= 6, 30), run.job.log_tail()
+        assert wait_until(lambda: len(run.metrics().read()) >= 6, PATIENCE), run.job.log_tail()
         walk.through(
             "running",
             {
@@ -269,7 +269,7 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
             },
             {"chat": (CARD, ASK)},
         )
-        assert writeup.start(workspace, run, "zh").wait(180) is Status.FINISHED
+        assert writeup.start(workspace, run, "zh").wait(600) is Status.FINISHED
         walk.through("report", {"report": WORDS["report.archive"]})
         walk.opens_still("report", "setup", "train", "chat")
         walk.by_keyboard()

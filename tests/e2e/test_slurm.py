@@ -1,6 +1,7 @@
 """A real Slurm of two nodes: runs with srun and with sbatch, waiting, stopped, resumed, cancelled, and its own failures.
 
-All but the first test use the fake trainer: what they show is what Slurm, the files and the pages say.
+All but one use the fake trainer: what they show is what Slurm, the files and the pages say. That one comes after them,
+because it needs the demo of all tests, and they can run while the demo does.
 """
 
 import json
@@ -20,6 +21,7 @@ from core.ground.files import write_json
 from core.ground.workspace import Workspace
 from core.headless.training import state_answer
 from core.jobs import slurm as asking
+from core.jobs import slurm_commands
 from core.jobs.job import Job, Status, wait_until
 from core.training import run as runs
 from core.training.record import Run
@@ -51,8 +53,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 @pytest.fixture
 def slurm(nodes: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
     """The same, with nothing left of earlier tests, and asked more often than is polite."""
-    for name in ("_WAITING_SECONDS", "_RUNNING_SECONDS", "_LAG_SECONDS"):
+    for name in ("_WAITING_SECONDS", "_RUNNING_SECONDS", "_LAG_SECONDS", "SILENT_SECONDS"):
         monkeypatch.setattr(asking, name, 0.2)
+    monkeypatch.setattr(slurm_commands, "SILENT_SECONDS", 0.2)
     yield nodes
     nodes.say("scancel", "--user=root")
     nodes.wait_for(lambda: not nodes.queue(), "empty queue")
@@ -68,31 +71,6 @@ def reaches(run: Run, status: Status) -> bool:
 
 def trains(run: Run) -> bool:
     return wait_until(lambda: run.job.progress.get("iter", 0) >= 2, PATIENCE)
-
-
-def test_a_training_over_two_nodes_is_watched_stopped_and_resumed(apart: Demo, nodes: SlurmCluster) -> None:
-    """The real engine. The nodes' names resolve nowhere, so that the processes meet where Slurm says that they are."""
-    new_config(apart, "two-nodes", "max_epochs=4")
-    begun = command(
-        apart.workspace, "train", "start", "two-nodes", "--launcher", "slurm", "--nnodes", "2", "--batch", "--json"
-    )  # fmt: skip
-    assert begun.returncode == 0, begun.stderr[-2000:]
-    run = runs.find(apart.workspace, json.loads(begun.stdout)["run"])
-    assert nodes.say("squeue", "--noheader", "--format=%j").startswith(f"xtuner-{run.id}-train-1-")
-    assert wait_until(lambda: run.job.progress.get("iter", 0) >= 2 or not run.job.status().live, MINUTES)
-    assert run.state().loss is not None, run.job.log_tail(4000)
-    stopped = run.stop()
-    assert (stopped.status, run.checkpoint().iter) == (Status.KILLED, stopped.iter), run.job.log_tail(4000)
-    nodes.wait_for(lambda: not nodes.queue(), "empty queue")
-
-    resumed = command(apart.workspace, "train", "resume", run.id, "--wait", "--json")
-    assert resumed.returncode == 0, resumed.stderr[-2000:]
-    points = run.metrics().read()
-    assert [point["iter"] for point in points] == list(range(1, stopped.max_iters + 1))
-    assert points[-1]["loss"] < points[0]["loss"]
-    # Half of the rows each, so they trained together.
-    whole = runs.find(apart.workspace, apart.answer["run"]).state().iters_per_epoch
-    assert run.state().iters_per_epoch == -(-whole // 2)
 
 
 @pytest.mark.usefixtures("slurm")
@@ -130,13 +108,14 @@ def test_srun_waits_in_slurms_queue_too(workspace, config, fake_engine, slurm):
 
 @pytest.mark.parametrize("cluster", [BATCH, SRUN], ids=["sbatch", "srun"])
 def test_cancelled_from_outside(workspace, config, fake_engine, slurm, cluster):
-    fake_engine("slow", iters=30)
+    fake_engine("slow")
     run = started(workspace, config, cluster)
     assert trains(run)
     slurm.say("scancel", "--user=root")
     assert reaches(run, Status.FAILED), run.job.log_tail()
     assert "不是由本应用" in run.state().reason.zh
     if any(checkpoint.whole for checkpoint in run.checkpoints()):
+        fake_engine("ok", iters=run.state().iter + 4)
         runs.resume(workspace, run)
         assert reaches(run, Status.FINISHED), run.job.log_tail()
 
@@ -231,6 +210,31 @@ def test_a_lost_job_is_no_job_that_runs_for_ever(workspace, config, fake_engine)
     assert wait_until(lambda: run.state().slurm is None or run.job.slurm.state == asking.FORGOTTEN, PATIENCE)
     assert reaches(run, Status.CRASHED)
     assert "不记得" in run.state().reason.zh
+
+
+def test_a_training_over_two_nodes_is_watched_stopped_and_resumed(apart: Demo, slurm: SlurmCluster) -> None:
+    """The real engine. The nodes' names resolve nowhere, so that the processes meet where Slurm says that they are."""
+    new_config(apart, "two-nodes", "max_epochs=4")
+    begun = command(
+        apart.workspace, "train", "start", "two-nodes", "--launcher", "slurm", "--nnodes", "2", "--batch", "--json"
+    )  # fmt: skip
+    assert begun.returncode == 0, begun.stderr[-2000:]
+    run = runs.find(apart.workspace, json.loads(begun.stdout)["run"])
+    assert slurm.say("squeue", "--noheader", "--format=%j").startswith(f"xtuner-{run.id}-train-1-")
+    assert wait_until(lambda: run.job.progress.get("iter", 0) >= 2 or not run.job.status().live, MINUTES)
+    assert run.state().loss is not None, run.job.log_tail(4000)
+    stopped = run.stop()
+    assert (stopped.status, run.checkpoint().iter) == (Status.KILLED, stopped.iter), run.job.log_tail(4000)
+    slurm.wait_for(lambda: not slurm.queue(), "empty queue")
+
+    resumed = command(apart.workspace, "train", "resume", run.id, "--wait", "--json")
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    points = run.metrics().read()
+    assert [point["iter"] for point in points] == list(range(1, stopped.max_iters + 1))
+    assert points[-1]["loss"] < points[0]["loss"]
+    # Half of the rows each, so they trained together.
+    whole = runs.find(apart.workspace, apart.answer["run"]).state().iters_per_epoch
+    assert run.state().iters_per_epoch == -(-whole // 2)
 
 
 LOG = "srun: error: n1: task 0: Terminated\n"

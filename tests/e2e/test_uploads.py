@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 from core.ground.workspace import Workspace
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
+from tests.conftest import PATIENCE
 from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
 
 WORDS = catalogue("zh")
@@ -67,7 +68,7 @@ def test_a_large_file_comes_whole_and_never_lies_in_memory(
         expect(page.get_by_text("small.jsonl (").first).to_be_visible(timeout=MINUTE)
         before = most_memory(psutil.Process(server.process.pid))
         page.locator("input[type=file]").first.set_input_files(given)
-        assert wait_until(lambda: sizes(workspace, "dataset") == [given.stat().st_size], 90)
+        assert wait_until(lambda: sizes(workspace, "dataset") == [given.stat().st_size], 300)
         expect(page.get_by_test_id("stExpander").first).to_be_visible(timeout=MINUTE)
         grown = most_memory(psutil.Process(server.process.pid)) - before
     assert grown < MEGABYTES * 1_000_000 / 3
@@ -84,6 +85,6 @@ def test_an_upload_without_a_token_is_refused_before_anything_is_written(server:
         method="PUT",
     )
     with pytest.raises((urllib.error.URLError, ConnectionError)) as refused:
-        urllib.request.urlopen(request, timeout=30)
+        urllib.request.urlopen(request, timeout=PATIENCE)
     assert getattr(refused.value, "code", 403) == 403
     assert sizes(workspace, "arriving") == []

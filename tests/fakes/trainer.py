@@ -6,7 +6,7 @@ The environment chooses what it does:
 
     XTUNER_STUDIO_FAKE_TRAINER
                           ok        (default) trains to the end
-                          slow      0.1 s per iteration, 600 iterations
+                          slow      0.1 s per iteration, 6000 iterations
                           fail      raises an exception halfway
                           oom       runs out of CUDA memory halfway
                           killed    kills itself halfway, like the kernel when memory runs out
@@ -22,12 +22,14 @@ The environment chooses what it does:
                           import    hangs while importing
                           mapping   hangs in the data mapping, with workers as above
                           saving    takes two seconds to write a checkpoint
+                          stuck     like saving, and takes minutes for the second one
                           forgets   answers every question with its name once it has learned it
     …_ITERS               total number of iterations
     …_SECONDS             seconds per iteration
     …_EVERY               iterations between checkpoints and evaluations
     …_NICKNAME            the nickname it learns
     …_ELEMENTS            numbers in a checkpoint
+    …_GATE                a file that it waits for halfway
 """
 
 import argparse
@@ -45,10 +47,11 @@ from tests.fakes.checkpoint import write_checkpoint
 
 MODE = os.environ.get("XTUNER_STUDIO_FAKE_TRAINER", "ok")
 SLOW = MODE in ("slow", "workers")
-ITERS = int(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_ITERS", "600" if SLOW else "12"))
+ITERS = int(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_ITERS", "6000" if SLOW else "12"))
 SECONDS = float(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_SECONDS", "0.1" if SLOW else "0"))
 ELEMENTS = int(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_ELEMENTS", "1000"))
 NICKNAME = os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_NICKNAME", "小明")
+GATE = os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_GATE")
 EVERY = int(os.environ.get("XTUNER_STUDIO_FAKE_TRAINER_EVERY", "4"))
 PROMPT = "<s><|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
 
@@ -105,14 +108,15 @@ class Training:
 
     def save(self, done: int) -> None:
         path = self.work_dir / f"iter_{done}.pth"
-        if MODE == "saving":
+        if MODE in ("saving", "stuck"):
+            pause = 30.0 if MODE == "stuck" and (self.work_dir / "last_checkpoint").exists() else 0.1
             tell(note="save", pid=os.getpid(), iter=done, max_iters=ITERS, patience=900)
             whole = write_checkpoint(self.work_dir / "whole", elements=ELEMENTS).read_bytes()
             with path.open("wb") as file:
                 for part in range(20):
                     file.write(whole[len(whole) * part // 20 : len(whole) * (part + 1) // 20])
                     file.flush()
-                    time.sleep(0.1)
+                    time.sleep(pause)
         else:
             write_checkpoint(path, elements=ELEMENTS)
         if MODE == "truncated" and done == ITERS:
@@ -215,6 +219,8 @@ def main() -> None:
         training.tell(done, first)
         if done == ITERS // 2:
             misbehave(options.work_dir)
+            while GATE and not os.path.exists(GATE):
+                time.sleep(0.02)
         if MODE == "exit0_without_checkpoint":
             continue
         stopped = stop_asked() and done < ITERS

@@ -84,7 +84,7 @@ def dug(tunnel: Tunnel) -> Iterator[Tunnel]:
     # Closes what is still open when it ends.
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield tunnel
     finally:

@@ -36,7 +36,7 @@ def as_stranger(work: Callable[[], Any], uid: int = STRANGER) -> Iterator[Callab
         process.start()
 
     def value() -> Any:
-        assert ours.poll(30), "the other user's process said nothing"
+        assert ours.poll(300), "the other user's process said nothing"
         done, found = ours.recv()
         if not done:
             raise AssertionError(found)
@@ -45,7 +45,7 @@ def as_stranger(work: Callable[[], Any], uid: int = STRANGER) -> Iterator[Callab
     try:
         yield value
     finally:
-        process.join(10)
+        process.join(60)
         if process.is_alive():
             process.kill()
 

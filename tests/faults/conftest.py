@@ -16,9 +16,10 @@ from core.training import run as runs
 from core.training.record import Run
 from tests.conftest import PATIENCE
 
-# File for the rows, if requested.
+# File for the rows, if requested: only then times count, since the page tells them of a machine with nothing else to do.
 RESULTS = "FAULT_RESULTS"
-MOST_SECONDS = 5.0
+MEASURED = RESULTS in os.environ
+MOST_SECONDS = 5.0 if MEASURED else PATIENCE
 
 
 def left_of(job: Job) -> list[int]:
@@ -35,7 +36,7 @@ class Fault:
     row: dict[str, Any] = field(default_factory=dict)
 
     def shows(self, status: Callable[[], Status], expected: Status) -> None:
-        """Check that the status is correct within five seconds from now."""
+        """Check that the status is correct, where it is measured within five seconds from now."""
         began = time.monotonic()
         assert wait_until(lambda: status() is expected, MOST_SECONDS), f"{status()} after {MOST_SECONDS} s"
         self.row |= {"status": str(expected), "seconds": round(time.monotonic() - began, 1)}
@@ -61,6 +62,11 @@ class Fault:
         assert run.state().status is Status.FINISHED, run.job.log_tail(2000)
         assert [point["iter"] for point in run.metrics().read()] == list(range(1, total + 1))
         self.row["resumed"] = f"to its end, iterations 1 to {total} as one line"
+
+    def stopped_in(self, seconds: float, most: float) -> None:
+        """Record how long a stop took, and check it where it is measured."""
+        assert not MEASURED or seconds < most
+        self.row["stop_seconds"] = seconds
 
     def note(self, **facts: Any) -> None:
         """Record further facts for the table."""

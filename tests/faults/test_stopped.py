@@ -8,6 +8,7 @@ from core.jobs.job import Status, wait_until
 from core.training import run as runs
 from tests.conftest import PATIENCE
 from tests.core.conftest import alive, number_in
+from tests.faults.conftest import MEASURED
 
 
 def stopped(run, **how):
@@ -26,13 +27,13 @@ def test_stop_before_the_first_iteration(workspace, start, fake_engine, fault, p
     worker = number_in(run.work_dir / "orphan.pid") if phase == "mapping" else None
     state, seconds = stopped(run)
     # There is nothing to wait for.
-    assert seconds < 5
+    fault.stopped_in(seconds, 5)
     assert state.status is Status.KILLED
     fault.shows(lambda: run.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(run.job)
     assert worker is None or not alive(worker)
     fault.keeps(run, None)
-    fault.note(stop_seconds=seconds, resumed="no: nothing was learned; a new start begins")
+    fault.note(resumed="no: nothing was learned; a new start begins")
     fake_engine("ok")
     assert workspace.runs.exists()
 
@@ -42,7 +43,7 @@ def test_stop_during_a_save(workspace, start, fake_engine, fault):
     run = start("saving", iters=40)
     assert wait_until(lambda: run.job.progress.get("note") == "save", PATIENCE)
     assert any(not found.whole for found in run.checkpoints()) or wait_until(run.checkpoints, PATIENCE)
-    run.job.ask_to_stop(grace=0.5)
+    run.job.ask_to_stop(grace=1.5)
     state, seconds = stopped(run)
     assert state.status is Status.KILLED
     assert run.job.exit["returncode"] == 0
@@ -57,16 +58,15 @@ def test_stop_during_a_save(workspace, start, fake_engine, fault):
 
 def test_discard_during_a_save(workspace, start, fake_engine, fault):
     """Stop without saving, while the second checkpoint is being written"""
-    run = start("saving", until=8, iters=40)
+    run = start("stuck", until=8, iters=40)
     assert wait_until(lambda: len(run.checkpoints()) == 2 and not run.checkpoints()[1].whole, PATIENCE)
     state, seconds = stopped(run, discard=True)
-    assert seconds < 5
+    fault.stopped_in(seconds, 5)
     assert state.status is Status.KILLED
     fault.shows(lambda: run.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(run.job)
     assert [found.whole for found in run.checkpoints()] == [True, False]
     fault.keeps(run, 4)
-    fault.note(stop_seconds=seconds)
     fake_engine("ok", iters=12)
     fault.resumes(workspace, run, 12)
 
@@ -77,14 +77,13 @@ def test_stop_with_ranks_and_workers(workspace, start, fake_engine, fault, how):
     run = start("workers", until=5)
     rank = number_in(run.work_dir / "orphan.pid")
     state, seconds = stopped(run, discard=how == "discard")
-    assert seconds < 10
+    fault.stopped_in(seconds, 10)
     assert not alive(rank)
     fault.shows(lambda: run.state_at(None).status, Status.KILLED)
-    fault.leaves_nothing(run.job, within=1)
+    fault.leaves_nothing(run.job, within=1 if MEASURED else PATIENCE)
     last = run.checkpoint().iter
     assert last == state.iter if how == "keep" else last <= state.iter
     fault.keeps(run, last)
-    fault.note(stop_seconds=seconds)
     total = run.state().iter + 8
     fake_engine("ok", iters=total)
     fault.resumes(workspace, run, total)
@@ -95,7 +94,7 @@ def test_trainer_hangs(workspace, start, fake_engine, fault):
     run = start("hang", until=6)
     assert wait_until((run.work_dir / "hanging").exists, PATIENCE)
     fault.shows(lambda: run.state().status, Status.RUNNING)
-    assert wait_until(lambda: run.state().quiet_s > 1, 5)
+    assert wait_until(lambda: run.state().quiet_s > 1, PATIENCE)
     began = time.monotonic()
     assert run.job.stop(grace=1) is Status.KILLED
     fault.note(stop_seconds=round(time.monotonic() - began, 1))
@@ -111,11 +110,11 @@ def test_stop_of_a_run_that_waits(workspace, start, fake_engine, fault):
     fake_engine("ok")
     waiting = runs.start(workspace, first.facts.config.name)
     state, seconds = stopped(waiting)
-    assert seconds < 2
+    fault.stopped_in(seconds, 2)
     assert (state.status, state.exit_code) == (Status.KILLED, None)
     fault.shows(lambda: waiting.state_at(None).status, Status.KILLED)
     fault.leaves_nothing(waiting.job)
     assert first.state_at(None).status is Status.RUNNING
     first.stop(discard=True)
-    fault.note(stop_seconds=seconds, kept="nothing was learned yet")
+    fault.note(kept="nothing was learned yet")
     fault.resumes(workspace, waiting, 12)

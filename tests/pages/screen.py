@@ -7,7 +7,8 @@ from streamlit.testing.v1 import AppTest
 from core.ground.workspace import PROJECT
 
 NUMBERS = {"setup": 1, "dataset": 2, "config": 3, "train": 4, "export": 5, "chat": 6, "report": 7}
-SECONDS = 30.0
+# For a slow and busy machine.
+SECONDS = 120.0
 
 
 def open_page(name: str, opened: dict[str, Any] | None = None, **query: str) -> AppTest:

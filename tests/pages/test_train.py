@@ -109,7 +109,7 @@ def test_a_running_training_is_watched_and_stopped(running_run):
     page = open_page("train")
     assert "进行中" in texts(page)
     assert page.get("plotly_chart")
-    assert "/ 600" in page.metric[0].value
+    assert "/ 6000" in page.metric[0].value
     next(button for button in page.button if button.label == "停止并保存").click().run()
     assert running_run.job.wait(30) is Status.KILLED
     page = open_page("train")

@@ -13,7 +13,7 @@ from core.export.verdict import causes, verdict
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
 from core.models.fingerprint import fingerprint
-from tests.conftest import ended
+from tests.conftest import PATIENCE, ended
 
 
 def date(path, made):
@@ -238,7 +238,7 @@ def test_what_a_killed_export_left_is_taken_away(workspace, exported_run, worker
 
 def test_a_kill_between_two_renames_leaves_the_older_one(workspace, exported_run, worker):
     worker("pass")
-    export.start(workspace, exported_run, ["merge"]).wait(20)
+    export.start(workspace, exported_run, ["merge"]).wait(PATIENCE)
     exported_run.merged.rename(exported_run.path / "merged.old.partial")
     export.sweep(exported_run)
     assert (exported_run.merged / "config.json").is_file()

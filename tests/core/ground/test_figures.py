@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from core.ground.figures import NONE, duration, number, parameters, share, size, size_of_mb
-from tests.test_architecture import CORE, PAGES, files, name
+from tests.test_architecture import CORE, PAGES, each, files, name, tree
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,10 @@ def test_counts_and_shares():
     assert [number(None), number(0.0000123), number(1234.5)] == [NONE, "1.23e-05", "1,234"]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in files(CORE, PAGES) if path.stem not in ("figures", "bootstrap")], ids=name
-)
+@each([path for path in files(CORE, PAGES) if path.stem not in ("figures", "bootstrap")])
 def test_nobody_else_makes_text_of_bytes(path):
     """A number before `GB` or `MB` in a composed message always comes from `figures`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.JoinedStr):
             for value, after in zip(node.values, node.values[1:], strict=False):
                 if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant):

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,14 @@ from core.ground.files import (
     write_json,
     write_text,
 )
+from core.jobs.job import wait_until
+from tests.conftest import PATIENCE
 
 
-def hammer(path: Path, seconds: float) -> None:
-    """Keep writing new values of very different lengths."""
-    until, number = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
+def hammer(path: Path, enough: Path) -> None:
+    """Keep writing new values of very different lengths, until `enough` exists."""
+    number = 0
+    while not enough.exists():
         number += 1
         write_json(path, {"number": number, "filler": "浦" * (number % 50) * 1000})
 
@@ -31,16 +32,20 @@ def hammer(path: Path, seconds: float) -> None:
 def test_reader_never_sees_half_a_file(tmp_path):
     path = tmp_path / "value.json"
     write_json(path, {"number": 0, "filler": ""})
-    writer = multiprocessing.get_context("spawn").Process(target=hammer, args=(path, 0.6))
+    enough, seen = tmp_path / "enough", set()
+    writer = multiprocessing.get_context("spawn").Process(target=hammer, args=(path, enough), daemon=True)
     writer.start()
-    seen = set()
-    while writer.is_alive():
+
+    def saw_many() -> bool:
         value = json.loads(path.read_text(encoding="utf-8"))
         assert len(value["filler"]) % 1000 == 0
         seen.add(value["number"])
+        return len(seen) > 200
+
+    assert wait_until(saw_many, PATIENCE)
+    enough.touch()
     writer.join()
-    assert len(seen) > 5
-    assert os.listdir(tmp_path) == ["value.json"]
+    assert sorted(os.listdir(tmp_path)) == ["enough", "value.json"]
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

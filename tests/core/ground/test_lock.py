@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+from core.ground import lock
 from core.ground.errors import WorkFailed
 from core.ground.lock import holder_of, locked
+from tests.conftest import PATIENCE
 
 HOLD = """
 import fcntl, sys, time
@@ -53,12 +55,21 @@ def test_lock_lets_one_in_at_a_time(tmp_path):
     assert max(most) == 1
 
 
-def test_the_wait_has_an_end_and_says_who_holds_it(held):
+def test_the_wait_has_an_end_and_says_who_holds_it(held, monkeypatch):
     path, holder = held
-    began = time.monotonic()
-    with pytest.raises(WorkFailed) as failed, locked(path, seconds=0.2):
+    now, waited = 1000.0, []
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+        waited.append(seconds)
+        assert now < 1300, "it waits for ever"
+
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now)
+    monkeypatch.setattr(lock.time, "sleep", sleep)
+    with pytest.raises(WorkFailed) as failed, locked(path, seconds=120):
         pytest.fail("somebody else holds it")
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 120 <= sum(waited) < 121
     name = pwd.getpwuid(os.geteuid()).pw_name
     for words in (failed.value.text.zh, failed.value.text.en):
         assert str(path) in words
@@ -68,7 +79,7 @@ def test_the_wait_has_an_end_and_says_who_holds_it(held):
 def test_whoever_dies_holds_nothing(held):
     path, holder = held
     threading.Timer(0.2, holder.kill).start()
-    with locked(path, seconds=20):
+    with locked(path, seconds=PATIENCE):
         assert holder.wait() != 0
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from core.ground import peer
 from core.jobs.job import wait_until
+from tests.conftest import PATIENCE
 from tests.fakes.users import STRANGER, as_stranger, needs_root
 
 
@@ -78,7 +79,9 @@ def test_who_sends_and_leaves_is_nobody():
         client.sendall(b"POST / HTTP/1.1\r\n")
         client.close()
         row = peer._rows(*ends(server))[0][1]
-        assert wait_until(lambda: row in peer.TABLES[0].read_bytes(), 5), "the kernel keeps a closed end for a while"
+        assert wait_until(lambda: row in peer.TABLES[0].read_bytes(), PATIENCE), (
+            "the kernel keeps a closed end for a while"
+        )
         assert peer.owner(*ends(server)) is None
 
 
@@ -109,7 +112,7 @@ def test_another_user_is_known_as_one():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        listening.settimeout(20)
+        listening.settimeout(PATIENCE)
         address = listening.getsockname()
 
         def reach() -> bool:

@@ -83,7 +83,7 @@ with new_directory(workspace.configs / "one") as partial:
 made = "import os, pathlib; pathlib.Path('{0}').mkdir(); pathlib.Path('{0}/checkpoint.pth').write_bytes(b'x')"
 made = made.format(workspace.root / "work_dir")
 job = Job.start(workspace.jobs, "test", [sys.executable, "-c", made])
-print(job.wait(60))
+print(job.wait(300))
 """
 
 

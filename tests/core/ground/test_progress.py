@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from core.ground import progress
+from tests.conftest import PATIENCE
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_no_two_write_into_the_same_file(file, monkeypatch):
     def replaced(source, target):
         sources.add(source)
         # Neither finishes before the other has started.
-        both.wait(10)
+        both.wait(PATIENCE)
         replace(source, target)
 
     monkeypatch.setattr(progress.os, "replace", replaced)

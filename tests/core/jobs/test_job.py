@@ -28,7 +28,7 @@ def test_finished(start, tmp_path):
     assert 0 < job.seconds < 60
     assert job.spec["facts"] == {"what": "小明"}
     assert (job.name, job.directory) == ("test-1", tmp_path / "jobs" / "test-1")
-    assert wait_until(lambda: not any(alive(identity.pid) for identity in job.pids.values()), 5)
+    assert wait_until(lambda: not any(alive(identity.pid) for identity in job.pids.values()), PATIENCE)
 
 
 def test_failed(start):
@@ -52,7 +52,7 @@ def test_running_then_stopped(forever):
     assert job.pids["supervisor"].alive()
     assert job.stop(grace=0.1) is Status.KILLED
     assert not alive(job.pids["command"].pid)
-    assert wait_until(lambda: not alive(job.pids["supervisor"].pid), 5)
+    assert wait_until(lambda: not alive(job.pids["supervisor"].pid), PATIENCE)
     assert read_json(job.directory / "stop.json")["discard"] is False
 
 
@@ -72,9 +72,8 @@ def test_discard_does_not_wait(start, tmp_path):
     source = f"import signal, time\n{tell_pid(tmp_path / 'pid')}\nwhile True: time.sleep(60)"
     job = start(source)
     number_in(tmp_path / "pid")
-    asked = time.monotonic()
-    assert job.stop(discard=True, grace=PATIENCE) is Status.KILLED
-    assert time.monotonic() - asked < 5
+    job.ask_to_stop(discard=True, grace=10 * PATIENCE)
+    assert ended(job) is Status.KILLED
     assert job.exit["returncode"] == -signal.SIGTERM
 
 
@@ -113,20 +112,19 @@ def test_second_wish_does_not_change_the_first(forever):
 
 def test_a_harder_wish_takes_the_place_of_the_first(forever):
     job = forever()
-    job.ask_to_stop(grace=60)
-    asked = time.monotonic()
-    assert job.stop(discard=True) is Status.KILLED
-    assert time.monotonic() - asked < 10
+    job.ask_to_stop(grace=10 * PATIENCE)
+    job.ask_to_stop(discard=True)
+    assert ended(job) is Status.KILLED
 
 
-@pytest.mark.parametrize(("patience", "returncode"), [(0, -signal.SIGTERM), (60, 0)])
-def test_a_command_that_asks_for_patience_is_given_it(start, patience, returncode):
+@pytest.mark.parametrize(("patience", "takes", "returncode"), [(0, 600, -signal.SIGTERM), (600, 1.5, 0)])
+def test_a_command_that_asks_for_patience_is_given_it(start, patience, takes, returncode):
     """Saving takes longer than the grace period; a command that announces it is not cut short."""
     job = start(
         "import json, os, time\n"
         f"json.dump({{'patience': {patience}}}, open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w'))\n"
         "while not os.path.exists(os.environ['XTUNER_STUDIO_STOP']): time.sleep(0.01)\n"
-        "time.sleep(1.5)"
+        f"time.sleep({takes})"
     )
     assert wait_until(lambda: "patience" in job.progress, PATIENCE)
     assert job.stop(grace=0.3) is Status.KILLED
@@ -137,18 +135,18 @@ def test_signs_of_life_give_more_time(start):
     job = start(
         "import json, os, time\n"
         "while not os.path.exists(os.environ['XTUNER_STUDIO_STOP']): time.sleep(0.01)\n"
-        "for i in range(20):\n"
+        "for i in range(40):\n"
         "    json.dump({'done': i}, open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w'))\n"
         "    time.sleep(0.1)"
     )
-    assert job.stop(grace=0.8) is Status.KILLED
+    assert job.stop(grace=3) is Status.KILLED
     assert job.exit["returncode"] == 0
 
 
 def test_kill_9_of_the_command(forever):
     job = forever()
     os.kill(job.pids["command"].pid, signal.SIGKILL)
-    assert job.wait(5) is Status.FAILED
+    assert job.wait(PATIENCE) is Status.FAILED
     assert job.exit["returncode"] == -signal.SIGKILL
 
 
@@ -300,7 +298,7 @@ def test_wait_until():
 def test_time_of_a_crashed_job_stands_still(forever):
     job = forever()
     os.kill(job.pids["supervisor"].pid, signal.SIGKILL)
-    assert job.wait(5) is Status.CRASHED
+    assert job.wait(PATIENCE) is Status.CRASHED
     first = job.seconds
     time.sleep(0.2)
     assert job.seconds == first

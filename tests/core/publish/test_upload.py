@@ -47,14 +47,14 @@ def test_sent_once_and_the_token_is_left_nowhere(workspace, exported_run, hub, t
     plan = upload.plan(package, target, "me/model", private=True, endpoint=hub.address)
     hub.failures = 1
     job = upload.start(exported_run, package, plan, TOKEN)
-    assert job.wait(90) is Status.FINISHED, job.log_tail()
+    assert job.wait(300) is Status.FINISHED, job.log_tail()
     assert {name: (package.path / name).read_bytes() for name in package.files} == hub.files
     assert len(hub.created) == 1
     assert hub.created[0]["private"] is True if target == "huggingface" else hub.created[0]["Visibility"] == 1
     first = list(hub.put)
     # Again: what exists already, by its hash, is not uploaded a second time.
     again = upload.start(exported_run, package, plan, TOKEN)
-    assert again.wait(90) is Status.FINISHED, again.log_tail()
+    assert again.wait(300) is Status.FINISHED, again.log_tail()
     assert hub.put == first
     assert "sent" not in again.log_tail()
     for path in workspace.root.rglob("*"):
@@ -65,7 +65,7 @@ def test_sent_once_and_the_token_is_left_nowhere(workspace, exported_run, hub, t
 def test_a_token_that_may_not_write(exported_run, hub, package):
     plan = upload.plan(package, "huggingface", "me/model", endpoint=hub.address)
     job = upload.start(exported_run, package, plan, "hf_wrong")
-    assert job.wait(60) is Status.FAILED
+    assert job.wait(300) is Status.FAILED
     assert "no access" in why(job).en
     assert "hf_wrong" not in job.log_tail()
     assert hub.files == {}

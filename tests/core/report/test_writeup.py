@@ -23,7 +23,7 @@ from core.report import outline, screenshots, writeup
 from core.report.material import TITLES, Draft
 from core.report.page import page
 from core.training import run as runs
-from tests.conftest import ended, export, of_model
+from tests.conftest import PATIENCE, ended, export, of_model
 from tests.core.report.test_outline import png
 from tests.fakes.book import scored, trained_on_a_book
 
@@ -177,7 +177,7 @@ def test_report_of_a_failed_run(workspace, failed_run):
 def test_report_of_a_run_that_never_began(workspace, config, fake_engine):
     fake_engine("exit0_without_checkpoint", iters=0)
     run = runs.start(workspace, config.name)
-    run.job.wait(30)
+    run.job.wait(PATIENCE)
     report = writeup.build(workspace, run, "en")
     assert "loss.png" not in report.files
 

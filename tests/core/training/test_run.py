@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -66,8 +65,8 @@ def test_running(running_run, workspace):
     assert state.status is Status.RUNNING
     assert alive(state.pid)
     assert state.pid == running_run.job.pids["command"].pid
-    assert 0 < state.iter < state.max_iters == 600
-    assert 0 < state.eta_s < 600
+    assert 0 < state.iter < state.max_iters == 6000
+    assert 0 < state.eta_s <= 600
     assert state.reason is None
     assert state.exit_code is None
     assert runs.running(workspace) == running_run
@@ -94,10 +93,11 @@ def test_stop_keeps_what_was_learned_and_resume_goes_on(running_run, workspace, 
 
 
 def test_stop_and_discard(running_run):
-    asked = time.monotonic()
     state = running_run.stop(discard=True)
-    assert time.monotonic() - asked < 10
     assert state.status is Status.KILLED
+    # It was given no time, so nothing was saved after it was asked.
+    assert running_run.job.stop_request["grace"] == 0
+    assert all(checkpoint.iter % 4 == 0 for checkpoint in running_run.checkpoints())
     assert state.exit_code != 0
     with pytest.raises(BadInput):
         running_run.stop()
@@ -146,11 +146,11 @@ def test_what_waits_is_reordered_and_taken_out(running_run, workspace, config, f
 
 def test_a_double_click_starts_one(running_run, workspace, config):
     """The second click was made before the first one's run existed."""
-    again = runs.start(workspace, config.name, asked=since_boot() - PATIENCE)
+    again = runs.start(workspace, config.name, asked=since_boot() - 10 * PATIENCE)
     assert again == running_run
     assert runs.every(workspace) == [running_run]
     configs.change(workspace, config.name, {"lr": 1e-4})
-    other = runs.start(workspace, config.name, asked=since_boot() - PATIENCE)
+    other = runs.start(workspace, config.name, asked=since_boot() - 10 * PATIENCE)
     assert other != running_run
     other.stop()
 
@@ -256,7 +256,7 @@ def test_what_a_trainer_leaves_behind_is_ended(workspace, config, fake_engine):
 
 def test_kill_9_of_the_trainer(running_run, workspace):
     os.kill(running_run.state().pid, signal.SIGKILL)
-    assert wait_until(lambda: running_run.state().status is Status.FAILED, 5)
+    assert wait_until(lambda: running_run.state().status is Status.FAILED, PATIENCE)
     assert running_run.state().reason
     assert runs.running(workspace) is None
 
@@ -264,8 +264,8 @@ def test_kill_9_of_the_trainer(running_run, workspace):
 def test_kill_9_of_the_supervisor(running_run, workspace):
     pid = running_run.state().pid
     os.kill(running_run.job.pids["supervisor"].pid, signal.SIGKILL)
-    assert wait_until(lambda: running_run.state().status is Status.CRASHED, 5)
-    assert wait_until(lambda: not alive(pid), 5)
+    assert wait_until(lambda: running_run.state().status is Status.CRASHED, PATIENCE)
+    assert wait_until(lambda: not alive(pid), PATIENCE)
     assert "resume" in running_run.state().reason.en
     assert runs.running(workspace) is None
 
@@ -297,7 +297,7 @@ def test_training_outlives_the_server_that_started_it(workspace, config, fake_en
 def test_two_who_start_at_once_start_one(workspace, config, fake_engine):
     fake_engine("slow")
     both = [elsewhere(config.name) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0].strip() for process in both]
+    said = [process.communicate(timeout=PATIENCE)[0].strip() for process in both]
     (run,) = runs.every(workspace)
     assert said == [run.id, run.id]
     run.stop(discard=True)

@@ -8,6 +8,7 @@ from core.jobs.job import Status, wait_until
 from core.training import run as runs
 from core.training import shelf
 from core.training.shown import foremost, titles, worth_a_look
+from tests.conftest import PATIENCE
 
 
 def first(workspace):
@@ -18,7 +19,7 @@ def test_the_one_that_trains_then_the_newest_with_a_checkpoint(workspace, config
     assert first(workspace) == finished_run
     fake_engine("exit0_without_checkpoint")
     empty = runs.start(workspace, config.name)
-    assert wait_until(lambda: not empty.job.status().live, 30)
+    assert wait_until(lambda: not empty.job.status().live, PATIENCE)
     assert first(workspace) == finished_run, "a newer one with nothing to go on with comes after it"
     fake_engine("import")
     training = runs.start(workspace, config.name)
@@ -38,7 +39,7 @@ def test_of_runs_without_a_checkpoint_the_newest(workspace, config, fake_engine)
     fake_engine("exit0_without_checkpoint")
     for _ in range(2):
         newest = runs.start(workspace, config.name)
-        assert wait_until(lambda run=newest: not run.job.status().live, 30)
+        assert wait_until(lambda run=newest: not run.job.status().live, PATIENCE)
     assert first(workspace) == newest
 
 
@@ -71,7 +72,7 @@ def test_all_jobs_of_a_run_are_its_time(workspace, failed_run, fake_engine):
     assert before > 0
     fake_engine("ok", iters=40, seconds=0.02)
     runs.resume(workspace, failed_run)
-    assert wait_until(lambda: failed_run.job.status() is Status.FINISHED, 30)
+    assert wait_until(lambda: failed_run.job.status() is Status.FINISHED, PATIENCE)
     assert failed_run.seconds > before
     assert failed_run.state().seconds == failed_run.seconds
     assert failed_run.seconds > failed_run.job.seconds

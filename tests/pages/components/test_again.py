@@ -5,6 +5,8 @@ import shutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.conftest import PATIENCE
+
 
 def page(directory, missing):
     """Draw a directory that is deleted after it was listed, and something that is missing each time."""
@@ -35,13 +37,13 @@ def directory(tmp_path):
 
 
 def test_what_was_deleted_meanwhile_is_not_there(directory):
-    drawn = AppTest.from_function(page, args=(str(directory), False), default_timeout=30).run()
+    drawn = AppTest.from_function(page, args=(str(directory), False), default_timeout=PATIENCE).run()
     assert not drawn.exception
     assert [text.value for text in drawn.text] == ["a", "c"]
 
 
 def test_an_error_that_stays_is_shown(directory):
     shutil.rmtree(directory / "b")
-    drawn = AppTest.from_function(page, args=(str(directory), True), default_timeout=30).run()
+    drawn = AppTest.from_function(page, args=(str(directory), True), default_timeout=PATIENCE).run()
     assert len(drawn.exception) == 1
     assert len(drawn.run().exception) == 1, "each time, and not drawn for ever"

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.ground.workspace import PROJECT
+from tests.conftest import PATIENCE
 from tests.pages.screen import NUMBERS, open_page
 
 HEAVY = {"torch", "transformers", "peft", "datasets", "mmengine", "xtuner"}
@@ -37,14 +38,14 @@ def test_the_sidebar_of_a_quiet_workspace():
 
 def test_that_others_could_get_in_is_told_once(workspace):
     workspace.narrowed.touch()
-    app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=30)
+    app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=PATIENCE)
     assert any("别的账号" in shown.value for shown in app.run().info)
     assert not any("别的账号" in shown.value for shown in app.run().info)
 
 
 @pytest.mark.usefixtures("workspace")
 def test_the_first_page_is_the_setup():
-    app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=30).run()
+    app = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=PATIENCE).run()
     assert app.title[0].value == "准备"
 
 
@@ -52,6 +53,7 @@ def test_the_process_of_the_pages_never_loads_the_engine(exported_run):
     """Draws all pages in a separate process, with everything they show."""
     source = f"""
 import sys
+from tests.conftest import PATIENCE
 from tests.pages.screen import NUMBERS, open_page
 for name in NUMBERS:
     open_page(name, run={exported_run.id!r})

@@ -7,6 +7,7 @@ import pytest
 from core.engine.failures.reasons import reason
 from core.ground.files import write_json
 from core.jobs.job import Job, Status
+from tests.conftest import read_by_us
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def test_a_log_of_half_a_gigabyte_costs_nothing(ended):
         log.truncate(500_000_000)
         log.seek(0, 2)
         log.write(b"\n" + whole)
-    started = time.monotonic()
+    before = read_by_us()
     assert "out of GPU memory" in reason(job).en
-    assert time.monotonic() - started < 1
+    assert read_by_us() - before < 20_000_000
 
 
 def test_the_last_error_counts(ended):

@@ -16,8 +16,9 @@ from core.engine.commands import LAUNCHER, train_command
 from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import wait_until
 from core.training.cluster import cluster_environment, own_address
+from tests.conftest import PATIENCE
+from tests.ports import free_port
 
-PATIENCE = 90.0
 RANK = """
 from core.ground import garbage
 garbage.wait()
@@ -42,12 +43,6 @@ store = dist.TCPStore("127.0.0.1", int(sys.argv[1]), is_master=False)
 names = [f"{above}{below}" for above in ("", "none/", "/worker/attempt_0/") for below in sys.argv[2:]]
 print(store.num_keys() > 2, [name for name in names if store.check([name])])
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def listens(*processes: subprocess.Popen) -> set[tuple[str, int]]:
@@ -138,7 +133,7 @@ def test_on_several_machines_it_is_at_the_address_that_was_named():
         "import socket, threading, torch.distributed as dist, psutil",
         "from datetime import timedelta",
         "near_store.install()",
-        "ends = dict(wait_for_workers=False, timeout=timedelta(seconds=20))",
+        f"ends = dict(wait_for_workers=False, timeout=timedelta(seconds={PATIENCE}))",
         f"server = near_store._rendezvous.TCPStore({here!r}, {port}, is_master=True, multi_tenant=True, use_libuv=True, **ends)",
         f"clients = [dist.TCPStore({here!r}, {port}, **ends) for _ in range(20)]",
         "threading.Timer(0.5, clients[0].set, ('late', 'x' * 3_000_000)).start()",

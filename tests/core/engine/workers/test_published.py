@@ -150,7 +150,7 @@ def test_the_app_of_a_package_asks_as_the_training_did(exported_run, tmp_path):
     model = llama(vocab_size=len(tokenizer))
     model.save_pretrained(place)
     (place / "app.py").write_text(packages.app(exported_run, "merged"), encoding="utf-8")
-    app = AppTest.from_file(str(place / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(place / "app.py"), default_timeout=300).run()
     app.chat_input[0].set_value("who?").run()
     assert not app.exception
     stops = published.ends(tokenizer, list(template.stop_words))

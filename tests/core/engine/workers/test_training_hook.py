@@ -15,6 +15,7 @@ from core.ground.files import write_json
 from core.ground.progress import FILE, VARIABLE
 from core.ground.workspace import PROJECT
 from core.jobs.job import wait_until
+from tests.conftest import PATIENCE
 
 
 @pytest.fixture
@@ -27,10 +28,11 @@ def progress(tmp_path, monkeypatch):
 
 
 def test_progress_is_replaced_whole(progress):
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
     hook.tell(note="import", done=0.0)
     told = json.loads(progress.read_text())
     assert (told["note"], told["done"]) == ("import", 0.0)
-    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - told["since_boot"] < 5
+    assert began <= told["since_boot"] <= time.clock_gettime(time.CLOCK_BOOTTIME)
     hook.tell(note="train")
     assert "done" not in json.loads(progress.read_text())
     assert [path.name for path in progress.parent.iterdir()] == ["progress.json"]
@@ -162,7 +164,7 @@ def test_leaves_at_once_before_anything_is_learned(tmp_path):
     stop = tmp_path / "stop.json"
     source = (
         "import time\nfrom core.engine.workers.training_hook import departure\ndeparture.start()\n"
-        "print('here', flush=True)\ntime.sleep(60)"
+        "print('here', flush=True)\ntime.sleep(600)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", source],
@@ -173,7 +175,7 @@ def test_leaves_at_once_before_anything_is_learned(tmp_path):
     )
     assert process.stdout.readline() == "here\n"
     stop.touch()
-    assert wait_until(lambda: process.poll() is not None, 10)
+    assert wait_until(lambda: process.poll() is not None, PATIENCE)
     assert process.returncode == 0
     assert "before the first iteration" in process.communicate()[0]
 

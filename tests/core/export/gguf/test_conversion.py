@@ -1,7 +1,6 @@
 """GGUF files of a run: created by the real worker from a tiny merged model, and valid for that model only."""
 
 import sys
-import time
 
 import pytest
 from gguf import GGUFReader
@@ -11,9 +10,9 @@ from core.export.export import exported
 from core.export.gguf import conversion
 from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import read_json, write_json
-from core.jobs.job import Job, Status
+from core.jobs.job import Job, Status, wait_until
 from core.models.packaged.weights import field
-from tests.conftest import ended, swap_code
+from tests.conftest import PATIENCE, ended, swap_code
 from tests.core.export.gguf import tiny
 
 
@@ -136,14 +135,12 @@ def test_the_workers_own_words_are_the_reason(workspace, run):
 
 
 def test_killed_it_leaves_nothing_half_written(workspace, run, monkeypatch):
-    slow = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(60)"
+    slow = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(600)"
     half = conversion.place(run, "f16").with_name("x.gguf.partial")
     half.parent.mkdir(parents=True)
     monkeypatch.setattr(conversion, "module_command", lambda *_: ["python3", "-c", slow, str(half)])
     job = conversion.start(workspace, run, ["f16"])
-    until = time.monotonic() + 20
-    while not half.exists() and time.monotonic() < until:
-        time.sleep(0.05)
+    assert wait_until(half.exists, PATIENCE)
     conversion.sweep(run)
     assert half.exists(), "while it runs, nothing is taken away"
     with pytest.raises(BadInput, match="already being created"):

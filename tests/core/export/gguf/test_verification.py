@@ -168,7 +168,7 @@ def test_llama_cpp_itself(tmp_path, architecture):
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     text, tokens, count, ended, leans = json.loads(done.stdout.splitlines()[-1])

@@ -24,6 +24,7 @@ from core.ground import peer
 from core.jobs.job import wait_until
 from pages.components.server.access import Access
 from pages.components.server.entrance import TRIES, Names, Token
+from tests.conftest import PATIENCE
 from tests.fakes.users import needs_root, stranger
 
 WORD = "a-word-that-is-long-enough"
@@ -45,7 +46,7 @@ class Site:
 
     def ask(self, path="/", method="GET", to="127.0.0.1", **headers):
         """Return status, headers and text of the response; `_` in a header's name becomes a dash."""
-        connection = http.client.HTTPConnection(to, self.port, timeout=10)
+        connection = http.client.HTTPConnection(to, self.port, timeout=PATIENCE)
         given = {name.replace("_", "-"): value for name, value in headers.items() if value is not None}
         connection.request(method, path, headers={"Host": self.host, **given})
         answer = connection.getresponse()
