@@ -98,7 +98,6 @@ from torch.utils.data import DataLoader
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from core.engine.workers import training_hook
-room, work_dir, limit = sys.argv[1] == "room", sys.argv[2], int(sys.argv[3])
 training_hook.watch_runners()
 training_hook.shutil.disk_usage = lambda _: type("Usage", (), {"free": 10**9})
 # Without room there is enough for the first alone.
@@ -109,46 +108,37 @@ class Net(BaseModel):
         self.one = torch.nn.Linear(1, 1)
     def forward(self, x, mode="loss"):
         return {"loss": self.one(x).sum()}
-there = []
 save = Runner.save_checkpoint
 def seen(self, *arguments, **options):
     there.append(sorted(name for name in os.listdir(work_dir) if name.startswith("iter_")))
     return save(self, *arguments, **options)
 Runner.save_checkpoint = seen
-runner = Runner(
-    Net(), work_dir, DataLoader([{"x": torch.ones(1)}] * 4), optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
-    train_cfg=dict(by_epoch=False, max_iters=6), log_level="ERROR",
-    default_hooks=dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=2, max_keep_ckpts=limit)),
-)
-runner.train()
-print(json.dumps(there))
+found = {}
+for case, (room, limit) in {"all": (True, -1), "room": (True, 1), "no room": (False, 1)}.items():
+    work_dir, there = os.path.join(sys.argv[1], case), []
+    runner = Runner(
+        Net(), work_dir, DataLoader([{"x": torch.ones(1)}] * 4), optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        train_cfg=dict(by_epoch=False, max_iters=6), log_level="ERROR", experiment_name=case,
+        default_hooks=dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=2, max_keep_ckpts=limit)),
+    )
+    runner.train()
+    found[case] = [*there, sorted(name for name in os.listdir(work_dir) if name.startswith("iter_"))]
+print(json.dumps(found))
 """
 
 
-def limited(directory, room, limit):
-    """Return the files before each save of a run that keeps `limit` checkpoints."""
+def test_the_only_checkpoint_is_deleted_after_the_next_is_written_where_there_is_room(tmp_path):
+    """The files before each save and at the end: without a limit, with one, and with one where there is no room."""
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, room, str(directory), str(limit)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", LIMITED, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_all_checkpoints_are_kept_where_no_limit_is_set(tmp_path):
-    assert limited(tmp_path, "room", -1) == [[], ["iter_2.pth"], ["iter_2.pth", "iter_4.pth"]]
-    assert sorted(path.name for path in tmp_path.glob("iter_*")) == ["iter_2.pth", "iter_4.pth", "iter_6.pth"]
-
-
-@pytest.mark.parametrize("room", ["room", "no room"])
-def test_the_only_checkpoint_is_deleted_after_the_next_is_written_where_there_is_room(tmp_path, room):
-    there = limited(tmp_path, room, 1)
-    kept = [["iter_2.pth"], ["iter_4.pth"]] if room == "room" else [[], []]
-    assert there == [[], *kept]
-    assert sorted(path.name for path in tmp_path.glob("iter_*")) == ["iter_6.pth"]
+    two, four, six = (f"iter_{at}.pth" for at in (2, 4, 6))
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "all": [[], [two], [two, four], [two, four, six]],
+        "room": [[], [two], [four], [six]],
+        "no room": [[], [], [], [six]],
+    }
 
 
 def test_what_was_begun_is_taken_away(tmp_path):
