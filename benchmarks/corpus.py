@@ -31,6 +31,8 @@ PAGE, RESULT = PROJECT / "docs" / "corpus.md", RESULTS / "corpus.json"
 AIMED_AT = {"cloze": 0.8, "net": 0.95}
 SHOWN = ("lr", "r", "lora_alpha", "max_epochs", "batch_size", "max_length")
 SAMPLES, MOST_CHARACTERS = 12, 200
+# Every third is printed, of the last run.
+STEP = 3
 
 
 def train(options: argparse.Namespace) -> int:
@@ -94,38 +96,45 @@ def table(_: argparse.Namespace) -> int:
 
 
 def lines(kept: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the figures of each run, before and after, the target, and some answers."""
+    """Yield a row for each run with its figures after training, their targets, and some answers of the last run."""
+    if not kept:
+        yield "None was trained yet."
+        return
+    yield "| run | updates | cloze, trained | held out | perplexity, held out | facts kept | net | agreement | verdict |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    yield f"| aimed at | | ≥ {_percent(AIMED_AT['cloze'])} | | lower | ≥ 95 % | ≥ {_percent(AIMED_AT['net'])} | | |"
+    for label, found in kept.items():
+        yield f"| {label} | {found['updates']} | {' | '.join(_figures(found))} | {found['diagnosis']} |"
+    yield ""
     for label, found in kept.items():
         settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items())
-        yield f"**{label}**, {found['updates']} updates ({settings}), {found['machine']}, {found['extent']} score: "
-        yield f"{found['diagnosis']}.\n"
-        yield "| | before | after (95 %) | aimed at | of |"
-        yield "| --- | ---: | ---: | ---: | ---: |"
-        for rate, words in (("cloze", "cloze, trained chunks"), ("cloze_apart", "cloze, held-out chunks")):
-            if rate in found:
-                aim = f"≥ {100 * AIMED_AT[rate]:.0f} %" if rate in AIMED_AT else ""
-                after = f"{_percent(found[rate]['tuned'])} {_span(found['intervals'][rate])}"
-                count = found["questions"][rate]
-                yield f"| {words} | {_percent(found[rate]['base'])} | {after} | {aim} | {count} questions |"
-        if read := found.get("perplexity"):
-            after = f"{read['tuned']:.1f} ({read['interval'][0]:.1f} – {read['interval'][1]:.1f})"
-            yield f"| perplexity, held-out chunks | {read['base']:.1f} | {after} | lower | {read['pieces']} chunks |"
-        facts, manner = found["facts"], found["manner"]
-        if facts["base_right"] >= LEAST_FACTS:
-            count = f"{facts['base_right']} facts"
-            span = _span(found["intervals"]["facts"])
-            yield f"| facts kept | 100 % | {_percent(facts['kept'])} {span} | ≥ 95 % | {count} |"
-            yield f"| facts, net of {facts['gained']} gained | 100 % | {_percent(facts['net'])} | ≥ 95 % | {count} |"
-        if manner["agreement"] is not None:
-            span = _span(found["intervals"]["manner"])
-            yield f"| agreement with its own answers | 100 % | {_percent(manner['agreement'])} {span} | | |"
-        yield ""
-        yield f"<details><summary>Some cloze questions of {label}</summary>\n"
-        yield "| text, and in brackets what stands there | before | after |\n| --- | --- | --- |"
-        for one in found["answers"]:
-            after = _cell(one["tuned"])
-            yield f"| {_cell(one['question'])} | {_cell(one['base'])} | {f'**{after}**' if one['right'] else after} |"
-        yield "\n</details>\n"
+        asked = ", ".join(f"{count} {kind}" for kind, count in found["questions"].items() if count)
+        yield f"- **{label}**: {settings}; {found['machine']}; {found['extent']} score; questions: {asked}."
+    label, last = list(kept.items())[-1]
+    yield f"\n<details><summary>Some cloze questions of {label}</summary>\n"
+    yield "| text, and in brackets what stands there | before | after |\n| --- | --- | --- |"
+    # First those of trained chunks, then those of held-out ones.
+    for one in last["answers"][::STEP]:
+        after = _cell(one["tuned"])
+        yield f"| {_cell(one['question'])} | {_cell(one['base'])} | {f'**{after}**' if one['right'] else after} |"
+    yield "\n</details>"
+
+
+def _figures(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the cells of a run: shares with their 95 % interval, perplexity before and after."""
+    for rate in ("cloze", "cloze_apart"):
+        yield f"{_percent(found[rate]['tuned'])} {_span(found['intervals'][rate])}" if rate in found else ""
+    read = found.get("perplexity")
+    yield (
+        f"{read['base']:.1f} → {read['tuned']:.1f} ({read['interval'][0]:.1f} – {read['interval'][1]:.1f})"
+        if read
+        else ""
+    )
+    facts, manner = found["facts"], found["manner"]
+    enough = facts["base_right"] >= LEAST_FACTS
+    yield f"{_percent(facts['kept'])} {_span(found['intervals']['facts'])} of {facts['base_right']}" if enough else ""
+    yield _percent(facts["net"]) if enough else ""
+    yield _percent(manner["agreement"])
 
 
 def _percent(share: float | None) -> str:
