@@ -18,11 +18,13 @@ models:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.models
 
-# The same training with LLaMA-Factory and ms-swift (MODEL=DIR), each in its own environment; writes the table in docs/peers.md.
+# The same training with LLaMA-Factory and ms-swift (MODEL=DIR), each in its own environment, and with their files of identity
+# rows (IDENTITY=FILE COGNITION=FILE) each in its own way; writes the tables in docs/peers.md.
 peers:
 	@$(PYTHON) -m core.ground.bootstrap setup
 	@.venv/bin/python -m benchmarks.peers install
-	@.venv/bin/python -m benchmarks.peers run '$(MODEL)' --pairs
+	@.venv/bin/python -m benchmarks.peers run '$(MODEL)'
+	@$(if $(IDENTITY),.venv/bin/python -m benchmarks.peers own '$(MODEL)' --identity '$(IDENTITY)' --cognition '$(COGNITION)')
 	@.venv/bin/python -m benchmarks.peers table
 
 # The course's own engine, built from the source of XTuner v0.1.21 (XTUNER=PATH) and tested; writes the table in docs/setup.md.
