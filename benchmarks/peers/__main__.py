@@ -128,7 +128,7 @@ def _own_way(product: Product, options: argparse.Namespace, out: Path) -> dict[s
 
 
 def _rounds(works: Mapping[str, Work], rounds: int, product: Product, scratch: Path) -> dict[str, list[dict[str, Any]]]:
-    """Do all in turn, the other way round in every second round; return each one's rounds. A failure is told, once."""
+    """Do all in turn, the other way round in every second round; return each one's rounds. A failure is one of the rounds."""
     trained: dict[str, list[dict[str, Any]]] = {name: [] for name in works}
     for number in range(rounds):
         for name in list(works) if number % 2 == 0 else reversed(works):
