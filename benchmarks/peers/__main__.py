@@ -31,6 +31,7 @@ from benchmarks.peers.peer import COMMANDS, train
 from benchmarks.peers.spent import Failed, spent
 from benchmarks.product import PROJECT, Product, Unfit
 from core.ground.files import read_json, write_json
+from core.ground.gpu import gpus
 from core.ground.workspace import Workspace
 
 RESULT = RESULTS / "peers.json"
@@ -48,7 +49,9 @@ SAME = {
 WAYS: dict[str, dict[str, Any]] = {
     "llamafactory": {
         "lora_rank": 8, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "learning_rate": 1e-4,
-        "num_train_epochs": 3, "warmup_ratio": 0.1, "max_length": 2048, "max_samples": 1000, "bf16": True,
+        "num_train_epochs": 3, "warmup_ratio": 0.1, "max_length": 2048, "max_samples": 1000,
+        # It refuses bfloat16 on a CPU.
+        "bf16": bool(gpus()),
     },
     "swift": {
         "lora_rank": 8, "lora_alpha": 32, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 16,
@@ -56,7 +59,6 @@ WAYS: dict[str, dict[str, Any]] = {
         "torch_dtype": "bfloat16", "max_samples": 500,
     },
 }  # fmt: skip
-FLOAT32 = {"llamafactory": {"bf16": False}, "swift": {"torch_dtype": "float32"}}
 Work = Callable[[Path], dict[str, Any]]
 
 
@@ -107,7 +109,7 @@ def own(options: argparse.Namespace) -> int:
             datasets = taught[name]()
             if options.general:
                 datasets["general"] = rows.general(options.general)
-            way = {**WAYS[name], **(FLOAT32[name] if options.float32 else {}), **named.get(name, {})}
+            way = {**WAYS[name], **named.get(name, {})}
             return lambda out: train(name, options.peers / name, COMMANDS[name](options.model, datasets, way, out), out)
 
         works: dict[str, Work] = {} if options.by else {"ours": lambda out: _own_way(product, options, out)}
@@ -194,7 +196,6 @@ def main() -> int:
     by_itself.add_argument("--identity", type=Path, help="LLaMA-Factory's data/identity.json")
     by_itself.add_argument("--cognition", type=Path, help="a copy of ms-swift's self_cognition.jsonl")
     by_itself.add_argument("--general", type=Path, help="LLaMA-Factory's data/alpaca_en_demo.json")
-    by_itself.add_argument("--float32", action="store_true", help="instead of their examples' bfloat16")
     by_itself.add_argument(
         "--by", metavar="RUN", help="train only the peers, and score them as this run of the workspace"
     )

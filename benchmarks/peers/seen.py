@@ -9,6 +9,9 @@ from typing import Any
 INSIDE = Path(__file__).parent / "inside"
 
 
+_TIMES = ("at", "cpu", "begins", "update")
+
+
 def noting(file: Path) -> dict[str, str]:
     """Return the environment in which a training notes into `file`."""
     path = os.pathsep.join(filter(None, [str(INSIDE), os.environ.get("PYTHONPATH")]))
@@ -18,11 +21,10 @@ def noting(file: Path) -> dict[str, str]:
 def read(file: Path) -> dict[str, Any]:
     """Return the settings, the number of updates, and the seconds and CPU seconds of one, the first left out."""
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
-    used = next((line for line in lines if "weights" in line), {})
     begun = {line["begins"]: line for line in lines if "begins" in line}
     ended = {line["update"]: line for line in lines if "update" in line}
     found: dict[str, Any] = {
-        "used": {key: value for key, value in used.items() if key not in ("at", "cpu")},
+        "used": {key: value for line in lines for key, value in line.items() if key not in _TIMES},
         "steps": len(ended),
     }
     whole = [number for number in sorted(ended) if number in begun][1:]

@@ -20,20 +20,36 @@ class Trainer:
     def __init__(self): self.callbacks = []
     def add_callback(self, one): self.callbacks.append(one)
 """
+TORCH = """
+from types import SimpleNamespace as Of
+class Linear:
+    weight = Of(device=Of(type="cpu"))
+    def register_forward_pre_hook(self, hook):
+        self.hooks = [hook]
+        return Of(remove=self.hooks.clear)
+    def __call__(self):
+        for hook in list(getattr(self, "hooks", ())): hook(self, ())
+nn = Of(Linear=Linear)
+get_num_threads = lambda: 2
+is_autocast_enabled = lambda kind: kind == "cpu"
+get_autocast_dtype = lambda kind: "torch.bfloat16"
+"""
 TRAINING = """
-import time
+import time, torch
 from types import SimpleNamespace as Of
 from transformers.trainer import Trainer
 weight = lambda kind, trained: Of(dtype="torch." + kind, requires_grad=trained, numel=lambda: 12)
 parameters = [weight("bfloat16", False), weight("float32", True)]
 module = Of(config=Of(_attn_implementation="sdpa"), gradient_checkpointing=True)
-model = Of(parameters=lambda: parameters, modules=lambda: [module])
-args = Of(bf16=True, fp16=False, per_device_train_batch_size=2, gradient_accumulation_steps=4, learning_rate=0.1)
+layer = torch.nn.Linear()
+model = Of(parameters=lambda: parameters, modules=lambda: [module, layer])
+args = Of(per_device_train_batch_size=2, gradient_accumulation_steps=4, learning_rate=0.1)
 trainer = Trainer()
 for one in trainer.callbacks:
     one.on_train_begin(args, Of(max_steps=3), None, model=model)
     for step in range(3):
         one.on_step_begin(args, Of(global_step=step), None)
+        layer()
         time.sleep(0.5 if step == 0 else 0.1)
         one.on_step_end(args, Of(global_step=step + 1), None)
         time.sleep(0.3)
@@ -77,7 +93,7 @@ def test_what_is_noted_inside_a_training(tmp_path):
     (tmp_path / "transformers").mkdir()
     (tmp_path / "transformers" / "__init__.py").touch()
     (tmp_path / "transformers" / "trainer.py").write_text(TRAINER)
-    (tmp_path / "torch.py").write_text("get_num_threads = lambda: 2")
+    (tmp_path / "torch.py").write_text(TORCH)
     (tmp_path / "training.py").write_text(TRAINING)
     notes = tmp_path / "seen.jsonl"
     given = seen.noting(notes)

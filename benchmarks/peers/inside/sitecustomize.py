@@ -39,7 +39,6 @@ def watch_transformers(module: object) -> None:
         def on_train_begin(self, args, state, control, model=None, **more) -> None:  # noqa: ANN001, ANN003, ARG002
             note(
                 **of_model(model),
-                autocast="bfloat16" if args.bf16 else "float16" if args.fp16 else None,
                 batch=args.per_device_train_batch_size,
                 accumulated=args.gradient_accumulation_steps,
                 rate=args.learning_rate,
@@ -70,7 +69,6 @@ def watch_mmengine(module: object) -> None:
         start(self, runner)
         note(
             **of_model(runner.model),
-            autocast=None,
             batch=runner.train_dataloader.batch_size,
             accumulated=runner.optim_wrapper._accumulative_counts,
             rate=max(group.get("initial_lr", group["lr"]) for group in runner.optim_wrapper.param_groups),
@@ -93,6 +91,8 @@ def of_model(model: object) -> dict:
     import torch
 
     parameters, modules = list(model.parameters()), list(model.modules())
+    # Autocast is on only within a model's own forward.
+    note_autocast(torch, next(one for one in modules if isinstance(one, torch.nn.Linear)))
     attentions = {getattr(getattr(one, "config", None), "_attn_implementation", None) for one in modules}
     return {
         "weights": said(one.dtype for one in parameters if not one.requires_grad),
@@ -102,6 +102,18 @@ def of_model(model: object) -> dict:
         "recomputed": any(getattr(one, "gradient_checkpointing", False) for one in modules),
         "threads": torch.get_num_threads(),
     }
+
+
+def note_autocast(torch: object, layer: object) -> None:
+    """Note the precision of the products in the first forward pass."""
+
+    def noted(*_: object) -> None:
+        hook.remove()
+        kind = layer.weight.device.type
+        on = torch.is_autocast_enabled(kind)
+        note(autocast=said([torch.get_autocast_dtype(kind)]) if on else None)
+
+    hook = layer.register_forward_pre_hook(noted)
 
 
 def said(values: object) -> str:
