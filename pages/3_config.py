@@ -31,7 +31,8 @@ if not data and not found:
 if found:
     config = found[choose("config", list(found))]
     broken, forecast = syntax_error(config), None
-    if not ask_to_execute(workspace, config):
+    waits = ask_to_execute(workspace, config)
+    if not waits:
         forecast = show_verdict(workspace, config, broken)
 if usable and data:
     # Drawn only when opened, because there are hundreds of presets. The first config closes it.
@@ -61,7 +62,7 @@ if settings_tab.open:
         show_settings(workspace, config, usable, data, locked=broken is not None)
 if text_tab.open:
     with text_tab, refusals():
-        show_editor(workspace, config)
+        show_editor(workspace, config, told=not waits)
 if edits_tab.open:
     with edits_tab:
         show_edits(config)

@@ -31,11 +31,11 @@ def syntax_error(config: Config) -> SyntaxRefusal | None:
     return None
 
 
-def show_editor(workspace: Workspace, config: Config) -> None:
-    """Draw the editor, with errors above and instructions below."""
+def show_editor(workspace: Workspace, config: Config, *, told: bool) -> None:
+    """Draw the editor, with the wrong line marked and instructions below; the error above unless the page has `told` it."""
     versions = config.versions
     error = syntax_error(config)
-    if error is not None:
+    if error is not None and not told:
         st.error(f"{plain(say(error.text))}  \n{t('config.draft')}", icon=":material/error:")
     _steps(workspace, config)
     draft = versions.draft
