@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
-from core.jobs.job import latest_job
+from core.jobs.job import Job, jobs_in, latest_job
 from core.training import run as runs
 from core.training.shown import titles
 from pages.components.checklist import remind
@@ -80,6 +80,17 @@ def open_page(name: str) -> Workspace:
     return workspace
 
 
+# Work on a finished run, and the page where it is watched.
+_AFTERWARDS = {"export": "export", "gguf": "export", "score": "chat", "report": "report", "upload": "report"}
+
+
+def _after_a_run(workspace: Workspace) -> dict[str, Job]:
+    """Return what is done with finished runs now, by kind."""
+    jobs = [job for run in runs.every(workspace) for job in jobs_in(run.jobs)]
+    found = {job.name.rpartition("-")[0]: job for job in jobs if job.exit is None and job.status().live}
+    return {kind: job for kind, job in found.items() if kind in _AFTERWARDS}
+
+
 def _what_runs(workspace: Workspace) -> None:
     live = {
         kind: job
@@ -87,6 +98,7 @@ def _what_runs(workspace: Workspace) -> None:
         if (job := latest_job(workspace.jobs, kind)) and job.status().live
     }
     training = runs.running(workspace)
+    after = {} if "demo" in live else _after_a_run(workspace)
     st.caption(t("frame.running"))
     if "demo" in live:
         link_to("setup", t("frame.runs_demo"), ":material/play_circle:")
@@ -99,7 +111,9 @@ def _what_runs(workspace: Workspace) -> None:
         # The name that it has where a run is chosen.
         name = say(titles([training])[training.id])
         link_to("train", t("frame.runs_training", run=plain(name)), ":material/play_circle:")
+    for kind in after:
+        link_to(_AFTERWARDS[kind], t(f"frame.runs_{kind}"), ":material/play_circle:")
     if "chat" in live:
         link_to("chat", t("frame.runs_chat"), ":material/memory:")
-    if not live and not training:
+    if not live and not training and not after:
         st.markdown(t("frame.nothing_runs"))

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.ground.workspace import PROJECT
+from core.jobs.job import Job
 from tests.conftest import PATIENCE
 from tests.pages.screen import NUMBERS, open_page
 
@@ -29,6 +30,17 @@ def test_the_sidebar_says_what_runs(running_run):
     labels = [link.proto.label.replace("\\", "") for link in page.sidebar.get("page_link")]
     assert f"训练 {name}" in labels
     assert running_run.id not in "".join(labels)
+
+
+def test_the_sidebar_says_what_is_done_with_a_run(finished_run):
+    job = Job.start(finished_run.jobs, "score", ["sleep", "60"])
+    try:
+        sidebar = open_page("report").sidebar
+        assert "评分" in [link.proto.label for link in sidebar.get("page_link")]
+        assert not any("没有正在运行" in text.value for text in sidebar.markdown)
+    finally:
+        job.stop(discard=True)
+    assert any("没有正在运行" in text.value for text in open_page("report").sidebar.markdown)
 
 
 @pytest.mark.usefixtures("workspace")
