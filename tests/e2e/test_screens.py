@@ -222,7 +222,7 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
         walk.through(
             "running",
             {
-                "setup": WORDS["guide.watch"],
+                "setup": WORDS["demo.watch"],
                 "train": WORDS["train.to_export"],
                 **dict.fromkeys(("export", "chat", "report"), to("train")),
             },

@@ -27,7 +27,8 @@ def show_live(workspace: Workspace, before: dict[str, Job]) -> bool:
     """Draw the running jobs. Returns whether they are the same as `before`; if not, the page has news to show."""
     now = live_jobs(workspace)
     for kind, job in now.items():
-        with st.container(border=True):
+        # The demo has its card already.
+        with st.container(border=kind != "demo"):
             if kind == "demo":
                 demo.show_live(job)
             elif kind == download.JOB:

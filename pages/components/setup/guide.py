@@ -43,7 +43,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
         with st.container(horizontal=True, vertical_alignment="center"):
             _ways_to_a_model(workspace, busy=busy, first=first)
     else:
-        next_button(step.page, t("guide.watch") if training else None, primary=first, key="guide_go")
+        next_button(step.page, t("demo.watch") if training else None, primary=first, key="guide_go")
 
 
 def _ways_to_a_model(workspace: Workspace, *, busy: bool, first: bool) -> None:
