@@ -13,25 +13,26 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER, APART = True, False
 # Tests that match no line come last and go to whichever worker is free.
 ORDER = [
-    # Starts the demo that most end-to-end tests share; tests that do not need it run meanwhile.
+    # Starts the demo that most end-to-end tests share. Until it has ended, the others do what does not need it.
     (r"e2e/test_journey\.py::.*\[zh", TOGETHER),
     (r"e2e/test_models\.py", TOGETHER),
     # One Slurm for all, and mostly waiting.
-    (r"e2e/test_slurm\.py", TOGETHER),
-    (r"e2e/test_(screens|uploads|monitor)\.py", APART),
+    (r"e2e/test_slurm\.py::(?!test_a_training)", TOGETHER),
+    (r"e2e/test_(screens|uploads|monitor|access|proxies)\.py", APART),
     (r"faults/", APART),
-    # From here on they need the finished demo.
-    (r"e2e/test_journey\.py::.*\[en", TOGETHER),
-    (r"e2e/test_demo\.py", TOGETHER),
-    (r"e2e/test_(preflight\.py::test_a_|distributed|early_stop)", APART),
-    (r"e2e/test_export\.py", TOGETHER),
-    (r"e2e/test_chat\.py", TOGETHER),
-    (r"e2e/", APART),
     (r"core/data/test_round_trip\.py", APART),
     # They read the entire source and cache it.
     (r"tests/test_(architecture|rooms)\.py", TOGETHER),
     # Loading torch takes seconds and half a gigabyte.
     (r"core/engine/workers/test_(entry|optimization)\.py", TOGETHER),
+    (r"core/(engine/workers|models|publish)/", APART),
+    # From here on they need the demo, the longest first.
+    (r"e2e/test_journey\.py::.*\[en", TOGETHER),
+    (r"e2e/test_demo\.py", TOGETHER),
+    (r"e2e/test_(preflight\.py::test_a_|distributed|slurm|early_stop)", APART),
+    (r"e2e/test_export\.py", TOGETHER),
+    (r"e2e/test_chat\.py", TOGETHER),
+    (r"e2e/", APART),
 ]
 
 

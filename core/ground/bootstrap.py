@@ -26,8 +26,9 @@ SUPPORTED = ((3, 11), (3, 12))
 # The environment takes 6.5 GB, most of it torch and CUDA libraries.
 INSTALL_GB = 9.0
 RUN_GB = 1.0
-# Of the test runner. Each takes half a gigabyte of memory, and one more while a run trains.
-MOST_WORKERS = 4
+# Of the test runner. Each takes up to a gigabyte of memory, and one more while a run trains.
+MOST_WORKERS = 5
+GB_PER_WORKER = 2
 # Settings passed to the app: the token for connections whose user is unknown, the host names of web proxies.
 ACCESS_TOKEN = "XTUNER_STUDIO_ACCESS_TOKEN"
 PROXY = "XTUNER_STUDIO_PROXY"
@@ -178,9 +179,10 @@ def test() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # The tests start hundreds of processes: with cached bytecode, the project imports in two thirds of the time.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # Tests spend half of their time waiting for processes and browsers, so use twice as many workers as cores.
-    workers = str(min(2 * (os.cpu_count() or 1), MOST_WORKERS))
-    tests = ["pytest", "-rs", "-n", workers]
+    # Tests spend half of their time waiting for processes and browsers, and some workers all for the demo.
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
+    workers = max(1, min(5 * (os.cpu_count() or 1) // 2, MOST_WORKERS, memory // GB_PER_WORKER))
+    tests = ["pytest", "-rs", "-n", str(workers)]
     for step in (["ruff", "check", "."], ["ruff", "format", "--check", "."], tests):
         code = subprocess.call([PYTHON, "-m"] + step)
         if code != 0:

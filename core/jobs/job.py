@@ -291,10 +291,11 @@ def latest_job(directory: Path, kind: str) -> Job | None:
 
 
 def wait_until(condition: Callable[[], object], timeout: float) -> bool:
-    """Poll until `condition` holds; False after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    """Poll until `condition` holds, less often the longer it takes; False after `timeout` seconds."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout:
             return False
-        time.sleep(0.02)
+        time.sleep(min(0.02 + 0.02 * waited, 0.2))
     return True
