@@ -294,8 +294,7 @@ def wait_until(condition: Callable[[], object], timeout: float) -> bool:
     """Poll until `condition` holds, less often the longer it takes; False after `timeout` seconds."""
     began = time.monotonic()
     while not condition():
-        waited = time.monotonic() - began
-        if waited > timeout:
+        if (waited := time.monotonic() - began) > timeout:
             return False
         time.sleep(min(0.02 + 0.02 * waited, 0.2))
     return True

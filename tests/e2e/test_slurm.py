@@ -181,8 +181,11 @@ def test_sbatch_is_not_heard_to_end(workspace, config, fake_engine, monkeypatch,
     assert len(list(run.jobs.glob("train-*"))) == 1
 
 
-def test_slurm_does_not_answer(workspace, config, fake_engine, slurm):
+def test_slurm_does_not_answer(workspace, config, fake_engine, slurm, monkeypatch):
     """What the run writes, and a stop that saves, need files alone."""
+    # Once it was silent it is not asked by every look.
+    for module in (asking, slurm_commands):
+        monkeypatch.setattr(module, "SILENT_SECONDS", 30.0)
     fake_engine("slow")
     run = started(workspace, config, BATCH)
     assert trains(run)
