@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from core.ground.workspace import PROJECT
 from core.jobs.job import wait_until
@@ -21,8 +22,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WITHOUT_CHROMIUM = "needs Chromium and a Chinese font: apt-get install chromium fonts-noto-cjk"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MINUTE = 60_000
-# Playwright's own five seconds are too few for a slow and busy machine.
-expect.set_options(timeout=MINUTE)
+# Playwright's own half minute, and five seconds to `expect`, are too few for a slow and busy machine.
+PATIENCE_MS = 1000 * PATIENCE
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Server:
@@ -70,11 +72,23 @@ class Server:
             self.process.wait()
 
 
+def patient(opens: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what opens a context or a page that waits long enough."""
+
+    def opened(**options: Any) -> BrowserContext | Page:
+        made = opens(**options)
+        made.set_default_timeout(PATIENCE_MS)
+        return made
+
+    return opened
+
+
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
     """Run a headless browser."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        opened.new_context, opened.new_page = patient(opened.new_context), patient(opened.new_page)
         yield opened
         opened.close()
 

@@ -31,7 +31,7 @@ def moved(browser: Browser, url: str, width: int, height: int = 900) -> tuple[fl
     try:
         tab = context.new_page()
         tab.add_init_script(COUNT)
-        tab.goto(url, timeout=MINUTE)
+        tab.goto(url)
         tab.wait_for_function(DRAWN, polling=400, timeout=2 * MINUTE)
         found = tab.evaluate("window.moved")
     finally:

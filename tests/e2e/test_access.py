@@ -24,7 +24,7 @@ from core.jobs.job import Status, wait_until
 from core.report import writeup
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE
-from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium
 from tests.fakes.users import needs_root, stranger
 from tests.ports import free_port
 
@@ -170,8 +170,8 @@ def browser() -> Iterator[Browser]:
 def look(page: Page, url: str) -> None:
     """Open a page and wait until its script has run."""
     page.goto(url)
-    page.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=MINUTE)
-    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=MINUTE)
+    page.wait_for_selector("[data-testid=stMainBlockContainer] h1")
+    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
 
 
 @needs_chromium
@@ -197,23 +197,23 @@ def test_every_page_works_under_the_policy(server, workspace, exported_run, brow
             if tab.is_visible():
                 tab.click()
                 page.wait_for_timeout(300)
-                page.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=MINUTE)
+                page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
         if name == "train":
-            page.wait_for_selector("[data-testid=stPlotlyChart] .main-svg", timeout=MINUTE)
+            page.wait_for_selector("[data-testid=stPlotlyChart] .main-svg")
         if name == "dataset":
             page.get_by_text(catalogue("zh")["dataset.new"]).click()
             rows = tmp_path / "rows.jsonl"
             rows.write_text('{"question": "问", "answer": "答"}\n')
-            with page.expect_response(lambda answer: "/upload_file/" in answer.url, timeout=MINUTE) as uploaded:
+            with page.expect_response(lambda answer: "/upload_file/" in answer.url) as uploaded:
                 page.locator("input[type=file]").first.set_input_files(rows)
             assert uploaded.value.ok
         if name == "report":
             page.get_by_role("tab").first.click()
-            with page.expect_download(timeout=MINUTE) as download:
+            with page.expect_download() as download:
                 page.get_by_role("button", name="report.md").click()
             assert "seen.png" in Path(download.value.path()).read_text()
             # It is on the page but not loaded.
-            page.wait_for_selector(f"img[src='{foreign}']", state="attached", timeout=MINUTE)
+            page.wait_for_selector(f"img[src='{foreign}']", state="attached")
     context.close()
     refused = [text for text in said if "Content Security Policy" in text or "violates" in text]
     assert [text for text in refused if foreign not in text] == []
@@ -275,11 +275,11 @@ def test_a_stranger_s_browser_types_the_token_once(
         assert "令牌不对" in page.inner_text("body")
         page.get_by_label("token").fill(WORD)
         page.get_by_role("button").click()
-        page.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=MINUTE)
+        page.wait_for_selector("[data-testid=stMainBlockContainer] h1")
         assert page.url == f"http://127.0.0.1:{near}/train"
         assert page.evaluate("document.cookie").find("xtuner_studio") < 0
         page.route("http://forum.example/", lambda route: route.fulfill(content_type="text/html", body=f"<a href='http://127.0.0.1:{near}/chat'>go</a>"))  # fmt: skip
         page.goto("http://forum.example/")
         page.get_by_text("go").click()
-        page.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=MINUTE)
+        page.wait_for_selector("[data-testid=stMainBlockContainer] h1")
         context.close()

@@ -117,8 +117,8 @@ def begin(house: House, tab: Page, nickname: str) -> None:
     tab.keyboard.press("ControlOrMeta+a")
     tab.keyboard.type(nickname)
     press(tab, tab.get_by_role("button", name=house.words["demo.run"]))
-    expect(tab.get_by_text(nickname).first).to_be_visible(timeout=MINUTE)
-    expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_text(nickname).first).to_be_visible()
+    expect(tab.get_by_test_id("stProgress").first).to_be_visible()
 
 
 def nearly_over(workspace: Workspace) -> bool:
@@ -141,7 +141,7 @@ def survive(house: House, tab: Page, earlier: set[str]) -> None:
     assert wait_until(lambda: state(house.workspace)["iter"] > seen["iter"], 300)
     house.server.start()
     tab.goto(house.page())
-    expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_test_id("stProgress").first).to_be_visible()
     tab.goto("about:blank")
     assert wait_until(lambda: nearly_over(house.workspace), 900)
     tab.goto(house.page())
@@ -171,9 +171,9 @@ def test_the_train_page_finds_the_run_again(house: House, tab: Page) -> None:
     frames: list[object] = []
     tab.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(data)))
     tab.goto(house.page("train"))
-    expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
-    expect(tab.get_by_text(house.words["train.status.FINISHED"]).first).to_be_visible(timeout=MINUTE)
-    expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
+    expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    expect(tab.get_by_text(house.words["train.status.FINISHED"]).first).to_be_visible()
+    expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached()
     # A finished run is not polled: eventually nothing arrives for the time of two refreshes.
     deadline, seen = time.monotonic() + 300, -1
     while seen != len(frames):
@@ -185,7 +185,7 @@ def test_the_train_page_finds_the_run_again(house: House, tab: Page) -> None:
 def test_both_sides_answer_in_the_chat(house: House, tab: Page) -> None:
     tab.goto(house.page())
     press(tab, tab.get_by_test_id("stSidebarNavLink").filter(has_text=house.words["chat.title"]))
-    expect(tab.get_by_role("heading", name=house.words["chat.title"]).first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_role("heading", name=house.words["chat.title"]).first).to_be_visible()
     reach(tab, tab.get_by_test_id("stChatInputTextArea"))
     # The first question loads the models; earlier turns are already shown.
     said = tab.get_by_text(f"我是{NICKNAME}的小助手").filter(visible=True)
@@ -193,7 +193,7 @@ def test_both_sides_answer_in_the_chat(house: House, tab: Page) -> None:
     tab.keyboard.type("你是谁的小助手？")
     tab.keyboard.press("Enter")
     expect(said.nth(before)).to_be_visible(timeout=5 * MINUTE)
-    expect(tab.get_by_text("书生·浦语").first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_text("书生·浦语").first).to_be_visible()
 
 
 def test_a_direct_address_after_a_start(chinese_house: House, tab: Page) -> None:
@@ -202,8 +202,8 @@ def test_a_direct_address_after_a_start(chinese_house: House, tab: Page) -> None
     try:
         tab.goto(f"{fresh.url}/train?lang={chinese_house.language}")
         menu = tab.get_by_test_id("stSidebarNav")
-        expect(menu.get_by_text(chinese_house.words["dataset.title"])).to_be_visible(timeout=MINUTE)
-        expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
+        expect(menu.get_by_text(chinese_house.words["dataset.title"])).to_be_visible()
+        expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible()
     finally:
         fresh.kill()
 
@@ -212,25 +212,25 @@ def test_every_page_is_usable_through_a_slow_tunnel(chinese_house: House, tab: P
     """A round trip of 100 ms, 4 Mbit/s, and a new browser: as through SSH to a rented machine."""
     with dug(Tunnel(chinese_house.server.port)) as tunnel:
         tab.goto(f"{tunnel.url}/train")
-        expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=MINUTE)
+        expect(tab.get_by_test_id("stPlotlyChart").first).to_be_visible()
         tab.wait_for_timeout(500)
         assert tunnel.bytes["down"] <= 2_600_000
         for page in ("dataset", "config", "export", "chat", "report", "setup"):
             tab.get_by_test_id("stSidebarNav").get_by_text(WORDS[f"{page}.title"], exact=True).click()
-            expect(tab.get_by_role("heading", name=WORDS[f"{page}.title"]).first).to_be_visible(timeout=MINUTE)
-            expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
-            expect(tab.locator("[data-test-connection-state='CONNECTED']").first).to_be_attached(timeout=MINUTE)
+            expect(tab.get_by_role("heading", name=WORDS[f"{page}.title"]).first).to_be_visible()
+            expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached()
+            expect(tab.locator("[data-test-connection-state='CONNECTED']").first).to_be_attached()
         tab.get_by_text("English", exact=True).click()
-        expect(tab.get_by_role("heading", name=catalogue("en")["setup.title"]).first).to_be_visible(timeout=MINUTE)
+        expect(tab.get_by_role("heading", name=catalogue("en")["setup.title"]).first).to_be_visible()
 
 
 @pytest.mark.parametrize("page", ["", "dataset", "config", "train", "export", "chat", "report"])
 def test_every_page_draws(house: House, tab: Page, page: str) -> None:
     tab.goto(house.page(page))
     title = house.words[f"{page or 'setup'}.title"]
-    expect(tab.locator("html")).to_have_attribute("lang", {"zh": "zh-CN", "en": "en"}[house.language], timeout=MINUTE)
-    expect(tab.get_by_role("heading", name=title).first).to_be_visible(timeout=MINUTE)
-    expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
+    expect(tab.locator("html")).to_have_attribute("lang", {"zh": "zh-CN", "en": "en"}[house.language])
+    expect(tab.get_by_role("heading", name=title).first).to_be_visible()
+    expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached()
 
 
 def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Browser, tmp_path: Path) -> None:
@@ -238,12 +238,12 @@ def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Brow
     language, words = house.language, house.words
     tab.goto(house.page())
     press(tab, tab.get_by_test_id("stMain").get_by_role("link", name=words["demo.to_report"]))
-    expect(tab.get_by_role("heading", name=words["report.title"]).first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_role("heading", name=words["report.title"]).first).to_be_visible()
     # Screenshots of all pages take two minutes: only in one language.
     pictured = language == "zh"
     build = words["report.build_pictured" if pictured else "report.build_plain"]
     press(tab, tab.get_by_role("button", name=build, exact=True))
-    expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_test_id("stProgress").first).to_be_visible()
     if pictured:
         # An open tab is redrawn all the time: the report in English is waited for in one.
         tab.goto("about:blank")
@@ -253,7 +253,7 @@ def test_a_report_is_built_and_downloaded(house: House, tab: Page, browser: Brow
         tab.goto(house.page("report"))
     expect(tab.get_by_test_id("stProgress")).to_have_count(0, timeout=10 * MINUTE)
     archive = tab.get_by_role("button", name=words["report.archive"])
-    expect(archive).to_be_visible(timeout=MINUTE)
+    expect(archive).to_be_visible()
     with tab.expect_download() as download:
         press(tab, archive)
     download.value.save_as(tmp_path / "report.zip")
@@ -306,6 +306,6 @@ def test_a_demo_is_stopped(house: House, tab: Page) -> None:
     # Streamlit has a Stop of its own in the header.
     main = tab.get_by_test_id("stMainBlockContainer")
     main.get_by_role("button", name=house.words["job.stop"]).click()
-    expect(tab.get_by_text("stopped on request").first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_text("stopped on request").first).to_be_visible()
     assert jobs_in(house.workspace.jobs, "demo")[-1].status() is Status.KILLED
     assert wait_until(lambda: not runs.running(house.workspace), 300)

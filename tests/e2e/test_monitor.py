@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE
-from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium, is_foreign
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium, is_foreign
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
 WORDS = catalogue("zh")
@@ -18,7 +18,7 @@ HEIGHT = "document.querySelector('[data-testid=stMain]').scrollHeight"
 
 def saved(tab: Page, click) -> tuple[str, bytes]:
     """Return the name and content of what a click downloads."""
-    with tab.expect_download(timeout=MINUTE) as download:
+    with tab.expect_download() as download:
         click()
     return download.value.suggested_filename, download.value.path().read_bytes()
 
@@ -33,13 +33,13 @@ def test_a_live_chart(workspace, running_run):
             tab.on("request", lambda request: foreign.append(request.url) if is_foreign(request.url) else None)
             tab.goto(f"{server.url}/train")
             chart = tab.get_by_test_id("stPlotlyChart").first
-            expect(chart.locator(".main-svg").first).to_be_visible(timeout=MINUTE)
+            expect(chart.locator(".main-svg").first).to_be_visible()
             height = tab.evaluate(HEIGHT)
             tab.get_by_text(WORDS["curves.live"], exact=True).click()
             held = tab.get_by_text(WORDS["curves.held"].split("{")[0])
-            expect(held).to_be_visible(timeout=MINUTE)
+            expect(held).to_be_visible()
             button = chart.locator(f".modebar-btn[data-title='{WORDS['charts.png']}']")
-            expect(button).to_be_visible(timeout=MINUTE)
+            expect(button).to_be_visible()
             name, picture = saved(tab, button.click)
             assert name == f"{running_run.id}-curves.png"
             assert picture.startswith(b"\x89PNG")
@@ -59,7 +59,7 @@ def test_a_live_chart(workspace, running_run):
             assert wait_until(lambda: held.inner_text() != said, PATIENCE)
             assert tab.evaluate(RANGE) == zoomed
             tab.get_by_text(WORDS["curves.live"], exact=True).click()
-            expect(held).to_be_hidden(timeout=MINUTE)
+            expect(held).to_be_hidden()
             assert abs(tab.evaluate(HEIGHT) - height) <= 2
             assert tab.get_by_test_id("stException").count() == 0
             assert foreign == []

@@ -21,7 +21,7 @@ from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE
-from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium
 from tests.ports import free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
@@ -96,15 +96,15 @@ def test_another_name_and_a_path_of_its_own(workspace: Workspace, tmp_path: Path
                 tab.on("request", lambda request: foreign.append(request.url) if f"{NAME}:{near}/studio/" not in request.url and not request.url.startswith(("data:", "blob:")) else None)  # fmt: skip
                 with tab.expect_response(lambda answer: answer.url.endswith(".js")) as script:
                     tab.goto(f"http://{NAME}:{near}/studio/config")
-                expect(tab.get_by_role("heading", name=WORDS["config.title"])).to_be_visible(timeout=MINUTE)
+                expect(tab.get_by_role("heading", name=WORDS["config.title"])).to_be_visible()
                 assert asked(near, urlsplit(script.value.url).path, NAME)[:2] == (200, "br")
                 tab.get_by_test_id("stSidebarNav").get_by_text(WORDS["dataset.title"]).click()
-                expect(tab.get_by_role("heading", name=WORDS["dataset.title"])).to_be_visible(timeout=MINUTE)
+                expect(tab.get_by_role("heading", name=WORDS["dataset.title"])).to_be_visible()
                 assert tab.url == f"http://{NAME}:{near}/studio/dataset"
                 tab.get_by_role("tab", name=WORDS["dataset.tab_import"]).click()
                 rows = tmp_path / "rows.jsonl"
                 rows.write_text('{"question": "问", "answer": "' + "答" * (BYTES // 3) + '"}\n')
-                with tab.expect_response(lambda answer: "/upload_file/" in answer.url, timeout=MINUTE) as uploaded:
+                with tab.expect_response(lambda answer: "/upload_file/" in answer.url) as uploaded:
                     tab.locator("input[type=file]").first.set_input_files(rows)
                 assert uploaded.value.ok
                 assert foreign == []

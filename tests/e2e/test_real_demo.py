@@ -44,8 +44,8 @@ def test_a_real_model_learns_both_answers_and_keeps_the_rest() -> None:
             tab.screenshot(path=place / "finished.png", full_page=True)
             for page in ("train", "export", "chat", "report"):
                 tab.goto(f"{server.url}/{page}?lang=en")
-                expect(tab.get_by_role("heading", name=WORDS[f"{page}.title"]).first).to_be_visible(timeout=MINUTE)
-                expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached(timeout=MINUTE)
+                expect(tab.get_by_role("heading", name=WORDS[f"{page}.title"]).first).to_be_visible()
+                expect(tab.locator("[data-test-script-state='notRunning']").first).to_be_attached()
                 assert tab.get_by_test_id("stException").count() == 0
                 tab.screenshot(path=place / f"{page}.png", full_page=True)
     finally:
@@ -66,7 +66,7 @@ def test_a_real_model_learns_both_answers_and_keeps_the_rest() -> None:
 def begin(tab: Page, server: Server) -> None:
     """Start the demo on the real model from the first page."""
     tab.goto(f"{server.url}/?lang=en")
-    tab.get_by_text(WORDS["demo.real"], exact=True).click(timeout=MINUTE)
+    tab.get_by_text(WORDS["demo.real"], exact=True).click()
     tab.locator(".st-key-demo_nickname input").fill("NICK")
     tab.get_by_role("button", name=WORDS["demo.run"]).click()
-    expect(tab.get_by_test_id("stProgress").first).to_be_visible(timeout=MINUTE)
+    expect(tab.get_by_test_id("stProgress").first).to_be_visible()

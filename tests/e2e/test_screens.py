@@ -23,7 +23,7 @@ from core.training import run as runs
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE, ended
 from tests.e2e.keyboard import tour
-from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium
 from tests.e2e.stillness import moved
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
@@ -85,8 +85,8 @@ class Walk:
 
     def come(self) -> None:
         """Open the first page, as in a new tab."""
-        self.tab.goto(self.url, timeout=MINUTE)
-        self.tab.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=MINUTE)
+        self.tab.goto(self.url)
+        self.tab.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
 
     def through(self, stage: str, blue: Mapping[str, str], things: Mapping[str, tuple[str, ...]] | None = None) -> None:
         """Visit all pages at one stage."""
@@ -95,7 +95,7 @@ class Walk:
         for page in PAGES:
             self.tab.set_viewport_size({"width": WIDE, "height": HEIGHT})
             link = self.tab.get_by_test_id("stSidebarNavLink").nth(PAGES.index(page))
-            link.click(timeout=MINUTE)
+            link.click()
             for width in (WIDE, NARROW):
                 self.tab.set_viewport_size({"width": width, "height": HEIGHT})
                 found: list[str] = []
@@ -117,7 +117,7 @@ class Walk:
         """Visit all controls of all pages by Tab: each is reached, in the order of the page, has a name and shows the focus."""
         self.tab.set_viewport_size({"width": WIDE, "height": HEIGHT})
         for page in PAGES:
-            self.tab.goto(self._address(page), timeout=MINUTE)
+            self.tab.goto(self._address(page))
             counts = [-1]
             assert wait_until(partial(self._still, page, counts), SECONDS), page
             self.wrong += [f"{page}: {one} is written over {other}" for one, other in self.tab.evaluate(CROWDED)]

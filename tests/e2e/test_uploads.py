@@ -15,7 +15,7 @@ from core.ground.workspace import Workspace
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE
-from tests.e2e.server import CHROMIUM, MINUTE, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium
 
 WORDS = catalogue("zh")
 MEGABYTES = 200
@@ -65,11 +65,11 @@ def test_a_large_file_comes_whole_and_never_lies_in_memory(
         small = tmp_path / "small.jsonl"
         small.write_text(row, encoding="utf-8")
         page.locator("input[type=file]").first.set_input_files(small)
-        expect(page.get_by_text("small.jsonl (").first).to_be_visible(timeout=MINUTE)
+        expect(page.get_by_text("small.jsonl (").first).to_be_visible()
         before = most_memory(psutil.Process(server.process.pid))
         page.locator("input[type=file]").first.set_input_files(given)
         assert wait_until(lambda: sizes(workspace, "dataset") == [given.stat().st_size], 300)
-        expect(page.get_by_test_id("stExpander").first).to_be_visible(timeout=MINUTE)
+        expect(page.get_by_test_id("stExpander").first).to_be_visible()
         grown = most_memory(psutil.Process(server.process.pid)) - before
     assert grown < MEGABYTES * 1_000_000 / 3
     assert sizes(workspace, "arriving") == []
