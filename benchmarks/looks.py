@@ -22,8 +22,8 @@ from typing import Any
 from benchmarks.measure import say, spread, write
 from benchmarks.product import PROJECT
 
-# The timeline's evaluations, after the number of iterations, and XTuner's tokens for them.
-MOST = 64
+# XTuner's tokens for an answer of the timeline, before training and later.
+BEFORE, MOST = 50, 64
 
 
 def main() -> None:
@@ -98,6 +98,7 @@ def questions(run: Path) -> dict[str, Any]:
     # What this checkout would plan.
     if plan["first"] == getattr(planning, "QUESTIONS", 0):
         plan["probe"] = getattr(planning, "PROBE", plan["first"])
+    plan["looks"] = planning.KEPT_LOOKS if plan["keeps"] else planning.LOOKS
     plan["earliest"] = getattr(planning, "KEPT_EARLIEST", 0.0) if plan["keeps"] else 0.0
     recorded = json.loads((run / "early_stop.json").read_text())
     out = Path(tempfile.mkdtemp())
@@ -130,10 +131,15 @@ def questions(run: Path) -> dict[str, Any]:
         events.append({"what": what, "at": at, "cpu_s": spent, "passes": len(read), "tokens": sum(read), "said": said})
         print(events[-1], file=sys.stderr)
 
+    def base(prompts: list[str], most: int) -> list[list[int]]:
+        return [one.ids for one in timeline.ask(prompts, most, base=True)]
+
     def answers(at: int) -> list[list[int]]:
         known = {"at": at} if "at" in Asking.ask.__kwdefaults__ else {}
         return [one.ids for one in timeline.ask(plan["identity"][-2:], MOST, **known)]
 
+    # The timeline's answers before training.
+    event("base", 0, lambda: base(plan["identity"][-2:], BEFORE))
     every = max(1, round(last / 4))
     for at in range(1, last + 1):
         evaluated, looked = at % every == 0 or at == last, at % looks.every == 0 and at < last
@@ -144,8 +150,7 @@ def questions(run: Path) -> dict[str, Any]:
             event("timeline", at, lambda at=at: answers(at))
         if looked:
             event("look", at, lambda at=at: looks.learned(runner, at))
-    fresh = Asking(runner, tokenizer, plan["stop_words"])
-    event("base", last, lambda: [one.ids for one in fresh.ask(plan["general"], plan["max_new_tokens"], base=True)])
+    event("base", last, lambda: base(plan["general"], plan["max_new_tokens"]))
     shutil.rmtree(out)
     return {"iterations": last, "events": events, "looks": looks.early.seen["looks"]}
 

@@ -135,6 +135,9 @@ class Asking:
         import torch
 
         rows = [(begun(self.tokenizer, prompt), ids) for prompt, ids in zip(prompts, answers, strict=True)]
+        if self._drafts() is not None:
+            with self._inference():
+                return packed.chosen(self._plain, [prompt for prompt, _ in rows], answers)
         order = sorted(range(len(rows)), key=lambda n: len(rows[n][0]) + len(rows[n][1]))
         found: list[list[int]] = [[] for _ in rows]
         plain = self._plain

@@ -7,11 +7,10 @@ one by the token, so long drafts are read only where the last ones were right, o
 `packed` fits. Part of the workers; knows nothing of training.
 """
 
-import os.path
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from core.engine.workers.packed import Packed
+from core.engine.workers.packed import Packed, common, portions
 
 # Tokens of a draft where the same prompt was answered before, and at most.
 FIRST, MOST = 8, 32
@@ -82,23 +81,9 @@ def write(
     `check` is called at each step and may raise. The caller sets precision and inference mode.
     """
     answers: list[list[int]] = [[] for _ in prompts]
-    for rows in _together(prompts, most):
+    for rows in portions([len(prompt) + most for prompt in prompts], MOST_TOGETHER):
         _write(model, {row: prompts[row] for row in rows}, answers, drafts, most, over, check)
     return answers
-
-
-def _together(prompts: "Sequence[list[int]]", most: int) -> "Iterator[list[int]]":
-    """Yield the rows in portions: the tokens of a portion look at each other's places, if only to be told not to."""
-    portion: list[int] = []
-    tokens = 0
-    for row, prompt in enumerate(prompts):
-        if portion and tokens + len(prompt) + most > MOST_TOGETHER:
-            yield portion
-            portion, tokens = [], 0
-        portion.append(row)
-        tokens += len(prompt) + most
-    if portion:
-        yield portion
 
 
 def _write(
@@ -114,8 +99,7 @@ def _write(
     import torch
 
     head = model.get_output_embeddings()
-    # Each row has a token of its own to begin with.
-    shared = os.path.commonprefix([prompt[:-1] for prompt in prompts.values()])
+    shared = common(list(prompts.values()))
     packed = Packed(model, len(answers), shared)
     unread = {row: prompt[len(shared) :] for row, prompt in prompts.items()}
     trusted = {row: FIRST if drafts.has(prompt) else 0 for row, prompt in prompts.items()}

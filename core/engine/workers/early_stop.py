@@ -78,6 +78,10 @@ class EarlyStop:
         """Return whether the identity counts as learned: enough questions answered with it in each language."""
         return min(self.identity(answers).values()) >= self.plan["least_identity"]
 
+    def reached_before(self) -> bool:
+        """Return whether the identity counted as learned at the previous check."""
+        return bool(self.seen["looks"]) and self._least(self.seen["looks"][-1]) >= self.plan["least_identity"]
+
     def retention(self, answers: "list[str]") -> float:
         """Return the share of general answers that still match the base model's."""
         return _share([same(after, before) for after, before in zip(answers, self.seen["base"], strict=True)])
@@ -221,13 +225,18 @@ class Looks:
             return [one.text for one in self.asking.ask(prompts, self.longest, at=done, enough=enough)]
 
         # Plans of earlier versions have only the first questions.
-        first, kept = plan.get("first", len(plan["identity"])), None
-        probe = plan.get("probe", first)
-        answers = answered(plan["identity"][:probe])
-        if probe < first and any(early.identity(answers).values()):
-            answers += answered(plan["identity"][probe:first])
-        if first < len(plan["identity"]) and early.reached(answers):
-            answers += answered(plan["identity"][first:])
+        questions, first, kept = plan["identity"], plan.get("first", len(plan["identity"])), None
+        if early.reached_before():
+            # All in one batch; those beyond the first count only if these are known.
+            answers = answered(questions)
+            answers = answers if early.reached(answers[:first]) else answers[:first]
+        else:
+            probe = plan.get("probe", first)
+            answers = answered(questions[:probe])
+            if probe < first and any(early.identity(answers).values()):
+                answers += answered(questions[probe:first])
+            if first < len(questions) and early.reached(answers):
+                answers += answered(questions[first:])
         if early.seen["base"] is None and (early.measure == "retention" or early.reached(answers)):
             # With the adapter disabled: the answers before training, which did not have to wait for them.
             early.seen["base"] = self._base()

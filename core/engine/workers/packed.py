@@ -2,12 +2,16 @@
 
 On a CPU a pass costs what its tokens cost, and a padded batch is mostly padding as soon as its rows end or are drafted
 for differently. Here nothing is padded: a mask tells which tokens belong together. For models whose code takes such a
-mask, positions and a cache, as Llama's does; `fits` tells. Part of the workers; chooses no tokens.
+mask, positions and a cache, as Llama's does; `fits` tells. Part of the workers; writes no answers.
 """
 
 import inspect
-from collections.abc import Sequence
+import os.path
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+# Tokens read together where no answer is waited for: each looks at all others' places, if only to be told not to.
+AT_ONCE = {"cpu": 384, "cuda": 2048}
 
 
 def fits(model: Any) -> bool:
@@ -82,6 +86,44 @@ class Packed:
         """Take back the last `count` tokens read of a text."""
         self.own[text, self.ends[text] - count : self.ends[text]] = False
         self.length[text] -= count
+
+
+def chosen(model: Any, prompts: "Sequence[list[int]]", answers: "Sequence[list[int]]") -> "list[list[int]]":
+    """Return the token that the model would choose at each place of the given answers, given the tokens before."""
+    import torch
+
+    found: list[list[int]] = [[] for _ in prompts]
+    head = model.get_output_embeddings()
+    sizes = [len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    for rows in portions(sizes, AT_ONCE[head.weight.device.type]):
+        shared = common([prompts[row] for row in rows])
+        packed = Packed(model, len(prompts), shared)
+        hidden = packed.read({row: prompts[row][len(shared) :] + answers[row] for row in rows})
+        # Logits for the answers alone: a vocabulary has a hundred thousand entries.
+        wanted = [hidden[row][-len(answers[row]) - 1 : -1] for row in rows]
+        best = head(torch.cat(wanted)).argmax(-1).tolist()
+        for row in rows:
+            found[row], best = best[: len(answers[row])], best[len(answers[row]) :]
+    return found
+
+
+def common(prompts: "Sequence[list[int]]") -> "list[int]":
+    """Return the tokens that all prompts begin with, leaving each at least one of its own."""
+    return os.path.commonprefix([prompt[:-1] for prompt in prompts])
+
+
+def portions(sizes: "Sequence[int]", most: int) -> "Iterator[list[int]]":
+    """Yield the numbers of texts of these sizes, in portions of at most so many tokens or a single text."""
+    portion: list[int] = []
+    taken = 0
+    for number, size in enumerate(sizes):
+        if portion and taken + size > most:
+            yield portion
+            portion, taken = [], 0
+        portion.append(number)
+        taken += size
+    if portion:
+        yield portion
 
 
 def _additive(seen: Any, dtype: Any) -> Any:

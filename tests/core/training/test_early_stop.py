@@ -317,10 +317,26 @@ def test_the_rest_of_the_first_are_asked_once_one_is_known(early, known, asked, 
     looked(early, known, asked, identity, probe=2)
 
 
-def looked(early, known, asked, identity, **plan):
+@pytest.mark.parametrize(
+    ("known", "identity"),
+    [
+        # Those beyond the first four would not have been asked.
+        (3, 0.75),
+        (9, 0.9),
+    ],
+)
+def test_what_was_known_is_asked_all_at_once(early, known, identity):
+    def before(made):
+        made.look([NAMED] * 10, 0.5, 2)
+
+    looked(early, known, [10], identity, before, probe=2)
+
+
+def looked(early, known, asked, identity, before=lambda _: None, **plan):
     """Look at a model that knows the first questions, and compare what it was asked and what was found."""
     made = early(measure="agreement", identity=[f"i{n}" for n in range(10)], first=4, max_new_tokens=1, **plan)
     made.begin([[1]], 0)
+    before(made)
 
     batches = []
 

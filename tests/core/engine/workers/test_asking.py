@@ -182,9 +182,12 @@ class TestAsking:
         assert [one.ids for one in said] == [alone(prompt) for prompt in PROMPTS]
         assert asking.before[PROMPTS[0]] == [40, 40, 40]
 
+    @pytest.mark.parametrize("fits", [True, False])
     @pytest.mark.parametrize("most", [8, 40, 2048])
-    def test_how_much_of_a_given_answer_it_would_say(self, runner, monkeypatch, most):
+    def test_how_much_of_a_given_answer_it_would_say(self, runner, monkeypatch, most, fits):
         monkeypatch.setattr(module, "MOST_TOKENS", most)
+        monkeypatch.setitem(module.packed.AT_ONCE, "cpu", most)
+        monkeypatch.setattr(module.packed, "fits", lambda _model: fits)
         own = [alone(prompt) for prompt in PROMPTS]
         other = [ids[:] for ids in own]
         other[0][-1] = (other[0][-1] + 1) % 48

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.engine.workers.packed import Packed, fits
+from core.engine.workers.packed import Packed, fits, portions
 from tests.core.engine.workers.tiny import llama
 
 SHARED = [1, 5, 9]
@@ -40,3 +40,8 @@ def test_who_takes_no_such_mask_is_known():
     # Older code makes a causal mask of whatever it is given.
     model.get_decoder()._update_causal_mask = lambda mask, *_: torch.zeros_like(mask)
     assert not fits(model)
+
+
+def test_portions():
+    assert list(portions([3, 4, 5, 9, 1], 8)) == [[0, 1], [2], [3], [4]]
+    assert list(portions([], 8)) == []
