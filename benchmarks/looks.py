@@ -96,8 +96,7 @@ def questions(run: Path) -> dict[str, Any]:
 
     plan = json.loads((run / "run.json").read_text())["early_stop"]
     # What this checkout would plan.
-    if plan["first"] == getattr(planning, "QUESTIONS", 0):
-        plan["probe"] = getattr(planning, "PROBE", plan["first"])
+    plan["probe"] = plan["first"] if plan["keeps"] else getattr(planning, "PROBE", plan["first"])
     plan["looks"] = planning.KEPT_LOOKS if plan["keeps"] else planning.LOOKS
     plan["earliest"] = getattr(planning, "KEPT_EARLIEST", 0.0) if plan["keeps"] else 0.0
     recorded = json.loads((run / "early_stop.json").read_text())

@@ -25,7 +25,7 @@ from core.training.facts import DatasetFacts
 # Identity questions asked first, divided among the languages taught and answered in one batch; the others that the
 # scores use are asked only if these are known. Of 14 runs stopped by 12 questions alone, the scores judged 6 not
 # learned. The very first of them are asked alone, and the rest only once one is known: most of what a model says before
-# is long.
+# is long. Not with `keep`, whose first check is late enough.
 QUESTIONS, PROBE = 12, 4
 # General questions and facts, and the tokens of each answer: some 500 tokens in all can tell 0.8 from 0.87.
 GENERAL, FACTS, ANSWER_TOKENS = 10, 6, 32
@@ -129,7 +129,7 @@ def plan(
         "nickname": nickname,
         "measure": "retention" if model.toy else "agreement",
         "identity": prompts(identity),
-        "probe": PROBE,
+        "probe": first if keep else PROBE,
         "first": first,
         "languages": [one["language"] for one in identity],
         "answers": _answers(dataset),

@@ -117,6 +117,9 @@ def test_what_is_asked(workspace, config):
     assert (len(set(made["identity"])), len(set(made["general"]))) == (len(asked) + 4, 16)
     assert (made["probe"], made["first"], made["languages"][:12]) == (4, 12, ["zh", "en"] * 6)
     assert len(made["languages"]) == len(asked) + 4
+    # Where the base is kept, the first check is so late that some of it is known.
+    kept = early_stop.plan(config, dataset, model, TEMPLATE, Cluster(), None, keep=True)
+    assert (kept["probe"], kept["earliest"], made["earliest"]) == (12, early_stop.KEPT_EARLIEST, 0.0)
     assert made["languages"][-4:] == ["zh", "zh", "en", "en"]
     assert made["last_identity"] == 0.98
     assert made["measure"] == "agreement"
