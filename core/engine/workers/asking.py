@@ -38,6 +38,7 @@ class Heard:
     An answer may be only the beginning of what another question of the same prompt wants.
     """
 
+    packs: bool | None = None
     drafts: "drafting.Drafts | None" = None
     at: int | None = None
     answers: "dict[str, list[int]]" = field(default_factory=dict)
@@ -238,7 +239,10 @@ class Asking:
 
     def _drafts(self) -> "drafting.Drafts | None":
         """Return the texts that an answer may repeat: the data's, and all previous answers; None if of no use here."""
-        if not self.alone or not packed.fits(self._plain):
+        if self.heard.packs is None:
+            with self._inference():
+                self.heard.packs = self.alone and packed.fits(self._plain)
+        if not self.heard.packs:
             return None
         if self.heard.drafts is None:
             self.heard.drafts = drafting.Drafts(self._trained_on())

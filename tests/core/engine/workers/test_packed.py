@@ -30,6 +30,7 @@ def test_each_text_sees_itself_alone(attention):
     assert torch.allclose(more[2], alone(model, [*SHARED, 8, 30, 4], 1), atol=1e-5)
 
 
+@torch.no_grad()
 def test_who_takes_no_such_mask_is_known():
     model = llama()
     assert fits(model)
@@ -37,8 +38,14 @@ def test_who_takes_no_such_mask_is_known():
     assert not fits(model)
     model.config._attn_implementation = "sdpa"
     assert fits(model)
-    # Older code makes a causal mask of whatever it is given.
-    model.get_decoder()._update_causal_mask = lambda mask, *_: torch.zeros_like(mask)
+    # Code that makes a causal mask of whatever it is given, that wants another shape, or that counts places itself.
+    decoder = model.get_decoder()
+    for made in (torch.zeros_like, lambda mask: mask[:, 0, 0, 0, 0]):
+        decoder._update_causal_mask = lambda mask, *_, made=made: None if mask is None else made(mask)
+        assert not fits(model)
+    del decoder._update_causal_mask
+    assert fits(model)
+    decoder.rotary_emb.register_forward_pre_hook(lambda _, given: (given[0], torch.arange(given[0].shape[1])[None]))
     assert not fits(model)
 
 
