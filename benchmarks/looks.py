@@ -5,8 +5,8 @@
 RUN is the directory of a run with early stopping and at least one checkpoint. Both checkouts go through its looks and
 its timeline's evaluations in turn, in a process each, with one thread. Between checkpoints the adapter is interpolated,
 before the first from nothing. The base model's answers are taken from the run, as in a second run with a model; what
-they cost is `base`. CPU seconds and what was read by the model: passes, and tokens with their padding. Says whether
-answers and looks are the same.
+they cost is `base`. CPU seconds and what was read by the model: passes, and tokens with their padding. Then this code
+looks once more as often as the run did, `at_the_same`, to tell whether answers and looks are the same.
 """
 
 import argparse
@@ -33,10 +33,10 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--raw", type=Path, help="also write every round here, after each")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--here", choices=("planned", "recorded"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        print(json.dumps(questions(options.run)))
+        print(json.dumps(questions(options.run, options.here == "planned")))
         return
     ran: dict[str, list[dict[str, Any]]] = {"before": [], "now": []}
     for number in range(options.rounds):
@@ -54,14 +54,12 @@ def main() -> None:
         key: spread([now[key] / before[key] for before, now in pairs])
         for key in ("all_cpu_s", "looks_cpu_s", "timeline_cpu_s")
     }
-    one, other = ran["before"][-1], ran["now"][-1]
-    same = [
-        a["said"] == b["said"]
-        for a, b in zip(*([e for e in r["events"] if e["what"] == "timeline"] for r in (one, other)), strict=True)
-    ]
-    figures["timeline_answers_that_differ"] = same.count(False)
-    figures["looks_before"], figures["looks_now"] = one["looks"], other["looks"]
-    figures["looks_that_differ"] = sum(look not in one["looks"] for look in other["looks"])
+    one, other = ran["before"][-1], asked(options.run.resolve(), PROJECT, "recorded")
+    figures["at_the_same"] = summed(other)
+    said = [[event["said"] for event in ran["events"] if event["what"] != "look"] for ran in (one, other)]
+    figures["answers_that_differ"] = sum(a != b for a, b in zip(*map(flat, said), strict=True))
+    figures["looks_that_differ"] = sum(a != b for a, b in zip(one["looks"], other["looks"], strict=True))
+    figures["looks"] = {"before": one["looks"], "now": ran["now"][-1]["looks"]}
     write("looks", figures)
 
 
@@ -75,19 +73,24 @@ def summed(ran: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def asked(run: Path, project: Path) -> dict[str, Any]:
+def flat(answers: list[list[list[int]]]) -> list[list[int]]:
+    """Return the answers to all questions, whenever they were asked."""
+    return [answer for event in answers for answer in event]
+
+
+def asked(run: Path, project: Path, plan: str = "planned") -> dict[str, Any]:
     """Run `questions` with the code of a checkout."""
     environment = {**os.environ, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
     # This file, with the core of that checkout.
-    argv = [sys.executable, "-P", __file__, str(run), "--before", ".", "--here"]
+    argv = [sys.executable, "-P", __file__, str(run), "--before", ".", "--here", plan]
     done = subprocess.run(argv, env=environment, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def questions(run: Path) -> dict[str, Any]:
-    """Go through the looks and evaluations of a run."""
+def questions(run: Path, planned: bool) -> dict[str, Any]:
+    """Go through the looks and evaluations of a run; `planned`: looks as this checkout would plan them."""
     import logging
     import shutil
     import tempfile
@@ -95,10 +98,10 @@ def questions(run: Path) -> dict[str, Any]:
     from core.training import early_stop as planning
 
     plan = json.loads((run / "run.json").read_text())["early_stop"]
-    # What this checkout would plan.
-    plan["probe"] = plan["first"] if plan["keeps"] else getattr(planning, "PROBE", plan["first"])
-    plan["looks"] = planning.KEPT_LOOKS if plan["keeps"] else planning.LOOKS
-    plan["earliest"] = getattr(planning, "KEPT_EARLIEST", 0.0) if plan["keeps"] else 0.0
+    if planned:
+        plan["probe"] = plan["first"] if plan["keeps"] else getattr(planning, "PROBE", plan["first"])
+        plan["looks"] = planning.KEPT_LOOKS if plan["keeps"] else planning.LOOKS
+        plan["earliest"] = getattr(planning, "KEPT_EARLIEST", 0.0) if plan["keeps"] else 0.0
     recorded = json.loads((run / "early_stop.json").read_text())
     out = Path(tempfile.mkdtemp())
     (out / "run.json").write_text(json.dumps({"early_stop": plan}))

@@ -32,7 +32,7 @@ GENERAL, FACTS, ANSWER_TOKENS = 10, 6, 32
 # For a toy, whose general answers are compared as text.
 TOY_TOKENS = 48
 # Checks per complete run, and the minimum of updates between two; fewer with `keep`, where nearly all runs are complete.
-LOOKS, KEPT_LOOKS, LEAST_UPDATES = 22, 5, 4
+LOOKS, KEPT_LOOKS, LEAST_UPDATES = 22, 4, 4
 # The thresholds; `chat.diagnosis` applies the same to the identity learned and the style kept.
 LEAST_IDENTITY, LEAST_AGREEMENT, LEAST_RETENTION, IN_A_ROW = 0.9, 0.75, 0.9, 2
 # With `keep`, agreement recovers as the learning rate falls, up to the end: stop at nothing less. Of 10 runs on two

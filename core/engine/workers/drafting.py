@@ -15,7 +15,7 @@ from core.engine.workers.packed import Packed, common, portions
 # Tokens of a draft where the same prompt was answered before, and at most.
 FIRST, MOST = 8, 32
 # Tokens of a pass that cost hardly more than one: reading the weights takes as long.
-ROOM = {"cpu": 16, "cuda": 256}
+ROOM_ON_CPU, ROOM_ON_GPU = 16, 256
 # Prompts and answers that are written together.
 MOST_TOGETHER = 2048
 # Known texts beyond this many tokens are left out; those given at first take half of them.
@@ -99,13 +99,14 @@ def _write(
     import torch
 
     head = model.get_output_embeddings()
+    room_of_all = ROOM_ON_CPU if head.weight.device.type == "cpu" else ROOM_ON_GPU
     shared = common(list(prompts.values()))
     packed = Packed(model, len(answers), shared)
     unread = {row: prompt[len(shared) :] for row, prompt in prompts.items()}
     trusted = {row: FIRST if drafts.has(prompt) else 0 for row, prompt in prompts.items()}
     while unread:
         check()
-        room = (ROOM[head.weight.device.type] - sum(map(len, unread.values()))) // len(unread)
+        room = (room_of_all - sum(map(len, unread.values()))) // len(unread)
         foreseen, given = {}, {}
         for row, ids in unread.items():
             left = most - len(answers[row]) - 1

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 # Tokens read together where no answer is waited for: each looks at all others' places, if only to be told not to.
-AT_ONCE = {"cpu": 384, "cuda": 2048}
+AT_ONCE_ON_CPU, AT_ONCE_ON_GPU = 384, 2048
 # More than half precision's rounding, less than other tokens make of a text.
 DIFFERENT = 0.1
 
@@ -102,7 +102,8 @@ def chosen(model: Any, prompts: "Sequence[list[int]]", answers: "Sequence[list[i
     found: list[list[int]] = [[] for _ in prompts]
     head = model.get_output_embeddings()
     sizes = [len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    for rows in portions(sizes, AT_ONCE[head.weight.device.type]):
+    most = AT_ONCE_ON_CPU if head.weight.device.type == "cpu" else AT_ONCE_ON_GPU
+    for rows in portions(sizes, most):
         shared = common([prompts[row] for row in rows])
         packed = Packed(model, len(prompts), shared)
         hidden = packed.read({row: prompts[row][len(shared) :] + answers[row] for row in rows})

@@ -186,7 +186,7 @@ class TestAsking:
     @pytest.mark.parametrize("most", [8, 40, 2048])
     def test_how_much_of_a_given_answer_it_would_say(self, runner, monkeypatch, most, fits):
         monkeypatch.setattr(module, "MOST_TOKENS", most)
-        monkeypatch.setitem(module.packed.AT_ONCE, "cpu", most)
+        monkeypatch.setattr(module.packed, "AT_ONCE_ON_CPU", most)
         monkeypatch.setattr(module.packed, "fits", lambda _model: fits)
         own = [alone(prompt) for prompt in PROMPTS]
         other = [ids[:] for ids in own]
