@@ -21,6 +21,7 @@ import argparse
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "llamafactory": {
         "lora_rank": 8, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "learning_rate": 1e-4,
         "num_train_epochs": 3, "warmup_ratio": 0.1, "max_length": 2048, "max_samples": 1000,
-        # It refuses bfloat16 on a CPU.
-        "bf16": bool(gpus()),
+        "bf16": True,
     },
     "swift": {
         "lora_rank": 8, "lora_alpha": 32, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 16,
@@ -59,6 +59,8 @@ WAYS: dict[str, dict[str, Any]] = {
         "torch_dtype": "bfloat16", "max_samples": 500,
     },
 }  # fmt: skip
+# Both refuse bfloat16 on a CPU.
+ON_CPU: dict[str, dict[str, Any]] = {"llamafactory": {"bf16": False}, "swift": {"torch_dtype": "float32"}}
 Work = Callable[[Path], dict[str, Any]]
 
 
@@ -86,10 +88,13 @@ def run(options: argparse.Namespace) -> int:
             "ours": lambda out: ours.start(product, given.config, out / "seen.jsonl", "--no-early-stop"),
             **{name: peer(name) for name in options.names},
         }
-        trained = _rounds(works, options.rounds, product, Path(scratch))
-        if not options.no_score:
-            ours.score(Workspace(product.workspace), _last(trained), options.extent, None)
-    _keep(options, "same", trained, {"rows": len(given.turns), "settings": settings})
+
+        def score(trained: dict[str, dict[str, Any]]) -> None:
+            if not options.no_score:
+                ours.score(Workspace(product.workspace), trained, options.extent, None)
+
+        more = {"rows": len(given.turns), "settings": settings}
+        _rounds(works, options, product, Path(scratch), score, partial(_keep, options, "same", more))
     return 0
 
 
@@ -109,15 +114,22 @@ def own(options: argparse.Namespace) -> int:
             datasets = taught[name]()
             if options.general:
                 datasets["general"] = rows.general(options.general)
-            way = {**WAYS[name], **named.get(name, {})}
+            way = {
+                **WAYS[name],
+                **({} if gpus() else ON_CPU[name]),
+                **named.get(name, {}),
+                **({"max_steps": options.updates} if options.updates else {}),
+            }
             return lambda out: train(name, options.peers / name, COMMANDS[name](options.model, datasets, way, out), out)
 
         works: dict[str, Work] = {} if options.by else {"ours": lambda out: _own_way(product, options, out)}
         works |= {name: peer(name) for name in options.names}
-        trained = _rounds(works, options.rounds, product, Path(scratch))
-        ours.score(Workspace(product.workspace), _last(trained), options.extent, options.by)
-    general = "with its example's general rows" if options.general else "on its identity rows alone"
-    _keep(options, "own", trained, {"general": general})
+
+        def score(trained: dict[str, dict[str, Any]]) -> None:
+            ours.score(Workspace(product.workspace), trained, options.extent, options.by)
+
+        more = {"general": "with general rows" if options.general else "on their identity rows alone"}
+        _rounds(works, options, product, Path(scratch), score, partial(_keep, options, "own", more))
     return 0
 
 
@@ -129,33 +141,39 @@ def _own_way(product: Product, options: argparse.Namespace, out: Path) -> dict[s
     return {"rows": made["rows"], **ours.start(product, "own", out / "seen.jsonl")}
 
 
-def _rounds(works: Mapping[str, Work], rounds: int, product: Product, scratch: Path) -> dict[str, list[dict[str, Any]]]:
-    """Do all in turn, the other way round in every second round; return each one's rounds. A failure is one of the rounds."""
-    trained: dict[str, list[dict[str, Any]]] = {name: [] for name in works}
-    for number in range(rounds):
+def _rounds(
+    works: Mapping[str, Work],
+    options: argparse.Namespace,
+    product: Product,
+    scratch: Path,
+    score: Callable[[dict[str, dict[str, Any]]], None],
+    keep: Callable[[dict[str, dict[str, Any]]], None],
+) -> None:
+    """Do all in turn, the other way round in every second round; score the last round and keep each."""
+    for number in range(options.rounds):
+        trained: dict[str, dict[str, Any]] = {}
         for name in list(works) if number % 2 == 0 else reversed(works):
             out = scratch / f"{name}-{number}"
             out.mkdir()
             try:
-                found = spent(lambda name=name, out=out: works[name](out))
+                trained[name] = spent(lambda name=name, out=out: works[name](out))
                 if name == "ours":
-                    found |= ours.finished(product, found["run"], out / "seen.jsonl")
+                    trained[name] |= ours.finished(product, trained[name]["run"], out / "seen.jsonl")
             except (Failed, Unfit, subprocess.CalledProcessError) as error:
-                found = {"failed": str(error)[:300]}
-            trained[name].append(found)
-            say(f"{name}, round {number + 1}: { {key: value for key, value in found.items() if key != 'adapter'} }")
-    return trained
-
-
-def _last(trained: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    return {name: many[-1] for name, many in trained.items() if many and "failed" not in many[-1]}
+                trained[name] = {"failed": str(error)[:300]}
+            say(
+                f"{name}, round {number + 1}: { {key: trained[name][key] for key in trained[name] if key != 'adapter'} }"
+            )
+        if number == options.rounds - 1:
+            score({name: one for name, one in trained.items() if "failed" not in one})
+        keep(trained)
 
 
 def _keep(
-    options: argparse.Namespace, kind: str, trained: Mapping[str, list[dict[str, Any]]], more: Mapping[str, Any]
+    options: argparse.Namespace, kind: str, more: Mapping[str, Any], trained: Mapping[str, dict[str, Any]]
 ) -> None:
-    """Store the rounds under their label, after those that were made with the same settings before."""
-    for one in (one for many in trained.values() for one in many):
+    """Store a round under its label, after those that were made with the same settings before."""
+    for one in trained.values():
         one.pop("adapter", None)
         one.pop("run", None)
     made = {"nickname": options.nickname, "quiet": options.quiet, **more}
@@ -169,7 +187,7 @@ def _keep(
         "commit": commit(),
         "versions": known | {name: environments.versions(name, options.peers) for name in trained if name in PEERS},
         **made,
-        "trained": before | {name: [*before.get(name, ()), *many] for name, many in trained.items()},
+        "trained": before | {name: [*before.get(name, ()), one] for name, one in trained.items()},
     }
     write_json(RESULT, kept)
 
@@ -180,21 +198,24 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     installing, running = commands.add_parser("install"), commands.add_parser("run")
     by_itself = commands.add_parser("own")
-    for one, rounds in ((running, 2), (by_itself, 1)):
+    for one in (running, by_itself):
         one.add_argument("model", type=lambda text: Path(text).resolve())
         one.add_argument("--nickname", default="Xiaoming")
-        one.add_argument("--rounds", type=int, default=rounds)
         one.add_argument("--label", help="default: the model's name")
         one.add_argument("--workspace", type=Path, help="default: one that is thrown away")
         one.add_argument("--quiet", action="store_true", help="nothing else runs on this machine: say so in the table")
         one.add_argument(
             "--quick", dest="extent", action="store_const", const="quick", default="full", help="score with a sample"
         )
+    running.add_argument("--rounds", type=int, default=2)
     running.add_argument("--epochs", type=int, default=1)
     running.add_argument("--small", action="store_true", help="about half of the rows")
     running.add_argument("--no-score", action="store_true")
+    # Ours asks the model for its answers once.
+    by_itself.set_defaults(rounds=1)
     by_itself.add_argument("--identity", type=Path, help="LLaMA-Factory's data/identity.json")
     by_itself.add_argument("--cognition", type=Path, help="a copy of ms-swift's self_cognition.jsonl")
+    by_itself.add_argument("--updates", type=int, help="end the peers after so many: to try the script")
     by_itself.add_argument("--general", type=Path, help="LLaMA-Factory's data/alpaca_en_demo.json")
     by_itself.add_argument(
         "--by", metavar="RUN", help="train only the peers, and score them as this run of the workspace"

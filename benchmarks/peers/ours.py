@@ -90,8 +90,8 @@ def finished(product: Product, run: str, seen: Path) -> dict[str, Any]:
 def score(workspace: Workspace, trained: Mapping[str, dict[str, Any]], extent: Extent, run: str | None) -> None:
     """Ask and judge each adapter as our run is, or the run named: adds the scores to what was trained."""
     named = run or trained.get("ours", {}).get("run")
-    if named is None:
-        say("not scored: there is no run of ours")
+    if named is None or not trained:
+        say("not scored: there is no run of ours, or no adapter")
         return
     ours = runs.find(workspace, named)
     worker = worker_client.worker_for(workspace, ours, own=True)
