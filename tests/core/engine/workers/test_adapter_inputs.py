@@ -7,8 +7,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 IGNORED = -100
 
 
-@pytest.fixture
-def llm():
+def adapted(*targets):
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -17,8 +16,12 @@ def llm():
     settings = LlamaConfig(
         vocab_size=60, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2
     )
-    targets = ["q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"]
-    return get_peft_model(LlamaForCausalLM(settings), LoraConfig(r=4, target_modules=targets))
+    return get_peft_model(LlamaForCausalLM(settings), LoraConfig(r=4, target_modules=list(targets)))
+
+
+@pytest.fixture
+def llm():
+    return adapted("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 
 
 def rows(llm, taught=12, kept=12):
@@ -116,6 +119,16 @@ def test_memory_for_a_few_layers_at_a_time_gives_the_same(llm, monkeypatch):
     adapter_inputs.look_apart(other, data)
     for one, same in zip(adapter_inputs.lora_layers(llm), adapter_inputs.lora_layers(other), strict=True):
         assert torch.allclose(one.lora_A["default"].weight, same.lora_A["default"].weight, atol=1e-5)
+
+
+def test_the_last_layer_may_have_one_too():
+    """It alone makes the predictions of the base model, which are tested once while the layers are listened to."""
+    from core.engine.workers.adapter_inputs import look_apart
+
+    llm = adapted("q_proj", "lm_head")
+    before = llm.get_output_embeddings().lora_A["default"].weight.detach().clone()
+    assert look_apart(llm, rows(llm, taught=11)) == (11 * 9, 12 * 11)
+    assert not before.equal(llm.get_output_embeddings().lora_A["default"].weight)
 
 
 @pytest.mark.parametrize("kinds", [{"taught": 0}, {"kept": 0}])
