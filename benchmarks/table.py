@@ -54,6 +54,13 @@ ASKED = (
         f"SmolLM2-135M-Instruct, {CPU} beside other work",
     ),
     (
+        "What do the questions during a training cost?",
+        "{cpu-2cores/looks:now.all_cpu_s.median:.0f} CPU seconds in {cpu-2cores/looks:iterations} iterations, before "
+        "{cpu-2cores/looks:before.all_cpu_s.median:.0f}; looking as often as before "
+        "{cpu-2cores/looks:at_the_same.all_cpu_s:.0f}, with the same answers",
+        f"SmolLM2-135M-Instruct, real weights at a run's checkpoints and between, one of {CPU} beside other work",
+    ),
+    (
         "How long are convert, merge and verify, compared with XTuner's convert and merge?",
         "{cpu-2cores/export:demo.of_xtuner_cpu.all.median:.2f} of their CPU time as one command, "
         "{cpu-2cores/export:demo.of_xtuner_cpu.three.median:.2f} as three (convert "
