@@ -1,4 +1,4 @@
-"""A row as used in training, token by token: trained tokens are colored, the others gray."""
+"""A row as used in training, token by token: trained tokens are colored and underlined, the others gray."""
 
 import re
 
@@ -18,6 +18,13 @@ from pages.components.text import t
 BLOCK = 200
 MOST_SHOWN = 1500
 OWN = "own"
+# Streamlit's own green and gray are hardly distinguishable.
+_STYLE = """<style>
+.st-key-tokens em {
+    font-style: normal; background: color-mix(in srgb, #3aa17e 30%, transparent);
+    text-decoration: underline 2px #3aa17e; text-underline-offset: 4px;
+}
+</style>"""
 _MARKS = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -59,7 +66,8 @@ def show_tokens(workspace: Workspace, dataset: Dataset, model: Model) -> None:
 
 def _draw(shown: Rendering) -> None:
     st.markdown(t("tokens.count", length=f"{len(shown.tokens):,}", trained=f"{shown.trained:,}"))
-    with st.container(border=True):
+    with st.container(border=True, key="tokens"):
+        st.html(_STYLE)
         st.markdown("".join(_token(token.text, token.trained) for token in shown.tokens[:MOST_SHOWN]))
     if len(shown.tokens) > MOST_SHOWN:
         st.caption(t("tokens.more", count=len(shown.tokens) - MOST_SHOWN))
@@ -75,5 +83,5 @@ def _token(text: str, trained: bool) -> str:
     """Return a token as a badge; invisible characters are shown as symbols."""
     seen = text.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣") if text else "·"
     escaped = _MARKS.sub(r"\\\1", seen)
-    colour = "green" if trained else "gray"
-    return f":{colour}-background[{escaped}] " + ("\n\n" if "\n" in text else "")
+    badge = f":green-background[*{escaped}*] " if trained else f":gray-background[{escaped}] "
+    return badge + ("\n\n" if "\n" in text else "")
