@@ -39,9 +39,9 @@ running.show_failures(workspace)
 show_checklist(workspace, found)
 
 if for_a_picture():
-    st.subheader(t("setup.section.models"), anchor=False)
+    st.header(t("setup.section.models"), anchor=False)
     show_models(workspace, opened=True)
-    st.subheader(t("setup.section.machine"), anchor=False)
+    st.header(t("setup.section.machine"), anchor=False)
     show_machine(workspace)
     st.stop()
 

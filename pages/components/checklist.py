@@ -22,7 +22,7 @@ SECTION = {"environment": {"section": "engine"}, "model": {"section": "models"}}
 def show_checklist(workspace: Workspace, found: Assignment) -> None:
     """Draw the steps in three columns with the number done; only the next one stands out. Optional ones are below."""
     with st.container(border=True, key="checklist"):
-        st.subheader(t("checklist.title", done=found.done, all=len(found.required)), anchor=False)
+        st.header(t("checklist.title", done=found.done, all=len(found.required)), anchor=False)
         rows = -(-len(found.required) // COLUMNS)
         for number, column in enumerate(st.columns(COLUMNS, gap="small")):
             with column.container(gap=None):

@@ -33,6 +33,7 @@ button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMa
 [data-testid=stSidebarNavLink]:focus-visible, [data-testid=stPageLink-NavLink]:focus-visible {
     outline: 2px solid; outline-offset: -2px;
 }
+[data-testid=stHeading] h2 { padding: 0.5rem 0 1rem; }
 [data-testid=stPageLink-NavLink] :is(span, div, p):not([data-testid=stIconMaterial]) { white-space: normal; }
 @media (min-width: 1000px) { [data-testid=stTable] [data-testid=stMarkdownContainer] { max-width: 44rem; } }
 </style>"""

@@ -41,7 +41,7 @@ def tab(app: AppTest, key: str, label: str) -> AppTest:
 
 def texts(app: AppTest) -> str:
     """Return all text on the screen outside of tables, one element per line."""
-    kinds = ("markdown", "caption", "text", "info", "success", "warning", "error", "title", "subheader", "code")
+    kinds = ("markdown", "caption", "text", "info", "success", "warning", "error", "title", "header", "code")
     found = [element.value for kind in kinds for element in getattr(app, kind)]
     found += [element.proto.text for element in app.get("progress")]
     return "\n".join(map(str, found))

@@ -29,7 +29,7 @@ from tests.pages.screen import cells, open_page, primary, texts
 def test_an_empty_workspace_says_what_to_do():
     page = open_page("setup")
     assert page.title[0].value == "准备"
-    headings = [heading.value for heading in page.subheader]
+    headings = [heading.value for heading in page.header]
     # The two ways, the demo first.
     assert headings[:2] == ["先看演示", "自己做：检查环境"]
     assert page.text_input(key="demo_nickname").label == "你的昵称"
@@ -42,7 +42,7 @@ def test_whoever_has_begun_goes_on_first(workspace):
     datasets.make_assistant(workspace, "小明")
     page = open_page("setup")
     assert primary(page) == ["运行完整检查"]
-    assert page.subheader[0].value == "自己做：检查环境"
+    assert page.header[0].value == "自己做：检查环境"
 
 
 @pytest.mark.parametrize(("cards", "button"), [([], "下载小模型 SmolLM2"), ([{"name": "A100"}], "链接或下载模型")])
@@ -62,7 +62,7 @@ def test_each_section_and_its_address(workspace):
         ("tunnel", "127.0.0.1"),
     ):
         page = open_page("setup", section=name)
-        assert words in texts(page) + "".join(heading.value for heading in page.subheader), name
+        assert words in texts(page) + "".join(heading.value for heading in page.header), name
     assert not list(workspace.jobs.glob("*-*"))
 
 
@@ -87,7 +87,7 @@ def test_the_tunnel_command_follows_what_is_typed():
 @pytest.mark.usefixtures("exported_run")
 def test_the_checklist_is_ticked_from_the_disk():
     page = open_page("setup")
-    assert any("（8 / 9）" in heading.value for heading in page.subheader)
+    assert any("（8 / 9）" in heading.value for heading in page.header)
     # It appears once, and only the next step stands out.
     labels = [link.proto.label for link in page.get("page_link")]
     assert [label.partition(" · ")[0] for label in labels if "检查环境" in label] == ["检查环境"]
@@ -342,7 +342,7 @@ def test_a_finished_demo_ends_on_the_comparison(workspace, exported_run: Run, mo
     assert "第 9 步，共 9 步" in texts(page)
     monkeypatch.setattr(writeup, "there", lambda _: True)
     page = open_page("setup")
-    assert page.subheader[0].value == "作业的每一步都完成了"
+    assert page.header[0].value == "作业的每一步都完成了"
     assert "共 9 步" not in texts(page)
     # The demo did them; what is left is to do them oneself.
     assert page.button(key="next_yourself").label == "自己走一遍"

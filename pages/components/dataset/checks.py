@@ -48,14 +48,14 @@ def show_checks(workspace: Workspace, dataset: Dataset) -> None:
     if skipped and dataset.made["kind"] == "import":
         _show_skipped(workspace, dataset, skipped)
     elif skipped:
-        st.subheader(t("checks.not_read", count=len(skipped)), anchor=False)
+        st.header(t("checks.not_read", count=len(skipped)), anchor=False)
         for left in skipped[:20]:
             st.markdown(f"- {plain(left.get('text', ''))}：{plain(say(left['reason']))}")
 
 
 def _show_skipped(workspace: Workspace, dataset: Dataset, skipped: list[dict[str, Any]]) -> None:
     """Draw each skipped row: its reason, its text, and fields to correct it."""
-    st.subheader(t("checks.skipped", count=dataset.made["skipped"]), anchor=False)
+    st.header(t("checks.skipped", count=dataset.made["skipped"]), anchor=False)
     st.caption(t("checks.skipped_help"))
     pages = -(-len(skipped) // ON_A_PAGE)
     page = st.pagination(pages, key=f"skipped-{dataset.name}") if pages > 1 else 1

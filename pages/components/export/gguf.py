@@ -25,7 +25,7 @@ def show_gguf(workspace: Workspace, run: Run, found: Exported, *, busy: bool) ->
     """Draw the existing files and the form that creates them; nothing without a merged model or while it is `busy`."""
     if not found.merged or busy:
         return
-    st.subheader(t("export.gguf.title"))
+    st.header(t("export.gguf.title"))
     st.caption(t("export.gguf.lesson"))
     why = refusal(run.merged)
     if why:

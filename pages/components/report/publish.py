@@ -86,7 +86,7 @@ def _show_package(run: Run, target: Target, what: What, package: Package) -> Non
 
 
 def _show_upload(run: Run, target: Target, package: Package, *, busy: bool) -> None:
-    st.subheader(t("report.upload"), anchor=False)
+    st.header(t("report.upload"), anchor=False)
     repository = st.text_input(
         t("report.repository"),
         placeholder="USER/NAME",

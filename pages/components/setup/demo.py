@@ -29,7 +29,7 @@ _ICONS = {
 
 def show_demo(workspace: Workspace, last: Job | None, *, first: bool) -> None:
     """Draw what the demo does, or how the `last` one ended, and its form. `first`: it is the page's next step."""
-    st.subheader(t("demo.title"), anchor=False)
+    st.header(t("demo.title"), anchor=False)
     if last and last.status() is not Status.FINISHED:
         show_end(last)
     elif last and (run := _run_of(workspace, last)) and (result := read_json(run.path / "demo.json")):
@@ -88,7 +88,7 @@ def show_stages(job: Job) -> None:
 def show_live(job: Job) -> bool:
     """Draw the running demo. Returns whether it is still running."""
     nickname = job.spec.get("facts", {}).get("nickname", "")
-    st.subheader(t("demo.title"), anchor=False)
+    st.header(t("demo.title"), anchor=False)
     st.markdown(t("demo.running", nickname=plain(nickname), time=say(duration(job.seconds))))
     show_stages(job)
     if not job.progress:

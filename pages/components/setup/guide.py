@@ -21,7 +21,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
     """
     step = found.next
     if step is None:
-        st.subheader(t("guide.all_done"), anchor=False)
+        st.header(t("guide.all_done"), anchor=False)
         st.markdown(t("guide.all_done_text"))
         by_the_demo = all((run.path / "demo.json").exists() for run in runs.every(workspace) if run.begun)
         if by_the_demo:
@@ -33,7 +33,7 @@ def show_guide(workspace: Workspace, found: Assignment, *, busy: bool, first: bo
                 next_button("dataset", t("guide.yourself"), primary=False, key="next_yourself")
         return
     number = found.required.index(step) + 1
-    st.subheader(t("guide.title", step=inside(t(f"checklist.{step.name}"))), anchor=False)
+    st.header(t("guide.title", step=inside(t(f"checklist.{step.name}"))), anchor=False)
     st.caption(t("guide.step", number=number, all=len(found.required)))
     training = step.name == "trained" and runs.running(workspace) is not None
     st.markdown(t("guide.training") if training else t(f"guide.{step.name}"))
