@@ -238,13 +238,11 @@ def _errors(found: Preflight) -> list[Problem]:
 
 
 def _next(found: Preflight | None) -> None:
-    """Draw the button to the training, or to where what prevents it is solved."""
-    wrong = {problem.where for problem in _errors(found)} if found else set()
-    for place, page in (("model", "setup"), ("dataset", "dataset")):
-        if place in wrong:
-            next_button(page)
-            return
-    next_button("train", t("config.to_train"), primary=not wrong)
+    """Draw the button to the training, or to where a missing model is found."""
+    if found and any(problem.where == "model" for problem in _errors(found)):
+        next_button("setup")
+    else:
+        next_button("train", t("config.to_train"))
 
 
 def _fixes(found: Preflight) -> dict:
