@@ -82,8 +82,7 @@ def look_apart(llm: Any, rows: "Sequence[dict[str, Any]]") -> "tuple[int, int] |
                 if not taught or not kept:
                     return None
                 for same, (theirs, others) in zip(layers, sums, strict=True):
-                    for layer in same:
-                        aim(layer, theirs / taught, others / kept)
+                    aim(same, theirs / taught, others / kept)
     finally:
         llm.train(was)
     return taught, kept
@@ -218,15 +217,22 @@ def moments(
     return sums, seen
 
 
-def aim(layer: Any, taught: torch.Tensor, kept: torch.Tensor) -> None:
-    """Set A of a layer to the directions for these second moments, as long as those of a random A would be."""
-    weight = layer.lora_A["default"].weight
-    before = weight.float()
-    found = directions(taught, kept, len(weight))
-    response, usual = (((rows @ taught) * rows).sum(-1) for rows in (found, before))
-    # There are no more directions than different inputs to be taught: the other rows stay random.
-    good = response > HEARD * response.max()
-    weight[good] = (found[good] * (usual.mean() / response[good, None]).sqrt()).to(weight.dtype)
+def aim(same: "list[Any]", taught: torch.Tensor, kept: torch.Tensor) -> None:
+    """Set A of layers with these inputs to the directions for their second moments, as long as a random A's would be."""
+    weights = [layer.lora_A["default"].weight for layer in same]
+    found = directions(taught, kept, max(map(len, weights)))
+    responses = _responses(found, taught)
+    for weight in weights:
+        response, usual = responses[: len(weight)], _responses(weight.float(), taught)
+        # There are no more directions than different inputs to be taught: the other rows stay random.
+        good = response > HEARD * response.max()
+        length = (usual.mean() / response[good, None]).sqrt()
+        weight[good] = (found[: len(weight)][good] * length).to(weight.dtype)
+
+
+def _responses(rows: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+    """Return the mean square of each row's product with the inputs."""
+    return ((rows @ moment) * rows).sum(-1)
 
 
 def directions(taught: torch.Tensor, kept: torch.Tensor, count: int) -> torch.Tensor:

@@ -174,14 +174,14 @@ def test_no_row_of_a_is_larger_than_before_where_little_is_different(llm):
     # Two different inputs are taught, and there are four directions.
     x, y = torch.randn(2, 32)[torch.arange(40) % 2], torch.randn(300, 32)
     with torch.no_grad():
-        aim(layer, x.T @ x / 40, y.T @ y / 300)
+        aim([layer], x.T @ x / 40, y.T @ y / 300)
         after = layer.lora_A["default"].weight
         assert torch.isfinite(after).all()
         assert after.norm(dim=1).max() < 3 * before.norm(dim=1).max()
         changed = (after != before).any(1)
         assert changed.sum() == 2
         # Without anything to be taught here, nothing changes.
-        aim(layer, torch.zeros(32, 32), y.T @ y / 300)
+        aim([layer], torch.zeros(32, 32), y.T @ y / 300)
         assert torch.equal(layer.lora_A["default"].weight, after)
 
 
