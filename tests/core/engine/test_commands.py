@@ -133,6 +133,13 @@ def test_environment(tmp_path, monkeypatch):
     assert all(isinstance(value, str) for value in environment.values())
 
 
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert engine_environment(Workspace(tmp_path))["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert engine_environment(Workspace(tmp_path))["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_slurm_starts_a_task_a_process(tmp_path):
     cluster = Cluster(nproc=8, nnodes=2, launcher="slurm", partition="llm")
     command = train_command(Workspace(tmp_path), CONFIG, WORK, cluster=cluster, deepspeed="deepspeed_zero3")
