@@ -34,6 +34,8 @@ def test_a_live_chart(workspace, running_run):
             tab.goto(f"{server.url}/train")
             chart = tab.get_by_test_id("stPlotlyChart").first
             expect(chart.locator(".main-svg").first).to_be_visible()
+            # The page grows with the first few evaluations.
+            expect(tab.get_by_text(WORDS["answers.all"].split("{")[0])).to_be_visible()
             height = tab.evaluate(HEIGHT)
             tab.get_by_text(WORDS["curves.live"], exact=True).click()
             held = tab.get_by_text(WORDS["curves.held"].split("{")[0])
