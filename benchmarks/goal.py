@@ -252,8 +252,9 @@ def aims(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def reached(trained: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a row for each goal, with the runs of the last way of each model."""
-    last = {model: many for (model, _), many in _by_model(trained)}
+    """Yield a row for each goal, with the runs of each model's last way that has every nickname."""
+    ways = [(model, many) for (model, _), many in _by_model(trained) if {x["nickname"] for x in many} == set(NICKNAMES)]
+    last = dict(ways)
     yield f"| goal | {' | '.join(f'{model} | reached by' for model in last)} |"
     yield "| --- |" + " ---: | ---: |" * len(last)
     for column, less in COLUMNS.items():
