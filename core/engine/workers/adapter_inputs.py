@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from core.engine.workers.base_states import base_states
+from core.engine.workers.packed import portions
 
 IGNORED = -100
 # An answer is the base model's own if this share of its tokens are the base model's first choice.
@@ -74,7 +75,10 @@ def look_apart(llm: Any, rows: "Sequence[dict[str, Any]]") -> "tuple[int, int] |
     try:
         with torch.no_grad(), llm.disable_adapter():
             batches: Iterable[Batch] = padded(llm, rows)
-            for layers in portions(sharing(llm, rows[0]["input_ids"][:LONGEST])):
+            groups = sharing(llm, rows[0]["input_ids"][:LONGEST])
+            sizes = [2 * 4 * same[0].in_features ** 2 for same in groups]
+            for numbers in portions(sizes, ROOM):
+                layers = [groups[number] for number in numbers]
                 sums, batches = moments(llm, batches, layers)
                 taught, kept = (
                     int(sum(getattr(batch, kind).sum() for batch in batches)) for kind in ("taught", "kept")
@@ -172,20 +176,6 @@ def hooked(layers: "list[Any]", note: Any) -> "Iterator[None]":
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def portions(layers: "list[list[Any]]") -> "Iterator[list[list[Any]]]":
-    """Yield the layers in portions whose second moments fit into ROOM."""
-    portion, taken = [], 0
-    for same in layers:
-        needed = 2 * 4 * same[0].in_features ** 2
-        if portion and taken + needed > ROOM:
-            yield portion
-            portion, taken = [], 0
-        portion.append(same)
-        taken += needed
-    if portion:
-        yield portion
 
 
 def moments(

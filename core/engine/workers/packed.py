@@ -121,7 +121,7 @@ def common(prompts: "Sequence[list[int]]") -> "list[int]":
 
 
 def portions(sizes: "Sequence[int]", most: int) -> "Iterator[list[int]]":
-    """Yield the numbers of texts of these sizes, in portions of at most so many tokens or a single text."""
+    """Yield the numbers of things of these sizes, in portions of at most `most` in all, or a single one."""
     portion: list[int] = []
     taken = 0
     for number, size in enumerate(sizes):
