@@ -1,6 +1,7 @@
 """XTuner's own files are found without importing it, and its templates are read as written there."""
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -24,7 +25,16 @@ def test_presets():
     assert "internlm2_1_8b_full_custom_pretrain_e1" in found
     assert all(path.is_file() for path in found.values())
     assert "__init__" not in found
-    assert "xtuner" not in sys.modules
+
+
+def test_xtuner_is_not_imported():
+    """In a separate process: in this one, a test before it may have."""
+    source = (
+        "import sys; from core.engine import presets as p\n"
+        "p.presets(); p.preset_text(p.COURSE_PRESET); p.prompt_templates(); print('xtuner' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_matching():
