@@ -9,7 +9,7 @@ from core.jobs.job import Job, Status
 from core.models import model as models
 from core.report import writeup
 from core.training import run as runs
-from tests.conftest import ended
+from tests.conftest import PATIENCE, ended
 
 
 def test_everything_is_there_after_a_move(exported_run, workspace, tmp_path, monkeypatch):
@@ -44,7 +44,7 @@ def test_everything_is_there_after_a_move(exported_run, workspace, tmp_path, mon
 def test_a_report_does_not_name_the_place_before_the_move(exported_run, workspace, tmp_path):
     moved = Workspace(workspace.root.rename(tmp_path / "moved"))
     run = runs.find(moved, exported_run.id)
-    assert writeup.start(moved, run, "zh").wait(60) is Status.FINISHED
+    assert writeup.start(moved, run, "zh").wait(PATIENCE) is Status.FINISHED
     for name in ("report.md", "config.py"):
         text = (run.path / "report" / name).read_text(encoding="utf-8")
         assert "WORKSPACE/" in text

@@ -87,7 +87,7 @@ def patient(opens: Callable[..., Any]) -> Callable[..., Any]:
 def chromium(*flags: str) -> Iterator[Browser]:
     """Run a headless browser."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags], timeout=PATIENCE_MS)
         opened.new_context, opened.new_page = patient(opened.new_context), patient(opened.new_page)
         yield opened
         opened.close()

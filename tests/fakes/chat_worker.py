@@ -31,7 +31,7 @@ def main() -> None:
                 if "fail" in answer:
                     lines = [{"error": "RuntimeError: as asked"}]
                 if "hang" in answer:
-                    time.sleep(60)
+                    time.sleep(600)
                 for line in lines:
                     stream.write(json.dumps(line) + "\n")
             stream.write(json.dumps({"done": True}) + "\n")

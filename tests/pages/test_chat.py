@@ -57,7 +57,7 @@ def test_a_run_can_be_asked_before_it_is_exported():
 def slow_to_load(monkeypatch):
     """A chat worker that never becomes ready."""
     monkeypatch.setattr(
-        worker_client, "engine_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
+        worker_client, "engine_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"]
     )
 
 
@@ -87,7 +87,7 @@ def test_the_first_question_loads_the_models_and_is_answered_then(workspace, fak
     assert not jobs_in(workspace.jobs, "chat"), "a look at the page takes no memory"
     page.chat_input[0].set_value("你是谁").run()
     (job,) = jobs_in(workspace.jobs, "chat")
-    assert wait_until(lambda: job.progress.get("note") == "ready", 20)
+    assert wait_until(lambda: job.progress.get("note") == "ready", PATIENCE)
     page.run()
     assert page.text[0].value == "你是谁"
     assert page.text[1].value.startswith("base: ")
@@ -138,7 +138,7 @@ def test_a_worker_that_dies_says_so_and_can_be_loaded_again(workspace, loaded):
     page.chat_input[0].set_value("die").run()
     assert any("重新加载" in error.value for error in page.error)
     assert any("die" in text.value for text in page.text)
-    assert wait_until(lambda: not loaded.job.status().live, 10)
+    assert wait_until(lambda: not loaded.job.status().live, PATIENCE)
     page.button(key="load_chat").click().run()
     assert len(jobs_in(workspace.jobs, "chat")) == 2
 
@@ -297,7 +297,7 @@ def test_a_question_that_comes_after_the_models_are_gone_loads_them_again(worksp
     page.button(key=f"retry-{talk.id}-0").click().run()
     job = jobs_in(workspace.jobs, "chat")[-1]
     assert job.directory != loaded.job.directory
-    assert wait_until(lambda: job.progress.get("note") == "ready", 20)
+    assert wait_until(lambda: job.progress.get("note") == "ready", PATIENCE)
     page.run()
     assert [e.question for e in conversations.load(workspace, talk.id).exchanges] == ["你是谁"], "in its old place"
 

@@ -143,7 +143,7 @@ def test_a_name_that_is_taken_is_refused(workspace, dataset):
 def test_a_real_model_answers_the_general_questions_itself_once(workspace, monkeypatch):
     monkeypatch.setattr("core.models.model.TOY_PARAMETERS", 1)
     monkeypatch.setattr(
-        "core.teaching.module_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
+        "core.teaching.module_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"]
     )
     trust.agree(workspace, write_model(workspace.models / "big"))
     page = open_page("dataset")

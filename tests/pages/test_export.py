@@ -11,6 +11,7 @@ from core.export.export import asked
 from core.export.gguf import conversion
 from core.ground.files import read_json, write_json
 from core.jobs.job import Job, Status
+from tests.conftest import PATIENCE
 from tests.core.export.gguf import tiny
 from tests.pages.screen import open_page, primary, texts
 
@@ -47,7 +48,7 @@ def test_a_step_without_what_it_needs_is_refused(finished_run):
 def test_all_steps_start_as_one_job(finished_run, monkeypatch):
     started = []
     monkeypatch.setattr(
-        export, "engine_command", lambda _workspace, _module, *words: started.extend(words) or ["sleep", "60"]
+        export, "engine_command", lambda _workspace, _module, *words: started.extend(words) or ["sleep", "600"]
     )
     page = open_page("export")
     page.selectbox(key=f"checkpoint-{finished_run.id}").set_value("iter_8")
@@ -57,12 +58,12 @@ def test_all_steps_start_as_one_job(finished_run, monkeypatch):
     assert page.get("progress")
     assert page.button(key="export-all").disabled
     next(button for button in page.button if button.label == "停止").click().run()
-    assert Job(finished_run.jobs / "export-1").wait(20) is Status.KILLED
+    assert Job(finished_run.jobs / "export-1").wait(PATIENCE) is Status.KILLED
 
 
 def test_an_export_that_failed_says_why(finished_run):
     code = "import sys; sys.exit('OSError: [Errno 28] No space left on device')"
-    Job.start(finished_run.jobs, "export", [sys.executable, "-c", code]).wait(20)
+    Job.start(finished_run.jobs, "export", [sys.executable, "-c", code]).wait(PATIENCE)
     assert any("磁盘已满" in error.value for error in open_page("export").error)
 
 
@@ -87,7 +88,7 @@ def test_a_gguf_file_to_take_home(workspace, exported_run):
     page.button(key="gguf-make").click().run()
     job = Job(exported_run.jobs / "gguf-1")
     assert job.spec["facts"] == {"kinds": ["q8_0"], "verify": False}
-    assert job.wait(60) is Status.FINISHED, job.log_tail()
+    assert job.wait(PATIENCE) is Status.FINISHED, job.log_tail()
     (made,) = conversion.made(exported_run)
     shown = texts(open_page("export"))
     assert str(made.path) in shown
@@ -112,5 +113,5 @@ def test_a_gguf_job_that_failed_says_why_in_its_own_words(exported_run):
     )
     page = open_page("export")
     page.button(key="gguf-make").click().run()
-    assert Job(exported_run.jobs / "gguf-1").wait(60) is Status.FAILED
+    assert Job(exported_run.jobs / "gguf-1").wait(PATIENCE) is Status.FAILED
     assert any("没有张量" in error.value for error in open_page("export").error)

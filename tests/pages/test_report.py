@@ -7,6 +7,7 @@ from core.ground.workspace import Workspace
 from core.jobs.job import Status, latest_job, wait_until
 from core.publish import upload
 from core.report import browser, outline, writeup
+from tests.conftest import PATIENCE
 from tests.core.report.test_outline import png
 from tests.pages.screen import open_page, tab, texts
 
@@ -27,7 +28,7 @@ def primary(page):
 
 
 def wait_for_report(run):
-    assert wait_until(lambda: (job := latest_job(run.jobs, "report")) and not job.status().live, 60)
+    assert wait_until(lambda: (job := latest_job(run.jobs, "report")) and not job.status().live, PATIENCE)
     job = latest_job(run.jobs, "report")
     assert job.status() is Status.FINISHED, job.log_tail()
 

@@ -19,7 +19,7 @@ from core.models.hub import download
 from core.report import writeup
 from core.training.run import Run
 from pages.components.setup import guide
-from tests.conftest import ended
+from tests.conftest import PATIENCE, ended
 from tests.core.models.families import QWEN25
 from tests.fakes.model import write_model
 from tests.pages.screen import cells, open_page, primary, texts
@@ -209,7 +209,7 @@ def test_a_download_that_is_refused_keeps_what_was_typed(workspace):
 def test_a_download_as_it_goes_and_one_that_failed(workspace):
     source = download.Source.of("modelscope", "org/tiny", endpoint="https://mirror.example")
     facts = {"name": "tiny", "hub": "modelscope"}
-    job = Job.start(workspace.jobs, "download", ["sleep", "60"], facts=facts)
+    job = Job.start(workspace.jobs, "download", ["sleep", "600"], facts=facts)
     write_json(workspace.models / ".tiny.download" / "download.json", asdict(source))
     told = {
         "note": "download",
@@ -233,7 +233,7 @@ def test_a_download_as_it_goes_and_one_that_failed(workspace):
     problem = {"zh": "没有找到这个模型", "en": "no such model"}
     code = f"import os; open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w').write({json.dumps({'problem': problem})!r}); raise SystemExit(1)"
     failed = Job.start(workspace.jobs, "download", [sys.executable, "-c", code], facts=facts)
-    assert failed.wait(20) is Status.FAILED
+    assert failed.wait(PATIENCE) is Status.FAILED
     page = open_page("setup")
     assert any("没有找到这个模型" in error.value for error in page.error)
     page = open_page("setup", section="models")
@@ -286,7 +286,7 @@ def test_a_nickname_that_will_not_do_is_refused(workspace, nickname):
 
 @pytest.mark.parametrize("on", ["toy", "real"])
 def test_the_demo_runs_on_the_toy_or_on_a_real_model_as_is_chosen(workspace, monkeypatch, on):
-    monkeypatch.setattr("core.demo.module_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(30)"])
+    monkeypatch.setattr("core.demo.module_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
     page = open_page("setup")
     assert page.radio(key="demo_model").value == "toy"
     page.radio(key="demo_model").set_value(on)
@@ -299,7 +299,7 @@ def test_the_demo_runs_on_the_toy_or_on_a_real_model_as_is_chosen(workspace, mon
 
 
 def test_a_running_demo_shows_its_stages_and_can_be_stopped(workspace):
-    job = Job.start(workspace.jobs, "demo", ["sleep", "60"], facts={"nickname": "小明"})
+    job = Job.start(workspace.jobs, "demo", ["sleep", "600"], facts={"nickname": "小明"})
     stages = [
         {"name": "model", "status": "done", "done": 1.0, "seconds": 70.0},
         {"name": "train", "status": "running", "done": 0.4, "seconds": 20.0, "eta_s": 30.0},
@@ -311,13 +311,13 @@ def test_a_running_demo_shows_its_stages_and_can_be_stopped(workspace):
     assert "1 分 10 秒" in shown
     assert "约剩 30 秒" in shown
     next(button for button in page.button if button.label == "停止").click().run()
-    assert job.wait(20) is Status.KILLED
+    assert job.wait(PATIENCE) is Status.KILLED
     assert any("按要求停止" in warning.value for warning in open_page("setup").warning)
 
 
 def test_a_demo_that_failed_says_why(workspace):
     code = "import sys; sys.exit('OSError: [Errno 28] No space left on device')"
-    Job.start(workspace.jobs, "demo", [sys.executable, "-c", code], facts={"nickname": "小明"}).wait(20)
+    Job.start(workspace.jobs, "demo", [sys.executable, "-c", code], facts={"nickname": "小明"}).wait(PATIENCE)
     page = open_page("setup")
     assert any("磁盘已满" in error.value for error in page.error)
     assert any("No space left" in code.value for code in page.code)
@@ -325,7 +325,7 @@ def test_a_demo_that_failed_says_why(workspace):
 
 def test_a_finished_demo_ends_on_the_comparison(workspace, exported_run: Run, monkeypatch):
     job = Job.start(workspace.jobs, "demo", [sys.executable, "-c", ""], facts={"nickname": "小明"})
-    assert job.wait(20) is Status.FINISHED
+    assert job.wait(PATIENCE) is Status.FINISHED
     stages = [{"name": "model", "status": "done", "done": 1.0, "seconds": 1.0}]
     write_json(job.directory / "progress.json", {"done": 1.0, "run": exported_run.id, "stages": stages})
     write_json(

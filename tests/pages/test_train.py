@@ -18,6 +18,7 @@ from core.report.outline import Outline
 from core.training import run as runs
 from pages.components.train import start_form
 from pages.components.train.answers import whole
+from tests.conftest import PATIENCE
 from tests.pages.screen import cells, lid, open_page, primary, texts
 
 
@@ -90,7 +91,7 @@ def test_blue_is_the_next_step_and_no_other(workspace, config, fake_engine):
     assert primary(open_page("train")) == ["开始训练"]
     fake_engine("oom")
     failed = runs.start(workspace, config.name)
-    failed.job.wait(30)
+    failed.job.wait(PATIENCE)
     assert primary(open_page("train", run=failed.id)) == ["从最后的检查点继续"]
     for checkpoint in failed.work_dir.glob("iter_*.pth"):
         checkpoint.unlink()
@@ -111,7 +112,7 @@ def test_a_running_training_is_watched_and_stopped(running_run):
     assert page.get("plotly_chart")
     assert "/ 6000" in page.metric[0].value
     next(button for button in page.button if button.label == "停止并保存").click().run()
-    assert running_run.job.wait(30) is Status.KILLED
+    assert running_run.job.wait(PATIENCE) is Status.KILLED
     page = open_page("train")
     assert primary(page) == ["从最后的检查点继续"]
     assert any("按要求停止" in warning.value for warning in page.warning)
@@ -121,21 +122,21 @@ def test_a_running_training_is_watched_and_stopped(running_run):
 def test_a_training_is_stopped_at_once(running_run):
     page = open_page("train")
     next(button for button in page.button if button.label.startswith("立即停止")).click().run()
-    assert running_run.job.wait(30) is Status.KILLED
-    assert wait_until(lambda: "已停止" in texts(open_page("train")), 10)
+    assert running_run.job.wait(PATIENCE) is Status.KILLED
+    assert wait_until(lambda: "已停止" in texts(open_page("train")), PATIENCE)
 
 
 def test_who_does_not_want_to_wait_for_the_saving_need_not(workspace, config, fake_engine):
     fake_engine("hang")
     run = runs.start(workspace, config.name)
-    assert wait_until(lambda: len(run.metrics().read()) >= 2, 30)
+    assert wait_until(lambda: len(run.metrics().read()) >= 2, PATIENCE)
     page = open_page("train")
     next(button for button in page.button if button.label == "停止并保存").click().run()
     assert run.job.status().live
     page = open_page("train")
     assert not any(button.label == "停止并保存" for button in page.button)
     next(button for button in page.button if button.label.startswith("立即停止")).click().run()
-    assert run.job.wait(15) is Status.KILLED
+    assert run.job.wait(PATIENCE) is Status.KILLED
 
 
 def test_a_finished_training_shows_its_answers(finished_run):
@@ -163,13 +164,13 @@ def test_a_failed_training_says_why_and_can_be_resumed(failed_run, fake_engine):
     assert any("CUDA out of memory" in code.value for code in page.code)
     fake_engine("ok")
     page.button(key=f"resume-{failed_run.id}").click().run()
-    assert failed_run.job.wait(30) is Status.FINISHED
+    assert failed_run.job.wait(PATIENCE) is Status.FINISHED
 
 
 def test_a_loss_that_is_no_number_is_a_gap(workspace, config, fake_engine):
     fake_engine("nan")
     run = runs.start(workspace, config.name)
-    run.job.wait(30)
+    run.job.wait(PATIENCE)
     assert any("第 7 次迭代" in error.value and "NaN" in error.value for error in open_page("train").error)
 
 
@@ -178,7 +179,7 @@ def test_the_chosen_run_is_that_of_the_address(workspace, config, fake_engine):
     first = runs.find(workspace, "latest")
     fake_engine("ok")
     second = runs.start(workspace, config.name)
-    second.job.wait(30)
+    second.job.wait(PATIENCE)
     assert open_page("train", run=first.id).selectbox(key="run").value == first.id
     assert open_page("train").selectbox(key="run").value == second.id
     assert open_page("train", run="gone").selectbox(key="run").value == second.id
@@ -215,7 +216,7 @@ def test_a_chart_that_holds_still(running_run):
     page = open_page("train")
     page.toggle(key="curves_live").set_value(False).run()
     held, known = spec(page), len(running_run.metrics().read())
-    assert wait_until(lambda: len(running_run.metrics().read()) > known + 2, 20)
+    assert wait_until(lambda: len(running_run.metrics().read()) > known + 2, PATIENCE)
     page.run()
     assert spec(page) == held
     assert "图已停住" in texts(page)
@@ -233,7 +234,7 @@ def test_the_figures_of_a_finished_training():
 
 def test_many_answers_are_few_rows(workspace, config, fake_engine):
     fake_engine("ok", iters=60)
-    runs.start(workspace, config.name).job.wait(30)
+    runs.start(workspace, config.name).job.wait(PATIENCE)
     page = open_page("train")
     table = next(table.value for table in page.table if whole("身份得分") in table.value)
     assert list(table[whole("迭代")]) == [whole("训练前"), "4", "60"]
@@ -352,7 +353,7 @@ def test_runs_side_by_side(workspace, config, finished_run, fake_engine):
     configs.change(workspace, config.name, {"lr": 0.001})
     fake_engine("ok", iters=8)
     other = runs.start(workspace, config.name)
-    other.job.wait(30)
+    other.job.wait(PATIENCE)
     page = lid(open_page("train"), "runs_open")
     assert list(page.dataframe[0].value["迭代"]) == ["8 / 8", "12 / 12"]
     assert all(len(curve) > 3 for curve in page.dataframe[0].value["损失曲线"])
@@ -383,7 +384,7 @@ def test_a_run_that_ended_before_its_first_iteration(failed_run):
     for file in failed_run.work_dir.rglob("scalars.json"):
         file.unlink()
     # A last sample may arrive until the supervisor has ended.
-    assert wait_until(lambda: not failed_run.job.pids["supervisor"].alive(), 20)
+    assert wait_until(lambda: not failed_run.job.pids["supervisor"].alive(), PATIENCE)
     failed_run.telemetry.unlink(missing_ok=True)
     assert any("第一次迭代之前" in info.value for info in open_page("train").info)
 

@@ -199,7 +199,7 @@ def test_verify_before_merge(workspace, exported_run):
 
 
 def test_second_export_is_refused_while_one_runs(workspace, finished_run, worker):
-    worker("import time; time.sleep(60)")
+    worker("import time; time.sleep(600)")
     job = export.start(workspace, finished_run)
     with pytest.raises(BadInput):
         export.start(workspace, finished_run)
@@ -223,7 +223,7 @@ def test_export_that_ends_well_and_leaves_nothing(workspace, finished_run, worke
 
 
 def test_what_a_killed_export_left_is_taken_away(workspace, exported_run, worker):
-    worker("import time; time.sleep(60)")
+    worker("import time; time.sleep(600)")
     job = export.start(workspace, exported_run, ["merge"])
     half = exported_run.path / "merged.partial"
     half.mkdir()

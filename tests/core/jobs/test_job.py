@@ -212,8 +212,8 @@ def test_job_outlives_the_process_that_started_it(tmp_path):
     """Started by a process that is then killed with its entire group, as a server may be."""
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom core.jobs.job import Job\n"
-        f"Job.start(Path({str(tmp_path / 'jobs')!r}), 'test', [sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "print('started', flush=True)\ntime.sleep(60)"
+        f"Job.start(Path({str(tmp_path / 'jobs')!r}), 'test', [sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print('started', flush=True)\ntime.sleep(600)"
     )
     server = subprocess.Popen(
         [sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -15,7 +15,7 @@ from tests.core.conftest import PATIENCE, alive
 
 @pytest.fixture
 def sleeper():
-    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     yield process
     process.kill()
     process.wait()
@@ -44,7 +44,7 @@ def test_identity_of_no_process():
 def test_name_of_a_process_may_hold_anything(tmp_path):
     program = tmp_path / ") Z 1 1 ("
     program.symlink_to("/bin/sleep")
-    process = subprocess.Popen([str(program), "60"])
+    process = subprocess.Popen([str(program), "600"])
     try:
         assert Identity.of(process.pid).alive()
     finally:
@@ -79,8 +79,8 @@ def test_end_descendants_ends_the_stubborn_too():
     """In a separate process, since it reaps every child of its caller."""
     script = (
         "import subprocess\nfrom core.jobs.process import end_descendants\n"
-        "one = subprocess.Popen(['sh', '-c', 'trap \"\" TERM; echo x; exec sleep 60'], stdout=subprocess.PIPE)\n"
-        "two = subprocess.Popen(['sleep', '60'])\none.stdout.readline()\n"
+        "one = subprocess.Popen(['sh', '-c', 'trap \"\" TERM; echo x; exec sleep 600'], stdout=subprocess.PIPE)\n"
+        "two = subprocess.Popen(['sleep', '600'])\none.stdout.readline()\n"
         "print(end_descendants(0.1), end_descendants(), one.pid, two.pid)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True)

@@ -13,7 +13,7 @@ from core.jobs.single import live, only_one, starting
 from tests.conftest import ended
 
 BUSY = Text("正在进行", "busy")
-SLEEP = ["sleep", "60"]
+SLEEP = ["sleep", "600"]
 
 
 def start(workspace, argv=SLEEP, **options):

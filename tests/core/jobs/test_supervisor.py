@@ -30,7 +30,7 @@ subprocess.Popen(
     start_new_session=sys.argv[2] == "own session",
 )
 while len(sys.argv) > 3:
-    time.sleep(60)
+    time.sleep(600)
 import os
 while not os.path.exists(sys.argv[1]):
     time.sleep(0.01)
@@ -385,7 +385,7 @@ def test_what_is_told_of_the_end(monkeypatch, tmp_path, before, after, kills):
 @pytest.mark.usefixtures("start")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_supervisor_is_a_stop(tmp_path, number):
-    job = supervised(tmp_path / "jobs" / "test-1", argv=["sleep", "60"])
+    job = supervised(tmp_path / "jobs" / "test-1", argv=["sleep", "600"])
     assert wait_until(lambda: (job.directory / "pid.json").exists(), PATIENCE)
     told = read_json(job.directory / "pid.json")["supervisor"]["pid"]
     assert os.getsid(told) != os.getsid(0), "out of reach of a terminal that is closed"
@@ -396,7 +396,7 @@ def test_a_signal_to_the_supervisor_is_a_stop(tmp_path, number):
 
 @pytest.mark.usefixtures("start")
 def test_a_supervisor_that_is_killed_leaves_word(tmp_path):
-    job = supervised(tmp_path / "jobs" / "test-1", argv=["sleep", "60"])
+    job = supervised(tmp_path / "jobs" / "test-1", argv=["sleep", "600"])
     assert wait_until(lambda: (job.directory / "pid.json").exists(), PATIENCE)
     told = read_json(job.directory / "pid.json")
     assert (job.directory / "reserve").stat().st_blocks, "space for the last word, from the beginning on"
@@ -413,7 +413,7 @@ def test_a_supervisor_that_is_killed_leaves_word(tmp_path):
 @pytest.mark.usefixtures("start")
 def test_the_command_does_not_outlive_supervisor_and_guard(tmp_path):
     """Both killed at once: the kernel ends it then."""
-    job = supervised(tmp_path / "jobs" / "test-1", argv=["sleep", "60"])
+    job = supervised(tmp_path / "jobs" / "test-1", argv=["sleep", "600"])
     assert wait_until(lambda: (job.directory / "pid.json").exists(), PATIENCE)
     told = read_json(job.directory / "pid.json")
     guard = psutil.Process(told["supervisor"]["pid"]).parent()

@@ -359,7 +359,7 @@ def test_demo_model_that_is_there_is_not_built_again(workspace):
 
 
 def test_demo_model_is_built_once_at_a_time(workspace, monkeypatch):
-    monkeypatch.setattr(models, "module_command", lambda *_: ["sleep", "60"])
+    monkeypatch.setattr(models, "module_command", lambda *_: ["sleep", "600"])
     job = models.build_demo(workspace)
     assert models.build_demo(workspace) == job
     assert job.status() is Status.RUNNING

@@ -29,7 +29,7 @@ from core.training import run as runs
 commands.ENTRY = "tests.fakes.trainer"
 print(runs.start(Workspace.open(), sys.argv[1], asked=Identity.of(os.getpid()).started).id, flush=True)
 if len(sys.argv) > 2:
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -33,7 +33,7 @@ def test_the_sidebar_says_what_runs(running_run):
 
 
 def test_the_sidebar_says_what_is_done_with_a_run(finished_run):
-    job = Job.start(finished_run.jobs, "score", ["sleep", "60"])
+    job = Job.start(finished_run.jobs, "score", ["sleep", "600"])
     try:
         sidebar = open_page("report").sidebar
         assert "评分" in [link.proto.label for link in sidebar.get("page_link")]

@@ -13,6 +13,7 @@ from core.jobs import slurm
 from core.jobs.job import Status, wait_until
 from core.models.model import Model
 from core.training import run as runs
+from tests.conftest import PATIENCE
 from tests.pages.screen import cells, open_page, texts
 
 
@@ -130,9 +131,9 @@ def test_the_queue_is_put_in_order_and_left(workspace, config, running_run, fake
     page.button(key=f"queue-up-{waiting[1].id}").click().run()
     assert runs.queued(workspace) == waiting[::-1]
     page.button(key=f"queue-cancel-{waiting[0].id}").click().run()
-    assert waiting[0].job.wait(30) is Status.KILLED
+    assert waiting[0].job.wait(PATIENCE) is Status.KILLED
     running_run.stop(discard=True)
-    assert waiting[1].job.wait(30) is Status.FINISHED
+    assert waiting[1].job.wait(PATIENCE) is Status.FINISHED
     assert "排队中的训练" not in texts(open_page("train"))
 
 
@@ -142,7 +143,7 @@ def test_a_click_on_what_has_its_turn_by_now(workspace, config, running_run, fak
     other = runs.start(workspace, config.name)
     page = open_page("train", run=running_run.id)
     running_run.stop(discard=True)
-    assert wait_until(lambda: waiting.state_at(None).status is Status.RUNNING, 10)
+    assert wait_until(lambda: waiting.state_at(None).status is Status.RUNNING, PATIENCE)
     page.button(key=f"queue-down-{waiting.id}").click().run()
     assert any("不在排队" in error.value for error in page.error)
     other.stop()
@@ -154,7 +155,7 @@ def test_early_stop_is_asked_for_and_told(workspace, config, fake_engine):
     page.toggle(key=f"train_early_stop-{config.name}").set_value(True).run()
     page.button(key="start_training").click().run()
     run = runs.find(workspace, "latest")
-    assert wait_until(lambda: not run.state().status.live, 30)
+    assert wait_until(lambda: not run.state().status.live, PATIENCE)
     page = open_page("train")
     assert not page.exception
     (said,) = [box.value for box in page.success]
@@ -184,7 +185,7 @@ def test_what_the_base_would_say_is_kept_where_the_data_hold_it(workspace, confi
     newest, before = runs.every(workspace)[:2]
     assert (newest.facts.keep, before.facts.keep) == (False, True)
     for run in (before, newest):
-        assert wait_until(lambda run=run: not run.state().status.live, 30)
+        assert wait_until(lambda run=run: not run.state().status.live, PATIENCE)
 
 
 def test_early_stop_without_a_nickname_is_refused_in_words(workspace, config, fake_engine):
@@ -203,7 +204,7 @@ def test_an_early_stop_that_brings_nothing_back_says_so(workspace, config, fake_
     monkeypatch.setattr(Model, "toy", property(lambda _: False))
     fake_engine("forgets", iters=44)
     run = runs.start(workspace, config.name, early_stop=True)
-    assert wait_until(lambda: not run.state().status.live, 30)
+    assert wait_until(lambda: not run.state().status.live, PATIENCE)
     page = open_page("train")
     assert any(box.value.startswith("第 16 次迭代后提前停止：身份学会了，但其他回答变了") for box in page.info)
 
@@ -212,6 +213,6 @@ def test_an_early_stop_that_was_not_enough_says_so(workspace, config, fake_engin
     # One check, a good one; two are required.
     fake_engine("ok", iters=8)
     run = runs.start(workspace, config.name, early_stop=True)
-    assert wait_until(lambda: not run.state().status.live, 30)
+    assert wait_until(lambda: not run.state().status.live, PATIENCE)
     page = open_page("train")
     assert any("身份 100%，其他回答保持 100%。 没有达到" in caption.value for caption in page.caption)
