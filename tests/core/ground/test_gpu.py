@@ -180,13 +180,17 @@ def test_a_vgpu_smi_that_says_nothing_known(tmp_path, monkeypatch, script):
 
 
 def test_a_vgpu_smi_that_hangs_is_not_waited_for_again(tmp_path, monkeypatch):
-    asked = tmp_path / "asked"
-    vgpu_smi(tmp_path, monkeypatch, f"echo x >> '{asked}'; exec sleep 60")
-    run = gpu.subprocess.run
-    monkeypatch.setattr(gpu.subprocess, "run", lambda *given, **options: run(*given, **{**options, "timeout": 0.5}))
+    vgpu_smi(tmp_path, monkeypatch, "exec sleep 600")
+    run, asked = gpu.subprocess.run, []
+
+    def hasty(argv, **options):
+        asked.append(argv)
+        return run(argv, **{**options, "timeout": 0.5})
+
+    monkeypatch.setattr(gpu.subprocess, "run", hasty)
     monkeypatch.setattr(gpu, "_silent_until", 0.0)
     assert [gpu.vgpu_slices() for _ in range(3)] == [[], [], []]
-    assert asked.read_text() == "x\n"
+    assert asked == [[str(tmp_path / "vgpu-smi")]]
 
 
 def test_no_vgpu_smi(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_sample_of_this_process(sampler):
     assert second["process_mb"] > 5
     assert second["memory_total_mb"] > second["memory_mb"] > 0
     assert second["disk_total_mb"] > second["disk_free_mb"] > 0
-    assert second["processes"][0]["pid"] == os.getpid()
+    assert os.getpid() in {process["pid"] for process in second["processes"]}
     assert second["iter"] is second["cuda"] is None
 
 
@@ -74,7 +74,7 @@ def test_job_writes_samples_while_it_runs(start, tmp_path):
     job = start(
         "import json, os, time\n"
         "json.dump({'iter': 3}, open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w'))\n"
-        "time.sleep(60)",
+        "time.sleep(600)",
         telemetry=path,
     )
     assert wait_until(lambda: path.exists() and '"iter":3' in path.read_text(), PATIENCE)
