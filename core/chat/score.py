@@ -22,6 +22,7 @@ from core.data.row import Row
 from core.ground.errors import BadInput
 from core.ground.files import read_json, write_json
 from core.ground.identity import carries
+from core.training.checkpoint import Checkpoint
 from core.training.run import Run
 
 Line = dict[str, Any]
@@ -181,8 +182,8 @@ def stored(run: Run) -> Scores | None:
     side = tuned_side(run)
     if side is None:
         return None
-    if side.checkpoint and _stamp(run, side.checkpoint):
-        return of_checkpoints(run).get(side.checkpoint)
+    if side.checkpoint and (stamp := _stamp(run, side.checkpoint)):
+        return _of_checkpoint(run, side.checkpoint, stamp)
     # The checkpoint is gone: use the export's scores if they are still of this export.
     found = read_json(run.path / "scores.json")
     same_one = found is not None and found["adapter"] == run.adapter_stamp and found["checkpoint"] == side.checkpoint
@@ -191,12 +192,15 @@ def stored(run: Run) -> Scores | None:
 
 def of_checkpoints(run: Run) -> dict[str, Scores]:
     """Return the scores of each checkpoint that was scored and has not changed, by name, in order of iteration."""
-    found: dict[str, Scores] = {}
-    for checkpoint in run.checkpoints():
-        kept = read_json(run.path / "scores" / f"{checkpoint.name}.json")
-        if kept is not None and kept["stamp"] == _stamp(run, checkpoint.name):
-            found[checkpoint.name] = summary([Answered(**question) for question in kept["questions"]])
-    return found
+    found = ((each.name, _of_checkpoint(run, each.name, _stamp_of(each))) for each in run.checkpoints())
+    return {name: scores for name, scores in found if scores is not None}
+
+
+def _of_checkpoint(run: Run, name: str, stamp: str) -> Scores | None:
+    """Return the scores of a checkpoint; None if it has none, or changed since: its `stamp` is another one."""
+    kept = read_json(run.path / "scores" / f"{name}.json")
+    same = kept is not None and kept["stamp"] == stamp
+    return summary([Answered(**question) for question in kept["questions"]]) if same else None
 
 
 def best(scored: Mapping[str, Scores]) -> str | None:
@@ -226,4 +230,8 @@ def _keep(run: Run, side: Side, scores: Scores, extent: Extent) -> None:
 def _stamp(run: Run, checkpoint: str) -> str | None:
     """Return an identifier of the checkpoint's current file: a resumed run may write another one of the same name."""
     found = next((c for c in run.checkpoints() if c.name == checkpoint), None)
-    return f"{found.path.stat().st_mtime_ns}:{found.bytes}" if found else None
+    return _stamp_of(found) if found else None
+
+
+def _stamp_of(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.path.stat().st_mtime_ns}:{checkpoint.bytes}"

@@ -26,7 +26,8 @@ from core.data import dataset as datasets
 from core.data.assistant import COURSE_QUESTIONS, Assistant
 from core.data.dataset import Dataset
 from core.engine import consent, interpreter
-from core.engine.config_file import ConfigFile, read
+from core.engine.config_file import ConfigFile
+from core.engine.config_text import read
 from core.engine.presets import preset_text
 from core.ground.errors import BadInput
 from core.ground.files import new_directory, read_json, write_json, write_text

@@ -7,7 +7,7 @@ texts.
 import time
 from pathlib import Path
 
-from core.engine.config_file import read as read_text
+from core.engine.config_text import read as read_text
 from core.ground.files import read_json, write_json, write_text
 
 MOST = 200

@@ -7,9 +7,9 @@ executes the file.
 """
 
 import ast
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import libcst as cst
@@ -30,6 +30,8 @@ from core.engine.config_syntax import (
 from core.ground.errors import BadInput
 
 MISSING: Any = object()
+# Values that whoever gets them could change, a tuple by what is in it.
+_CHANGEABLE = (list, dict, set, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +59,19 @@ class SyntaxRefusal(BadInput):
         self.line = line
 
 
-def read(path: Path) -> str:
-    """Return the text of a config file with its own line endings. Raises BadInput if it is not UTF-8."""
-    return decoded(path.read_bytes(), path.name)
-
-
-def decoded(content: bytes, name: str) -> str:
-    """Return the text of the file `name` from its bytes. Raises BadInput if they are not UTF-8."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            f"{name} 不是 UTF-8 文本（第 {error.start} 字节）：请另存为 UTF-8",
-            f"{name} is not UTF-8 text (byte {error.start}): save it as UTF-8",
-        ) from error
-
-
 # A tree takes some 70 times the memory of its text, and XTuner's presets have 7,000 characters.
 _KEPT_CHARACTERS = 32_000
 
 
 @lru_cache(maxsize=16)
-def _parsed(text: str) -> cst.Module:
-    """Return the tree of `text`, which edits never modify; cached, as pages and checks parse the same text often."""
+def _parsed(text: str) -> tuple[cst.Module, dict[str, Any]]:
+    """Return the tree of `text`, which edits never modify, and a place for its values by path.
+
+    Cached, as pages and checks read the same text often.
+    """
     # Python's parser goes first: libcst's crashes the process on brackets nested too deep.
     ast.parse(text)
-    return cst.parse_module(text)
+    return cst.parse_module(text), {}
 
 
 class ConfigFile:
@@ -91,7 +80,7 @@ class ConfigFile:
     def __init__(self, text: str) -> None:
         """Parse `text`. Raises SyntaxRefusal with the line if it is not Python."""
         try:
-            self._take(_parsed(text) if len(text) <= _KEPT_CHARACTERS else _parsed.__wrapped__(text))
+            self._take(*(_parsed(text) if len(text) <= _KEPT_CHARACTERS else _parsed.__wrapped__(text)))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise SyntaxRefusal(getattr(error, "lineno", None) or 1, str(getattr(error, "msg", error))) from error
         except cst.ParserSyntaxError as error:
@@ -104,6 +93,12 @@ class ConfigFile:
 
     def get(self, path: str) -> Any:
         """Return the value at `path`: a Python value, a `Source` if it is code, MISSING if there is none."""
+        if path not in self._values:
+            self._values[path] = self._value(path)
+        value = self._values[path]
+        return deepcopy(value) if isinstance(value, _CHANGEABLE) else value
+
+    def _value(self, path: str) -> Any:
         found = parts(path)
         node = self._find(found)
         if self._by_code(found):
@@ -207,10 +202,11 @@ class ConfigFile:
     def _replace(self, old: cst.CSTNode, new: cst.CSTNode) -> None:
         self._take(replaced(self._tree, old, new))
 
-    def _take(self, tree: cst.Module) -> None:
-        """Store a tree with its top-level assignments and changes."""
+    def _take(self, tree: cst.Module, values: dict[str, Any] | None = None) -> None:
+        """Store a tree with its top-level assignments, by variable, and changes; `values`: what is known of it."""
         self._tree = tree
-        self._assignments: list[tuple[Parts, cst.BaseExpression]] = []
+        self._values = {} if values is None else values
+        self._assignments: dict[Parts, list[tuple[Parts, cst.BaseExpression]]] = {}
         lines = [line for line in tree.body if isinstance(line, cst.SimpleStatementLine)]
         self._multiplied: list[tuple[str, cst.BaseExpression]] = []
         for small in (small for line in lines for small in line.body):
@@ -222,7 +218,8 @@ class ConfigFile:
                 targets = [small.target]
             else:
                 continue
-            self._assignments += [(named, small.value) for target in targets if (named := target_parts(target))]
+            for named in filter(None, map(target_parts, targets)):
+                self._assignments.setdefault(named[:1], []).append((named, small.value))
         self._changed = [where for statement in tree.body for where in changed_by_code(statement)]
 
     def _code(self, node: cst.CSTNode) -> str:
@@ -250,7 +247,7 @@ class ConfigFile:
     def _assignment(self, steps: Parts) -> tuple[cst.BaseExpression | None, Parts]:
         """Return the last top-level assignment to `steps` or a container of it, and the remaining steps."""
         found, left = None, steps
-        for named, value in self._assignments:
+        for named, value in self._assignments.get(steps[:1], ()):
             if named == steps[: len(named)]:
                 found, left = value, steps[len(named) :]
         return found, left

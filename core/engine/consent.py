@@ -15,7 +15,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from core.engine.config_file import ConfigFile, SyntaxRefusal, read
+from core.engine.config_file import ConfigFile, SyntaxRefusal
+from core.engine.config_text import read
 from core.engine.plain_config import Line, beyond, other_files
 from core.engine.presets import preset_text, presets
 from core.ground.errors import BadInput

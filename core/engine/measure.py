@@ -13,7 +13,7 @@ from typing import Any
 from core.engine import interpreter
 from core.engine.ask import answer_of
 from core.engine.commands import engine_command, engine_environment
-from core.engine.config_file import read
+from core.engine.config_text import read
 from core.engine.consent import refuse
 from core.ground.errors import WorkFailed
 from core.ground.files import read_json, sha256, write_json, write_text

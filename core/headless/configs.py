@@ -13,7 +13,7 @@ from core.config.recipe import RECIPES
 from core.config.settings.field import parse_setting
 from core.engine import consent, interpreter
 from core.engine.catalogue import catalogue
-from core.engine.config_file import read
+from core.engine.config_text import read
 from core.engine.presets import matching
 from core.forecast.preflight import preflight
 from core.ground.errors import BadInput

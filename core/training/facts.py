@@ -7,6 +7,7 @@ of a run is not stored here but computed, by `state`.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from core.engine.cluster import Cluster
@@ -197,6 +198,7 @@ def _rest(kind: type, written: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in written.items() if name not in _names(kind)}
 
 
+@cache
 def _names(kind: type) -> set[str]:
     """Return the attributes of `kind` that have their own key; `more` and `made` hold the others."""
     return {attribute.name for attribute in fields(kind)} - {"more", "made"}

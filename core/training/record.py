@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.settings.method import prompt_template
 from core.engine.cluster import Cluster
-from core.engine.config_file import ConfigFile, read
+from core.engine.config_file import ConfigFile
+from core.engine.config_text import read
 from core.engine.presets import PromptTemplate, prompt_templates
 from core.ground.errors import BadInput
 from core.ground.files import read_json

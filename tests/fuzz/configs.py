@@ -7,7 +7,8 @@ from pathlib import Path
 
 from core.config import own_recipe
 from core.config.settings.fields import FIELDS
-from core.engine.config_file import ConfigFile, decoded
+from core.engine.config_file import ConfigFile
+from core.engine.config_text import decoded
 from core.engine.presets import preset_text
 from core.ground.workspace import Workspace
 from tests.fuzz.damage import mutate, refusal

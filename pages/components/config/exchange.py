@@ -7,7 +7,7 @@ import streamlit as st
 from core.config import config as configs
 from core.config import exchange, own_recipe
 from core.config.config import Config
-from core.engine.config_file import decoded
+from core.engine.config_text import decoded
 from core.ground.workspace import Workspace
 from pages.components.choice import select
 from pages.components.plain import DONE

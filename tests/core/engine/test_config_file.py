@@ -236,3 +236,13 @@ def test_trees_of_large_configs_are_not_kept():
         tracemalloc.stop()
     kept = ConfigFile(SMALL)._tree
     assert ConfigFile(SMALL)._tree is kept
+
+
+def test_what_was_read_of_a_text_is_not_what_a_reader_made_of_it():
+    """Readers of one text share its values; each may change its own copy, and edits are no other reader's."""
+    one, other = ConfigFile(SMALL), ConfigFile(SMALL)
+    one.get("questions").append("more")
+    assert other.get("questions") == one.get("questions") == ["请介绍一下你自己", "Please introduce yourself"]
+    one.set("lr", 1e-5)
+    assert (one.get("lr"), one.get("hooks[B].every"), other.get("lr")) == (1e-5, 1e-5, 2e-4)
+    assert other.get("nothing") is MISSING
