@@ -6,14 +6,16 @@ from core.data import dataset as datasets
 from core.data.draft import Draft
 from core.ground.errors import StudioError
 from core.models import model as models
+from core.models.model import Model
 from pages.components.choice import choose
 from pages.components.contents import link_to, show_outcome
 from pages.components.dataset.assistant_form import show_recipe_form
 from pages.components.dataset.checks import show_checks
+from pages.components.dataset.conversation_rows import TABS
 from pages.components.dataset.corpus import show_corpus_form
 from pages.components.dataset.import_form import show_import_form, show_last_import
 from pages.components.dataset.jobs import live_jobs, show_ended, show_live
-from pages.components.dataset.row_editor import show_rows
+from pages.components.dataset.row_editor import show_rows, show_unsaved
 from pages.components.dataset.statistics import in_short, show_figures, show_statistics
 from pages.components.dataset.token_view import show_tokens
 from pages.components.dataset.versions import show_versions
@@ -53,34 +55,44 @@ show_last_import(workspace)
 if not found:
     st.stop()
 
-rows_tab, checks_tab, statistics_tab, tokens_tab, versions_tab = st.tabs(
-    [t(f"dataset.tab_{name}") for name in ("rows", "checks", "statistics", "seen", "versions")]
-)
-with rows_tab:
-    show_rows(workspace, dataset)
-with checks_tab:
-    show_checks(workspace, dataset)
-usable, why = [], None
-for model in models.every(workspace):
-    try:
-        usable.append(models.usable(workspace, model.name))
-    except StudioError as error:
-        why = error
-with statistics_tab:
-    show_figures(dataset)
+
+def choose_model() -> Model | None:
+    """Choose the model whose tokens are counted and shown; without a usable one, draw why and return None."""
+    usable, why = {}, None
+    for model in models.every(workspace):
+        try:
+            usable[model.name] = models.usable(workspace, model.name)
+        except StudioError as error:
+            why = error
     if usable:
-        by_name = {model.name: model for model in usable}
-        chosen = by_name[st.selectbox(t("choice.model"), list(by_name), key="tokens_model", persist_state="session")]
-        show_statistics(workspace, dataset, chosen)
-    else:
-        st.info(t("dataset.tokens_no_model"), icon=":material/info:")
-        link_to("setup")
-with tokens_tab:
-    if usable:
-        show_tokens(workspace, dataset, chosen)
-    elif why:
+        return usable[st.selectbox(t("choice.model"), list(usable), key="tokens_model", persist_state="session")]
+    if why:
         show_refusal(why)
     else:
         st.info(t("dataset.tokens_no_model"), icon=":material/info:")
-with versions_tab:
-    show_versions(workspace, dataset)
+    link_to("setup")
+    return None
+
+
+show_unsaved(workspace, dataset)
+# Only the open one is drawn.
+labels = [t(f"dataset.tab_{name}") for name in ("rows", "checks", "statistics", "seen", "versions")]
+rows_tab, checks_tab, statistics_tab, tokens_tab, versions_tab = st.tabs(labels, key=TABS, on_change="rerun")
+if rows_tab.open:
+    with rows_tab:
+        show_rows(workspace, dataset)
+elif checks_tab.open:
+    with checks_tab:
+        show_checks(workspace, dataset)
+elif statistics_tab.open:
+    with statistics_tab:
+        show_figures(dataset)
+        if model := choose_model():
+            show_statistics(workspace, dataset, model)
+elif tokens_tab.open:
+    with tokens_tab:
+        if model := choose_model():
+            show_tokens(workspace, dataset, model)
+else:
+    with versions_tab:
+        show_versions(workspace, dataset)

@@ -33,7 +33,7 @@ live = bool(job and job.status().live)
 whole = export.full(run)
 found = export.exported(run)
 made = found.merged if whole else found.adapter
-# A successful result leads to the next page; exporting again remains possible in an expander.
+# A successful result leads to the next page; exporting again remains possible in an expander, drawn when opened.
 done = not live and found.merged is not None and (found.verified or {}).get("ok") is not False
 if live:
     while_live(True, lambda: show_export_progress(job))
@@ -43,18 +43,22 @@ elif job and job.status() is not Status.FINISHED:
 unfinished = show_unfinished(run)
 if done:
     show_made(workspace, run, found, primary=not unfinished)
-with st.expander(t("export.again"), icon=":material/replay:") if done else st.container():
-    if whole:
-        st.info(t("export.full"), icon=":material/info:")
-    checkpoint = choose_checkpoint(run, checkpoints)
-    place = st.container()
-    form = choose_form()
-    with place:
-        chosen = choose_steps(run, live=live, primary=not done and not unfinished)
-if chosen:
-    with refusals():
-        export.start(workspace, run, chosen, checkpoint if "convert" in chosen else None, form)
-        st.rerun()
+again = {"icon": ":material/replay:", "key": "export_again", "on_change": "rerun"}
+lid = st.expander(t("export.again"), **again) if done else st.container()
+checkpoint = next(iter(checkpoints))
+if not done or lid.open:
+    with lid:
+        if whole:
+            st.info(t("export.full"), icon=":material/info:")
+        checkpoint = choose_checkpoint(run, checkpoints)
+        place = st.container()
+        form = choose_form()
+        with place:
+            chosen = choose_steps(run, live=live, primary=not done and not unfinished)
+    if chosen:
+        with refusals():
+            export.start(workspace, run, chosen, checkpoint if "convert" in chosen else None, form)
+            st.rerun()
 show_export(run, found)
 
 if made and made.get("checkpoint"):

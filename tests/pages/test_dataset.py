@@ -16,9 +16,10 @@ from core.jobs.job import Status, latest_job, wait_until
 from core.models import trust
 from core.models.fingerprint import fingerprint
 from pages.components.dataset import assistant_form, choices_form, corpus, import_form, row_editor
+from pages.components.dataset.conversation_rows import TABS
 from tests.conftest import PATIENCE
 from tests.fakes.model import write_model
-from tests.pages.screen import cells, lid, open_page, primary, texts
+from tests.pages.screen import cells, lid, open_page, primary, tab, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -39,7 +40,6 @@ def test_a_nickname_shows_its_rows_before_they_are_stored(workspace):
     assert [made.nickname for made in datasets.every(workspace)] == ["小*红*"]
     assert page.selectbox(key="dataset").value == "assistant"
     rows = f"{datasets.find(workspace, 'assistant').rows:,}"
-    assert page.metric[0].value == rows
     # The result and the next step are at the top, and what is done is no longer the next step.
     assert f"**assistant** · {rows} 行 · 教模型认得自己是小\\*红\\*的小助手" in texts(page)
     assert primary(page) == ["下一步：生成训练配置"]
@@ -192,9 +192,10 @@ def test_a_file_is_imported_and_its_bad_rows_are_fixed(workspace):
     assert any("已导入" in success.value for success in page.success)
     assert any("跳过了 1 行不能用" in warning.value for warning in page.warning)
     assert "缺少 output" in cells(page)
+    tab(page, TABS, "检查")
     assert page.text_area(key="mend-q-imported-2").value == "问二"
     page.text_area(key="mend-a-imported-2").set_value("答二").run()
-    page = open_page("dataset")
+    page = open_page("dataset", {TABS: "检查"})
     assert page.text_area(key="mend-a-imported-2").value == "答二"
     page.button(key="mend-imported-2").click().run()
     page.button(key="save_version").click().run()
@@ -272,8 +273,8 @@ def test_a_large_file_is_imported_by_a_job(workspace, tmp_path):
     assert wait_until(lambda: not job.status().live, PATIENCE)
     assert job.status() is Status.FINISHED, job.log_tail()
     page.run()
-    assert page.metric[0].value == "20,001"
     assert "20001" not in cells(page)
+    assert tab(page, TABS, "统计").metric[0].value == "20,001"
 
 
 def test_a_file_that_cannot_be_read_is_refused(workspace):
@@ -300,10 +301,31 @@ def test_documents_are_looked_at_and_become_a_corpus(workspace, tmp_path):
 
 def test_a_dataset_shows_its_rows_and_checks(dataset):
     page = open_page("dataset")
-    assert page.metric[1].value == str(dataset.unique_rows)
     assert ":green-background[小明]" in cells(page)
-    assert any("没有发现问题" in success.value for success in page.success)
-    assert any("先准备一个模型" in info.value for info in page.info)
+    assert not page.success
+    assert not page.metric
+    assert any("没有发现问题" in success.value for success in tab(page, TABS, "检查").success)
+    tab(page, TABS, "统计")
+    assert page.metric[1].value == str(dataset.unique_rows)
+    for name in ("统计", "模型看到什么"):
+        assert any("先准备一个模型" in info.value for info in tab(page, TABS, name).info)
+
+
+def test_edits_that_wait_are_seen_from_every_tab(workspace, dataset):
+    Draft.open(workspace, dataset).delete([1])
+    page = open_page("dataset")
+    for name in ("统计", "检查", "内容与编辑"):
+        assert primary(tab(page, TABS, name)) == ["存为新版本"]
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_choice_outlives_a_look_at_another_tab(dataset):
+    page = open_page("dataset", {TABS: "模型看到什么"})
+    page.number_input(key=f"token_row-{dataset.name}").set_value(3).run()
+    tab(page, TABS, "内容与编辑")
+    page.selectbox(key=f"edited-{dataset.name}").set_value(2).run()
+    assert tab(page, TABS, "模型看到什么").number_input(key=f"token_row-{dataset.name}").value == 3
+    assert tab(page, TABS, "内容与编辑").selectbox(key=f"edited-{dataset.name}").value == 2
 
 
 def test_rows_are_edited_undone_and_saved(workspace, dataset):
@@ -410,7 +432,7 @@ def test_a_refresh_keeps_what_was_typed_about_rows(workspace, dataset):
 
 
 def test_a_dataset_is_made_again_and_split(workspace, dataset):
-    page = open_page("dataset")
+    page = open_page("dataset", {TABS: "版本与来历"})
     page.button(key="remake").click().run()
     assert any("逐字节相同" in success.value for success in page.success)
     page.button(key="split").click().run()
@@ -427,10 +449,10 @@ def test_a_row_that_is_too_long_is_opened_in_the_editor(dataset, monkeypatch):
         rows=dataset.rows, counted=dataset.rows, total=int(lengths.sum()), p50=40, p95=40, max=5000, lengths=lengths
     )
     monkeypatch.setattr(statistics, "kept", lambda *_: counted)
-    page = open_page("dataset", dataset=dataset.name)
+    page = open_page("dataset", {TABS: "统计"}, dataset=dataset.name)
     assert "5,000" in page.button(key="longest-3").label
     page.button(key="longest-3").click().run()
-    assert page.session_state[f"edited-{dataset.name}"] == 3
+    assert page.text_area(key=f"row-{dataset.name}-3-0-input-0")
 
 
 def by_path(page, path):

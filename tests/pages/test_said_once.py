@@ -101,7 +101,7 @@ def test_identity_and_verdict(report):
 
 
 def test_rows(report, told):
-    page = open_page("dataset")
+    page = open_page("dataset", {"dataset_tab": "统计"})
     (entry,) = told("datasets", "list")["datasets"]
     rows = f"{entry['rows']:,}"
     assert f"{rows} 行" in texts(page)
@@ -128,7 +128,7 @@ def test_a_better_checkpoint_is_recommended_and_what_is_exported_is_shown(run):
     for question in written["questions"]:
         question["tuned_identity"] = question["kind"] == "identity"
     write_json(run.path / "scores" / f"{better}.json", written)
-    chat, export = open_page("chat", SCORES), open_page("export")
+    chat, export = open_page("chat", SCORES), open_page("export", {"export_again": True})
     of, to_export = chat.selectbox(key=f"score-of-{run.id}"), export.selectbox(key=f"checkpoint-{run.id}")
     for box in (of, to_export):
         assert [option.split(" · ")[0] for option in box.options if option.endswith("评分最好")] == [better]

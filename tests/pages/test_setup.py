@@ -22,7 +22,7 @@ from pages.components.setup import guide
 from tests.conftest import PATIENCE, ended
 from tests.core.models.families import QWEN25
 from tests.fakes.model import write_model
-from tests.pages.screen import cells, open_page, primary, texts
+from tests.pages.screen import cells, lid, open_page, primary, tab, texts
 
 
 @pytest.mark.usefixtures("workspace")
@@ -123,6 +123,7 @@ def test_a_model_is_linked_and_asks_for_permission_once(workspace, tmp_path):
     page.button(key="link_model_submit").click().run()
     assert [model.name for model in models.every(workspace)] == ["internlm2-tiny"]
     assert "InternLM2ForCausalLM" in cells(page)
+    lid(page, "model-internlm2-tiny")
     shown = [code.value for code in page.code]
     assert any(value.startswith(f"internlm2-tiny -> {directory}") for value in shown)
     # Its code is shown before it may run.
@@ -147,7 +148,7 @@ def test_a_model_says_how_it_is_spoken_to_and_whose_identity_it_brings(workspace
     settings["chat_template"] = QWEN25
     path.write_text(json.dumps(settings))
     models.link(workspace, directory)
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"model-qwen": True}, section="models")
     assert any("internlm2\\_chat" in words.value for words in page.markdown)
     assert any("Alibaba Cloud" in told.value for told in page.info)
     own, ours = (
@@ -157,7 +158,7 @@ def test_a_model_says_how_it_is_spoken_to_and_whose_identity_it_brings(workspace
     # A base model is labeled as such.
     del settings["chat_template"]
     path.write_text(json.dumps(settings))
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"model-qwen": True}, section="models")
     assert any("基座模型" in warning.value for warning in page.warning)
 
 
@@ -176,7 +177,7 @@ def test_a_model_that_the_machine_shares_is_offered(workspace, tmp_path, monkeyp
 def test_a_link_is_taken_away_and_a_model_deleted(workspace, tmp_path, config):
     directory = write_model(tmp_path / "m")
     models.link(workspace, directory)
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"model-m": True, "model-demo": True}, section="models")
     page.button(key="unlink-m").click().run()
     assert [model.name for model in models.every(workspace)] == ["demo"]
     assert directory.is_dir()
@@ -197,11 +198,13 @@ def test_a_model_that_is_not_whole_is_refused_and_the_path_stays(workspace, tmp_
 
 
 def test_a_download_that_is_refused_keeps_what_was_typed(workspace):
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"sources_tab": "下载"}, section="models")
     assert page.text_input(key="download_repository_modelscope").value == "Shanghai_AI_Laboratory/internlm2-chat-1_8b"
     page.text_input(key="download_repository_modelscope").set_value("no such thing")
     page.button(key="download_start").click().run()
     assert any("组织/模型" in error.value.replace("\\", "") for error in page.error)
+    tab(page, "sources_tab", "链接本地模型")
+    tab(page, "sources_tab", "下载")
     assert page.text_input(key="download_repository_modelscope").value == "no such thing"
     assert download.latest(workspace) is None
 
@@ -221,14 +224,14 @@ def test_a_download_as_it_goes_and_one_that_failed(workspace):
         "eta_s": 150.0,
     }
     write_json(job.directory / "progress.json", told)
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"sources_tab": "下载"}, section="models")
     shown = texts(page)
     assert "476.8 MB / 1.9 GB" in shown
     assert "9.5 MB/s" in shown
     assert "约剩 2 分 30 秒" in shown
     assert page.button(key="download_start").disabled
     job.stop(grace=0)
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"sources_tab": "下载"}, section="models")
     assert page.button(key="resume-tiny").label == "继续下载"
     problem = {"zh": "没有找到这个模型", "en": "no such model"}
     code = f"import os; open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w').write({json.dumps({'problem': problem})!r}); raise SystemExit(1)"
@@ -236,7 +239,7 @@ def test_a_download_as_it_goes_and_one_that_failed(workspace):
     assert failed.wait(PATIENCE) is Status.FAILED
     page = open_page("setup")
     assert any("没有找到这个模型" in error.value for error in page.error)
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"sources_tab": "下载"}, section="models")
     page.button(key="discard-tiny").click().run()
     assert download.unfinished(workspace) == {}
     assert not page.error
@@ -355,7 +358,7 @@ def test_the_small_model_has_its_button_and_says_why_it_failed(workspace, monkey
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"sources_tab": "现成的小模型"}, section="models")
     assert "玩具" in texts(page)
     page.button(key="build_small_model").click().run()
     (job,) = [Job(path) for path in workspace.jobs.glob("small_model-*")]
@@ -369,6 +372,6 @@ def test_the_small_model_has_its_button_and_says_why_it_failed(workspace, monkey
 def test_the_small_model_that_is_there_is_named(workspace):
     write_model(workspace.model(small.NAME))
     write_json(workspace.model(small.NAME) / "origin.json", {})
-    page = open_page("setup", section="models")
+    page = open_page("setup", {"sources_tab": "现成的小模型"}, section="models")
     assert any(small.NAME in success.value for success in page.success)
     assert "build_small_model" not in [button.key for button in page.button]

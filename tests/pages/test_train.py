@@ -45,13 +45,13 @@ def test_a_training_is_started_and_chosen(workspace, config, fake_engine):
     assert page.selectbox(key="run").value == run.id
     assert any("训练" in link.proto.label for link in page.get("page_link"))
     # A double click.
-    page.button(key="start_training").click().run()
+    lid(page, "start_open").button(key="start_training").click().run()
     assert len(runs.every(workspace)) == 1
     assert config.name in run.id
 
 
 def test_a_second_start_is_called_what_it_is_and_the_first_stays_in_view(workspace, config, running_run, monkeypatch):
-    page = open_page("train")
+    page = open_page("train", {"start_open": True})
     button = page.button(key="start_training")
     assert (button.label, button.proto.type) == ("排队下一个", "secondary")
     monkeypatch.setattr(start_form, "DOUBLE_CLICK_SECONDS", 0.0)
@@ -85,7 +85,7 @@ def test_blue_is_the_next_step_and_no_other(workspace, config, fake_engine):
     page = open_page("train")
     assert primary(page) == ["下一步：导出模型"]
     assert "学会了身份** · 身份得分 100%" in texts(page)
-    assert page.button(key="start_training").label == "开始训练"
+    assert lid(page, "start_open").button(key="start_training").label == "开始训练"
     # A config changed since then is waiting to be trained.
     configs.change(workspace, config.name, {"lr": 0.001})
     assert primary(open_page("train")) == ["开始训练"]

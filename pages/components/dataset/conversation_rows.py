@@ -10,6 +10,8 @@ from pages.components.plain import plain
 from pages.components.text import t
 
 _SHOWN = 400
+# The key of the tabs of a dataset's page.
+TABS = "dataset_tab"
 
 
 def show_as_chat(rows: Sequence[Row]) -> None:
@@ -51,8 +53,9 @@ def row_name(number: int) -> str:
 
 
 def edit_row(dataset: Dataset, number: int) -> None:
-    """Open a row in the editor."""
+    """Open a row in the editor, and the tab in which that is."""
     st.session_state[f"edited-{dataset.name}"] = number
+    st.session_state[TABS] = t("dataset.tab_rows")
 
 
 def ways_to_rows(dataset: Dataset, words: Mapping[int, str], key: str) -> None:

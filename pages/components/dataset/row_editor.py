@@ -30,9 +30,7 @@ USUAL = {"find_text": "", "put_text": "", "replace_part": "all", "replace_case":
 def show_rows(workspace: Workspace, dataset: Dataset) -> None:
     """Draw the edited rows, the operations on them, and the row being edited."""
     restore(workspace, REPLACE, USUAL)
-    restore(workspace, VERSION, {"version_name": ""})
     draft = Draft.open(workspace, dataset)
-    _bar(workspace, draft)
     top = st.columns([3, 2], vertical_alignment="bottom")
     with top[0]:
         view = st.segmented_control(
@@ -52,7 +50,7 @@ def show_rows(workspace: Workspace, dataset: Dataset) -> None:
         _replace_form(draft, counted=bool(popover.open))
     keep(workspace, REPLACE, list(USUAL))
     pages = max(1, -(-draft.rows // ON_A_PAGE))
-    page = st.pagination(pages, key=f"rows-{dataset.name}") if pages > 1 else 1
+    page = st.pagination(pages, key=f"rows-{dataset.name}", persist_state="session") if pages > 1 else 1
     rows = draft.page((page - 1) * ON_A_PAGE, ON_A_PAGE)
     if view == "table":
         show_as_table(rows, dataset.nickname)
@@ -61,10 +59,12 @@ def show_rows(workspace: Workspace, dataset: Dataset) -> None:
     _choose_row(dataset, draft, rows)
 
 
-def _bar(workspace: Workspace, draft: Draft) -> None:
+def show_unsaved(workspace: Workspace, dataset: Dataset) -> None:
     """Draw what was edited, with undo and save; nothing if there are no edits."""
+    draft = Draft.open(workspace, dataset)
     if not draft:
         return
+    restore(workspace, VERSION, {"version_name": ""})
     told = versions.changes(draft)
     with st.container(border=True):
         st.markdown(f":material/edit: {t('rows.edited', count=len(draft), **told)}")
@@ -174,6 +174,7 @@ def _choose_row(dataset: Dataset, draft: Draft, rows: list[tuple[int, Row]]) -> 
             format_func=row_name,
             key=key,
             placeholder=t("rows.choose_none"),
+            persist_state="session",
             width=220,
         )
         st.button(t("rows.add"), icon=":material/add:", key="add_row", on_click=_add, args=(dataset, draft))

@@ -34,13 +34,16 @@ def show_tokens(workspace: Workspace, dataset: Dataset, model: Model) -> None:
     usual = statistics.template_of(model, statistics.is_text(dataset))
     templates = {OWN: usual, "": None, **prompt_templates()} if usual else {"": None, **prompt_templates()}
     left, middle, right = st.columns([1, 2, 2], vertical_alignment="bottom")
-    number = left.number_input(t("tokens.row"), 1, dataset.rows, key=f"token_row-{dataset.name}")
+    number = left.number_input(
+        t("tokens.row"), 1, dataset.rows, key=f"token_row-{dataset.name}", persist_state="session"
+    )
     words = {OWN: t("tokens.template_own", name=usual.name or "") if usual else "", "": t("tokens.template_none")}
     template = middle.selectbox(
         t("tokens.template"),
         list(templates),
         format_func=lambda name: words.get(name, name),
         key=f"token_template-{dataset.name}-{model.name}",
+        persist_state="session",
     )
     system = right.text_input(
         t("tokens.system"), key="token_system", help=t("tokens.system_help"), persist_state="session"

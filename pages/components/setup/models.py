@@ -44,8 +44,17 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
     )
     for model in found:
         icon = ":material/folder_open:" if model.trainable else ":material/error:"
-        with st.expander(plain(model.name), icon=icon, expanded=opened or not model.trainable):
-            _show_model(workspace, model)
+        # Drawn when opened: its tree loads half a megabyte of syntax highlighting.
+        lid = st.expander(
+            plain(model.name),
+            icon=icon,
+            expanded=opened or not model.trainable,
+            key=f"model-{model.name}",
+            on_change="rerun",
+        )
+        if lid.open:
+            with lid:
+                _show_model(workspace, model)
 
 
 def show_tree(model: Model) -> None:

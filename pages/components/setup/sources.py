@@ -25,15 +25,19 @@ def _shared() -> list[str]:
 
 
 def show_sources(workspace: Workspace, *, busy: bool) -> None:
-    """Draw the three ways to a model as tabs."""
-    link, fetch, build = st.tabs([t("models.by_link"), t("models.by_download"), t("models.by_build")])
-    with link:
-        _show_link_form(workspace)
-    with fetch:
-        _show_unfinished(workspace, busy=busy)
-        _show_download_form(workspace, busy=busy)
-    with build:
-        show_build(workspace, busy=busy)
+    """Draw the three ways to a model as tabs, of which only the open one is drawn."""
+    labels = [t("models.by_link"), t("models.by_download"), t("models.by_build")]
+    link, fetch, build = st.tabs(labels, key="sources_tab", on_change="rerun")
+    if link.open:
+        with link:
+            _show_link_form(workspace)
+    elif fetch.open:
+        with fetch:
+            _show_unfinished(workspace, busy=busy)
+            _show_download_form(workspace, busy=busy)
+    else:
+        with build:
+            show_build(workspace, busy=busy)
 
 
 def _show_link_form(workspace: Workspace) -> None:
@@ -106,23 +110,38 @@ def _show_download_form(workspace: Workspace, *, busy: bool) -> None:
         required=True,
         format_func=lambda name: t(f"download.{name}"),
         key="download_hub",
+        persist_state="session",
     )
     left, right = st.columns(2)
-    repository = left.text_input(t("download.repository"), COURSE[hub], key=f"download_repository_{hub}")
+    repository = left.text_input(
+        t("download.repository"), COURSE[hub], key=f"download_repository_{hub}", persist_state="session"
+    )
     address = right.selectbox(
         t("download.endpoint"),
         (*ENDPOINTS[hub], _OTHER),
         format_func=lambda one: t("download.other") if one == _OTHER else one,
         key=f"download_endpoint_{hub}",
         help=t("download.endpoint_help"),
+        persist_state="session",
     )
     if address == _OTHER:
-        address = right.text_input(t("download.address"), key="download_address", placeholder="https://hf-mirror.com")
+        address = right.text_input(
+            t("download.address"), key="download_address", placeholder="https://hf-mirror.com", persist_state="session"
+        )
     left, middle, right = st.columns(3)
-    name = left.text_input(t("models.link_name"), key="download_name", help=t("models.link_name_help"))
-    revision = middle.text_input(t("download.revision"), key="download_revision", placeholder="main / master")
+    name = left.text_input(
+        t("models.link_name"), key="download_name", help=t("models.link_name_help"), persist_state="session"
+    )
+    revision = middle.text_input(
+        t("download.revision"), key="download_revision", placeholder="main / master", persist_state="session"
+    )
     token = right.text_input(
-        t("download.token"), key=_TOKEN, type="password", help=t("download.token_help"), autocomplete="off"
+        t("download.token"),
+        key=_TOKEN,
+        type="password",
+        help=t("download.token_help"),
+        autocomplete="off",
+        persist_state="session",
     )
     if st.button(t("download.start"), icon=":material/download:", key="download_start", disabled=busy):
         with refusals():

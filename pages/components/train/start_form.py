@@ -47,8 +47,10 @@ def show_start_form(workspace: Workspace, names: list[str]) -> None:
 def show_start_lid(workspace: Workspace, names: list[str], *, busy: bool) -> None:
     """Draw the same in an expander, if something else comes first; `busy`: the new run is queued behind the current."""
     words, icon = (t("start.queue"), "playlist_add") if busy else (t("start.again"), "replay")
-    with st.expander(words, icon=f":material/{icon}:"):
-        _form(workspace, names, busy=busy, primary=False)
+    lid = st.expander(words, icon=f":material/{icon}:", key="start_open", on_change="rerun")
+    if lid.open:
+        with lid:
+            _form(workspace, names, busy=busy, primary=False)
 
 
 def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) -> None:

@@ -100,7 +100,7 @@ def test_a_batch_job_is_no_training_on_this_machine(workspace, config, small_mod
     write_json(file, {**known, "id": None, "silent_since": time.time(), "asked": time.time()})
     assert "可能已经提交" in texts(open_page("train", run=run.id))
     write_json(file, known)
-    page = open_page("train", run=run.id)
+    page = open_page("train", {"start_open": True}, run=run.id)
     assert "Slurm 任务 7" in texts(page)
     assert page.button(key="start_training").label == "开始训练"
     page.segmented_control(key="train_launcher").set_value("slurm").run()
@@ -179,7 +179,7 @@ def test_what_the_base_would_say_is_kept_where_the_data_hold_it(workspace, confi
     page.button(key="start_training").click().run()
     assert runs.find(workspace, "latest").facts.keep
     # Nor if it is switched off.
-    page = open_page("train")
+    page = open_page("train", {"start_open": True})
     page.toggle(key=toggle).set_value(False).run()
     page.button(key="start_training").click().run()
     newest, before = runs.every(workspace)[:2]
