@@ -6,6 +6,7 @@ Processes and files are real; only the training is fake (`tests/fakes/trainer.py
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -38,6 +39,10 @@ from tests.schedule import Schedule, place
 
 # Long enough for a slow and busy machine; when everything works, nothing waits this long.
 PATIENCE = float(os.environ.get("TESTS_PATIENCE", 120))
+# That of most accounts; opening a workspace changes it.
+UMASK = 0o022
+# What the program handles.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -59,6 +64,21 @@ def pytest_collection_finish() -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
     """Return how `pytest -n` distributes the tests."""
     return Schedule(config, log)
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was() -> Iterator[None]:
+    """Each test begins in the same process, whichever tests came before: its variables, directory, umask and signals."""
+    variables, place, signals = os.environ.copy(), os.getcwd(), {one: signal.getsignal(one) for one in SIGNALS}
+    mask = os.umask(UMASK)
+    yield
+    os.umask(mask)
+    os.chdir(place)
+    for one, handler in signals.items():
+        signal.signal(one, handler)
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 from dataclasses import asdict
 
 import pytest
-import streamlit as st
 
 from core.data import dataset as datasets
 from core.engine import checkup, interpreter
@@ -165,13 +164,11 @@ def test_a_model_says_how_it_is_spoken_to_and_whose_identity_it_brings(workspace
 def test_a_model_that_the_machine_shares_is_offered(workspace, tmp_path, monkeypatch):
     write_model(tmp_path / "share" / "Shanghai_AI_Laboratory" / "internlm2-chat-1_8b")
     monkeypatch.setenv("XTUNER_STUDIO_MODELS", str(tmp_path / "share"))
-    st.cache_data.clear()
     page = open_page("setup", section="models")
     assert page.selectbox(key="shared_model").value.endswith("Shanghai_AI_Laboratory/internlm2-chat-1_8b")
     page.button(key="link_shared").click().run()
     assert [model.name for model in models.every(workspace)] == ["internlm2-chat-1_8b"]
     assert not any(box.key == "shared_model" for box in page.selectbox)
-    st.cache_data.clear()
 
 
 def test_a_link_is_taken_away_and_a_model_deleted(workspace, tmp_path, config):
