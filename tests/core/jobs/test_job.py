@@ -24,8 +24,8 @@ def test_finished(start, tmp_path):
     assert ended(job) is Status.FINISHED
     assert job.log_tail() == "hello\n"
     assert job.exit["returncode"] == 0
-    assert job.exit["ended"] == pytest.approx(time.time(), abs=60)
-    assert 0 < job.seconds < 60
+    assert job.exit["ended"] == pytest.approx(time.time(), abs=PATIENCE)
+    assert 0 < job.seconds < PATIENCE
     assert job.spec["facts"] == {"what": "小明"}
     assert (job.name, job.directory) == ("test-1", tmp_path / "jobs" / "test-1")
     assert wait_until(lambda: not any(alive(identity.pid) for identity in job.pids.values()), PATIENCE)
@@ -135,11 +135,11 @@ def test_signs_of_life_give_more_time(start):
     job = start(
         "import json, os, time\n"
         "while not os.path.exists(os.environ['XTUNER_STUDIO_STOP']): time.sleep(0.01)\n"
-        "for i in range(40):\n"
+        "for i in range(80):\n"
         "    json.dump({'done': i}, open(os.environ['XTUNER_STUDIO_PROGRESS'], 'w'))\n"
         "    time.sleep(0.1)"
     )
-    assert job.stop(grace=3) is Status.KILLED
+    assert job.stop(grace=6) is Status.KILLED
     assert job.exit["returncode"] == 0
 
 
@@ -202,7 +202,7 @@ def test_progress_is_what_the_command_says(start):
 
 def test_wait_tells_progress_and_gives_up_in_time(forever):
     job, told = forever(), []
-    assert job.wait(0.6, on_progress=told.append) is Status.RUNNING
+    assert job.wait(2, on_progress=told.append) is Status.RUNNING
     assert len(told) >= 2
     assert set(told) == {job}
 

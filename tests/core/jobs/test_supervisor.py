@@ -325,7 +325,7 @@ def test_what_a_command_is_given(monkeypatch, tmp_path):
     told = read_json(tmp_path / "pid.json")
     assert (told["command"]["pid"], told["began"]) == (int(pid), began.to_json())
     assert told["supervisor"] == Identity.of(os.getpid()).to_json()
-    assert abs(told["started"] - time.time()) < 60
+    assert abs(told["started"] - time.time()) < PATIENCE
 
 
 def test_a_command_that_is_not_there(tmp_path):
@@ -375,8 +375,8 @@ def test_what_is_told_of_the_end(monkeypatch, tmp_path, before, after, kills):
     assert wait_until(lambda: job.exit is not None, PATIENCE)
     told = job.exit
     assert (told["returncode"], told["error"], told["oom_kills"], told["free_bytes"]) == (3, None, kills, 77)
-    assert 0 <= told["seconds"] < 60
-    assert abs(told["ended"] - time.time()) < 60
+    assert 0 <= told["seconds"] < PATIENCE
+    assert abs(told["ended"] - time.time()) < PATIENCE
     assert stat.S_IMODE((job.directory / "lock").stat().st_mode) == 0o600
     # Right after the last file.
     assert wait_until(lambda: not (job.directory / "reserve").exists(), PATIENCE)
@@ -404,8 +404,8 @@ def test_a_supervisor_that_is_killed_leaves_word(tmp_path):
     assert wait_until(lambda: (job.directory / "lost.json").exists(), PATIENCE)
     lost = read_json(job.directory / "lost.json")
     assert lost["returncode"] == -signal.SIGKILL
-    assert 0 <= lost["seconds"] < 60
-    assert abs(lost["ended"] - time.time()) < 60
+    assert 0 <= lost["seconds"] < PATIENCE
+    assert abs(lost["ended"] - time.time()) < PATIENCE
     assert not alive(told["command"]["pid"])
     assert job.exit is None
 
