@@ -57,6 +57,21 @@ def test_one_that_is_not_taken_to_its_end_leaves_no_process():
         os.kill(pids[0], 0)
 
 
+@pytest.mark.parametrize(
+    ("size", "cores", "threads", "worth"),
+    [
+        (read_ahead.LEAST_BYTES, 2, 1, True),
+        (read_ahead.LEAST_BYTES - 1, 2, 1, False),
+        (read_ahead.LEAST_BYTES, 1, 1, False),
+        (read_ahead.LEAST_BYTES, 2, 2, False),
+    ],
+)
+def test_what_is_worth_it(monkeypatch, size, cores, threads, worth):
+    monkeypatch.setattr(read_ahead.cores, "usable", lambda: cores)
+    monkeypatch.setattr(read_ahead.threading, "active_count", lambda: threads)
+    assert read_ahead.is_worth_it(size) is worth
+
+
 def test_an_import_by_two_processes_is_that_by_one(tmp_path, monkeypatch):
     turn = {"role": "user", "content": "几点开门？"}
     lines = [

@@ -19,6 +19,6 @@ def test_the_text_without_menus_and_scripts():
                                    "<div title=\"", "<a b='\"", "&#", "<nav>"])  # fmt: skip
 @pytest.mark.parametrize("end", ["", ">", '">'])
 def test_a_page_of_unfinished_tags_takes_no_time(piece, end):
-    began = time.process_time()
+    began = time.thread_time()
     page_text(piece * (400_000 // len(piece)) + end)
-    assert time.process_time() - began < 3
+    assert time.thread_time() - began < 3

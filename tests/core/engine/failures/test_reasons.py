@@ -121,13 +121,13 @@ def test_none_while_it_runs_and_when_it_finished(ended, forever):
 
 def test_a_line_without_end_takes_no_longer_for_it(ended):
     """Fifty thousand repetitions of what a pattern may begin with, on one line, followed by the cause."""
-    began = time.process_time()
+    began = time.thread_time()
     for word in ("(", ": ", "a ", "1/", "Error ", "'"):
         found = reason(
             ended(word * 50_000 + "\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.")
         )
         assert "out of GPU memory" in found.en
-    assert time.process_time() - began < 10
+    assert time.thread_time() - began < 10
 
 
 @pytest.mark.parametrize(
