@@ -179,22 +179,23 @@ def changed(*changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "options"),
+    ("changes", "options", "wrapper"),
     [
-        ([], {}),
-        ([(to_method, "lora")], {"bits": None}),
-        ([(to_method, "full")], {"bits": None, "r": 0}),
-        ([(to_method, "full"), (to_precision, "bf16")], {"bits": None, "r": 0, "dtype": "bfloat16"}),
+        ([], {}, "AmpOptimWrapper"),
+        ([(to_method, "lora")], {"bits": None}, "AmpOptimWrapper"),
+        ([(to_method, "full")], {"bits": None, "r": 0}, "AmpOptimWrapper"),
         (
-            [(to_method, "full"), (to_precision, "fp32")],
-            {"bits": None, "r": 0, "dtype": "float32", "wrapper": "OptimWrapper"},
+            [(to_method, "full"), (to_precision, "bf16")],
+            {"bits": None, "r": 0, "dtype": "bfloat16"},
+            "AmpOptimWrapper",
         ),
+        ([(to_method, "full"), (to_precision, "fp32")], {"bits": None, "r": 0, "dtype": "float32"}, "OptimWrapper"),
     ],
 )
 @pytest.mark.parametrize("deepspeed", [None, "deepspeed_zero2", "deepspeed_zero3_offload"])
-def test_the_text_of_a_config_says_what_the_engine_does(changes, options, deepspeed):
+def test_the_text_of_a_config_says_what_the_engine_does(changes, options, wrapper, deepspeed):
     """The course's preset changed through the form, and the same settings as built by the engine."""
-    beside = {"wrapper": options.pop("wrapper", "AmpOptimWrapper"), "deepspeed": deepspeed, "processes": 4}
+    beside = {"wrapper": wrapper, "deepspeed": deepspeed, "processes": 4}
     written = Setup.written(changed(*changes), deepspeed=deepspeed, processes=4)
     assert held(INTERNLM2, written) == held(INTERNLM2, Setup.of({**facts(**options), **beside}, cuda=True))
 
