@@ -29,6 +29,7 @@ from core.engine import consent, interpreter
 from core.engine.config_file import ConfigFile
 from core.engine.config_text import read
 from core.engine.presets import preset_text
+from core.ground.cores import multiply_bf16
 from core.ground.errors import BadInput
 from core.ground.files import new_directory, read_json, write_json, write_text
 from core.ground.gpu import gpus
@@ -133,6 +134,7 @@ def make(
                 rows=chosen_data.rows,
                 questions=questions,
                 gpu=gpu,
+                bf16=not gpu and multiply_bf16(),
                 kept=keeping.suits(chosen_data, chosen_model),
                 cards=cards,
                 fit=fit_here(workspace, chosen_model, chosen_data, recipes.RANKS[recipe]) if gpu else None,

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from core.config import keeping
+from core.config import hardware, keeping
 from core.config.fit import Fit
 from core.config.pace import RANK, SMALL_PARAMETERS, Pace
 from core.config.settings.edit import Edit
-from core.config.settings.method import HOOK, WRAPPER, one_dataset, prompt_template, quantised, wrapped_in
+from core.config.settings.method import HOOK, one_dataset, prompt_template, quantised, wrapped_in
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.ground.errors import BadInput
 from core.ground.text import Text
@@ -70,14 +70,16 @@ def edits(
     rows: int,
     questions: list[str],
     gpu: bool,
+    bf16: bool = False,
     kept: bool = False,
     cards: int = 1,
     fit: Fit | None = None,
 ) -> Iterator[Edit]:
     """Yield all edits of `recipe` to `preset`, for a dataset file of `rows` rows and the evaluation questions.
 
-    `kept`: the base model's answers are kept as likely as they were. `fit` suits this machine's GPU; without it the
-    preset's own method and precision stay. `cards` is how many GPUs may share the rows.
+    `bf16`: the processor multiplies bf16, which matters without a GPU. `kept`: the base model's answers are kept as
+    likely as they were. `fit` suits this machine's GPU; without it the preset's own method and precision stay. `cards`
+    is how many GPUs may share the rows.
     """
     if recipe == "preset":
         yield from task_edits(preset, model, data, questions)
@@ -90,16 +92,11 @@ def edits(
     if recipe == "pretrain":
         yield from _pretrain_edits(model, data, gpu, fit)
     if recipe != "course" and fit and gpu and not tiny:
-        yield from _fitted_edits(fit)
+        yield from hardware.fitted(fit)
     if not gpu:
-        yield from _plain_edits(
-            Text("没有显卡：4 比特量化和混合精度都要 CUDA", "no GPU: 4-bit weights and mixed precision need CUDA")
-        )
-        yield Edit(
-            path="env_cfg.dist_cfg.backend", value="gloo", why=Text("没有显卡：NCCL 要 CUDA", "no GPU: NCCL needs CUDA")
-        )
+        yield from hardware.without_gpu(bf16=bf16 and model.parameters >= hardware.LEAST_BF16)
     elif recipe != "course" and tiny:
-        yield from _plain_edits(Text("模型很小，不必压缩", "a model this small does not need quantization"))
+        yield from hardware.plain(Text("模型很小，不必压缩", "a model this small does not need quantization"))
 
 
 def task_edits(config: ConfigFile, model: Model, data: Path, questions: list[str]) -> Iterator[Edit]:
@@ -256,38 +253,3 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool, fit: Fit | None) -> Ite
     yield Edit(path="randomness.seed", value=42, why=_REPEAT)
     if tiny or not gpu:
         yield Edit(path="model.use_activation_checkpointing", value=False, why=_UNPRESSED)
-
-
-def _fitted_edits(fit: Fit) -> Iterator[Edit]:
-    """Yield method, precision, attention and checkpointing for this machine's GPU."""
-    if fit.method == "lora":
-        yield Edit(
-            path="model.llm.quantization_config", value=MISSING, why=_joined("不必压缩", "no need to save memory", fit)
-        )
-    half = f"torch.{fit.half}"
-    why = Text("显卡支持 bf16，不易溢出", "the GPU supports bf16, which does not overflow")
-    if fit.half == "bfloat16":
-        yield Edit(path="model.llm.torch_dtype", value=Source(half), why=why)
-        if fit.method == "qlora":
-            yield Edit(path="model.llm.quantization_config.bnb_4bit_compute_dtype", value=Source(half), why=why)
-        yield Edit(path=f"{WRAPPER}.dtype", value=fit.half, why=why)
-        yield Edit(path=f"{WRAPPER}.loss_scale", value=MISSING, why=why)
-    if not fit.checkpointing:
-        why = _joined("显存够用，不必重算激活", "memory is sufficient: no recomputation needed", fit)
-        yield Edit(path="model.use_activation_checkpointing", value=False, why=why)
-    if fit.sdpa:
-        why = Text("长序列上注意力的显存不再随平方增长", "its memory does not grow quadratically with length")
-        yield Edit(path="model.llm.attn_implementation", value="sdpa", why=why)
-
-
-def _joined(zh: str, en: str, fit: Fit) -> Text:
-    return Text(f"{zh}（{fit.why.zh}）", f"{en} ({fit.why.en})")
-
-
-def _plain_edits(why: Text) -> Iterator[Edit]:
-    """Yield single precision without quantization: what XTuner needs on a machine without a GPU."""
-    yield Edit(path="model.llm.quantization_config", value=MISSING, why=why)
-    yield Edit(path="model.llm.torch_dtype", value=Source("torch.float32"), why=why)
-    yield Edit(path=f"{WRAPPER}.type", value=Source("OptimWrapper"), why=why)
-    yield Edit(path=f"{WRAPPER}.dtype", value=MISSING, why=why)
-    yield Edit(path=f"{WRAPPER}.loss_scale", value=MISSING, why=why)

@@ -13,6 +13,7 @@ from core.forecast.case import Case, problem, said
 from core.forecast.prompt import prompt
 from core.forecast.schedule import FEW_UPDATES
 from core.forecast.warmup import short_warmup
+from core.ground.cores import multiply_bf16
 from core.ground.figures import size, size_of_mb
 from core.ground.problem import Problem
 from core.models.family import family_of
@@ -197,13 +198,24 @@ def _machine(case: Case) -> Iterator[Problem]:
             {"quantisation": "none", "precision": "fp32"},
             "error",
         )
-    if not case.cuda and half:
+    dtype = facts["amp_dtype"] or "float16"
+    if not case.cuda and half and dtype != "bfloat16":
         yield problem(
             "precision",
-            ("没有可用的 CUDA 显卡，混合精度会报错退出", "mixed precision needs a CUDA GPU, and there is none"),
+            ("没有可用的 CUDA 显卡，fp16 会报错退出", "fp16 needs a CUDA GPU, and there is none"),
             ("设置 precision=fp32", "set precision=fp32"),
             {"precision": "fp32"},
             "error",
+        )
+    elif not case.cuda and half and not multiply_bf16():
+        yield problem(
+            "precision",
+            (
+                "这台机器的处理器没有 bf16 指令，会很慢",
+                "this machine's processor has no bf16 instructions, so it would be slow",
+            ),
+            ("设置 precision=fp32", "set precision=fp32"),
+            {"precision": "fp32"},
         )
     if case.quantised and not case.adapter:
         yield problem(
@@ -213,7 +225,6 @@ def _machine(case: Case) -> Iterator[Problem]:
             {"method": "qlora"},
             "error",
         )
-    dtype = facts["amp_dtype"] or "float16"
     if case.cuda and half and dtype == "float16" and "bfloat16" in str(case.shape and case.shape.dtype):
         yield problem(
             "precision",

@@ -11,7 +11,7 @@ from core.config.pace import BATCH
 from core.config.proposal import FALLBACK
 from core.config.settings import method
 from core.config.settings.edit import apply
-from core.config.settings.method import prompt_template
+from core.config.settings.method import precision, prompt_template
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.engine.presets import COURSE_PRESET, PromptTemplate, preset_text, prompt_templates
 from core.ground.errors import BadInput
@@ -124,6 +124,24 @@ def test_fast_on_a_real_model_is_qlora_with_a_smaller_step():
     assert real.get("optim_wrapper.type") == Source("AmpOptimWrapper")
     assert real.get("lr") < tiny.get("lr")
     assert real.get("batch_size") < tiny.get("batch_size")
+
+
+@pytest.mark.parametrize("recipe", ["course", "fast", "pretrain"])
+def test_without_a_gpu_a_real_model_is_trained_in_bf16_if_the_processor_multiplies_it(tmp_path, recipe):
+    data = tmp_path / "data.json"
+    data.write_text("[]")
+    config, changes = made(recipe, data=data, parameters=135_000_000, bf16=True)
+    assert config.get("model.llm.quantization_config") is MISSING
+    assert config.get("model.llm.torch_dtype") == Source("torch.bfloat16")
+    assert config.get("model.llm.attn_implementation") == "eager"
+    assert config.get("optim_wrapper.loss_scale") is MISSING
+    assert precision(config) == "bf16"
+    assert config.get("env_cfg.dist_cfg.backend") == "gloo"
+    assert all(edit.why.zh and edit.why.en for edit in changes)
+    for single in (made(recipe, data=data, bf16=True), made(recipe, data=data, parameters=135_000_000)):
+        assert precision(single[0]) == "fp32"
+        assert single[0].get("model.llm.torch_dtype") == Source("torch.float32")
+        assert single[0].get("model.llm.attn_implementation") is MISSING
 
 
 @pytest.mark.parametrize("rows", [1, 40, 150, 215, 446, 5000])

@@ -8,6 +8,7 @@ import pytest
 from core.config import config as configs
 from core.data.tokens import Proof
 from core.engine.presets import prompt_templates
+from core.forecast import findings
 from core.forecast import preflight as module
 from core.forecast.duration import arithmetic, kind, prepare
 from core.forecast.preflight import preflight
@@ -221,6 +222,16 @@ def test_every_fix_can_be_made(workspace, config, facts):
     values = configs.find(workspace, config.name).values()
     assert (values["accumulative_counts"], values["precision"], values["lr"]) == (1, "fp32", 2e-3)
     assert values["prompt_template"] == "internlm2_chat"
+
+
+@pytest.mark.parametrize(("multiplies", "severity"), [(True, None), (False, "warning")])
+def test_bf16_without_a_gpu_is_for_processors_that_multiply_it(
+    workspace, config, facts, monkeypatch, multiplies, severity
+):
+    monkeypatch.setattr(findings, "multiply_bf16", lambda: multiplies)
+    problem = where(told(workspace, config, facts, wrapper="AmpOptimWrapper", amp_dtype="bfloat16")).get("precision")
+    assert getattr(problem, "severity", None) == severity
+    assert problem is None or problem.fix == {"precision": "fp32"}
 
 
 def test_a_model_too_large_for_the_slice_is_told_how_to_fit(workspace, config, facts, monkeypatch):

@@ -1,4 +1,4 @@
-"""The number of usable processors: the affinity, limited by the control groups."""
+"""The usable processors, by affinity and control groups, and what they multiply."""
 
 import subprocess
 import sys
@@ -49,3 +49,21 @@ def test_one_that_it_is_bound_to():
     say = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from core.ground import cores; print(cores.usable())"
     done = subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "multiplies"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile\n", True),
+        ("processor\t: 0\nflags\t\t: fpu amx_bf16\n", True),
+        ("flags\t\t: fpu avx512f avx512bw\n", False),
+        # Named elsewhere, or of another architecture.
+        ("bugs\t\t: avx512_bf16\nFeatures\t: fp asimd bf16\n", False),
+        (None, False),
+    ],
+)
+def test_whether_they_multiply_bf16(monkeypatch, tmp_path, lines, multiplies):
+    monkeypatch.setattr(cores, "_PROCESSOR", tmp_path / "cpuinfo")
+    if lines is not None:
+        (tmp_path / "cpuinfo").write_text(lines)
+    assert cores.multiply_bf16() is multiplies
