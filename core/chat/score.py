@@ -179,7 +179,8 @@ def _right(question: Question, line: Line) -> bool:
 
 def stored(run: Run) -> Scores | None:
     """Return the scores of a run's export, else of its last checkpoint; None if there are none."""
-    side = tuned_side(run)
+    scored = (run.path / "scores").is_dir() or (run.path / "scores.json").exists()
+    side = tuned_side(run) if scored else None
     if side is None:
         return None
     if side.checkpoint and (stamp := _stamp(run, side.checkpoint)):

@@ -104,21 +104,21 @@ def assignment(workspace: Workspace) -> Assignment:
 def _evidence(workspace: Workspace) -> dict[str, str | None]:
     """Return for each step the name of what proves that it is done; None if nothing does."""
     trained = [run for run in runs.every(workspace) if (job := run.job) and job.status() is Status.FINISHED]
-    exports = {run.id: exported(run) for run in trained}
-    usable = [
+    # Looked for only up to the first of each, as a workspace may have many runs.
+    usable = (
         model.name for model in models.every(workspace) if model.trainable and trust.code(workspace, model.path).trusted
-    ]
+    )
     return {
         "environment": _environment(workspace, trained),
-        "model": _first(usable),
-        "dataset": _first([dataset.name for dataset in datasets.every(workspace)]),
-        "config": _first([config.name for config in configs.every(workspace)]),
-        "trained": _first([run.id for run in trained]),
-        "converted": _first([run for run, found in exports.items() if found.adapter]),
-        "merged": _first([run for run, found in exports.items() if found.merged]),
-        "scored": _first([run.id for run in trained if stored(run)]),
-        "reported": _first([run.id for run in trained if writeup.there(run)]),
-        "taken_home": _first([run.id for run in trained if conversion.made(run)]),
+        "model": next(usable, None),
+        "dataset": next((dataset.name for dataset in datasets.every(workspace)), None),
+        "config": next((config.name for config in configs.every(workspace)), None),
+        "trained": next((run.id for run in trained), None),
+        "converted": next((run.id for run in trained if exported(run).adapter), None),
+        "merged": next((run.id for run in trained if exported(run).merged), None),
+        "scored": next((run.id for run in trained if stored(run)), None),
+        "reported": next((run.id for run in trained if writeup.there(run)), None),
+        "taken_home": next((run.id for run in trained if conversion.made(run)), None),
     }
 
 
@@ -132,7 +132,3 @@ def _environment(workspace: Workspace, trained: list[Run]) -> str | None:
     found = checkup.last(workspace, engine)
     fine = not found.failed if found else any(run.facts.versions.get("xtuner") == version for run in trained)
     return f"xtuner {version}" if fine else None
-
-
-def _first(names: list[str]) -> str | None:
-    return names[0] if names else None

@@ -6,7 +6,7 @@ One run trains at a time; later ones wait in the workspace's queue.
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.config import config as configs
@@ -204,25 +204,33 @@ def before_start(
 
 def running(workspace: Workspace) -> Run | None:
     """Return the run that trains now, or is about to, here or in Slurm; None if there is none."""
-    return _foremost_of(workspace, every(workspace))
+    return running_of(workspace, every(workspace))
 
 
 def running_here(workspace: Workspace) -> Run | None:
     """Return the same among those that wait in our queue: a batch job needs neither it nor this machine."""
-    return _foremost_of(workspace, [run for run in every(workspace) if not run.cluster.batch])
+    return running_of(workspace, [run for run in every(workspace) if not run.cluster.batch])
 
 
-def _foremost_of(workspace: Workspace, found: list[Run]) -> Run | None:
+def running_of(workspace: Workspace, found: Sequence[Run]) -> Run | None:
+    """Return the same among `found`, for a caller who has read the runs already."""
     live = [(run, status) for run in found if (job := run.job) and (status := job.status()).live]
+    if not live:
+        return None
     training = [run for run, status in live if status is Status.RUNNING]
     training += [run for run, status in live if status is Status.PENDING and run.waits_in_slurm]
-    return next((run for run in (*training, *queued(workspace), *(run for run, _ in live))), None)
+    return next(iter(training or _in_order(workspace, found) or [run for run, _ in live]))
 
 
 def queued(workspace: Workspace) -> list[Run]:
     """Return the queued runs, next one first."""
+    return _in_order(workspace, every(workspace))
+
+
+def _in_order(workspace: Workspace, found: Sequence[Run]) -> list[Run]:
+    """Return those of `found` that are queued, next one first."""
     waiting = [job.directory.parent.parent.name for job in Queue(workspace.queue).waiting()]
-    there = {run.id: run for run in every(workspace)}
+    there = {run.id: run for run in found}
     return [there[run_id] for run_id in waiting if run_id in there]
 
 

@@ -20,10 +20,9 @@ def worth_a_look(run: Run) -> bool:
 
 def foremost(workspace: Workspace, found: Sequence[Run]) -> Run | None:
     """Return the run that matters now: the one training, else the newest with a checkpoint, else the newest."""
-    live = runs.running(workspace)
-    by_id = {run.id: run for run in found}
-    if live is not None and live.id in by_id:
-        return by_id[live.id]
+    live = runs.running_of(workspace, found)
+    if live is not None:
+        return live
     usable = (run for run in found if any(checkpoint.whole for checkpoint in run.checkpoints()))
     return next(usable, found[0] if found else None)
 

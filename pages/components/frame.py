@@ -9,6 +9,7 @@ from core.ground.errors import StudioError
 from core.ground.workspace import Workspace
 from core.jobs.job import Job, jobs_in, latest_job
 from core.training import run as runs
+from core.training.run import Run
 from core.training.shown import titles
 from pages.components.checklist import remind
 from pages.components.contents import for_a_picture, link_to, make_up_for_the_menu
@@ -85,11 +86,11 @@ def open_page(name: str) -> Workspace:
 _AFTERWARDS = {"export": "export", "gguf": "export", "score": "chat", "report": "report", "upload": "report"}
 
 
-def _after_a_run(workspace: Workspace) -> dict[str, Job]:
+def _after_a_run(found: list[Run]) -> dict[str, Job]:
     """Return what is done with finished runs now, by kind."""
-    jobs = [job for run in runs.every(workspace) for job in jobs_in(run.jobs)]
-    found = {job.name.rpartition("-")[0]: job for job in jobs if job.exit is None and job.status().live}
-    return {kind: job for kind, job in found.items() if kind in _AFTERWARDS}
+    jobs = [job for run in found for job in jobs_in(run.jobs)]
+    live = {job.name.rpartition("-")[0]: job for job in jobs if job.exit is None and job.status().live}
+    return {kind: job for kind, job in live.items() if kind in _AFTERWARDS}
 
 
 def _what_runs(workspace: Workspace) -> None:
@@ -98,8 +99,9 @@ def _what_runs(workspace: Workspace) -> None:
         for kind in ("demo", "demo_model", "download", "engine", "chat")
         if (job := latest_job(workspace.jobs, kind)) and job.status().live
     }
-    training = runs.running(workspace)
-    after = {} if "demo" in live else _after_a_run(workspace)
+    found = runs.every(workspace)
+    training = runs.running_of(workspace, found)
+    after = {} if "demo" in live else _after_a_run(found)
     st.caption(t("frame.running"))
     if "demo" in live:
         link_to("setup", t("frame.runs_demo"), ":material/play_circle:")

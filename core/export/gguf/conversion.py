@@ -117,12 +117,12 @@ def why(job: Job) -> Text | None:
 
 def made(run: Run) -> list[Made]:
     """Return the existing files that are of the current merged model."""
-    merged = exported(run).merged
+    there = {kind: file for kind in KINDS if (file := place(run, kind)).is_file()}
+    merged = exported(run).merged if there else None
     found = []
-    for kind in KINDS:
-        file = place(run, kind)
+    for kind, file in there.items():
         facts = read_json(file.with_name("gguf.json"))
-        if merged is None or not facts or facts["merged"] != merged["made"] or not file.is_file():
+        if merged is None or not facts or facts["merged"] != merged["made"]:
             continue
         verified = read_json(file.with_name("verified.json"))
         found.append(

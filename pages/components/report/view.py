@@ -76,7 +76,7 @@ def _downloads(report: Report, name: str, *, primary: bool) -> None:
         whole = file == "report.zip"
         st.download_button(
             t("report.archive") if whole else file,
-            (report.path / file).read_bytes(),
+            (report.path / file).read_bytes,
             f"{name}.zip" if whole else f"{name}-{file}",
             kind,
             type=("primary" if primary else "secondary") if whole else "tertiary",
