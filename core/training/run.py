@@ -219,18 +219,15 @@ def running_of(workspace: Workspace, found: Sequence[Run]) -> Run | None:
         return None
     training = [run for run, status in live if status is Status.RUNNING]
     training += [run for run, status in live if status is Status.PENDING and run.waits_in_slurm]
-    return next(iter(training or _in_order(workspace, found) or [run for run, _ in live]))
+    return next(iter(training or queued(workspace, found) or [run for run, _ in live]))
 
 
-def queued(workspace: Workspace) -> list[Run]:
-    """Return the queued runs, next one first."""
-    return _in_order(workspace, every(workspace))
-
-
-def _in_order(workspace: Workspace, found: Sequence[Run]) -> list[Run]:
-    """Return those of `found` that are queued, next one first."""
+def queued(workspace: Workspace, found: Sequence[Run] | None = None) -> list[Run]:
+    """Return the queued runs, next one first; among `found`, if the runs have been read already."""
     waiting = [job.directory.parent.parent.name for job in Queue(workspace.queue).waiting()]
-    there = {run.id: run for run in found}
+    if not waiting:
+        return []
+    there = {run.id: run for run in (every(workspace) if found is None else found)}
     return [there[run_id] for run_id in waiting if run_id in there]
 
 

@@ -20,9 +20,10 @@ _KEY = "language"
 
 def language() -> Language:
     """The language to draw in."""
-    if _KEY not in st.session_state:
-        st.session_state[_KEY] = "en" if st.query_params.get("lang") == "en" else "zh"
-    return st.session_state[_KEY]
+    chosen = st.session_state.get(_KEY)
+    if chosen is None:
+        chosen = st.session_state[_KEY] = "en" if st.query_params.get("lang") == "en" else "zh"
+    return chosen
 
 
 def language_switch() -> None:

@@ -192,6 +192,8 @@ def spec(page):
 
 def test_a_chart_of_a_run_over_iterations_and_over_time(finished_run):
     page = open_page("train")
+    assert not [slider.key for slider in page.slider], "the settings are drawn when opened"
+    page = lid(page, "curves_open")
     shown = spec(page)
     names = [trace["name"] for trace in shown["data"]]
     assert {"原始", "平滑", "评测", "检查点", "身份得分（%）"} == set(names), (
@@ -210,6 +212,10 @@ def test_a_chart_of_a_run_over_iterations_and_over_time(finished_run):
     page.slider(key="curves_part").set_value((50, 100)).run()
     page.button_group(key="curves_axis").set_value("iteration").run()
     assert spec(page)["layout"]["xaxis"]["range"] == [6, 12]
+    page.session_state["curves_open"] = False
+    drawn = spec(page.run())["layout"]
+    assert (drawn["xaxis"]["range"], drawn["yaxis"]["type"]) == ([6, 12], "log"), "what was chosen stays"
+    assert lid(page, "curves_open").slider(key="curves_part").value == (50, 100)
 
 
 def test_a_chart_that_holds_still(running_run):
@@ -260,7 +266,7 @@ def sampled(run, **values):
 
 def test_gpus_and_what_they_do_not_report(finished_run):
     sampled(finished_run)
-    page = lid(open_page("train"), "machine_open")
+    page = open_page("train", {"machine_open": True, "curves_open": True})
     page.button_group(key="curves_panels-True-True").set_value(["gpu_load", "gpu_memory"]).run()
     traces = {(trace["name"], trace["yaxis"]) for trace in spec(page)["data"]}
     assert {name for name, _ in traces} >= {"GPU 0", "GPU 1 MIG 0", "训练进程看到的显存"}
@@ -298,7 +304,7 @@ def test_one_memory_reads_the_same_everywhere(workspace, finished_run, monkeypat
 
 def test_a_slice_that_vgpu_smi_tells_of(finished_run):
     sampled(finished_run, slices=[{"index": 0, "used_mb": 6234, "total_mb": 8182, "utilisation": 7, "share": 10}])
-    page = lid(open_page("train"), "machine_open")
+    page = open_page("train", {"machine_open": True, "curves_open": True})
     page.button_group(key="curves_panels-True-True").set_value(["gpu_memory"]).run()
     assert "显存 6.1 GB / 8 GB，算力上限 10%" in texts(page)
     assert "切片（vgpu-smi）" in {trace["name"] for trace in spec(page)["data"]}
@@ -306,7 +312,7 @@ def test_a_slice_that_vgpu_smi_tells_of(finished_run):
 
 def test_a_machine_without_a_gpu_says_what_it_cannot_say(finished_run):
     sampled(finished_run, gpus=[], cuda=None)
-    page = lid(open_page("train"), "machine_open")
+    page = open_page("train", {"machine_open": True, "curves_open": True})
     page.button_group(key="curves_panels-False-True").set_value(["cpu", "memory"]).run()
     assert "没有可用的 NVIDIA 显卡" in texts(page)
     assert {"整机", "训练进程"} <= {trace["name"] for trace in spec(page)["data"]}

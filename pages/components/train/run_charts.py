@@ -4,7 +4,7 @@ The user chooses the panels, the smoothing, and whether the chart is live.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,46 +80,62 @@ def _controls(run: Run, seen: Seen, live: bool) -> tuple[View, bool]:
     """Choose what to draw and how, in a popover, and whether the chart is live."""
     gpu = bool(seen.sample.get("gpus"))
     offered = [name for name in (*TRAINING, *(GPU if gpu else ()), *HOST) if name != "identity" or run.nickname]
+    panels = f"curves_panels-{gpu}-{bool(run.nickname)}"
     with st.container(horizontal=True, vertical_alignment="center"):
-        lid = st.popover(t("curves.settings"), icon=":material/tune:", type="tertiary")
+        lid = st.popover(
+            t("curves.settings"), icon=":material/tune:", type="tertiary", key="curves_open", on_change="rerun"
+        )
         moves = not live or st.toggle(
             t("curves.live"), value=True, key="curves_live", persist_state="session", help=t("curves.live_help")
         )
-    with lid:
-        axis = st.segmented_control(
-            t("curves.axis"),
-            ("iteration", "time"),
-            format_func=lambda name: t(f"curves.axis_{name}"),
-            default="iteration",
-            required=True,
-            key="curves_axis",
-            persist_state="session",
-        )
-        panels = st.pills(
-            t("curves.panels"),
-            offered,
-            selection_mode="multi",
-            default=[name for name in offered if name in USUAL],
-            format_func=lambda name: t(f"curves.{name}"),
-            key=f"curves_panels-{gpu}-{bool(run.nickname)}",
-            persist_state="session",
-        )
-        weight = st.slider(
-            t("curves.smoothing"),
-            0.0,
-            0.99,
-            0.8,
-            0.01,
-            key="curves_smoothing",
-            persist_state="session",
-            help=t("curves.ema"),
-        )
-        part = st.slider(
-            t("curves.part"), 0, 100, (0, 100), 1, format="%d%%", key="curves_part", persist_state="session"
-        )
-        log = st.toggle(t("curves.log"), key="curves_log", persist_state="session")
-    chosen = tuple(name for name in offered if name in panels)
-    return View(axis=axis or "iteration", weight=weight, log=log, panels=chosen, part=part), bool(moves)
+    if lid.open:
+        # Five widgets take a quarter of a refresh.
+        with lid:
+            _settings(offered, panels)
+    held = st.session_state
+    chosen = held.get(panels, USUAL)
+    view = View(
+        axis=held.get("curves_axis", "iteration"),
+        weight=held.get("curves_smoothing", 0.8),
+        log=held.get("curves_log", False),
+        panels=tuple(name for name in offered if name in chosen),
+        part=held.get("curves_part", (0, 100)),
+    )
+    return view, bool(moves)
+
+
+def _settings(offered: Sequence[str], panels: str) -> None:
+    """Draw the widgets of a view, whose values stay in the session; `panels` is the key of the panels' choice."""
+    st.segmented_control(
+        t("curves.axis"),
+        ("iteration", "time"),
+        format_func=lambda name: t(f"curves.axis_{name}"),
+        default="iteration",
+        required=True,
+        key="curves_axis",
+        persist_state="session",
+    )
+    st.pills(
+        t("curves.panels"),
+        offered,
+        selection_mode="multi",
+        default=[name for name in offered if name in USUAL],
+        format_func=lambda name: t(f"curves.{name}"),
+        key=panels,
+        persist_state="session",
+    )
+    st.slider(
+        t("curves.smoothing"),
+        0.0,
+        0.99,
+        0.8,
+        0.01,
+        key="curves_smoothing",
+        persist_state="session",
+        help=t("curves.ema"),
+    )
+    st.slider(t("curves.part"), 0, 100, (0, 100), 1, format="%d%%", key="curves_part", persist_state="session")
+    st.toggle(t("curves.log"), key="curves_log", persist_state="session")
 
 
 def _held(run: Run, seen: Seen, moves: bool) -> Seen:
