@@ -5,9 +5,7 @@ data: between two figures the browser keeps its state, including the zoom. Reads
 """
 
 import base64
-import csv
 import html
-import io
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -21,6 +19,7 @@ import pandas  # noqa: F401
 import plotly.graph_objects as go
 import streamlit as st
 
+from pages.components.csv_file import csv_of
 from pages.components.text import language, t
 
 MOST_POINTS = 1_500
@@ -96,12 +95,12 @@ def thinned(
     return xs[kept], ys[kept]
 
 
-def figure(lines: Sequence[Line], x_title: str, y_title: str, *, log: bool = False, height: int = 320) -> go.Figure:
+def figure(lines: Sequence[Line], x_title: str, y_title: str, *, log: bool = False, height: int = 320) -> "Drawn":
     """Return a figure of lines over one axis, `height` pixels high."""
     return stacked([Panel(title=y_title, lines=lines, log=log, height=height - _TOP - _BOTTOM)], x_title)
 
 
-def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] | None = None) -> go.Figure:
+def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] | None = None) -> "Drawn":
     """Return panels stacked on a shared horizontal axis, with a common zoom and common values under the pointer.
 
     `span` fixes the ends of that axis.
@@ -181,19 +180,25 @@ def stacked(panels: Sequence[Panel], x_title: str, *, span: tuple[float, float] 
         "uirevision": "same",
     }
     # Everything was written above; Plotly's validation of each property would take longer than the rest.
-    return _Drawn(traces, layout)
+    return Drawn(traces, layout)
 
 
-class _Drawn(go.Figure):
+class Drawn(go.Figure):
     """An immutable figure that provides what Streamlit asks for at every refresh as plain values.
 
-    Plotly itself would search the entire figure for arrays each time.
+    Plotly itself would search the entire figure for arrays each time, and build an object of every trace and axis; that
+    is done only for who asks for them.
     """
 
     def __init__(self, traces: list[dict[str, Any]], layout: dict[str, Any]) -> None:
-        super().__init__({"data": traces, "layout": layout}, _validate=False)
+        super().__init__()
         plain = [{**trace, "x": _base64(trace["x"]), "y": _base64(trace["y"])} for trace in traces]
         self._told = {"data": plain, "layout": layout}
+        self._parts = {"data": traces, "layout": layout}
+
+    def whole(self) -> go.Figure:
+        """Return the figure as Plotly's own objects."""
+        return go.Figure(self._parts, _validate=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figure as plain values, its numbers in base64."""
@@ -203,31 +208,6 @@ class _Drawn(go.Figure):
 def _base64(numbers: np.ndarray) -> dict[str, str]:
     """Encode float32 numbers for Plotly's scripts."""
     return {"dtype": "f4", "bdata": base64.b64encode(numbers).decode("ascii")}
-
-
-def csv_of(found: go.Figure) -> str:
-    """Return a figure's data as CSV: a row per position on the horizontal axis, a column per line."""
-    names = [html.unescape(trace.name or f"y{number}") for number, trace in enumerate(found.data, 1)]
-    rows: dict[Any, dict[str, Any]] = {}
-    for name, trace in zip(names, found.data, strict=True):
-        for x, y in zip(trace.x, trace.y, strict=True):
-            rows.setdefault(x, {})[name] = y
-    try:
-        places = sorted(rows)
-    except TypeError:
-        places = list(rows)
-    title = found.layout.xaxis.title.text or "x"
-    return csv_text([title, *names], ([x, *(rows[x].get(name) for name in names)] for x in places))
-
-
-def csv_text(header: Sequence[str], rows: Any) -> str:
-    """Return rows as CSV with a BOM, by which spreadsheets recognize UTF-8; a missing value or NaN is an empty cell."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_plain(name) for name in header])
-    for row in rows:
-        writer.writerow(["" if value is None or value != value else _plain(value) for value in row])
-    return "\ufeff" + out.getvalue()
 
 
 def show_chart(
@@ -255,7 +235,7 @@ def show_chart(
         st.plotly_chart(shown, key=f"plot-{key}", config=_config(name), alt=alt)
         st.download_button(
             t("charts.csv"),
-            data=table or (lambda: csv_of(shown)),
+            data=table or (lambda: csv_of(shown.whole() if isinstance(shown, Drawn) else shown)),
             file_name=f"{name}.csv",
             mime="text/csv",
             key=f"csv-{key}",
@@ -290,10 +270,3 @@ def _config(file: str) -> dict[str, Any]:
             }
         },
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a float32 as intended (0.1, not 0.10000000149011612), and quote text that a spreadsheet would execute."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return float(str(value)) if isinstance(value, np.floating) else value

@@ -11,7 +11,8 @@ import streamlit as st
 from core.ground.figures import MB_OF_A_GB, NONE, share, size_of_mb
 from core.training.run import Run
 from core.training.watch import Seen
-from pages.components.charts import Line, Panel, csv_text
+from pages.components.charts import Line, Panel
+from pages.components.csv_file import csv_text
 from pages.components.plain import plain
 from pages.components.text import t
 

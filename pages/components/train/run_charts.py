@@ -15,7 +15,8 @@ from core.chat.score import identity_share
 from core.training.curves import average
 from core.training.run import Run
 from core.training.watch import Seen
-from pages.components.charts import Line, Panel, csv_text, show_chart, stacked
+from pages.components.charts import Line, Panel, show_chart, stacked
+from pages.components.csv_file import csv_text
 from pages.components.text import t
 from pages.components.train.machine_charts import gpu_panels, host_panels
 
