@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,16 @@ def watched(partial: Path, files: list[File], now: dict[str, Any]) -> Iterator[N
 
 
 def on_disk(partial: Path) -> int:
-    """Return the bytes on disk: complete files, and those still being fetched."""
+    """Return the bytes on disk: complete files, and those still being fetched.
+
+    Files and directories may vanish meanwhile: the hub's client deletes those that it no longer needs.
+    """
     found = 0
-    for path in partial.rglob("*"):
-        if not path.name.endswith((".metadata", ".lock", "download.json", "CACHEDIR.TAG")):
-            try:
-                found += path.stat().st_size if path.is_file() else 0
-            except OSError:
-                continue
+    for place, _, files in os.walk(partial):
+        for name in files:
+            if not name.endswith((".metadata", ".lock", "download.json", "CACHEDIR.TAG")):
+                with suppress(OSError):
+                    found += os.stat(os.path.join(place, name)).st_size
     return found
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -83,8 +84,9 @@ def _download(package: Package, directory: Path, on_bytes: Callable[[int], None]
     def watch() -> None:
         most = 0
         while not over.wait(0.3):
-            # The size shrinks when pip moves the file to its destination.
-            most = max(most, min(package.bytes, size_of(coming)))
+            # The size shrinks when pip moves the file to its destination; what it deletes may vanish while it is measured.
+            with suppress(OSError):
+                most = max(most, min(package.bytes, size_of(coming)))
             on_bytes(most)
 
     watcher = threading.Thread(target=watch, daemon=True)

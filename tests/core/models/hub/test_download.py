@@ -9,7 +9,7 @@ import pytest
 from core.ground.errors import BadInput
 from core.jobs.job import Status, wait_until
 from core.models import model as models
-from core.models.hub import download
+from core.models.hub import download, worker
 from core.models.hub.clients import File, HubRefusal, wanted
 from core.models.hub.download import Source
 from tests.conftest import PATIENCE, ended
@@ -41,6 +41,15 @@ def begin(workspace, hub):
         return download.start(workspace, source, name, **options)
 
     return begin
+
+
+def test_what_vanishes_while_it_is_measured_does_not_count(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("one", "deep/two", "deep/two.lock"):
+        (tmp_path / name).write_bytes(bytes(100))
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert worker.on_disk(tmp_path) == 200
+    assert worker.on_disk(tmp_path / "nowhere") == 0
 
 
 @pytest.mark.parametrize("kind", LOCAL)
