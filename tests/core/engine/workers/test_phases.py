@@ -24,5 +24,5 @@ def test_counted_from_the_beginning_of_the_process_and_only_once():
     done = subprocess.run([sys.executable, "-c", CODE], cwd=PROJECT, capture_output=True, text=True, check=True)
     imported, built, answers = map(float, done.stdout.split())
     assert imported >= 0.6
-    assert built >= imported + 0.3
+    assert round(built - imported, 2) >= 0.3
     assert answers >= 0.4
