@@ -40,7 +40,9 @@ class Tokenizer:
     ],
     ids=["written", "there", "literal", "not in it", "no template", "no bos", "added", "two", "ends too"],
 )
-def test_begun_in_training_evaluation_and_chat(tokenizer, text, seen):
+def test_begun_in_training_evaluation_and_chat(monkeypatch, tokenizer, text, seen):
+    monkeypatch.setattr(beginning, "_ORIGINAL", {})
+
     def xtuner(example, tokenizer, max_length):
         begins, _ = utils.get_bos_eos_token_ids(tokenizer)
         ids = begins + tokenizer.encode(example, add_special_tokens=False)

@@ -16,7 +16,8 @@ def row(*turns):
     return {"conversation": [{"input": "q", "output": "a", **turn} for turn in turns]}
 
 
-def test_only_a_last_answer_that_was_cut_off_gets_no_end():
+def test_only_a_last_answer_that_was_cut_off_gets_no_end(monkeypatch):
+    monkeypatch.setattr(ending, "_ORIGINAL", {})
     module = {"template_map_fn": xtuner}
     apply = ending.install(module)
     assert module["template_map_fn"] is apply
