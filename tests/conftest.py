@@ -163,8 +163,12 @@ def config(
 
 @pytest.fixture
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Runs use `tests/fakes/trainer.py`; call it to choose its mode: `fake_engine("slow", iters=50)`."""
+    """Runs use `tests/fakes/trainer.py`; call it to choose its mode: `fake_engine("slow", iters=50)`.
+
+    Each as one process: torchrun would wait for other machines, and fail some seconds later, without any of ours.
+    """
     monkeypatch.setattr(commands, "ENTRY", "tests.fakes.trainer")
+    monkeypatch.setattr(commands, "LAUNCHER", "tests.fakes.launcher")
 
     def choose(mode: str = "ok", **options: object) -> None:
         monkeypatch.setenv("XTUNER_STUDIO_FAKE_TRAINER", mode)

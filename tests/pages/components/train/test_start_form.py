@@ -53,7 +53,7 @@ def test_every_machine_has_its_command(workspace, config, fake_engine):
         assert any(code.startswith(line) for code in codes(page)), codes(page)
         assert any(f"NODE_RANK={rank} ADDR=10.0.0.1 PORT=12345 xtuner train" in code for code in codes(page))
     page.button(key="start_training").click().run()
-    assert not page.error
+    assert not page.error, page.error[0].value
     assert runs.find(workspace, "latest").cluster.addr == "10.0.0.1"
 
 
@@ -106,7 +106,7 @@ def test_a_batch_job_is_no_training_on_this_machine(workspace, config, small_mod
     page.segmented_control(key="train_launcher").set_value("slurm").run()
     page.number_input(key="train_nnodes").set_value(2).run()
     page.button(key="start_training").click().run()
-    assert not page.error
+    assert not page.error, page.error[0].value
     assert runs.find(workspace, "latest").cluster.nnodes == 2
     assert ["已提交给 Slurm：在它的队列里等待。"] == [toast.value for toast in page.toast]
 
