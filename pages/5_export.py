@@ -13,6 +13,7 @@ from pages.components.export.form import choose_checkpoint, choose_form, choose_
 from pages.components.export.gguf import show_gguf
 from pages.components.export.result import show_export, show_export_progress, show_made
 from pages.components.frame import open_page
+from pages.components.gone import show_gone_base
 from pages.components.live import while_live
 from pages.components.problems import refusals, show_end
 from pages.components.text import t
@@ -24,14 +25,14 @@ if run is None:
     nothing_yet(t("export.no_run"), "train")
     st.stop()
 checkpoints = {found.name: found for found in reversed(run.checkpoints()) if found.whole}
-if not checkpoints:
+found = export.exported(run)
+if not checkpoints and found.merged is None:
     nothing_yet(t("export.no_checkpoint"), "train")
     st.stop()
 
 job = latest_job(run.jobs, "export")
 live = bool(job and job.status().live)
 whole = export.full(run)
-found = export.exported(run)
 made = found.merged if whole else found.adapter
 # A successful result leads to the next page; exporting again remains possible in an expander, drawn when opened.
 done = not live and found.merged is not None and (found.verified or {}).get("ok") is not False
@@ -40,13 +41,14 @@ if live:
 elif job and job.status() is not Status.FINISHED:
     export.sweep(run)
     show_end(job)
-unfinished = show_unfinished(run)
+# What is left to do needs the base model.
+elsewhere = show_unfinished(run) or (not done and show_gone_base(run))
 if done:
-    show_made(workspace, run, found, primary=not unfinished)
+    show_made(workspace, run, found, primary=not elsewhere)
 again = {"icon": ":material/replay:", "key": "export_again", "on_change": "rerun"}
 lid = st.expander(t("export.again"), **again) if done else st.container()
-checkpoint = next(iter(checkpoints))
-if not done or lid.open:
+checkpoint = next(iter(checkpoints), None)
+if checkpoint and (not done or lid.open):
     with lid:
         if whole:
             st.info(t("export.full"), icon=":material/info:")
@@ -54,7 +56,7 @@ if not done or lid.open:
         place = st.container()
         form = choose_form()
         with place:
-            chosen = choose_steps(run, live=live, primary=not done and not unfinished)
+            chosen = choose_steps(run, live=live, primary=not done and not elsewhere)
     if chosen:
         with refusals():
             export.start(workspace, run, chosen, checkpoint if "convert" in chosen else None, form)
@@ -65,7 +67,8 @@ if made and made.get("checkpoint"):
     made_of = Path(made["checkpoint"])
     st.caption(t("export.made_of", checkpoint=made_of.stem))
 else:
-    made_of = checkpoints[checkpoint].path
+    # Without an adapter and with all checkpoints deleted, the commands are those of what there was.
+    made_of = checkpoints[checkpoint].path if checkpoint else run.work_dir / "iter_N.pth"
 with st.popover(t("export.commands"), icon=":material/terminal:"):
     lines = [convert_as_typed(run.config, made_of, run.merged if whole else run.adapter)]
     if not whole:

@@ -4,8 +4,10 @@ Returns all of them at once and raises nothing. What a run will take, and what o
 `forecast`.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from core.config.config import Config
 from core.config.imports import not_found
@@ -65,6 +67,13 @@ def check(workspace: Workspace, config: Config) -> list[Problem]:
             here = elsewhere(workspace, file)
             problem(where, error, {where: here[where]} if where in here else None)
     return problems
+
+
+def gone(workspace: Workspace, config: Config) -> Literal["model", "dataset"] | None:
+    """Return which of the two that a config was made for is no longer in the workspace, the model first."""
+    if not os.path.lexists(workspace.model(config.model)):
+        return "model"
+    return None if os.path.lexists(workspace.dataset(config.dataset)) else "dataset"
 
 
 def missing_modules(workspace: Workspace, file: ConfigFile, beside: Path | None = None) -> list[Problem]:

@@ -199,12 +199,20 @@ def exported(run: Run) -> Exported:
         read_json(path)
         for path in (run.adapter / "export.json", run.merged / "export.json", run.path / "export" / "verify.json")
     )
+    adapter, merged = (
+        made if _weights_in(path) else None for made, path in ((adapter, run.adapter), (merged, run.merged))
+    )
     # A newer adapter makes the merged model stale, and a newer merge makes the verdict stale.
     if merged and not merged.get("checkpoint") and not _of_this_adapter(merged, adapter):
         merged = None
     if merged is None or (verified and verified["made"] < merged["made"]):
         verified = None
     return Exported(adapter=_with_size(adapter, run.adapter), merged=_with_size(merged, run.merged), verified=verified)
+
+
+def _weights_in(path: Path) -> bool:
+    """Return whether the weights are there, which take room and may have been deleted or moved."""
+    return any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
 
 
 def _of_this_adapter(merged: dict[str, Any], adapter: dict[str, Any] | None) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.config import config as configs
+from core.config.check import gone
 from core.config.config import Config
 from core.data import dataset as datasets
 from core.engine.config_file import SyntaxRefusal
@@ -20,6 +21,7 @@ from core.training import history
 from pages.components.beside import beside
 from pages.components.config.form import stamp
 from pages.components.contents import for_a_picture, next_button
+from pages.components.gone import show_gone
 from pages.components.live import ticked, while_live
 from pages.components.plain import DONE, WRONG, plain
 from pages.components.problems import show_problems, show_refusal
@@ -45,8 +47,13 @@ class _Asked:
 def show_verdict(workspace: Workspace, config: Config, broken: SyntaxRefusal | None) -> Preflight | None:
     """Draw one card: whether the config can be trained, what that takes, and the next step; return the forecast.
 
-    `broken` is why the last input is invalid, and takes precedence. None if the forecast is not ready.
+    `broken` is why the last input is invalid, and takes precedence. None if the forecast is not ready, or there is
+    nothing to forecast because the model or the dataset is gone.
     """
+    if not broken and gone(workspace, config):
+        with st.container(border=True, key="verdict"):
+            show_gone(workspace, config)
+        return None
     asked = None if broken else _asked(workspace, config)
     found, refused = _made(asked) if asked else (None, None)
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="verdict"):

@@ -21,6 +21,7 @@ from core.training.cluster import own_address
 from core.training.shown import worth_a_look
 from pages.components.choice import choose, select
 from pages.components.contents import link_to
+from pages.components.gone import show_gone
 from pages.components.plain import plain
 from pages.components.problems import refusals
 from pages.components.text import say, t
@@ -57,6 +58,9 @@ def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) 
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
         name = choose("config", names) or names[0]
+    config, chosen = configs.find(workspace, name), None
+    if show_gone(workspace, config, primary=primary):
+        return
     clicked = right.button(
         t("start.queue") if busy else t("train.start"),
         type="primary" if primary else "secondary",
@@ -66,7 +70,6 @@ def _form(workspace: Workspace, names: list[str], *, busy: bool, primary: bool) 
     )
     if busy:
         st.caption(t("start.queue_help"))
-    config, chosen = configs.find(workspace, name), None
     if config.versions.draft is not None:
         st.warning(t("start.draft"), icon=":material/edit_note:")
         link_to("config", t("start.to_draft"), config=name)

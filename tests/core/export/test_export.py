@@ -279,6 +279,8 @@ def test_a_full_fine_tune_is_not_merged(workspace, finished_run):
     assert plan["kind"] == "full"
     assert "full fine-tune" in plan["card"]
     write_json(finished_run.merged / "export.json", {"made": 1, "checkpoint": plan["checkpoint"]})
+    assert exported(finished_run).merged is None, "its weights are not there"
+    (finished_run.merged / "model.safetensors").touch()
     shutil.rmtree(finished_run.adapter)
     assert exported(finished_run).merged["checkpoint"].endswith("iter_12.pth")
 
