@@ -185,8 +185,9 @@ def test_both_sides_are_scored(exported_run, loaded):
     assert any("还没有评分" in info.value for info in page.info)
     tab(page, "chat_tab", "对话").button(key="score-now").click().run()
     assert page.session_state["chat_tab"] == "评分", "where its progress is"
-    assert page.get("progress"), "a job of its own, which outlives the page"
     job = latest_job(exported_run.jobs, "score")
+    # It may end before a slow page is drawn.
+    assert page.get("progress") or not job.status().live, "a job of its own, which outlives the page"
     assert job.wait(PATIENCE) is Status.FINISHED, job.log_tail()
     page.run()
     assert (exported_run.path / "scores.json").is_file()
