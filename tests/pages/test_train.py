@@ -37,7 +37,9 @@ def test_a_config_without_a_run_is_there_to_be_trained():
     assert not any(lid.label == "全部训练" for lid in page.expander)
 
 
-def test_a_training_is_started_and_chosen(workspace, config, fake_engine):
+def test_a_training_is_started_and_chosen(workspace, config, fake_engine, monkeypatch):
+    # A slow page takes longer than a double click.
+    monkeypatch.setattr(start_form, "DOUBLE_CLICK_SECONDS", PATIENCE)
     fake_engine("slow")
     page = open_page("train")
     page.button(key="start_training").click().run()

@@ -11,6 +11,7 @@ from core.config.check import check as check_config
 from core.engine.config_file import SyntaxRefusal
 from core.engine.presets import COURSE_PRESET, preset_text, presets
 from core.ground.errors import BadInput
+from tests.conftest import PATIENCE
 
 
 @pytest.mark.usefixtures("small_model", "dataset")
@@ -82,6 +83,7 @@ def test_undo_and_redo(workspace, config):
 
 def test_words_typed_in_a_row_are_one_step(workspace, config, monkeypatch):
     before = config.text()
+    monkeypatch.setattr(versions_module, "TYPING_SECONDS", PATIENCE)
     for words in ("# a", "# ab", "# abc"):
         configs.replace_text(workspace, config.name, f"{before}{words}\n", typed=True)
     assert configs.step(workspace, config.name, -1).text() == before

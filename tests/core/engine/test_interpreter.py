@@ -18,7 +18,7 @@ from core.ground.errors import BadInput, WorkFailed
 from core.ground.files import write_json
 from core.jobs.job import Status
 from core.training import run as runs
-from tests.conftest import ended
+from tests.conftest import PATIENCE, ended
 from tests.core.models.hub.closed import close
 from tests.fakes.users import STRANGER, needs_root
 
@@ -257,7 +257,8 @@ def test_another_users_environment_is_neither_offered_nor_run(workspace, asked_p
     assert not (tmp_path / "ran").exists()
 
 
-def test_one_that_did_not_answer_is_not_asked_by_every_page(workspace, tmp_path):
+def test_one_that_did_not_answer_is_not_asked_by_every_page(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(interpreter, "REFUSED_SECONDS", PATIENCE)
     asked = tmp_path / "asked"
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\necho x >> '{asked}'\nexit 3\n")
