@@ -162,6 +162,7 @@ def vgpu_smi(directory, monkeypatch, script):
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(directory), prepend=":")
+    monkeypatch.setattr(gpu, "_silent_until", 0.0)
 
 
 def test_slices_that_vgpu_smi_tells_of(tmp_path, monkeypatch):
@@ -188,7 +189,6 @@ def test_a_vgpu_smi_that_hangs_is_not_waited_for_again(tmp_path, monkeypatch):
         return run(argv, **{**options, "timeout": 0.5})
 
     monkeypatch.setattr(gpu.subprocess, "run", hasty)
-    monkeypatch.setattr(gpu, "_silent_until", 0.0)
     assert [gpu.vgpu_slices() for _ in range(3)] == [[], [], []]
     assert asked == [[str(tmp_path / "vgpu-smi")]]
 

@@ -14,6 +14,7 @@ from core.ground.files import write_json
 from core.ground.workspace import PROJECT
 from core.jobs import slurm, slurm_commands, supervisor
 from core.jobs.job import Job, Status
+from tests.conftest import PATIENCE
 
 # Each command notes its words and does what the file of its name says.
 COMMAND = """#!/bin/sh
@@ -53,6 +54,8 @@ def fakes(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.setattr(slurm, "_WAITING_SECONDS", 0.0)
+    for module in (slurm, slurm_commands):
+        monkeypatch.setattr(module, "SILENT_SECONDS", PATIENCE)
     monkeypatch.setattr(slurm_commands, "_silence", None)
     return Fakes(tmp_path / "bin")
 

@@ -91,6 +91,7 @@ def test_a_batch_job_is_no_training_on_this_machine(workspace, config, small_mod
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.setattr(slurm, "_LAG_SECONDS", 0.0)
+    monkeypatch.setattr(slurm, "SILENT_SECONDS", PATIENCE)
     run = runs.start(workspace, config.name, cluster=Cluster(launcher="slurm", batch=True))
     assert runs.running(workspace) == run
     assert runs.running_here(workspace) is None
