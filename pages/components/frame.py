@@ -21,7 +21,7 @@ from pages.components.text import language, language_switch, say, t
 # The label of a selected item has the primary color, which must also suit white text and is thus too dark on a dark
 # background.
 # Streamlit highlights a link to the current page, although it may belong to a step done long ago.
-# On a narrow phone a report's tables scroll, not the page. Links show keyboard focus and wrap.
+# On a narrow phone a report's tables scroll, not the page, and a Chinese heading stays on its line. Links show keyboard focus and wrap.
 # On a wide screen a cell may be wider than Streamlit's 400 pixels.
 STYLE = """<style>
 [data-testid=stTab][aria-selected=true] p, [data-testid=stSliderThumbValue] p,
@@ -31,6 +31,7 @@ button:is([aria-checked=true], [aria-pressed=true]) :is(p, [data-testid=stIconMa
 .st-key-checklist [data-testid=stPageLink-NavLink]:not(:hover) { background: none; }
 .st-key-checklist [data-testid=stPageLink-NavLink] p { font-weight: inherit; }
 .st-key-report_text table { display: block; overflow-x: auto; }
+:is(.st-key-models, .st-key-report_text) :is(th, th *) { word-break: keep-all !important; }
 [data-testid=stSidebarNavLink]:focus-visible, [data-testid=stPageLink-NavLink]:focus-visible {
     outline: 2px solid; outline-offset: -2px;
 }

@@ -27,7 +27,7 @@ def show_models(workspace: Workspace, *, opened: bool = False) -> None:
     if not found:
         st.info(t("models.none"), icon=":material/info:")
         return
-    st.table(
+    st.container(key="models").table(
         [
             {
                 t("models.name"): plain(model.name),

@@ -114,7 +114,8 @@ def _show_figures(state: State, seen: Seen, told: dict[str, Any]) -> None:
         "lr": number(_last(seen, "lr"), ".2e"),
         "tokens": number(tokens / pace if tokens and pace else None, ",.0f"),
     }
-    with st.container(horizontal=True, gap="medium"):
+    # Close together, so that they share a line on a phone.
+    with st.container(horizontal=True, gap="small"):
         for name, value in figures.items():
             st.metric(t(f"monitor.{name}"), value, width="content")
     st.caption(" · ".join(f"{t(f'monitor.{name}')} {value}" for name, value in others.items()))
