@@ -286,8 +286,8 @@ ADVANCED = (
         advanced=True,
         label=Text("计算精度", "Precision"),
         help=Text(
-            "bf16 不易溢出，A100 及更新的显卡都支持；fp16 用于更老的显卡；fp32 慢一倍以上、多占显存，没有显卡时只能用它。",
-            "bf16 does not overflow: for A100 and newer. fp16 for older GPUs. fp32 is at least twice as slow and needs more memory; without a GPU it is the only choice.",
+            "bf16 不易溢出，A100 及更新的显卡、会算 bf16 的处理器都可以用；fp16 用于更老的显卡；fp32 慢一倍左右、多占内存，其他处理器只能用它。",
+            "bf16 does not overflow: for A100 and newer, and for processors that multiply it. fp16 for older GPUs. fp32 is about twice as slow and needs more memory; on other processors it is the only choice.",
         ),
         options=lambda: method.PRECISIONS,
         look=method.precision,
