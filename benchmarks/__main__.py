@@ -39,6 +39,7 @@ BY_NAME_ONLY = {
     "peers",
     "evaluations",
     "looks",
+    "precision",
     "models",
     "course_engine",
     "published",

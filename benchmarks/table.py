@@ -61,6 +61,12 @@ ASKED = (
         f"SmolLM2-135M-Instruct, real weights at a run's checkpoints and between, one of {CPU} beside other work",
     ),
     (
+        "What does bf16 save where there is no GPU?",
+        "an update takes {cpu-2cores/precision:bf16_over_usual.cpu_seconds_a_step.median:.2f} of the CPU time in single "
+        "precision, on a processor that multiplies bf16",
+        f"SmolLM2-135M-Instruct, real weights, {CPU}",
+    ),
+    (
         "How long are convert, merge and verify, compared with XTuner's convert and merge?",
         "{cpu-2cores/export:demo.of_xtuner_cpu.all.median:.2f} of their CPU time as one command, "
         "{cpu-2cores/export:demo.of_xtuner_cpu.three.median:.2f} as three (convert "
