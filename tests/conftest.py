@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from core.chat.score import score
@@ -113,8 +112,9 @@ def ended(job: Job) -> Status:
 
 
 def read_by_us() -> int:
-    """Return how many bytes this process has read from files so far; unlike time, it depends on no machine."""
-    return psutil.Process().io_counters().read_chars
+    """Return how many bytes this thread has read from files so far; unlike time, it depends on no machine."""
+    facts = dict(line.split(": ") for line in Path("/proc/thread-self/io").read_text().splitlines())
+    return int(facts["rchar"])
 
 
 @pytest.fixture
