@@ -46,8 +46,9 @@ with score_tab:
     if scoring:
         # One timer for everything: a second one can lose what the page draws after it.
         while_live(True, lambda: show_progress(scoring) and not (loading and loading.ready))
-    show_scoring(workspace, run, scoring, primary=not leads_on)
+    # Drawn when opened.
     if score_tab.open:
+        show_scoring(workspace, run, scoring, primary=not leads_on)
         show_found(workspace, run)
 
 with chat_tab:
