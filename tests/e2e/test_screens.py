@@ -270,7 +270,10 @@ def test_every_page_at_every_stage(request, workspace, fake_engine: Callable[...
             {"chat": (CARD, ASK)},
         )
         assert writeup.start(workspace, run, "zh").wait(600) is Status.FINISHED
-        walk.through("report", {"report": WORDS["report.archive"]})
+        walk.through(
+            "report",
+            {**dict.fromkeys(("setup", "train", "export", "chat"), to("report")), "report": WORDS["report.archive"]},
+        )
         walk.opens_still("report", "setup", "train", "chat")
         walk.by_keyboard()
     assert not walk.wrong, "\n".join(walk.wrong)

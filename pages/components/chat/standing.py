@@ -8,11 +8,12 @@ from core.chat.score import stored
 from core.ground.figures import share
 from core.ground.workspace import Workspace
 from core.jobs.job import Job
-from core.report.ahead import next_page
+from core.report.ahead import Page, next_page
 from core.training.run import Run
 from pages.components.chat.scores import start_scoring
 from pages.components.contents import show_outcome
 from pages.components.gone import show_gone_base
+from pages.components.onward import words_to
 from pages.components.text import say, sentence, t
 from pages.components.unfinished import show_unfinished
 
@@ -31,13 +32,13 @@ def show_standing(workspace: Workspace, run: Run, job: Job | None, *, in_chat: b
         words = f"**{sentence(say(diagnose(scores, run).words))}**"
         if run.nickname:
             words += f" · {t('comparison.identity')} {share(scores.identity['tuned'])}"
-        page = "export" if next_page(workspace, run) == "export" else "report"
-        show_outcome(words, page, t(f"train.to_{page}"))
+        page: Page = "export" if next_page(workspace, run) == "export" else "report"
+        show_outcome(words, page, words_to(page, run))
         return True
     if show_gone_base(run):
         return True
     if not scoring.can_be_scored(workspace, run):
-        show_outcome(t("chat.cannot_be_scored"), "report", t("chat.to_report"))
+        show_outcome(t("chat.cannot_be_scored"), "report", words_to("report", run))
         return True
     if not in_chat:
         # The scoring tab's own button is in view.

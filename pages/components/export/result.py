@@ -14,6 +14,7 @@ from core.report.ahead import next_page
 from core.training.run import Run
 from pages.components.contents import next_button
 from pages.components.job_progress import show_progress
+from pages.components.onward import words_to
 from pages.components.plain import plain, tick
 from pages.components.text import say, t
 
@@ -34,7 +35,7 @@ def show_made(workspace: Workspace, run: Run, found: Exported, *, primary: bool 
             label = None if scored else t("export.to_chat")
             next_button("chat", label, primary=primary and not scored, key="next_chat", run=run.id, load="1")
             if scored:
-                next_button("report", t("train.to_report"), primary=primary, key="next_report", run=run.id)
+                next_button("report", words_to("report", run), primary=primary, key="next_report", run=run.id)
 
 
 def show_export(run: Run, found: Exported) -> None:

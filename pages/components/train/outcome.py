@@ -11,6 +11,7 @@ from core.report.ahead import next_page
 from core.training import run as runs
 from core.training.run import Run
 from pages.components.contents import show_outcome
+from pages.components.onward import words_to
 from pages.components.plain import plain
 from pages.components.problems import refusals
 from pages.components.text import say, sentence, t
@@ -30,7 +31,7 @@ def show_outcome_of(workspace: Workspace, run: Run, *, primary: bool = True) -> 
     state = run.state_at(None)
     if state.status is Status.FINISHED:
         page = next_page(workspace, run)
-        show_outcome(_learned(run), page, t(f"train.to_{page}"), primary=primary)
+        show_outcome(_learned(run), page, words_to(page, run), primary=primary)
         return
     box = st.warning if state.status is Status.KILLED else st.error
     with st.container(horizontal=True, vertical_alignment="center"):
