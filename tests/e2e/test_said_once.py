@@ -13,6 +13,7 @@ from core.report import preparation, results
 from core.report.material import Draft
 from core.report.outline import Outline
 from core.training import run as runs
+from pages.components.dataset.conversation_rows import TABS
 from tests.e2e.conftest import Demo
 from tests.pages.screen import cells, open_page, tab, texts
 
@@ -63,7 +64,7 @@ def test_the_forecast_is_what_was_trained(demo: Demo, report: str) -> None:
     iterations = f"{forecast['总迭代数']} / {forecast['总迭代数']}"
     assert shown(train)["迭代"] == row(report, "迭代")[1] == iterations
     assert float(shown(train)["轮"]) == float(forecast["实际轮数"])
-    dataset = open_page("dataset")
+    dataset = open_page("dataset", {TABS: "统计"})
     rows, unique = shown(dataset)["行数"], shown(dataset)["互不相同的行"]
     assert forecast["数据行数（互不相同）"] == f"{rows} ({unique})"
     assert (row(report, "行数")[1], row(report, "不同的行")[1]) == (rows, unique)

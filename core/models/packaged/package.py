@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from core.ground.errors import WorkFailed
@@ -70,7 +70,8 @@ def fetch(package: Package, directory: Path, on_bytes: Callable[[int], None]) ->
 
 
 def _download(package: Package, directory: Path, on_bytes: Callable[[int], None]) -> None:
-    if find_spec("pip") is None:
+    # Where setuptools is installed, `importlib.util.find_spec("pip")` would unload distutils for the whole process.
+    if PathFinder.find_spec("pip") is None:
         raise WorkFailed(
             f"这个 Python 环境（{sys.executable}）里没有 pip，无法下载：先运行 uv pip install pip",
             f"the Python environment of {sys.executable} has no pip: run uv pip install pip first",
