@@ -1,5 +1,6 @@
 """The tables of docs/peers.md, from the results: what each training took and what its adapter is worth."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -68,8 +69,10 @@ def _taken(done: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _own(done: Sequence[Mapping[str, Any]]) -> str:
-    updates = str(done[-1]["used"].get("updates", "")) if done[-1].get("early_stop") is None else ""
-    steps = f"{done[-1]['steps']}" + (f" of {updates}" if updates and int(updates) != done[-1]["steps"] else "")
+    used = done[-1]["used"]
+    each = used.get("iterations_an_update", 1)
+    updates, planned = (math.ceil(count / each) for count in (done[-1]["steps"], used.get("updates", 0)))
+    steps = f"{updates} of {planned}" if planned > updates and done[-1].get("early_stop") is None else f"{updates}"
     return f"{steps} | {_spread([one['seconds'] / 60 for one in done], 1)} | {_spread([one['cpu_seconds'] for one in done], 0)}"
 
 

@@ -61,7 +61,7 @@ def watch_transformers(module: object) -> None:
 
 
 def watch_mmengine(module: object) -> None:
-    """Wrap the hook that times iterations; each of ours is one update here."""
+    """Wrap the hook that times iterations: what is noted as updates are those, `iterations_an_update` of them each."""
     hook = module.IterTimerHook
     before, after, start = hook._before_iter, hook._after_iter, hook.before_train
 
@@ -71,6 +71,7 @@ def watch_mmengine(module: object) -> None:
             **of_model(runner.model),
             batch=runner.train_dataloader.batch_size,
             accumulated=runner.optim_wrapper._accumulative_counts,
+            iterations_an_update=runner.optim_wrapper._accumulative_counts,
             rate=max(group.get("initial_lr", group["lr"]) for group in runner.optim_wrapper.param_groups),
             updates=runner.max_iters,
         )
