@@ -84,7 +84,7 @@ CAUSES: tuple[Cause, ...] = (
     _cause(
         "no gpu",
         r"Amp\w*Wrapper`? is only available|Torch not compiled with CUDA|No CUDA GPUs are available|Found no NVIDIA driver"
-        r"|Your setup doesn't support bf16/gpu|ProcessGroupNCCL is only supported with GPUs",
+        r"|In CPU autocast, only support|Your setup doesn't support bf16/gpu|ProcessGroupNCCL is only supported with GPUs",
         "配置要用显卡，而这里没有可用的显卡：在这台机器上重新生成配置",
         "the config requires a GPU, and none is available: create the config again on this machine",
     ),

@@ -108,6 +108,7 @@ CASES = [
     ("bitsandbytes", "RuntimeError: \n        CUDA Setup failed despite GPU being available.", "CUDA GPU"),
     ("bitsandbytes", "ImportError: Using `bitsandbytes` 4-bit quantization requires the latest version of bitsandbytes", "LoRA"),
     ("no gpu", "AssertionError: `AmpOptimizerWrapper` is only available on gpu, npu, mlu or musa", "config again"),
+    ("no gpu", "AssertionError: In CPU autocast, only support `torch.bfloat16` dtype", "config again"),
     ("no gpu", "AssertionError: Torch not compiled with CUDA enabled", "none is available"),
     ("no gpu", "RuntimeError: No CUDA GPUs are available", "none is available"),
     ("no gpu", "ValueError: ProcessGroupNCCL is only supported with GPUs, no GPUs found!", "none is available"),
