@@ -68,23 +68,20 @@ class Job:
         `sbatch` (its options) Slurm runs the job, supervisor included, wherever and whenever it decides. Returns once
         it runs or is queued. Raises WorkFailed if the supervisor does not start, BadInput if Slurm refuses the job.
         """
-        directory = next_directory(jobs, kind)
+        about = {
+            "kind": kind,
+            "argv": list(argv),
+            "env": dict(env or {}),
+            "artefacts": outputs.named(jobs, artefacts),
+            "facts": dict(facts or {}),
+            "telemetry": str(telemetry) if telemetry else None,
+            "queue": str(queue) if queue else None,
+            "secrets": sorted(secrets or {}),
+            "created": time.time(),
+            "asked": Moment.now().to_json(),
+        }
+        directory = next_directory(jobs, kind, about)
         job = cls(directory)
-        write_json(
-            directory / "job.json",
-            {
-                "kind": kind,
-                "argv": list(argv),
-                "env": dict(env or {}),
-                "artefacts": outputs.named(directory, artefacts),
-                "facts": dict(facts or {}),
-                "telemetry": str(telemetry) if telemetry else None,
-                "queue": str(queue) if queue else None,
-                "secrets": sorted(secrets or {}),
-                "created": time.time(),
-                "asked": Moment.now().to_json(),
-            },
-        )
         if sbatch is not None:
             try:
                 slurm.submit(directory, sbatch)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def named(directory: Path, files: Iterable[Path]) -> list[str]:
-    """Return the names of `files` for the job in `directory`; what lies elsewhere keeps its absolute path."""
-    home = _home(directory)
+def named(jobs: Path, files: Iterable[Path]) -> list[str]:
+    """Return the names of `files` for a job in the directory `jobs`; what lies elsewhere keeps its absolute path."""
+    home = jobs.absolute().parent
     return [str(file.relative_to(home) if file.is_relative_to(home) else file) for file in files]
 
 

@@ -14,7 +14,9 @@ from core.ground.errors import WorkFailed
 from core.ground.files import read_json, write_json
 from core.ground.workspace import PROJECT
 from core.jobs import job as job_module
+from core.jobs import numbered as numbered_module
 from core.jobs.job import Job, Status, jobs_in, latest_job, wait_until
+from core.jobs.numbered import next_directory
 from tests.conftest import ended
 from tests.core.conftest import PATIENCE, alive, number_in, tell_pid
 
@@ -237,6 +239,21 @@ def test_status_of_a_directory_with_job_json_alone(tmp_path):
     assert job.status() is Status.CRASHED
     assert job.pids == {"supervisor": None, "command": None}
     assert job.seconds == 0
+
+
+def test_a_directory_appears_with_its_job_json(tmp_path, monkeypatch):
+    seen = []
+
+    def write(file, value):
+        seen.append(jobs_in(tmp_path / "jobs"))
+        write_json(file, value)
+
+    monkeypatch.setattr(numbered_module, "write_json", write)
+    made = next_directory(tmp_path / "jobs", "test", {"asked": Moment.now().to_json()})
+    assert seen == [[]]
+    assert jobs_in(tmp_path / "jobs") == [Job(made)]
+    assert Job(made).status() is Status.PENDING
+    assert made.stat().st_mode & 0o777 == 0o700
 
 
 def test_status_of_nothing(tmp_path):

@@ -6,7 +6,7 @@ def test_names_remain_true_after_a_move(tmp_path):
     made = tmp_path / "then/runs/1/adapter/weights"
     made.parent.mkdir(parents=True)
     job.mkdir(parents=True)
-    names = named(job, [made, elsewhere])
+    names = named(job.parent, [made, elsewhere])
     assert names == ["adapter/weights", str(elsewhere)]
     assert missing(job, names) == names
     made.touch()
