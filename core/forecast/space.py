@@ -69,6 +69,8 @@ def checkpoint_bytes(shape: Shape | None, setup: Setup, *, optimizer: bool = Tru
     """Return the bytes of one checkpoint: the trained weights and, unless disabled, the optimizer's two averages."""
     if shape is None:
         return 0
-    # DeepSpeed trains in half precision, with the optimizer's own copy in single precision.
-    averages = 12 if setup.deepspeed else 2 * setup.weight_bytes
-    return int(shape.trained(setup.rank) * (setup.weight_bytes + (averages if optimizer else 0)))
+    # DeepSpeed trains in half precision, with the optimizer's own copy in single precision. An adapter is in single
+    # precision beside any weights.
+    each = 4 if setup.rank and not setup.deepspeed else setup.weight_bytes
+    averages = 12 if setup.deepspeed else 2 * each
+    return int(shape.trained(setup.rank) * (each + (averages if optimizer else 0)))

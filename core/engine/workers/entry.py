@@ -20,6 +20,7 @@ from core.engine.workers.beginning import install
 from core.engine.workers.early_card import load_onto_card, make_ready
 from core.engine.workers.evaluation import ask_together, mark_evaluations
 from core.engine.workers.formalities import leave_out_formalities
+from core.engine.workers.frozen_weights import leave_in_bf16
 from core.engine.workers.training_hook import departure, tell, watch_runners
 from core.engine.workers.unneeded import leave_out, leave_out_compiler, named, or_whole
 from core.engine.workers.without_gpu import make_cpu_work
@@ -106,6 +107,7 @@ def main() -> None:
     garbage.resume()
     leave_out_formalities(config)
     load_onto_card(sys.argv[1:])
+    leave_in_bf16()
     if "--launcher" in sys.argv:
         from core.engine.workers import near_store
 

@@ -41,25 +41,10 @@ def make_cpu_work() -> None:
 
 
 def mix_precision() -> None:
-    """Let mmengine's mixed precision compute in bf16 on a processor, beside weights that stay in bf16.
-
-    mmengine asks for a GPU, though its autocast knows the processor's bf16. And XTuner prepares every model with an
-    adapter as if its weights were quantized, which turns the others into single precision: they would be rounded again
-    at each use.
-    """
-    import torch
+    """Let mmengine's mixed precision compute in bf16 on a processor: it asks for a GPU, though its autocast needs none."""
     from mmengine.optim.optimizer import amp_optimizer_wrapper
-    from xtuner.model import sft
 
     amp_optimizer_wrapper.is_cuda_available = lambda: True
-    prepare = sft.prepare_model_for_kbit_training
-
-    def prepared(model: torch.nn.Module, *arguments: object, **options: object) -> torch.nn.Module:
-        if any(weight.dtype is not torch.bfloat16 for weight in model.parameters()):
-            return prepare(model, *arguments, **options)
-        return model.requires_grad_(False)
-
-    sft.prepare_model_for_kbit_training = prepared
 
 
 def build_no_operators() -> None:

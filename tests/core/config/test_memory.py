@@ -103,16 +103,23 @@ def test_full_training_takes_four_times_the_weights_and_more():
 
 
 @pytest.mark.parametrize(
-    ("free", "method", "checkpointing", "batch"),
-    [(80_000, "lora", False, 16), (8_192, "qlora", False, 8), (6_000, "qlora", True, 16), (1_000, "qlora", True, 1)],
+    ("free", "half", "method", "checkpointing", "batch"),
+    [
+        (80_000, "bfloat16", "lora", False, 16),
+        (8_192, "bfloat16", "lora", False, 8),
+        # Unquantized weights beside an adapter are then in single precision.
+        (8_192, "float16", "qlora", False, 8),
+        (6_000, "bfloat16", "qlora", True, 16),
+        (1_000, "bfloat16", "qlora", True, 1),
+    ],
 )
-def test_fit(free, method, checkpointing, batch):
-    found = fit(INTERNLM2, {"free_mb": free, "bf16": True}, longest=60, rank=16, sdpa=True)
-    assert (found.method, found.checkpointing, found.half) == (method, checkpointing, "bfloat16")
+def test_fit(free, half, method, checkpointing, batch):
+    found = fit(INTERNLM2, {"free_mb": free, "bf16": half == "bfloat16"}, longest=60, rank=16, sdpa=True)
+    assert (found.method, found.checkpointing, found.half) == (method, checkpointing, half)
     assert found.batch_size == batch
     options = {
         "r": 16, "bits": 4 if method == "qlora" else None, "checkpointing": checkpointing, "batch": batch, "longest": 60,
-        "dropout": 0.05,
+        "dropout": 0.05, "dtype": half,
     }  # fmt: skip
     assert free == 1_000 or memory(INTERNLM2, facts(**options), cuda=True).total_mb < free
 

@@ -23,6 +23,7 @@ def test_estimates():
     assert INTERNLM2.trained(64) == 68_968_448
     assert each() == 12 * 68_968_448 == pytest.approx(ESTIMATED, rel=0.01)
     assert each(optimizer=False) == 4 * 68_968_448
+    assert each(bits=None, dtype="bfloat16") == each()
     assert each(deepspeed="deepspeed_zero2") == 14 * 68_968_448
     assert each(r=0, bits=None, dtype=None) == 12 * INTERNLM2.parameters
     assert each(r=0, bits=None, dtype="bfloat16") == 6 * INTERNLM2.parameters

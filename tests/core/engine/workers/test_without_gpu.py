@@ -22,8 +22,10 @@ STEP = """
 import sys
 from core.ground import garbage
 garbage.wait()
+from core.engine.workers.frozen_weights import leave_in_bf16
 from core.engine.workers.without_gpu import make_cpu_work
 make_cpu_work()
+leave_in_bf16()
 import torch
 from mmengine.config import ConfigDict
 from mmengine.optim import AmpOptimWrapper
