@@ -242,7 +242,8 @@ def table(told: Figures) -> str:
         if not found.get("seconds_per_iteration"):
             continue
         foreseen, each, speed = found["foreseen"], found["seconds_per_iteration"], found["tokens_per_second"]
-        alone = figures.get(name.replace(name[0], "1", 1).replace("-zero2", "").replace("-zero3", ""), {})
+        single = name.replace(name[0], "1", 1).replace("-zero2", "").replace("-zero3", "")
+        alone = figures.get(single) or figures.get(f"{single}-twice, after", {})
         several = int(name[0]) > 1 and alone.get("tokens_per_second")
         efficiency = speed / int(name[0]) / alone["tokens_per_second"] if several else None
         whole = found["job_seconds"] - (found["waited_seconds"] or 0.0)

@@ -29,6 +29,8 @@ FIRST = 3
 # Tokens to be kept that are looked at, with those to be taught on the way; how many at a time, and of a row.
 TOKENS = {"cpu": 3072, "cuda": 32768}
 AT_ONCE = LONGEST = 1024
+# Rows that are read ahead.
+AHEAD = 64
 # Bytes for second moments; layers that do not fit are measured in further passes.
 ROOM = 1 << 30
 # Added to K, as a share of its median diagonal entry, and at least of the mean: what is not in these tokens may be in
@@ -85,8 +87,12 @@ def look_apart(llm: Any, rows: "Sequence[dict[str, Any]]") -> "tuple[int, int] |
                 )
                 if not taught or not kept:
                     return None
-                for same, (theirs, others) in zip(layers, sums, strict=True):
-                    aim(same, theirs / taught, others / kept)
+                for some in alike(layers):
+                    aim(
+                        [layers[number] for number in some],
+                        torch.stack([sums[number][0] for number in some]) / taught,
+                        torch.stack([sums[number][1] for number in some]) / kept,
+                    )
     finally:
         llm.train(was)
     return taught, kept
@@ -104,11 +110,13 @@ def untrained(llm: Any) -> bool:
 
 
 def padded(llm: Any, rows: "Sequence[dict[str, Any]]") -> "Iterator[Batch]":
-    """Yield the rows, from everywhere in the data: usually they are in order of their kind."""
-    device = llm.get_input_embeddings().weight.device
-    some: list[tuple[list[int], list[int]]] = []
+    """Yield the rows, from everywhere in the data: usually they are in order of their kind.
 
-    def batch() -> Batch:
+    Those of similar length are together, among as many as are read ahead.
+    """
+    device = llm.get_input_embeddings().weight.device
+
+    def batch(some: "list[list[list[int]]]") -> Batch:
         longest = max(len(ids) for ids, _ in some)
         columns = (
             ([ids for ids, _ in some], 0),
@@ -122,13 +130,22 @@ def padded(llm: Any, rows: "Sequence[dict[str, Any]]") -> "Iterator[Batch]":
             )
         )
 
-    for place in torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist():
-        row = tuple(list(rows[place][key][:LONGEST]) for key in ("input_ids", "labels"))
-        if some and (len(some) + 1) * max(len(ids) for ids, _ in [*some, row]) > AT_ONCE:
-            yield batch()
-            some = []
-        some.append(row)
-    yield batch()
+    chance = torch.Generator().manual_seed(0)
+    places = torch.randperm(len(rows), generator=chance).tolist()
+    for ahead in range(0, len(places), AHEAD):
+        read = [rows[place] for place in places[ahead : ahead + AHEAD]]
+        read = sorted(([list(row[key][:LONGEST]) for key in ("input_ids", "labels")] for row in read), key=_length)
+        together: list[list[list[list[int]]]] = [[]]
+        for row in read:
+            if together[-1] and (len(together[-1]) + 1) * _length(row) > AT_ONCE:
+                together.append([])
+            together[-1].append(row)
+        for number in torch.randperm(len(together), generator=chance).tolist():
+            yield batch(together[number])
+
+
+def _length(row: "list[list[int]]") -> int:
+    return len(row[0])
 
 
 def answers(labels: torch.Tensor, mask: torch.Tensor) -> "Iterator[tuple[int, tuple[int, int, int]]]":
@@ -190,6 +207,7 @@ def moments(
     sums = [tuple(torch.zeros(2, same[0].in_features, same[0].in_features, device=device)) for same in layers]
     heard: list[torch.Tensor] = []
     seen: list[Batch] = []
+    found = 0
     with hooked([same[0] for same in layers], lambda _, inputs: heard.append(inputs[0])):
         for batch in batches:
             heard.clear()
@@ -197,27 +215,43 @@ def moments(
             said = base_states(llm).logits(llm, given, anew=True)
             if batch.kept is None:
                 batch.divide(said.argmax(-1))
+            places = [which.flatten().nonzero()[:, 0] for which in (batch.taught, batch.kept)]
             for x, pair in zip(heard, sums, strict=True):
-                for total, which in zip(pair, (batch.taught, batch.kept), strict=True):
-                    chosen = x[which].float()
-                    total.addmm_(chosen.T, chosen)
+                for total, chosen in zip(pair, places, strict=True):
+                    inputs = x.flatten(0, 1)[chosen].float()
+                    total.addmm_(inputs.T, inputs)
             seen.append(batch)
-            if sum(int(one.kept.sum()) for one in seen) >= most:
+            found += len(places[1])
+            if found >= most:
                 break
     return sums, seen
 
 
-def aim(same: "list[Any]", taught: torch.Tensor, kept: torch.Tensor) -> None:
-    """Set A of layers with these inputs to the directions for their second moments, as long as a random A's would be."""
-    weights = [layer.lora_A["default"].weight for layer in same]
-    found = directions(taught, kept, max(map(len, weights)))
-    responses = _responses(found, taught)
-    for weight in weights:
-        response, usual = responses[: len(weight)], _responses(weight.float(), taught)
-        # There are no more directions than different inputs to be taught: the other rows stay random.
-        good = response > HEARD * response.max()
-        length = (usual.mean() / response[good, None]).sqrt()
-        weight[good] = (found[: len(weight)][good] * length).to(weight.dtype)
+def alike(layers: "list[list[Any]]") -> "Iterator[list[int]]":
+    """Yield the numbers of groups of layers with inputs of one size, as many as may be computed together."""
+    sizes = [same[0].in_features for same in layers]
+    for size in sorted(set(sizes)):
+        numbers = [number for number, one in enumerate(sizes) if one == size]
+        for some in portions([4 * size**2] * len(numbers), ROOM // 16):
+            yield [numbers[place] for place in some]
+
+
+def aim(layers: "list[list[Any]]", taught: torch.Tensor, kept: torch.Tensor) -> None:
+    """Set A of groups of layers to the directions for their second moments, as long as a random A's would be.
+
+    `taught` and `kept` have the shape (groups, inputs, inputs).
+    """
+    weights = [[layer.lora_A["default"].weight for layer in same] for same in layers]
+    found = directions(taught, kept, max(len(weight) for same in weights for weight in same))
+    for same, rows, moment in zip(weights, found, taught, strict=True):
+        responses = _responses(rows, moment)
+        for weight in same:
+            response, usual = responses[: len(weight)], _responses(weight.float(), moment)
+            # There are no more directions than different inputs to be taught: the other rows stay random.
+            good = response > HEARD * response.max()
+            length = (usual.mean() / response.clamp(min=torch.finfo(response.dtype).tiny)).sqrt()
+            aimed = rows[: len(weight)] * length[:, None]
+            weight.copy_(torch.where(good[:, None], aimed, weight))
 
 
 def _responses(rows: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
@@ -226,22 +260,34 @@ def _responses(rows: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
 
 
 def directions(taught: torch.Tensor, kept: torch.Tensor, count: int) -> torch.Tensor:
-    """Return the `count` leading generalized eigenvectors of two second moments, as rows: (count, inputs).
+    """Return the `count` leading generalized eigenvectors of pairs of second moments, as rows: (pairs, count, inputs).
 
-    By subspace iteration on L⁻¹TL⁻ᵀ, where LLᵀ is K with its ridge.
+    By subspace iteration on L⁻¹TL⁻ᵀ, where LLᵀ is K with its ridge; for all pairs together, since on a GPU small
+    matrices take the time of a call. Where there are fewer than `count`, the last rows are zero.
     """
-    diagonal, one = kept.diagonal(), torch.eye(len(kept), device=kept.device)
-    ridge = max(RIDGE * diagonal.median(), LEAST_RIDGE * diagonal.mean(), ROUNDING * taught.diagonal().mean())
-    lower, failed = torch.linalg.cholesky_ex(kept + ridge * one)
-    if failed:
+    diagonal, one = kept.diagonal(dim1=-2, dim2=-1), torch.eye(kept.shape[-1], device=kept.device)
+    heard = taught.diagonal(dim1=-2, dim2=-1).mean(-1)
+    least = torch.maximum(LEAST_RIDGE * diagonal.mean(-1), ROUNDING * heard)
+    ridge = torch.maximum(RIDGE * diagonal.median(-1).values, least)
+    lower, failed = torch.linalg.cholesky_ex(kept + ridge[:, None, None] * one)
+    if failed.any():
         # Rounding made K indefinite; its largest eigenvalue is at most its trace.
-        lower = torch.linalg.cholesky(kept + (ridge + ROUNDING * diagonal.sum()) * one)
-    solve = torch.linalg.solve_triangular
+        ridge = ridge + (failed > 0) * ROUNDING * diagonal.sum(-1)
+        lower = torch.linalg.cholesky(kept + ridge[:, None, None] * one)
+    inverse = torch.linalg.solve_triangular(lower, one, upper=False)
+    ratio = inverse @ taught @ inverse.mT
     start = torch.Generator().manual_seed(0)
-    basis = torch.randn(len(kept), count + SPARE, generator=start).to(kept.device)
+    basis = torch.randn(len(one), count + SPARE, generator=start).to(kept.device).expand(len(kept), -1, -1)
     for _ in range(STEPS):
-        moved = solve(lower, taught @ solve(lower.T, basis, upper=True), upper=False)
-        basis = torch.linalg.qr(moved)[0]
-    inner = basis.T @ solve(lower, taught @ solve(lower.T, basis, upper=True), upper=False)
-    _, turned = torch.linalg.eigh((inner + inner.T) / 2)
-    return solve(lower.T, (basis @ turned).flip(1)[:, :count], upper=True).T
+        basis = _orthonormal(ratio @ basis)
+    inner = basis.mT @ ratio @ basis
+    _, turned = torch.linalg.eigh((inner + inner.mT) / 2)
+    return (basis @ turned).flip(-1)[..., :count].mT @ inverse
+
+
+def _orthonormal(columns: torch.Tensor) -> torch.Tensor:
+    """Return orthonormal columns that span the same; zero where the given ones span less. Several matrices at once."""
+    squares, turned = torch.linalg.eigh((columns.mT @ columns).double())
+    real = squares > ROUNDING**2 * squares[..., -1:]
+    scale = torch.where(real, squares.clamp(min=torch.finfo(squares.dtype).tiny).rsqrt(), 0.0)
+    return columns @ (turned * scale[..., None, :]).float()

@@ -67,7 +67,11 @@ def test_directions_are_the_leading_generalized_eigenvectors():
     torch.manual_seed(0)
     x, y = torch.randn(400, 24) * torch.linspace(0.2, 3, 24), torch.randn(300, 24)
     taught, kept = x.T @ x / 400, y.T @ y / 300
-    found = directions(taught, kept, 3)
+    other = torch.randn(50, 24)
+    found, beside = directions(torch.stack((taught, other.T @ other)), torch.stack((kept, taught)), 3)
+    # Pairs that are computed together do not touch each other.
+    alone = directions((other.T @ other)[None], taught[None], 3)[0]
+    assert torch.cosine_similarity(beside, alone).abs().min() > 0.999
     ridged = kept + RIDGE * kept.diagonal().median() * torch.eye(24)
     values, vectors = eigh(taught.double().numpy(), ridged.double().numpy())
     for row, wanted in zip(found.double().numpy(), vectors.T[::-1], strict=False):
@@ -83,8 +87,8 @@ def test_what_no_token_has_to_keep_is_still_not_infinitely_free():
 
     # Fewer tokens than inputs: without a ridge there is no factorization.
     x, y = torch.randn(5, 16), torch.randn(4, 16)
-    assert torch.isfinite(directions(x.T @ x, y.T @ y, 2)).all()
-    assert torch.isfinite(directions(x.T @ x, torch.zeros(16, 16), 2)).all()
+    assert torch.isfinite(directions((x.T @ x)[None], (y.T @ y)[None], 2)).all()
+    assert torch.isfinite(directions((x.T @ x)[None], torch.zeros(1, 16, 16), 2)).all()
 
 
 def test_the_adapter_hears_what_is_taught_and_hardly_what_is_kept(llm):
@@ -174,14 +178,14 @@ def test_no_row_of_a_is_larger_than_before_where_little_is_different(llm):
     # Two different inputs are taught, and there are four directions.
     x, y = torch.randn(2, 32)[torch.arange(40) % 2], torch.randn(300, 32)
     with torch.no_grad():
-        aim([layer], x.T @ x / 40, y.T @ y / 300)
+        aim([[layer]], (x.T @ x / 40)[None], (y.T @ y / 300)[None])
         after = layer.lora_A["default"].weight
         assert torch.isfinite(after).all()
         assert after.norm(dim=1).max() < 3 * before.norm(dim=1).max()
         changed = (after != before).any(1)
         assert changed.sum() == 2
         # Without anything to be taught here, nothing changes.
-        aim([layer], torch.zeros(32, 32), y.T @ y / 300)
+        aim([[layer]], torch.zeros(1, 32, 32), (y.T @ y / 300)[None])
         assert torch.equal(layer.lora_A["default"].weight, after)
 
 
@@ -194,6 +198,17 @@ def test_rows_come_in_batches_of_a_bounded_size(llm, monkeypatch):
     batches = list(adapter_inputs.padded(llm, data))
     assert all(batch.ids.numel() <= 100 for batch in batches)
     assert sum(int(batch.mask.sum()) for batch in batches) == 5 + 60 + 40 + 20 + 60 + 7
+
+
+def test_rows_of_similar_length_are_together(llm, monkeypatch):
+    from core.engine.workers import adapter_inputs
+
+    monkeypatch.setattr(adapter_inputs, "AT_ONCE", 120)
+    data = [{"input_ids": [1] * size, "labels": [IGNORED] * size} for size in (5, 60) * 12]
+    batches = list(adapter_inputs.padded(llm, data))
+    assert sum(batch.ids.numel() for batch in batches) < 1.2 * 12 * 65
+    # From everywhere in the data, not the short ones first.
+    assert batches[0].ids.shape[1] == 60
 
 
 def test_a_layer_that_fails_leaves_no_hook(llm):
