@@ -7,11 +7,11 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, TimeoutError, expect, sync_playwright
 
 from core.ground.workspace import PROJECT
 from core.jobs.job import wait_until
@@ -91,6 +91,23 @@ def chromium(*flags: str) -> Iterator[Browser]:
         opened.new_context, opened.new_page = patient(opened.new_context), patient(opened.new_page)
         yield opened
         opened.close()
+
+
+def upload(page: Page, file: Path) -> Response:
+    """Choose a file in the page's first file input; return the server's answer.
+
+    A page that is drawn again at that moment forgets the choice, so it is chosen until it is sent.
+    """
+
+    def sent(milliseconds: float) -> Response:
+        with page.expect_response(lambda answer: "/upload_file/" in answer.url, timeout=milliseconds) as found:
+            page.locator("input[type=file]").first.set_input_files(file)
+        return found.value
+
+    for _ in range(int(PATIENCE) // 10):
+        with suppress(TimeoutError):
+            return sent(10_000)
+    return sent(PATIENCE_MS)
 
 
 def is_foreign(url: str) -> bool:

@@ -24,7 +24,7 @@ from core.jobs.job import Status, wait_until
 from core.report import writeup
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE
-from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium, upload
 from tests.fakes.users import needs_root, stranger
 from tests.ports import free_port
 
@@ -135,8 +135,10 @@ def tunnel(directory: Path, user: str, to: int) -> Iterator[int]:
                 assert client.poll() is None, (directory / "ssh.log").read_text()
                 yield near
             finally:
+                # Asked politely, ssh has been seen to wait for ever.
+                client.kill()
+                daemon.terminate()
                 for process in (client, daemon):
-                    process.terminate()
                     process.wait(PATIENCE)
     finally:
         shutil.rmtree(home)
@@ -204,9 +206,7 @@ def test_every_page_works_under_the_policy(server, workspace, exported_run, brow
             page.get_by_text(catalogue("zh")["dataset.new"]).click()
             rows = tmp_path / "rows.jsonl"
             rows.write_text('{"question": "问", "answer": "答"}\n')
-            with page.expect_response(lambda answer: "/upload_file/" in answer.url) as uploaded:
-                page.locator("input[type=file]").first.set_input_files(rows)
-            assert uploaded.value.ok
+            assert upload(page, rows).ok
         if name == "report":
             page.get_by_role("tab").first.click()
             with page.expect_download() as download:

@@ -21,7 +21,7 @@ from core.ground.workspace import PROJECT, Workspace
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE
-from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium, upload
 from tests.ports import free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
@@ -104,9 +104,7 @@ def test_another_name_and_a_path_of_its_own(workspace: Workspace, tmp_path: Path
                 tab.get_by_role("tab", name=WORDS["dataset.tab_import"]).click()
                 rows = tmp_path / "rows.jsonl"
                 rows.write_text('{"question": "问", "answer": "' + "答" * (BYTES // 3) + '"}\n')
-                with tab.expect_response(lambda answer: "/upload_file/" in answer.url) as uploaded:
-                    tab.locator("input[type=file]").first.set_input_files(rows)
-                assert uploaded.value.ok
+                assert upload(tab, rows).ok
                 assert foreign == []
     finally:
         app.kill()

@@ -244,8 +244,8 @@ def test_a_model_too_large_for_the_slice_is_told_how_to_fit(workspace, config, f
         config,
         facts,
         wrapper="AmpOptimWrapper",
-        amp_dtype="bfloat16",
-        model__llm={"torch_dtype": {NAME: "torch.bfloat16"}},
+        amp_dtype="float16",
+        model__llm={"torch_dtype": {NAME: "torch.float16"}},
     )
     problem = where(found)["memory"]
     assert problem.severity == "error"
@@ -282,12 +282,15 @@ def test_where_there_are_few_iterations_the_fix_takes_more_of_them(workspace, co
 
 def test_deepspeed_casts_the_whole_model(workspace, config, facts, monkeypatch):
     monkeypatch.setattr(module, "shape", lambda *_: INTERNLM2)
-    facts.update(changed(wrapper="AmpOptimWrapper", model__llm={"torch_dtype": {NAME: "torch.bfloat16"}}))
     facts["here"].update(CARD)
+    facts.update(changed(wrapper="AmpOptimWrapper", model__llm={"torch_dtype": {NAME: "torch.bfloat16"}}))
+    in_bf16 = preflight(workspace, config)
+    facts.update(changed(wrapper="AmpOptimWrapper", model__llm={"torch_dtype": {NAME: "torch.float16"}}))
     alone = preflight(workspace, config)
     with_it = preflight(workspace, config, deepspeed="deepspeed_zero2")
-    # Half of the weights, and none of the copies.
+    # Half of the weights, and none of the copies; so it is in bf16 without DeepSpeed.
     weights = INTERNLM2.parameters * 2 / 2**20
+    assert in_bf16.estimated_memory_mb == with_it.estimated_memory_mb
     assert weights < alone.estimated_memory_mb - with_it.estimated_memory_mb < 2.2 * weights
     slow = preflight(workspace, config, deepspeed="deepspeed_zero3")
     assert slow.estimated_seconds > 1.5 * with_it.estimated_seconds
