@@ -36,6 +36,12 @@ ASKED = (
         f"the toy, {CPU}",
     ),
     (
+        "And with a real model, in English?",
+        "{cpu-2cores/demo-real:cold.seconds:.0f} s; {cpu-2cores/demo-real:cold_over_warm.least:.1f} times as quick once the "
+        "model is there and has answered",
+        f"SmolLM2-135M-Instruct, real weights, {CPU} that multiply bf16",
+    ),
+    (
         "How much sooner is an identity learned than with the course's config?",
         "more than {gpu:time_to_identity_ratio:.1f} times",
         f"{RANDOM}, one H100",
