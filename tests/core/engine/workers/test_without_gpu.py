@@ -33,7 +33,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 from xtuner.model import SupervisedFinetune
 from tests.core.engine.workers.tiny import llama
-place, dtype = sys.argv[1:]
+place, dtype, recompute = sys.argv[1:]
 llama().save_pretrained(place)
 dtypes = set()
 model = SupervisedFinetune(
@@ -41,8 +41,9 @@ model = SupervisedFinetune(
         type=AutoModelForCausalLM.from_pretrained, pretrained_model_name_or_path=place, torch_dtype=getattr(torch, dtype)
     ),
     lora=dict(type=LoraConfig, r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"),
-    use_activation_checkpointing=False,
+    use_activation_checkpointing=recompute == "recompute",
 )
+model.train()
 model.llm.base_model.model.model.layers[0].mlp.up_proj.register_forward_hook(lambda _m, _i, out: dtypes.add(out.dtype))
 trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 frozen = [weight for weight in model.parameters() if not weight.requires_grad]
@@ -67,11 +68,17 @@ def test_nothing_is_compiled_for_ranks_to_meet(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "frozen"), [("bfloat16", "bfloat16"), ("float16", "float32"), ("float32", "float32")]
+    ("dtype", "frozen", "recompute"),
+    [
+        ("bfloat16", "bfloat16", "keep"),
+        ("bfloat16", "bfloat16", "recompute"),
+        ("float16", "float32", "keep"),
+        ("float32", "float32", "keep"),
+    ],
 )
-def test_bf16_is_computed_beside_weights_that_stay_in_it(tmp_path, dtype, frozen):
+def test_bf16_is_computed_beside_weights_that_stay_in_it(tmp_path, dtype, frozen, recompute):
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    argv = [sys.executable, "-W", "ignore", "-c", STEP, str(tmp_path), dtype]
+    argv = [sys.executable, "-W", "ignore", "-c", STEP, str(tmp_path), dtype, recompute]
     done = subprocess.run(argv, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
     kept, moved = done.stdout.splitlines()[-2:] or (done.stderr[-2000:], "")
     assert (kept, moved) == (f"{{torch.{frozen}}} {{torch.float32}} {{torch.bfloat16}}", "4 4 True"), done.stderr[
