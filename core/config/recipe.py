@@ -183,7 +183,9 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
     )
     yield Edit(path="save_steps", value=pace.every(3), why=Text("训练途中也有检查点", "checkpoints during training"))
     yield Edit(path="save_total_limit", value=3, why=Text("保留每个检查点", "keep all of them"))
-    yield Edit(path="evaluation_freq", value=pace.every(6), why=Text("看着它学", "watch it learn"))
+    # Each look takes seconds, most of all on a processor.
+    looks = 6 if pace.iterations >= 60 else 3
+    yield Edit(path="evaluation_freq", value=pace.every(looks), why=Text("看着它学", "watch it learn"))
     yield Edit(
         path=f"{HOOK}.max_new_tokens",
         value=96 if tiny else 64,

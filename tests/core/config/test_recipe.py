@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.config import recipe as recipes
+from core.config.fit import Fit
 from core.config.pace import BATCH
 from core.config.proposal import FALLBACK
 from core.config.settings import method
@@ -15,6 +16,7 @@ from core.config.settings.method import precision, prompt_template
 from core.engine.config_file import MISSING, ConfigFile, Source
 from core.engine.presets import COURSE_PRESET, PromptTemplate, preset_text, prompt_templates
 from core.ground.errors import BadInput
+from core.ground.text import Text
 from core.models.model import Model
 from core.models.prompt import Prompt
 
@@ -164,6 +166,24 @@ def test_where_the_base_is_kept_every_row_is_seen_twice_in_sixty_updates(rows, c
     assert 45 <= math.ceil(rows / batch) * epochs / (accumulated * cards) <= 61
     # Nothing is saved or asked in the middle of an update.
     assert config.get("save_steps") % accumulated == config.get("evaluation_freq") % accumulated == 0
+
+
+@pytest.mark.parametrize(("room", "batch", "accumulated"), [(16, 12, 2), (8, 8, 3), (2, 2, 12)])
+def test_a_gpu_takes_as_many_rows_at_a_time_as_fit(room, batch, accumulated):
+    fit = Fit(
+        method="lora", half="bfloat16", batch_size=room, checkpointing=False, sdpa=False, why=Text("够", "it fits")
+    )
+    config, _ = made("fast", rows=705, parameters=500_000_000, kept=True, gpu=True, fit=fit)
+    # 24 rows an update: each twice in 60.
+    assert (config.get("batch_size"), config.get("accumulative_counts")) == (batch, accumulated)
+
+
+@pytest.mark.parametrize(("rows", "epochs", "looks"), [(60, 7, 3), (150, 3, 3), (470, 1, 3), (500, 1, 6), (3000, 1, 6)])
+def test_a_short_run_is_looked_at_less_often(rows, epochs, looks):
+    config, _ = made("fast", rows=rows, parameters=REAL)
+    iterations = math.ceil(rows / config.get("batch_size")) * config.get("max_epochs")
+    assert config.get("max_epochs") == epochs
+    assert math.ceil(iterations / config.get("evaluation_freq")) == looks
 
 
 def test_where_the_base_is_kept_smaller_models_take_larger_steps():
