@@ -145,8 +145,8 @@ class Setup:
             dropout=float(lora.get("lora_dropout") or 0),
             bits=bits,
             mixed=cuda and (deepspeed or facts["wrapper"] != "OptimWrapper"),
-            # With an adapter, XTuner keeps unquantized weights in single precision, but for bf16, which is left as it is.
-            weight_bytes=2 if deepspeed or (half and not lora) or named.endswith("bfloat16") else 4,
+            # With an adapter, XTuner keeps what is not quantized in single precision; a model all in bf16 is left as it is.
+            weight_bytes=2 if deepspeed or (half and not lora) or (named.endswith("bfloat16") and not bits) else 4,
             deepspeed=deepspeed,
             divided=divided,
             offloaded=offloaded,

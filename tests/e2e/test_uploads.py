@@ -15,7 +15,7 @@ from core.ground.workspace import Workspace
 from core.jobs.job import wait_until
 from pages.components.text import catalogue
 from tests.conftest import PATIENCE
-from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium
+from tests.e2e.server import CHROMIUM, WITHOUT_CHROMIUM, Server, chromium, upload
 
 WORDS = catalogue("zh")
 MEGABYTES = 200
@@ -64,7 +64,7 @@ def test_a_large_file_comes_whole_and_never_lies_in_memory(
         # First a small file, so that everything the page itself needs is in memory.
         small = tmp_path / "small.jsonl"
         small.write_text(row, encoding="utf-8")
-        page.locator("input[type=file]").first.set_input_files(small)
+        assert upload(page, small).ok
         expect(page.get_by_text("small.jsonl (").first).to_be_visible()
         before = most_memory(psutil.Process(server.process.pid))
         page.locator("input[type=file]").first.set_input_files(given)

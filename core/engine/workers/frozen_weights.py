@@ -1,9 +1,9 @@
 """Weights beside an adapter stay in bf16 if the config loads them so; XTuner turns them into single precision.
 
 Part of `entry`, in the engine's interpreter. XTuner prepares every model with an adapter as if its weights were
-quantized: those that are not become float32. That is twice the memory; autocast rounds them to bf16 again at each use,
-and what passes from layer to layer is in single precision too, other than where the model is used. Not for float16,
-which overflows, nor for quantized weights or DeepSpeed, which casts the complete model itself.
+quantized: those that are not become float32. They then take twice the memory, autocast rounds them to bf16 again at
+each use, and hidden states are in float32, unlike in the chat. Not for float16, which overflows, nor for quantized
+weights or DeepSpeed, which casts the complete model itself.
 """
 
 import sys

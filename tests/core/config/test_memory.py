@@ -88,6 +88,15 @@ def test_what_keeping_takes_was_measured_too():
     assert slower == pytest.approx(1 + KEEPING_SHARE, rel=0.1)
 
 
+def test_bf16_halves_the_weights_beside_an_adapter_unless_they_are_quantized():
+    options = {"longest": 60, "batch": 8, "checkpointing": False}
+    assert allocated(**options, dtype="bfloat16") == allocated(**options, dtype="float16")
+    saved = allocated(**options, bits=None, dtype="float16") - allocated(**options, bits=None, dtype="bfloat16")
+    # Two bytes of each weight, and the copies in half precision of the linear layers and the head.
+    copied = INTERNLM2.linear + INTERNLM2.head
+    assert saved == pytest.approx((INTERNLM2.parameters * 2 + copied * 2) / 2**20)
+
+
 def test_more_than_135_gb():
     assert allocated(bits=None, batch=8, checkpointing=False) > 135_000
 
