@@ -84,7 +84,12 @@ def finished(product: Product, run: str, seen: Path) -> dict[str, Any]:
     told = read_json(jobs[-1]) or {}
     phases, spent = told.get("phases") or {}, told.get("spent") or {}
     stopped = (state["early_stop"] or {}).get("why")
-    return {**read(seen), "phases": phases, "answers_seconds": round(sum(spent.values()), 1), "early_stop": stopped}
+    return {
+        **read(seen),
+        "phases": phases,
+        "answers_seconds": round(spent.get("answers", 0.0), 1),
+        "early_stop": stopped,
+    }
 
 
 def score(workspace: Workspace, trained: Mapping[str, dict[str, Any]], extent: Extent, run: str | None) -> None:

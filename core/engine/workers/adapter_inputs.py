@@ -18,7 +18,9 @@ from typing import Any
 
 import torch
 
+from core.engine.workers import phases
 from core.engine.workers.base_states import base_states
+from core.engine.workers.directions import directions
 from core.engine.workers.packed import portions
 
 IGNORED = -100
@@ -28,20 +30,16 @@ OWN = 0.9
 FIRST = 3
 # Tokens to be kept that are looked at, with those to be taught on the way; how many at a time, and of a row.
 TOKENS = {"cpu": 3072, "cuda": 32768}
-AT_ONCE = LONGEST = 1024
+AT_ONCE = {"cpu": 1024, "cuda": 4096}
+LONGEST = 1024
+# Tokens that show which layers share their input.
+FEW = 8
 # Rows that are read ahead.
 AHEAD = 64
 # Bytes for second moments; layers that do not fit are measured in further passes.
 ROOM = 1 << 30
-# Added to K, as a share of its median diagonal entry, and at least of the mean: what is not in these tokens may be in
-# others.
-RIDGE, LEAST_RIDGE = 0.1, 1e-4
-# Of single precision, with sums over thousands of tokens.
-ROUNDING = 1e-6
 # A direction with a smaller share of the largest response to what is taught is rounding.
 HEARD = 1e-4
-# Of the subspace iteration: steps, and directions beyond those wanted.
-STEPS, SPARE = 12, 8
 
 
 @dataclass(slots=True)
@@ -54,8 +52,14 @@ class Batch:
     taught: Any = None
     kept: Any = None
 
+    def before_answers(self) -> torch.Tensor:
+        """Return which tokens are followed by one of an answer: (rows, tokens)."""
+        before = torch.zeros_like(self.labels, dtype=torch.bool)
+        before[:, :-1] = self.labels[:, 1:] != IGNORED
+        return before
+
     def divide(self, said: torch.Tensor) -> None:
-        """Tell what is to be kept by what the base model said: its first choices, (rows, tokens)."""
+        """Tell what is to be kept by the base model's first choices after each token before an answer's."""
         own = torch.zeros_like(self.labels, dtype=torch.bool)
         own[:, 1:] = said[:, :-1] == self.labels[:, 1:]
         self.taught, self.kept = torch.zeros_like(own), torch.zeros_like(own)
@@ -77,22 +81,24 @@ def look_apart(llm: Any, rows: "Sequence[dict[str, Any]]") -> "tuple[int, int] |
     try:
         with torch.no_grad(), llm.disable_adapter():
             batches: Iterable[Batch] = padded(llm, rows)
-            groups = sharing(llm, rows[0]["input_ids"][:LONGEST])
+            groups = sharing(llm, rows[0]["input_ids"][:FEW])
             sizes = [2 * 4 * same[0].in_features ** 2 for same in groups]
             for numbers in portions(sizes, ROOM):
                 layers = [groups[number] for number in numbers]
-                sums, batches = moments(llm, batches, layers)
-                taught, kept = (
-                    int(sum(getattr(batch, kind).sum() for batch in batches)) for kind in ("taught", "kept")
-                )
+                with phases.spending("aim: read"):
+                    sums, batches = moments(llm, batches, layers)
+                    taught, kept = (
+                        int(sum(getattr(batch, kind).sum() for batch in batches)) for kind in ("taught", "kept")
+                    )
                 if not taught or not kept:
                     return None
-                for some in alike(layers):
-                    aim(
-                        [layers[number] for number in some],
-                        torch.stack([sums[number][0] for number in some]) / taught,
-                        torch.stack([sums[number][1] for number in some]) / kept,
-                    )
+                with phases.spending("aim: solve"):
+                    for some in alike(layers):
+                        aim(
+                            [layers[number] for number in some],
+                            torch.stack([sums[number][0] for number in some]) / taught,
+                            torch.stack([sums[number][1] for number in some]) / kept,
+                        )
     finally:
         llm.train(was)
     return taught, kept
@@ -115,6 +121,7 @@ def padded(llm: Any, rows: "Sequence[dict[str, Any]]") -> "Iterator[Batch]":
     Those of similar length are together, among as many as are read ahead.
     """
     device = llm.get_input_embeddings().weight.device
+    most = AT_ONCE[_kind(device)]
 
     def batch(some: "list[list[list[int]]]") -> Batch:
         longest = max(len(ids) for ids, _ in some)
@@ -137,11 +144,15 @@ def padded(llm: Any, rows: "Sequence[dict[str, Any]]") -> "Iterator[Batch]":
         read = sorted(([list(row[key][:LONGEST]) for key in ("input_ids", "labels")] for row in read), key=_length)
         together: list[list[list[list[int]]]] = [[]]
         for row in read:
-            if together[-1] and (len(together[-1]) + 1) * _length(row) > AT_ONCE:
+            if together[-1] and (len(together[-1]) + 1) * _length(row) > most:
                 together.append([])
             together[-1].append(row)
         for number in torch.randperm(len(together), generator=chance).tolist():
             yield batch(together[number])
+
+
+def _kind(device: torch.device) -> str:
+    return "cuda" if device.type == "cuda" else "cpu"
 
 
 def _length(row: "list[list[int]]") -> int:
@@ -203,7 +214,7 @@ def moments(
     Ends when there are enough of the latter.
     """
     device = llm.get_input_embeddings().weight.device
-    most = TOKENS["cuda" if device.type == "cuda" else "cpu"]
+    most = TOKENS[_kind(device)]
     sums = [tuple(torch.zeros(2, same[0].in_features, same[0].in_features, device=device)) for same in layers]
     heard: list[torch.Tensor] = []
     seen: list[Batch] = []
@@ -212,11 +223,11 @@ def moments(
         for batch in batches:
             heard.clear()
             given = {"input_ids": batch.ids, "attention_mask": batch.mask}
-            said = base_states(llm).logits(llm, given, anew=True)
+            said = base_states(llm).choices(llm, given, batch.before_answers())
             if batch.kept is None:
-                batch.divide(said.argmax(-1))
+                batch.divide(said)
             places = [which.flatten().nonzero()[:, 0] for which in (batch.taught, batch.kept)]
-            for x, pair in zip(heard, sums, strict=True):
+            for x, pair in zip(heard[-len(sums) :], sums, strict=True):
                 for total, chosen in zip(pair, places, strict=True):
                     inputs = x.flatten(0, 1)[chosen].float()
                     total.addmm_(inputs.T, inputs)
@@ -257,37 +268,3 @@ def aim(layers: "list[list[Any]]", taught: torch.Tensor, kept: torch.Tensor) -> 
 def _responses(rows: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
     """Return the mean square of each row's product with the inputs."""
     return ((rows @ moment) * rows).sum(-1)
-
-
-def directions(taught: torch.Tensor, kept: torch.Tensor, count: int) -> torch.Tensor:
-    """Return the `count` leading generalized eigenvectors of pairs of second moments, as rows: (pairs, count, inputs).
-
-    By subspace iteration on L⁻¹TL⁻ᵀ, where LLᵀ is K with its ridge; for all pairs together, since on a GPU small
-    matrices take the time of a call. Where there are fewer than `count`, the last rows are zero.
-    """
-    diagonal, one = kept.diagonal(dim1=-2, dim2=-1), torch.eye(kept.shape[-1], device=kept.device)
-    heard = taught.diagonal(dim1=-2, dim2=-1).mean(-1)
-    least = torch.maximum(LEAST_RIDGE * diagonal.mean(-1), ROUNDING * heard)
-    ridge = torch.maximum(RIDGE * diagonal.median(-1).values, least)
-    lower, failed = torch.linalg.cholesky_ex(kept + ridge[:, None, None] * one)
-    if failed.any():
-        # Rounding made K indefinite; its largest eigenvalue is at most its trace.
-        ridge = ridge + (failed > 0) * ROUNDING * diagonal.sum(-1)
-        lower = torch.linalg.cholesky(kept + ridge[:, None, None] * one)
-    inverse = torch.linalg.solve_triangular(lower, one, upper=False)
-    ratio = inverse @ taught @ inverse.mT
-    start = torch.Generator().manual_seed(0)
-    basis = torch.randn(len(one), count + SPARE, generator=start).to(kept.device).expand(len(kept), -1, -1)
-    for _ in range(STEPS):
-        basis = _orthonormal(ratio @ basis)
-    inner = basis.mT @ ratio @ basis
-    _, turned = torch.linalg.eigh((inner + inner.mT) / 2)
-    return (basis @ turned).flip(-1)[..., :count].mT @ inverse
-
-
-def _orthonormal(columns: torch.Tensor) -> torch.Tensor:
-    """Return orthonormal columns that span the same; zero where the given ones span less. Several matrices at once."""
-    squares, turned = torch.linalg.eigh((columns.mT @ columns).double())
-    real = squares > ROUNDING**2 * squares[..., -1:]
-    scale = torch.where(real, squares.clamp(min=torch.finfo(squares.dtype).tiny).rsqrt(), 0.0)
-    return columns @ (turned * scale[..., None, :]).float()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from core.engine.workers import phases
 from core.engine.workers.adapter_inputs import ROOM, look_apart, untrained
 
 
@@ -36,6 +37,7 @@ def look_before_training() -> None:
             except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 counts = None
+            phases.reach("aimed")
             # mmengine gives the other processes what the first one has found.
             if counts:
                 taught, kept = counts

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core.engine.workers import code_gate, ending, phases
 from core.engine.workers.beginning import install
-from core.engine.workers.early_card import load_onto_card, make_ready
+from core.engine.workers.early_card import load_onto_card, make_ready, warm_up
 from core.engine.workers.evaluation import ask_together, mark_evaluations
 from core.engine.workers.formalities import leave_out_formalities
 from core.engine.workers.frozen_weights import leave_in_bf16
@@ -92,12 +92,15 @@ def main() -> None:
     die_with_parent()
     departure.start()
     tell(note="import", done=0.0)
-    config = named(sys.argv[1:])
-    make_ready(config, int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0))
+    config, kept = named(sys.argv[1:]), bool(os.environ.get("XTUNER_STUDIO_KEEP"))
+    rank = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
+    make_ready(config, rank)
     leave_out(sys.argv[1:])
     with or_whole():
         leave_out_compiler(sys.argv[1:])
         make_cpu_work()
+        if kept:
+            warm_up(config, rank)
         from core.engine.workers import torch_files
 
         torch_files.guard()
@@ -122,7 +125,7 @@ def main() -> None:
     mark_evaluations()
     ask_together()
     begin_rows()
-    if os.environ.get("XTUNER_STUDIO_KEEP"):
+    if kept:
         from core.engine.workers.aiming import look_before_training
         from core.engine.workers.keeping import keep_what_is_known
 

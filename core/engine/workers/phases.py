@@ -1,6 +1,8 @@
-"""When a training process reached each phase, in seconds since it began, and what its questions cost.
+"""When a training process reached each phase, in seconds since it began, and what some of its work cost.
 
-Part of `entry`; `training_hook` writes both into the progress file, which stays with the run. Standard library only.
+Part of `entry`; `training_hook` writes both into the progress file, which stays with the run. `spent` counts seconds of
+`answers` to questions, of `aim: read` and `aim: solve` (see `adapter_inputs`), and of `warm up`, beside the imports (see
+`early_card`). Standard library only.
 """
 
 import contextlib
@@ -8,9 +10,9 @@ import os
 import time
 from collections.abc import Iterator
 
-# In this order: everything imported, the model built, the data mapped, the first iteration begun and ended, the last
-# one ended, everything ended.
-PHASES = ("imported", "built", "mapped", "begun", "first", "last", "ended")
+# In this order: everything imported, the model built, the data mapped, the adapter aimed if it is, the first iteration
+# begun and ended, the last one ended, everything ended.
+PHASES = ("imported", "built", "mapped", "aimed", "begun", "first", "last", "ended")
 
 reached: "dict[str, float]" = {}
 spent: "dict[str, float]" = {}

@@ -38,7 +38,7 @@ def tell(**facts: object) -> None:
     _told.clear()
     _told.update(facts)
     if _rank_here() == 0:
-        spoken = {"phases": phases.reached, "spent": phases.spent} if phases.reached else {}
+        spoken = {"phases": phases.reached, "spent": dict(phases.spent)} if phases.reached else {}
         write_progress(**facts, **spoken, since_boot=time.clock_gettime(time.CLOCK_BOOTTIME))
 
 

@@ -57,40 +57,6 @@ def heard(llm, rows):
     return list(sizes.values())
 
 
-def test_directions_are_the_leading_generalized_eigenvectors():
-    import numpy
-    import torch
-    from scipy.linalg import eigh
-
-    from core.engine.workers.adapter_inputs import RIDGE, directions
-
-    torch.manual_seed(0)
-    x, y = torch.randn(400, 24) * torch.linspace(0.2, 3, 24), torch.randn(300, 24)
-    taught, kept = x.T @ x / 400, y.T @ y / 300
-    other = torch.randn(50, 24)
-    found, beside = directions(torch.stack((taught, other.T @ other)), torch.stack((kept, taught)), 3)
-    # Pairs that are computed together do not touch each other.
-    alone = directions((other.T @ other)[None], taught[None], 3)[0]
-    assert torch.cosine_similarity(beside, alone).abs().min() > 0.999
-    ridged = kept + RIDGE * kept.diagonal().median() * torch.eye(24)
-    values, vectors = eigh(taught.double().numpy(), ridged.double().numpy())
-    for row, wanted in zip(found.double().numpy(), vectors.T[::-1], strict=False):
-        cosine = row @ wanted / numpy.linalg.norm(row) / numpy.linalg.norm(wanted)
-        assert abs(cosine) > 0.99
-    assert list(values[-3:]) == sorted(values[-3:])
-
-
-def test_what_no_token_has_to_keep_is_still_not_infinitely_free():
-    import torch
-
-    from core.engine.workers.adapter_inputs import directions
-
-    # Fewer tokens than inputs: without a ridge there is no factorization.
-    x, y = torch.randn(5, 16), torch.randn(4, 16)
-    assert torch.isfinite(directions((x.T @ x)[None], (y.T @ y)[None], 2)).all()
-    assert torch.isfinite(directions((x.T @ x)[None], torch.zeros(1, 16, 16), 2)).all()
-
-
 def test_the_adapter_hears_what_is_taught_and_hardly_what_is_kept(llm):
     from core.engine.workers.adapter_inputs import look_apart
 
@@ -123,6 +89,34 @@ def test_memory_for_a_few_layers_at_a_time_gives_the_same(llm, monkeypatch):
     adapter_inputs.look_apart(other, data)
     for one, same in zip(adapter_inputs.lora_layers(llm), adapter_inputs.lora_layers(other), strict=True):
         assert torch.allclose(one.lora_A["default"].weight, same.lora_A["default"].weight, atol=1e-5)
+
+
+def test_the_run_tells_how_long_it_took(llm):
+    from core.engine.workers import adapter_inputs, phases
+
+    adapter_inputs.look_apart(llm, rows(llm))
+    assert {"aim: read", "aim: solve"} <= set(phases.spent)
+
+
+def test_the_last_layer_reads_only_what_precedes_an_answer(llm, monkeypatch):
+    """And each layer is listened to once, even if it turns out that the last one has to read everything."""
+    import torch
+
+    from core.engine.workers import adapter_inputs, base_states
+
+    data, read = rows(llm), []
+    head = llm.get_output_embeddings()
+    plain = head.forward
+    monkeypatch.setattr(head, "forward", lambda states: read.append(states[..., 0].numel()) or plain(states))
+    kinds = adapter_inputs.look_apart(llm, data)
+    # Five tokens of each answer; otherwise only what tells that this is enough.
+    assert len(data) * 5 <= sum(read) <= len(data) * 5 + 8 * base_states.TESTED
+    aimed = [layer.lora_A["default"].weight.clone() for layer in adapter_inputs.lora_layers(llm)]
+    other = adapted("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+    monkeypatch.setattr(base_states, "alike", lambda *_: False)
+    assert adapter_inputs.look_apart(other, data) == kinds
+    for layer, wanted in zip(adapter_inputs.lora_layers(other), aimed, strict=True):
+        assert torch.allclose(layer.lora_A["default"].weight, wanted, atol=1e-5)
 
 
 def test_the_last_layer_may_have_one_too():
@@ -192,7 +186,7 @@ def test_no_row_of_a_is_larger_than_before_where_little_is_different(llm):
 def test_rows_come_in_batches_of_a_bounded_size(llm, monkeypatch):
     from core.engine.workers import adapter_inputs
 
-    monkeypatch.setattr(adapter_inputs, "AT_ONCE", 100)
+    monkeypatch.setitem(adapter_inputs.AT_ONCE, "cpu", 100)
     monkeypatch.setattr(adapter_inputs, "LONGEST", 60)
     data = [{"input_ids": [1] * size, "labels": [IGNORED] * size} for size in (5, 500, 40, 20, 90, 7)]
     batches = list(adapter_inputs.padded(llm, data))
@@ -203,7 +197,7 @@ def test_rows_come_in_batches_of_a_bounded_size(llm, monkeypatch):
 def test_rows_of_similar_length_are_together(llm, monkeypatch):
     from core.engine.workers import adapter_inputs
 
-    monkeypatch.setattr(adapter_inputs, "AT_ONCE", 120)
+    monkeypatch.setitem(adapter_inputs.AT_ONCE, "cpu", 120)
     data = [{"input_ids": [1] * size, "labels": [IGNORED] * size} for size in (5, 60) * 12]
     batches = list(adapter_inputs.padded(llm, data))
     assert sum(batch.ids.numel() for batch in batches) < 1.2 * 12 * 65

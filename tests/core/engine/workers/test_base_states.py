@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from core.engine.workers.base_states import BaseStates, base_states
+from core.engine.workers.base_states import BaseStates, base_states, first
 from tests.core.engine.workers.tiny import llama
 
 ROWS = ([5, 9, 3, 7, 11], [4, 8], [6, 2, 9, 12])
@@ -43,9 +43,30 @@ def test_in_other_company_and_without_a_forward_pass(counted):
         given = batch(*rows)
         assert same(states.logits(counted, given), model(**given).logits, given)
     assert len(counted.passes) == 2
-    states.logits(counted, batch(*ROWS), anew=True)
     states.logits(counted, batch(ROWS[0][:-1]))
-    assert len(counted.passes) == 4
+    assert len(counted.passes) == 3
+
+
+@torch.no_grad()
+def test_most_likely_tokens_where_they_are_asked_for(counted):
+    states, model, given = BaseStates(), llama(), batch(*ROWS)
+    places = given["attention_mask"].bool()
+    places[0, :2] = False
+    wanted = model(**given).logits.argmax(-1)
+    # Others listen to the layers: there is a pass each time.
+    for number in (1, 2):
+        assert torch.equal(states.choices(counted, given, places)[places], wanted[places])
+        assert len(counted.passes) == number
+    assert not states.choices(counted, given, torch.zeros_like(places)).any()
+    # But none for those who ask for the predictions afterwards.
+    assert same(states.logits(counted, given), model(**given).logits, given)
+    assert len(counted.passes) == 3
+
+
+def test_no_copy_of_the_last_layers_weights_to_test_it():
+    """torch makes one for each row unless rows follow each other in memory, as it counts them."""
+    few = first(torch.zeros(3, 20, 4))
+    assert few.stride()[0] == few.shape[1] * few.stride()[1]
 
 
 @torch.no_grad()
@@ -72,6 +93,9 @@ def test_a_model_that_changes_its_logits_afterwards_is_asked_each_time():
     for _ in range(2):
         assert same(states.logits(model, given), model(**given).logits, given)
     assert not states.usable
+    anew = BaseStates()
+    assert torch.equal(anew.choices(model, given, given["attention_mask"].bool()), model(**given).logits.argmax(-1))
+    assert anew.usable is False
     assert not states.of
 
 
