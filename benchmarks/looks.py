@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.measure import say, spread, write
 from benchmarks.product import PROJECT
+from core.engine.config_file import ConfigFile
 
 # XTuner's tokens for an answer of the timeline, before training and later.
 BEFORE, MOST = 50, 64
@@ -114,6 +115,7 @@ def questions(run: Path, planned: bool) -> dict[str, Any]:
 
     early_stop.PLAN = str(out / "run.json")
     runner = held(llm)
+    runner.optim_wrapper = mixed(llm)
     runner.hooks, runner.max_iters, runner.iter = [SimpleNamespace(tokenizer=tokenizer)], last, 0
     runner.logger = logging.getLogger()
     runner.train_dataloader = SimpleNamespace(dataset=rows(run, tokenizer))
@@ -142,7 +144,8 @@ def questions(run: Path, planned: bool) -> dict[str, Any]:
 
     # The timeline's answers before training.
     event("base", 0, lambda: base(plan["identity"][-2:], BEFORE))
-    every = max(1, round(last / 4))
+    config = ConfigFile((run / "work_dir" / "config.py").read_text(encoding="utf-8"))
+    every = config.get("evaluation_freq")
     for at in range(1, last + 1):
         evaluated, looked = at % every == 0 or at == last, at % looks.every == 0 and at < last
         looked = looked and (not hasattr(looks.early, "due") or looks.early.due(at, last, looks.every))
@@ -174,9 +177,24 @@ def trained(run: Path, model: Path) -> tuple[Any, Any, dict[int, dict[str, Any]]
     names = next(iter(states.values()))
     targets = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in names})
     rank = next(len(weight) for name, weight in names.items() if ".lora_A" in name)
-    plain = AutoModelForCausalLM.from_pretrained(model, torch_dtype=torch.float32)
+    config = ConfigFile((run / "work_dir" / "config.py").read_text(encoding="utf-8"))
+    half = str(config.get("model.llm.torch_dtype")) == "torch.bfloat16"
+    how = {"torch_dtype": torch.bfloat16, "attn_implementation": "eager"} if half else {"torch_dtype": torch.float32}
+    plain = AutoModelForCausalLM.from_pretrained(model, **how)
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM")
     return get_peft_model(plain, lora).eval(), AutoTokenizer.from_pretrained(model), states
+
+
+def mixed(llm: Any) -> Any:
+    """Return the optimizer's wrapper that tells in which precision a model is computed: None in its own."""
+    import torch
+    from mmengine.optim import AmpOptimWrapper
+
+    if llm.dtype is not torch.bfloat16:
+        return None
+    wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)
+    wrapper.cast_dtype = torch.bfloat16
+    return wrapper
 
 
 def put(llm: Any, states: dict[int, dict[str, Any]], at: int) -> None:

@@ -6,13 +6,14 @@ the training state unchanged. The base model's answers are cached for later runs
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.engine.workers import drafting, packed
 from core.engine.workers.beginning import begun
+from core.engine.workers.few_tokens import inference
 from core.ground.kept_answers import KeptAnswers, key
 
 # Where the base model's answers are cached.
@@ -21,6 +22,8 @@ KEPT = os.environ.get("XTUNER_STUDIO_ANSWERS")
 MOST_TOKENS = 2048
 # Rows of the data in which what follows is looked up.
 MOST_ROWS = 2000
+# Tokens by which an answer may be longer than a taught one and still be it, since it may begin differently.
+SPARE = 12
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,13 @@ class Said:
 
 @dataclass
 class Heard:
-    """What is known of a runner's model, whoever asked: texts that answers may repeat, and answers after `at` iterations.
+    """What is known of a runner's model, whoever asked: its data's rows, texts that answers may repeat, and answers.
 
-    An answer may be only the beginning of what another question of the same prompt wants.
+    These are those after `at` iterations. An answer may be only the beginning of what another question of the same prompt wants.
     """
 
     packs: bool | None = None
+    rows: "list[list[int]] | None" = None
     drafts: "drafting.Drafts | None" = None
     at: int | None = None
     answers: "dict[str, list[int]]" = field(default_factory=dict)
@@ -100,6 +104,11 @@ class Asking:
         self.kept.keep({asked[prompt]: vars(known[prompt]) for prompt in missing if prompt in asked})
         return [known[prompt] for prompt in prompts]
 
+    def taught(self, prompt: str) -> int:
+        """Return the tokens of the longest answer that the data give to a prompt; 0 if they give none."""
+        asked = begun(self.tokenizer, prompt)
+        return max((len(row) - len(asked) for row in self._trained_on() if row[: len(asked)] == asked), default=0)
+
     def agreed(self, prompts: Sequence[str], answers: "Sequence[list[int]]") -> "list[int]":
         """Return, per given answer, how many of its tokens the model would choose too, given the tokens before."""
         pairs = zip(self._chosen(prompts, answers), answers, strict=True)
@@ -137,14 +146,14 @@ class Asking:
 
         rows = [(begun(self.tokenizer, prompt), ids) for prompt, ids in zip(prompts, answers, strict=True)]
         if self._drafts() is not None:
-            with self._inference():
+            with inference(self.model, self.runner.optim_wrapper):
                 return packed.chosen(self._plain, [prompt for prompt, _ in rows], answers)
         order = sorted(range(len(rows)), key=lambda n: len(rows[n][0]) + len(rows[n][1]))
         found: list[list[int]] = [[] for _ in rows]
         plain = self._plain
         inner = plain.get_decoder() if hasattr(plain, "get_decoder") else plain.base_model
         head = plain.get_output_embeddings()
-        with self._inference():
+        with inference(self.model, self.runner.optim_wrapper):
             while order:
                 longest = len(rows[order[-1]][0]) + len(rows[order[-1]][1])
                 count = max(1, MOST_TOKENS // longest)
@@ -200,7 +209,7 @@ class Asking:
             def ended(row: int, ids: "list[int]") -> bool:
                 return self._over(asked[row][1] + ids, most, enough)
 
-            with self._inference(), left_out:
+            with inference(self.model, self.runner.optim_wrapper), left_out:
                 said = drafting.write(self._plain, prompts, drafts, most, ended, check)
             return {prompt: given + ids for (prompt, given), ids in zip(asked, said, strict=True)}
         import torch
@@ -225,7 +234,7 @@ class Asking:
                 return torch.tensor([row in answers for row in range(len(rows))], device=input_ids.device)
 
         left_out = llm.disable_adapter() if base and self.adapted else contextlib.nullcontext()
-        with self._inference(), left_out:
+        with inference(self.model, self.runner.optim_wrapper), left_out:
             llm.generate(
                 input_ids=torch.tensor(rows, device=self.device),
                 attention_mask=torch.tensor(masks, device=self.device),
@@ -240,7 +249,7 @@ class Asking:
     def _drafts(self) -> "drafting.Drafts | None":
         """Return the texts that an answer may repeat: the data's, and all previous answers; None if of no use here."""
         if self.heard.packs is None:
-            with self._inference():
+            with inference(self.model, self.runner.optim_wrapper):
                 self.heard.packs = self.alone and packed.fits(self._plain)
         if not self.heard.packs:
             return None
@@ -248,12 +257,13 @@ class Asking:
             self.heard.drafts = drafting.Drafts(self._trained_on())
         return self.heard.drafts
 
-    def _trained_on(self) -> "Iterator[list[int]]":
-        """Yield the tokens of the data's first rows."""
-        loader = getattr(self.runner, "train_dataloader", None)
-        dataset = getattr(loader, "dataset", None)
-        for row in range(min(MOST_ROWS, len(dataset) if dataset is not None else 0)):
-            yield dataset[row]["input_ids"]
+    def _trained_on(self) -> "list[list[int]]":
+        """Return the tokens of the data's first rows."""
+        if self.heard.rows is None:
+            loader = getattr(self.runner, "train_dataloader", None)
+            dataset = getattr(loader, "dataset", None) or ()
+            self.heard.rows = [dataset[row]["input_ids"] for row in range(min(MOST_ROWS, len(dataset)))]
+        return self.heard.rows
 
     def _over(self, ids: "list[int]", most: int, enough: "Callable[[str], bool] | None") -> bool:
         """Return whether an answer ends with these tokens."""
@@ -274,26 +284,3 @@ class Asking:
 
     def _decoded(self, ids: "list[int]") -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
-
-    @contextlib.contextmanager
-    def _inference(self) -> "Iterator[None]":
-        """Switch the model to inference in its training precision, and restore its state afterwards."""
-        import torch
-        from mmengine.optim import AmpOptimWrapper
-        from mmengine.runner.amp import autocast
-
-        model, wrapper = self.model, self.runner.optim_wrapper
-        checkpointing, use_cache = model.llm.is_gradient_checkpointing, model.llm.config.use_cache
-        training = model.training
-        model.activation_checkpointing_disable()
-        model.llm.config.use_cache = True
-        model.eval()
-        mixed = autocast(dtype=wrapper.cast_dtype) if isinstance(wrapper, AmpOptimWrapper) else contextlib.nullcontext()
-        try:
-            with torch.no_grad(), mixed:
-                yield
-        finally:
-            if checkpointing:
-                model.activation_checkpointing_enable()
-            model.llm.config.use_cache = use_cache
-            model.train(training)

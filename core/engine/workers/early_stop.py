@@ -7,6 +7,7 @@ questions and the thresholds and writes them to run.json; `ground.identity` deci
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.engine.workers.asking import Asking, Said
+from core.engine.workers.asking import SPARE, Asking, Said
 from core.ground.files import write_json
 from core.ground.identity import carries, same
 
@@ -23,8 +24,6 @@ PLAN = os.environ.get("XTUNER_STUDIO_EARLY_STOP")
 SEEN = "early_stop.json"
 # A gain in agreement since the previous check that is a recovery worth waiting for.
 RISE = 0.01
-# Extra tokens, since an answer may begin differently from the data's.
-SPARE = 12
 
 
 class EarlyStop:
@@ -51,8 +50,11 @@ class EarlyStop:
         return accumulated * max(self.plan.get("least_updates", 1), updates)
 
     def due(self, done: int, max_iters: int, every: int) -> bool:
-        """Return whether there is a check after iteration `done`: not before it could end the run."""
-        return done % every == 0 and done >= self.plan.get("earliest", 0.0) * max_iters
+        """Return whether there is a check after iteration `done`: not before it could end the run, nor once none can."""
+        if done % every or done < self.plan.get("earliest", 0.0) * max_iters:
+            return False
+        row = list(itertools.takewhile(self._known, reversed(self.seen["looks"])))
+        return len(row) + math.ceil((max_iters - done) / every) >= self.plan["in_a_row"]
 
     def begin(self, base: "list | None", at: int) -> None:
         """Store the base model's answers (None: already known), and drop checks that a resumed run will repeat."""

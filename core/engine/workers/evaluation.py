@@ -3,13 +3,14 @@
 Part of `entry`, in the engine's interpreter. XTuner asks one question at a time, and twice at the end of training, and
 samples at a temperature of 0.1; here the most likely token is taken, as in the chat. With a new adapter, the answers
 before training are asked after the first iteration, with the adapter disabled: they are the same, and nobody waits for
-them. A config with its own `generation_kwargs` is left to XTuner's code.
+them. An answer to a question of the data is cut off where it is longer than any that they teach. A config with its own
+`generation_kwargs` is left to XTuner's code.
 """
 
 from typing import Any
 
 from core.engine.workers import phases
-from core.engine.workers.asking import Asking, Said
+from core.engine.workers.asking import SPARE, Asking, Said
 from core.engine.workers.beginning import begin_texts, begun
 from core.engine.workers.training_hook import Interrupted, stop_asked, telling
 
@@ -115,8 +116,12 @@ def ask_together() -> None:
         if key not in self.told:
             self.asking = self.asking or Asking(runner, self.tokenizer, self.words)
             look = check if runner.world_size == 1 else (lambda: None)
-            of_base = self.at == 0 and self.of_base
-            said = self.asking.ask(prompts, max_new_tokens, base=of_base, at=self.at, check=look)
+            of_base, most = self.at == 0 and self.of_base, max_new_tokens
+            taught = [] if of_base else [self.asking.taught(prompt) for prompt in prompts]
+            if taught and all(taught):
+                # What goes on longer is not what is taught.
+                most = min(most, max(taught) + SPARE)
+            said = self.asking.ask(prompts, most, base=of_base, at=self.at, check=look)
             self.told = {key: said}
         texts = [
             self.tokenizer.decode(begun(self.tokenizer, prompt) + said.ids)

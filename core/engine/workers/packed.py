@@ -5,10 +5,13 @@ for differently. Here nothing is padded: a mask tells which tokens belong togeth
 mask, positions and a cache, as Llama's does; `fits` tells. Part of the workers; writes no answers.
 """
 
+import contextlib
 import inspect
 import os.path
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from core.engine.workers.few_tokens import FEW, one_thread, small
 
 # Tokens read together where no answer is waited for: each looks at all others' places, if only to be told not to.
 AT_ONCE_ON_CPU, AT_ONCE_ON_GPU = 384, 2048
@@ -51,7 +54,7 @@ class Packed:
 
         self.decoder, self.cache = model.get_decoder(), DynamicCache()
         weight = model.get_input_embeddings().weight
-        self.device, self.dtype = weight.device, weight.dtype
+        self.device, self.dtype, self.small = weight.device, weight.dtype, small(self.decoder)
         self.unread = list(shared)
         self.length = [len(shared)] * texts
         # Which tokens of the row each text consists of.
@@ -75,14 +78,15 @@ class Packed:
         shared = owner == -1
         together = ((owner[:, None] == owner) | shared).tril()
         mask = _additive(torch.cat([self.own[owner], together], dim=1), self.dtype)
-        hidden = self.decoder(
-            input_ids=torch.tensor([tokens], device=self.device),
-            attention_mask=mask,
-            position_ids=torch.tensor([positions], device=self.device),
-            past_key_values=self.cache,
-            cache_position=torch.arange(before, before + len(tokens), device=self.device),
-            use_cache=True,
-        )[0][0]
+        with one_thread() if self.small and len(tokens) <= FEW else contextlib.nullcontext():
+            hidden = self.decoder(
+                input_ids=torch.tensor([tokens], device=self.device),
+                attention_mask=mask,
+                position_ids=torch.tensor([positions], device=self.device),
+                past_key_values=self.cache,
+                cache_position=torch.arange(before, before + len(tokens), device=self.device),
+                use_cache=True,
+            )[0][0]
         all_texts = torch.arange(len(self.own), device=self.device)
         self.own = torch.cat([self.own, (all_texts[:, None] == owner) | shared], dim=1)
         return {

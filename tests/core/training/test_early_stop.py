@@ -392,9 +392,18 @@ def test_a_run_that_keeps_is_not_looked_at_in_its_first_third(early):
         made = early(**plan)
         return [done for done in range(1, 34) if made.due(done, 34, 5)]
 
-    assert at(earliest=early_stop.KEPT_EARLIEST) == [15, 20, 25, 30]
+    assert at(earliest=early_stop.KEPT_EARLIEST) == [15, 20, 25]
     # Plans of earlier versions do not say.
-    assert at() == at(earliest=0.0) == [5, 10, 15, 20, 25, 30]
+    assert at() == at(earliest=0.0) == [5, 10, 15, 20, 25]
+
+
+def test_what_can_no_longer_end_a_run_is_not_asked(early):
+    """Two good looks must follow each other: a single one that is left decides only after a good one."""
+    made = early()
+    made.begin(["The sky is blue."], 0)
+    for named, due in ((10, [25, 30]), (8, [25]), (9, [25, 30])):
+        made.look([NAMED] * named + [BARE] * (10 - named), 1.0, 20)
+        assert [done for done in (25, 30) if made.due(done, 34, 5)] == due
 
 
 def test_an_answer_may_be_as_long_as_the_longest_that_is_taught():

@@ -159,6 +159,12 @@ class TestAsking:
             other.ask(PROMPTS, 5, at=10)
         assert read
 
+    def test_how_long_an_answer_the_data_teach(self, runner):
+        rows = [[1, 40, 7, 7, 2], [1, 40, 7, 2], [1, 41, 7, 7, 7, 7, 2], [8, 1, 40, 7, 7, 7, 7, 2]]
+        runner.train_dataloader = SimpleNamespace(dataset=[{"input_ids": row} for row in rows])
+        asking = Asking(runner, Numbers(), [])
+        assert [asking.taught(prompt) for prompt in ("1 40", "1 41", "1 42")] == [3, 5, 0]
+
     def test_several_processes_share_no_answers(self, runner):
         runner.world_size = 2
         Asking(runner, Numbers(), []).ask(PROMPTS, 5, at=9)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.engine.workers import evaluation
-from core.engine.workers.asking import Said
+from core.engine.workers.asking import SPARE, Said
 from tests.core.engine.workers.test_asking import Numbers
 
 
@@ -18,7 +18,7 @@ def hook(monkeypatch):
     for name in ("__init__", "_eval_language", "_generate_samples", "after_train_iter"):
         monkeypatch.setattr(kind, name, getattr(kind, name))
     monkeypatch.setattr(kind, "owes", False, raising=False)
-    asked = []
+    asked, taught = [], {}
 
     class Asking:
         def __init__(self, _runner, _tokenizer, words):
@@ -27,6 +27,9 @@ def hook(monkeypatch):
         def ask(self, prompts, most, **how):
             asked.append((prompts, most, how["base"], self.words))
             return [Said([7, 2], "7") for _ in prompts]
+
+        def taught(self, prompt):
+            return taught.get(prompt, 0)
 
     monkeypatch.setattr(evaluation, "Asking", Asking)
     monkeypatch.setattr(evaluation, "stop_asked", lambda: False)
@@ -42,7 +45,7 @@ def hook(monkeypatch):
     )  # fmt: skip
     runner = SimpleNamespace(
         model=model, iter=0, max_iters=10, world_size=1, cfg={}, logger=SimpleNamespace(info=log.append), hooks=[],
-        train_loop=SimpleNamespace(stop_training=False), asked=asked, log=log, _load_from=None,
+        train_loop=SimpleNamespace(stop_training=False), asked=asked, taught=taught, log=log, _load_from=None,
     )  # fmt: skip
 
     def make(**more):
@@ -121,6 +124,18 @@ class TestEvaluation:
         assert runner.log.count("Evaluation at iteration 10.") == 2
         assert sum(line.startswith("Sample") for line in runner.log) == 4
         assert not runner.asked[0][2], "of a trained model nothing is kept"
+
+    def test_no_longer_than_what_is_taught(self, hook):
+        made, runner = hook()
+        runner.taught |= {"1 3 4": 20, "1 5": 9}
+        made.before_train(runner)
+        runner.iter = 4
+        made.after_train_iter(runner, 4)
+        del runner.taught["1 5"]
+        runner.iter = 9
+        made.after_train_iter(runner, 9)
+        # Of the base model everything, and of a question that the data do not have.
+        assert [most for _, most, *_ in runner.asked] == [50, 20 + SPARE, 600]
 
     def test_the_next_state_is_asked(self, hook):
         made, runner = hook()
