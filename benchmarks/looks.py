@@ -59,7 +59,9 @@ def main() -> None:
     figures["at_the_same"] = summed(other)
     said = [[event["said"] for event in ran["events"] if event["what"] != "look"] for ran in (one, other)]
     figures["answers_that_differ"] = sum(a != b for a, b in zip(*map(flat, said), strict=True))
-    figures["looks_that_differ"] = sum(a != b for a, b in zip(one["looks"], other["looks"], strict=True))
+    # A look that can no longer end the run may be left out now.
+    looks = {look["iter"]: look for look in one["looks"]}
+    figures["looks_that_differ"] = sum(looks.get(look["iter"]) != look for look in other["looks"])
     figures["looks"] = {"before": one["looks"], "now": ran["now"][-1]["looks"]}
     write("looks", figures)
 
@@ -110,7 +112,7 @@ def questions(run: Path, planned: bool) -> dict[str, Any]:
     last = max(states)
 
     from benchmarks.evaluations import held
-    from core.engine.workers import early_stop
+    from core.engine.workers import asking, early_stop
     from core.engine.workers.asking import Asking
 
     early_stop.PLAN = str(out / "run.json")
@@ -140,7 +142,10 @@ def questions(run: Path, planned: bool) -> dict[str, Any]:
 
     def answers(at: int) -> list[list[int]]:
         known = {"at": at} if "at" in Asking.ask.__kwdefaults__ else {}
-        return [one.ids for one in timeline.ask(plan["identity"][-2:], MOST, **known)]
+        asked = plan["identity"][-2:]
+        taught = [timeline.taught(prompt) for prompt in asked] if hasattr(timeline, "taught") else []
+        most = min(MOST, max(taught) + asking.SPARE) if taught and all(taught) else MOST
+        return [one.ids for one in timeline.ask(asked, most, **known)]
 
     # The timeline's answers before training.
     event("base", 0, lambda: base(plan["identity"][-2:], BEFORE))
