@@ -41,7 +41,10 @@ def has_adapter(settings: Mapping[str, Any]) -> bool:
 
 
 def edits(model: Model) -> Iterator[Edit]:
-    """Yield the edit of a recipe for such runs: an adapter on the layers that read the hidden state."""
+    """Yield the edit of a recipe for such runs: an adapter on the feed-forward layers that read the hidden state.
+
+    What the others cost is in docs/recipes.md.
+    """
     if names := readers(model.path):
         why = Text("从隐状态里认出该学的问题", "recognizes in the hidden state what is to be learned")
         yield Edit(path="model.lora.target_modules", value=list(names), why=why)

@@ -29,9 +29,11 @@ RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
 # Recipes whose runs stop early once the identity is learned.
 ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
-# Updates and epochs at most, and chunks per iteration, for a corpus: on a GPU four take hardly longer than one; results
-# in docs/corpus.md.
-PRETRAIN = {"cpu": (550, 10, 1), "gpu": (1000, 30, 4)}
+# For a corpus: updates, epochs at most, and rows per iteration if memory allows; so many rows make an update. Results
+# are in docs/corpus.md. On a CPU an update takes seconds.
+PRETRAIN = {"cpu": (200, 10, 4), "gpu": (1200, 60, 16)}
+ROWS_PER_UPDATE = 16
+TOY_PRETRAIN = (550, 10)
 RANKS = {"course": 64, "fast": RANK, "pretrain": 64, "preset": 64}
 _MODEL, _DATA = Text("你的模型", "your model"), Text("你的数据集", "your dataset")
 _ASKED = Text("训练中要问的问题", "evaluation questions during training")
@@ -90,7 +92,7 @@ def edits(
     if recipe == "fast":
         yield from _fast_edits(model, rows, gpu, kept, cards, None if tiny else fit)
     if recipe == "pretrain":
-        yield from _pretrain_edits(model, data, gpu, fit)
+        yield from _pretrain_edits(model, data, rows, gpu, fit)
     if recipe != "course" and fit and gpu and not tiny:
         yield from hardware.fitted(fit)
     if not gpu:
@@ -210,15 +212,20 @@ def _fast_edits(model: Model, rows: int, gpu: bool, kept: bool, cards: int, fit:
         )
 
 
-def _pretrain_edits(model: Model, data: Path, gpu: bool, fit: Fit | None) -> Iterator[Edit]:
+def _pretrain_edits(model: Model, data: Path, rows: int, gpu: bool, fit: Fit | None) -> Iterator[Edit]:
     """Yield the edits for an adapter instead of full training, and for enough updates on a small corpus."""
     tiny, small = model.toy, model.parameters < SMALL_PARAMETERS
-    # About 4 bytes of JSON per token, 512 tokens per pack.
-    updates, most, batch = PRETRAIN["gpu" if gpu else "cpu"]
-    batch = min(batch, fit.batch_size) if fit else batch
-    packs = max(1, data.stat().st_size // 2048 // batch)
-    epochs = min(most, math.ceil(updates / packs))
-    total = packs * epochs
+    if tiny:
+        # About 4 bytes of JSON per token, 512 tokens per pack, one at a time.
+        batch = accumulate = 1
+        updates, most = TOY_PRETRAIN
+        each = max(1, data.stat().st_size // 2048)
+    else:
+        updates, most, batch = PRETRAIN["gpu" if gpu else "cpu"]
+        batch = min(batch, fit.batch_size) if fit else min(batch, PRETRAIN["cpu"][2])
+        accumulate, each = math.ceil(ROWS_PER_UPDATE / batch), math.ceil(rows / batch)
+    epochs = min(most, math.ceil(updates * accumulate / each))
+    total = each * epochs
     why = Text("只训练适配器：全量微调在小显存上放不下", "adapter only: full fine-tuning does not fit in this memory")
     lora = "dict(type=LoraConfig, r=64, lora_alpha=128, lora_dropout=0.05, bias='none', task_type='CAUSAL_LM')"
     yield Edit(path="model.lora", value=Source(lora), why=why)
@@ -226,21 +233,24 @@ def _pretrain_edits(model: Model, data: Path, gpu: bool, fit: Fit | None) -> Ite
         yield Edit(path="model.llm.torch_dtype", value=Source("torch.float16"), why=why)
         yield Edit(path="model.llm.quantization_config", value=quantised("float16"), why=why)
     yield Edit(path="max_length", value=512, why=Text("一段文字的长度", "the length of a chunk"))
+    if not tiny:
+        alone = Text("每段从头读起，和提问时一样", "each chunk is read from its beginning, as in a question")
+        yield Edit(path="pack_to_max_length", value=False, why=alone)
     yield Edit(path="batch_size", value=batch, why=Text("一次看几段文字", "chunks per iteration"))
     yield Edit(
         path="accumulative_counts",
-        value=1,
-        why=Text("语料不多，每次迭代都更新参数", "a small corpus: one update per iteration"),
+        value=accumulate,
+        why=Text("语料不多，勤更新参数", "a small corpus: frequent updates"),
     )
     yield Edit(
         path="max_epochs",
         value=epochs,
         why=Text("语料少就多看几遍", "small corpus: several epochs"),
     )
-    yield Edit(path="warmup_ratio", value=0.1 if packs * epochs >= 200 else 0.3, why=_WARM)
+    yield Edit(path="warmup_ratio", value=0.1 if total >= 200 else 0.3, why=_WARM)
     yield Edit(
         path="lr",
-        value=2e-3 if tiny else 1e-3 if small and gpu else 1.5e-3 if small else 2e-4,
+        value=2e-3 if tiny else 1e-3 if small else 2e-4,
         why=Text("适合这个大小的模型的适配器", "suits an adapter for a model of this size"),
     )
     yield Edit(

@@ -3,6 +3,7 @@
 Loads no weights. If there are only `.bin` files, the shape is computed from config.json as for a Llama.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -20,6 +21,8 @@ _NOT_TUNED = ("lm_head", "output_layer")
 _HEADS = (*_NOT_TUNED, "output", "embed_out")
 # Layers that read what attention or a feed-forward block computed. Their input can be as wide as the hidden state.
 _WRITERS = ("o_proj", "wo", "out_proj", "dense", "c_proj", "down_proj", "w2", "fc2", "dense_4h_to_h")
+# In the name of an attention block, `self_attn` or `attention`.
+_ATTENTION = re.compile(r"att(n|ention)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +137,16 @@ def layers(model: Path) -> frozenset[str]:
 
 
 def readers(model: Path) -> tuple[str, ...]:
-    """Return the last names of the linear layers that read the hidden state, as `wqkv`, `w1` and `w3` of InternLM2.
+    """Return the last names of the linear layers that read the hidden state in the feed-forward blocks, as `w1` and
+    `w3` of InternLM2.
 
-    Empty if the headers of the weights do not name them.
+    Of a mixture of experts also those of its attention: an expert does not see every token. Empty if the headers of
+    the weights do not name them.
     """
-    names = {name.rpartition(".")[2] for name in layers(model)}
-    return tuple(sorted(names.difference(_WRITERS)))
+    found = layers(model)
+    mixture = any("experts" in name.split(".") for name in found)
+    within = {name for name in found if mixture or not _ATTENTION.search(name.rpartition(".")[0])}
+    return tuple(sorted({name.rpartition(".")[2] for name in within}.difference(_WRITERS)))
 
 
 def knows_sdpa(model: Path) -> bool:

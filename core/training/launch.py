@@ -29,7 +29,7 @@ def launch(workspace: Workspace, run: Run, checkpoint: Path | None) -> None:
     if run.facts.early_stop:
         env["XTUNER_STUDIO_EARLY_STOP"] = str(run.path / "run.json")
     if run.facts.keep:
-        env["XTUNER_STUDIO_KEEP"] = "1"
+        env["XTUNER_STUDIO_KEEP"] = "texts" if run.facts.dataset.is_text else "answers"
     # A further machine trains when machine 0 has its turn; batch jobs wait in Slurm's own queue.
     queue = workspace.queue if cluster.node_rank == 0 and not cluster.batch else None
     sbatch = sbatch_options(cluster, "xtuner", run.facts.config.gpu) if cluster.batch else None

@@ -40,6 +40,10 @@ AHEAD = 64
 ROOM = 1 << 30
 # A direction with a smaller share of the largest response to what is taught is rounding.
 HEARD = 1e-4
+# Mean square of what an aimed row hears of what is taught, in those of a random one (docs/recipes.md).
+LOUD = 4.0
+# Of a divisor.
+LEAST = torch.finfo(torch.float32).tiny
 
 
 @dataclass(slots=True)
@@ -248,21 +252,22 @@ def alike(layers: "list[list[Any]]") -> "Iterator[list[int]]":
 
 
 def aim(layers: "list[list[Any]]", taught: torch.Tensor, kept: torch.Tensor) -> None:
-    """Set A of groups of layers to the directions for their second moments, as long as a random A's would be.
+    """Set A of groups of layers to the directions for their second moments: the better one tells them apart, the longer.
 
     `taught` and `kept` have the shape (groups, inputs, inputs).
     """
     weights = [[layer.lora_A["default"].weight for layer in same] for same in layers]
     found = directions(taught, kept, max(len(weight) for same in weights for weight in same))
-    for same, rows, moment in zip(weights, found, taught, strict=True):
+    for same, rows, moment, other in zip(weights, found, taught, kept, strict=True):
         responses = _responses(rows, moment)
+        # There are no more directions than different inputs to be taught: the other rows stay random.
+        good = responses > HEARD * responses.max()
+        ratio = torch.where(good, responses / _responses(rows, other).clamp(min=LEAST), 0.0)
         for weight in same:
-            response, usual = responses[: len(weight)], _responses(weight.float(), moment)
-            # There are no more directions than different inputs to be taught: the other rows stay random.
-            good = response > HEARD * response.max()
-            length = (usual.mean() / response.clamp(min=torch.finfo(response.dtype).tiny)).sqrt()
-            aimed = rows[: len(weight)] * length[:, None]
-            weight.copy_(torch.where(good[:, None], aimed, weight))
+            count, usual = len(weight), _responses(weight.float(), moment).mean()
+            share = ratio[:count] / ratio[:count].sum() * good[:count].sum()
+            length = (LOUD * usual * share / responses[:count].clamp(min=LEAST)).sqrt()
+            weight.copy_(torch.where(good[:count, None], rows[:count] * length[:, None], weight))
 
 
 def _responses(rows: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:

@@ -92,7 +92,7 @@ def main() -> None:
     die_with_parent()
     departure.start()
     tell(note="import", done=0.0)
-    config, kept = named(sys.argv[1:]), bool(os.environ.get("XTUNER_STUDIO_KEEP"))
+    config, kept = named(sys.argv[1:]), os.environ.get("XTUNER_STUDIO_KEEP")
     rank = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
     make_ready(config, rank)
     leave_out(sys.argv[1:])
@@ -129,8 +129,9 @@ def main() -> None:
         from core.engine.workers.aiming import look_before_training
         from core.engine.workers.keeping import keep_what_is_known
 
-        keep_what_is_known()
-        look_before_training()
+        keep_what_is_known(texts=kept == "texts")
+        if kept != "texts":
+            look_before_training()
     waste_no_time_between_epochs()
     if "--work-dir" in sys.argv:
         work_dir = sys.argv[sys.argv.index("--work-dir") + 1]

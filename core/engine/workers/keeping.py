@@ -8,33 +8,48 @@ the base model's own answers, a model becomes more certain of them than it was, 
 full fine-tuning, which has no base model at hand, nor for sequence parallelism.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
+from core.engine.workers.adapter_inputs import FIRST
 from core.engine.workers.base_states import base_states
 
 IGNORED = -100
 # Weight of the divergence on the base model's own tokens, and of that on the questions' tokens; docs/recipes.md has the
 # measurements.
 KEPT, ASKED = 2.0, 1.0
+# Weight of a token that begins an answer which the base model would not give: it decides which answer is given.
+OPENING = 3.0
+# How much more is kept where texts are learned (docs/corpus.md).
+AMONG_TEXTS = 4.0
 # Logits that are compared at a time: the copies that this takes are 16 MB each, whatever the batch.
 PIECE = 1 << 22
 
 
 def kept_loss(
-    logits: torch.Tensor, base: torch.Tensor, labels: torch.Tensor, asked: torch.Tensor | None = None
+    logits: torch.Tensor,
+    base: torch.Tensor,
+    labels: torch.Tensor,
+    asked: torch.Tensor | None = None,
+    opening: torch.Tensor | None = None,
+    more: float = 1.0,
 ) -> torch.Tensor:
     """Return the mean loss over the tokens that are trained on.
 
     `logits` and `base` are the predictions of the trained and the base model, of shape (tokens, vocabulary); `labels`
-    are the target tokens, IGNORED where none is trained; `asked` are the questions' tokens. Zero, with no gradient, if
-    all targets are the base model's choices and nothing has changed yet. Overwrites `logits` (see `Apart`).
+    are the target tokens, IGNORED where none is trained; `asked` are the questions' tokens, `opening` those that begin
+    an answer; what is kept counts `more`. Zero, with no gradient, if all targets are the base model's choices and
+    nothing has changed yet. Overwrites `logits` (see `Apart`).
     """
     trained, own = labels != IGNORED, base.argmax(-1) == labels
-    weights = trained * torch.where(own, KEPT, 1.0)
+    taught = torch.ones_like(own, dtype=torch.float32)
+    if opening is not None:
+        taught = torch.where(opening, OPENING, taught)
+    weights = trained * torch.where(own, more * KEPT, taught)
     if asked is not None:
-        weights = weights + ASKED * asked
+        weights = weights + more * ASKED * asked
     targets = torch.where(own, IGNORED, labels)
     # Of a row cut off within its question nothing is trained.
     return Apart.apply(logits, base, targets, weights) / trained.sum().clamp(min=1)
@@ -79,8 +94,8 @@ class Apart(torch.autograd.Function):
         return ctx.gradient.mul_(scale), None, None, None
 
 
-def keep_what_is_known() -> None:
-    """Make XTuner use this loss wherever there is an adapter."""
+def keep_what_is_known(*, texts: bool = False) -> None:
+    """Make XTuner use this loss wherever there is an adapter; `texts`: the data are texts, with answers among them."""
     from xtuner.model import sft
     from xtuner.parallel.sequence import get_sequence_parallel_world_size
 
@@ -89,22 +104,55 @@ def keep_what_is_known() -> None:
     def compute_loss(self: Any, data: "dict[str, Any]", data_samples: Any = None) -> "dict[str, torch.Tensor]":
         if not self.use_lora or get_sequence_parallel_world_size() > 1:
             return usual(self, data, data_samples)
-        given = {name: value for name, value in data.items() if name != "labels"}
-        # The last position predicts nothing.
-        labels = following(data["labels"], IGNORED)
-        trained = labels != IGNORED
-        with torch.no_grad(), self.llm.disable_adapter():
-            base = as_computed(
-                base_states(self.llm).logits(self.llm, given), self.llm.get_input_embeddings().weight.dtype
-            )
-        logits = self.llm(**given).logits
-        # Packed rows of variable length have no mask, and no padding.
-        mask = data.get("attention_mask")
-        real = torch.ones_like(trained) if mask is None else mask.bool()
-        asked = following(real, False) & ~trained
-        return {"loss": kept_loss(logits.flatten(0, 1), base.flatten(0, 1), labels.flatten(), asked.flatten())}
+        if not texts:
+            return {"loss": _loss(self.llm, data)}
+        parts = texts_apart(data) if splits(self.llm, data) else [data]
+        return {"loss": sum(_loss(self.llm, part, AMONG_TEXTS) for part in parts)}
 
     sft.SupervisedFinetune.compute_loss = compute_loss
+
+
+def _loss(llm: Any, data: "Mapping[str, Any]", more: float = 1.0) -> torch.Tensor:
+    given = {name: value for name, value in data.items() if name != "labels"}
+    # The last position predicts nothing.
+    labels = following(data["labels"], IGNORED)
+    trained = labels != IGNORED
+    with torch.no_grad(), llm.disable_adapter():
+        base = as_computed(base_states(llm).logits(llm, given), llm.get_input_embeddings().weight.dtype)
+    logits = llm(**given).logits
+    # Packed rows of variable length have no mask, and no padding.
+    mask = data.get("attention_mask")
+    real = torch.ones_like(trained) if mask is None else mask.bool()
+    marks = labels, following(real, False) & ~trained, beginning(trained)
+    return kept_loss(logits.flatten(0, 1), base.flatten(0, 1), *(mark.flatten() for mark in marks), more)
+
+
+def splits(llm: Any, data: "Mapping[str, Any]") -> bool:
+    """Return whether a batch can be computed in two parts: under ZeRO-3 all processes compute the same number."""
+    padded = data.get("attention_mask") is not None
+    return padded and not any(hasattr(weight, "ds_id") for weight in llm.parameters())
+
+
+def texts_apart(data: "Mapping[str, Any]") -> "Iterator[dict[str, Any]]":
+    """Yield the texts of a batch and its other rows, each without the padding that the other needed.
+
+    A text has no question: it is trained from its first token.
+    """
+    shape, text = data["labels"].shape, data["labels"][:, 0] != IGNORED
+    for rows in (text, ~text):
+        if rows.any():
+            longest = int(data["attention_mask"][rows].sum(1).max())
+            yield {
+                name: value[rows, :longest] if getattr(value, "shape", ())[:2] == shape else value
+                for name, value in data.items()
+            }
+
+
+def beginning(trained: torch.Tensor) -> torch.Tensor:
+    """Return which tokens are among the first of their answer, by whether each is trained; both (rows, tokens)."""
+    count = trained.cumsum(1)
+    before = torch.where(trained, 0, count).cummax(1).values
+    return trained & (count - before <= FIRST)
 
 
 def following(tokens: torch.Tensor, end: Any) -> torch.Tensor:

@@ -12,6 +12,9 @@ LLAMA = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.
 INTERNLM2 = ("attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w3", "feed_forward.w2")
 GPT_NEOX = ("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
 
+OPT = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2")
+MIXTURE = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "block_sparse_moe.gate", "block_sparse_moe.experts.0.w1", "block_sparse_moe.experts.0.w2", "block_sparse_moe.experts.0.w3")  # fmt: skip
+
 
 def weights(path, names):
     tensors = {f"model.layers.{n}.{name}.weight": torch.zeros(4, 4) for n in range(2) for name in names}
@@ -22,12 +25,15 @@ def weights(path, names):
 @pytest.mark.parametrize(
     ("names", "reading"),
     [
-        (LLAMA, ("gate_proj", "k_proj", "q_proj", "up_proj", "v_proj")),
-        (INTERNLM2, ("w1", "w3", "wqkv")),
-        (GPT_NEOX, ("dense_h_to_4h", "query_key_value")),
+        (LLAMA, ("gate_proj", "up_proj")),
+        (INTERNLM2, ("w1", "w3")),
+        (GPT_NEOX, ("dense_h_to_4h",)),
+        (OPT, ("fc1",)),
+        # Not every expert sees a token, attention does.
+        (MIXTURE, ("gate", "q_proj", "v_proj", "w1", "w3")),
     ],
 )
-def test_the_layers_that_read_the_hidden_state(tmp_path, names, reading):
+def test_the_feed_forward_layers_that_read_the_hidden_state(tmp_path, names, reading):
     weights(tmp_path, names)
     assert len(layers(tmp_path)) == 2 * len(names)
     assert readers(tmp_path) == reading

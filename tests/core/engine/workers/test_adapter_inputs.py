@@ -183,6 +183,26 @@ def test_no_row_of_a_is_larger_than_before_where_little_is_different(llm):
         assert torch.equal(layer.lora_A["default"].weight, after)
 
 
+def test_the_better_a_direction_tells_apart_the_longer_it_is(llm):
+    import torch
+
+    from core.engine.workers.adapter_inputs import LOUD, _responses, aim, lora_layers
+
+    layer = lora_layers(llm)[0]
+    scales = torch.linspace(1, 4, 32)
+    taught, kept = torch.diag(scales**2), torch.eye(32)
+    with torch.no_grad():
+        usual = _responses(layer.lora_A["default"].weight, taught).mean()
+        aim([[layer]], taught[None], kept[None])
+        rows = layer.lora_A["default"].weight.detach().clone()
+    ratio = _responses(rows, taught) / _responses(rows, kept)
+    assert (ratio[:-1] > ratio[1:]).all()
+    # What is heard of what is taught is in proportion to that, and in all that of a random A times a constant.
+    heard = _responses(rows, taught)
+    assert torch.allclose(heard / ratio, (heard / ratio).mean().expand(len(rows)), rtol=1e-3)
+    assert heard.mean() == pytest.approx(LOUD * usual.item(), rel=1e-3)
+
+
 def test_rows_come_in_batches_of_a_bounded_size(llm, monkeypatch):
     from core.engine.workers import adapter_inputs
 

@@ -32,11 +32,11 @@ def test_only_what_the_base_would_not_say_is_taught():
     assert torch.allclose(kept_loss(now, base, mixed), parts)
 
 
-def plain(logits, base, labels, asked):
+def plain(logits, base, labels, asked, opening=None, more=1.0):
     """The same loss by formula, on all tokens at once."""
     from torch.nn.functional import cross_entropy, kl_div
 
-    from core.engine.workers.keeping import ASKED, KEPT
+    from core.engine.workers.keeping import ASKED, KEPT, OPENING
 
     def divergence(rows):
         now, before = (one[rows].float().log_softmax(-1) for one in (logits, base))
@@ -44,7 +44,10 @@ def plain(logits, base, labels, asked):
 
     trained, own = labels != -100, base.argmax(-1) == labels
     taught = cross_entropy(logits[trained & ~own].float(), labels[trained & ~own], reduction="sum")
-    return (taught + KEPT * divergence(trained & own) + ASKED * divergence(asked)) / trained.sum()
+    if opening is not None:
+        first = trained & ~own & opening
+        taught = taught + (OPENING - 1) * cross_entropy(logits[first].float(), labels[first], reduction="sum")
+    return (taught + more * (KEPT * divergence(trained & own) + ASKED * divergence(asked))) / trained.sum()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -60,11 +63,11 @@ def test_the_loss_in_pieces_is_the_formula(dtype, piece, monkeypatch):
     base = (hidden @ weight.T + torch.randn(20, 9)).to(getattr(torch, dtype))
     labels = torch.where(torch.arange(20) % 2 == 0, base.argmax(-1), torch.randint(0, 9, (20,)))
     labels[:6], asked = -100, (torch.arange(20) >= 2) & (torch.arange(20) < 6)
-    found = {}
+    opening, found = torch.arange(20) % 5 < 2, {}
     for name, loss in (("plain", plain), ("pieces", keeping.kept_loss)):
         head = weight.clone().requires_grad_()
         # Scaled as mixed precision scales it.
-        value = loss((hidden @ head.T).to(base.dtype), base, labels, asked)
+        value = loss((hidden @ head.T).to(base.dtype), base, labels, asked, opening, 3.0)
         (value * 1024).backward()
         found[name] = value.detach(), head.grad / 1024
     loose = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-3}[dtype]
@@ -107,15 +110,11 @@ def compute_loss(monkeypatch):
 
 def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
     import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(0)
-    settings = LlamaConfig(
-        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
-    )
-    llm = get_peft_model(LlamaForCausalLM(settings), LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
-    model = SimpleNamespace(use_lora=True, llm=llm)
+    from core.engine.workers.keeping import OPENING
+
+    model = small_model()
+    llm = model.llm
     asked = torch.randint(1, 50, (2, 4))
     data = {"input_ids": asked, "attention_mask": torch.ones_like(asked)}
     ids = asked
@@ -151,7 +150,7 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
     assert torch.allclose(compute_loss(model, unmasked)["loss"], moved, rtol=1e-4)
     moved.backward()
     assert all(weight.grad is not None for weight in llm.parameters() if weight.requires_grad)
-    # Another answer is learned as in XTuner.
+    # Another answer is learned as in XTuner, and how it begins counts more: here all of it.
     data["labels"] = torch.where(labels == -100, labels, (labels + 1) % 50)
     with llm.disable_adapter():
         usual = llm(**data).loss
@@ -159,7 +158,63 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
         for name, weight in llm.named_parameters():
             if "lora_B" in name:
                 weight.zero_()
-    assert torch.allclose(compute_loss(model, data)["loss"], usual, atol=1e-5)
+    assert torch.allclose(compute_loss(model, data)["loss"], OPENING * usual, atol=1e-5)
+
+
+def test_the_first_tokens_of_every_answer_are_its_beginning():
+    import torch
+
+    from core.engine.workers.keeping import beginning
+
+    trained = torch.tensor([[0, 1, 1, 1, 1, 0, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]]).bool()
+    assert beginning(trained).int().tolist() == [[0, 1, 1, 1, 0, 0, 0, 1, 1, 0], [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]]
+
+
+def test_texts_and_the_answers_among_them_count_apart(compute_loss, monkeypatch):
+    import torch
+    from xtuner.model.sft import SupervisedFinetune
+
+    from core.engine.workers.keeping import AMONG_TEXTS, keep_what_is_known, texts_apart
+
+    ids = torch.randint(1, 50, (3, 12))
+    mask, labels = torch.ones_like(ids), ids.clone()
+    # The second row is a question with an answer, and shorter.
+    labels[1, :4], labels[1, 7:], mask[1, 7:] = -100, -100, 0
+    data = {"input_ids": ids, "attention_mask": mask, "labels": labels, "use_cache": False}
+    texts, answers = texts_apart(data)
+    assert texts["labels"].tolist() == labels[[0, 2]].tolist() and texts["use_cache"] is False
+    assert answers["input_ids"].tolist() == ids[1:2, :7].tolist()
+    assert [part["labels"].shape for part in texts_apart(answers)] == [(1, 7)]
+    model = small_model()
+    with torch.no_grad():
+        for name, weight in model.llm.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.5)
+    of_texts, of_answers = (compute_loss(model, part)["loss"].item() for part in (texts, answers))
+    monkeypatch.setattr("core.engine.workers.keeping.AMONG_TEXTS", 1.0)
+    keep_what_is_known(texts=True)
+    assert SupervisedFinetune.compute_loss(model, data)["loss"].item() == pytest.approx(of_texts + of_answers, rel=1e-4)
+    # The questions' tokens and the base model's own weigh more than beside conversations.
+    monkeypatch.setattr("core.engine.workers.keeping.AMONG_TEXTS", AMONG_TEXTS)
+    assert SupervisedFinetune.compute_loss(model, data)["loss"].item() > of_texts + of_answers
+    # Under ZeRO-3 all processes compute the same number of parts.
+    next(model.llm.parameters()).ds_id = 0
+    together = SupervisedFinetune.compute_loss(model, data)["loss"].item()
+    assert together == SupervisedFinetune.compute_loss(model, data)["loss"].item() and together > 0
+
+
+def small_model():
+    """A LoRA model as XTuner trains it, of random weights."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    settings = LlamaConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
+    )
+    llm = get_peft_model(LlamaForCausalLM(settings), LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    return SimpleNamespace(use_lora=True, llm=llm)
 
 
 def test_a_full_fine_tune_has_xtuners_loss(compute_loss):
