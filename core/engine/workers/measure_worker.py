@@ -80,13 +80,13 @@ def data(file: Path, built: "dict[str, Any]", by_xtuner: bool) -> "dict[str, Any
     except Exception as error:  # noqa: BLE001
         # An error raised by a custom dataset is shown to the user as is.
         return {"error": f"{type(error).__name__}: {error}"[:400]}
-    sequences = found.pop("sequences")
+    sequences, texts = found.pop("sequences"), found.pop("texts", None)
     return {
         **found,
         "samples": len(sequences),
         "tokens": sum(sequences),
         "longest": max(sequences),
-        "padded_tokens": padded_tokens(sequences, loader.get("batch_size", 1)),
+        "padded_tokens": padded_tokens(sequences, loader.get("batch_size", 1), texts),
         "processes": dataset.get("map_num_proc", 32) or 1,
         "packed": bool(dataset.get("pack_to_max_length", True)),
         "template": template((dataset.get("template_map_fn") or {}).get("template")),

@@ -36,7 +36,7 @@ class NoData(Exception):  # noqa: N818
 def lengths(dataset: "dict[str, Any]", seed: "int | None") -> "dict[str, Any]":
     """Return the sequences of an epoch and the totals of its rows.
 
-    `sequences` (tokens of each), `rows`, `truncated`, `raw_longest`, `dropped`, `packs` (least and most sequences).
+    `sequences` (tokens of each), `texts` (which are texts, if none is packed), `rows`, `truncated`, `raw_longest`, `dropped`, `packs` (least and most sequences).
     `packs` differ only if rows are shuffled before packing in several pieces, and no seed is given.
     """
     if (
@@ -49,18 +49,19 @@ def lengths(dataset: "dict[str, Any]", seed: "int | None") -> "dict[str, Any]":
         raise NotKnown
     rows = list(read_rows(dataset.get("dataset")))
     most = dataset["max_length"]
-    raw, kept = [], []
-    known: dict[str, tuple[int, bool] | None] = {}
+    raw, kept, texts = [], [], []
+    known: dict[str, tuple[int, bool, bool] | None] = {}
     encode = encoder(dataset, rows)
     for row in rows:
         key = json.dumps(row, ensure_ascii=False)
         if key not in known:
             known[key] = encode(row)
         if known[key] is not None:
-            length, learned = known[key]
+            length, learned, text = known[key]
             raw.append(length)
             if learned:
                 kept.append(min(length, most))
+                texts.append(text)
     found = {
         "rows": len(rows),
         "dropped": len(rows) - len(kept),
@@ -71,7 +72,7 @@ def lengths(dataset: "dict[str, Any]", seed: "int | None") -> "dict[str, Any]":
     if not kept:
         raise NoData("no row has an answer to learn from")
     if not dataset.get("pack_to_max_length", True):
-        return {**found, "sequences": kept, "packs": [len(kept), len(kept)]}
+        return {**found, "sequences": kept, "texts": texts, "packs": [len(kept), len(kept)]}
     processes = dataset.get("map_num_proc", 32) or 1
     shuffled = dataset.get("shuffle_before_pack", True)
     if shuffled and (seed is not None or processes > 1):
@@ -122,12 +123,16 @@ def shuffle(rows: "list[int]", seed: int) -> "list[int]":
     return [rows[index] for index in order]
 
 
-def padded_tokens(sequences: "list[int]", batch_size: int) -> float:
-    """Return the tokens of a batch including padding, averaged over random batches of an epoch."""
-    order = list(sequences)
+def padded_tokens(sequences: "list[int]", batch_size: int, texts: "list[bool] | None" = None) -> float:
+    """Return the tokens of a batch including padding, averaged over random batches of an epoch.
+
+    `texts` are padded apart from the other rows, as `keeping.texts_apart` does.
+    """
+    order = list(zip(sequences, texts or [False] * len(sequences), strict=True))
     random.Random(0).shuffle(order)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return sum(len(batch) * max(batch) for batch in batches) / len(batches)
+    parts = [[length for length, text in batch if text is kind] for batch in batches for kind in (True, False)]
+    return sum(len(part) * max(part, default=0) for part in parts) / len(batches)
 
 
 def read_rows(source: Any) -> "Iterator[dict[str, Any]]":
@@ -161,14 +166,15 @@ def read_rows(source: Any) -> "Iterator[dict[str, Any]]":
 
 
 def encoder(dataset: "dict[str, Any]", rows: "list[dict[str, Any]]") -> Any:
-    """Return a function from a row to its tokens and whether any within the limit is learned; None for an empty row."""
+    """Return a function from a row to its tokens, whether any within the limit is learned, and whether from the first
+    on, as of a text; None for an empty row."""
     xtuner = borrowed()
     map_row, wrap = row_function(dataset.get("dataset_map_fn"), xtuner), template_function(dataset, xtuner)
     tokenizer = load_tokenizer(dataset.get("tokenizer"))
     most, count = dataset["max_length"], xtuner["encode_fn"]
     keys = turn_keys(rows)
 
-    def encode(row: "dict[str, Any]") -> "tuple[int, bool] | None":
+    def encode(row: "dict[str, Any]") -> "tuple[int, bool, bool] | None":
         row = copy.deepcopy(row)
         for turn in row.get("conversation", []) if keys else []:
             for key in keys:
@@ -180,7 +186,8 @@ def encoder(dataset: "dict[str, Any]", rows: "list[dict[str, Any]]") -> Any:
             if not row["conversation"]:
                 return None
         made = count(row, tokenizer, 1 << 60)
-        return len(made["input_ids"]), any(label >= 0 for label in made["labels"][:most])
+        labels = made["labels"][:most]
+        return len(made["input_ids"]), any(label >= 0 for label in labels), bool(labels) and labels[0] >= 0
 
     return encode
 
