@@ -99,7 +99,7 @@ def main() -> None:
     with or_whole():
         leave_out_compiler(sys.argv[1:])
         make_cpu_work()
-        if kept:
+        if kept == "answers":
             warm_up(config, rank)
         from core.engine.workers import torch_files
 
@@ -130,7 +130,7 @@ def main() -> None:
         from core.engine.workers.keeping import keep_what_is_known
 
         keep_what_is_known(texts=kept == "texts")
-        if kept != "texts":
+        if kept == "answers":
             look_before_training()
     waste_no_time_between_epochs()
     if "--work-dir" in sys.argv:
