@@ -1,4 +1,4 @@
-"""A machine without a GPU: DeepSpeed compiles nothing, and bf16 is computed beside frozen weights that stay in it."""
+"""A machine without a GPU: DeepSpeed compiles nothing, frozen weights stay in bf16, and memory is kept."""
 
 import os
 import subprocess
@@ -58,6 +58,19 @@ print({weight.dtype for weight in frozen}, {weight.dtype for weight in trained.v
 print(sum(not torch.equal(before[name], weight) for name, weight in trained.items()), len(trained), loss.item() > 0)
 """
 
+# Pages that were new to a process when it used 64 MB for the second time.
+NEW_PAGES = """
+from resource import RUSAGE_SELF, getrusage
+from core.engine.workers.without_gpu import make_cpu_work
+if {kept}:
+    make_cpu_work()
+for _ in range(2):
+    before = getrusage(RUSAGE_SELF).ru_minflt
+    block = b"x" * (64 << 20)
+    del block
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+
 
 def test_nothing_is_compiled_for_ranks_to_meet(tmp_path):
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TORCH_EXTENSIONS_DIR": str(tmp_path)}
@@ -84,3 +97,14 @@ def test_bf16_is_computed_beside_weights_that_stay_in_it(tmp_path, dtype, frozen
     assert (kept, moved) == (f"{{torch.{frozen}}} {{torch.float32}} {{torch.bfloat16}}", "4 4 True"), done.stderr[
         -2000:
     ]
+
+
+def test_memory_is_asked_for_once():
+    """Of a training on a CPU, unlike a process that has changed nothing."""
+
+    def new_pages(kept: bool) -> int:
+        code = NEW_PAGES.format(kept=kept)
+        done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[-1])
+
+    assert new_pages(kept=True) < 100 < new_pages(kept=False)
