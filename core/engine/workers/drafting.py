@@ -10,7 +10,7 @@ one by the token, so long drafts are read only where the last ones were right, o
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from core.engine.workers.packed import Packed, common, portions
+from core.engine.workers.packed import Packed, common, likeliest, portions
 
 # Tokens of a draft where the same prompt was answered before, and at most.
 FIRST, MOST = 8, 32
@@ -115,7 +115,7 @@ def _write(
         hidden = packed.read(given)
         # Logits where a token is to be chosen alone: a vocabulary has a hundred thousand entries.
         wanted = torch.cat([hidden[row][len(ids) - 1 :] for row, ids in unread.items()])
-        chosen = head(wanted).argmax(-1).tolist()
+        chosen = likeliest(head(wanted))
         for row, ids in list(unread.items()):
             guess = given[row][len(ids) :]
             best, chosen = chosen[: len(guess) + 1], chosen[len(guess) + 1 :]

@@ -63,6 +63,11 @@ class Packed:
 
     def read(self, given: "dict[int, list[int]]") -> "dict[int, Any]":
         """Read the next tokens of some texts; return their hidden states by text, each of shape (tokens, size)."""
+        few = len(self.unread) + sum(map(len, given.values())) <= FEW
+        with one_thread() if self.small and few else contextlib.nullcontext():
+            return self._read(given)
+
+    def _read(self, given: "dict[int, list[int]]") -> "dict[int, Any]":
         import torch
 
         before, first = self.own.shape[1], len(self.unread)
@@ -78,15 +83,14 @@ class Packed:
         shared = owner == -1
         together = ((owner[:, None] == owner) | shared).tril()
         mask = _additive(torch.cat([self.own[owner], together], dim=1), self.dtype)
-        with one_thread() if self.small and len(tokens) <= FEW else contextlib.nullcontext():
-            hidden = self.decoder(
-                input_ids=torch.tensor([tokens], device=self.device),
-                attention_mask=mask,
-                position_ids=torch.tensor([positions], device=self.device),
-                past_key_values=self.cache,
-                cache_position=torch.arange(before, before + len(tokens), device=self.device),
-                use_cache=True,
-            )[0][0]
+        hidden = self.decoder(
+            input_ids=torch.tensor([tokens], device=self.device),
+            attention_mask=mask,
+            position_ids=torch.tensor([positions], device=self.device),
+            past_key_values=self.cache,
+            cache_position=torch.arange(before, before + len(tokens), device=self.device),
+            use_cache=True,
+        )[0][0]
         all_texts = torch.arange(len(self.own), device=self.device)
         self.own = torch.cat([self.own, (all_texts[:, None] == owner) | shared], dim=1)
         return {
@@ -113,10 +117,15 @@ def chosen(model: Any, prompts: "Sequence[list[int]]", answers: "Sequence[list[i
         hidden = packed.read({row: prompts[row][len(shared) :] + answers[row] for row in rows})
         # Logits for the answers alone: a vocabulary has a hundred thousand entries.
         wanted = [hidden[row][-len(answers[row]) - 1 : -1] for row in rows]
-        best = head(torch.cat(wanted)).argmax(-1).tolist()
+        best = likeliest(head(torch.cat(wanted)))
         for row in rows:
             found[row], best = best[: len(answers[row])], best[len(answers[row]) :]
     return found
+
+
+def likeliest(logits: Any) -> "list[int]":
+    """Return the most likely token of each row; on a CPU `max` is several times as fast as `argmax`."""
+    return logits.max(-1).indices.tolist()
 
 
 def common(prompts: "Sequence[list[int]]") -> "list[int]":
