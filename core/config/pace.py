@@ -16,7 +16,7 @@ FEWEST_ITERATIONS = 10
 SMALL_PARAMETERS = 300_000_000
 # The learning rate by number of parameters; with the loss that keeps (`core.config.keeping`), whose adapter is aimed at
 # what it has to learn. Measured at 135 M and 0.5 B; the last are only extrapolated.
-KEPT_RATES = ((SMALL_PARAMETERS, 7.5e-4), (1_000_000_000, 6e-4), (math.inf, 3e-4))
+KEPT_RATES = ((SMALL_PARAMETERS, 7.5e-4), (1_000_000_000, 4e-4), (math.inf, 2e-4))
 RATES = ((SMALL_PARAMETERS, 6e-4), (math.inf, 2e-4))
 RANK = 16
 
