@@ -53,6 +53,12 @@ ASKED = (
         f"{RANDOM}, one H200 beside other trainings",
     ),
     (
+        "And of a small model, and to its end?",
+        "{nvidia-h200-32cores/start:reached_s.first:.1f} s, {nvidia-h200-32cores/start:reached_s.ended:.0f} s with "
+        "{nvidia-h200-32cores/start:iterations} iterations, {nvidia-h200-32cores/start:spent_s.answers:.0f} s of them questions",
+        "SmolLM2-135M-Instruct, real weights, one H200",
+    ),
+    (
         "And on a CPU?",
         "{cpu-2cores/sooner:now.to_first_iteration_cpu_s.median:.1f} CPU seconds, before "
         "{cpu-2cores/sooner:before.to_first_iteration_cpu_s.median:.1f}: "
