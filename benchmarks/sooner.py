@@ -1,6 +1,6 @@
 """How long a training takes to its first iteration, and its questions: this code against an earlier checkout of it.
 
-    python -m benchmarks.sooner WORKSPACE CONFIG --before DIR [--rounds 3] [--to-the-end] [--results NAME]
+    python -m benchmarks.sooner WORKSPACE CONFIG --before DIR [--rounds 3] [--keep] [--to-the-end] [--results NAME]
 
 Runs the trainer of both on the same config in turn, as the product starts it, and reads when its first iteration begins
 and when it ends from the progress file. Without `--to-the-end` a run is ended after its first iteration. `phases` are
@@ -37,11 +37,13 @@ FIGURES = {
 }
 
 
-def train(workspace: Workspace, config: Path, project: Path, to_the_end: bool) -> dict[str, Any]:
+def train(workspace: Workspace, config: Path, project: Path, to_the_end: bool, keep: bool) -> dict[str, Any]:
     """Run the trainer of the checkout `project`; return its seconds, CPU seconds, phases and losses."""
     out = Path(tempfile.mkdtemp(prefix="sooner-"))
     progress = out / "progress.json"
     environment = {**engine_environment(workspace), "XTUNER_STUDIO_PROGRESS": str(progress)}
+    if keep:
+        environment["XTUNER_STUDIO_KEEP"] = "answers"
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
     argv = [interpreter.python(workspace), "-m", ENTRY, str(config), "--work-dir", str(out / "work")]
     began = time.monotonic()
@@ -84,6 +86,7 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("--before", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keep", action="store_true", help="with the loss that keeps the base model's own answers")
     parser.add_argument("--to-the-end", action="store_true")
     parser.add_argument("--results", default="sooner")
     parser.add_argument("--raw", type=Path, help="also write every run's figures here, after each")
@@ -94,7 +97,7 @@ def main() -> None:
     for number in range(options.rounds):
         for which in ("before", "now") if number % 2 == 0 else ("now", "before"):
             project = options.before if which == "before" else PROJECT
-            runs[which].append(train(workspace, config, project, options.to_the_end))
+            runs[which].append(train(workspace, config, project, options.to_the_end, options.keep))
             say(f"{which}: {json.dumps({k: v for k, v in runs[which][-1].items() if k != 'losses'})}")
             if options.raw:
                 options.raw.write_text(json.dumps(runs))

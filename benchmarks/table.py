@@ -60,10 +60,10 @@ ASKED = (
     ),
     (
         "And on a CPU?",
-        "{cpu-2cores/sooner:now.to_first_iteration_cpu_s.median:.1f} CPU seconds, before "
-        "{cpu-2cores/sooner:before.to_first_iteration_cpu_s.median:.1f}: "
-        "{cpu-2cores/sooner:now_over_before.to_first_iteration_cpu_s.median:.2f} of the work",
-        f"SmolLM2-135M-Instruct, {CPU} beside other work",
+        "{cpu-2cores/sooner:now.to_first_iteration_s.median:.1f} s, before "
+        "{cpu-2cores/sooner:before.to_first_iteration_s.median:.1f}; "
+        "{cpu-2cores/sooner:now_over_before.to_first_iteration_cpu_s.median:.2f} of the CPU time",
+        f"SmolLM2-135M-Instruct, real weights, {CPU} that multiply bf16",
     ),
     (
         "What do the questions during a training cost?",

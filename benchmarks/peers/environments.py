@@ -28,7 +28,8 @@ def install(names: Sequence[str], peers: Path) -> None:
 def versions(name: str, peers: Path) -> dict[str, str]:
     """Return the versions of the libraries that train, as installed for a peer."""
     site = next((peers / name).glob("lib/python*/site-packages"))
-    found = {one.metadata["Name"].lower(): one.version for one in distributions(path=[str(site)])}
+    # An installation that was cut off leaves directories without a name.
+    found = {one.name.lower(): one.version for one in distributions(path=[str(site)]) if one.metadata["Name"]}
     return {one: found[one] for one in ("torch", "transformers", "peft", "accelerate") if one in found}
 
 

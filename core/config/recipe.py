@@ -31,7 +31,7 @@ ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
 # For a corpus: updates, epochs at most, and rows per iteration if memory allows; so many rows make an update. Results
 # are in docs/corpus.md. On a CPU an update takes seconds.
-PRETRAIN = {"cpu": (120, 10, 4), "gpu": (1200, 60, 16)}
+PRETRAIN = {"cpu": (80, 10, 4), "gpu": (1200, 60, 16)}
 ROWS_PER_UPDATE = 16
 TOY_PRETRAIN = (550, 10)
 RANKS = {"course": 64, "fast": RANK, "pretrain": 64, "preset": 64}
