@@ -123,7 +123,7 @@ def _loss(llm: Any, data: "Mapping[str, Any]", more: float = 1.0) -> torch.Tenso
     # Packed rows of variable length have no mask, and no padding.
     mask = data.get("attention_mask")
     real = torch.ones_like(trained) if mask is None else mask.bool()
-    marks = labels, following(real, False) & ~trained, beginning(trained)
+    marks = labels, following(real, False) & ~trained, openings(trained)
     return kept_loss(logits.flatten(0, 1), base.flatten(0, 1), *(mark.flatten() for mark in marks), more)
 
 
@@ -148,7 +148,7 @@ def texts_apart(data: "Mapping[str, Any]") -> "Iterator[dict[str, Any]]":
             }
 
 
-def beginning(trained: torch.Tensor) -> torch.Tensor:
+def openings(trained: torch.Tensor) -> torch.Tensor:
     """Return which tokens are among the first of their answer, by whether each is trained; both (rows, tokens)."""
     count = trained.cumsum(1)
     before = torch.where(trained, 0, count).cummax(1).values

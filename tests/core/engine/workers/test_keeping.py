@@ -164,10 +164,10 @@ def test_a_lora_model_is_compared_with_itself_without_its_adapter(compute_loss):
 def test_the_first_tokens_of_every_answer_are_its_beginning():
     import torch
 
-    from core.engine.workers.keeping import beginning
+    from core.engine.workers.keeping import openings
 
     trained = torch.tensor([[0, 1, 1, 1, 1, 0, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]]).bool()
-    assert beginning(trained).int().tolist() == [[0, 1, 1, 1, 0, 0, 0, 1, 1, 0], [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]]
+    assert openings(trained).int().tolist() == [[0, 1, 1, 1, 0, 0, 0, 1, 1, 0], [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]]
 
 
 def test_texts_and_the_answers_among_them_count_apart(compute_loss, monkeypatch):
