@@ -29,8 +29,8 @@ RECIPES: tuple[RecipeName, ...] = ("course", "fast", "pretrain", "preset")
 # Recipes whose runs stop early once the identity is learned.
 ENDS_EARLY = ("fast",)
 DATASET = "train_dataloader.dataset"
-# For a corpus: updates, epochs at most, and rows per iteration if memory allows; so many rows make an update. Results
-# are in docs/corpus.md. On a CPU an update takes seconds.
+# For a corpus: updates, epochs at most, and rows per iteration if memory allows. Results are in docs/corpus.md. On a CPU
+# an update takes many seconds.
 PRETRAIN = {"cpu": (80, 10, 4), "gpu": (1200, 60, 16)}
 ROWS_PER_UPDATE = 16
 TOY_PRETRAIN = (550, 10)
@@ -240,7 +240,7 @@ def _pretrain_edits(model: Model, data: Path, rows: int, gpu: bool, fit: Fit | N
     yield Edit(
         path="accumulative_counts",
         value=accumulate,
-        why=Text("语料不多，勤更新参数", "a small corpus: frequent updates"),
+        why=Text(f"每次更新看约 {batch * accumulate} 行", f"about {batch * accumulate} rows to an update"),
     )
     yield Edit(
         path="max_epochs",

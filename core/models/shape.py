@@ -137,8 +137,7 @@ def layers(model: Path) -> frozenset[str]:
 
 
 def readers(model: Path) -> tuple[str, ...]:
-    """Return the last names of the linear layers that read the hidden state in the feed-forward blocks, as `w1` and
-    `w3` of InternLM2.
+    """Return the last names of the feed-forward layers that read the hidden state, as `w1` and `w3` of InternLM2.
 
     Of a mixture of experts also those of its attention: an expert does not see every token. Empty if the headers of
     the weights do not name them.

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from core.engine.workers import phases
-from core.engine.workers.base_states import base_states
+from core.engine.workers.base_states import base_states, divided
 from core.engine.workers.directions import directions
 from core.engine.workers.packed import portions
 
@@ -115,8 +115,7 @@ def lora_layers(llm: Any) -> "list[Any]":
 
 def untrained(llm: Any) -> bool:
     """Return whether the adapter is seen to change nothing yet: under ZeRO-3 no process holds all of a weight."""
-    whole = not any(hasattr(weight, "ds_id") for weight in llm.parameters())
-    return whole and not any(layer.lora_B["default"].weight.any() for layer in lora_layers(llm))
+    return not divided(llm) and not any(layer.lora_B["default"].weight.any() for layer in lora_layers(llm))
 
 
 def padded(llm: Any, rows: "Sequence[dict[str, Any]]") -> "Iterator[Batch]":

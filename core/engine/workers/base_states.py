@@ -96,7 +96,7 @@ class BaseStates:
         Under ZeRO-3 all processes compute together, and each would know other rows.
         """
         ids, mask = given.get("input_ids"), given.get("attention_mask")
-        if ids is None or mask is None or any(hasattr(weight, "ds_id") for weight in llm.parameters()):
+        if ids is None or mask is None or divided(llm):
             return None
         lengths = mask.sum(1)
         if not bool((mask.bool() == (torch.arange(mask.shape[1], device=mask.device) < lengths[:, None])).all()):
@@ -120,6 +120,11 @@ def first(states: torch.Tensor) -> torch.Tensor:
     Otherwise torch copies the weights of the layer that reads them, once for each row: seconds, and gigabytes.
     """
     return states[0, :TESTED].unsqueeze(0)
+
+
+def divided(llm: Any) -> bool:
+    """Return whether this process holds only a part of each weight, as under ZeRO-3."""
+    return any(hasattr(weight, "ds_id") for weight in llm.parameters())
 
 
 def alike(one: torch.Tensor, other: torch.Tensor) -> bool:

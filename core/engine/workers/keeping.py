@@ -6,6 +6,9 @@ answer is the base model's own choice, and on the tokens of the question, the lo
 from the base model's prediction to the trained model's; for all other tokens it is cross entropy. With cross entropy on
 the base model's own answers, a model becomes more certain of them than it was, and its other answers change. Not for
 full fine-tuning, which has no base model at hand, nor for sequence parallelism.
+
+Texts (continued pre-training) and the answers among them count apart, each by its own number of tokens: a text has many
+times as many, and the answers would be lost among them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +17,7 @@ from typing import Any
 import torch
 
 from core.engine.workers.adapter_inputs import FIRST
-from core.engine.workers.base_states import base_states
+from core.engine.workers.base_states import base_states, divided
 
 IGNORED = -100
 # Weight of the divergence on the base model's own tokens, and of that on the questions' tokens; docs/recipes.md has the
@@ -129,8 +132,7 @@ def _loss(llm: Any, data: "Mapping[str, Any]", more: float = 1.0) -> torch.Tenso
 
 def splits(llm: Any, data: "Mapping[str, Any]") -> bool:
     """Return whether a batch can be computed in two parts: under ZeRO-3 all processes compute the same number."""
-    padded = data.get("attention_mask") is not None
-    return padded and not any(hasattr(weight, "ds_id") for weight in llm.parameters())
+    return data.get("attention_mask") is not None and not divided(llm)
 
 
 def texts_apart(data: "Mapping[str, Any]") -> "Iterator[dict[str, Any]]":

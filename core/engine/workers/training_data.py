@@ -36,7 +36,8 @@ class NoData(Exception):  # noqa: N818
 def lengths(dataset: "dict[str, Any]", seed: "int | None") -> "dict[str, Any]":
     """Return the sequences of an epoch and the totals of its rows.
 
-    `sequences` (tokens of each), `texts` (which are texts, if none is packed), `rows`, `truncated`, `raw_longest`, `dropped`, `packs` (least and most sequences).
+    `sequences` (tokens of each), `texts` (which are texts, if none is packed), `rows`, `truncated`, `raw_longest`,
+    `dropped`, `packs` (least and most sequences).
     `packs` differ only if rows are shuffled before packing in several pieces, and no seed is given.
     """
     if (
@@ -166,8 +167,10 @@ def read_rows(source: Any) -> "Iterator[dict[str, Any]]":
 
 
 def encoder(dataset: "dict[str, Any]", rows: "list[dict[str, Any]]") -> Any:
-    """Return a function from a row to its tokens, whether any within the limit is learned, and whether from the first
-    on, as of a text; None for an empty row."""
+    """Return a function from a row to its length in tokens and what is learned of it; None for an empty row.
+
+    That is whether any token within the limit is, and whether the first is, as of a text.
+    """
     xtuner = borrowed()
     map_row, wrap = row_function(dataset.get("dataset_map_fn"), xtuner), template_function(dataset, xtuner)
     tokenizer = load_tokenizer(dataset.get("tokenizer"))
